@@ -1,0 +1,65 @@
+import type { Secret } from '../secret.ts'
+
+interface CredentialBase {
+  /** Who we say we are, for audit and events: a role, an ARN, an object id, a certificate's subject. Never secret. */
+  readonly identity: string
+  /** The database user that this credential belongs to, when the strategy knows it better than the connection's login. */
+  readonly user?: string
+  /** Milliseconds since the epoch; absent when it does not expire. */
+  readonly expiresAt?: number
+  /** Milliseconds since the epoch at which it was obtained: its life is `expiresAt - issuedAt`. */
+  readonly issuedAt: number
+}
+
+/** A password for the server's own password methods (SCRAM, md5, cleartext over TLS; a SQL login). */
+export interface PasswordCredential extends CredentialBase {
+  readonly kind: 'password'
+  readonly password: Secret
+}
+
+/** A bearer token: it goes out only over an encrypted connection. */
+export interface TokenCredential extends CredentialBase {
+  readonly kind: 'token'
+  readonly token: Secret
+}
+
+/** A client certificate and its key, both PEM. */
+export interface CertificateCredential extends CredentialBase {
+  readonly kind: 'certificate'
+  readonly certificate: string
+  readonly privateKey: Secret
+  readonly passphrase?: Secret
+}
+
+/** A Kerberos credential: what GSSAPI needs to find it; the ticket itself stays in its cache. */
+export interface GssCredential extends CredentialBase {
+  readonly kind: 'gss'
+  readonly principal?: string
+  readonly cache?: string
+  readonly keytab?: string
+}
+
+/** What a strategy yields. A driver switches on `kind` once. */
+export type Credential = PasswordCredential | TokenCredential | CertificateCredential | GssCredential
+
+/**
+ * Where a pool gets its credential from, again and again.
+ *
+ * `current` is the hot path: it must answer at once from memory when it can, start a background refresh when
+ * the credential nears its end, and return `undefined` only when the caller has to wait for `get`.
+ */
+export interface CredentialSource {
+  /** The credential if it is good now; no waiting. */
+  current(): Credential | undefined
+  /** The credential, waiting for a fetch only when there is none that is still good. */
+  get(signal?: AbortSignal): Promise<Credential>
+  /**
+   * Says that the server refused this credential. The next `get` fetches a fresh one;
+   * returns false when a fresh one cannot differ (a fixed password), so that a second try is pointless.
+   */
+  reject(credential: Credential): boolean
+  /** Called with the new credential whenever it changes; returns the way to stop. */
+  onChange(listener: (credential: Credential) => void): () => void
+  /** Stops timers and fetches in flight. Idempotent. */
+  close(): void
+}

@@ -1,0 +1,59 @@
+import type { Credential } from '../credentials/credential.ts'
+import type { Phase } from '../errors.ts'
+
+/** How a session is encrypted, as far as the client knows. */
+export interface EncryptionInfo {
+  readonly kind: 'none' | 'tls' | 'gss'
+  /** `TLSv1.3` */
+  readonly protocol?: string
+  /** `TLS_AES_256_GCM_SHA384` */
+  readonly cipher?: string
+  /** True when the server's certificate was verified against a CA, and also its name under `hostname`. */
+  readonly verified?: 'chain' | 'hostname'
+  readonly serverCertificate?: { readonly subject: string; readonly issuer: string; readonly expiresAt: number }
+  readonly clientCertificate?: { readonly subject: string; readonly expiresAt: number }
+}
+
+/** What is known about an open session. Plain values: it goes to `poolsmith check --json` as it is. */
+export interface SessionInfo {
+  readonly user: string
+  readonly database: string
+  /** `127.0.0.1:5432`, or the path of a Unix socket. */
+  readonly peer: string
+  readonly serverVersion: string
+  readonly processId?: number
+  /** How the server let us in: `scram-sha-256`, `scram-sha-256-plus`, `md5`, `password`, `gss`, `none`. */
+  readonly authentication: string
+  readonly encryption: EncryptionInfo
+  /** Milliseconds that each phase of the opening took. */
+  readonly timings: Readonly<Partial<Record<Phase, number>>>
+}
+
+/** What `open` is handed for one attempt. */
+export interface OpenContext {
+  /** Ends the attempt: the driver closes whatever it has open and rejects. */
+  readonly signal: AbortSignal
+  /** The driver says which phase begins, so that a time limit can say what hung. */
+  readonly enter: (phase: Phase) => void
+}
+
+/**
+ * Opens and tends authenticated connections to one database. The pool sees only this.
+ * `Raw` is the connection that knex is given (`pg.Client`, tedious' `Connection`).
+ */
+export interface Driver<Raw extends object> {
+  open(credential: Credential, context: OpenContext): Promise<Raw>
+  /** One round trip that proves the session alive; rejects when it is not. */
+  ping(raw: Raw): Promise<void>
+  /** Whether a returned connection has something to put right under this mode; false is the hot path. */
+  needsReset(raw: Raw, mode: 'rollback' | 'full'): boolean
+  /** `rollback`: no open transaction. `full`: nothing of the session's state is left. Rejects when it cannot. */
+  reset(raw: Raw, mode: 'rollback' | 'full'): Promise<void>
+  /** Says goodbye and closes the socket; resolves when it is closed. The caller holds the time limit. */
+  close(raw: Raw): Promise<void>
+  /** Closes the socket at once, without a word. */
+  abort(raw: Raw): void
+  /** Whether the session is known to be dead: socket closed, or an error that ends sessions was seen on it. */
+  isBroken(raw: Raw): boolean
+  info(raw: Raw): SessionInfo
+}

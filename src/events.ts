@@ -1,0 +1,50 @@
+/** The events that a pool, its credential source and its driver raise: the contract, and nothing that raises them. */
+
+import type { Phase, PoolsmithError } from './errors.ts'
+
+/** Why a connection was closed. */
+export type CloseReason =
+  | 'idle'
+  | 'overflow'
+  | 'recycled'
+  | 'retired'
+  | 'broken'
+  | 'ping-failed'
+  | 'reset-failed'
+  | 'invalidated'
+  | 'drained'
+  | 'drain-timeout'
+
+export interface PoolsmithEvents {
+  /** A setting that works but deserves a word: an unknown key, an ignored option. */
+  'config:warning': { readonly path: string; readonly message: string }
+  /** Something weaker than asked or advised: md5 in use, encryption given up under `prefer`. */
+  'security:warning': { readonly code: string; readonly message: string }
+  /** A client or CA certificate nears its end. `expiresAt` in milliseconds since the epoch. */
+  'certificate:expiring': { readonly file: string; readonly subject: string; readonly expiresAt: number }
+  'credential:refreshed': {
+    readonly identity: string
+    readonly expiresAt: number | undefined
+    readonly durationMillis: number
+  }
+  'credential:failed': {
+    readonly error: PoolsmithError
+    readonly attempt: number
+    readonly retryInMillis: number | undefined
+  }
+  'connection:opened': { readonly id: number; readonly identity: string; readonly durationMillis: number }
+  'connection:failed': { readonly error: PoolsmithError; readonly phase: Phase }
+  'connection:closed': { readonly id: number; readonly reason: CloseReason; readonly ageMillis: number }
+  'connection:leaked': { readonly id: number; readonly heldMillis: number; readonly stack: string | undefined }
+  'pool:acquired': { readonly id: number; readonly waitedMillis: number }
+  'pool:released': { readonly id: number; readonly heldMillis: number }
+  'pool:timeout': { readonly error: PoolsmithError }
+  'pool:suspended': Record<never, never>
+  'pool:resumed': Record<never, never>
+  'pool:destroyed': Record<never, never>
+}
+
+export type EventName = keyof PoolsmithEvents
+
+/** Raises an event. Listeners' errors never come back through it. */
+export type Emit = <Name extends EventName>(name: Name, payload: PoolsmithEvents[Name]) => void

@@ -1,0 +1,56 @@
+import type { Connection, Dialect } from '../connections/connection.ts'
+import type { Fields, ValuesOf } from '../connections/fields.ts'
+import type { CredentialSource } from '../credentials/credential.ts'
+import type { Emit } from '../events.ts'
+
+/** What a strategy is handed besides the connection and its own options. */
+export interface StrategyContext {
+  readonly emit: Emit
+  /** The environment to read (`process.env` unless a test holds it still). */
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /**
+   * All parsed options of the connection (the driver's, the pool's and the strategy's), for a strategy that
+   * needs to see more than its own, such as `sslcert`.
+   */
+  readonly settings: Readonly<Record<string, unknown>>
+}
+
+/** A way to prove who we are. `auth_method` in the extras selects one by name. */
+export interface Strategy<F extends Fields = Fields> {
+  readonly name: string
+  readonly aliases?: readonly string[]
+  readonly dialects: readonly Dialect[]
+  /** One sentence for the documentation. */
+  readonly description: string
+  /** The extras that it understands. */
+  readonly fields: F
+  /** Stricter defaults for options that belong to the driver, such as `{ sslmode: 'verify-full' }`. */
+  readonly defaults?: Readonly<Record<string, unknown>>
+  /**
+   * Builds the source of credentials for one pool. May load an SDK; must not touch the network
+   * (the first fetch happens on the first `get`).
+   */
+  credentials(
+    connection: Connection,
+    options: ValuesOf<F>,
+    context: StrategyContext,
+  ): CredentialSource | Promise<CredentialSource>
+}
+
+/**
+ * Types a strategy by its own table of fields; returns it unchanged.
+ *
+ * @example
+ * const vault = defineStrategy({
+ *   name: 'vault',
+ *   dialects: ['postgres'],
+ *   description: 'A password from the secret store.',
+ *   fields: { vault_path: text({ description: 'Path of the secret.' }) },
+ *   credentials: (connection, options) =>
+ *     refreshingSource({ fetch: async () => ({ kind: 'password', ... }) }),
+ * })
+ * register(vault)
+ */
+export function defineStrategy<const F extends Fields>(strategy: Strategy<F>): Strategy<F> {
+  return strategy
+}
