@@ -1,0 +1,247 @@
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
+import { PoolsmithError } from '../errors.ts'
+import { Secret } from '../secret.ts'
+import { type FileKind, type FileState, fileVersion, readFileState } from './reread-file.ts'
+
+/** A client certificate and its key, read and found to belong together. Times in milliseconds since the epoch. */
+export interface LoadedCertificate {
+  /** PEM, with whatever chain the file holds. */
+  readonly certificate: string
+  /** PEM; encrypted when `passphrase` is set. */
+  readonly privateKey: Secret
+  readonly passphrase?: Secret
+  /** `CN=alice, O=Example` */
+  readonly subject: string
+  readonly notBefore: number
+  readonly notAfter: number
+}
+
+/** A certificate that nears its end, as the event `certificate:expiring` tells it. */
+export interface ExpiringCertificate {
+  readonly file: string
+  readonly subject: string
+  readonly expiresAt: number
+}
+
+export interface CertificateFilesOptions {
+  readonly certificateFile: string
+  readonly keyFile: string
+  readonly passphrase?: Secret
+  /** Milliseconds since the epoch. Default `Date.now`. */
+  readonly now?: () => number
+  /** Called once for each version of the files when the certificate is {@link isExpiring}. */
+  readonly onExpiring?: (certificate: ExpiringCertificate) => void
+  /**
+   * Called once for each version of the files that cannot be used while the pair read before still can:
+   * a rotation writes two files, and a connection may be opened between the two.
+   */
+  readonly onUnusable?: (error: PoolsmithError) => void
+}
+
+const CERTIFICATE_FILE: FileKind = {
+  what: 'client certificate file',
+  phase: 'credential',
+  missing: 'CERTIFICATE_FILE_MISSING',
+  unreadable: 'CERTIFICATE_FILE_UNREADABLE',
+  hint: 'Set sslcert to the PEM file of the client certificate, or put it in its place.',
+}
+const KEY_FILE: FileKind = {
+  what: 'private key file',
+  phase: 'credential',
+  missing: 'KEY_FILE_MISSING',
+  unreadable: 'KEY_FILE_UNREADABLE',
+  hint: 'Set sslkey to the PEM file of the private key that belongs to sslcert.',
+}
+
+const DAY_MILLIS = 24 * 60 * 60 * 1000
+const EXPIRING_MILLIS = 30 * DAY_MILLIS
+
+/** Whether a certificate is in its last 30 days, or in the last tenth of its life when that is shorter. */
+export function isExpiring(notBefore: number, notAfter: number, now: number): boolean {
+  return notAfter - now <= Math.min(EXPIRING_MILLIS, (notAfter - notBefore) / 10)
+}
+
+/**
+ * A client certificate and its private key on disk. Every {@link load} looks whether the files have changed, so
+ * that a rotated certificate is used by the next connection without a restart.
+ */
+export class CertificateFiles {
+  readonly #options: CertificateFilesOptions
+  readonly #now: () => number
+  #loaded: { readonly version: string; readonly pair: LoadedCertificate } | undefined
+  #unusable: string | undefined
+  #announced: string | undefined
+
+  constructor(options: CertificateFilesOptions) {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+  }
+
+  /**
+   * The pair as it is now on disk. While a changed pair cannot be used, the one read before is given as long as
+   * it is valid.
+   *
+   * @throws PoolsmithError CERTIFICATE_FILE_MISSING, CERTIFICATE_FILE_UNREADABLE, CERTIFICATE_MALFORMED,
+   *   CERTIFICATE_EXPIRED, CERTIFICATE_NOT_YET_VALID, KEY_FILE_MISSING, KEY_FILE_UNREADABLE, KEY_PERMISSIONS,
+   *   KEY_MALFORMED, KEY_PASSPHRASE_MISSING, KEY_PASSPHRASE_WRONG, KEY_MISMATCH
+   */
+  async load(): Promise<LoadedCertificate> {
+    const { certificateFile, keyFile } = this.#options
+    let version = 'missing'
+    try {
+      const versions = await Promise.all([
+        fileVersion(certificateFile, CERTIFICATE_FILE),
+        fileVersion(keyFile, KEY_FILE),
+      ])
+      version = versions.join('|')
+      if (this.#loaded?.version !== version) this.#loaded = await this.#read()
+      this.#unusable = undefined
+    } catch (error) {
+      const earlier = this.#loaded?.pair
+      if (!(error instanceof PoolsmithError) || earlier === undefined || earlier.notAfter <= this.#now()) throw error
+      if (this.#unusable !== version) {
+        this.#unusable = version
+        this.#options.onUnusable?.(error)
+      }
+      return earlier
+    }
+    const { pair } = this.#loaded
+    assertInTime(pair, certificateFile, this.#now())
+    if (this.#announced !== version && isExpiring(pair.notBefore, pair.notAfter, this.#now())) {
+      this.#announced = version
+      this.#options.onExpiring?.({ file: certificateFile, subject: pair.subject, expiresAt: pair.notAfter })
+    }
+    return pair
+  }
+
+  async #read(): Promise<{ version: string; pair: LoadedCertificate }> {
+    const { certificateFile, keyFile, passphrase } = this.#options
+    const [certificateState, keyState] = await Promise.all([
+      readFileState(certificateFile, CERTIFICATE_FILE),
+      readFileState(keyFile, KEY_FILE),
+    ])
+    const certificate = certificateState.content.toString('utf8')
+    const x509 = parseCertificate(certificate, certificateFile)
+    assertKeyIsPrivate(keyState)
+    const key = parseKey(keyState, passphrase)
+    if (!x509.checkPrivateKey(key)) {
+      throw new PoolsmithError(`The private key ${keyFile} does not belong to the certificate ${certificateFile}.`, {
+        code: 'KEY_MISMATCH',
+        phase: 'credential',
+        hint: 'Give the key that the certificate was issued for; after a rotation, check that both files are new.',
+        details: { file: keyFile, certificate: certificateFile },
+      })
+    }
+    const pair: LoadedCertificate = {
+      certificate,
+      privateKey: new Secret(keyState.content.toString('utf8')),
+      ...(passphrase === undefined ? {} : { passphrase }),
+      subject: subjectOf(x509),
+      notBefore: x509.validFromDate.getTime(),
+      notAfter: x509.validToDate.getTime(),
+    }
+    assertInTime(pair, certificateFile, this.#now())
+    return { version: `${certificateState.version}|${keyState.version}`, pair }
+  }
+}
+
+/** A certificate's subject on one line: `CN=alice, O=Example`. */
+export function subjectOf(certificate: X509Certificate): string {
+  return (certificate.subject ?? '').split('\n').join(', ')
+}
+
+function parseCertificate(pem: string, file: string): X509Certificate {
+  try {
+    if (pem.includes('-----BEGIN CERTIFICATE-----')) return new X509Certificate(pem)
+  } catch (cause) {
+    throw malformed(file, cause)
+  }
+  throw malformed(file)
+}
+
+function malformed(file: string, cause?: unknown): PoolsmithError {
+  return new PoolsmithError(`${file} holds no certificate in PEM form.`, {
+    code: 'CERTIFICATE_MALFORMED',
+    phase: 'credential',
+    hint: 'The file must hold a block that begins with -----BEGIN CERTIFICATE-----; the client certificate comes first.',
+    details: { file },
+    cause,
+  })
+}
+
+function assertInTime(pair: LoadedCertificate, file: string, now: number): void {
+  if (now >= pair.notAfter) {
+    throw new PoolsmithError(
+      `The client certificate ${file} (${pair.subject}) expired on ${new Date(pair.notAfter).toISOString()}.`,
+      {
+        code: 'CERTIFICATE_EXPIRED',
+        phase: 'credential',
+        hint: 'Replace the certificate file; the next connection reads it, no restart is needed.',
+        details: { file, subject: pair.subject, expiresAt: pair.notAfter },
+      },
+    )
+  }
+  if (now < pair.notBefore) {
+    throw new PoolsmithError(
+      `The client certificate ${file} (${pair.subject}) is valid only from ${new Date(pair.notBefore).toISOString()}.`,
+      {
+        code: 'CERTIFICATE_NOT_YET_VALID',
+        phase: 'credential',
+        hint: 'Check the clock of this machine, or use the certificate that is valid now.',
+        details: { file, subject: pair.subject, validFrom: pair.notBefore },
+      },
+    )
+  }
+}
+
+/**
+ * libpq's rule: a key that belongs to root may be read by its group (a system-wide key), any other key by its
+ * owner alone. PostgreSQL documentation, "SSL Support", client certificates.
+ */
+function assertKeyIsPrivate(key: FileState): void {
+  if (process.platform === 'win32') return
+  const forbidden = key.uid === 0 ? 0o037 : 0o077
+  if ((key.mode & forbidden) === 0) return
+  const mode = (key.mode & 0o777).toString(8).padStart(4, '0')
+  throw new PoolsmithError(`The private key ${key.path} is open to others (mode ${mode}).`, {
+    code: 'KEY_PERMISSIONS',
+    phase: 'credential',
+    hint: `chmod 0600 ${key.path} (0640 is accepted when root owns it)`,
+    details: { file: key.path, mode },
+  })
+}
+
+function parseKey(state: FileState, passphrase: Secret | undefined): KeyObject {
+  const details = { file: state.path }
+  try {
+    return createPrivateKey({
+      key: state.content,
+      format: 'pem',
+      ...(passphrase === undefined ? {} : { passphrase: passphrase.reveal() }),
+    })
+  } catch (cause) {
+    const pem = state.content.toString('latin1')
+    if (/ENCRYPTED/.test(pem)) {
+      const missing = passphrase === undefined
+      throw new PoolsmithError(
+        missing
+          ? `The private key ${state.path} is encrypted, and no passphrase is given.`
+          : `The passphrase does not open the private key ${state.path}.`,
+        {
+          code: missing ? 'KEY_PASSPHRASE_MISSING' : 'KEY_PASSPHRASE_WRONG',
+          phase: 'credential',
+          hint: missing ? 'Set sslpassword.' : 'Check sslpassword.',
+          details,
+          cause,
+        },
+      )
+    }
+    throw new PoolsmithError(`${state.path} holds no private key in PEM form.`, {
+      code: 'KEY_MALFORMED',
+      phase: 'credential',
+      hint: 'The file must hold a block that begins with -----BEGIN PRIVATE KEY----- (or RSA, EC, ENCRYPTED).',
+      details,
+      cause,
+    })
+  }
+}
