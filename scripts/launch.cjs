@@ -1,0 +1,134 @@
+// Starts a task of this repository (`node scripts/launch.cjs test`) with a Node that can run it.
+//
+// It has to run on whatever Node a machine happens to have, so it keeps to syntax that Node 12 parses and to
+// Node's own modules. It installs the locked dependencies when node_modules does not match them, and hands over
+// to the Node that they bring along; what cannot be done is said in one sentence.
+
+'use strict'
+
+const { spawn, spawnSync } = require('child_process')
+const fs = require('fs')
+const os = require('os')
+const path = require('path')
+
+const root = path.join(__dirname, '..')
+const tasks = {
+  test: 'scripts/test.ts',
+  check: 'scripts/check.ts',
+  demo: 'scripts/demo.ts',
+  docs: 'scripts/generate-docs.ts',
+  bench: 'bench/main.ts',
+}
+// The sources run as they are: types stripped by Node, `await using` by V8. Both are there from Node 24 on.
+// (The built package asks for less: see "engines".)
+const oldestForSources = 24
+const pinnedNode = path.join(root, 'node_modules', 'node', 'bin', process.platform === 'win32' ? 'node.exe' : 'node')
+
+function fail(sentence) {
+  console.error('poolsmith: ' + sentence)
+  process.exit(1)
+}
+
+function readJson(file) {
+  try {
+    return JSON.parse(fs.readFileSync(path.join(root, file), 'utf8'))
+  } catch (error) {
+    if (error.code === 'ENOENT') return undefined
+    return fail(file + ' cannot be read (' + error.message + '); restore it from the repository and try again.')
+  }
+}
+
+/** Whether what is installed is what the lockfile asks for. npm writes its own record last, so half an install has none. */
+function isInstalled() {
+  const lock = readJson('package-lock.json')
+  if (lock === undefined) return fail('package-lock.json is missing; restore it from the repository and try again.')
+  const installed = readJson('node_modules/.package-lock.json')
+  if (installed === undefined) return false
+  return Object.keys(lock.packages).every((name) => {
+    const wanted = lock.packages[name]
+    const found = installed.packages[name]
+    if (name === '' || (found === undefined && (wanted.optional || wanted.devOptional || wanted.peer))) return true
+    return found !== undefined && found.version === wanted.version
+  })
+}
+
+/** Runs `npm ci` on the Node that npm itself came with: the one in node_modules is deleted in the course of it. */
+function install() {
+  const env = Object.assign({}, process.env)
+  env.PATH = (env.PATH || '')
+    .split(path.delimiter)
+    .filter((folder) => !folder.endsWith(path.join('node_modules', '.bin')))
+    .join(path.delimiter)
+  // With NODE_ENV=production npm would leave out what the tasks need.
+  const args = ['ci', '--include=dev', '--no-fund', '--no-audit']
+  const script = process.env.npm_execpath
+  const insideNpm = script !== undefined && path.basename(script) === 'npm-cli.js' && fs.existsSync(script)
+  const command = insideNpm ? process.env.npm_node_execpath || process.execPath : 'npm'
+  const before = insideNpm ? [script] : []
+  const options = {
+    cwd: root,
+    env: env,
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+    shell: process.platform === 'win32' && !insideNpm,
+  }
+
+  const version = spawnSync(command, before.concat('--version'), options)
+  if (version.error || version.status !== 0) {
+    fail('npm was not found; install Node.js with npm (https://nodejs.org) and try again.')
+  }
+  if (parseInt(version.stdout, 10) < 7) {
+    fail(
+      'npm ' +
+        version.stdout.trim() +
+        ' is too old to read package-lock.json; install Node.js 22 or newer and try again.',
+    )
+  }
+  console.error('Installing the locked dependencies (npm ci) ...')
+  const result = spawnSync(command, before.concat(args), options)
+  if (result.error || result.status !== 0) {
+    console.error((result.stdout || '') + (result.stderr || ''))
+    fail(
+      'npm ci failed' +
+        (result.error ? ' (' + result.error.message + ')' : '') +
+        '; mend what npm says above and try again.',
+    )
+  }
+}
+
+/** The Node to run tasks with: the pinned one, so that every machine runs the same, else this one if it is new enough. */
+function findNode() {
+  const pinned = spawnSync(pinnedNode, ['--version'], { encoding: 'utf8' })
+  if (pinned.status === 0) return pinnedNode
+  if (parseInt(process.versions.node, 10) >= oldestForSources) return process.execPath
+  return fail(
+    'Node ' +
+      process.versions.node +
+      ' is too old to run the sources and the pinned Node is not there, because npm left out ' +
+      'install scripts (--ignore-scripts) or has none for this platform; run `npm rebuild node`, or install Node.js ' +
+      oldestForSources +
+      ' or newer.',
+  )
+}
+
+const task = process.argv[2]
+const file = Object.keys(tasks).indexOf(task) === -1 ? undefined : tasks[task]
+if (file === undefined) fail('unknown task ' + task + '; the tasks are ' + Object.keys(tasks).join(', ') + '.')
+if (!isInstalled()) install()
+const node = findNode()
+const env = Object.assign({}, process.env)
+env.PATH = path.dirname(node) + path.delimiter + (env.PATH || '')
+const child = spawn(node, [path.join(root, file)].concat(process.argv.slice(3)), {
+  cwd: root,
+  env: env,
+  stdio: 'inherit',
+})
+process.on('SIGINT', () => {
+  // Ctrl-C reaches the whole process group: the task tidies up, and this process waits for it to.
+})
+process.on('SIGTERM', () => child.kill('SIGTERM'))
+process.on('SIGHUP', () => child.kill('SIGHUP'))
+child.on('error', (error) => fail(node + ' could not be started: ' + error.message + '.'))
+child.on('exit', (code, signal) => {
+  process.exitCode = signal === null ? code : 128 + os.constants.signals[signal]
+})

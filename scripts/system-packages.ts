@@ -1,0 +1,87 @@
+/** The programs from outside npm that the tests drive, and how they come onto a machine. */
+
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+
+interface SystemPackage {
+  /** The name in Debian. */
+  readonly name: string
+  /** A file that is there when it is installed, wherever it came from. */
+  readonly file: string
+  readonly neededFor: string
+}
+
+/** The one list: a test that needs another program adds its package here. */
+const systemPackages: readonly SystemPackage[] = [
+  {
+    name: 'postgresql-15',
+    file: '/usr/lib/postgresql/15/bin/postgres',
+    neededFor: 'a server with GSSAPI, LDAP and PAM, and psql',
+  },
+  { name: 'krb5-kdc', file: '/usr/sbin/krb5kdc', neededFor: 'a Kerberos realm' },
+  { name: 'krb5-admin-server', file: '/usr/sbin/kadmin.local', neededFor: 'its principals and keytabs' },
+  { name: 'krb5-user', file: '/usr/bin/kinit', neededFor: 'its tickets' },
+]
+
+/**
+ * Installs without side effects on the machine: no daemon is started and no database cluster is made.
+ * What it writes to say so is taken away again.
+ */
+const installScript = `
+set -eu
+policy=/usr/sbin/policy-rc.d
+cluster=/etc/postgresql-common/createcluster.d/poolsmith.conf
+tidy() { rm -f "$cluster"; [ -z "\${own_policy:-}" ] || rm -f "$policy"; }
+trap tidy EXIT
+if [ ! -e "$policy" ]; then
+  own_policy=1
+  printf '#!/bin/sh\\nexit 101\\n' > "$policy"
+  chmod 755 "$policy"
+fi
+mkdir -p "$(dirname "$cluster")"
+echo 'create_main_cluster = false' > "$cluster"
+export DEBIAN_FRONTEND=noninteractive
+apt-get -o DPkg::Lock::Timeout=300 update
+apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"
+`
+
+function missingPackages(): SystemPackage[] {
+  return systemPackages.filter((entry) => !existsSync(entry.file))
+}
+
+/** How to become root without asking anybody, or undefined. */
+function rootPrefix(): string[] | undefined {
+  if (process.getuid?.() === 0) return []
+  return spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status === 0 ? ['sudo', '-n'] : undefined
+}
+
+/**
+ * Sees to it that every program that the tests need is there.
+ *
+ * @returns undefined when all is there, else one sentence that says what is missing and what to do. Never a
+ * reason to skip a test.
+ */
+export function ensureSystemPackages(): string | undefined {
+  const missing = missingPackages()
+  if (missing.length === 0) return undefined
+  const names = missing.map((entry) => entry.name)
+  const wanted = missing.map((entry) => `${entry.name} (${entry.neededFor})`).join(', ')
+  const byHand = `apt-get install ${names.join(' ')}`
+
+  if (!existsSync('/usr/bin/apt-get')) {
+    return `The tests need ${wanted}, and this system has no apt-get; run them on Debian 12.`
+  }
+  const prefix = rootPrefix()
+  if (prefix === undefined) {
+    return `The tests need ${wanted}, and this user may not install packages; as root, run: ${byHand}`
+  }
+  console.error(`Installing Debian packages: ${names.join(' ')} ...`)
+  const [command = 'sh', ...args] = [...prefix, 'sh', '-c', installScript, 'sh', ...names]
+  const result = spawnSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+  const still = missingPackages().map((entry) => entry.name)
+  if (result.status === 0 && still.length === 0) return undefined
+  process.stderr.write(`${result.stdout}${result.stderr}`)
+  return result.status === 0
+    ? `apt-get installed ${still.join(' ')}, but not where the tests look for it; run them on Debian 12.`
+    : `apt-get could not install ${names.join(' ')}: mend what it says above, or install them by hand (${byHand}).`
+}
