@@ -29,6 +29,13 @@ export const ERROR_CODES = {
   CONNECTION_NOT_FOUND: 'No store knows a connection by this id.',
   STRATEGY_UNKNOWN: 'No strategy is registered under this `auth_method` for this database.',
   PACKAGE_MISSING: 'An optional package that this strategy, driver or format needs is not installed.',
+  // credential
+  CREDENTIAL_FAILED: 'The credential could not be fetched; `transient` says whether trying again can help.',
+  CREDENTIAL_REFUSED: 'The issuer of the credential refused to give one.',
+  CREDENTIAL_MISSING:
+    'Nothing was found to prove who we are: no key, no profile, no file, no identity on this machine.',
+  CREDENTIAL_TIMEOUT: 'The issuer of the credential did not answer within the time limit of one fetch.',
+  CREDENTIAL_EXPIRED: 'The credential was already over when it arrived.',
   // credential: the client certificate and its key
   CERTIFICATE_FILE_MISSING: 'The client certificate file does not exist.',
   CERTIFICATE_FILE_UNREADABLE: 'The client certificate file cannot be read.',

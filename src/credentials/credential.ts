@@ -1,3 +1,4 @@
+import type { PoolsmithError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 
 interface CredentialBase {
@@ -60,6 +61,8 @@ export interface CredentialSource {
   reject(credential: Credential): boolean
   /** Called with the new credential whenever it changes; returns the way to stop. */
   onChange(listener: (credential: Credential) => void): () => void
+  /** Why the latest fetch failed; absent once one succeeds. For the error of somebody who gave up waiting. */
+  readonly failure?: PoolsmithError | undefined
   /** Stops timers and fetches in flight. Idempotent. */
   close(): void
 }

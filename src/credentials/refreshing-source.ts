@@ -1,0 +1,358 @@
+import { PoolsmithError } from '../errors.ts'
+import type { Emit } from '../events.ts'
+import type { Credential, CredentialSource } from './credential.ts'
+import { credentialFailure } from './failure.ts'
+import { backoffMillis, freshness, refreshAgainAt, schedule } from './refresh-schedule.ts'
+import { sameSecret } from './same-secret.ts'
+
+export interface RefreshingSourceOptions {
+  /**
+   * Obtains a credential. The signal aborts when the time limit is over or the source is closed. It is called for a
+   * renewal too, when an answer from a cache would be of no use. A rejection with a `PoolsmithError` that is
+   * `transient`, a fault of the network, HTTP 408, 429 or 5xx is tried again; anything else is taken as a refusal.
+   */
+  readonly fetch: (signal: AbortSignal) => Promise<Credential>
+  readonly emit?: Emit
+  /** Begins the message of an error that `fetch` did not dress itself. Default `The credential could not be fetched`. */
+  readonly subject?: string
+  /** The time limit of one fetch, in milliseconds. Default 30,000. */
+  readonly fetchTimeoutMillis?: number
+  /** Tries in a row while somebody waits, before the failure is theirs. Default 5, which is about 3 s of waits. */
+  readonly maxAttempts?: number
+  /** How often to look again for a credential that does not say when it ends, in milliseconds. Default never. */
+  readonly recheckMillis?: number
+  /** From 0 to 1, for the jitter. */
+  readonly random?: () => number
+}
+
+/** A failure is given to those who ask within this time after it, so that a busy pool does not storm the issuer. */
+const REPLAY_MILLIS = 1000
+/** The least distance between two fetches that refused logins cause. */
+const REJECTION_PAUSE_MILLIS = 200
+/** The longest delay that setTimeout knows. */
+const TIMER_MAX_MILLIS = 2 ** 31 - 1
+
+/**
+ * A source that fetches its credential when it is first needed and renews it before it ends.
+ *
+ * - However many wait, one fetch is in flight. Who aborts leaves alone; the fetch goes on for the others, and also
+ *   when all have left, up to its time limit: its result serves whoever comes next.
+ * - The renewal runs in the background, and only while the source is in use: somebody asked since the last fetch, or
+ *   listens for changes. An idle pool fetches nothing.
+ * - While the old credential is good a failed renewal is nobody's error but an event. Faults of the network and
+ *   throttling are tried again with back-off and jitter; a refusal is not tried again before the credential is over.
+ *
+ * @example
+ * const source = refreshingSource({
+ *   fetch: async (signal) => {
+ *     const { password, seconds } = await vault.lease('db/creds/etl', { signal })
+ *     const issuedAt = Date.now()
+ *     return { kind: 'password', identity: 'etl', password: new Secret(password), issuedAt, expiresAt: issuedAt + seconds * 1000 }
+ *   },
+ * })
+ */
+export function refreshingSource(options: RefreshingSourceOptions): CredentialSource {
+  return new RefreshingSource(options)
+}
+
+class RefreshingSource implements CredentialSource {
+  readonly #options: RefreshingSourceOptions
+  readonly #random: () => number
+  readonly #listeners = new Set<(credential: Credential) => void>()
+
+  #credential: Credential | undefined
+  #refreshAt = 0
+  #goodUntil = 0
+  /** Somebody asked since the last fetch began. */
+  #used = false
+
+  #flight: Promise<Credential> | undefined
+  #waiters = 0
+  #failures = 0
+  #failure: PoolsmithError | undefined
+  /** When `#failure` became the answer to give to whoever asks; absent while there are tries left. */
+  #finalAt: number | undefined
+  #fetchedAt = 0
+  /** The credential that a server refused, until another one is there. */
+  #rejected: Credential | undefined
+
+  #closed = false
+  #attempt: AbortController | undefined
+  /** The time limit of the attempt, or the back-off between two: held by the process only while somebody waits. */
+  #flightTimer: NodeJS.Timeout | undefined
+  #wake: (() => void) | undefined
+  #refreshTimer: NodeJS.Timeout | undefined
+
+  constructor(options: RefreshingSourceOptions) {
+    this.#options = options
+    this.#random = options.random ?? Math.random
+  }
+
+  get failure(): PoolsmithError | undefined {
+    return this.#failure
+  }
+
+  current(): Credential | undefined {
+    this.#used = true
+    const credential = this.#credential
+    if (credential === undefined || Date.now() < this.#refreshAt) return credential
+    return this.#aged(credential)
+  }
+
+  /** Out of `current`, to keep that small enough for the compiler to inline. */
+  #aged(credential: Credential): Credential | undefined {
+    const state = freshness({ refreshAt: this.#refreshAt, goodUntil: this.#goodUntil }, Date.now())
+    if (state === 'over') return undefined
+    if (state === 'due') this.#start()
+    return credential
+  }
+
+  async get(signal?: AbortSignal): Promise<Credential> {
+    if (this.#closed) throw closedError()
+    if (signal?.aborted) throw this.#abortError(signal)
+    const ready = this.current()
+    if (ready !== undefined) return ready
+    if (this.#failure !== undefined && this.#finalAt !== undefined) {
+      const since = Date.now() - this.#finalAt
+      if (since >= 0 && since < REPLAY_MILLIS) throw this.#failure
+    }
+    return this.#join(signal)
+  }
+
+  reject(credential: Credential): boolean {
+    if (this.#closed) return false
+    if (this.#credential !== undefined && sameSecret(credential, this.#credential)) {
+      this.#rejected = this.#credential
+      this.#credential = undefined
+      clearTimeout(this.#refreshTimer)
+    }
+    return true
+  }
+
+  onChange(listener: (credential: Credential) => void): () => void {
+    const own = (credential: Credential): void => listener(credential)
+    this.#listeners.add(own)
+    return () => {
+      this.#listeners.delete(own)
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    clearTimeout(this.#refreshTimer)
+    this.#listeners.clear()
+    this.#attempt?.abort(closedError())
+    this.#wake?.()
+  }
+
+  #join(signal: AbortSignal | undefined): Promise<Credential> {
+    this.#waiters++
+    const flight = this.#start()
+    this.#flightTimer?.ref()
+    return new Promise<Credential>((resolve, reject) => {
+      const abort = (): void => settle(() => reject(this.#abortError(signal as AbortSignal)))
+      let settled = false
+      const settle = (end: () => void): void => {
+        if (settled) return
+        settled = true
+        signal?.removeEventListener('abort', abort)
+        if (--this.#waiters === 0) this.#flightTimer?.unref()
+        end()
+      }
+      signal?.addEventListener('abort', abort)
+      flight.then(
+        (credential) => settle(() => resolve(credential)),
+        (error) => settle(() => reject(error)),
+      )
+    })
+  }
+
+  /** The flight under way, or a new one. Its failure is always an event, so nobody needs to listen to the promise. */
+  #start(): Promise<Credential> {
+    if (this.#flight !== undefined) return this.#flight
+    clearTimeout(this.#refreshTimer)
+    this.#used = false
+    const flight = this.#fly().finally(() => {
+      this.#flight = undefined
+    })
+    flight.catch(() => undefined)
+    this.#flight = flight
+    return flight
+  }
+
+  async #fly(): Promise<Credential> {
+    await this.#pauseAfterRejection()
+    for (let attempt = 1; ; attempt++) {
+      if (this.#closed) throw closedError()
+      const refused = this.#rejected
+      const begin = performance.now()
+      this.#fetchedAt = Date.now()
+      try {
+        const credential = await this.#fetchOnce()
+        // A fetch that began before the server refused the credential may only have found that one again.
+        const stale = this.#rejected !== refused && this.#rejected !== undefined
+        if (stale && sameSecret(credential, this.#rejected as Credential) && attempt < this.#maxAttempts) continue
+        this.#adopt(credential, performance.now() - begin)
+        return credential
+      } catch (thrown) {
+        if (this.#closed) throw closedError()
+        const error = credentialFailure(this.#options.subject ?? 'The credential could not be fetched', thrown, {
+          secrets: [this.#credential, this.#rejected].map(secretOf),
+        })
+        const wait = this.#fail(error, attempt)
+        if (wait === undefined) throw error
+        await this.#sleep(wait)
+      }
+    }
+  }
+
+  get #maxAttempts(): number {
+    return this.#options.maxAttempts ?? 5
+  }
+
+  /** Notes a failed attempt. Gives the wait before the next one of this flight, or nothing when the flight ends. */
+  #fail(error: PoolsmithError, attempt: number): number | undefined {
+    const now = Date.now()
+    const left = this.#credential === undefined ? 0 : Math.max(0, this.#goodUntil - now)
+    const wait = backoffMillis(++this.#failures, this.#random(), left)
+    const again = error.transient && this.#waiters > 0 && attempt < this.#maxAttempts
+    const later = error.transient && left > 0
+    this.#failure = error
+    this.#finalAt = again || later ? undefined : now
+    if (!again && left > 0) {
+      const recheck = now + (this.#options.recheckMillis ?? Number.POSITIVE_INFINITY)
+      this.#arm(Math.min(error.transient ? now + wait : recheck, this.#goodUntil))
+    }
+    const retryInMillis = again || later ? Math.round(wait) : undefined
+    this.#options.emit?.('credential:failed', { error, attempt: this.#failures, retryInMillis })
+    return again ? wait : undefined
+  }
+
+  #adopt(credential: Credential, durationMillis: number): void {
+    const now = Date.now()
+    const { expiresAt } = credential
+    if (expiresAt !== undefined && expiresAt <= now) {
+      throw new PoolsmithError(`The credential of ${credential.identity} was already over when it arrived.`, {
+        code: 'CREDENTIAL_EXPIRED',
+        phase: 'credential',
+        hint: `It ended at ${new Date(expiresAt).toISOString()}, and the clock here says ${new Date(now).toISOString()}: check the clock, or renew it.`,
+        details: { expiresAt },
+      })
+    }
+    const old = this.#credential
+    const known = old ?? this.#rejected
+    const changed = known === undefined || !sameSecret(known, credential)
+    const recheck = this.#options.recheckMillis
+    this.#failures = 0
+    this.#failure = undefined
+    this.#finalAt = undefined
+    this.#rejected = undefined
+    if (old !== undefined && !changed && !lastsLonger(credential, old)) {
+      this.#arm(refreshAgainAt(this.#goodUntil, now, recheck))
+      return
+    }
+    const plan = schedule(credential, recheck)
+    this.#credential = credential
+    this.#goodUntil = plan.goodUntil
+    this.#arm(plan.refreshAt)
+    this.#options.emit?.('credential:refreshed', { identity: credential.identity, expiresAt, durationMillis })
+    if (changed) this.#announce(credential)
+  }
+
+  #announce(credential: Credential): void {
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(credential)
+      } catch (error) {
+        // A listener's mistake must not turn a good credential into a failed fetch.
+        process.emitWarning(error instanceof Error ? error : String(error))
+      }
+    }
+  }
+
+  #arm(at: number): void {
+    this.#refreshAt = at
+    clearTimeout(this.#refreshTimer)
+    if (this.#closed || at === Number.POSITIVE_INFINITY) return
+    const delay = Math.min(Math.max(0, at - Date.now()), TIMER_MAX_MILLIS)
+    this.#refreshTimer = setTimeout(() => this.#tick(), delay)
+    this.#refreshTimer.unref()
+  }
+
+  #tick(): void {
+    const now = Date.now()
+    if (now < this.#refreshAt) this.#arm(this.#refreshAt)
+    else if (this.#used || this.#listeners.size > 0) this.#start()
+  }
+
+  async #fetchOnce(): Promise<Credential> {
+    const limit = this.#options.fetchTimeoutMillis ?? 30_000
+    const controller = new AbortController()
+    const { signal } = controller
+    this.#attempt = controller
+    this.#flightTimer = setTimeout(() => controller.abort(timeoutError(limit)), limit)
+    if (this.#waiters === 0) this.#flightTimer.unref()
+    try {
+      return await new Promise<Credential>((resolve, reject) => {
+        // The signal decides, not the fetch: a library that ignores it must not hold up those who wait.
+        signal.addEventListener('abort', () => reject(signal.reason))
+        // Through a promise, so that a fetch that throws before its first await is a rejection too.
+        Promise.resolve()
+          .then(() => this.#options.fetch(signal))
+          .then(resolve, reject)
+      })
+    } finally {
+      clearTimeout(this.#flightTimer)
+      this.#attempt = undefined
+    }
+  }
+
+  async #pauseAfterRejection(): Promise<void> {
+    if (this.#rejected === undefined) return
+    const since = Date.now() - this.#fetchedAt
+    if (since >= 0 && since < REJECTION_PAUSE_MILLIS) await this.#sleep(REJECTION_PAUSE_MILLIS - since)
+  }
+
+  async #sleep(millis: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve
+      this.#flightTimer = setTimeout(resolve, millis)
+    })
+    clearTimeout(this.#flightTimer)
+  }
+
+  #abortError(signal: AbortSignal): unknown {
+    if (signal.reason instanceof PoolsmithError) return signal.reason
+    const last = this.#failure
+    return new PoolsmithError(
+      `The wait for a credential was aborted${last === undefined ? '' : `; the last try failed: ${last.message}`}`,
+      { code: 'ABORTED', phase: 'credential', cause: signal.reason, ...(last?.hint ? { hint: last.hint } : {}) },
+    )
+  }
+}
+
+/** A lease that was prolonged keeps its secret and gets a later end. */
+function lastsLonger(credential: Credential, old: Credential): boolean {
+  if (old.expiresAt === undefined) return false
+  return credential.expiresAt === undefined || credential.expiresAt > old.expiresAt
+}
+
+function secretOf(credential: Credential | undefined) {
+  if (credential?.kind === 'password') return credential.password
+  if (credential?.kind === 'token') return credential.token
+  return undefined
+}
+
+function closedError(): PoolsmithError {
+  return new PoolsmithError('The source of credentials is closed.', { code: 'ABORTED', phase: 'credential' })
+}
+
+function timeoutError(limit: number): PoolsmithError {
+  return new PoolsmithError(`The credential was not there after ${limit / 1000} s.`, {
+    code: 'CREDENTIAL_TIMEOUT',
+    phase: 'credential',
+    transient: true,
+    hint: 'Check that the issuer of the credential answers: the token endpoint, the metadata service, the file system.',
+  })
+}
