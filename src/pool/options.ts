@@ -1,0 +1,132 @@
+/** The pool's options in users' words, and the same as the milliseconds that the code counts in. */
+
+import { boolean, integer, oneOf, parseFields, seconds, type ValuesOf } from '../connections/fields.ts'
+import { ConfigError } from '../errors.ts'
+
+export const poolFields = {
+  pool_size: integer({
+    default: 10,
+    min: 1,
+    description: 'Connections that the pool keeps open once they were needed.',
+  }),
+  max_overflow: integer({
+    default: 20,
+    min: 0,
+    description:
+      'Connections that may be opened beyond `pool_size` while all are in use. They are closed as soon as they have been idle for half a second.',
+  }),
+  pool_timeout: seconds({
+    default: 30,
+    min: 0.001,
+    max: 2_000_000,
+    description:
+      'The longest that an acquire takes, whatever hangs: a full pool, the token endpoint, DNS, connect, TLS, login, a server that answers no more. The error says which it was. A database that refuses (wrong password, unknown host, nobody listening) is reported at once.',
+  }),
+  pool_recycle: seconds({
+    default: 3600,
+    min: -1,
+    description:
+      'The greatest age of a connection, counted from its opening; an older one is closed when it is idle or returned, never while in use. Up to a tenth is taken off at random, so that connections opened together do not end together. 0 or -1: no limit.',
+  }),
+  pool_pre_ping: boolean({
+    default: true,
+    description:
+      'Check an idle connection by one round trip before it is handed out. Skipped when it was used, or proven alive, within the last half second.',
+  }),
+  pool_ping_timeout: seconds({
+    default: 5,
+    min: 0.001,
+    description:
+      'How long the answer to a check (and the clean-up of a returned connection) may take before the connection counts as dead; never more than half of `pool_timeout`. Connections that have been idle for longer than one that failed its check are closed with it, so that a dead network costs one wait and not one for each.',
+  }),
+  pool_idle_timeout: seconds({
+    default: 600,
+    description: 'Close a connection that nobody has used for this long, down to `pool_min_idle`. 0: never.',
+  }),
+  pool_keepalive: seconds({
+    default: 0,
+    description:
+      'Send a query over an idle connection at this interval, so that firewalls and load balancers do not drop it and a dead one is noticed early. It does not count as use for `pool_idle_timeout`. 0: never. (TCP keepalive is an option of the driver.)',
+  }),
+  pool_min_idle: integer({
+    default: 0,
+    min: 0,
+    description:
+      'Idle connections to keep ready, opened in the background from the start and again whenever there are fewer, with growing pauses while the database refuses. Within `pool_size`.',
+  }),
+  pool_reset_on_return: oneOf(['rollback', 'full', 'none'], {
+    default: 'rollback',
+    description:
+      'What happens to a returned connection. `rollback`: an open transaction is rolled back, settings and temporary tables stay. `full`: nothing of the session is handed on, neither settings, temporary tables, locks, prepared statements nor a LISTEN. `none`: it is handed on as it is.',
+  }),
+  leak_detection_threshold: seconds({
+    default: 0,
+    description:
+      'Raise the event `connection:leaked`, with the stack of its acquire, for a connection in use for longer than this. 0: off, and no stack is taken.',
+  }),
+  retire_on: oneOf(['never', 'rotation', 'expiry'], {
+    default: 'never',
+    description:
+      'What happens to open sessions when their credential changes (`rotation`) or ends (`expiry`): they are closed when idle or returned, never while in use. `never`: they live on, since a server checks a credential at login only.',
+  }),
+  drain_timeout: seconds({
+    default: 10,
+    description:
+      'How long `destroy()` waits for connections in use to be returned before it cuts them. 0: it cuts them at once.',
+  }),
+}
+
+/** The pool's options under their names in the extras; each may be left out. Times are in seconds. */
+export type PoolOptions = Partial<ValuesOf<typeof poolFields>>
+
+/** {@link PoolOptions} with its defaults filled in and times in milliseconds; `Infinity` is "never". */
+export interface Policy {
+  readonly size: number
+  readonly max: number
+  readonly minIdle: number
+  readonly timeoutMillis: number
+  readonly recycleMillis: number
+  readonly prePing: boolean
+  /** The limit of one ping or reset. */
+  readonly checkMillis: number
+  readonly idleMillis: number
+  readonly keepaliveMillis: number
+  readonly resetMode: 'rollback' | 'full' | 'none'
+  readonly leakMillis: number
+  readonly retireOn: 'never' | 'rotation' | 'expiry'
+  readonly drainMillis: number
+}
+
+/**
+ * Reads pool options.
+ *
+ * @throws ConfigError with all problems
+ */
+export function poolPolicy(options: PoolOptions = {}): Policy {
+  const { values, problems } = parseFields(poolFields, options, { path: '', strict: true })
+  if (problems.length > 0) throw new ConfigError(problems, { subject: 'The pool options' })
+  const timeoutMillis = millis(values.pool_timeout)
+  return {
+    size: values.pool_size,
+    max: values.pool_size + values.max_overflow,
+    minIdle: Math.min(values.pool_min_idle, values.pool_size),
+    timeoutMillis,
+    recycleMillis: orNever(values.pool_recycle),
+    prePing: values.pool_pre_ping,
+    checkMillis: Math.min(millis(values.pool_ping_timeout), Math.max(1, Math.floor(timeoutMillis / 2))),
+    idleMillis: orNever(values.pool_idle_timeout),
+    keepaliveMillis: orNever(values.pool_keepalive),
+    resetMode: values.pool_reset_on_return,
+    leakMillis: orNever(values.leak_detection_threshold),
+    retireOn: values.retire_on,
+    drainMillis: millis(values.drain_timeout),
+  }
+}
+
+function millis(seconds: number): number {
+  return Math.ceil(seconds * 1000)
+}
+
+function orNever(seconds: number): number {
+  return seconds > 0 ? millis(seconds) : Number.POSITIVE_INFINITY
+}
