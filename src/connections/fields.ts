@@ -6,8 +6,11 @@
  * strings (a URI's query, an environment variable) or as JSON values; both mean the same.
  */
 
+import { homedir } from 'node:os'
+import { join } from 'node:path'
 import type { ConfigProblem } from '../errors.ts'
 import { Secret } from '../secret.ts'
+import { childPath } from './problem-path.ts'
 
 /** One option. `T` is what parsing yields; it includes `undefined` when there is no default. */
 export interface Field<T> {
@@ -30,8 +33,20 @@ export type ValuesOf<F extends Fields> = {
   readonly [K in keyof F]: F[K] extends Field<infer T> ? T : never
 }
 
-/** Why a value does not fit its field: "expected …", without the path and never with a secret value. */
-export class FieldMismatch extends Error {}
+/**
+ * Why a value does not fit its field, without the path: `expected a whole number, got "ten"`.
+ * Leave `got` out where the value may be a secret; `near` is the word that was probably meant.
+ */
+export class FieldMismatch extends Error {
+  readonly expected: string
+
+  constructor(expected: string, got?: unknown, near?: string) {
+    super(
+      `${expected}${got === undefined ? '' : `, got ${show(got)}`}${near === undefined ? '' : ` (did you mean ${near}?)`}`,
+    )
+    this.expected = expected
+  }
+}
 
 interface Meta<T> {
   readonly description: string
@@ -47,14 +62,23 @@ function field<T>(type: string, meta: Meta<T>, parse: (value: unknown) => T, sec
     default: meta.default,
     aliases: meta.aliases ?? [],
     secret,
-    parse,
+    parse: (value) => {
+      if (secret) return parse(value)
+      // A value may have been wrapped for its looks alone: a URL with a login in it, a key called token_lifetime.
+      const plain = revealed(value)
+      try {
+        return parse(plain.value)
+      } catch (error) {
+        throw error instanceof FieldMismatch && plain.hidden ? new FieldMismatch(error.expected) : error
+      }
+    },
   }
 }
 
-function show(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value)
-  if (value === null || typeof value !== 'object') return String(value)
-  return Array.isArray(value) ? 'a list' : 'an object'
+function revealed(value: unknown): { value: unknown; hidden: boolean } {
+  if (value instanceof Secret) return { value: value.reveal(), hidden: true }
+  if (!Array.isArray(value) || !value.some((item) => item instanceof Secret)) return { value, hidden: false }
+  return { value: value.map((item: unknown) => (item instanceof Secret ? item.reveal() : item)), hidden: true }
 }
 
 /** Free text. Numbers and booleans are taken as their text, since JSON extras are often typed loosely. */
@@ -64,14 +88,21 @@ export function text(meta: Meta<string>): Field<string | undefined> {
   return field('string', meta, (value) => {
     if (typeof value === 'string') return value
     if (typeof value === 'number' || typeof value === 'boolean') return String(value)
-    if (value instanceof Secret) return value.reveal()
-    throw new FieldMismatch(`expected a string, got ${show(value)}`)
+    throw new FieldMismatch('expected a string', value)
   })
 }
 
 /** A path in the local file system; `~/` at the start is the home directory of the process. */
 export function path(meta: Meta<string>): Field<string | undefined> {
-  return { ...text(meta), type: 'path' }
+  const { parse, ...base } = text(meta)
+  return {
+    ...base,
+    type: 'path',
+    parse: (value) => {
+      const given = parse(value)
+      return given?.startsWith('~/') ? join(homedir(), given.slice(2)) : given
+    },
+  }
 }
 
 /** A text that is never shown. */
@@ -82,6 +113,7 @@ export function secret(meta: Meta<Secret>): Field<Secret | undefined> {
     (value) => {
       if (value instanceof Secret) return value
       if (typeof value === 'string') return new Secret(value)
+      // The value is not repeated, not even its type: it may be the secret, mistyped.
       throw new FieldMismatch('expected a string')
     },
     true,
@@ -93,22 +125,29 @@ interface Range {
   readonly max?: number
 }
 
+/** Plain decimal notation: what JavaScript would also take for a number (hexadecimal, blanks) is a slip here. */
+const DECIMAL = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i
+
 function numberField(type: string, meta: Meta<number> & Range, whole: boolean): Field<number | undefined> {
   const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = meta
-  return field(type, meta, (value) => {
-    const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
-    if (typeof number !== 'number' || !Number.isFinite(number) || (whole && !Number.isInteger(number))) {
-      throw new FieldMismatch(`expected ${whole ? 'a whole number' : 'a number'}, got ${show(value)}`)
-    }
-    if (number < min || number > max) {
-      const bounds =
-        max === Number.POSITIVE_INFINITY
-          ? `at least ${min}`
-          : min === Number.NEGATIVE_INFINITY
-            ? `at most ${max}`
-            : `from ${min} to ${max}`
-      throw new FieldMismatch(`expected ${bounds}, got ${show(value)}`)
-    }
+  const bounds =
+    min === Number.NEGATIVE_INFINITY && max === Number.POSITIVE_INFINITY
+      ? ''
+      : max === Number.POSITIVE_INFINITY
+        ? ` of at least ${min}`
+        : min === Number.NEGATIVE_INFINITY
+          ? ` of at most ${max}`
+          : ` from ${min} to ${max}`
+  // That a number is not negative goes without saying in the documentation.
+  const shownType = bounds === ' of at least 0' ? type : `${type}${bounds}`
+  return field(shownType, meta, (value) => {
+    const number = typeof value === 'string' && DECIMAL.test(value.trim()) ? Number(value) : value
+    const fits =
+      typeof number === 'number' &&
+      (whole ? Number.isSafeInteger(number) : Number.isFinite(number)) &&
+      number >= min &&
+      number <= max
+    if (!fits) throw new FieldMismatch(`expected a ${whole ? 'whole ' : ''}number${bounds}`, value)
     return number
   })
 }
@@ -134,10 +173,10 @@ export function boolean(meta: Meta<boolean>): Field<boolean | undefined>
 export function boolean(meta: Meta<boolean>): Field<boolean | undefined> {
   return field('boolean', meta, (value) => {
     if (typeof value === 'boolean') return value
-    const word = String(value).toLowerCase()
-    if ((typeof value === 'string' || typeof value === 'number') && TRUE.has(word)) return true
-    if ((typeof value === 'string' || typeof value === 'number') && FALSE.has(word)) return false
-    throw new FieldMismatch(`expected true or false, got ${show(value)}`)
+    const word = typeof value === 'string' || typeof value === 'number' ? String(value).trim().toLowerCase() : ''
+    if (TRUE.has(word)) return true
+    if (FALSE.has(word)) return false
+    throw new FieldMismatch('expected true or false', value)
   })
 }
 
@@ -149,9 +188,7 @@ export function oneOf<const V extends string>(values: readonly V[], meta: Meta<V
     const found = values.find((candidate) => candidate === value)
     if (found !== undefined) return found
     const near = typeof value === 'string' ? nearest(value, values) : undefined
-    throw new FieldMismatch(
-      `expected one of ${values.join(', ')}; got ${show(value)}${near === undefined ? '' : ` (did you mean ${near}?)`}`,
-    )
+    throw new FieldMismatch(`expected one of ${values.join(' | ')}`, value, near)
   })
 }
 
@@ -160,7 +197,7 @@ export function list(meta: Meta<readonly string[]>): Field<readonly string[] | u
   return field('list', meta, (value) => {
     const items = typeof value === 'string' ? value.split(',') : value
     if (!Array.isArray(items) || items.some((item) => typeof item !== 'string')) {
-      throw new FieldMismatch(`expected a list of strings, got ${show(value)}`)
+      throw new FieldMismatch('expected a list of strings', value)
     }
     return items.map((item: string) => item.trim()).filter((item) => item !== '')
   })
@@ -196,13 +233,11 @@ export function parseFields<F extends Fields>(
   const { path: prefix = 'extra', strict = false, defaults = {} } = options
   const problems: ConfigProblem[] = []
   const warnings: ConfigProblem[] = []
-  const at = (key: string): string => (prefix === '' ? key : `${prefix}.${key}`)
 
+  // Names after aliases: where one option's alias is another's name, the name wins.
   const canonical = new Map<string, string>()
-  for (const [name, spec] of Object.entries(fields)) {
-    canonical.set(name, name)
-    for (const alias of spec.aliases) canonical.set(alias, name)
-  }
+  for (const [name, spec] of Object.entries(fields)) for (const alias of spec.aliases) canonical.set(alias, name)
+  for (const name of Object.keys(fields)) canonical.set(name, name)
 
   const values: Record<string, unknown> = {}
   for (const [name, spec] of Object.entries(fields)) {
@@ -211,40 +246,45 @@ export function parseFields<F extends Fields>(
 
   const seen = new Map<string, string>()
   for (const [key, value] of Object.entries(given)) {
+    const path = childPath(prefix, key)
     const name = canonical.get(key)
     if (name === undefined) {
       const near = nearest(key, canonical.keys())
       const other = options.elsewhere?.(key)
-      if (other !== undefined) warnings.push({ path: at(key), message: other })
-      else if (near !== undefined) problems.push({ path: at(key), message: `unknown key; did you mean ${near}?` })
-      else (strict ? problems : warnings).push({ path: at(key), message: 'unknown key' })
+      if (other !== undefined) warnings.push({ path, message: other })
+      else if (near !== undefined) problems.push({ path, message: `unknown key; did you mean ${near}?` })
+      else (strict ? problems : warnings).push({ path, message: 'unknown key' })
       continue
     }
+    // An empty or null value is how forms and URIs say "not set".
+    if (value === undefined || value === null || value === '') continue
     const earlier = seen.get(name)
     if (earlier !== undefined) {
-      problems.push({ path: at(key), message: `says the same as ${earlier}; keep one of them` })
+      problems.push({ path, message: `says the same as ${earlier}; keep one of them` })
       continue
     }
     seen.set(name, key)
-    // An empty or null value is how forms and URIs say "not set".
-    if (value === undefined || value === null || value === '') continue
     try {
       values[name] = (fields[name] as Field<unknown>).parse(value)
     } catch (error) {
       if (!(error instanceof FieldMismatch)) throw error
-      problems.push({ path: at(key), message: error.message })
+      problems.push({ path, message: error.message })
     }
   }
   return { values: values as ValuesOf<F>, problems, warnings }
 }
 
-/** The candidate that is one slip away (a letter too many, too few, wrong or swapped; case or separators), if any. */
+/**
+ * The candidate that `word` was probably meant to be, if any: the same but for case and separators, or one slip away
+ * (a letter too many, too few, wrong, or two swapped).
+ */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   const plain = (value: string): string => value.toLowerCase().replaceAll(/[-_. ]/g, '')
-  for (const candidate of candidates) {
-    if (plain(candidate) === plain(word) || oneSlip(word, candidate)) return candidate
-  }
-  return undefined
+  const all = [...candidates]
+  return (
+    all.find((candidate) => plain(candidate) === plain(word)) ??
+    all.find((candidate) => oneSlip(word.toLowerCase(), candidate.toLowerCase()))
+  )
 }
 
 function oneSlip(a: string, b: string): boolean {
@@ -262,4 +302,11 @@ function oneSlip(a: string, b: string): boolean {
   const right = b.slice(start, endB + 1)
   if (left.length <= 1 && right.length <= 1) return true
   return left.length === 2 && right.length === 2 && left[0] === right[1] && left[1] === right[0]
+}
+
+/** A value as an error shows it: short, on one line. */
+function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value)
+  if (value === null || typeof value !== 'object') return String(value)
+  return Array.isArray(value) ? 'a list' : 'an object'
 }

@@ -1,0 +1,26 @@
+import type { Connection } from './connection.ts'
+import { revealExtra } from './extra.ts'
+
+/**
+ * Writes a connection as Airflow's JSON text (its keys: `conn_type`, `schema`, ...), which Airflow and
+ * `parseConnection` read back as the same connection. The `id` is the store's and is left out.
+ * **It reveals the password and every secret of the extras**: hand it to a store, never to a log
+ * (`describeConnection` is for that).
+ *
+ * @example
+ * toAirflowJson(parseConnection('postgres://etl:s3cret@db/sales?sslmode=require'))
+ * // '{"conn_type":"postgres","host":"db","login":"etl","password":"s3cret","schema":"sales","extra":{"sslmode":"require"}}'
+ */
+export function toAirflowJson(connection: Connection): string {
+  const { type, description, host, login, password, database, port, extra } = connection
+  return JSON.stringify({
+    conn_type: type,
+    description,
+    host,
+    login,
+    password: password?.reveal(),
+    schema: database,
+    port,
+    extra: Object.keys(extra).length === 0 ? undefined : revealExtra(extra),
+  })
+}

@@ -1,0 +1,141 @@
+/**
+ * Airflow's URI form of a connection, read and written by Airflow's own rules
+ * (https://airflow.apache.org/docs/apache-airflow/stable/howto/connection.html#uri-format).
+ *
+ * They are not those of WHATWG URLs: every part is percent-decoded, the host may be missing or may be a
+ * percent-encoded path of a Unix socket, a lone `%` stands for itself, and options that are not all texts
+ * travel as JSON under the one query key `__extra__`. So this file splits the URI itself, which also keeps
+ * `new URL`'s errors, and the whole URI inside them, out of the way.
+ */
+
+import { isIPv6 } from 'node:net'
+import type { ConfigProblem } from '../errors.ts'
+import { Secret } from '../secret.ts'
+import type { Connection } from './connection.ts'
+import { revealExtra } from './extra.ts'
+import { quote, readQuery, unquote, writeQuery } from './percent.ts'
+
+const EXTRA_KEY = '__extra__'
+
+/** The parts of a URI as a record for the same checks as an object's, and what is wrong with the URI itself. */
+export interface UriRecord {
+  readonly record: Record<string, unknown>
+  readonly problems: readonly ConfigProblem[]
+}
+
+const ENCODE_HINT = 'in a login or password, write @ : / ? # % as %40 %3A %2F %3F %23 %25'
+
+/** Splits a connection URI. No message repeats any part of it: with one sign amiss, any part may be a password. */
+export function readAirflowUri(text: string): UriRecord {
+  // Python's urlsplit drops these wherever they stand.
+  const uri = text.replaceAll(/[\t\r\n]/g, '')
+  const match = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?$/is.exec(uri)
+  const problem = (path: string, message: string): UriRecord => ({ record: {}, problems: [{ path, message }] })
+  if (match === null) {
+    return problem('', 'expected a URI such as postgres://login:password@host:5432/database, or JSON')
+  }
+  const [, type = '', authority = '', path = '', query = '', fragment = ''] = match
+
+  // Airflow reads on with parts of the password as host, database or option, and would show them as such.
+  const at = path.includes('@')
+    ? 'the path'
+    : !authority.includes('@') && /^[^=&]*@/.test(query)
+      ? 'the first key of the query'
+      : fragment.includes('@')
+        ? 'the fragment'
+        : undefined
+  if (at !== undefined)
+    return problem('', `an @ stands in ${at}, where none belongs; ${ENCODE_HINT} (in a database, too)`)
+  if (path.startsWith('//') && authority.endsWith(':')) {
+    return problem('host', 'a protocol before the host means nothing to a database; write type://host')
+  }
+
+  const problems: ConfigProblem[] = []
+  const { host, port } = splitHost(authority.slice(authority.lastIndexOf('@') + 1), problems)
+  const userinfo = authority.slice(0, Math.max(0, authority.lastIndexOf('@')))
+  const colon = userinfo.indexOf(':')
+  const options = readQuery(query)
+  return {
+    record: {
+      type,
+      host,
+      // As a secret it is not repeated when it is no number: a stray colon makes a password's end the port.
+      port: port === '' ? undefined : new Secret(port),
+      login: unquote(colon === -1 ? userinfo : userinfo.slice(0, colon)),
+      password: colon === -1 ? undefined : unquote(userinfo.slice(colon + 1)),
+      database: unquote(path.slice(1)),
+      extra: Object.hasOwn(options, EXTRA_KEY) ? options[EXTRA_KEY] : options,
+    },
+    problems,
+  }
+}
+
+function splitHost(text: string, problems: ConfigProblem[]): { host: string; port: string } {
+  if (text.includes('[') || text.includes(']')) {
+    const match = /^\[([^[\]]*)\](?::(.*))?$/.exec(text)
+    const address = unquote(lowerCaseBeforeEscape(match?.[1] ?? ''))
+    if (match === null || !isIPv6(address)) {
+      problems.push({ path: 'host', message: 'expected an IPv6 address in square brackets' })
+      return { host: '', port: '' }
+    }
+    return { host: address, port: match[2] ?? '' }
+  }
+  const colon = text.indexOf(':')
+  const name = colon === -1 ? text : text.slice(0, colon)
+  const decoded = unquote(name)
+  return {
+    // A path keeps its letters; a name is lower-cased as Python does it, up to the first escape.
+    host: decoded.includes('/') ? decoded : unquote(lowerCaseBeforeEscape(name)),
+    port: colon === -1 ? '' : text.slice(colon + 1),
+  }
+}
+
+function lowerCaseBeforeEscape(host: string): string {
+  const percent = host.indexOf('%')
+  return percent === -1 ? host.toLowerCase() : host.slice(0, percent).toLowerCase() + host.slice(percent)
+}
+
+/**
+ * Writes a connection as an Airflow URI, which Airflow and {@link readAirflowUri} read back as the same connection.
+ * **It reveals the password and every secret of the extras**: hand it to a store, never to a log
+ * (`describeConnection` is for that). The URI form has no place for `id` and `description`.
+ *
+ * @example
+ * toAirflowUri(parseConnection({ type: 'postgres', host: 'db', password: 'p@ss', extra: { sslmode: 'require' } }))
+ * // 'postgres://:p%40ss@db/?sslmode=require'
+ */
+export function toAirflowUri(connection: Connection): string {
+  const query = writeExtra(revealExtra(connection.extra))
+  const password = connection.password === undefined ? undefined : quote(connection.password.reveal())
+  return `${writeLocation(connection, password)}${query}`
+}
+
+/** Everything before the query, with the password's text as given. */
+export function writeLocation(connection: Connection, password: string | undefined): string {
+  const { type, login, host = '', port, database, extra } = connection
+  let userinfo = quote(login ?? '')
+  if (password !== undefined) userinfo += `:${password}`
+  if (userinfo !== '') userinfo += '@'
+  // Without a host and a login, a bare ":5432" needs the @ before it to be read by all versions of Airflow.
+  else if (host === '' && port !== undefined) userinfo = '@'
+  const path = database === undefined ? '' : quote(database)
+  const slash = path !== '' || Object.keys(extra).length > 0 ? '/' : ''
+  return `${type}://${userinfo}${writeHost(host)}${port === undefined ? '' : `:${port}`}${slash}${path}`
+}
+
+function writeHost(host: string): string {
+  if (isIPv6(host) && !host.includes('%') && host === host.toLowerCase()) return `[${host}]`
+  // Readers lower-case a host as far as its first escape: escaping the first capital letter keeps the rest.
+  return quote(host).replace(
+    /^([^%A-Z]*)([A-Z])/,
+    (_, before: string, letter: string) => `${before}%${letter.charCodeAt(0).toString(16).toUpperCase()}`,
+  )
+}
+
+function writeExtra(extra: Readonly<Record<string, unknown>>): string {
+  const values = Object.entries(extra)
+  if (values.length === 0) return ''
+  const texts = values.filter((entry): entry is [string, string] => typeof entry[1] === 'string')
+  const plain = texts.length === values.length && !Object.hasOwn(extra, EXTRA_KEY)
+  return `?${writeQuery(plain ? Object.fromEntries(texts) : { [EXTRA_KEY]: JSON.stringify(extra) })}`
+}

@@ -1,0 +1,143 @@
+/**
+ * The connections file: YAML or JSON, a mapping from id to a URI, JSON text or an object, as Airflow's
+ * local-filesystem secrets backend has it.
+ */
+
+import { access, type FileHandle, open } from 'node:fs/promises'
+import { extname, resolve } from 'node:path'
+import { ConfigError } from '../../errors.ts'
+import { loadPackage } from '../../optional-package.ts'
+import type { ConnectionInput } from '../parse.ts'
+import type { Environment } from './environment.ts'
+import type { Stored } from './stored.ts'
+
+export const FILE_VARIABLE = 'POOLSMITH_CONNECTIONS_FILE'
+const DEFAULT_NAMES = ['connections.yaml', 'connections.yml', 'connections.json']
+
+export interface ConnectionsFile {
+  readonly path: string
+  readonly connections: ReadonlyMap<string, Stored>
+  /** Whether anybody but the owner may read it. */
+  readonly readableByOthers: boolean
+}
+
+/** Which file counts: the one given, the one that the environment names, or a default name in the working folder. */
+export async function locateConnectionsFile(options: {
+  readonly file?: string
+  readonly environment: Environment
+  readonly cwd: string
+}): Promise<string | undefined> {
+  const named = options.file || options.environment[FILE_VARIABLE]
+  if (named) return resolve(options.cwd, named)
+  for (const name of DEFAULT_NAMES) {
+    const path = resolve(options.cwd, name)
+    if (await exists(path)) return path
+  }
+  return undefined
+}
+
+/** Where {@link locateConnectionsFile} looks when nobody names a file. */
+export function defaultFiles(cwd: string): string[] {
+  return DEFAULT_NAMES.map((name) => resolve(cwd, name))
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
+}
+
+/** @throws ConfigError for a file that is missing, unreadable, or not a mapping; it repeats nothing of the content */
+export async function readConnectionsFile(path: string): Promise<ConnectionsFile> {
+  const { text, mode } = await readText(path)
+  const content = extname(path).toLowerCase() === '.json' ? parseJson(text, path) : await parseYaml(text, path)
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
+    throw fileError(path, 'expected a mapping from connection ids to connections')
+  }
+  const connections = new Map<string, Stored>()
+  for (const [id, value] of Object.entries(content as Record<string, unknown>)) {
+    // Airflow also takes a list, as long as it holds a single connection; anything else, parsing refuses.
+    const single: unknown = Array.isArray(value) && value.length === 1 ? value[0] : value
+    connections.set(id, { id, store: `file ${path}`, value: single as ConnectionInput })
+  }
+  return { path, connections, readableByOthers: process.platform !== 'win32' && (mode & 0o077) !== 0 }
+}
+
+function fileError(path: string, message: string, cause?: unknown): ConfigError {
+  return new ConfigError([{ path: '', message }], { subject: `The connections file ${path}`, cause })
+}
+
+async function readText(path: string): Promise<{ text: string; mode: number }> {
+  let file: FileHandle
+  try {
+    file = await open(path)
+  } catch (cause) {
+    throw fileError(path, unreadable(cause), cause)
+  }
+  try {
+    const { mode } = await file.stat()
+    const bytes = await file.readFile()
+    return { text: new TextDecoder('utf-8', { fatal: true }).decode(bytes), mode }
+  } catch (cause) {
+    throw fileError(path, unreadable(cause), cause)
+  } finally {
+    await file.close()
+  }
+}
+
+function unreadable(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
+  const known: Record<string, string> = {
+    ENOENT: 'it does not exist',
+    EACCES: 'this user may not read it',
+    EPERM: 'this user may not read it',
+    EISDIR: 'it is a folder',
+    ERR_ENCODING_INVALID_ENCODED_DATA: 'it is not UTF-8 text',
+  }
+  return known[code] ?? `it cannot be read (${code})`
+}
+
+function parseJson(text: string, path: string): unknown {
+  if (text.trim() === '') return {}
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    // The parser's message quotes the text, secrets and all; only the position in it is safe to pass on.
+    const position = /position (\d+)/.exec(error instanceof Error ? error.message : '')?.[1]
+    const line = position === undefined ? '' : ` (line ${text.slice(0, Number(position)).split('\n').length})`
+    throw fileError(path, `it is not valid JSON${line}`)
+  }
+}
+
+/** YAML's own messages quote the file; these say the common ones without it. */
+const YAML_MISTAKES: Readonly<Record<string, string>> = {
+  BAD_ALIAS: 'a wrong alias',
+  BAD_DQ_ESCAPE: 'a wrong escape in double quotes',
+  BAD_INDENT: 'wrong indentation',
+  BAD_SCALAR_START: 'a sign that text without quotes cannot begin with',
+  DUPLICATE_KEY: 'a key that stands twice',
+  MISSING_CHAR: 'a missing sign, such as a closing quote or bracket',
+  MULTILINE_IMPLICIT_KEY: 'a key over several lines, or a missing colon',
+  MULTIPLE_DOCS: 'a second document',
+  TAB_AS_INDENT: 'a tab as indentation',
+  TAG_RESOLVE_FAILED: 'an unknown tag',
+}
+
+async function parseYaml(text: string, path: string): Promise<unknown> {
+  const { LineCounter, parseDocument } = await loadPackage('yaml', () => import('yaml'), 'a connections file in YAML')
+  const lineCounter = new LineCounter()
+  const document = parseDocument(text, { lineCounter, prettyErrors: false, merge: true })
+  const mistakes = [...document.errors, ...document.warnings].map(({ code, pos }) => ({
+    path: `line ${lineCounter.linePos(pos[0]).line}`,
+    message: YAML_MISTAKES[code] ?? code.toLowerCase().replaceAll('_', ' '),
+  }))
+  if (mistakes.length > 0) throw new ConfigError(mistakes, { subject: `The connections file ${path}` })
+  let content: unknown
+  try {
+    content = document.toJS()
+  } catch {
+    throw fileError(path, 'an alias in it stands for nothing, or aliases repeat each other too often')
+  }
+  return content ?? {}
+}

@@ -1,0 +1,135 @@
+import { ConfigError, type ConfigProblem, PoolsmithError } from '../../errors.ts'
+import type { Connection } from '../connection.ts'
+import { holdsSecret } from '../extra.ts'
+import { nearest } from '../fields.ts'
+import { idProblem } from '../parse.ts'
+import { type Environment, environmentNames, findInEnvironment, listEnvironment } from './environment.ts'
+import {
+  type ConnectionsFile,
+  defaultFiles,
+  FILE_VARIABLE,
+  locateConnectionsFile,
+  readConnectionsFile,
+} from './file.ts'
+import { parseStored } from './stored.ts'
+
+/** Where connections are looked up: first the environment, then one connections file. */
+export interface StoreOptions {
+  /** Default `process.env`. */
+  readonly environment?: Environment
+  /**
+   * The connections file, relative to `cwd`. Default: the one that `POOLSMITH_CONNECTIONS_FILE` names, else
+   * `connections.yaml`, `connections.yml` or `connections.json` in `cwd`, where there is one.
+   */
+  readonly file?: string
+  /** Default: the working folder of the process. */
+  readonly cwd?: string
+  /** Told about a file with secrets in it that others may read. */
+  readonly onWarning?: (warning: ConfigProblem) => void
+}
+
+/** One connection of {@link listConnections}: `connection`, or the `error` that says why it is none. */
+export type ListedConnection = {
+  readonly id: string
+  /** `environment variable NAME` or `file PATH`. */
+  readonly store: string
+  /** True when a store that counts before this one has the same id. */
+  readonly shadowed: boolean
+} & (
+  | { readonly connection: Connection; readonly error?: undefined }
+  | { readonly connection?: undefined; readonly error: ConfigError }
+)
+
+function withDefaults(options: StoreOptions): { environment: Environment; cwd: string; file?: string } {
+  const { environment = process.env, cwd = process.cwd(), file } = options
+  return { environment, cwd, ...(file === undefined ? {} : { file }) }
+}
+
+/**
+ * Looks a connection up by its id: `POOLSMITH_CONN_<ID>`, `AIRFLOW_CONN_<ID>` (the id in capital letters), then the
+ * connections file.
+ *
+ * @throws PoolsmithError `CONNECTION_NOT_FOUND` with the places looked at and ids like it;
+ *   ConfigError (`CONFIG_INVALID`) for an id that cannot be one, a connection that is wrong, a file that is unreadable
+ */
+export async function findConnection(id: string, options: StoreOptions = {}): Promise<Connection> {
+  const problem = idProblem(id)
+  if (problem !== undefined) {
+    throw new ConfigError([{ path: 'id', message: problem }], {
+      hint: 'Give an id, a URI (postgres://...) or JSON ({...}).',
+    })
+  }
+  const places = withDefaults(options)
+  const inEnvironment = findInEnvironment(id, places.environment)
+  if (inEnvironment !== undefined) return parseStored(inEnvironment)
+
+  const path = await locateConnectionsFile(places)
+  const file = path === undefined ? undefined : await readConnectionsFile(path)
+  const inFile = file?.connections.get(id)
+  if (file === undefined || inFile === undefined) throw notFound(id, places, file)
+  const connection = parseStored(inFile)
+  warnIfExposed(file, [connection], options.onWarning)
+  return connection
+}
+
+/**
+ * Every connection that the stores hold, those that count first coming first. One that is wrong is listed with its
+ * error and keeps nobody from the others.
+ *
+ * @throws ConfigError for a connections file that as a whole cannot be read
+ */
+export async function listConnections(options: StoreOptions = {}): Promise<ListedConnection[]> {
+  const places = withDefaults(options)
+  const path = await locateConnectionsFile(places)
+  const file = path === undefined ? undefined : await readConnectionsFile(path)
+  const seen = new Set<string>()
+  const listed = [...listEnvironment(places.environment), ...(file?.connections.values() ?? [])].map((stored) => {
+    const { id, store } = stored
+    const shadowed = seen.has(id.toUpperCase())
+    seen.add(id.toUpperCase())
+    try {
+      return { id, store, shadowed, connection: parseStored(stored) }
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error
+      return { id, store, shadowed, error }
+    }
+  })
+  if (file !== undefined) {
+    const inFile = listed.filter(({ store }) => store.startsWith('file ')).flatMap(({ connection }) => connection ?? [])
+    warnIfExposed(file, inFile, options.onWarning)
+  }
+  return listed
+}
+
+function warnIfExposed(
+  file: ConnectionsFile,
+  connections: readonly Connection[],
+  onWarning: StoreOptions['onWarning'],
+): void {
+  if (!file.readableByOthers) return
+  if (!connections.some(({ password, extra }) => password !== undefined || holdsSecret(extra))) return
+  onWarning?.({ path: file.path, message: 'holds secrets and others may read it; chmod 600 closes it to them' })
+}
+
+function notFound(id: string, places: ReturnType<typeof withDefaults>, file: ConnectionsFile | undefined): Error {
+  const known = [...listEnvironment(places.environment).map((stored) => stored.id), ...(file?.connections.keys() ?? [])]
+  const near = [...new Set(known)].filter((other) => isLike(id, other)).slice(0, 3)
+  const lookedAt = [
+    ...environmentNames(id).map((name) => `environment variable ${name}`),
+    ...(file === undefined ? defaultFiles(places.cwd) : [file.path]).map((path) => `file ${path}`),
+  ]
+  const suggestion = near.length === 0 ? '' : ` Did you mean ${near.join(' or ')}?`
+  return new PoolsmithError(`No connection is called ${id}.${suggestion} Looked at: ${lookedAt.join(', ')}.`, {
+    code: 'CONNECTION_NOT_FOUND',
+    phase: 'config',
+    hint: `Set ${environmentNames(id)[0]} to a URI, or name a connections file that has it in ${FILE_VARIABLE}.`,
+    details: { id, lookedAt, near },
+  })
+}
+
+function isLike(id: string, other: string): boolean {
+  const [a, b] = [id.toLowerCase(), other.toLowerCase()]
+  return (
+    a === b || nearest(a, [b]) !== undefined || (Math.min(a.length, b.length) > 2 && (a.includes(b) || b.includes(a)))
+  )
+}
