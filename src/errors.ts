@@ -91,11 +91,31 @@ export const ERROR_CODES = {
     'The server could not use the ticket, or could not prove itself: mostly a keytab that is old or of another name.',
   GSS_MESSAGE_DAMAGED: 'A message of an encrypted GSS session was altered, repeated, reordered, lost or not encrypted.',
   GSS_FAILED: 'GSSAPI failed in a way that has no code of its own; the message holds its own words.',
+  // connect and login
+  LOGIN_REFUSED: 'The server refused the credential: wrong, over, or not allowed in.',
+  CONNECT_TIMEOUT: 'An attempt to connect hung until its time limit; `phase` says where.',
+  CONNECT_FAILED: 'The connection could not be opened; `cause` says why.',
   // pool
   POOL_EXHAUSTED: 'Every connection of the pool was in use for the whole of `pool_timeout`.',
   POOL_CLOSED: 'The pool is being destroyed or has been.',
   POOL_SUSPENDED: 'The pool stayed suspended for the whole of `pool_timeout`.',
   ABORTED: 'The caller aborted the operation.',
+  // query: reading a table
+  SCHEMA_NOT_FOUND: 'The database has no schema of this name, or the role cannot see it.',
+  TABLE_NOT_FOUND: 'The schema has no table or view of this name; the message names the ones that come near.',
+  COLUMN_NOT_FOUND: 'The table has no column of this name; the message names the ones that come near.',
+  TABLE_CHANGED: 'The table was dropped or altered between the catalogue and the reading of its rows.',
+  TABLE_LOCKED: 'Another session kept the table locked for the whole of `lock_timeout`.',
+  PERMISSION_DENIED: 'The role may not read the table, or not all of the columns that were asked for.',
+  VALUE_OUT_OF_RANGE: 'A value cannot be written exactly in the type that its column has.',
+  QUERY_CANCELED: 'Somebody else cancelled the statement, or a time limit of the server did.',
+  QUERY_FAILED: 'The server refused the statement; the message holds its words and `details.sqlstate` its code.',
+  CONNECTION_LOST: 'The connection broke while a statement was running.',
+  EXTRACT_PROTOCOL: 'The server sent rows in a form that is not understood.',
+  // write: the files of an extract
+  TARGET_NOT_WRITABLE: 'The target folder cannot be made or written to.',
+  DISK_FULL: "The target's disk, or the quota on it, is full.",
+  WRITE_FAILED: 'A file of the extract could not be written.',
 } as const
 
 export type ErrorCode = keyof typeof ERROR_CODES

@@ -1,0 +1,153 @@
+/** One attempt to open a connection: credential, then the driver, and once more when the login was refused. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Credential, CredentialSource } from '../credentials/credential.ts'
+import { sameSecret } from '../credentials/same-secret.ts'
+import type { Driver } from '../drivers/driver.ts'
+import { type Phase, PoolsmithError } from '../errors.ts'
+import { asPoolsmithError, hangingError } from './failures.ts'
+
+/** Logins in one attempt, each with a credential that differs from the one before. */
+const MAX_LOGINS = { password: 3, token: 2, certificate: 2, gss: 2 } as const
+/** Fetches after a refusal that bring the refused secret again, and the pause before each: a rotation under way. */
+const MAX_STALE_FETCHES = 3
+const STALE_PAUSE_MILLIS = 100
+
+export interface AttemptLimits {
+  /** The limit of the whole attempt, in milliseconds. */
+  readonly totalMillis: number
+  /** The limit of one opening by the driver (`connect_timeout`), in milliseconds; `Infinity` for none. */
+  readonly openMillis: number
+}
+
+export interface Opened<Raw extends object> {
+  readonly raw: Raw
+  readonly credential: Credential
+  readonly credentialMillis: number
+}
+
+/**
+ * Opens one connection and answers within its limits whether the driver and the source heed their signal or not.
+ * A connection that a driver brings too late is cut.
+ */
+export class Attempt<Raw extends object> {
+  readonly startedAt = performance.now()
+  #phase: Phase = 'credential'
+  #phaseSince = this.startedAt
+  #credentialMillis = 0
+  readonly #controller = new AbortController()
+  readonly #driver: Driver<Raw>
+  readonly #source: CredentialSource
+  readonly #limits: AttemptLimits
+
+  constructor(driver: Driver<Raw>, source: CredentialSource, limits: AttemptLimits) {
+    this.#driver = driver
+    this.#source = source
+    this.#limits = limits
+  }
+
+  /** Where the attempt is now. */
+  get phase(): Phase {
+    return this.#phase
+  }
+
+  /** How long it has been there. */
+  get phaseMillis(): number {
+    return performance.now() - this.#phaseSince
+  }
+
+  abort(error: PoolsmithError): void {
+    this.#controller.abort(error)
+  }
+
+  /** @throws PoolsmithError */
+  async run(): Promise<Opened<Raw>> {
+    const { signal } = this.#controller
+    const { totalMillis } = this.#limits
+    const timer = setTimeout(() => this.abort(hangingError(this, totalMillis, 'pool_timeout')), totalMillis)
+    timer.unref()
+    try {
+      return await this.#open(signal)
+    } catch (error) {
+      // Who aborted knows better than the driver, which only saw that it was to stop.
+      throw signal.reason instanceof PoolsmithError ? signal.reason : asPoolsmithError(error, this.#phase)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async #open(signal: AbortSignal): Promise<Opened<Raw>> {
+    let credential = await this.#credential(signal)
+    for (let logins = 1; ; logins++) {
+      try {
+        const raw = await this.#login(credential, signal)
+        return { raw, credential, credentialMillis: this.#credentialMillis }
+      } catch (error) {
+        if (!(error instanceof PoolsmithError) || error.code !== 'LOGIN_REFUSED' || signal.aborted) throw error
+        if (logins === MAX_LOGINS[credential.kind]) throw error
+        const other = await this.#replace(credential, signal)
+        if (other === undefined) throw error
+        credential = other
+      }
+    }
+  }
+
+  /** A credential other than the refused one. The issuer may need a moment to know what the server knows already. */
+  async #replace(refused: Credential, signal: AbortSignal): Promise<Credential | undefined> {
+    let last = refused
+    for (let fetches = 0; fetches < MAX_STALE_FETCHES; fetches++) {
+      if (!this.#source.reject(last)) return undefined
+      if (fetches > 0) await sleep(STALE_PAUSE_MILLIS * 2 ** fetches, undefined, { signal, ref: false })
+      last = await this.#credential(signal)
+      if (!sameSecret(last, refused)) return last
+    }
+    return undefined
+  }
+
+  async #credential(signal: AbortSignal): Promise<Credential> {
+    const ready = this.#source.current()
+    if (ready !== undefined) return ready
+    this.#enter('credential')
+    try {
+      return await untilAborted(this.#source.get(signal), signal)
+    } finally {
+      this.#credentialMillis += this.phaseMillis
+    }
+  }
+
+  async #login(credential: Credential, signal: AbortSignal): Promise<Raw> {
+    const { openMillis } = this.#limits
+    this.#enter('connect')
+    const timer =
+      openMillis === Number.POSITIVE_INFINITY
+        ? undefined
+        : setTimeout(() => this.abort(hangingError(this, openMillis, 'connect_timeout')), openMillis)
+    timer?.unref()
+    try {
+      const opening = this.#driver.open(credential, { signal, enter: (phase) => this.#enter(phase) })
+      return await untilAborted(opening, signal, (late) => this.#driver.abort(late))
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  #enter(phase: Phase): void {
+    this.#phase = phase
+    this.#phaseSince = performance.now()
+  }
+}
+
+/** Settles with `work`, or rejects as soon as the signal aborts; then `discard` gets what still arrives. */
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal, discard?: (late: T) => void): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const abort = (): void => reject(signal.reason)
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort, { once: true })
+    work
+      .then((value) => {
+        if (signal.aborted) discard?.(value)
+        else resolve(value)
+      }, reject)
+      .finally(() => signal.removeEventListener('abort', abort))
+  })
+}

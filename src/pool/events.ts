@@ -1,0 +1,67 @@
+/** The events of one engine: to listeners in the process, and to everybody on `node:diagnostics_channel`. */
+
+import { type Channel, channel } from 'node:diagnostics_channel'
+import type { Emit, EventName, PoolsmithEvents } from '../events.ts'
+
+export type Listener<Name extends EventName> = (payload: PoolsmithEvents[Name]) => void
+
+/**
+ * Carries the events of a pool, its source and its driver. Each event is also published on the diagnostics
+ * channel `poolsmith:<event>` (as in `poolsmith:connection:opened`), with the same payload.
+ *
+ * A listener that throws disturbs nobody: its error becomes a warning of the process.
+ */
+export class EventHub {
+  readonly #listeners = new Map<EventName, Set<(payload: never) => void>>()
+  readonly #channels = new Map<EventName, Channel>()
+
+  on<Name extends EventName>(name: Name, listener: Listener<Name>): void {
+    this.#listenersOf(name).add(listener)
+  }
+
+  off<Name extends EventName>(name: Name, listener: Listener<Name>): void {
+    this.#listeners.get(name)?.delete(listener)
+  }
+
+  readonly emit: Emit = (name, payload) => {
+    const listeners = this.#listeners.get(name)
+    if (listeners !== undefined) {
+      for (const listener of [...listeners] as Listener<typeof name>[]) {
+        try {
+          listener(payload)
+        } catch (error) {
+          process.emitWarning(error instanceof Error ? error : String(error))
+        }
+      }
+    }
+    const published = this.#channel(name)
+    if (published.hasSubscribers) published.publish(payload)
+  }
+
+  /**
+   * A question for the hot path, to be asked before a payload is built: does anybody listen to this event?
+   * It is cheap to ask and never goes stale.
+   */
+  interest(name: EventName): () => boolean {
+    const listeners = this.#listenersOf(name)
+    const published = this.#channel(name)
+    return () => listeners.size > 0 || published.hasSubscribers
+  }
+
+  #listenersOf(name: EventName): Set<(payload: never) => void> {
+    const known = this.#listeners.get(name)
+    if (known !== undefined) return known
+    const listeners = new Set<(payload: never) => void>()
+    this.#listeners.set(name, listeners)
+    return listeners
+  }
+
+  #channel(name: EventName): Channel {
+    const known = this.#channels.get(name)
+    if (known !== undefined) return known
+    // Kept here, since node:diagnostics_channel itself holds a channel only weakly.
+    const opened = channel(`poolsmith:${name}`)
+    this.#channels.set(name, opened)
+    return opened
+  }
+}
