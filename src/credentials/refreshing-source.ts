@@ -9,7 +9,8 @@ export interface RefreshingSourceOptions {
   /**
    * Obtains a credential. The signal aborts when the time limit is over or the source is closed. It is called for a
    * renewal too, when an answer from a cache would be of no use. A rejection with a `PoolsmithError` that is
-   * `transient`, a fault of the network, HTTP 408, 429 or 5xx is tried again; anything else is taken as a refusal.
+   * `transient`, a fault of the network, HTTP 408, 429 or 5xx is tried again, not before `details.retryAfterMillis`
+   * when there is one; anything else is taken as a refusal.
    */
   readonly fetch: (signal: AbortSignal) => Promise<Credential>
   readonly emit?: Emit
@@ -215,7 +216,7 @@ class RefreshingSource implements CredentialSource {
   #fail(error: PoolsmithError, attempt: number): number | undefined {
     const now = Date.now()
     const left = this.#credential === undefined ? 0 : Math.max(0, this.#goodUntil - now)
-    const wait = backoffMillis(++this.#failures, this.#random(), left)
+    const wait = Math.max(backoffMillis(++this.#failures, this.#random(), left), askedWait(error))
     const again = error.transient && this.#waiters > 0 && attempt < this.#maxAttempts
     const later = error.transient && left > 0
     this.#failure = error
@@ -336,6 +337,12 @@ class RefreshingSource implements CredentialSource {
 function lastsLonger(credential: Credential, old: Credential): boolean {
   if (old.expiresAt === undefined) return false
   return credential.expiresAt === undefined || credential.expiresAt > old.expiresAt
+}
+
+/** The wait that the issuer itself asked for (Retry-After), in milliseconds. */
+function askedWait(error: PoolsmithError): number {
+  const { retryAfterMillis } = error.details
+  return typeof retryAfterMillis === 'number' ? retryAfterMillis : 0
 }
 
 function secretOf(credential: Credential | undefined) {

@@ -1,6 +1,9 @@
 import type { Fields } from '../connections/fields.ts'
+import { azureAd } from './azure-ad.ts'
+import { iam } from './iam.ts'
 import { password } from './password.ts'
 import { StrategyRegistry } from './registry.ts'
+import { sslCert } from './ssl-cert.ts'
 import type { Strategy } from './strategy.ts'
 
 /** The strategies that `auth_method` chooses from, unless an engine is given a registry of its own. */
@@ -16,3 +19,6 @@ export function register<F extends Fields>(strategy: Strategy<F>): void {
 }
 
 register(password)
+register(sslCert)
+register(iam)
+register(azureAd)

@@ -3,7 +3,8 @@ import { refreshingSource } from '../credentials/refreshing-source.ts'
 import { staticSource } from '../credentials/static-source.ts'
 import { ConfigError } from '../errors.ts'
 import { Secret } from '../secret.ts'
-import { PasswordFile } from './password-file.ts'
+import { readPasswordFile } from './password-file.ts'
+import { settled } from './settled.ts'
 import { defineStrategy } from './strategy.ts'
 
 /** How often the password file is read again while the pool is in use. */
@@ -38,15 +39,14 @@ export const password = defineStrategy({
         { path: 'extra.password_file', message: 'the connection holds a password too; keep one of them' },
       ])
     }
-    const passwordFile = new PasswordFile(file)
     return refreshingSource({
-      fetch: async () => ({
+      fetch: settled(async () => ({
         kind: 'password',
         identity,
         ...user,
-        password: await passwordFile.read(),
+        password: await readPasswordFile(file),
         issuedAt: Date.now(),
-      }),
+      })),
       emit,
       recheckMillis: RECHECK_MILLIS,
     })

@@ -1,0 +1,53 @@
+import { credentialFailure, faultOf, isTransient } from '../../credentials/failure.ts'
+import { PoolsmithError } from '../../errors.ts'
+import type { Secret } from '../../secret.ts'
+
+const SUBJECT = 'The AWS token could not be made'
+
+/** STS says these with HTTP 400. */
+const THROTTLED = new Set(['Throttling', 'ThrottlingException', 'RequestLimitExceeded', 'TooManyRequestsException'])
+
+const REFUSED: Readonly<Record<string, string>> = {
+  ExpiredToken: 'The session keys have expired: get new ones, and restart or rewrite the profile.',
+  ExpiredTokenException: 'The session keys or the web identity token have expired: get new ones.',
+  InvalidClientTokenId: 'AWS does not know aws_access_key_id: check it, and that the key is active.',
+  SignatureDoesNotMatch: 'aws_secret_access_key does not belong to aws_access_key_id.',
+  AccessDenied: 'The identity may not do this: check its sts:AssumeRole permission and the trust policy of role_arn.',
+  AccessDeniedException: 'The identity may not do this: check its permissions and the trust policy of role_arn.',
+  InvalidIdentityToken: 'AWS does not accept the web identity token: check the identity provider in IAM.',
+  UnauthorizedException: 'The SSO session is over: run `aws sso login`.',
+}
+
+/** An error of the AWS SDK, as ours. */
+export function awsFailure(
+  error: unknown,
+  profile: string | undefined,
+  secrets: readonly (Secret | undefined)[],
+): PoolsmithError {
+  if (error instanceof PoolsmithError) return error
+  const name = error instanceof Error ? error.name : ''
+  const message = error instanceof Error ? error.message : ''
+  const transient = isTransient(faultOf(error)) || THROTTLED.has(name) || name === 'TimeoutError'
+  if (transient) return credentialFailure(SUBJECT, error, { code: 'CREDENTIAL_FAILED', transient, secrets })
+  const refused = REFUSED[name]
+  if (refused !== undefined) {
+    return credentialFailure(SUBJECT, error, { code: 'CREDENTIAL_REFUSED', transient, hint: refused, secrets })
+  }
+  if (/\bsso\b/i.test(message) && /expired|invalid|login/i.test(message)) {
+    const login = profile === undefined ? 'aws sso login' : `aws sso login --profile ${profile}`
+    const hint = `Run \`${login}\`.`
+    return credentialFailure(SUBJECT, error, { code: 'CREDENTIAL_REFUSED', transient, hint, secrets })
+  }
+  if (name === 'CredentialsProviderError' || name === 'ProviderError') {
+    return credentialFailure(SUBJECT, error, {
+      code: 'CREDENTIAL_MISSING',
+      transient,
+      hint:
+        profile === undefined
+          ? 'Give aws_access_key_id and aws_secret_access_key, set them in the environment, name an aws_profile, or run where a role is attached.'
+          : `Check that the profile ${profile} is in ~/.aws/config or ~/.aws/credentials and leads to keys.`,
+      secrets,
+    })
+  }
+  return credentialFailure(SUBJECT, error, { transient, secrets })
+}

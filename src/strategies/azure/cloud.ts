@@ -1,0 +1,34 @@
+import type { Dialect } from '../../connections/connection.ts'
+
+export const CLOUDS = ['public', 'china', 'government'] as const
+export type Cloud = (typeof CLOUDS)[number]
+
+/**
+ * Where each national cloud's tokens come from, and what they must be for: the resource of Azure Database for
+ * PostgreSQL and that of Azure SQL (Microsoft Learn, "Microsoft Entra authentication" of either service).
+ */
+const TABLE: Readonly<Record<Cloud, { readonly authority: string } & Readonly<Record<Dialect, string>>>> = {
+  public: {
+    authority: 'https://login.microsoftonline.com',
+    postgres: 'https://ossrdbms-aad.database.windows.net/.default',
+    mssql: 'https://database.windows.net/.default',
+  },
+  china: {
+    authority: 'https://login.chinacloudapi.cn',
+    postgres: 'https://ossrdbms-aad.database.chinacloudapi.cn/.default',
+    mssql: 'https://database.chinacloudapi.cn/.default',
+  },
+  government: {
+    authority: 'https://login.microsoftonline.us',
+    postgres: 'https://ossrdbms-aad.database.usgovcloudapi.net/.default',
+    mssql: 'https://database.usgovcloudapi.net/.default',
+  },
+}
+
+export function authorityOf(cloud: Cloud): string {
+  return TABLE[cloud].authority
+}
+
+export function scopeOf(cloud: Cloud, dialect: Dialect): string {
+  return TABLE[cloud][dialect]
+}

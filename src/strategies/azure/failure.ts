@@ -1,0 +1,94 @@
+import { credentialFailure, faultOf, isTransient, messageOf } from '../../credentials/failure.ts'
+import { PoolsmithError } from '../../errors.ts'
+import { redact, type Secret } from '../../secret.ts'
+import { retryAfterMillis } from '../retry-after.ts'
+
+/** What the SDK's HTTP pipeline saw last; the SDK's own errors often lose it. */
+export interface AuthorityObservation {
+  status?: number | undefined
+  retryAfter?: string | undefined
+  error?: unknown
+}
+
+/** Entra's error codes that a configuration causes (Microsoft Learn, "Microsoft Entra authentication and authorization error codes"). */
+const HINTS: Readonly<Record<string, string>> = {
+  '7000215': "client_secret is wrong: give the secret's value (not its id), and check that it is this application's.",
+  '7000222': 'client_secret has expired: make a new one for the application in Entra.',
+  '700016': 'client_id is not known in this tenant: check client_id and tenant_id.',
+  '90002': 'tenant_id is not known in this cloud: check tenant_id and cloud.',
+  '900023': 'tenant_id is neither a tenant id nor a domain.',
+  '500011':
+    'The tenant does not know the resource of the scope: check cloud and scope; the tenant may never have used this database service.',
+  '700027':
+    "The certificate is not the application's: register client_certificate_path's certificate for client_id in Entra.",
+  '700024': "The workload's token is not valid now: check this machine's clock, and that the token file is renewed.",
+  '700211': "The application trusts no such issuer: add the workload's issuer as a federated credential.",
+  '700212': "The application trusts no such audience: check the federated credential's audience.",
+  '700213':
+    "The application has no federated credential for this subject: check the workload's namespace and service account.",
+  '7000112': 'The application is disabled in this tenant.',
+  '53003': 'A conditional access policy of the tenant blocks this sign-in.',
+  '50034': 'The user does not exist in this tenant.',
+}
+
+/** An error of @azure/identity or of MSAL underneath, as ours. */
+export function azureFailure(
+  error: unknown,
+  observation: AuthorityObservation,
+  secrets: readonly (Secret | undefined)[],
+): PoolsmithError {
+  if (error instanceof PoolsmithError) return error
+  const seen = observation.error === undefined ? faultOf({ status: observation.status }) : faultOf(observation.error)
+  const fault = seen.kind === 'other' ? faultOf(error) : seen
+  const wait = retryAfterMillis(observation.retryAfter)
+  const details = {
+    ...(fault.status === undefined ? {} : { status: fault.status }),
+    ...(wait === undefined ? {} : { retryAfterMillis: wait }),
+  }
+  const subject = 'The Microsoft Entra token could not be fetched'
+  if (isTransient(fault)) {
+    const shown = observation.error ?? error
+    return credentialFailure(subject, shown, { code: 'CREDENTIAL_FAILED', transient: true, secrets, details })
+  }
+  const entra = entraError(error)
+  if (entra !== undefined) {
+    return credentialFailure(subject, new Error(redact(entra.text, secrets)), {
+      code: 'CREDENTIAL_REFUSED',
+      transient: false,
+      hint: HINTS[entra.code] ?? `Look up AADSTS${entra.code} at https://login.microsoftonline.com/error`,
+      details: { ...details, aadsts: Number(entra.code) },
+    })
+  }
+  const missing = isUnavailable(error) && fault.kind === 'other'
+  return credentialFailure(subject, error, {
+    code: missing ? 'CREDENTIAL_MISSING' : fault.kind === 'refused' ? 'CREDENTIAL_REFUSED' : 'CREDENTIAL_FAILED',
+    transient: false,
+    secrets,
+    details: { ...details, ...triedBy(error, secrets) },
+    ...(missing ? { hint: MISSING_HINT } : {}),
+  })
+}
+
+const MISSING_HINT =
+  'No identity was found here. Give client_id, tenant_id and client_secret (or client_certificate_path), assign a managed identity to this machine, or run `az login`.'
+
+function isUnavailable(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    (error.name === 'CredentialUnavailableError' || error.name === 'AggregateAuthenticationError')
+  )
+}
+
+/** What each credential of the default chain had to say. */
+function triedBy(error: unknown, secrets: readonly (Secret | undefined)[]): { tried?: readonly string[] } {
+  const parts = typeof error === 'object' && error !== null && 'errors' in error ? error.errors : undefined
+  return Array.isArray(parts) ? { tried: parts.map((part) => redact(messageOf(part), secrets)) } : {}
+}
+
+function entraError(error: unknown): { code: string; text: string } | undefined {
+  const text = error instanceof Error ? error.message : messageOf(error)
+  const match = /AADSTS(\d+)\b:?[^\n]*/.exec(text)
+  if (match === null) return undefined
+  // What follows are ids for Microsoft's support, one line each or all in one.
+  return { code: match[1] as string, text: match[0].replace(/\s*Trace ID:.*$/, '').trim() }
+}

@@ -1,0 +1,106 @@
+import type { Connection } from '../connections/connection.ts'
+import { refreshingSource } from '../credentials/refreshing-source.ts'
+import { ConfigError, type ConfigProblem } from '../errors.ts'
+import { loadPackage } from '../optional-package.ts'
+import { Secret } from '../secret.ts'
+import { awsFailure } from './aws/failure.ts'
+import { type AwsOptions, awsFields, awsProblems } from './aws/fields.ts'
+import { keyProvider } from './aws/keys.ts'
+import { regionOfHost } from './aws/region.ts'
+import { tokenTimes } from './aws/token.ts'
+import { settled } from './settled.ts'
+import { defineStrategy } from './strategy.ts'
+
+const DEFAULT_PORT = 5432
+
+export const iam = defineStrategy({
+  name: 'iam',
+  aliases: ['aws_iam'],
+  dialects: ['postgres'],
+  description: 'An AWS IAM token for RDS and Aurora, signed here for 15 minutes with the keys that AWS gives us.',
+  fields: awsFields,
+  defaults: { sslmode: 'verify-full' },
+  async credentials(connection, options, { emit, environment }) {
+    const target = targetOf(connection, options, environment)
+    const inHost = regionOfHost(target.host)
+    if (inHost !== undefined && inHost !== target.region) {
+      emit('config:warning', {
+        path: 'extra.region',
+        message: `says ${target.region}, but the host is in ${inHost}: the server will refuse the token`,
+      })
+    }
+    const { Signer } = await loadPackage('@aws-sdk/rds-signer', () => import('@aws-sdk/rds-signer'), 'auth_method=iam')
+    const keys = await keyProvider(options, target.region)
+    const secrets = [options.aws_secret_access_key, options.aws_session_token]
+    return refreshingSource({
+      emit,
+      fetch: settled(async () => {
+        try {
+          const credentials = await keys()
+          const signer = new Signer({
+            hostname: target.host,
+            port: target.port,
+            username: target.user,
+            region: target.region,
+            credentials,
+          })
+          const token = await signer.getAuthToken()
+          const { issuedAt, expiresAt } = tokenTimes(token)
+          // A token that outlives the session keys which signed it is refused.
+          const keysEnd = credentials.expiration?.getTime() ?? Number.POSITIVE_INFINITY
+          return {
+            kind: 'token',
+            identity: options.role_arn ?? credentials.accessKeyId,
+            user: target.user,
+            token: new Secret(token),
+            issuedAt,
+            expiresAt: Math.min(expiresAt, keysEnd),
+          }
+        } catch (error) {
+          throw awsFailure(error, options.aws_profile, secrets)
+        }
+      }),
+    })
+  },
+})
+
+interface Target {
+  readonly host: string
+  readonly port: number
+  readonly user: string
+  readonly region: string
+}
+
+/** What the token is signed for. The host name knows the region better than the environment of this process does. */
+function targetOf(
+  connection: Connection,
+  options: AwsOptions,
+  environment: Readonly<Record<string, string | undefined>>,
+): Target {
+  const problems: ConfigProblem[] = awsProblems(options)
+  const endpoint = options.rds_endpoint === undefined ? undefined : parseEndpoint(options.rds_endpoint)
+  if (options.rds_endpoint !== undefined && endpoint === undefined) {
+    problems.push({ path: 'extra.rds_endpoint', message: 'expected host or host:port' })
+  }
+  const host = (endpoint?.host ?? connection.host ?? '').toLowerCase()
+  const port = endpoint?.port ?? connection.port ?? DEFAULT_PORT
+  const user = connection.login ?? ''
+  const region = options.region || regionOfHost(host) || environment.AWS_REGION || environment.AWS_DEFAULT_REGION || ''
+  if (host === '') problems.push({ path: 'host', message: 'auth_method iam needs the host that the token is for' })
+  if (user === '') problems.push({ path: 'login', message: 'auth_method iam needs the database user' })
+  if (region === '' && host !== '') {
+    problems.push({
+      path: 'extra.region',
+      message: `the host ${host} does not say its AWS region; set region, or AWS_REGION in the environment`,
+    })
+  }
+  if (problems.length > 0) throw new ConfigError(problems)
+  return { host, port, user, region }
+}
+
+function parseEndpoint(endpoint: string): { host: string; port?: number } | undefined {
+  const match = /^([^\s:/]+)(?::(\d{1,5}))?$/.exec(endpoint)
+  if (match === null) return undefined
+  const [, host = '', port] = match
+  return port === undefined ? { host } : { host, port: Number(port) }
+}

@@ -1,0 +1,30 @@
+import type { Credential } from '../credentials/credential.ts'
+import { PoolsmithError } from '../errors.ts'
+
+type Fetch = (signal: AbortSignal) => Promise<Credential>
+
+/**
+ * Once an identity has been found here, not finding it is a fault that passes: a metadata service that hiccups, a
+ * profile that is being rewritten. Only the first time it means that there is none, and that trying again is no use.
+ */
+export function settled(fetch: Fetch): Fetch {
+  let found = false
+  return async (signal) => {
+    try {
+      const credential = await fetch(signal)
+      found = true
+      return credential
+    } catch (error) {
+      if (!found || !(error instanceof PoolsmithError) || error.code !== 'CREDENTIAL_MISSING') throw error
+      const { message, code, phase, hint, details, cause } = error
+      throw new PoolsmithError(message, {
+        code,
+        phase,
+        details,
+        cause,
+        transient: true,
+        ...(hint === undefined ? {} : { hint }),
+      })
+    }
+  }
+}

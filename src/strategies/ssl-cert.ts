@@ -1,0 +1,58 @@
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { CertificateFiles } from '../credentials/certificate-files.ts'
+import { refreshingSource } from '../credentials/refreshing-source.ts'
+import { Secret } from '../secret.ts'
+import { defineStrategy } from './strategy.ts'
+
+/** How often the files are looked at while the pool is in use: two stat calls, so that it may be often. */
+const RECHECK_MILLIS = 100
+
+export const sslCert = defineStrategy({
+  name: 'ssl_cert',
+  aliases: ['cert', 'certificate'],
+  dialects: ['postgres'],
+  description: 'A client certificate (sslcert, sslkey, sslpassword), read again whenever it is rotated.',
+  fields: {},
+  defaults: { sslmode: 'verify-full' },
+  credentials(connection, _options, { emit, settings }) {
+    const folder = join(homedir(), '.postgresql')
+    const certificateFile = textOf(settings.sslcert) ?? join(folder, 'postgresql.crt')
+    const keyFile = textOf(settings.sslkey) ?? join(folder, 'postgresql.key')
+    const passphrase = settings.sslpassword instanceof Secret ? settings.sslpassword : undefined
+    const files = new CertificateFiles({
+      certificateFile,
+      keyFile,
+      ...(passphrase === undefined ? {} : { passphrase }),
+      onExpiring: (certificate) => emit('certificate:expiring', certificate),
+      onUnusable: (error) => emit('credential:failed', { error, attempt: 1, retryInMillis: RECHECK_MILLIS }),
+    })
+    return refreshingSource({
+      emit,
+      recheckMillis: RECHECK_MILLIS,
+      async fetch() {
+        const loaded = await files.load()
+        const user = connection.login ?? commonName(loaded.subject)
+        return {
+          kind: 'certificate',
+          identity: loaded.subject,
+          ...(user === undefined ? {} : { user }),
+          certificate: loaded.certificate,
+          privateKey: loaded.privateKey,
+          ...(loaded.passphrase === undefined ? {} : { passphrase: loaded.passphrase }),
+          issuedAt: Date.now(),
+          expiresAt: loaded.notAfter,
+        }
+      },
+    })
+  },
+})
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+/** The server lets a certificate in as the user that its common name says (unless pg_ident.conf maps it). */
+function commonName(subject: string): string | undefined {
+  return /(?:^|, )CN=([^,]+)/.exec(subject)?.[1]
+}
