@@ -1,0 +1,12 @@
+import { boolean, text } from '../connections/fields.ts'
+
+/** The extras that concern the connection as a whole, whatever the strategy and the driver. */
+export const engineFields = {
+  auth_method: text({
+    description: 'The strategy that proves who we are. Default: `password` for PostgreSQL.',
+  }),
+  strict_extras: boolean({
+    default: false,
+    description: 'Make every unknown key in the extras an error instead of a warning.',
+  }),
+}

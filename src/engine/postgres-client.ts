@@ -1,0 +1,106 @@
+/**
+ * knex's PostgreSQL dialect over a pool of ours: the one place that leans on knex's insides.
+ *
+ * Three things differ from the stock dialect. A connection is released exactly once (knex releases a stream's
+ * connection both on the stream's close and when its promise settles, so that a pool can hand it to two users).
+ * A cancel request travels over a connection of our driver's, with the same TLS. And `destroy` ends the pool.
+ */
+
+import type { Transform } from 'node:stream'
+import type { Knex } from 'knex'
+import { loadPackage } from '../optional-package.ts'
+
+/** What the client needs of the pool and the driver behind it. */
+export interface ClientBackend<Raw extends object> {
+  readonly pool: {
+    acquire(): { readonly promise: Promise<Raw> }
+    release(raw: Raw): boolean
+    invalidate(raw: Raw): void
+    destroy(): Promise<void>
+  }
+  readonly cancel: (raw: Raw) => Promise<void>
+}
+
+/** A mark that knex leaves on a connection whose statement it gave up on: it must not be used again. */
+interface KnexMarks {
+  __knex__disposed?: unknown
+}
+
+interface QueryStream {
+  pipe(destination: Transform): unknown
+  destroy(error?: Error): unknown
+  on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'end' | 'close', listener: () => void): unknown
+}
+
+interface StreamingConnection {
+  query(stream: unknown): QueryStream
+}
+
+/** Builds the dialect class for one engine; knex makes transaction clients from its prototype, so state lives here. */
+export async function postgresClientClass<Raw extends object>(
+  backend: ClientBackend<Raw>,
+): Promise<new (config: Knex.Config) => Knex.Client> {
+  const { default: PostgresDialect } = await import('knex/lib/dialects/postgres/index.js')
+  const { pool, cancel } = backend
+
+  return class PoolsmithPostgresClient extends PostgresDialect {
+    override acquireConnection(): Promise<Raw> {
+      return pool.acquire().promise
+    }
+
+    override releaseConnection(connection: Raw & KnexMarks): Promise<void> {
+      if (connection.__knex__disposed !== undefined) pool.invalidate(connection)
+      pool.release(connection)
+      return RELEASED
+    }
+
+    override cancelQuery(...[connection]: [Raw?]): Promise<void> {
+      return connection === undefined ? RELEASED : cancel(connection)
+    }
+
+    override async destroy(callback?: (error?: unknown) => void): Promise<void> {
+      try {
+        await pool.destroy()
+      } catch (error) {
+        if (callback === undefined) throw error
+        callback(error)
+        return
+      }
+      callback?.()
+    }
+
+    override async _stream(
+      connection: Raw & StreamingConnection,
+      query: { sql: string; bindings?: unknown[] },
+      stream: Transform,
+      options: object,
+    ): Promise<void> {
+      const { default: PgQueryStream } = await loadPackage(
+        'pg-query-stream',
+        () => import('pg-query-stream'),
+        'Streaming a query',
+      )
+      // Left before a connection was there: nothing to read, nothing to wait for.
+      if (stream.destroyed) return
+      // The first listener is knex's own release; the promise below is what releases instead.
+      const knexRelease = stream.listeners('close')[0]
+      if (knexRelease !== undefined) stream.off('close', knexRelease as () => void)
+      const source = connection.query(new PgQueryStream(query.sql, query.bindings ?? [], options))
+      await new Promise<void>((resolve, reject) => {
+        source.on('error', (error) => {
+          reject(error)
+          stream.destroy(error)
+        })
+        source.on('close', resolve)
+        stream.once('close', () => {
+          source.destroy()
+          resolve()
+        })
+        source.pipe(stream)
+      })
+    }
+  }
+}
+
+const RELEASED = Promise.resolve()

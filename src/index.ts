@@ -1,0 +1,43 @@
+/** The public door: everything that a user of poolsmith imports. */
+
+export { toAirflowJson } from './connections/airflow-json.ts'
+export { toAirflowUri } from './connections/airflow-uri.ts'
+export type { Connection, Dialect } from './connections/connection.ts'
+export { describeConnection } from './connections/describe.ts'
+export {
+  boolean,
+  type Field,
+  type Fields,
+  integer,
+  list,
+  oneOf,
+  path,
+  seconds,
+  secret,
+  text,
+  type ValuesOf,
+} from './connections/fields.ts'
+export { type ConnectionInput, type ConnectionObject, parseConnection } from './connections/parse.ts'
+export { resolveConnection } from './connections/resolve.ts'
+export { findConnection, type ListedConnection, listConnections, type StoreOptions } from './connections/stores/find.ts'
+export type {
+  CertificateCredential,
+  Credential,
+  CredentialSource,
+  GssCredential,
+  PasswordCredential,
+  TokenCredential,
+} from './credentials/credential.ts'
+export { type RefreshingSourceOptions, refreshingSource } from './credentials/refreshing-source.ts'
+export { staticSource } from './credentials/static-source.ts'
+export type { EncryptionInfo, SessionInfo } from './drivers/driver.ts'
+export { createEngine, type Engine, type EngineOptions } from './engine/create-engine.ts'
+export { ConfigError, type ConfigProblem, ERROR_CODES, type ErrorCode, type Phase, PoolsmithError } from './errors.ts'
+export type { CloseReason, EventName, PoolsmithEvents } from './events.ts'
+export type { Listener } from './pool/events.ts'
+export type { PoolOptions } from './pool/options.ts'
+export { type ConnectionInfo, ConnectionPool, type ConnectionPoolConfig, type PoolStats } from './pool/pool.ts'
+export { Secret } from './secret.ts'
+export { register, strategies } from './strategies/index.ts'
+export { StrategyRegistry } from './strategies/registry.ts'
+export { defineStrategy, type Strategy, type StrategyContext } from './strategies/strategy.ts'
