@@ -10,7 +10,7 @@ import type { PoolOptions } from '../pool/options.ts'
 import { ConnectionPool } from '../pool/pool.ts'
 import { strategies } from '../strategies/index.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
-import { loadDialect } from './dialect.ts'
+import { loadDialect } from './load-dialect.ts'
 import { resolveSettings } from './settings.ts'
 
 /** Options of {@link createEngine}: the pool's, under their names in the extras, and what only a program can give. */

@@ -1,8 +1,8 @@
 import type { Knex } from 'knex'
-import type { Connection, Dialect } from '../connections/connection.ts'
+import type { Connection } from '../connections/connection.ts'
 import type { Fields, ValuesOf } from '../connections/fields.ts'
 import type { Driver } from '../drivers/driver.ts'
-import { type ConfigProblem, PoolsmithError } from '../errors.ts'
+import type { ConfigProblem } from '../errors.ts'
 import type { Emit } from '../events.ts'
 import type { ConnectionPool } from '../pool/pool.ts'
 
@@ -12,7 +12,7 @@ export interface DialectParts {
   /** The driver's limit for one opening, in milliseconds; none when absent. */
   readonly openTimeoutMillis: number | undefined
   /** The class that knex is handed as its `client`. */
-  knexClient(pool: ConnectionPool<object>): Promise<new (config: Knex.Config) => Knex.Client>
+  knexClient(pool: ConnectionPool<object>): Promise<typeof Knex.Client>
 }
 
 /** What the engine needs to know of one database family. */
@@ -22,17 +22,4 @@ export interface EngineDialect<F extends Fields = Fields> {
   check(connection: Connection, options: ValuesOf<F>): readonly ConfigProblem[]
   /** Loads the database's packages and makes the parts; opens nothing. */
   build(connection: Connection, options: ValuesOf<F>, emit: Emit): Promise<DialectParts>
-}
-
-/** Loads the code for one database family, and only that. */
-export async function loadDialect(dialect: Dialect): Promise<EngineDialect> {
-  if (dialect === 'postgres') {
-    const { postgresDialect } = await import('./postgres.ts')
-    return postgresDialect as unknown as EngineDialect
-  }
-  throw new PoolsmithError('SQL Server connections can be described, but not opened yet.', {
-    code: 'CONFIG_INVALID',
-    phase: 'config',
-    hint: 'Use a connection of type postgres.',
-  })
 }

@@ -40,7 +40,7 @@ interface StreamingConnection {
 /** Builds the dialect class for one engine; knex makes transaction clients from its prototype, so state lives here. */
 export async function postgresClientClass<Raw extends object>(
   backend: ClientBackend<Raw>,
-): Promise<new (config: Knex.Config) => Knex.Client> {
+): Promise<typeof Knex.Client> {
   const { default: PostgresDialect } = await import('knex/lib/dialects/postgres/index.js')
   const { pool, cancel } = backend
 

@@ -15,7 +15,10 @@ export const postgresDialect: EngineDialect<typeof postgresFields> = {
       driver,
       openTimeoutMillis: options.connect_timeout > 0 ? options.connect_timeout * 1000 : undefined,
       knexClient: (pool) =>
-        postgresClientClass({ pool: pool as ConnectionPool<Client>, cancel: (raw) => driver.cancel(raw) }),
+        postgresClientClass<Client>({
+          pool: pool as unknown as ConnectionPool<Client>,
+          cancel: (raw) => driver.cancel(raw),
+        }),
     }
   },
 }
