@@ -31,9 +31,9 @@ export interface Opened<Raw extends object> {
  * A connection that a driver brings too late is cut.
  */
 export class Attempt<Raw extends object> {
-  readonly startedAt = performance.now()
+  readonly #startedAt = performance.now()
   #phase: Phase = 'credential'
-  #phaseSince = this.startedAt
+  #phaseSince = this.#startedAt
   #credentialMillis = 0
   readonly #controller = new AbortController()
   readonly #driver: Driver<Raw>
@@ -54,6 +54,11 @@ export class Attempt<Raw extends object> {
   /** How long it has been there. */
   get phaseMillis(): number {
     return performance.now() - this.#phaseSince
+  }
+
+  /** How long it has been under way. */
+  get millis(): number {
+    return performance.now() - this.#startedAt
   }
 
   abort(error: PoolsmithError): void {

@@ -1,65 +1,25 @@
 import type { Credential, CredentialSource } from '../credentials/credential.ts'
-import type { Driver, SessionInfo } from '../drivers/driver.ts'
+import type { Driver } from '../drivers/driver.ts'
 import type { PoolsmithError } from '../errors.ts'
 import type { CloseReason, EventName } from '../events.ts'
-import { Attempt } from './attempt.ts'
 import { EventHub, type Listener } from './events.ts'
 import { abortedError, acquireTimeoutError, closedError, type Holder, type Occupancy } from './failures.ts'
-import { type Policy, type PoolOptions, poolPolicy } from './options.ts'
+import { Opener } from './opener.ts'
+import { type Policy, poolPolicy } from './options.ts'
 import { Pacer } from './pacer.ts'
-import { FRESH_MILLIS, recycleTime, type Session, verdict } from './session.ts'
+import { FRESH_MILLIS, type Session, verdict } from './session.ts'
 import { Shelf } from './shelf.ts'
+import type { ConnectionInfo, ConnectionPoolConfig, PoolStats } from './types.ts'
+import { keepaliveDue, reportLeaks, surplus, sweepPeriodMillis } from './upkeep.ts'
 import { Waiters } from './waiters.ts'
 import { LimitExceeded, within } from './within.ts'
 
+export type { ConnectionInfo, ConnectionPoolConfig, PoolStats } from './types.ts'
+
 /** How long a session may take to say goodbye before its socket is cut. */
 const GOODBYE_MILLIS = 1000
-/** How often idle sessions are looked over, at most. */
-const SWEEP_MILLIS = 500
 /** Closed for one of these, a session is past listening: no goodbye. */
 const DEAF: ReadonlySet<CloseReason> = new Set(['broken', 'ping-failed', 'reset-failed', 'drain-timeout'])
-
-export interface ConnectionPoolConfig<Raw extends object> {
-  readonly driver: Driver<Raw>
-  /** Asked on every acquire and before every opening; closed with the pool. */
-  readonly source: CredentialSource
-  /** Under their names in the extras; times in seconds. */
-  readonly options?: PoolOptions
-  /** The limit of one opening by the driver (its `connect_timeout`), in milliseconds. Default: only `pool_timeout`. */
-  readonly openTimeoutMillis?: number | undefined
-  /** Shared with the driver and the source, when they raise events too. */
-  readonly events?: EventHub
-  /** A monotonic clock in milliseconds. Default `performance.now`. */
-  readonly now?: () => number
-  /** From 0 to 1, for jitter. Default `Math.random`. */
-  readonly random?: () => number
-}
-
-export interface PoolStats extends Occupancy {
-  /** Open connections: in use, idle, and being checked. */
-  readonly total: number
-  readonly suspended: boolean
-  readonly closed: boolean
-  /** Since the pool was built. */
-  readonly counts: {
-    readonly acquired: number
-    readonly timedOut: number
-    readonly opened: number
-    readonly failed: number
-    readonly closed: number
-  }
-}
-
-/** What is known about one connection of the pool. */
-export interface ConnectionInfo extends SessionInfo {
-  /** The pool's number for it, as in events. */
-  readonly id: number
-  /** Whose credential it logged in with, and when that ends (milliseconds since the epoch). */
-  readonly identity: string
-  readonly credentialKind: Credential['kind']
-  readonly credentialExpiresAt: number | undefined
-  readonly ageMillis: number
-}
 
 /**
  * A pool of authenticated connections. knex takes it as its `connectionPool`.
@@ -94,21 +54,18 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   readonly #driver: Driver<Raw>
   readonly #source: CredentialSource
   readonly #policy: Policy
-  readonly #openTimeoutMillis: number
   readonly #now: () => number
-  readonly #random: () => number
   readonly #wantsAcquired: () => boolean
   readonly #wantsReleased: () => boolean
 
   readonly #shelf: Shelf<Session<Raw>>
   readonly #sessions = new Map<Raw, Session<Raw>>()
-  readonly #waiters = new Waiters<Session<Raw>>()
-  readonly #attempts = new Set<Attempt<Raw>>()
+  readonly #waiters = new Waiters<Raw>()
+  readonly #opener: Opener<Raw>
   readonly #pacer: Pacer
   readonly #circumstances: { policy: Policy; generation: number; credential: Credential | undefined }
-  readonly #stopListening: () => void
+  #stopListening: (() => void) | undefined
 
-  #lastId = 0
   #busy = 0
   /** Sessions that are being pinged or reset on their way back to the free ones: supply that is on its way. */
   #checking = 0
@@ -123,23 +80,33 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     this.#driver = config.driver
     this.#source = config.source
     this.#policy = poolPolicy(config.options)
-    this.#openTimeoutMillis = config.openTimeoutMillis ?? Number.POSITIVE_INFINITY
     this.#now = config.now ?? (() => performance.now())
-    this.#random = config.random ?? Math.random
+    const random = config.random ?? Math.random
     this.events = config.events ?? new EventHub()
     this.#wantsAcquired = this.events.interest('pool:acquired')
     this.#wantsReleased = this.events.interest('pool:released')
     this.#circumstances = { policy: this.#policy, generation: 0, credential: undefined }
-    this.#pacer = new Pacer(this.#now, this.#random, () => this.#pump())
+    this.#pacer = new Pacer(this.#now, random, () => this.#pump())
+    this.#opener = new Opener({
+      driver: this.#driver,
+      source: this.#source,
+      limits: {
+        totalMillis: this.#policy.timeoutMillis,
+        openMillis: config.openTimeoutMillis ?? Number.POSITIVE_INFINITY,
+      },
+      recycleMillis: this.#policy.recycleMillis,
+      now: this.#now,
+      random,
+    })
     this.#shelf = new Shelf<Session<Raw>>({
       max: this.#policy.max,
       create: () => this.#openSession(),
       destroy: (session) => this.#goodbye(session),
     })
-    this.#stopListening = this.#source.onChange((credential) => {
-      this.#circumstances.credential = credential
-      if (this.#policy.retireOn === 'rotation') this.#sweep()
-    })
+    // A source renews in the background for whoever listens, so an idle pool listens only if it has to.
+    if (this.#policy.retireOn === 'rotation') {
+      this.#stopListening = this.#source.onChange((credential) => this.#rotated(credential))
+    }
     if (this.#policy.minIdle > 0) this.#pump()
   }
 
@@ -277,10 +244,6 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     return this.#waiters.size
   }
 
-  numPendingCreates(): number {
-    return this.#shelf.numPendingCreates()
-  }
-
   /**
    * Ends the pool. Who waits gets `POOL_CLOSED`, attempts are aborted, idle connections closed; connections in use
    * are waited for up to `drain_timeout` and then cut. Resolves when every socket is closed, also when the database
@@ -319,7 +282,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   #wait(signal: AbortSignal | undefined): Promise<Raw> {
     if (this.#closed) return Promise.reject(closedError())
     if (signal?.aborted) return Promise.reject(abortedError(signal))
-    const waiting = this.#waiters.add({
+    const promise = this.#waiters.add({
       since: this.#now(),
       millis: this.#policy.timeoutMillis,
       site: this.#site(),
@@ -328,7 +291,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
       onAbort: abortedError,
     })
     this.#pump()
-    return waiting.then((session) => session.raw)
+    return promise
   }
 
   #handOut(session: Session<Raw>, now: number, since: number, site: Error | undefined): void {
@@ -348,7 +311,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
       this.#shelf.release(session)
     } else {
       this.#handOut(session, now, waiter.since, waiter.site)
-      waiter.resolve(session)
+      waiter.resolve(session.raw)
     }
   }
 
@@ -376,6 +339,11 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     return verdict(session, now, this.#circumstances)
   }
 
+  #rotated(credential: Credential): void {
+    this.#circumstances.credential = credential
+    this.#sweep()
+  }
+
   // ---- opening
 
   #openMissing(): void {
@@ -386,7 +354,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     const missing = wanted + spare - opening
     for (let count = 0; count < missing && this.#shelf.hasRoom; count++) {
       // Nobody else can serve who waits when nothing is in use, so that the answer must be sought now.
-      if (!this.#pacer.mayStart(this.#attempts.size, wanted > 0 && this.#busy + this.#checking === 0)) return
+      if (!this.#pacer.mayStart(this.#opener.inFlight, wanted > 0 && this.#busy + this.#checking === 0)) return
       this.#pacer.started()
       this.#shelf.open().then(
         () => {
@@ -400,44 +368,12 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   }
 
   async #openSession(): Promise<Session<Raw>> {
-    const { generation } = this.#circumstances
-    const attempt = new Attempt(this.#driver, this.#source, {
-      totalMillis: this.#policy.timeoutMillis,
-      openMillis: this.#openTimeoutMillis,
-    })
-    this.#attempts.add(attempt)
-    try {
-      const { raw, credential, credentialMillis } = await attempt.run()
-      if (this.#closed) {
-        this.#driver.abort(raw)
-        throw closedError()
-      }
-      const now = this.#now()
-      const session: Session<Raw> = {
-        id: ++this.#lastId,
-        raw,
-        credential,
-        credentialMillis,
-        openedAt: now,
-        recycleAt: recycleTime(now, this.#policy.recycleMillis, this.#random()),
-        generation,
-        busy: false,
-        closed: false,
-        acquiredAt: now,
-        usedAt: now,
-        provenAt: now,
-        condemned: undefined,
-        acquireSite: undefined,
-        leakReported: false,
-      }
-      this.#sessions.set(raw, session)
-      this.#counts.opened++
-      const durationMillis = performance.now() - attempt.startedAt
-      this.events.emit('connection:opened', { id: session.id, identity: credential.identity, durationMillis })
-      return session
-    } finally {
-      this.#attempts.delete(attempt)
-    }
+    const session = await this.#opener.open(this.#circumstances.generation)
+    const { id, credential, openingMillis } = session
+    this.#sessions.set(session.raw, session)
+    this.#counts.opened++
+    this.events.emit('connection:opened', { id, identity: credential.identity, durationMillis: openingMillis })
+    return session
   }
 
   #openFailed(error: PoolsmithError): void {
@@ -446,7 +382,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     this.#pacer.failed(error)
     this.events.emit('connection:failed', { error, phase: error.phase })
     if (!this.#suspended) {
-      const hope = this.#busy + this.#checking + this.#attempts.size
+      const hope = this.#busy + this.#checking + this.#opener.inFlight
       if (hope === 0) this.#waiters.rejectAll(error)
       else if (!error.transient) this.#waiters.first?.reject(error)
     }
@@ -513,10 +449,8 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   }
 
   #startSweeping(): void {
-    if (this.#sweeper !== undefined || this.#closed) return
-    const { idleMillis, keepaliveMillis, leakMillis } = this.#policy
-    const period = Math.min(SWEEP_MILLIS, Math.max(10, Math.min(idleMillis, keepaliveMillis, leakMillis) / 4))
-    this.#sweeper = setInterval(() => this.#sweep(), period).unref()
+    if (this.#closed) return
+    this.#sweeper ??= setInterval(() => this.#sweep(), sweepPeriodMillis(this.#policy)).unref()
   }
 
   #stopSweeping(): void {
@@ -528,33 +462,19 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   #sweep(): void {
     if (this.#closed) return
     const now = this.#now()
-    const { idleMillis, keepaliveMillis, leakMillis, minIdle, size } = this.#policy
+    const policy = this.#policy
     for (const session of this.#shelf.idle) {
-      const unused = now - session.usedAt
       const reason =
-        this.#unfit(session, now) ??
-        (this.#sessions.size > size && unused >= FRESH_MILLIS
-          ? 'overflow'
-          : unused >= idleMillis && this.#shelf.numFree() > minIdle
-            ? 'idle'
-            : undefined)
-      if (reason !== undefined) this.#close(session, reason)
-      else if (now - session.provenAt >= keepaliveMillis && this.#shelf.withdraw(session)) {
+        this.#unfit(session, now) ?? surplus(session, now, policy, this.#sessions.size, this.#shelf.numFree())
+      if (reason !== undefined) {
+        this.#close(session, reason)
+      } else if (keepaliveDue(session, now, policy) && this.#shelf.withdraw(session)) {
         void this.#check(session, 'ping-failed')
       }
     }
-    if (leakMillis !== Number.POSITIVE_INFINITY) this.#reportLeaks(now, leakMillis)
+    reportLeaks(this.#sessions.values(), now, policy, this.events.emit)
     this.#pump()
     if (this.#sessions.size === 0) this.#stopSweeping()
-  }
-
-  #reportLeaks(now: number, leakMillis: number): void {
-    for (const session of this.#sessions.values()) {
-      const heldMillis = now - session.acquiredAt
-      if (!session.busy || session.leakReported || heldMillis < leakMillis) continue
-      session.leakReported = true
-      this.events.emit('connection:leaked', { id: session.id, heldMillis, stack: session.acquireSite?.stack })
-    }
   }
 
   // ---- telling
@@ -564,7 +484,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
       max: this.#policy.max,
       inUse: this.#busy,
       idle: this.#shelf.numFree(),
-      opening: this.#attempts.size,
+      opening: this.#opener.inFlight,
       checking: this.#shelf.numUsed() - this.#busy,
       waiting: this.#waiters.size,
     }
@@ -577,13 +497,12 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
       .sort((a, b) => a.acquiredAt - b.acquiredAt)
       .slice(0, 5)
     const longestHeld: Holder[] = held.map(({ id, acquiredAt }) => ({ id, heldMillis: Math.round(now - acquiredAt) }))
-    const [attempt] = this.#attempts
     const error = acquireTimeoutError({
       timeoutMillis: this.#policy.timeoutMillis,
       suspended: this.#suspended,
       occupancy: this.#occupancy(),
       longestHeld,
-      attempt,
+      attempt: this.#opener.oldest,
       failure: this.#pacer.failure,
     })
     this.#counts.timedOut++
@@ -605,9 +524,9 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     this.#closed = true
     this.#pacer.close()
     this.#stopSweeping()
-    this.#stopListening()
+    this.#stopListening?.()
     this.#waiters.rejectAll(closedError())
-    for (const attempt of this.#attempts) attempt.abort(closedError())
+    this.#opener.end(closedError())
     this.#source.close()
     for (const session of this.#shelf.idle) this.#close(session, 'drained')
     await this.#drained()

@@ -16,7 +16,8 @@ export interface Session<Raw extends object> {
   readonly raw: Raw
   /** What it logged in with. */
   readonly credential: Credential
-  /** What fetching that took, within this session's opening. */
+  /** How long the opening took, and what part of it was spent on fetching the credential. */
+  readonly openingMillis: number
   readonly credentialMillis: number
   readonly openedAt: number
   readonly recycleAt: number

@@ -1,0 +1,49 @@
+/** What a pool is made of, and what it tells about itself. */
+
+import type { Credential, CredentialSource } from '../credentials/credential.ts'
+import type { Driver, SessionInfo } from '../drivers/driver.ts'
+import type { EventHub } from './events.ts'
+import type { Occupancy } from './failures.ts'
+import type { PoolOptions } from './options.ts'
+
+export interface ConnectionPoolConfig<Raw extends object> {
+  readonly driver: Driver<Raw>
+  /** Asked on every acquire and before every opening; closed with the pool. */
+  readonly source: CredentialSource
+  /** Under their names in the extras; times in seconds. */
+  readonly options?: PoolOptions
+  /** The limit of one opening by the driver (its `connect_timeout`), in milliseconds. Default: only `pool_timeout`. */
+  readonly openTimeoutMillis?: number | undefined
+  /** Shared with the driver and the source, when they raise events too. */
+  readonly events?: EventHub
+  /** A monotonic clock in milliseconds. Default `performance.now`. */
+  readonly now?: () => number
+  /** From 0 to 1, for jitter. Default `Math.random`. */
+  readonly random?: () => number
+}
+
+export interface PoolStats extends Occupancy {
+  /** Open connections: in use, idle, and being checked. */
+  readonly total: number
+  readonly suspended: boolean
+  readonly closed: boolean
+  /** Since the pool was built. */
+  readonly counts: {
+    readonly acquired: number
+    readonly timedOut: number
+    readonly opened: number
+    readonly failed: number
+    readonly closed: number
+  }
+}
+
+/** What is known about one connection of the pool. */
+export interface ConnectionInfo extends SessionInfo {
+  /** The pool's number for it, as in events. */
+  readonly id: number
+  /** Whose credential it logged in with, and when that ends (milliseconds since the epoch). */
+  readonly identity: string
+  readonly credentialKind: Credential['kind']
+  readonly credentialExpiresAt: number | undefined
+  readonly ageMillis: number
+}
