@@ -1,0 +1,124 @@
+/**
+ * Writes the reference pages that say what the code says: docs/extras.md from the tables of fields, docs/errors.md
+ * from the error codes, docs/cli.md from the command's own help.
+ *
+ * `npm run docs` writes them; with `--check` it only says which are stale, and fails.
+ */
+
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { COMMANDS } from '../src/cli/commands.ts'
+import { commandHelp, programHelp } from '../src/cli/help.ts'
+import type { Dialect } from '../src/connections/connection.ts'
+import { fieldsReference } from '../src/connections/fields-reference.ts'
+import { loadDialect } from '../src/engine/load-dialect.ts'
+import { engineFields } from '../src/engine/options.ts'
+import { ERROR_CODES } from '../src/errors.ts'
+import { poolFields } from '../src/pool/options.ts'
+import { strategies } from '../src/strategies/index.ts'
+import type { Strategy } from '../src/strategies/strategy.ts'
+
+const NOTE = '<!-- Written by `npm run docs` from the sources; a change made here is lost. -->'
+const DIALECT_NAMES: Readonly<Record<Dialect, string>> = { postgres: 'PostgreSQL', mssql: 'SQL Server' }
+const DIALECTS: readonly Dialect[] = ['postgres']
+
+function cell(text: string): string {
+  return text.replaceAll('|', '\\|').replaceAll('\n', ' ')
+}
+
+function code(text: string): string {
+  return `\`${cell(text)}\``
+}
+
+function markdownTable(header: readonly string[], lines: readonly (readonly string[])[]): string {
+  return [header, header.map(() => '---'), ...lines].map((line) => `| ${line.join(' | ')} |`).join('\n')
+}
+
+function strategySection(strategy: Strategy): string {
+  const names = [strategy.name, ...(strategy.aliases ?? [])].map(code).join(' or ')
+  const dialects = strategy.dialects.map((dialect) => DIALECT_NAMES[dialect]).join(' and ')
+  const defaults = Object.entries(strategy.defaults ?? {}).map(([name, value]) => code(`${name}=${value}`))
+  return [
+    `### ${strategy.name}`,
+    `${strategy.description} Set \`auth_method\` to ${names}. For ${dialects}.`,
+    ...(defaults.length === 0 ? [] : [`Under it these defaults change: ${defaults.join(', ')}.`]),
+    ...(Object.keys(strategy.fields).length === 0 ? [] : [fieldsReference(strategy.fields)]),
+  ]
+    .map((part) => part.trimEnd())
+    .join('\n\n')
+}
+
+async function extrasPage(): Promise<string> {
+  const drivers: string[] = []
+  for (const dialect of DIALECTS) {
+    const { fields } = await loadDialect(dialect)
+    drivers.push(`## ${DIALECT_NAMES[dialect]}`, fieldsReference(fields))
+  }
+  return [
+    '# Extras: every option of a connection',
+    NOTE,
+    'The keys of a connection record’s `extra` object, which are also the query parameters of its URI. A value may be ' +
+      'written as JSON or as text: `true` and `"true"`, `30` and `"30"` mean the same. Times are in seconds, fractions ' +
+      'are allowed. An empty value means "not set". A key that is one slip away from a known one is an error that names ' +
+      'the known one; another unknown key is a warning, and an error under `strict_extras`.',
+    '## Every connection',
+    fieldsReference(engineFields),
+    '## The pool',
+    'Also accepted by `createEngine` as its second argument, where they come before the connection’s own.',
+    fieldsReference(poolFields),
+    ...drivers,
+    '## Strategies',
+    ...strategies.list().map(strategySection),
+  ]
+    .map((part) => part.trimEnd())
+    .join('\n\n')
+}
+
+function errorsPage(): string {
+  return [
+    '# Errors',
+    NOTE,
+    'Every error that poolsmith raises is a `PoolsmithError` with a `code` from this table, the `phase` in which it ' +
+      'happened (`config`, `credential`, `dns`, `connect`, `proxy`, `tls`, `gss`, `login`, `pool`, `query`, `write`), ' +
+      'and a `hint` that says what to do. `transient` is true when the same call may succeed later without anybody ' +
+      'changing anything. A code is never renamed.',
+    markdownTable(
+      ['Code', 'Meaning'],
+      Object.entries(ERROR_CODES).map(([name, meaning]) => [code(name), cell(meaning)]),
+    ),
+  ].join('\n\n')
+}
+
+function cliPage(): string {
+  const block = (text: string): string => `\`\`\`text\n${text}\n\`\`\``
+  return [
+    '# The command `poolsmith`',
+    NOTE,
+    'Results go to standard output, progress, warnings and errors to standard error. Under `--json` standard output ' +
+      'holds exactly one JSON object, on success (`"ok": true`) and on failure (`"ok": false`, with `error` and ' +
+      '`exitCode`). Colours and the progress bar appear on a terminal only, and no colours where `NO_COLOR` is set.',
+    'A URI with a password in it can be read by other users of the machine while the command runs; give the id of a ' +
+      'configured connection instead.',
+    block(programHelp(COMMANDS)),
+    ...COMMANDS.flatMap((command) => [`## ${command.name}`, block(commandHelp(command))]),
+  ].join('\n\n')
+}
+
+const folder = join(import.meta.dirname, '..', 'docs')
+const pages = { 'extras.md': await extrasPage(), 'errors.md': errorsPage(), 'cli.md': cliPage() }
+const stale: string[] = []
+for (const [name, content] of Object.entries(pages)) {
+  const path = join(folder, name)
+  const wanted = `${content}\n`
+  const found = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error
+    return undefined
+  })
+  if (found === wanted) continue
+  if (process.argv.includes('--check')) stale.push(`docs/${name}`)
+  else await writeFile(path, wanted)
+}
+if (stale.length > 0) {
+  console.error(`Not what the sources say: ${stale.join(', ')}. Run: npm run docs`)
+  process.exitCode = 1
+}

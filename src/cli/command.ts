@@ -1,0 +1,42 @@
+/** The shape that every command of the `poolsmith` program has: one file in commands/ each. */
+
+import type { Terminal } from './terminal.ts'
+
+export interface CommandOption {
+  readonly type: 'string' | 'boolean'
+  readonly short?: string
+  /** What stands for the value in the help text: `DIR`. */
+  readonly value?: string
+  readonly description: string
+}
+
+/** What a command is called with. */
+export interface Call {
+  readonly positionals: readonly string[]
+  readonly values: Readonly<Record<string, string | boolean | undefined>>
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** Aborted by Ctrl-C. */
+  readonly signal: AbortSignal
+  readonly terminal: Terminal
+}
+
+/** What a command found out: printed as text, or under `--json` as one object. */
+export interface Outcome {
+  readonly data: Readonly<Record<string, unknown>>
+  readonly text: string
+}
+
+export interface Command {
+  readonly name: string
+  readonly summary: string
+  /** Further sentences for its own help text. */
+  readonly description: string
+  readonly positionals: readonly { readonly name: string; readonly description: string }[]
+  readonly options: Readonly<Record<string, CommandOption>>
+  run(call: Call): Promise<Outcome>
+}
+
+/** The command line itself is wrong. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}

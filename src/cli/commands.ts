@@ -1,0 +1,6 @@
+import type { Command } from './command.ts'
+import { checkCommand } from './commands/check.ts'
+import { connectionsCommand } from './commands/connections.ts'
+
+/** Every command, in the order in which the help lists them. */
+export const COMMANDS: readonly Command[] = [checkCommand, connectionsCommand]

@@ -1,0 +1,142 @@
+import type { EncryptionInfo } from '../../drivers/driver.ts'
+import { createEngine } from '../../engine/create-engine.ts'
+import type { Phase } from '../../errors.ts'
+import type { ConnectionInfo } from '../../pool/types.ts'
+import type { Call, Command, Outcome } from '../command.ts'
+import { duration, moment, rows } from '../layout.ts'
+import { type Notice, noticeListeners } from '../notices.ts'
+import { CONNECTION_ARGUMENT, STORE_OPTIONS, storesOf, TIMEOUT_OPTION, timeoutOf } from '../shared-options.ts'
+import type { Screen } from '../terminal.ts'
+
+export const checkCommand: Command = {
+  name: 'check',
+  summary: 'Connect once and show how: server, strategy, identity, encryption, times.',
+  description:
+    'When it fails, it says in which phase, why, and what to do, and ends with an exit code of its own for each phase.',
+  positionals: [CONNECTION_ARGUMENT],
+  options: { ...TIMEOUT_OPTION, ...STORE_OPTIONS },
+  run: check,
+}
+
+async function check(call: Call): Promise<Outcome> {
+  const { positionals, signal, terminal } = call
+  const [input = ''] = positionals
+  const notices: Notice[] = []
+  const timings: Partial<Record<Phase, number>> = {}
+  const started = performance.now()
+
+  await using db = await createEngine(input, {
+    pool_size: 1,
+    max_overflow: 0,
+    pool_min_idle: 0,
+    ...timeoutOf(call),
+    stores: storesOf(call),
+    on: {
+      ...noticeListeners((notice) => notices.push(notice)),
+      'credential:refreshed': ({ durationMillis }) => {
+        timings.credential = durationMillis
+      },
+    },
+  })
+  const session = await db.pool.use((raw) => db.pool.infoOf(raw), { signal })
+  const totalMillis = performance.now() - started
+  if (session === undefined) throw new Error('The pool does not know the connection that it has just handed out.')
+  Object.assign(timings, session.timings)
+
+  const { connection, strategy } = db
+  const found: Finding = { name: connection.id, strategy, session, timings, totalMillis, notices }
+  return { data: dataOf(found), text: textOf(found, terminal.out) }
+}
+
+interface Finding {
+  readonly name: string | undefined
+  readonly strategy: string
+  readonly session: ConnectionInfo
+  readonly timings: Readonly<Partial<Record<Phase, number>>>
+  readonly totalMillis: number
+  readonly notices: readonly Notice[]
+}
+
+function dataOf({ name, strategy, session, timings, totalMillis, notices }: Finding): Record<string, unknown> {
+  const rounded = (millis: number): number => Math.round(millis * 10) / 10
+  return {
+    ...(name === undefined ? {} : { connection: name }),
+    server: {
+      version: session.serverVersion,
+      peer: session.peer,
+      database: session.database,
+      processId: session.processId,
+    },
+    strategy,
+    authentication: session.authentication,
+    user: session.user,
+    identity: session.identity,
+    encryption: withIsoTimes(session.encryption),
+    credential: {
+      kind: session.credentialKind,
+      expiresAt: session.credentialExpiresAt === undefined ? null : new Date(session.credentialExpiresAt).toISOString(),
+    },
+    timingsMillis: {
+      ...Object.fromEntries(Object.entries(timings).map(([phase, millis]) => [phase, rounded(millis)])),
+      total: rounded(totalMillis),
+    },
+    notices,
+  }
+}
+
+/** Points in time as programs in every language read them. */
+function withIsoTimes(encryption: EncryptionInfo): Record<string, unknown> {
+  const convert = <C extends { readonly expiresAt: number }>(certificate: C | undefined): object | undefined =>
+    certificate && { ...certificate, expiresAt: new Date(certificate.expiresAt).toISOString() }
+  return {
+    ...encryption,
+    serverCertificate: convert(encryption.serverCertificate),
+    clientCertificate: convert(encryption.clientCertificate),
+  }
+}
+
+function textOf({ name, strategy, session, timings, totalMillis, notices }: Finding, screen: Screen): string {
+  const { encryption } = session
+  const steps = Object.entries(timings).map(([phase, millis]) => `${phase} ${duration(millis)}`)
+  const lines = [
+    screen.style('green', `${name ?? session.peer}: connected in ${duration(totalMillis)}`),
+    rows(
+      [
+        ['server', `${session.serverVersion} at ${session.peer}, database ${session.database}`],
+        ['strategy', `${strategy} (the server asked for ${session.authentication})`],
+        ['identity', session.identity === session.user ? session.user : `${session.identity}, as user ${session.user}`],
+        ['encryption', encryptionText(encryption)],
+        ['server certificate', certificateText(encryption.serverCertificate)],
+        ['client certificate', certificateText(encryption.clientCertificate)],
+        [session.credentialKind, expiryText(session, encryption)],
+        ['time', steps.join(', ')],
+      ],
+      screen.width,
+    ),
+  ]
+  for (const { kind, message } of notices) {
+    lines.push(screen.style('yellow', rows([[`${kind} warning`, message]], screen.width)))
+  }
+  return lines.join('\n')
+}
+
+function encryptionText(encryption: EncryptionInfo): string {
+  if (encryption.kind === 'none') return 'none'
+  const how = [encryption.kind === 'gss' ? 'Kerberos (GSSAPI)' : encryption.protocol, encryption.cipher]
+  const verified = {
+    hostname: 'certificate and host name verified',
+    chain: 'certificate verified, host name not',
+    none: 'certificate not verified',
+  }[encryption.verified ?? 'none']
+  return [...how.filter((part) => part !== undefined), ...(encryption.kind === 'tls' ? [verified] : [])].join(', ')
+}
+
+function certificateText(certificate: EncryptionInfo['serverCertificate' | 'clientCertificate']): string | undefined {
+  return certificate && `${certificate.subject}, until ${moment(certificate.expiresAt)}`
+}
+
+/** When the credential ends. A certificate's end is told in a row of its own. */
+function expiryText(session: ConnectionInfo, encryption: EncryptionInfo): string | undefined {
+  if (session.credentialKind === 'certificate' && encryption.clientCertificate !== undefined) return undefined
+  return session.credentialExpiresAt === undefined ? 'no end known' : `until ${moment(session.credentialExpiresAt)}`
+}

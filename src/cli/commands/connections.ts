@@ -1,0 +1,97 @@
+import { describeConnection } from '../../connections/describe.ts'
+import { type ListedConnection, listConnections } from '../../connections/stores/find.ts'
+import { loadDialect } from '../../engine/load-dialect.ts'
+import { resolveSettings } from '../../engine/settings.ts'
+import { ConfigError, PoolsmithError } from '../../errors.ts'
+import { strategies } from '../../strategies/index.ts'
+import type { Call, Command, Outcome } from '../command.ts'
+import { rows } from '../layout.ts'
+import { STORE_OPTIONS, storesOf } from '../shared-options.ts'
+import type { Screen } from '../terminal.ts'
+
+export const connectionsCommand: Command = {
+  name: 'connections',
+  summary: 'List the configured connections, secrets hidden, problems shown.',
+  description:
+    'They come from POOLSMITH_CONN_<ID> and AIRFLOW_CONN_<ID> in the environment and from one connections file. ' +
+    'Nothing is connected to.',
+  positionals: [],
+  options: STORE_OPTIONS,
+  run: list,
+}
+
+interface Entry {
+  readonly id: string
+  readonly store: string
+  /** Another store, which counts first, has the same id. */
+  readonly shadowed: boolean
+  readonly type?: string
+  /** The URI, secrets hidden. */
+  readonly uri?: string
+  readonly strategy?: string
+  readonly problems: readonly string[]
+  readonly warnings: readonly string[]
+}
+
+async function list(call: Call): Promise<Outcome> {
+  const notices: string[] = []
+  const listed = await listConnections({
+    ...storesOf(call),
+    onWarning: ({ path, message }) => notices.push(`${path}: ${message}`),
+  })
+  const entries = await Promise.all(listed.map(entryOf))
+  return { data: { connections: entries, notices }, text: textOf(entries, notices, call.terminal.out) }
+}
+
+async function entryOf({ id, store, shadowed, connection, error }: ListedConnection): Promise<Entry> {
+  const head = { id, store, shadowed }
+  if (connection === undefined) return { ...head, problems: problemsOf(error), warnings: [] }
+  const known = { ...head, type: connection.type, uri: describeConnection(connection) }
+  try {
+    const dialect = await loadDialect(connection.type)
+    const { strategy, driver, warnings } = resolveSettings(connection, dialect.fields, strategies)
+    const problems = dialect.check(connection, driver)
+    if (problems.length > 0) throw new ConfigError(problems)
+    return {
+      ...known,
+      strategy: strategy.name,
+      problems: [],
+      warnings: warnings.map(({ path, message }) => `${path}: ${message}`),
+    }
+  } catch (cause) {
+    return { ...known, problems: problemsOf(cause), warnings: [] }
+  }
+}
+
+function problemsOf(error: unknown): string[] {
+  if (error instanceof ConfigError) {
+    return error.problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`))
+  }
+  if (error instanceof PoolsmithError)
+    return [error.hint === undefined ? error.message : `${error.message} ${error.hint}`]
+  throw error
+}
+
+function textOf(entries: readonly Entry[], notices: readonly string[], screen: Screen): string {
+  if (entries.length === 0) {
+    return 'No connection is configured. Set POOLSMITH_CONN_<ID> to a URI, or write a connections.yaml.'
+  }
+  const blocks = entries.map((entry) => {
+    const label = screen.style(
+      'bold',
+      entry.shadowed ? `${entry.id} (hidden by the one of the same id above)` : entry.id,
+    )
+    const facts = rows(
+      [
+        ['uri', entry.uri],
+        ['strategy', entry.strategy],
+        ['from', entry.store],
+      ],
+      screen.width,
+    )
+    const problems = entry.problems.map((text) => screen.style('red', rows([['problem', text]], screen.width)))
+    const warnings = entry.warnings.map((text) => screen.style('yellow', rows([['warning', text]], screen.width)))
+    return [label, facts, ...problems, ...warnings].join('\n')
+  })
+  return [...blocks, ...notices.map((text) => screen.style('yellow', text))].join('\n\n')
+}

@@ -1,0 +1,33 @@
+#!/usr/bin/env node
+import { EXIT_CODES } from './exit-codes.ts'
+import { run } from './run.ts'
+import { Screen } from './terminal.ts'
+
+const abort = new AbortController()
+let exitCodeOfSignal: number | undefined
+
+function onSignal(exitCode: number): void {
+  // A second Ctrl-C: whoever asks twice does not want to wait.
+  if (exitCodeOfSignal !== undefined) process.exit(exitCode)
+  exitCodeOfSignal = exitCode
+  abort.abort()
+}
+process.on('SIGINT', () => onSignal(EXIT_CODES.interrupted))
+process.on('SIGTERM', () => onSignal(EXIT_CODES.terminated))
+// What the engine warns of, a command shows in its own way.
+process.removeAllListeners('warning')
+process.on('warning', ({ name, message }) => {
+  if (name !== 'PoolsmithWarning') process.stderr.write(`${name}: ${message}\n`)
+})
+// `poolsmith connections | head`: the reader has enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(EXIT_CODES.success)
+})
+
+const exitCode = await run(process.argv.slice(2), {
+  terminal: { out: new Screen(process.stdout), log: new Screen(process.stderr) },
+  environment: process.env,
+  signal: abort.signal,
+})
+process.exitCode = exitCodeOfSignal ?? exitCode

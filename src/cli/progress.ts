@@ -1,0 +1,69 @@
+/** How far a long read is: a bar on a terminal, a plain line now and then elsewhere. */
+
+import { bytes, count, duration } from './layout.ts'
+import type { Screen } from './terminal.ts'
+
+export interface Progress {
+  readonly rows: number
+  /** Bytes written so far, where known. */
+  readonly bytes?: number | undefined
+  /** The rows to expect, where there is an estimate; it may be wrong either way. */
+  readonly totalRows?: number | undefined
+}
+
+const REDRAW_MILLIS = 100
+const LINE_MILLIS = 5000
+const BAR_WIDTH = 20
+
+export class ProgressBar {
+  readonly #screen: Screen
+  readonly #label: string
+  readonly #now: () => number
+  readonly #started: number
+  #drawn: number
+
+  /** @param now a monotonic clock in milliseconds */
+  constructor(screen: Screen, label: string, now: () => number = () => performance.now()) {
+    this.#screen = screen
+    this.#label = label
+    this.#now = now
+    this.#started = now()
+    // The first line of a log comes after its pause, the first bar at once.
+    this.#drawn = screen.isTTY ? Number.NEGATIVE_INFINITY : this.#started
+  }
+
+  /** Cheap enough to be called for every batch. */
+  update(progress: Progress): void {
+    const now = this.#now()
+    if (now - this.#drawn < (this.#screen.isTTY ? REDRAW_MILLIS : LINE_MILLIS)) return
+    this.#drawn = now
+    const line = this.#line(progress, now - this.#started)
+    if (this.#screen.isTTY) this.#screen.write(`\r\x1b[2K${line}`)
+    else this.#screen.line(line)
+  }
+
+  /** Takes the bar away, so that what follows starts on a clean line. */
+  clear(): void {
+    if (this.#screen.isTTY && this.#drawn !== Number.NEGATIVE_INFINITY) this.#screen.write('\r\x1b[2K')
+  }
+
+  #line(progress: Progress, elapsedMillis: number): string {
+    const { rows, totalRows } = progress
+    const perSecond = elapsedMillis > 0 ? (rows / elapsedMillis) * 1000 : 0
+    const facts = [`${count(rows)} rows`]
+    if (progress.bytes !== undefined) facts.push(bytes(progress.bytes))
+    facts.push(`${count(perSecond)} rows/s`)
+    let head = this.#label
+    if (totalRows !== undefined && totalRows > 0) {
+      // An estimate that was too low: not done before it is done.
+      const share = Math.min(rows / totalRows, 0.99)
+      if (perSecond > 0 && rows < totalRows) facts.push(`${duration(((totalRows - rows) / perSecond) * 1000)} left`)
+      const filled = Math.round(share * BAR_WIDTH)
+      const bar = this.#screen.isTTY ? ` [${'#'.repeat(filled)}${'-'.repeat(BAR_WIDTH - filled)}]` : ''
+      head += `${bar} ${Math.floor(share * 100)}%`
+    }
+    const line = `${head}  ${facts.join('  ')}`
+    // A wrapped line could not be redrawn.
+    return this.#screen.isTTY ? line.slice(0, this.#screen.width - 1) : line
+  }
+}

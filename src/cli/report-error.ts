@@ -1,0 +1,52 @@
+/** What went wrong, for people and for programs: where (the phase), why, and what to do. */
+
+import { PoolsmithError } from '../errors.ts'
+import { UsageError } from './command.ts'
+import { EXIT_CODES, exitCodeOf } from './exit-codes.ts'
+import { rows } from './layout.ts'
+import type { Screen } from './terminal.ts'
+
+export interface Failure {
+  readonly exitCode: number
+  readonly json: Readonly<Record<string, unknown>>
+  /** The lines to print on the given screen. */
+  readonly text: (screen: Screen) => string
+}
+
+/** @param label how the command was called, as in `poolsmith check` */
+export function describeFailure(error: unknown, label: string): Failure {
+  if (error instanceof UsageError) {
+    const hint = `${label} --help`
+    return {
+      exitCode: EXIT_CODES.usage,
+      json: { name: 'UsageError', code: 'USAGE', message: error.message, hint },
+      text: () => `${label}: ${error.message}\nSee ${hint}`,
+    }
+  }
+  const exitCode = exitCodeOf(error)
+  if (error instanceof PoolsmithError) {
+    return {
+      exitCode,
+      json: error.toJSON(),
+      text: (screen) =>
+        [
+          screen.style('red', `${label}: failed at ${error.phase} (${error.code})`),
+          rows(
+            [
+              ['cause', error.message],
+              ['what to do', error.hint],
+            ],
+            screen.width,
+          ),
+        ].join('\n'),
+    }
+  }
+  const message = error instanceof Error ? error.message : String(error)
+  return {
+    exitCode,
+    json: { name: error instanceof Error ? error.name : 'Error', code: 'UNEXPECTED', message },
+    // Nobody foresaw this one: whoever looks into it needs to know where it came from.
+    text: (screen) =>
+      `${screen.style('red', `${label}: unexpected error`)}\n${error instanceof Error ? error.stack : message}`,
+  }
+}

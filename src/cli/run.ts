@@ -1,0 +1,90 @@
+import { parseArgs } from 'node:util'
+import { nearest } from '../connections/fields.ts'
+import { type Command, UsageError } from './command.ts'
+import { COMMANDS } from './commands.ts'
+import { EXIT_CODES } from './exit-codes.ts'
+import { COMMON_OPTIONS, commandHelp, programHelp } from './help.ts'
+import { describeFailure } from './report-error.ts'
+import type { Terminal } from './terminal.ts'
+import { packageVersion } from './version.ts'
+
+export interface ProgramContext {
+  readonly terminal: Terminal
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** Aborted by Ctrl-C or SIGTERM. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * Runs the program with the given arguments (without node and the script) and returns its exit code. Never rejects.
+ * What a signal's exit code is, the caller knows.
+ */
+export async function run(args: readonly string[], context: ProgramContext): Promise<number> {
+  const { terminal } = context
+  const [name, ...rest] = args
+  // Before anything is parsed: a broken command line is an error in the form that was asked for, too.
+  const json = args.includes('--json')
+  const command = COMMANDS.find((candidate) => candidate.name === name)
+  const label = command === undefined ? 'poolsmith' : `poolsmith ${command.name}`
+  try {
+    if (command === undefined) return withoutCommand(args, terminal)
+    const { values, positionals } = readArguments(command, rest)
+    if (values['help'] === true) {
+      terminal.out.line(commandHelp(command))
+      return EXIT_CODES.success
+    }
+    checkPositionals(command, positionals)
+    const outcome = await command.run({ ...context, values, positionals })
+    terminal.out.line(json ? JSON.stringify({ ok: true, command: command.name, ...outcome.data }) : outcome.text)
+    return EXIT_CODES.success
+  } catch (error) {
+    const failure = describeFailure(error, label)
+    if (json) {
+      const told = { ok: false, ...(command === undefined ? {} : { command: command.name }), error: failure.json }
+      terminal.out.line(JSON.stringify({ ...told, exitCode: failure.exitCode }))
+    } else {
+      terminal.log.line(failure.text(terminal.log))
+    }
+    return failure.exitCode
+  }
+}
+
+function withoutCommand(args: readonly string[], terminal: Terminal): number {
+  const [first] = args
+  if (args.includes('--version')) terminal.out.line(packageVersion())
+  else if (args.includes('--help') || args.includes('-h') || first === 'help') terminal.out.line(programHelp(COMMANDS))
+  else if (first === undefined || first.startsWith('-')) throw new UsageError('which command?')
+  else {
+    const near = nearest(
+      first,
+      COMMANDS.map((command) => command.name),
+    )
+    throw new UsageError(`unknown command ${first}${near === undefined ? '.' : `; did you mean ${near}?`}`)
+  }
+  return EXIT_CODES.success
+}
+
+function readArguments(
+  command: Command,
+  args: readonly string[],
+): { values: Record<string, string | boolean | undefined>; positionals: string[] } {
+  const options = Object.fromEntries(
+    Object.entries({ ...command.options, ...COMMON_OPTIONS }).map(([name, { type, short }]) => [
+      name,
+      short === undefined ? { type } : { type, short },
+    ]),
+  )
+  try {
+    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true })
+  } catch (error) {
+    // Node's own sentence says which option is unknown, or lacks its value.
+    throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error })
+  }
+}
+
+function checkPositionals(command: Command, given: readonly string[]): void {
+  const missing = command.positionals[given.length]
+  if (missing !== undefined) throw new UsageError(`<${missing.name}> is missing.`)
+  const extra = given[command.positionals.length]
+  if (extra !== undefined) throw new UsageError(`one argument too many: ${extra}`)
+}
