@@ -89,11 +89,9 @@ export class CertificateFiles {
     const { certificateFile, keyFile } = this.#options
     let version = 'missing'
     try {
-      const versions = await Promise.all([
-        fileVersion(certificateFile, CERTIFICATE_FILE),
-        fileVersion(keyFile, KEY_FILE),
-      ])
-      version = versions.join('|')
+      // In this order, so that where neither file exists it is the certificate that is said to be missing.
+      const certificateVersion = await fileVersion(certificateFile, CERTIFICATE_FILE)
+      version = `${certificateVersion}|${await fileVersion(keyFile, KEY_FILE)}`
       if (this.#loaded?.version !== version) this.#loaded = await this.#read()
       this.#unusable = undefined
     } catch (error) {
@@ -116,10 +114,8 @@ export class CertificateFiles {
 
   async #read(): Promise<{ version: string; pair: LoadedCertificate }> {
     const { certificateFile, keyFile, passphrase } = this.#options
-    const [certificateState, keyState] = await Promise.all([
-      readFileState(certificateFile, CERTIFICATE_FILE),
-      readFileState(keyFile, KEY_FILE),
-    ])
+    const certificateState = await readFileState(certificateFile, CERTIFICATE_FILE)
+    const keyState = await readFileState(keyFile, KEY_FILE)
     const certificate = certificateState.content.toString('utf8')
     const x509 = parseCertificate(certificate, certificateFile)
     assertKeyIsPrivate(keyState)

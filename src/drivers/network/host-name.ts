@@ -1,0 +1,42 @@
+import type { X509Certificate } from 'node:crypto'
+import { isIP } from 'node:net'
+
+/**
+ * Whether a server's certificate was issued for the host that the user named: libpq's rules under
+ * `sslmode=verify-full` (PostgreSQL documentation, "Client Verification of Server Certificates"; RFC 6125).
+ *
+ * - A host name must match a dNSName of the subject alternative names; `*` stands for the left-most label alone.
+ * - An IP address must match an iPAddress of them.
+ * - The subject's (first) common name counts only when there is no alternative name of that kind.
+ *
+ * Stricter than libpq in three corners: a wildcard never matches an IP address, a dNSName that spells an IP
+ * address is not one, and `*.com` matches nothing.
+ */
+export function certificateMatchesHost(certificate: X509Certificate, host: string): boolean {
+  // OpenSSL takes a leading dot to mean "any name below"; no host is called so.
+  if (host === '' || host.startsWith('.')) return false
+  const alternatives = certificate.subjectAltName ?? ''
+  if (isIP(host) !== 0) {
+    if (certificate.checkIP(host) !== undefined) return true
+    // Node quotes names with odd characters, so at worst this finds a kind that is not there and refuses.
+    return !alternatives.includes('IP Address:') && commonName(certificate) === host
+  }
+  const matched = certificate.checkHost(host, { subject: 'never', partialWildcards: false })
+  if (matched !== undefined) return true
+  return !alternatives.includes('DNS:') && nameMatches(commonName(certificate), host)
+}
+
+function commonName(certificate: X509Certificate): string {
+  const name: unknown = certificate.toLegacyObject().subject?.CN
+  const first: unknown = Array.isArray(name) ? name[0] : name
+  return typeof first === 'string' ? first : ''
+}
+
+function nameMatches(pattern: string, host: string): boolean {
+  const name = pattern.toLowerCase()
+  const wanted = host.toLowerCase()
+  if (name === wanted) return true
+  if (!name.startsWith('*.') || name.indexOf('.', 2) === -1) return false
+  const dot = wanted.indexOf('.')
+  return dot > 0 && wanted.slice(dot) === name.slice(1)
+}

@@ -1,0 +1,164 @@
+import { lookup as dnsLookup } from 'node:dns/promises'
+import { connect, isIP, type Socket } from 'node:net'
+import { PoolsmithError } from '../../errors.ts'
+
+/** One place to connect to, after name resolution. */
+export type Endpoint =
+  | { readonly kind: 'tcp'; readonly address: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string }
+
+/** `127.0.0.1:5432`, `[::1]:5432` or the path of a Unix socket. */
+export function showEndpoint(endpoint: Endpoint): string {
+  if (endpoint.kind === 'unix') return endpoint.path
+  return isIP(endpoint.address) === 6
+    ? `[${endpoint.address}]:${endpoint.port}`
+    : `${endpoint.address}:${endpoint.port}`
+}
+
+/** Resolves a host name to all of its addresses, in the resolver's order. Replaced in tests. */
+export type Lookup = (host: string) => Promise<readonly string[]>
+
+/** The system's resolver (getaddrinfo): /etc/hosts and nsswitch count, as they do for psql. */
+export const systemLookup: Lookup = async (host) => {
+  const found = await dnsLookup(host, { all: true, order: 'verbatim' })
+  return found.map((entry) => entry.address)
+}
+
+/**
+ * The addresses of a host; an IP address is its own.
+ *
+ * @throws PoolsmithError DNS_NOT_FOUND, DNS_FAILED; the signal's reason when it is aborted. getaddrinfo cannot be
+ *   interrupted: after an abort its answer is dropped.
+ */
+export async function resolveHost(host: string, lookup: Lookup, signal: AbortSignal): Promise<readonly string[]> {
+  if (isIP(host) !== 0) return [host]
+  try {
+    const addresses = await orAbort(lookup(host), signal)
+    if (addresses.length > 0) return addresses
+  } catch (cause) {
+    if (signal.aborted) throw signal.reason
+    const code = errorCode(cause)
+    if (code !== 'ENOTFOUND' && code !== 'ENODATA') {
+      throw new PoolsmithError(`The name ${host} could not be resolved (${code ?? String(cause)}).`, {
+        code: 'DNS_FAILED',
+        phase: 'dns',
+        transient: true,
+        hint: 'The name server did not answer properly; check the resolver of this machine.',
+        details: { host },
+        cause,
+      })
+    }
+  }
+  throw new PoolsmithError(`The host name ${host} is not known.`, {
+    code: 'DNS_NOT_FOUND',
+    phase: 'dns',
+    hint: 'Check the spelling of the host, and whether this machine may resolve names of that network.',
+    details: { host },
+  })
+}
+
+export interface ConnectOptions {
+  readonly signal: AbortSignal
+  /** TCP keep-alive: idle time before the first probe. Off when undefined. */
+  readonly keepAliveIdleMillis?: number | undefined
+}
+
+/**
+ * Opens a socket to one endpoint.
+ *
+ * The socket carries a listener for `error` from the start and for ever: whoever waits on it learns of the end by
+ * `close` and `errored`, and an error that comes between two owners does not end the process.
+ *
+ * @throws PoolsmithError CONNECT_REFUSED, CONNECT_UNREACHABLE, SOCKET_NOT_FOUND, CONNECT_FAILED; the signal's reason
+ */
+export async function connectSocket(endpoint: Endpoint, options: ConnectOptions): Promise<Socket> {
+  const { signal, keepAliveIdleMillis } = options
+  signal.throwIfAborted()
+  const socket = connect(
+    endpoint.kind === 'unix'
+      ? { path: endpoint.path }
+      : {
+          host: endpoint.address,
+          port: endpoint.port,
+          noDelay: true,
+          ...(keepAliveIdleMillis === undefined ? {} : { keepAlive: true, keepAliveInitialDelay: keepAliveIdleMillis }),
+        },
+  )
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const onAbort = (): void => {
+    socket.destroy()
+    reject(signal.reason)
+  }
+  socket.on('error', (cause) => reject(connectError(endpoint, cause)))
+  socket.once('connect', resolve)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    await promise
+    return socket
+  } finally {
+    socket.off('connect', resolve)
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+/** Waits for a promise no longer than the signal allows; rejects with the signal's reason. */
+export async function orAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted()
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = (): void => aborted.reject(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([promise, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+/** The `code` of a system error, such as `ECONNREFUSED`. */
+export function errorCode(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+}
+
+function connectError(endpoint: Endpoint, cause: Error): PoolsmithError {
+  const peer = showEndpoint(endpoint)
+  const code = errorCode(cause)
+  const base = { phase: 'connect', transient: true, details: { peer }, cause } as const
+  switch (code) {
+    case 'ECONNREFUSED':
+      return new PoolsmithError(`Nothing accepts connections at ${peer}.`, {
+        ...base,
+        code: 'CONNECT_REFUSED',
+        hint: 'Check that the server runs, listens on this address and port, and that no firewall rejects the way.',
+      })
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+    case 'EHOSTDOWN':
+    case 'ENETDOWN':
+    case 'EADDRNOTAVAIL':
+      return new PoolsmithError(`There is no way from here to ${peer} (${code}).`, {
+        ...base,
+        code: 'CONNECT_UNREACHABLE',
+        hint: 'Check the network, VPN and routes of this machine.',
+      })
+    case 'ETIMEDOUT':
+      return new PoolsmithError(`${peer} did not answer.`, {
+        ...base,
+        code: 'CONNECT_TIMEOUT',
+        hint: 'A firewall may drop the packets silently; check security groups and the address.',
+      })
+    case 'ENOENT':
+      if (endpoint.kind === 'unix') {
+        return new PoolsmithError(`There is no Unix socket ${peer}.`, {
+          ...base,
+          code: 'SOCKET_NOT_FOUND',
+          hint: 'Check that the server runs, its unix_socket_directories, and that the port is the right one.',
+        })
+      }
+      break
+    default:
+  }
+  return new PoolsmithError(`Connecting to ${peer} failed (${code ?? cause.message}).`, {
+    ...base,
+    code: 'CONNECT_FAILED',
+  })
+}

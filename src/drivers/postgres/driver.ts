@@ -1,0 +1,226 @@
+import type pg from 'pg'
+import type { Credential } from '../../credentials/credential.ts'
+import { ConfigError, type Phase, PoolsmithError } from '../../errors.ts'
+import type { Emit } from '../../events.ts'
+import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
+import { type Lookup, orAbort, showEndpoint, systemLookup } from '../network/socket.ts'
+import { parseRequireAuth } from './auth-policy.ts'
+import { checkPostgresOptions, effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
+import { adoptSession, isBusy, loadPg, streamOf, watch } from './pg-client.ts'
+import { resetClient } from './reset.ts'
+import { endsSession } from './server-error.ts'
+import { cancelSession, openSession, type Session, type SessionPlan } from './session.ts'
+import { TlsSettings } from './tls-settings.ts'
+
+const DEFAULT_PORT = 5432
+
+export interface PostgresDriverContext {
+  readonly emit: Emit
+  /** Where `.postgresql` with libpq's default files lies. Default: the home directory of the process. */
+  readonly home?: string
+  /** Default: the system's resolver. */
+  readonly lookup?: Lookup
+}
+
+/** A driver that can also interrupt what a session is doing. */
+export interface PostgresDriver extends Driver<pg.Client> {
+  /** Asks the server to cancel the running statement, over a connection of its own; resolves when it has been asked. */
+  cancel(raw: pg.Client, signal: AbortSignal): Promise<void>
+}
+
+/** What the driver knows of a client besides the client itself. */
+interface SessionState {
+  readonly session: Session
+  readonly credential: Credential
+  readonly info: SessionInfo
+  broken: boolean
+  /** Statements that have ended, and how many had when the session was last as good as new. */
+  finished: number
+  cleanAt: number
+}
+
+/**
+ * Opens PostgreSQL sessions as libpq does, and gives them as `pg.Client`.
+ *
+ * @throws ConfigError when the options contradict each other
+ */
+export function createPostgresDriver(
+  target: PostgresTarget,
+  options: PostgresOptions,
+  context: PostgresDriverContext,
+): PostgresDriver {
+  const problems = checkPostgresOptions(target, options)
+  const policy = parseRequireAuth(options.require_auth)
+  if (problems.length > 0 || typeof policy === 'string') throw new ConfigError(problems)
+  const plan: SessionPlan = {
+    // libpq would look for a Unix socket first; where there is none, as on most clients, it means this.
+    host: target.host === undefined || target.host === '' ? 'localhost' : target.host,
+    port: target.port ?? DEFAULT_PORT,
+    login: target.login,
+    database: target.database === '' ? undefined : target.database,
+    sslMode: effectiveSslMode(options),
+    options,
+    policy,
+    tls: new TlsSettings(options, context),
+    lookup: context.lookup ?? systemLookup,
+    emit: context.emit,
+  }
+  return new SessionDriver(plan)
+}
+
+class SessionDriver implements PostgresDriver {
+  readonly #plan: SessionPlan
+  readonly #states = new WeakMap<pg.Client, SessionState>()
+
+  constructor(plan: SessionPlan) {
+    this.#plan = plan
+  }
+
+  async open(credential: Credential, context: OpenContext): Promise<pg.Client> {
+    const { signal } = context
+    const clock = new PhaseClock(context)
+    try {
+      const module = await orAbort(loadPg(), signal)
+      const session = await openSession(this.#plan, credential, {
+        signal,
+        enter: (phase) => clock.enter(phase),
+        phase: () => clock.phase,
+      })
+      const client = await adoptSession(module, {
+        stream: session.transport.stream,
+        user: session.user,
+        database: session.database,
+        host: this.#plan.host,
+        port: this.#plan.port,
+        pending: session.login.pending,
+      })
+      this.#adopt(client, session, credential, clock.stop())
+      if (signal.aborted) {
+        this.abort(client)
+        throw signal.reason
+      }
+      return client
+    } catch (error) {
+      if (!signal.aborted || signal.reason instanceof PoolsmithError) throw error
+      throw new PoolsmithError(`Connecting to ${this.#plan.host} was given up in the phase ${clock.phase}.`, {
+        code: 'ABORTED',
+        phase: clock.phase,
+        cause: signal.reason,
+      })
+    }
+  }
+
+  #adopt(client: pg.Client, session: Session, credential: Credential, timings: SessionInfo['timings']): void {
+    const { login, transport } = session
+    const state: SessionState = {
+      session,
+      credential,
+      broken: false,
+      finished: 0,
+      cleanAt: 0,
+      info: {
+        user: session.user,
+        database: session.database,
+        peer: showEndpoint(session.endpoint),
+        serverVersion: login.parameters.server_version ?? 'unknown',
+        processId: login.processId,
+        authentication: login.authentication,
+        encryption: transport.encryption,
+        timings,
+      },
+    }
+    watch(client, {
+      onServerError: (error) => {
+        if (endsSession(error)) state.broken = true
+      },
+      onReady: () => {
+        state.finished++
+      },
+      onEnd: () => {
+        state.broken = true
+      },
+    })
+    this.#states.set(client, state)
+  }
+
+  #state(raw: pg.Client): SessionState {
+    const state = this.#states.get(raw)
+    if (state === undefined) throw new TypeError('This client was not opened by this driver.')
+    return state
+  }
+
+  async ping(raw: pg.Client): Promise<void> {
+    const state = this.#state(raw)
+    const clean = state.cleanAt === state.finished
+    // An empty statement: the server parses and plans nothing.
+    await raw.query('')
+    if (clean) state.cleanAt = state.finished
+  }
+
+  needsReset(raw: pg.Client, mode: 'rollback' | 'full'): boolean {
+    if (isBusy(raw) || raw.getTransactionStatus() !== 'I') return true
+    if (mode === 'rollback') return false
+    const state = this.#state(raw)
+    return state.finished !== state.cleanAt
+  }
+
+  async reset(raw: pg.Client, mode: 'rollback' | 'full'): Promise<void> {
+    const state = this.#state(raw)
+    await resetClient(raw, mode, (signal) => this.cancel(raw, signal))
+    if (mode === 'full') state.cleanAt = state.finished
+  }
+
+  async close(raw: pg.Client): Promise<void> {
+    await raw.end()
+  }
+
+  abort(raw: pg.Client): void {
+    this.#state(raw).broken = true
+    streamOf(raw).destroy()
+  }
+
+  isBroken(raw: pg.Client): boolean {
+    return this.#state(raw).broken || streamOf(raw).destroyed
+  }
+
+  info(raw: pg.Client): SessionInfo {
+    return this.#state(raw).info
+  }
+
+  cancel(raw: pg.Client, signal: AbortSignal): Promise<void> {
+    const { session, credential } = this.#state(raw)
+    return cancelSession(session, this.#plan, credential, signal)
+  }
+}
+
+/** Tells the phases on, and how long each took. */
+class PhaseClock {
+  readonly #context: OpenContext
+  readonly #timings: Partial<Record<Phase, number>> = {}
+  #phase: Phase = 'connect'
+  #since: number | undefined
+
+  constructor(context: OpenContext) {
+    this.#context = context
+  }
+
+  get phase(): Phase {
+    return this.#phase
+  }
+
+  enter(phase: Phase): void {
+    this.stop()
+    this.#phase = phase
+    this.#since = performance.now()
+    this.#context.enter(phase)
+  }
+
+  /** Adds the current phase's time, since a phase may come twice, and gives the sums. */
+  stop(): Readonly<Partial<Record<Phase, number>>> {
+    if (this.#since !== undefined) {
+      this.#timings[this.#phase] = (this.#timings[this.#phase] ?? 0) + performance.now() - this.#since
+      this.#since = undefined
+    }
+    return this.#timings
+  }
+}

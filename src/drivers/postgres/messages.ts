@@ -1,0 +1,117 @@
+/** The few messages of the protocol that matter before a session stands. PostgreSQL documentation, "Message Formats". */
+
+import type { Wire } from '../network/wire.ts'
+
+const SSL_REQUEST = 80877103
+const CANCEL_REQUEST = 80877102
+const PROTOCOL_3_0 = 196608
+
+/** libpq's bounds: what is larger is not a PostgreSQL server. */
+const MAX_LENGTH = 30_000
+
+function int32(value: number): Buffer {
+  const bytes = Buffer.alloc(4)
+  bytes.writeInt32BE(value)
+  return bytes
+}
+
+function framed(body: Buffer, type = ''): Buffer {
+  return Buffer.concat([Buffer.from(type, 'latin1'), int32(body.length + 4), body])
+}
+
+const cstring = (text: string): Buffer => Buffer.from(`${text}\0`, 'utf8')
+
+export function sslRequest(): Buffer {
+  return framed(int32(SSL_REQUEST))
+}
+
+export function cancelRequest(processId: number, secretKey: number): Buffer {
+  return framed(Buffer.concat([int32(CANCEL_REQUEST), int32(processId), int32(secretKey)]))
+}
+
+export function startupMessage(parameters: Readonly<Record<string, string>>): Buffer {
+  const pairs = Object.entries(parameters).map(([name, value]) => cstring(`${name}\0${value}`))
+  return framed(Buffer.concat([int32(PROTOCOL_3_0), ...pairs, Buffer.alloc(1)]))
+}
+
+/** PasswordMessage: cleartext or md5. */
+export function passwordMessage(text: string): Buffer {
+  return framed(cstring(text), 'p')
+}
+
+export function saslInitialResponse(mechanism: string, response: Buffer): Buffer {
+  return framed(Buffer.concat([cstring(mechanism), int32(response.length), response]), 'p')
+}
+
+export function saslResponse(response: Buffer): Buffer {
+  return framed(response, 'p')
+}
+
+/** One message of the server's. */
+export interface ServerMessage {
+  /** One letter, such as `R`. */
+  readonly type: string
+  readonly body: Buffer
+  /** The message as it came, for whoever reads it next. */
+  readonly raw: Buffer
+}
+
+/** The bytes cannot be what a PostgreSQL server sends. */
+export class NotPostgres extends Error {
+  override readonly name = 'NotPostgres'
+}
+
+/** Reads the next message; `expected` holds the types that may come now. */
+export async function readMessage(wire: Wire, expected: string): Promise<ServerMessage> {
+  const head = await wire.read(5)
+  const type = head.toString('latin1', 0, 1)
+  const length = head.readInt32BE(1)
+  if (!expected.includes(type)) throw new NotPostgres(`message ${JSON.stringify(type)} at this point`)
+  if (length < 4 || length > MAX_LENGTH) throw new NotPostgres(`message ${type} of ${length} bytes`)
+  const body = await wire.read(length - 4)
+  return { type, body, raw: Buffer.concat([head, body]) }
+}
+
+/** Takes a message's body apart; running out of bytes means that it is not what it seemed. */
+export class BodyReader {
+  readonly #body: Buffer
+  #offset = 0
+
+  constructor(body: Buffer) {
+    this.#body = body
+  }
+
+  int32(): number {
+    if (this.#offset + 4 > this.#body.length) throw new NotPostgres('a message that is too short')
+    const value = this.#body.readInt32BE(this.#offset)
+    this.#offset += 4
+    return value
+  }
+
+  /** A text up to the next zero byte. */
+  string(): string {
+    const end = this.#body.indexOf(0, this.#offset)
+    if (end === -1) throw new NotPostgres('a text without its end')
+    const value = this.#body.toString('utf8', this.#offset, end)
+    this.#offset = end + 1
+    return value
+  }
+
+  rest(): Buffer {
+    return this.#body.subarray(this.#offset)
+  }
+}
+
+/** The fields of an ErrorResponse or NoticeResponse by their letters ("Error and Notice Message Fields"). */
+export function readFields(body: Buffer): Readonly<Record<string, string>> {
+  const fields: Record<string, string> = {}
+  let offset = 0
+  while (offset < body.length && body[offset] !== 0) {
+    const letter = body.toString('latin1', offset, offset + 1)
+    const end = body.indexOf(0, offset + 1)
+    if (end === -1) throw new NotPostgres('a text without its end')
+    fields[letter] = body.toString('utf8', offset + 1, end)
+    offset = end + 1
+  }
+  return fields
+}

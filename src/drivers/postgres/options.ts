@@ -1,0 +1,140 @@
+import type { Connection } from '../../connections/connection.ts'
+import { boolean, integer, list, oneOf, path, seconds, secret, text, type ValuesOf } from '../../connections/fields.ts'
+import type { ConfigProblem } from '../../errors.ts'
+import { parseRequireAuth } from './auth-policy.ts'
+
+export const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
+export type SslMode = (typeof SSL_MODES)[number]
+
+const PROTOCOL_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
+
+/** The extras that the PostgreSQL driver understands: libpq's names and meanings. */
+export const postgresFields = {
+  sslmode: oneOf(SSL_MODES, {
+    description:
+      'How far the connection is protected by TLS. `disable`: never. `allow`: only if the server refuses an ' +
+      'unencrypted session. `prefer`: if the server can. `require`: always, and verified if a root certificate ' +
+      'file is there. `verify-ca`: the server certificate must be signed by a trusted authority. `verify-full`: ' +
+      'and be issued for the host. Not used over a Unix socket. Default `prefer`; `verify-full` for ' +
+      '`sslrootcert=system` and for the strategies that say so.',
+  }),
+  sslrootcert: path({
+    description:
+      'PEM file with the certificates of the trusted authorities, or `system` for those of the operating system ' +
+      '(implies `sslmode=verify-full`). Read again when it changes. Default `~/.postgresql/root.crt` if it exists.',
+  }),
+  sslcrl: path({
+    description:
+      'PEM file with revoked certificates; it must cover every authority in the chain. Read again when it changes. ' +
+      'Default `~/.postgresql/root.crl` if it exists.',
+  }),
+  sslcert: path({
+    description:
+      'PEM file with the client certificate (and its chain). Read again when it changes. ' +
+      'Default `~/.postgresql/postgresql.crt` if it exists.',
+  }),
+  sslkey: path({
+    description:
+      'PEM file with the private key of `sslcert`. Nobody but its owner may have access to it (mode 0600), or, ' +
+      'when root owns it, its group may read it (0640). Default `~/.postgresql/postgresql.key`.',
+  }),
+  sslpassword: secret({ description: 'Passphrase of `sslkey`, when the key is encrypted.' }),
+  sslsni: boolean({
+    description: 'Whether the host name is sent in the TLS handshake (server name indication).',
+    default: true,
+  }),
+  sslnegotiation: oneOf(['postgres', 'direct'], {
+    description:
+      '`postgres`: ask the server whether it speaks TLS, then start. `direct`: start TLS at once, which saves a ' +
+      'round trip (PostgreSQL 17 or later; needs `sslmode` `require` or stronger).',
+    default: 'postgres',
+  }),
+  ssl_min_protocol_version: oneOf(PROTOCOL_VERSIONS, {
+    description: 'Lowest version of TLS that is accepted.',
+    default: 'TLSv1.2',
+  }),
+  ssl_max_protocol_version: oneOf(PROTOCOL_VERSIONS, {
+    description: 'Highest version of TLS that is accepted. Default: the highest there is.',
+  }),
+  channel_binding: oneOf(['disable', 'prefer', 'require'], {
+    description:
+      'Whether a SCRAM login is bound to the TLS session (SCRAM-SHA-256-PLUS), so that nobody in the middle can ' +
+      'pass it on.',
+    default: 'prefer',
+  }),
+  require_auth: list({
+    description:
+      'The login methods that the server may ask for: `password`, `md5`, `gss`, `sspi`, `scram-sha-256`, `none` ' +
+      '(no proof asked for). With `!` before each, the ones that it may not. Default: any that we speak.',
+  }),
+  application_name: text({
+    description: 'Name of the application, as pg_stat_activity shows it.',
+    default: 'poolsmith',
+  }),
+  options: text({ description: 'Command line options for the server process, as in `-c statement_timeout=5s`.' }),
+  hostaddr: text({
+    description:
+      'IP address to connect to instead of resolving the host; the certificate is still checked against the host.',
+  }),
+  connect_timeout: seconds({
+    description:
+      'Limit for connecting and logging in at one address of the host; the next address is tried after it. ' +
+      '0 leaves it to the limit of the pool.',
+    default: 15,
+  }),
+  keepalives: boolean({ description: 'Whether TCP keep-alive probes are sent on an idle connection.', default: true }),
+  keepalives_idle: integer({
+    description: 'Seconds of silence before the first keep-alive probe.',
+    default: 60,
+    min: 1,
+  }),
+} as const
+
+/** The parsed extras of {@link postgresFields}. */
+export type PostgresOptions = ValuesOf<typeof postgresFields>
+
+/** What the driver needs of a connection record. */
+export type PostgresTarget = Pick<Connection, 'host' | 'port' | 'login' | 'database'>
+
+/** The mode that holds when none is given. */
+export function effectiveSslMode(options: PostgresOptions): SslMode {
+  return options.sslmode ?? (options.sslrootcert === 'system' ? 'verify-full' : 'prefer')
+}
+
+const STRONG: readonly SslMode[] = ['require', 'verify-ca', 'verify-full']
+
+/** What is wrong with the options taken together, beyond each one's own type. All problems at once. */
+export function checkPostgresOptions(target: PostgresTarget, options: PostgresOptions): readonly ConfigProblem[] {
+  const problems: ConfigProblem[] = []
+  const say = (key: string, message: string): void => {
+    problems.push({ path: `extra.${key}`, message })
+  }
+  const mode = effectiveSslMode(options)
+  if (options.sslrootcert === 'system' && mode !== 'verify-full') {
+    say('sslmode', `${mode} is too weak for sslrootcert=system; use verify-full`)
+  }
+  if (options.sslnegotiation === 'direct' && !STRONG.includes(mode)) {
+    say('sslmode', `${mode} is too weak for sslnegotiation=direct; use require, verify-ca or verify-full`)
+  }
+  const highest = options.ssl_max_protocol_version
+  if (
+    highest !== undefined &&
+    PROTOCOL_VERSIONS.indexOf(highest) < PROTOCOL_VERSIONS.indexOf(options.ssl_min_protocol_version)
+  ) {
+    say('ssl_max_protocol_version', `is below ssl_min_protocol_version (${options.ssl_min_protocol_version})`)
+  }
+  if (options.sslkey !== undefined && options.sslcert === undefined) {
+    say('sslkey', 'is of no use without sslcert')
+  }
+  const policy = parseRequireAuth(options.require_auth)
+  if (typeof policy === 'string') say('require_auth', policy)
+  // A zero byte ends a string in the start-up message: what follows would be read as another setting.
+  const words = { login: target.login, database: target.database }
+  for (const [key, value] of Object.entries(words)) {
+    if (value?.includes('\0')) problems.push({ path: key, message: 'must not contain a zero byte' })
+  }
+  for (const key of ['application_name', 'options'] as const) {
+    if (options[key]?.includes('\0')) say(key, 'must not contain a zero byte')
+  }
+  return problems
+}

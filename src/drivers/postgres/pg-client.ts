@@ -1,0 +1,187 @@
+/**
+ * The one place that touches private parts of `pg` and `pg-protocol`: it hands an authenticated stream to a
+ * `pg.Client`, and reads how busy a client is. {@link assertKnownShape} names every part that it relies on.
+ */
+
+import type { EventEmitter } from 'node:events'
+import type { Duplex } from 'node:stream'
+import type pg from 'pg'
+import { PoolsmithError } from '../../errors.ts'
+import { loadPackage } from '../../optional-package.ts'
+
+type Pg = typeof pg
+
+/** `pg.Connection`, as lib/connection.js has it. */
+interface PgConnection extends EventEmitter {
+  stream: Duplex
+  _connecting: boolean
+  _ending: boolean
+  parsedStatements: Record<string, string>
+  attachListeners(stream: Listened): void
+}
+
+/** `pg.Client`, as lib/client.js has it. */
+interface PgClientParts {
+  readonly connection: PgConnection
+  readonly readyForQuery?: boolean
+  readonly _queryQueue: readonly unknown[]
+  _getActiveQuery(): unknown
+}
+
+/** All that pg-protocol asks of a stream. */
+interface Listened {
+  on(event: string, listener: (chunk: Buffer) => void): unknown
+}
+
+type ConnectionConstructor = new (config: { stream: Duplex; ssl: false }) => PgConnection
+
+const parts = (client: pg.Client): PgClientParts => client as unknown as PgClientParts
+
+let loaded: Promise<Pg> | undefined
+
+/**
+ * Loads `pg`, once.
+ * @throws PoolsmithError PACKAGE_MISSING, DRIVER_INCOMPATIBLE
+ */
+export function loadPg(): Promise<Pg> {
+  loaded ??= loadPackage('pg', () => import('pg'), 'A PostgreSQL connection').then((module) => {
+    assertKnownShape(module.default)
+    return module.default
+  })
+  // A package that is installed later is found by the next attempt.
+  loaded.catch(() => {
+    loaded = undefined
+  })
+  return loaded
+}
+
+/** Says in a plain sentence which part of `pg` has moved. */
+export function assertKnownShape(module: Pg): void {
+  const methods: Readonly<Record<string, readonly string[]>> = {
+    Client: ['connect', 'end', 'query', 'getTransactionStatus', '_getActiveQuery'],
+    Connection: ['connect', 'attachListeners', 'end'],
+  }
+  for (const [name, wanted] of Object.entries(methods)) {
+    const found: unknown = Reflect.get(module, name)
+    if (typeof found !== 'function') throw moved(`pg.${name}`)
+    for (const method of wanted) {
+      if (typeof Reflect.get(found.prototype, method) !== 'function') throw moved(`pg.${name}.prototype.${method}`)
+    }
+  }
+  const client = parts(new module.Client({ user: 'x', ssl: false, sslnegotiation: 'postgres' }))
+  if (!Array.isArray(client._queryQueue)) throw moved('pg.Client#_queryQueue')
+  const { connection } = client
+  for (const name of ['stream', 'parsedStatements', '_ending'] as const) {
+    if (connection?.[name] === undefined) throw moved(`pg.Connection#${name}`)
+  }
+}
+
+function moved(part: string): PoolsmithError {
+  return new PoolsmithError(`The installed pg has no ${part}, which poolsmith needs to hand it a session.`, {
+    code: 'DRIVER_INCOMPATIBLE',
+    phase: 'config',
+    hint: 'npm install pg@8.23.1',
+  })
+}
+
+/** What a client is made from: who it says it is, and the bytes that its parser has yet to see. */
+export interface Adoption {
+  readonly stream: Duplex
+  readonly user: string
+  readonly database: string
+  readonly host: string
+  readonly port: number
+  readonly pending: Buffer
+}
+
+/** Makes a `pg.Client` of a stream on which the login is over. */
+export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.Client> {
+  const { stream, user, database, host, port, pending } = adoption
+  const connection = new (establishedConnection(module))({ stream, ssl: false })
+  const config = {
+    user,
+    database,
+    host,
+    port,
+    // Given, so that no PG* variable of the environment decides them.
+    ssl: false,
+    sslnegotiation: 'postgres' as const,
+    connection,
+  }
+  const client = new module.Client(config)
+  // The end of a session that nobody is using right now must not end the process; `watch` sees it as well.
+  client.on('error', () => undefined)
+  stream.unshift(pending)
+  await client.connect()
+  return client
+}
+
+const classes = new WeakMap<Pg, ConnectionConstructor>()
+
+/** A `pg.Connection` over a stream that is connected and logged in: it connects nothing and sends no start-up. */
+function establishedConnection(module: Pg): ConnectionConstructor {
+  const known = classes.get(module)
+  if (known !== undefined) return known
+  const Base = module.Connection as unknown as ConnectionConstructor
+  class EstablishedConnection extends Base {
+    connect(): void {
+      this._connecting = true
+      this.stream.on('error', (error: NodeJS.ErrnoException) => {
+        // While saying goodbye the other side may hang up first.
+        if (!this._ending || (error.code !== 'ECONNRESET' && error.code !== 'EPIPE')) this.emit('error', error)
+      })
+      this.stream.on('close', () => this.emit('end'))
+      this.attachListeners(this.stream)
+    }
+
+    override attachListeners(stream: Duplex & Listened): void {
+      // pg's parser throws on bytes that it does not know, and out of a socket's handler that ends the process.
+      const guard =
+        (listener: (chunk: Buffer) => void) =>
+        (chunk: Buffer): void => {
+          try {
+            listener(chunk)
+          } catch (error) {
+            stream.destroy(error instanceof Error ? error : new Error(String(error)))
+          }
+        }
+      super.attachListeners({
+        on: (event, listener) => stream.on(event, event === 'data' ? guard(listener) : listener),
+      })
+    }
+  }
+  classes.set(module, EstablishedConnection)
+  return EstablishedConnection
+}
+
+export interface Watcher {
+  /** The server sent an error, to a statement or out of the blue. */
+  readonly onServerError: (error: { code?: string; severity?: string }) => void
+  /** A statement is over. */
+  readonly onReady: () => void
+  /** The session is over. */
+  readonly onEnd: () => void
+}
+
+export function watch(client: pg.Client, watcher: Watcher): void {
+  const { connection } = parts(client)
+  connection.on('errorMessage', watcher.onServerError)
+  connection.on('readyForQuery', watcher.onReady)
+  client.on('error', watcher.onEnd)
+  client.on('end', watcher.onEnd)
+}
+
+/** Whether a statement is running or waiting on this client. */
+export function isBusy(client: pg.Client): boolean {
+  const { readyForQuery, _queryQueue } = parts(client)
+  return readyForQuery !== true || _queryQueue.length > 0 || parts(client)._getActiveQuery() != null
+}
+
+export function streamOf(client: pg.Client): Duplex {
+  return parts(client).connection.stream
+}
+
+/** Forgets which named statements pg believes the server to know, after DISCARD ALL made the server forget them. */
+export function forgetStatements(client: pg.Client): void {
+  parts(client).connection.parsedStatements = {}
+}

@@ -1,0 +1,103 @@
+import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto'
+import { promisify } from 'node:util'
+import type { Secret } from '../../secret.ts'
+
+/**
+ * The client's side of SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677; PostgreSQL documentation,
+ * "SASL Authentication"). The user name in it stays empty: the server takes it from the start-up message.
+ */
+
+/** The server broke the rules of the exchange, or could not prove that it knows the password. */
+export class ScramFailure extends Error {
+  override readonly name = 'ScramFailure'
+  readonly reason: 'malformed' | 'iterations' | 'signature' | 'refused'
+
+  constructor(reason: ScramFailure['reason'], message: string) {
+    super(message)
+    this.reason = reason
+  }
+}
+
+/**
+ * What we say about channel binding. `bound` carries the hash of the server's certificate. `unoffered`: we could,
+ * but this server does not offer it, so that a server that did will notice who took its offer away.
+ */
+export type ChannelBinding =
+  | { readonly kind: 'bound'; readonly certificateHash: Buffer }
+  | { readonly kind: 'unoffered' }
+  | { readonly kind: 'none' }
+
+/** More rounds than any server asks for in earnest would only burn our processor (PostgreSQL's default is 4096). */
+export const MAX_ITERATIONS = 1_000_000
+
+const deriveKey = promisify(pbkdf2)
+const hmac = (key: Buffer, text: string): Buffer => createHmac('sha256', key).update(text).digest()
+
+export class ScramClient {
+  readonly #password: Secret
+  readonly #nonce: string
+  readonly #gs2Header: string
+  readonly #bindingData: Buffer
+  #serverSignature: Buffer | undefined
+
+  constructor(password: Secret, binding: ChannelBinding, nonce: string = randomBytes(18).toString('base64')) {
+    this.#password = password
+    this.#nonce = nonce
+    this.#gs2Header = binding.kind === 'bound' ? 'p=tls-server-end-point,,' : binding.kind === 'none' ? 'n,,' : 'y,,'
+    this.#bindingData = Buffer.concat([
+      Buffer.from(this.#gs2Header),
+      binding.kind === 'bound' ? binding.certificateHash : Buffer.alloc(0),
+    ])
+  }
+
+  firstMessage(): Buffer {
+    return Buffer.from(`${this.#gs2Header}n=,r=${this.#nonce}`)
+  }
+
+  /** Answers the server's first message with our proof. Derives the key on the thread pool. */
+  async finalMessage(serverFirst: string): Promise<Buffer> {
+    const match = /^r=([\x21-\x2b\x2d-\x7e]+),s=([A-Za-z0-9+/]+={0,2}),i=([1-9]\d{0,9})(?:,.*)?$/.exec(serverFirst)
+    const [, nonce = '', salt = '', rounds = ''] = match ?? []
+    if (match === null) throw new ScramFailure('malformed', 'the first SCRAM message of the server is malformed')
+    if (!nonce.startsWith(this.#nonce) || nonce.length === this.#nonce.length) {
+      throw new ScramFailure('malformed', 'the server did not build on our nonce')
+    }
+    const iterations = Number(rounds)
+    if (iterations > MAX_ITERATIONS) {
+      throw new ScramFailure('iterations', `the server asks for ${iterations} iterations`)
+    }
+    const password = await prepare(this.#password.reveal())
+    const salted = await deriveKey(password, Buffer.from(salt, 'base64'), iterations, 32, 'sha256')
+    const clientKey = hmac(salted, 'Client Key')
+    const storedKey = createHash('sha256').update(clientKey).digest()
+    const withoutProof = `c=${this.#bindingData.toString('base64')},r=${nonce}`
+    const authMessage = `n=,r=${this.#nonce},${serverFirst},${withoutProof}`
+    const clientSignature = hmac(storedKey, authMessage)
+    const proof = Buffer.from(clientKey.map((byte, index) => byte ^ (clientSignature[index] ?? 0)))
+    this.#serverSignature = hmac(hmac(salted, 'Server Key'), authMessage)
+    return Buffer.from(`${withoutProof},p=${proof.toString('base64')}`)
+  }
+
+  /** Checks that the server, too, knows the password. */
+  verify(serverFinal: string): void {
+    if (serverFinal.startsWith('e='))
+      throw new ScramFailure('refused', `the server ended SCRAM: ${serverFinal.slice(2)}`)
+    const match = /^v=([A-Za-z0-9+/]+={0,2})(?:,.*)?$/.exec(serverFinal)
+    const given = Buffer.from(match?.[1] ?? '', 'base64')
+    const wanted = this.#serverSignature
+    if (wanted === undefined || given.length !== wanted.length || !timingSafeEqual(given, wanted)) {
+      throw new ScramFailure('signature', 'the server could not prove that it knows the password')
+    }
+  }
+}
+
+/** SASLprep (RFC 4013). As PostgreSQL does, a password that does not conform is used as it is. */
+async function prepare(password: string): Promise<string> {
+  if (/^[\x20-\x7e]*$/.test(password)) return password
+  const { saslprep } = await import('@mongodb-js/saslprep')
+  try {
+    return saslprep(password) || password
+  } catch {
+    return password
+  }
+}

@@ -1,0 +1,106 @@
+import { type ErrorCode, PoolsmithError } from '../../errors.ts'
+
+/** An ErrorResponse before the session stood. */
+export class ServerRefusal extends Error {
+  override readonly name = 'ServerRefusal'
+  /** By their letters: C is the SQLSTATE, M the message, D the detail, H the hint, R the server's routine. */
+  readonly fields: Readonly<Record<string, string>>
+  /** Whether the server had already said that it believes who we are. */
+  readonly authenticated: boolean
+  /** Whether it came in place of an answer to the request for TLS, before any login. */
+  readonly beforeLogin: boolean
+
+  constructor(fields: Readonly<Record<string, string>>, when: 'before-login' | 'at-login' | 'authenticated') {
+    super(fields.M ?? 'no message')
+    this.fields = fields
+    this.authenticated = when === 'authenticated'
+    this.beforeLogin = when === 'before-login'
+  }
+}
+
+interface Advice {
+  readonly code: ErrorCode
+  readonly hint: string
+  readonly transient?: boolean
+}
+
+/** What an error of the server's at login means, by its SQLSTATE ("PostgreSQL Error Codes"). */
+function adviceFor(fields: Readonly<Record<string, string>>): Advice {
+  const state = fields.C ?? ''
+  // The message is translated to the server's language; the name of the routine that raised it is not.
+  if (state === '28000' && fields.R === 'ClientAuthentication') {
+    return {
+      code: 'LOGIN_NOT_ADMITTED',
+      hint: 'No line of pg_hba.conf lets this user from this address into this database this way; compare sslmode.',
+    }
+  }
+  if (state === '28000' && fields.R === 'InitializeSessionUserId') {
+    return { code: 'LOGIN_ROLE_UNUSABLE', hint: 'Check the user name; the role must exist and have LOGIN.' }
+  }
+  if (state === '28P01' || state === '28000') {
+    return {
+      code: 'LOGIN_REFUSED',
+      hint: 'Check user and password (or token, or certificate); pg_hba.conf says which proof the server asks for.',
+    }
+  }
+  if (state === '3D000') {
+    return { code: 'DATABASE_NOT_FOUND', hint: 'Check the name of the database; its case counts.' }
+  }
+  if (state === '42501') {
+    return { code: 'DATABASE_NOT_PERMITTED', hint: 'GRANT CONNECT ON DATABASE … TO … for this role.' }
+  }
+  if (state === '53300') {
+    return {
+      code: 'SERVER_FULL',
+      transient: true,
+      hint: 'Lower pool_size and max_overflow of the clients, or raise max_connections (or the limit of the role).',
+    }
+  }
+  if (state === '57P03') {
+    return { code: 'SERVER_NOT_READY', transient: true, hint: 'The server starts up, shuts down or recovers; wait.' }
+  }
+  return {
+    code: 'SERVER_ERROR',
+    transient: state.startsWith('53') || state.startsWith('57P'),
+    hint: "See the server's log.",
+  }
+}
+
+export function refusalError(refusal: ServerRefusal): PoolsmithError {
+  const { fields } = refusal
+  const { code, hint, transient = false } = adviceFor(fields)
+  return new PoolsmithError(`The server refused the login: ${fields.M ?? 'no message'}`, {
+    code,
+    phase: 'login',
+    hint: fields.H === undefined ? hint : `${fields.H} (${hint})`,
+    transient,
+    details: {
+      sqlstate: fields.C,
+      ...(fields.D === undefined ? {} : { detail: fields.D }),
+    },
+  })
+}
+
+/** SQLSTATEs after which a session is over, whatever language the severity is told in. */
+const ENDS_SESSION = new Set([
+  '08003', // connection does not exist
+  '08006', // connection failure
+  '08P01', // protocol violation
+  '25P03', // idle in transaction for too long
+  '25P04', // transaction took too long
+  '57P01', // administrator's command
+  '57P02', // crash of the server
+  '57P03', // cannot connect now
+  '57P04', // database dropped
+  '57P05', // idle for too long
+])
+
+/** Whether an error that the server sent on a standing session ends it. */
+export function endsSession(error: {
+  readonly code?: string | undefined
+  readonly severity?: string | undefined
+}): boolean {
+  return (
+    error.code === undefined || error.severity === 'FATAL' || error.severity === 'PANIC' || ENDS_SESSION.has(error.code)
+  )
+}

@@ -1,0 +1,172 @@
+import { X509Certificate } from 'node:crypto'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { createSecureContext, getCACertificates, rootCertificates, type SecureContext } from 'node:tls'
+import { CertificateFiles, subjectOf } from '../../credentials/certificate-files.ts'
+import type { Credential } from '../../credentials/credential.ts'
+import { CaFile, CrlFile } from '../../credentials/trust-files.ts'
+import { type ErrorCode, PoolsmithError } from '../../errors.ts'
+import type { Emit } from '../../events.ts'
+import type { Secret } from '../../secret.ts'
+import { effectiveSslMode, type PostgresOptions } from './options.ts'
+
+/** Everything that a TLS handshake needs, as the files were when it was asked for. */
+export interface TlsSetup {
+  readonly secureContext: SecureContext
+  readonly verify: 'none' | 'chain' | 'hostname'
+  readonly clientCertificate?: { readonly subject: string; readonly expiresAt: number }
+}
+
+interface ClientPair {
+  readonly certificate: string
+  readonly privateKey: Secret
+  readonly passphrase?: Secret
+}
+
+interface Material {
+  readonly ca: string | readonly string[] | undefined
+  readonly crl: string | undefined
+  readonly pair: ClientPair | undefined
+}
+
+export interface TlsSettingsContext {
+  readonly emit: Emit
+  /** Where `.postgresql` lies. Default: the home directory of the process. */
+  readonly home?: string
+}
+
+/**
+ * The files behind `sslrootcert`, `sslcrl`, `sslcert` and `sslkey`, with libpq's default places. A file that is
+ * named but not there is always an error (libpq passes over some); a default file that is not there is not.
+ */
+export class TlsSettings {
+  readonly #options: PostgresOptions
+  readonly #ca: Optional<CaFile> | 'system'
+  readonly #crl: Optional<CrlFile>
+  readonly #pair: Optional<CertificateFiles>
+  #latest: { readonly material: Material; readonly setup: TlsSetup } | undefined
+
+  constructor(options: PostgresOptions, context: TlsSettingsContext) {
+    const { emit, home = homedir() } = context
+    this.#options = options
+    const place = (name: string): string => join(home, '.postgresql', name)
+    const onExpiring = (certificate: { file: string; subject: string; expiresAt: number }): void =>
+      emit('certificate:expiring', certificate)
+    this.#ca =
+      options.sslrootcert === 'system'
+        ? 'system'
+        : {
+            file: new CaFile(options.sslrootcert ?? place('root.crt'), { onExpiring }),
+            absent: options.sslrootcert === undefined ? 'CA_FILE_MISSING' : undefined,
+          }
+    this.#crl = {
+      file: new CrlFile(options.sslcrl ?? place('root.crl')),
+      absent: options.sslcrl === undefined ? 'CRL_FILE_MISSING' : undefined,
+    }
+    this.#pair = {
+      file: new CertificateFiles({
+        certificateFile: options.sslcert ?? place('postgresql.crt'),
+        keyFile: options.sslkey ?? place('postgresql.key'),
+        ...(options.sslpassword === undefined ? {} : { passphrase: options.sslpassword }),
+        onExpiring,
+        onUnusable: (error) => emit('security:warning', { code: error.code, message: error.message }),
+      }),
+      absent: options.sslcert === undefined ? 'CERTIFICATE_FILE_MISSING' : undefined,
+    }
+  }
+
+  /**
+   * Reads what has changed. A credential that is itself a certificate takes the place of `sslcert`.
+   *
+   * @throws PoolsmithError with a code of CertificateFiles, CaFile or CrlFile; TLS_CLIENT_CERTIFICATE_UNUSABLE
+   */
+  async load(credential: Credential): Promise<TlsSetup> {
+    const mode = effectiveSslMode(this.#options)
+    const mustVerify = mode === 'verify-ca' || mode === 'verify-full'
+    const ca = this.#ca === 'system' ? systemAuthorities() : await loadOptional(this.#ca, mustVerify)
+    // libpq looks for its default list only where a file of authorities was read.
+    const crl =
+      this.#options.sslcrl !== undefined || (ca !== undefined && this.#ca !== 'system')
+        ? await loadOptional(this.#crl, false)
+        : undefined
+    const pair = credential.kind === 'certificate' ? credential : await loadOptional(this.#pair, false)
+    const material: Material = { ca, crl, pair }
+    const latest = this.#latest
+    // A context with hundreds of authorities takes milliseconds to build; it is the same until a file changes.
+    if (latest !== undefined && sameMaterial(latest.material, material)) return latest.setup
+    const setup: TlsSetup = {
+      secureContext: this.#secureContext(material),
+      verify: ca === undefined ? 'none' : mode === 'verify-full' ? 'hostname' : 'chain',
+      ...describeClient(pair),
+    }
+    this.#latest = { material, setup }
+    return setup
+  }
+
+  #secureContext({ ca, crl, pair }: Material): SecureContext {
+    const { ssl_min_protocol_version: lowest, ssl_max_protocol_version: highest = 'TLSv1.3' } = this.#options
+    try {
+      return createSecureContext({
+        // An empty list: without it Node would load its own authorities, which nobody asked for.
+        ca: ca === undefined ? [] : typeof ca === 'string' ? ca : [...ca],
+        minVersion: lowest,
+        maxVersion: highest,
+        ...(crl === undefined ? {} : { crl }),
+        ...(pair === undefined ? {} : { cert: pair.certificate, key: pair.privateKey.reveal() }),
+        ...(pair?.passphrase === undefined ? {} : { passphrase: pair.passphrase.reveal() }),
+      })
+    } catch (cause) {
+      throw new PoolsmithError('The files for TLS were read, but OpenSSL cannot use them.', {
+        code: 'TLS_SETUP_FAILED',
+        phase: 'tls',
+        hint: 'Look at the cause: most often a key that is too short for today, or a chain that is damaged.',
+        cause,
+      })
+    }
+  }
+}
+
+interface Optional<File> {
+  readonly file: File
+  /** The error that only says "there is none", where the user did not name the file. */
+  readonly absent: ErrorCode | undefined
+}
+
+async function loadOptional<T>(source: Optional<{ load(): Promise<T> }>, needed: boolean): Promise<T | undefined> {
+  try {
+    return await source.file.load()
+  } catch (error) {
+    if (!needed && error instanceof PoolsmithError && error.code === source.absent) return undefined
+    throw error
+  }
+}
+
+function describeClient(pair: ClientPair | undefined): Pick<TlsSetup, 'clientCertificate'> {
+  if (pair === undefined) return {}
+  const certificate = new X509Certificate(pair.certificate)
+  return { clientCertificate: { subject: subjectOf(certificate), expiresAt: certificate.validToDate.getTime() } }
+}
+
+function sameMaterial(a: Material, b: Material): boolean {
+  return (
+    a.ca === b.ca &&
+    a.crl === b.crl &&
+    a.pair?.certificate === b.pair?.certificate &&
+    a.pair?.privateKey === b.pair?.privateKey &&
+    a.pair?.passphrase === b.pair?.passphrase
+  )
+}
+
+let systemList: readonly string[] | undefined
+
+/** The authorities that the operating system trusts (SSL_CERT_FILE and SSL_CERT_DIR count, as for OpenSSL). */
+function systemAuthorities(): readonly string[] {
+  // Node 22.15 and later can ask the system; before that there is only the list that Node carries.
+  systemList ??= typeof getCACertificates === 'function' ? getCACertificates('system') : rootCertificates
+  if (systemList.length > 0) return systemList
+  throw new PoolsmithError('The operating system has no list of trusted authorities.', {
+    code: 'CA_FILE_MISSING',
+    phase: 'tls',
+    hint: 'Install the package ca-certificates, or set sslrootcert to a file.',
+  })
+}

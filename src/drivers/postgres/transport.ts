@@ -1,0 +1,123 @@
+import { isIP } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
+import { subjectOf } from '../../credentials/certificate-files.ts'
+import { PoolsmithError } from '../../errors.ts'
+import type { EncryptionInfo } from '../driver.ts'
+import type { Endpoint } from '../network/socket.ts'
+import { peerCertificate, startTls } from '../network/tls.ts'
+import { Wire } from '../network/wire.ts'
+import { NotPostgres, readFields, readMessage, sslRequest } from './messages.ts'
+import { ServerRefusal } from './server-error.ts'
+import type { TlsSetup } from './tls-settings.ts'
+
+/** An open stream to the server, as protected as it will be. */
+export interface Transport {
+  readonly stream: Duplex
+  readonly encryption: EncryptionInfo
+  /** The server's certificate (DER), to bind a SCRAM login to. */
+  readonly serverCertificate?: Buffer
+  /** Whether what we send can be read on the way: neither encrypted nor a Unix socket. */
+  readonly exposed: boolean
+}
+
+export interface TlsTarget {
+  readonly setup: TlsSetup
+  /** The host as the user named it. */
+  readonly host: string
+  readonly sendServerName: boolean
+  readonly direct: boolean
+  readonly signal: AbortSignal
+}
+
+/** The server said that it has no TLS; the same stream may go on without. */
+export class TlsNotOffered extends Error {
+  override readonly name = 'TlsNotOffered'
+}
+
+const ALPN = 'postgresql'
+
+export function plainTransport(stream: Duplex, endpoint: Endpoint): Transport {
+  return { stream, encryption: { kind: 'none' }, exposed: endpoint.kind === 'tcp' }
+}
+
+/**
+ * Asks the server for TLS and runs the handshake (PostgreSQL documentation, "SSL Session Encryption"), or starts
+ * at once under `sslnegotiation=direct`.
+ *
+ * @throws TlsNotOffered when the server declines; ServerRefusal when it answers with an error; PoolsmithError of
+ *   startTls, TLS_STUFFED, TLS_ALPN
+ */
+export async function tlsTransport(stream: Duplex, target: TlsTarget): Promise<Transport> {
+  if (!target.direct) await askForTls(new Wire(stream, target.signal))
+  const { setup, host } = target
+  const socket = await startTls(stream, {
+    secureContext: setup.secureContext,
+    verify: setup.verify,
+    host,
+    serverName: target.sendServerName && isIP(host) === 0 ? host : undefined,
+    alpn: ALPN,
+    signal: target.signal,
+  })
+  // Anything else than our protocol behind this TLS is another service (the ALPACA attack); a server that is asked
+  // first may be older than the protocol's name in TLS, one that is not must know it.
+  const agreed = socket.alpnProtocol
+  if (agreed !== ALPN && (target.direct || agreed)) {
+    socket.destroy()
+    throw new PoolsmithError(`The server ${host} did not agree to speak PostgreSQL inside TLS.`, {
+      code: 'TLS_ALPN',
+      phase: 'tls',
+      hint: 'sslnegotiation=direct needs PostgreSQL 17 or later, and nothing in between that ends TLS.',
+      details: { host, agreed: agreed || undefined },
+    })
+  }
+  return describe(socket, setup)
+}
+
+async function askForTls(wire: Wire): Promise<void> {
+  wire.write(sslRequest())
+  const answer = (await wire.read(1)).toString('latin1')
+  if (answer === 'E') {
+    // The server could not even start a process for us. The message is not authenticated, and is said to be so.
+    wire.stream.unshift(Buffer.from('E'))
+    const message = await readMessage(wire, 'E')
+    throw new ServerRefusal(readFields(message.body), 'before-login')
+  }
+  if (answer !== 'S' && answer !== 'N') throw new NotPostgres(`${JSON.stringify(answer)} instead of S or N`)
+  // What came together with the answer was not encrypted, but would be taken for it (CVE-2021-23222).
+  if (wire.waiting > 0) {
+    throw new PoolsmithError('The server sent unencrypted bytes behind its answer to the request for TLS.', {
+      code: 'TLS_STUFFED',
+      phase: 'tls',
+      hint: 'Somebody between us and the server may be inserting commands; do not go on from this network.',
+    })
+  }
+  if (answer === 'N') throw new TlsNotOffered('no TLS')
+}
+
+function describe(socket: TLSSocket, setup: TlsSetup): Transport {
+  const certificate = peerCertificate(socket)
+  const { verify, clientCertificate } = setup
+  const encryption: EncryptionInfo = {
+    kind: 'tls',
+    protocol: socket.getProtocol() ?? 'unknown',
+    cipher: socket.getCipher().standardName ?? socket.getCipher().name,
+    ...(verify === 'none' ? {} : { verified: verify }),
+    ...(certificate === undefined
+      ? {}
+      : {
+          serverCertificate: {
+            subject: subjectOf(certificate),
+            issuer: certificate.issuer.split('\n').join(', '),
+            expiresAt: certificate.validToDate.getTime(),
+          },
+        }),
+    ...(clientCertificate === undefined ? {} : { clientCertificate }),
+  }
+  return {
+    stream: socket,
+    encryption,
+    exposed: false,
+    ...(certificate === undefined ? {} : { serverCertificate: certificate.raw }),
+  }
+}
