@@ -30,9 +30,9 @@ export function readAirflowUri(text: string): UriRecord {
   // Python's urlsplit drops these wherever they stand.
   const uri = text.replaceAll(/[\t\r\n]/g, '')
   const match = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?$/is.exec(uri)
-  const problem = (path: string, message: string): UriRecord => ({ record: {}, problems: [{ path, message }] })
+  const refused = (message: string): UriRecord => ({ record: {}, problems: [{ path: '', message }] })
   if (match === null) {
-    return problem('', 'expected a URI such as postgres://login:password@host:5432/database, or JSON')
+    return refused('expected a URI such as postgres://login:password@host:5432/database, or JSON')
   }
   const [, type = '', authority = '', path = '', query = '', fragment = ''] = match
 
@@ -44,14 +44,16 @@ export function readAirflowUri(text: string): UriRecord {
       : fragment.includes('@')
         ? 'the fragment'
         : undefined
-  if (at !== undefined)
-    return problem('', `an @ stands in ${at}, where none belongs; ${ENCODE_HINT} (in a database, too)`)
+  if (at !== undefined) return refused(`an @ stands in ${at}, where none belongs; ${ENCODE_HINT} (in a database, too)`)
   if (path.startsWith('//') && authority.endsWith(':')) {
-    return problem('host', 'a protocol before the host means nothing to a database; write type://host')
+    const message = 'a protocol before the host means nothing to a database; write type://host'
+    return { record: { type }, problems: [{ path: 'host', message }] }
   }
 
   const problems: ConfigProblem[] = []
   const { host, port } = splitHost(authority.slice(authority.lastIndexOf('@') + 1), problems)
+  const portIsNumber = /^\d*$/.test(port)
+  if (!portIsNumber) problems.push({ path: 'port', message: `expected a whole number; ${ENCODE_HINT}` })
   const userinfo = authority.slice(0, Math.max(0, authority.lastIndexOf('@')))
   const colon = userinfo.indexOf(':')
   const options = readQuery(query)
@@ -59,8 +61,8 @@ export function readAirflowUri(text: string): UriRecord {
     record: {
       type,
       host,
-      // As a secret it is not repeated when it is no number: a stray colon makes a password's end the port.
-      port: port === '' ? undefined : new Secret(port),
+      // As a secret it is not repeated when it is out of range: a stray colon makes a password's end the port.
+      port: port === '' || !portIsNumber ? undefined : new Secret(port),
       login: unquote(colon === -1 ? userinfo : userinfo.slice(0, colon)),
       password: colon === -1 ? undefined : unquote(userinfo.slice(colon + 1)),
       database: unquote(path.slice(1)),

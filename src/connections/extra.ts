@@ -23,10 +23,12 @@ function isSecretName(name: string): boolean {
   return SECRET_NAME.test(plain) && !ONLY_ABOUT_A_SECRET.test(plain)
 }
 
-/** Whether a value carries a secret under whatever name; `:` and then `@` is how a URL carries a login. */
+/** Whether a value carries a secret under whatever name. */
 function isSecretValue(value: string): boolean {
-  const colon = value.indexOf(':')
-  return (colon !== -1 && value.includes('@', colon)) || SECRET_VALUE.test(value)
+  const scheme = value.indexOf('://')
+  const hasUrlWithLogin = scheme !== -1 && value.includes('@', scheme)
+  // Login and password before a host without a scheme; a principal such as MSSQLSvc/host:1433@REALM is none.
+  return hasUrlWithLogin || /^[^\s/:@]+:[^@]*@/.test(value) || SECRET_VALUE.test(value)
 }
 
 /** Text that no database protocol can carry, and that could end a field early in one that ends fields with NUL. */

@@ -113,8 +113,8 @@ export function secret(meta: Meta<Secret>): Field<Secret | undefined> {
     (value) => {
       if (value instanceof Secret) return value
       if (typeof value === 'string') return new Secret(value)
-      // The value is not repeated, not even its type: it may be the secret, mistyped.
-      throw new FieldMismatch('expected a string')
+      // Not repeated: it may be the secret, as a number that YAML has already stripped of its leading zeros.
+      throw new FieldMismatch('expected a string; put quotes around it')
     },
     true,
   )
@@ -126,7 +126,7 @@ interface Range {
 }
 
 /** Plain decimal notation: what JavaScript would also take for a number (hexadecimal, blanks) is a slip here. */
-const DECIMAL = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i
+const DECIMAL = /^[+-]?(\d+(\.\d+)?|\.\d+)(e[+-]?\d+)?$/i
 
 function numberField(type: string, meta: Meta<number> & Range, whole: boolean): Field<number | undefined> {
   const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = meta

@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { environmentNames, findInEnvironment, listEnvironment } from '../../../../src/connections/stores/environment.ts'
+
+describe('connections in the environment', () => {
+  it('are named by the id in capitals, ours before Airflow’s', () => {
+    assert.deepEqual(environmentNames('my-db.1'), ['POOLSMITH_CONN_MY-DB.1', 'AIRFLOW_CONN_MY-DB.1'])
+    const environment = { AIRFLOW_CONN_A: 'postgres://two', POOLSMITH_CONN_A: 'postgres://one' }
+    assert.equal(findInEnvironment('a', environment)?.value, 'postgres://one')
+    assert.equal(findInEnvironment('A', environment)?.store, 'environment variable POOLSMITH_CONN_A')
+    assert.equal(findInEnvironment('b', environment), undefined)
+  })
+
+  it('count as not there when they are blank', () => {
+    const environment = {
+      POOLSMITH_CONN_A: ' ',
+      AIRFLOW_CONN_A: 'postgres://h',
+      AIRFLOW_CONN_B: '',
+      AIRFLOW_CONN_C: undefined,
+    }
+    assert.equal(findInEnvironment('a', environment)?.store, 'environment variable AIRFLOW_CONN_A')
+    assert.deepEqual(
+      listEnvironment(environment).map(({ id }) => id),
+      ['a'],
+    )
+  })
+
+  it('are listed by id, and nothing else is', () => {
+    const environment = {
+      PATH: '/bin',
+      AIRFLOW_CONN_Z: 'postgres://z',
+      AIRFLOW_CONN_B: 'postgres://b',
+      POOLSMITH_CONN_: 'postgres://none',
+      POOLSMITH_CONNECTIONS_FILE: '/x',
+      POOLSMITH_CONN_MY_DB: '{}',
+      XPOOLSMITH_CONN_Y: 'postgres://y',
+    }
+    assert.deepEqual(
+      listEnvironment(environment).map(({ id, store }) => [id, store]),
+      [
+        ['my_db', 'environment variable POOLSMITH_CONN_MY_DB'],
+        ['b', 'environment variable AIRFLOW_CONN_B'],
+        ['z', 'environment variable AIRFLOW_CONN_Z'],
+      ],
+    )
+  })
+})

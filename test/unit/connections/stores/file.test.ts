@@ -1,0 +1,192 @@
+import assert from 'node:assert/strict'
+import { chmod, mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { inspect } from 'node:util'
+import { locateConnectionsFile, readConnectionsFile } from '../../../../src/connections/stores/file.ts'
+import { parseStored } from '../../../../src/connections/stores/stored.ts'
+import { ConfigError } from '../../../../src/errors.ts'
+import { temporaryFolder } from '../../../support/folder.ts'
+import { revealed } from '../revealed.ts'
+
+async function read(name: string, content: string | Uint8Array): Promise<Record<string, unknown>> {
+  await using folder = await temporaryFolder()
+  const path = join(folder.path, name)
+  await writeFile(path, content, { mode: 0o600 })
+  const { connections } = await readConnectionsFile(path)
+  return Object.fromEntries([...connections].map(([id, stored]) => [id, revealed(parseStored(stored))]))
+}
+
+describe('a connections file', () => {
+  const sales = {
+    id: 'sales',
+    type: 'postgres',
+    host: 'db',
+    login: 'etl',
+    password: 's3cret',
+    database: 'sales',
+    extra: { sslmode: 'require' },
+  }
+  const lake = { id: 'lake', type: 'mssql', host: 'sql', port: 1433, extra: { a: { b: [1] } } }
+
+  const yaml = `
+# what Airflow's local-filesystem backend reads
+sales: postgres://etl:s3cret@db/sales?sslmode=require
+lake:
+  conn_id: lake
+  conn_type: mssql
+  host: sql
+  port: 1433
+  extra_dejson:
+    a: { b: [1] }
+`
+  it('is read as YAML', async () => {
+    assert.deepEqual(await read('connections.yaml', yaml), { sales, lake })
+    assert.deepEqual(await read('connections.yml', `\ufeff${yaml}`), { sales, lake })
+    assert.deepEqual(await read('mounted-secret', yaml), { sales, lake })
+  })
+
+  it('is read as JSON', async () => {
+    const json = JSON.stringify({
+      sales: ['postgres://etl:s3cret@db/sales?sslmode=require'],
+      lake: { conn_type: 'mssql', host: 'sql', port: '1433', extra: '{"a": {"b": [1]}}' },
+    })
+    assert.deepEqual(await read('connections.json', json), { sales, lake })
+    assert.deepEqual(await read('c.JSON', json), { sales, lake })
+  })
+
+  it('may hold JSON text as a connection, and YAML merges', async () => {
+    const text = `.base: &base {type: postgres, host: db}\na: '{"conn_type": "postgres", "host": "db"}'\nb:\n  <<: *base\n  port: 1\n`
+    const { a, b } = await read('c.yaml', text)
+    assert.deepEqual(a, { id: 'a', type: 'postgres', host: 'db', extra: {} })
+    assert.deepEqual(b, { id: 'b', type: 'postgres', host: 'db', port: 1, extra: {} })
+  })
+
+  it('may be empty', async () => {
+    assert.deepEqual(await read('c.yaml', '# nothing yet\n'), {})
+    assert.deepEqual(await read('c.json', '\n'), {})
+    assert.deepEqual(await read('c.json', '{}'), {})
+  })
+
+  it('takes __proto__ for an id like any other', async () => {
+    const json = '{"__proto__": "postgres://h"}'
+    assert.deepEqual(Object.keys(await read('c.json', json)), ['__proto__'])
+    assert.deepEqual(Object.keys(await read('c.yaml', json)), ['__proto__'])
+  })
+
+  it('names the connection that is wrong, and its file', async () => {
+    await assert.rejects(read('c.yaml', 'sales:\n  conn_type: postgres\n  password: 0123\n'), (error) => {
+      assert.ok(error instanceof ConfigError)
+      assert.match(
+        error.message,
+        /^The connection "sales" in file .*c\.yaml is not valid: password: expected a string; put quotes/,
+      )
+      return true
+    })
+    for (const value of ['5', '[postgres://a, postgres://b]', '~', '[]']) {
+      await assert.rejects(read('c.yaml', `sales: ${value}`), /The connection "sales" in file .* is not valid/)
+    }
+  })
+})
+
+describe('a broken connections file', () => {
+  const secret = 'hunter2'
+  const broken: readonly [string, string, string | Uint8Array, RegExp][] = [
+    ['wrong indentation', 'c.yaml', `a:\n  password: ${secret}\n host: x\n`, /line 3: /],
+    ['an open quote', 'c.yaml', `a: x\nb: "${secret}\n`, /line [23]: a missing sign/],
+    [
+      'a key that stands twice',
+      'c.yaml',
+      `a: postgres://u:${secret}@h\nb: x\na: y\n`,
+      /line 3: a key that stands twice/,
+    ],
+    ['a tab', 'c.yaml', `a:\n\tpassword: ${secret}\n`, /line 2: /],
+    ['an unknown alias', 'c.yaml', `a: *${secret}\n`, /an alias/],
+    ['an unknown tag', 'c.yaml', `a: b\nc: !${secret} x\n`, /line 2: an unknown tag/],
+    ['two documents', 'c.yaml', `a: ${secret}\n---\nb: x\n`, /line 2: a second document/],
+    [
+      'several mistakes',
+      'c.yaml',
+      `a: "\\q${secret}"\nb: "\\q"\n`,
+      /2 problems.*line 1: a wrong escape.*line 2: a wrong escape/s,
+    ],
+    ['a list', 'c.yaml', `- ${secret}\n`, /expected a mapping/],
+    ['a text', 'c.yaml', secret, /expected a mapping/],
+    ['aliases that multiply', 'c.yaml', `${bomb()}\npassword: ${secret}\n`, /aliases repeat each other too often/],
+    ['a comma too many in JSON', 'c.json', `{\n"a": "${secret}",\n}`, /not valid JSON \(line 3\)/],
+    ['JSON that breaks off', 'c.json', `{"a": "${secret}`, /not valid JSON/],
+    ['a stray word in JSON', 'c.json', `{"a": ${secret}}`, /not valid JSON/],
+    ['a JSON list', 'c.json', `["${secret}"]`, /expected a mapping/],
+    ['bytes that are no UTF-8', 'c.yaml', Buffer.from([0x61, 0x3a, 0x20, 0xff]), /not UTF-8/],
+  ]
+  for (const [name, file, content, expected] of broken) {
+    it(`${name}: says where, and repeats nothing of it`, async () => {
+      await assert.rejects(read(file, content), (error) => {
+        assert.ok(error instanceof ConfigError)
+        assert.match(error.message, expected)
+        assert.match(error.message, /^The connections file .*c\.(yaml|json) is not valid/)
+        assert.ok(!inspect(error, { depth: 9, showHidden: true }).includes(secret))
+        return true
+      })
+    })
+  }
+
+  it('that is missing, or a folder, is told so', async () => {
+    await using folder = await temporaryFolder()
+    await assert.rejects(
+      readConnectionsFile(join(folder.path, 'none.yaml')),
+      /none\.yaml is not valid: it does not exist/,
+    )
+    await mkdir(join(folder.path, 'c.yaml'))
+    await assert.rejects(readConnectionsFile(join(folder.path, 'c.yaml')), /it is a folder/)
+  })
+})
+
+/** Ten levels of ten aliases: ten thousand million nodes, were they followed. */
+function bomb(): string {
+  const levels = [...'abcdefghij']
+  const rows = levels.map((name, index) => {
+    const items = index === 0 ? Array(10).fill('x') : Array(10).fill(`*${levels[index - 1]}`)
+    return `${name}: &${name} [${items.join(', ')}]`
+  })
+  return rows.join('\n')
+}
+
+describe('who else may read the file', () => {
+  for (const [mode, expected] of [
+    [0o600, false],
+    [0o400, false],
+    [0o640, true],
+    [0o604, true],
+    [0o620, true],
+  ] as const) {
+    it(`is ${expected ? 'somebody' : 'nobody'} under mode ${mode.toString(8)}`, async () => {
+      await using folder = await temporaryFolder()
+      const path = join(folder.path, 'c.yaml')
+      await writeFile(path, 'a: postgres://h\n')
+      await chmod(path, mode)
+      assert.equal((await readConnectionsFile(path)).readableByOthers, expected)
+    })
+  }
+})
+
+describe('which file counts', () => {
+  it('is the one given, then the one the environment names, then the first default name that is there', async () => {
+    await using folder = await temporaryFolder()
+    const cwd = folder.path
+    const environment = { POOLSMITH_CONNECTIONS_FILE: 'named.yaml' }
+    assert.equal(await locateConnectionsFile({ environment: {}, cwd }), undefined)
+    await writeFile(join(cwd, 'connections.json'), '{}')
+    assert.equal(await locateConnectionsFile({ environment: {}, cwd }), join(cwd, 'connections.json'))
+    await writeFile(join(cwd, 'connections.yml'), '')
+    assert.equal(await locateConnectionsFile({ environment: {}, cwd }), join(cwd, 'connections.yml'))
+    await writeFile(join(cwd, 'connections.yaml'), '')
+    assert.equal(await locateConnectionsFile({ environment: {}, cwd }), join(cwd, 'connections.yaml'))
+    assert.equal(await locateConnectionsFile({ environment, cwd }), join(cwd, 'named.yaml'))
+    assert.equal(await locateConnectionsFile({ environment, cwd, file: '/etc/x.yaml' }), '/etc/x.yaml')
+    assert.equal(
+      await locateConnectionsFile({ environment: { POOLSMITH_CONNECTIONS_FILE: '' }, cwd }),
+      join(cwd, 'connections.yaml'),
+    )
+  })
+})
