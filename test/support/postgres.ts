@@ -93,10 +93,13 @@ function run(
   })
 }
 
+/** Debian's wrapper in /usr/bin only chooses a version, and takes longer than psql itself. */
+const PSQL = ['/usr/lib/postgresql/15/bin/psql'].find((path) => existsSync(path)) ?? 'psql'
+
 /** Runs psql as an oracle: nothing of this process's PG* variables or home directory reaches it. */
 export async function psql(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Finished> {
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PG')))
-  return run('psql', ['-X', '-w', ...args], { env: { ...clean, HOME: '/nonexistent', LC_ALL: 'C', ...env } })
+  return run(PSQL, ['-X', '-w', ...args], { env: { ...clean, HOME: '/nonexistent', LC_ALL: 'C', ...env } })
 }
 
 const running = new Set<ChildProcess>()
