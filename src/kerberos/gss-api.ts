@@ -1,0 +1,96 @@
+/** What a driver needs of GSSAPI (RFC 2743, RFC 4121), whichever library provides it. No pointer passes this line. */
+
+export type GssMechanism = 'krb5' | 'spnego'
+
+/** The flags of RFC 2743 1.2.1 that we ask for or report. */
+export type GssFlag = 'delegate' | 'mutual' | 'replay' | 'sequence' | 'confidentiality' | 'integrity'
+
+/** Whom to prove ourselves to: a service on a host as the user typed it, or a principal in full. */
+export type GssTarget =
+  | { readonly service: string; readonly host: string }
+  /** `postgres/db.example.com@EXAMPLE.COM` */
+  | { readonly principal: string }
+
+export interface GssCallOptions {
+  /** Ends the waiting. The native call itself cannot be stopped and keeps its place until the KDC's silence ends it. */
+  readonly signal?: AbortSignal
+}
+
+export interface AcquireCredentialOptions extends GssCallOptions {
+  /** Default: whoever the cache belongs to. */
+  readonly principal?: string
+  /** A cache's name such as `FILE:/tmp/krb5cc_0`. Default: what krb5 itself would take. */
+  readonly cache?: string
+  /** Gets the first ticket, and a new one when the cache's is over. Always name the principal and a cache with it. */
+  readonly keytab?: string
+  /** Default `krb5`. */
+  readonly mechanism?: GssMechanism
+}
+
+export interface GssCredentialInfo {
+  /** `alice@EXAMPLE.COM` */
+  readonly principal: string
+  /** Seconds that are left. */
+  readonly lifetimeSeconds: number
+}
+
+/** An acquired credential. It neither renews itself nor sees an outside kinit: acquire anew for each connection. */
+export interface GssCredentialHandle extends Disposable {
+  /** The cache and principal that it was asked for, for messages. */
+  readonly cache: string | undefined
+  readonly principal: string | undefined
+  /** @throws TICKET_EXPIRED, TICKET_MISSING */
+  inquire(options?: GssCallOptions): Promise<GssCredentialInfo>
+}
+
+export interface InitContextOptions {
+  readonly target: GssTarget
+  readonly flags: readonly GssFlag[]
+  /** Default: the default credential. */
+  readonly credential?: GssCredentialHandle
+  /** Default `krb5`. */
+  readonly mechanism?: GssMechanism
+}
+
+export interface GssStep {
+  /** What to send to the server; absent when there is nothing to send. */
+  readonly token: Buffer | undefined
+  /** True when our side needs no more tokens. */
+  readonly complete: boolean
+}
+
+export interface GssContextInfo {
+  readonly initiator: string
+  /** The server's principal as krb5 canonicalised it. */
+  readonly target: string
+  readonly lifetimeSeconds: number
+  readonly flags: readonly GssFlag[]
+}
+
+/** One security context, on the initiator's side. Use it for one thing at a time. */
+export interface GssContext extends Disposable {
+  /** As asked for: `postgres@db.example.com` or the full principal. */
+  readonly target: string
+  readonly complete: boolean
+  /** What both sides agreed on; meaningful once complete. */
+  readonly flags: readonly GssFlag[]
+  /** The first step takes no token. May ask the KDC, so it never runs on the event loop. */
+  step(token?: Uint8Array, options?: GssCallOptions): Promise<GssStep>
+  /** Encrypts and signs one message. */
+  wrap(plaintext: Uint8Array): Buffer
+  /** @throws GSS_MESSAGE_DAMAGED when it was altered, repeated, reordered, dropped, or sent without encryption. */
+  unwrap(message: Uint8Array): Buffer
+  /** How many bytes of plaintext fit in a message of at most this many bytes. */
+  wrapSizeLimit(messageBytes: number): number
+  inquire(): GssContextInfo
+}
+
+export interface GssApi {
+  readonly provider: 'mit' | 'sspi'
+  acquireCredential(options?: AcquireCredentialOptions): Promise<GssCredentialHandle>
+  initContext(options: InitContextOptions): GssContext
+}
+
+export function targetName(target: GssTarget): string {
+  return 'principal' in target ? target.principal : `${target.service}@${target.host}`
+}

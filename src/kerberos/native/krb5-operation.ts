@@ -1,0 +1,94 @@
+import { type KerberosFacts, statusError } from '../errors.ts'
+import type { KerberosCall } from '../status.ts'
+import type { Krb5Functions } from './krb5-functions.ts'
+import type { Out, Pointer } from './load.ts'
+
+/** One operation's krb5 context with everything it made: freed together, never shared between operations. */
+export class Operation implements Disposable {
+  readonly context: Pointer
+  readonly functions: Krb5Functions
+  readonly #cleanups: (() => void)[] = []
+
+  constructor(functions: Krb5Functions, facts: KerberosFacts) {
+    this.functions = functions
+    const out: Out<Pointer | null> = [null]
+    const code = functions.initContext(out)
+    if (code !== 0 || out[0] === null) {
+      throw statusError({ call: 'read-cache', minor: code, text: 'krb5_init_context failed' }, facts)
+    }
+    this.context = out[0]
+    const context = this.context
+    this.defer(() => functions.freeContext(context))
+  }
+
+  /** Says what to free at the end; the last is freed first. */
+  defer(cleanup: () => void): void {
+    this.#cleanups.push(cleanup)
+  }
+
+  check(call: KerberosCall, code: number, facts: KerberosFacts): void {
+    if (code === 0) return
+    const pointer = this.functions.getErrorMessage(this.context, code)
+    const text = this.functions.text(pointer)
+    this.functions.freeErrorMessage(this.context, pointer)
+    throw statusError({ call, minor: code, text }, facts)
+  }
+
+  /** Runs a call that hands out one pointer. */
+  make(call: KerberosCall, facts: KerberosFacts, run: (out: Out<Pointer | null>) => number): Pointer {
+    const out: Out<Pointer | null> = [null]
+    this.check(call, run(out), facts)
+    if (out[0] === null) throw statusError({ call, minor: 0, text: 'no result' }, facts)
+    return out[0]
+  }
+
+  cache(name: string, call: KerberosCall, facts: KerberosFacts): Pointer {
+    const cache = this.make(call, facts, (out) => this.functions.ccResolve(this.context, name, out))
+    this.defer(() => this.functions.ccClose(this.context, cache))
+    return cache
+  }
+
+  principal(name: string, facts: KerberosFacts): Pointer {
+    const principal = this.make('obtain', facts, (out) => this.functions.parseName(this.context, name, out))
+    this.defer(() => this.functions.freePrincipal(this.context, principal))
+    return principal
+  }
+
+  /** The text of a principal that somebody else frees. */
+  nameOf(principal: Pointer): string {
+    const name = this.make('read-cache', {}, (out) => this.functions.unparseName(this.context, principal, out))
+    const text = this.functions.text(name)
+    this.functions.freeUnparsedName(this.context, name)
+    return text
+  }
+
+  fullName(cache: Pointer): string {
+    const name = this.make('read-cache', {}, (out) => this.functions.ccGetFullName(this.context, cache, out))
+    const text = this.functions.text(name)
+    this.functions.freeString(this.context, name)
+    return text
+  }
+
+  keytab(name: string, facts: KerberosFacts): Pointer {
+    const keytab = this.make('read-keytab', facts, (out) => this.functions.ktResolve(this.context, name, out))
+    this.defer(() => this.functions.ktClose(this.context, keytab))
+    return keytab
+  }
+
+  encryptionType(number: number): string {
+    const text = Buffer.alloc(64)
+    if (this.functions.enctypeToName(number, 0, text, text.length) !== 0) return String(number)
+    return text.toString('latin1', 0, text.indexOf(0))
+  }
+
+  /** The owner of an open cache. */
+  ownerOf(cache: Pointer, call: KerberosCall, facts: KerberosFacts): Pointer {
+    const owner = this.make(call, facts, (out) => this.functions.ccGetPrincipal(this.context, cache, out))
+    this.defer(() => this.functions.freePrincipal(this.context, owner))
+    return owner
+  }
+
+  [Symbol.dispose](): void {
+    for (const cleanup of this.#cleanups.splice(0).reverse()) cleanup()
+  }
+}

@@ -1,0 +1,232 @@
+import type { KerberosFacts } from '../errors.ts'
+import { type Krb5Functions, krb5Functions, type RawCreds } from './krb5-functions.ts'
+import { Operation } from './krb5-operation.ts'
+import { callAsync, loadKerberosLibraries, type Out, type Pointer } from './load.ts'
+
+/** One ticket of a cache. Times in milliseconds since the epoch. */
+export interface CachedTicket {
+  /** `krbtgt/EXAMPLE.COM@EXAMPLE.COM`, or a service's principal. */
+  readonly server: string
+  readonly startsAt: number
+  readonly expiresAt: number
+  /** Absent when it cannot be renewed. */
+  readonly renewableUntil?: number
+  readonly encryptionType: string
+}
+
+export interface CacheContents {
+  /** The name in full, as in `FILE:/tmp/krb5cc_1000`; a collection's member rather than the collection. */
+  readonly cache: string
+  readonly principal: string
+  readonly tickets: readonly CachedTicket[]
+}
+
+export interface KeytabEntry {
+  readonly principal: string
+  /** The key's version. */
+  readonly kvno: number
+  readonly encryptionType: string
+  /** Milliseconds since the epoch; 0 when the keytab does not say. */
+  readonly writtenAt: number
+}
+
+export interface ObtainOptions {
+  readonly principal: string
+  readonly keytab: string
+  /** Default: what krb5.conf and the KDC give. */
+  readonly lifetimeSeconds?: number | undefined
+  readonly renewableSeconds?: number | undefined
+  readonly forwardable?: boolean | undefined
+}
+
+const TICKET_FLAG_RENEWABLE = 0x00800000
+const CC_END = -1765328242
+const KT_END = -1765328202
+
+let loading: Promise<Krb5Functions> | undefined
+
+export function loadKrb5(): Promise<Krb5Functions> {
+  loading ??= loadKerberosLibraries().then(krb5Functions)
+  loading.catch(() => {
+    loading = undefined
+  })
+  return loading
+}
+
+/**
+ * Reads a cache: whose it is, and which tickets are in it. No network. Without `cache` it is the one that krb5
+ * would take by default, or in a collection (DIR, KCM, KEYRING) the member that belongs to `principal`.
+ */
+export function readCache(
+  functions: Krb5Functions,
+  wanted: { readonly cache?: string | undefined; readonly principal?: string | undefined },
+): CacheContents {
+  using operation = new Operation(functions, wanted)
+  const { context } = operation
+  const cache =
+    wanted.cache === undefined ? defaultCache(operation, wanted) : operation.cache(wanted.cache, 'read-cache', wanted)
+  const name = operation.fullName(cache)
+  const facts = { ...wanted, cache: name }
+  const principal = operation.nameOf(operation.ownerOf(cache, 'read-cache', facts))
+
+  const tickets: CachedTicket[] = []
+  const cursor: Out<Pointer | null> = [null]
+  operation.check('read-cache', functions.ccStartSeqGet(context, cache, cursor), facts)
+  operation.defer(() => functions.ccEndSeqGet(context, cache, cursor))
+  for (;;) {
+    const bytes = Buffer.alloc(functions.sizes.creds)
+    const code = functions.ccNextCred(context, cache, cursor, bytes)
+    if (code === CC_END) break
+    operation.check('read-cache', code, facts)
+    const raw = functions.decodeCreds(bytes)
+    const server = operation.nameOf(raw.server)
+    // Entries of this realm are krb5's own notes, not tickets.
+    if (!server.endsWith('@X-CACHECONF:')) tickets.push(ticketOf(operation, raw, server))
+    functions.freeCredContents(context, bytes)
+  }
+  return { cache: name, principal, tickets }
+}
+
+function ticketOf(operation: Operation, raw: RawCreds, server: string): CachedTicket {
+  const renewable = (raw.ticket_flags & TICKET_FLAG_RENEWABLE) !== 0
+  return {
+    server,
+    startsAt: (raw.starttime === 0 ? raw.authtime : raw.starttime) * 1000,
+    expiresAt: raw.endtime * 1000,
+    encryptionType: operation.encryptionType(raw.keyblock.enctype),
+    ...(renewable ? { renewableUntil: raw.renew_till * 1000 } : {}),
+  }
+}
+
+function defaultCache(operation: Operation, wanted: { readonly principal?: string | undefined }): Pointer {
+  const { functions, context } = operation
+  const out: Out<Pointer | null> = [null]
+  if (wanted.principal !== undefined) {
+    const principal = operation.principal(wanted.principal, wanted)
+    if (functions.ccCacheMatch(context, principal, out) === 0 && out[0] !== null) {
+      const match = out[0]
+      operation.defer(() => functions.ccClose(context, match))
+      return match
+    }
+  }
+  const cache = operation.make('acquire', wanted, (made) => functions.ccDefault(context, made))
+  operation.defer(() => functions.ccClose(context, cache))
+  return cache
+}
+
+/** The full name of a cache: a collection becomes its present member. */
+export function cacheName(functions: Krb5Functions, cache: string | undefined): string {
+  using operation = new Operation(functions, { cache })
+  const facts = { cache }
+  return operation.fullName(
+    cache === undefined ? defaultCache(operation, {}) : operation.cache(cache, 'read-cache', facts),
+  )
+}
+
+/** `alice` with the default realm behind it; a principal in full is normalised. */
+export function fullPrincipal(functions: Krb5Functions, principal: string): string {
+  using operation = new Operation(functions, { principal })
+  return operation.nameOf(operation.principal(principal, { principal }))
+}
+
+export function destroyCache(functions: Krb5Functions, cache: string): void {
+  using operation = new Operation(functions, { cache })
+  const pointer = operation.make('read-cache', { cache }, (out) => functions.ccResolve(operation.context, cache, out))
+  // krb5_cc_destroy frees the handle as well, whatever it returns.
+  operation.check('read-cache', functions.ccDestroy(operation.context, pointer), { cache })
+}
+
+/** The keytab that krb5 would take: for a client (default_client_keytab_name), or KRB5_KTNAME and default_keytab_name. */
+export function defaultKeytabs(functions: Krb5Functions): { readonly client: string; readonly general: string } {
+  using operation = new Operation(functions, {})
+  const nameOf = (open: (context: Pointer, out: Out<Pointer | null>) => number): string => {
+    const keytab = operation.make('read-keytab', {}, (out) => open(operation.context, out))
+    operation.defer(() => functions.ktClose(operation.context, keytab))
+    const name = Buffer.alloc(1024)
+    operation.check('read-keytab', functions.ktGetName(operation.context, keytab, name, name.length), {})
+    return name.toString('utf8', 0, name.indexOf(0))
+  }
+  return { client: nameOf(functions.ktClientDefault), general: nameOf(functions.ktDefault) }
+}
+
+export function readKeytab(functions: Krb5Functions, keytab: string): KeytabEntry[] {
+  const facts = { keytab }
+  using operation = new Operation(functions, facts)
+  const pointer = operation.keytab(keytab, facts)
+  const cursor: Out<Pointer | null> = [null]
+  operation.check('read-keytab', functions.ktStartSeqGet(operation.context, pointer, cursor), facts)
+  operation.defer(() => functions.ktEndSeqGet(operation.context, pointer, cursor))
+  const entries: KeytabEntry[] = []
+  for (;;) {
+    const bytes = Buffer.alloc(functions.sizes.keytabEntry)
+    const code = functions.ktNextEntry(operation.context, pointer, bytes, cursor)
+    if (code === KT_END) return entries
+    operation.check('read-keytab', code, facts)
+    const raw = functions.decodeKeytabEntry(bytes)
+    entries.push({
+      principal: operation.nameOf(raw.principal),
+      kvno: raw.vno,
+      encryptionType: operation.encryptionType(raw.key.enctype),
+      writtenAt: raw.timestamp * 1000,
+    })
+    functions.freeKeytabEntryContents(operation.context, bytes)
+  }
+}
+
+/**
+ * Gets a first ticket by a keytab and stores it in `into`, which is emptied for it. Asks the KDC, so the call runs
+ * on libuv's pool; hold a place in the queue around it.
+ */
+export async function obtainTicket(functions: Krb5Functions, options: ObtainOptions, into: string): Promise<void> {
+  const { principal, keytab } = options
+  const facts = { principal, keytab, cache: into }
+  using operation = new Operation(functions, facts)
+  const { context } = operation
+  const client = operation.principal(principal, facts)
+  const keys = operation.keytab(keytab, facts)
+  const request = operation.make('obtain', facts, (out) => functions.optAlloc(context, out))
+  operation.defer(() => functions.optFree(context, request))
+  if (options.lifetimeSeconds !== undefined) functions.optSetTktLife(request, options.lifetimeSeconds)
+  if (options.renewableSeconds !== undefined) functions.optSetRenewLife(request, options.renewableSeconds)
+  if (options.forwardable !== undefined) functions.optSetForwardable(request, options.forwardable ? 1 : 0)
+
+  const creds = Buffer.alloc(functions.sizes.creds)
+  const code = await callAsync(functions.getInitCredsKeytab, context, creds, client, keys, 0, null, request)
+  operation.check('obtain', code, facts)
+  operation.defer(() => functions.freeCredContents(context, creds))
+  store(operation, into, client, creds, facts)
+}
+
+/** Renews the ticket of one cache (RFC 4120 2.3) into another, or the same. As {@link obtainTicket} else. */
+export async function renewTicket(functions: Krb5Functions, from: string, into: string): Promise<void> {
+  const facts: KerberosFacts = { cache: from }
+  using operation = new Operation(functions, facts)
+  const { context } = operation
+  const source = operation.cache(from, 'read-cache', facts)
+  const client = operation.ownerOf(source, 'read-cache', facts)
+  const owned = { ...facts, principal: operation.nameOf(client) }
+  const creds = Buffer.alloc(functions.sizes.creds)
+  const code = await callAsync(functions.getRenewedCreds, context, creds, client, source, null)
+  operation.check('renew', code, owned)
+  operation.defer(() => functions.freeCredContents(context, creds))
+  store(operation, into, client, creds, { ...owned, cache: into })
+}
+
+function store(operation: Operation, into: string, client: Pointer, creds: Uint8Array, facts: KerberosFacts): void {
+  const { functions, context } = operation
+  const target = operation.cache(into, 'write-cache', facts)
+  operation.check('write-cache', functions.ccInitialize(context, target, client), facts)
+  operation.check('write-cache', functions.ccStoreCred(context, target, creds), facts)
+}
+
+/** The KDCs that krb5.conf names for a realm; empty when it leaves them to DNS. */
+export function kdcsOf(functions: Krb5Functions, realm: string): string[] {
+  using operation = new Operation(functions, { realm })
+  const profile = operation.make('read-cache', { realm }, (out) => functions.getProfile(operation.context, out))
+  operation.defer(() => functions.profileRelease(profile))
+  const list: Out<Pointer | null> = [null]
+  if (functions.profileGetValues(profile, ['realms', realm, 'kdc', null], list) !== 0 || list[0] === null) return []
+  const values = functions.texts(list[0])
+  functions.profileFreeList(list[0])
+  return values
+}

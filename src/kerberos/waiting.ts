@@ -1,0 +1,33 @@
+import { PoolsmithError } from '../errors.ts'
+import type { CallInfo, QueueState } from './call-queue.ts'
+import { type KerberosFacts, kerberosError } from './errors.ts'
+
+const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)} s`
+
+/**
+ * The error of a caller that stopped waiting for a KDC. A time limit (a reason named `TimeoutError`, as
+ * `AbortSignal.timeout` gives) is KDC_TIMEOUT; an error of ours is passed on; all else is ABORTED.
+ */
+export function gaveUp(signal: AbortSignal, state: QueueState, info: CallInfo, facts: KerberosFacts): PoolsmithError {
+  const reason: unknown = signal.reason
+  if (reason instanceof PoolsmithError) return reason
+  if (reason instanceof Error && reason.name === 'TimeoutError') {
+    const waited = seconds(state.waitedMillis)
+    const others = state.ahead
+      .map(
+        (call) => `${call.purpose}${call.realm === '' ? '' : ` (${call.realm})`} since ${seconds(call.runningMillis)}`,
+      )
+      .join(', ')
+    return kerberosError('KDC_TIMEOUT', facts, {
+      cause: reason,
+      more: state.running
+        ? `We waited ${waited} for ${info.purpose}.`
+        : `We waited ${waited} for our turn to ask for ${info.purpose}: still without an answer are ${others || 'earlier calls'}.`,
+    })
+  }
+  return new PoolsmithError(`Waiting for ${info.purpose} was aborted.`, {
+    code: 'ABORTED',
+    phase: 'credential',
+    cause: reason,
+  })
+}
