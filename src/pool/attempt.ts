@@ -1,6 +1,5 @@
 /** One attempt to open a connection: credential, then the driver, and once more when the login was refused. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Credential, CredentialSource } from '../credentials/credential.ts'
 import { sameSecret } from '../credentials/same-secret.ts'
 import type { Driver } from '../drivers/driver.ts'
@@ -102,7 +101,7 @@ export class Attempt<Raw extends object> {
     let last = refused
     for (let fetches = 0; fetches < MAX_STALE_FETCHES; fetches++) {
       if (!this.#source.reject(last)) return undefined
-      if (fetches > 0) await sleep(STALE_PAUSE_MILLIS * 2 ** fetches, undefined, { signal, ref: false })
+      if (fetches > 0) await untilAborted(pause(STALE_PAUSE_MILLIS * 2 ** fetches), signal)
       last = await this.#credential(signal)
       if (!sameSecret(last, refused)) return last
     }
@@ -140,6 +139,12 @@ export class Attempt<Raw extends object> {
     this.#phase = phase
     this.#phaseSince = performance.now()
   }
+}
+
+function pause(millis: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, millis).unref()
+  })
 }
 
 /** Settles with `work`, or rejects as soon as the signal aborts; then `discard` gets what still arrives. */

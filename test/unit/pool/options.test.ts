@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ConfigError } from '../../../src/errors.ts'
+import { type PoolOptions, poolPolicy } from '../../../src/pool/options.ts'
+
+test('the defaults', () => {
+  assert.deepEqual(poolPolicy(), {
+    size: 10,
+    max: 30,
+    minIdle: 0,
+    timeoutMillis: 30_000,
+    recycleMillis: 3_600_000,
+    prePing: true,
+    checkMillis: 5000,
+    idleMillis: 600_000,
+    keepaliveMillis: Number.POSITIVE_INFINITY,
+    resetMode: 'rollback',
+    leakMillis: Number.POSITIVE_INFINITY,
+    retireOn: 'never',
+    drainMillis: 10_000,
+  })
+})
+
+test('0 is never for the limits that can be switched off, and -1 for pool_recycle too', () => {
+  for (const value of [0, -1]) assert.equal(poolPolicy({ pool_recycle: value }).recycleMillis, Number.POSITIVE_INFINITY)
+  assert.equal(poolPolicy({ pool_idle_timeout: 0 }).idleMillis, Number.POSITIVE_INFINITY)
+})
+
+test('a check never takes more than half of pool_timeout', () => {
+  assert.equal(poolPolicy({ pool_timeout: 4 }).checkMillis, 2000)
+  assert.equal(poolPolicy({ pool_timeout: 0.001 }).checkMillis, 1)
+  assert.equal(poolPolicy({ pool_ping_timeout: 1 }).checkMillis, 1000)
+})
+
+test('pool_min_idle stays within pool_size', () => {
+  assert.equal(poolPolicy({ pool_size: 3, pool_min_idle: 9 }).minIdle, 3)
+})
+
+test('what is wrong is reported all at once', () => {
+  const wrong = { pool_size: 0, max_overflow: -1, pool_timeot: 3, retire_on: 'always' } as unknown as PoolOptions
+  assert.throws(
+    () => poolPolicy(wrong),
+    (error: ConfigError) => {
+      assert.deepEqual(
+        error.problems.map(({ path }) => path),
+        ['pool_size', 'max_overflow', 'pool_timeot', 'retire_on'],
+      )
+      assert.match(error.message, /did you mean pool_timeout/)
+      return error instanceof ConfigError
+    },
+  )
+})
