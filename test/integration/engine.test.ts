@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { inspect } from 'node:util'
+import { createEngine, type Engine, type EngineOptions } from '../../src/index.ts'
+import { startPostgres } from '../support/postgres.ts'
+
+const server = await startPostgres()
+test.after(() => server[Symbol.asyncDispose]())
+await server.sql('create table numbers as select n from generate_series(1, 5000) n')
+
+function engine(options: EngineOptions = {}): Promise<Engine> {
+  const { host, port, superuser: login, superuserPassword: password } = server
+  return createEngine({ type: 'postgres', host, port, login, password, database: 'postgres' }, options)
+}
+
+test('an engine from a URI is an ordinary Knex, and await using ends it', async () => {
+  const uri = `postgres://${server.superuser}:${server.superuserPassword}@${server.host}:${server.port}/postgres?pool_size=2`
+  let closed = false
+  {
+    await using db = await createEngine(uri, { on: { 'pool:destroyed': () => (closed = true) } })
+    assert.deepEqual(await db('numbers').where('n', '<', 3).orderBy('n'), [{ n: 1 }, { n: 2 }])
+    assert.equal(db.strategy, 'password')
+    const sum = await db.transaction(async (trx) => trx('numbers').sum('n as total').first())
+    assert.equal(sum?.total, '12502500')
+    assert.deepEqual(Object.keys(await db('numbers').columnInfo()), ['n'])
+    assert.equal(db.pool.stats().total, 1)
+  }
+  assert.ok(closed)
+})
+
+test('db.destroy() ends the pool, with and without a callback', async () => {
+  const db = await engine()
+  await db.raw('select 1')
+  await db.destroy()
+  assert.equal(db.pool.stats().closed, true)
+  await assert.rejects(async () => db.raw('select 1'), { code: 'POOL_CLOSED' })
+  const other = await engine()
+  await new Promise<void>((resolve) => other.destroy(resolve))
+  assert.equal(other.pool.stats().closed, true)
+})
+
+test('options of the call take the place of the extras, and all problems come at once', async () => {
+  await assert.rejects(engine({ pool_size: -1, extra: { sslmod: 'require', pool_timeout: 'soon' } }), (error) => {
+    assert.ok(error instanceof Error && 'problems' in error)
+    const paths = (error.problems as { path: string }[]).map((problem) => problem.path).sort()
+    assert.deepEqual(paths, ['extra.pool_size', 'extra.pool_timeout', 'extra.sslmod'])
+    assert.match(error.message, /did you mean sslmode\?/)
+    return true
+  })
+})
+
+test('an unknown key warns, an error under strict_extras', async () => {
+  const warnings: string[] = []
+  await using _db = await engine({
+    extra: { favourite_colour: 'blue', region: 'eu-west-1' },
+    on: { 'config:warning': ({ path }) => warnings.push(path) },
+  })
+  assert.deepEqual(warnings.sort(), ['extra.favourite_colour', 'extra.region'])
+  await assert.rejects(engine({ extra: { favourite_colour: 'blue', strict_extras: true } }), { code: 'CONFIG_INVALID' })
+})
+
+test('inspecting an engine, its pool and its errors shows no password', async () => {
+  await using db = await engine()
+  await db.raw('select 1')
+  for (const thing of [db, db.pool, db.client, db.connection]) {
+    assert.ok(!inspect(thing, { depth: 12, showHidden: true }).includes(server.superuserPassword))
+  }
+})
+
+test('a stream read to its end gives its connection back once', async () => {
+  await using db = await engine({ pool_size: 1, max_overflow: 0 })
+  // Whoever waits gets the connection at the first release: a second one would take it away again.
+  const stream = db('numbers').orderBy('n').stream({ highWaterMark: 64 })
+  const waiting = db.transaction(async (trx) => {
+    for (let round = 0; round < 20; round++) {
+      await trx.raw('select 1')
+      await sleep(1)
+      assert.equal(db.pool.stats().inUse, 1)
+    }
+    return 'whole'
+  })
+  let rows = 0
+  for await (const _row of stream) rows++
+  assert.equal(rows, 5000)
+  assert.equal(await waiting, 'whole')
+  assert.equal(db.pool.stats().inUse, 0)
+})
+
+test('a stream left early gives back a clean connection, also in the middle of a slow statement', async () => {
+  await using db = await engine({ pool_size: 1, max_overflow: 0, pool_timeout: 10 })
+  for await (const row of db('numbers').orderBy('n').stream({ highWaterMark: 4 })) {
+    if (row.n === 3) break
+  }
+  assert.deepEqual((await db.raw('select 1 as one')).rows, [{ one: 1 }])
+
+  const slow = db.raw('select n, pg_sleep(60) from numbers').stream()
+  slow.on('error', () => undefined)
+  await sleep(200)
+  slow.destroy()
+  assert.deepEqual((await db.raw('select 2 as two')).rows, [{ two: 2 }])
+  assert.equal(
+    await server.sql("select count(*) from pg_stat_activity where state = 'active' and query ~ 'sleep.60'"),
+    '1',
+  )
+})
+
+test('a stream whose statement fails raises the error and gives the connection back', async () => {
+  await using db = await engine({ pool_size: 1, max_overflow: 0 })
+  await assert.rejects(async () => {
+    for await (const _row of db.raw('select 1 / (n - 3) from numbers').stream());
+  }, /division by zero/)
+  assert.deepEqual((await db.raw('select 1 as one')).rows, [{ one: 1 }])
+})
+
+test('a statement given up with cancel is cancelled on the server; without it the connection is not used again', async () => {
+  await using db = await engine({ pool_size: 1, max_overflow: 0 })
+  await assert.rejects(async () => db.raw('select pg_sleep(60)').timeout(200, { cancel: true }), /timeout/)
+  assert.deepEqual((await db.raw('select 1 as one')).rows, [{ one: 1 }])
+  assert.equal(db.pool.stats().counts.opened, 1)
+  await assert.rejects(async () => db.raw('select pg_sleep(60)').timeout(200), /timeout/)
+  assert.deepEqual((await db.raw('select 1 as one')).rows, [{ one: 1 }])
+  assert.equal(db.pool.stats().counts.opened, 2)
+})
