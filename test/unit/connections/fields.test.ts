@@ -321,7 +321,7 @@ describe('nearest', () => {
   ] as const) {
     it(`${slip} was meant to be ${meant}`, () => assert.equal(nearest(slip, words), meant))
   }
-  for (const other of ['ss', 'gs', 'mode', 'slmod', 'sslxxde', 'lssmoed', '', 'region']) {
+  for (const other of ['ss', 'gs', 'mode', 'slmod', 'sslxxde', 'lssmoed', 'slkmode', '', 'region']) {
     it(`${JSON.stringify(other)} is no slip`, () => assert.equal(nearest(other, words), undefined))
   }
   it('would rather have another way to write a word than another word', () => {

@@ -16,6 +16,8 @@ describe('resolveConnection', () => {
     assert.equal((await resolveConnection('{"type": "postgres", "host": "json"}', options)).host, 'json')
     assert.equal((await resolveConnection('sales', options)).host, 'stored')
     assert.equal((await resolveConnection(' sales\n', options)).host, 'stored')
+    const environment = { 'POOLSMITH_CONN_TEAM:SALES': 'postgres://team' }
+    assert.equal((await resolveConnection('team:sales', { environment })).host, 'team')
   })
 
   it('rejects, and never throws, what it cannot use', async () => {
