@@ -74,8 +74,8 @@ export async function createEngine(input: ConnectionInput, options: EngineOption
     environment: stores.environment ?? process.env,
     settings: settings.all,
   })
-  const { driver, openTimeoutMillis } = parts
-  const pool = new ConnectionPool({ driver, source, options: settings.pool, openTimeoutMillis, events })
+  const { driver } = parts
+  const pool = new ConnectionPool({ driver, source, options: settings.pool, events })
   try {
     const { default: knex } = await import('knex')
     const db = knex({ ...knexOptions, client: await parts.knexClient(pool), connectionPool: pool })

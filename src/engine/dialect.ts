@@ -9,8 +9,6 @@ import type { ConnectionPool } from '../pool/pool.ts'
 /** A driver and knex's view of its pool, made for one connection. */
 export interface DialectParts {
   readonly driver: Driver<object>
-  /** The driver's limit for one opening, in milliseconds; none when absent. */
-  readonly openTimeoutMillis: number | undefined
   /** The class that knex is handed as its `client`. */
   knexClient(pool: ConnectionPool<object>): Promise<typeof Knex.Client>
 }

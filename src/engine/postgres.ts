@@ -18,7 +18,6 @@ export const postgresDialect: EngineDialect<typeof postgresFields> = {
     const driver = createPostgresDriver(connection, options, { emit })
     return {
       driver,
-      openTimeoutMillis: options.connect_timeout > 0 ? options.connect_timeout * 1000 : undefined,
       knexClient: (pool) =>
         postgresClientClass<Client>({
           pool: pool as unknown as ConnectionPool<Client>,

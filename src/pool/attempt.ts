@@ -12,13 +12,6 @@ const MAX_LOGINS = { password: 3, token: 2, certificate: 2, gss: 2 } as const
 const MAX_STALE_FETCHES = 3
 const STALE_PAUSE_MILLIS = 100
 
-export interface AttemptLimits {
-  /** The limit of the whole attempt, in milliseconds. */
-  readonly totalMillis: number
-  /** The limit of one opening by the driver (`connect_timeout`), in milliseconds; `Infinity` for none. */
-  readonly openMillis: number
-}
-
 export interface Opened<Raw extends object> {
   readonly raw: Raw
   readonly credential: Credential
@@ -26,7 +19,7 @@ export interface Opened<Raw extends object> {
 }
 
 /**
- * Opens one connection and answers within its limits whether the driver and the source heed their signal or not.
+ * Opens one connection and answers within its limit whether the driver and the source heed their signal or not.
  * A connection that a driver brings too late is cut.
  */
 export class Attempt<Raw extends object> {
@@ -37,12 +30,13 @@ export class Attempt<Raw extends object> {
   readonly #controller = new AbortController()
   readonly #driver: Driver<Raw>
   readonly #source: CredentialSource
-  readonly #limits: AttemptLimits
+  readonly #limitMillis: number
 
-  constructor(driver: Driver<Raw>, source: CredentialSource, limits: AttemptLimits) {
+  /** @param limitMillis for the whole attempt; the limit of one connect (`connect_timeout`) is the driver's own */
+  constructor(driver: Driver<Raw>, source: CredentialSource, limitMillis: number) {
     this.#driver = driver
     this.#source = source
-    this.#limits = limits
+    this.#limitMillis = limitMillis
   }
 
   /** Where the attempt is now. */
@@ -67,9 +61,8 @@ export class Attempt<Raw extends object> {
   /** @throws PoolsmithError */
   async run(): Promise<Opened<Raw>> {
     const { signal } = this.#controller
-    const { totalMillis } = this.#limits
-    const timer = setTimeout(() => this.abort(hangingError(this, totalMillis, 'pool_timeout')), totalMillis)
-    timer.unref()
+    const limit = this.#limitMillis
+    const timer = setTimeout(() => this.abort(hangingError(this, limit)), limit).unref()
     try {
       return await this.#open(signal)
     } catch (error) {
@@ -119,20 +112,10 @@ export class Attempt<Raw extends object> {
     }
   }
 
-  async #login(credential: Credential, signal: AbortSignal): Promise<Raw> {
-    const { openMillis } = this.#limits
+  #login(credential: Credential, signal: AbortSignal): Promise<Raw> {
     this.#enter('connect')
-    const timer =
-      openMillis === Number.POSITIVE_INFINITY
-        ? undefined
-        : setTimeout(() => this.abort(hangingError(this, openMillis, 'connect_timeout')), openMillis)
-    timer?.unref()
-    try {
-      const opening = this.#driver.open(credential, { signal, enter: (phase) => this.#enter(phase) })
-      return await untilAborted(opening, signal, (late) => this.#driver.abort(late))
-    } finally {
-      clearTimeout(timer)
-    }
+    const opening = this.#driver.open(credential, { signal, enter: (phase) => this.#enter(phase) })
+    return untilAborted(opening, signal, (late) => this.#driver.abort(late))
   }
 
   #enter(phase: Phase): void {

@@ -46,16 +46,16 @@ const PHASE_HINTS: Readonly<Partial<Record<Phase, string>>> = {
 }
 
 /** An attempt to connect that does not get on. */
-export function hangingError(attempt: Hanging, limitMillis: number, setting: string): PoolsmithError {
+export function hangingError(attempt: Hanging, limitMillis: number): PoolsmithError {
   const { phase, phaseMillis } = attempt
   const words = PHASE_WORDS[phase] ?? `in the phase ${phase}`
   return new PoolsmithError(
-    `No connection within ${seconds(limitMillis)} (${setting}): the attempt has been ${words} for ${seconds(phaseMillis)}.`,
+    `No connection within ${seconds(limitMillis)} (pool_timeout): the attempt has been ${words} for ${seconds(phaseMillis)}.`,
     {
       code: phase === 'credential' ? 'CREDENTIAL_TIMEOUT' : 'CONNECT_TIMEOUT',
       phase,
       transient: true,
-      details: { limitMillis, phaseMillis: Math.round(phaseMillis), setting },
+      details: { limitMillis, phaseMillis: Math.round(phaseMillis) },
       ...(PHASE_HINTS[phase] === undefined ? {} : { hint: PHASE_HINTS[phase] }),
     },
   )
@@ -100,7 +100,7 @@ export function acquireTimeoutError(facts: TimeoutFacts): PoolsmithError {
     )
   }
   if (!full && attempt !== undefined) {
-    const hanging = hangingError(attempt, timeoutMillis, 'pool_timeout')
+    const hanging = hangingError(attempt, timeoutMillis)
     return new PoolsmithError(hanging.message, {
       code: hanging.code,
       phase: hanging.phase,

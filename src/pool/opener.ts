@@ -1,13 +1,14 @@
 import type { CredentialSource } from '../credentials/credential.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { PoolsmithError } from '../errors.ts'
-import { Attempt, type AttemptLimits } from './attempt.ts'
+import { Attempt } from './attempt.ts'
 import { recycleTime, type Session } from './session.ts'
 
 export interface OpenerConfig<Raw extends object> {
   readonly driver: Driver<Raw>
   readonly source: CredentialSource
-  readonly limits: AttemptLimits
+  /** The limit of one attempt, whatever hangs in it. */
+  readonly limitMillis: number
   readonly recycleMillis: number
   readonly now: () => number
   readonly random: () => number
@@ -35,8 +36,8 @@ export class Opener<Raw extends object> {
 
   /** @throws PoolsmithError */
   async open(generation: number): Promise<Session<Raw>> {
-    const { driver, source, limits, recycleMillis, now, random } = this.#config
-    const attempt = new Attempt(driver, source, limits)
+    const { driver, source, limitMillis, recycleMillis, now, random } = this.#config
+    const attempt = new Attempt(driver, source, limitMillis)
     this.#attempts.add(attempt)
     try {
       const { raw, credential, credentialMillis } = await attempt.run()

@@ -90,10 +90,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     this.#opener = new Opener({
       driver: this.#driver,
       source: this.#source,
-      limits: {
-        totalMillis: this.#policy.timeoutMillis,
-        openMillis: config.openTimeoutMillis ?? Number.POSITIVE_INFINITY,
-      },
+      limitMillis: this.#policy.timeoutMillis,
       recycleMillis: this.#policy.recycleMillis,
       now: this.#now,
       random,

@@ -12,8 +12,6 @@ export interface ConnectionPoolConfig<Raw extends object> {
   readonly source: CredentialSource
   /** Under their names in the extras; times in seconds. */
   readonly options?: PoolOptions
-  /** The limit of one opening by the driver (its `connect_timeout`), in milliseconds. Default: only `pool_timeout`. */
-  readonly openTimeoutMillis?: number | undefined
   /** Shared with the driver and the source, when they raise events too. */
   readonly events?: EventHub
   /** A monotonic clock in milliseconds. Default `performance.now`. */

@@ -3,12 +3,11 @@ export class LimitExceeded extends Error {}
 
 /**
  * Waits for `work` for at most `millis`, then rejects with {@link LimitExceeded}. What becomes of the work after
- * that is nobody's concern; its late rejection is no unhandled one. Holds the process only with `hold`.
+ * that is nobody's concern; its late rejection is no unhandled one. Its timer holds no process.
  */
-export function within<T>(work: Promise<T>, millis: number, hold = false): Promise<T> {
+export function within<T>(work: Promise<T>, millis: number): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new LimitExceeded(`Not done within ${millis} ms`)), millis)
-    if (!hold) timer.unref()
+    const timer = setTimeout(() => reject(new LimitExceeded(`Not done within ${millis} ms`)), millis).unref()
     work.then(resolve, reject).finally(() => clearTimeout(timer))
   })
 }
