@@ -21,6 +21,7 @@ const systemPackages: readonly SystemPackage[] = [
   { name: 'krb5-kdc', file: '/usr/sbin/krb5kdc', neededFor: 'a Kerberos realm' },
   { name: 'krb5-admin-server', file: '/usr/sbin/kadmin.local', neededFor: 'its principals and keytabs' },
   { name: 'krb5-user', file: '/usr/bin/kinit', neededFor: 'its tickets' },
+  { name: 'freetds-bin', file: '/usr/bin/tsql', neededFor: 'a TDS client that is not ours' },
 ]
 
 /**

@@ -1,0 +1,36 @@
+/** An issuer of access tokens for the TDS server test double: real signatures, and any fault a test asks for. */
+
+import { createLocalJWKSet, exportJWK, generateKeyPair, SignJWT } from 'jose'
+import { DEFAULT_AUDIENCE, type TokenRules } from './fedauth.ts'
+
+export interface TokenWish {
+  readonly name?: string
+  readonly audience?: string
+  /** Seconds from now; negative for a token that is over. Default 3600. */
+  readonly expiresInSeconds?: number
+  /** Signed by a key that nobody knows. */
+  readonly forged?: boolean
+}
+
+export interface TokenIssuer {
+  readonly rules: TokenRules
+  issue(wish?: TokenWish): Promise<string>
+}
+
+export async function createIssuer(): Promise<TokenIssuer> {
+  const known = await generateKeyPair('RS256')
+  const unknown = await generateKeyPair('RS256')
+  const issuer = 'https://sts.windows.net/test/'
+  const keys = createLocalJWKSet({ keys: [{ ...(await exportJWK(known.publicKey)), alg: 'RS256', kid: 'test' }] })
+  return {
+    rules: { keys, issuer },
+    issue: ({ name = 'svc@test', audience = DEFAULT_AUDIENCE, expiresInSeconds = 3600, forged = false } = {}) =>
+      new SignJWT({ upn: name })
+        .setProtectedHeader({ alg: 'RS256', kid: 'test' })
+        .setIssuer(issuer)
+        .setAudience(audience)
+        .setIssuedAt()
+        .setExpirationTime(Math.floor(Date.now() / 1000) + expiresInSeconds)
+        .sign(forged ? unknown.privateKey : known.privateKey),
+  }
+}

@@ -1,0 +1,282 @@
+/**
+ * Part of the TDS server test double: messages in packets (MS-TDS 2.2.3), over a bare socket, over TLS whose
+ * handshake travels inside TDS packets (MS-TDS 2.2.6.5), and over TLS from the first byte (TDS 8.0).
+ */
+
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
+import { type SecureContext, TLSSocket } from 'node:tls'
+
+export const PACKET = {
+  sqlBatch: 1,
+  rpc: 3,
+  response: 4,
+  attention: 6,
+  fedAuthToken: 8,
+  transactionManager: 14,
+  login7: 16,
+  sspi: 17,
+  prelogin: 18,
+} as const
+
+const STATUS = { endOfMessage: 0x01, ignore: 0x02, reset: 0x08, resetKeepTransaction: 0x10 } as const
+const HEADER_LENGTH = 8
+const TLS_HANDSHAKE = 22
+const TLS_APPLICATION_DATA = 23
+
+export interface Message {
+  readonly type: number
+  readonly data: Buffer
+  /** The client took the message back while it was sending it. */
+  readonly ignored: boolean
+  readonly reset: 'no' | 'all' | 'keep-transaction'
+}
+
+function packet(type: number, payload: Buffer, last: boolean, id: number): Buffer {
+  const header = Buffer.alloc(HEADER_LENGTH)
+  header[0] = type
+  header[1] = last ? STATUS.endOfMessage : 0
+  header.writeUInt16BE(HEADER_LENGTH + payload.length, 2)
+  header[6] = id & 0xff
+  return Buffer.concat([header, payload])
+}
+
+/** What the TLS layer reads from and writes to: the socket, with the handshake in packets of their own if asked. */
+class TlsCarrier extends Duplex {
+  readonly #socket: Socket
+  #wrapping: boolean
+  #rest: Buffer = Buffer.alloc(0)
+
+  constructor(socket: Socket, wrapping: boolean) {
+    super()
+    this.#socket = socket
+    this.#wrapping = wrapping
+  }
+
+  feed(chunk: Buffer): void {
+    let data = Buffer.concat([this.#rest, chunk])
+    while (data[0] === PACKET.prelogin) {
+      const length = data.length < HEADER_LENGTH ? HEADER_LENGTH : data.readUInt16BE(2)
+      if (data.length < length) break
+      this.push(data.subarray(HEADER_LENGTH, length))
+      data = data.subarray(length)
+    }
+    if (data.length > 0 && data[0] !== PACKET.prelogin) {
+      this.push(data)
+      data = Buffer.alloc(0)
+    }
+    this.#rest = data
+  }
+
+  override _read(): void {
+    this.#socket.resume()
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+    // The last flight of a handshake is still wrapped; application data never is.
+    if (chunk[0] === TLS_APPLICATION_DATA) this.#wrapping = false
+    this.#socket.write(this.#wrapping ? packet(PACKET.prelogin, chunk, true, 0) : chunk, callback)
+  }
+}
+
+/** One client's connection as messages. */
+export class Transport {
+  readonly socket: Socket
+  packetSize = 4096
+  onAttention: () => void = () => undefined
+  #tls: TLSSocket | undefined
+  #carrier: TlsCarrier | undefined
+  #rest: Buffer = Buffer.alloc(0)
+  #parts: Buffer[] = []
+  #messages: Message[] = []
+  #wake: (() => void) | undefined
+  #first: ((byte: number) => void) | undefined
+  #closed = false
+
+  constructor(socket: Socket) {
+    this.socket = socket
+    socket.on('data', (chunk: Buffer) => {
+      const first = this.#first
+      if (first !== undefined) {
+        // Whether TLS comes first is decided on the first byte; until then nothing is read as a packet.
+        this.#first = undefined
+        first(chunk[0] ?? 0)
+      }
+      if (this.#carrier === undefined) this.#receive(chunk)
+      else this.#carrier.feed(chunk)
+    })
+    const close = (): void => {
+      this.#closed = true
+      this.#carrier?.destroy()
+      this.#wake?.()
+    }
+    socket.on('close', close)
+    socket.on('end', close)
+    // A reset by the client is its way to leave.
+    socket.on('error', close)
+  }
+
+  get tls(): TLSSocket | undefined {
+    return this.#tls
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** Whether a message waits to be read. */
+  get hasMessage(): boolean {
+    return this.#messages.length > 0
+  }
+
+  /** Whether the client begins with a TLS handshake: calls `begin` before the first byte is read as a packet. */
+  onFirstByte(begin: (isTls: boolean) => void): void {
+    this.#first = (byte) => begin(byte === TLS_HANDSHAKE)
+  }
+
+  /** @param wrapped the handshake comes in PRELOGIN packets (every version before TDS 8.0) */
+  async startTls(secureContext: SecureContext, wrapped: boolean): Promise<void> {
+    const carrier = new TlsCarrier(this.socket, wrapped)
+    this.#carrier = carrier
+    const tls = new TLSSocket(carrier, {
+      isServer: true,
+      secureContext,
+      ...(wrapped ? {} : { ALPNProtocols: ['tds/8.0'] }),
+    })
+    this.#tls = tls
+    tls.on('data', (chunk: Buffer) => this.#receive(chunk))
+    tls.on('error', () => this.socket.destroy())
+    await Promise.race([
+      once(tls, 'secure'),
+      once(this.socket, 'close').then(() => {
+        throw new Error('The client left during the TLS handshake.')
+      }),
+    ])
+  }
+
+  /** Back to the bare socket, as after a login under ENCRYPT_OFF. */
+  stopTls(): void {
+    this.#carrier = undefined
+    this.#tls = undefined
+  }
+
+  #receive(chunk: Buffer): void {
+    let data = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
+    while (data.length >= HEADER_LENGTH) {
+      const length = data.readUInt16BE(2)
+      if (length < HEADER_LENGTH) {
+        this.socket.destroy()
+        return
+      }
+      if (data.length < length) break
+      this.#packet(data[0] ?? 0, data[1] ?? 0, data.subarray(HEADER_LENGTH, length))
+      data = data.subarray(length)
+    }
+    this.#rest = data
+  }
+
+  #packet(type: number, status: number, payload: Buffer): void {
+    this.#parts.push(payload)
+    if ((status & STATUS.endOfMessage) === 0) return
+    const data = Buffer.concat(this.#parts)
+    this.#parts = []
+    if (type === PACKET.attention) {
+      this.onAttention()
+      return
+    }
+    this.#messages.push({
+      type,
+      data,
+      ignored: (status & STATUS.ignore) !== 0,
+      reset:
+        (status & STATUS.reset) !== 0
+          ? 'all'
+          : (status & STATUS.resetKeepTransaction) !== 0
+            ? 'keep-transaction'
+            : 'no',
+    })
+    this.#wake?.()
+  }
+
+  /** The next message; undefined when the client has gone. */
+  async read(): Promise<Message | undefined> {
+    while (this.#messages.length === 0) {
+      if (this.#closed) return undefined
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+      this.#wake = undefined
+    }
+    return this.#messages.shift()
+  }
+
+  /** Bytes as they are, through TLS where there is TLS; waits while the client does not read. */
+  async writeRaw(data: Buffer): Promise<void> {
+    const stream = this.#tls ?? this.socket
+    if (this.#closed || stream.destroyed) return
+    if (stream.write(data)) return
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        stream.off('drain', done)
+        this.socket.off('close', done)
+        resolve()
+      }
+      stream.once('drain', done)
+      this.socket.once('close', done)
+    })
+  }
+
+  /** A whole message at once. */
+  async send(type: number, data: Buffer): Promise<void> {
+    const writer = new MessageWriter(this, type)
+    await writer.write(data)
+    await writer.end()
+  }
+}
+
+/** A message that is written as it comes into being. */
+export class MessageWriter {
+  readonly #transport: Transport
+  readonly #type: number
+  #pending: Buffer[] = []
+  #length = 0
+  #id = 0
+
+  constructor(transport: Transport, type: number = PACKET.response) {
+    this.#transport = transport
+    this.#type = type
+  }
+
+  async write(data: Buffer): Promise<void> {
+    this.#pending.push(data)
+    this.#length += data.length
+    const room = this.#transport.packetSize - HEADER_LENGTH
+    if (this.#length <= room) return
+    let all = Buffer.concat(this.#pending)
+    const packets: Buffer[] = []
+    // One packet's worth stays behind: the last packet must say that it is the last.
+    while (all.length > room) {
+      packets.push(packet(this.#type, all.subarray(0, room), false, ++this.#id))
+      all = all.subarray(room)
+    }
+    this.#pending = [all]
+    this.#length = all.length
+    await this.#transport.writeRaw(Buffer.concat(packets))
+  }
+
+  async end(): Promise<void> {
+    await this.#transport.writeRaw(packet(this.#type, Buffer.concat(this.#pending), true, ++this.#id))
+    this.#pending = []
+    this.#length = 0
+  }
+
+  /** Sends what there is, without saying that it is the end. */
+  async flush(): Promise<void> {
+    if (this.#length === 0) return
+    const data = Buffer.concat(this.#pending)
+    this.#pending = []
+    this.#length = 0
+    await this.#transport.writeRaw(packet(this.#type, data, false, ++this.#id))
+  }
+}

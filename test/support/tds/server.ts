@@ -1,0 +1,80 @@
+/**
+ * A test double of SQL Server, written from MS-TDS. It is no SQL Server: it speaks the protocol, checks logins for real
+ * (SQL logins, JWT access tokens, Kerberos by a keytab), and has a real PostgreSQL run the statements after a small
+ * translation. It lives in the tests and nowhere else.
+ */
+
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { Faults } from './faults.ts'
+import { LoginEnded, logIn } from './login.ts'
+import type { Journal, TdsServerOptions } from './options.ts'
+import { Transport } from './packets.ts'
+import { Session } from './session.ts'
+
+export interface TdsServer extends AsyncDisposable {
+  readonly host: '127.0.0.1'
+  readonly port: number
+  readonly faults: Faults
+  readonly journal: Journal
+  /** The sessions that are logged in. */
+  sessions(): readonly { readonly spid: number; readonly login: string; kill(): void }[]
+  /** What went wrong inside the double itself; a test that ends with any has not tested what it thinks. */
+  readonly complaints: unknown[]
+  stop(): Promise<void>
+}
+
+export async function startTdsServer(options: TdsServerOptions): Promise<TdsServer> {
+  const faults = new Faults()
+  const journal: Journal = { logins: [], requests: [], resets: 0, attentions: 0, ignored: 0 }
+  const sessions = new Map<number, Session>()
+  const running = new Set<Promise<void>>()
+  const transports = new Set<Transport>()
+  const complaints: unknown[] = []
+  let spids = 50
+
+  const server = createServer((socket) => {
+    socket.setNoDelay(true)
+    const transport = new Transport(socket)
+    transports.add(transport)
+    const spid = ++spids
+    const serve = async (): Promise<void> => {
+      try {
+        const who = await logIn(transport, options, faults, journal, spid, () => socket.destroy())
+        const session = new Session(transport, who, spid, options, faults, journal)
+        sessions.set(spid, session)
+        await session.run()
+      } catch (error) {
+        if (!(error instanceof LoginEnded) && !transport.closed) complaints.push(error)
+      } finally {
+        sessions.delete(spid)
+        transports.delete(transport)
+        if (!socket.writableEnded) socket.destroy()
+      }
+    }
+    const done = serve()
+    running.add(done)
+    done.finally(() => running.delete(done))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+
+  const stop = async (): Promise<void> => {
+    const closed = once(server, 'close')
+    server.close()
+    for (const transport of transports) transport.socket.destroy()
+    await Promise.all([closed, ...running])
+  }
+  return {
+    host: '127.0.0.1',
+    port: address.port,
+    faults,
+    journal,
+    sessions: () => [...sessions.values()],
+    complaints,
+    stop,
+    [Symbol.asyncDispose]: () => (server.listening ? stop() : Promise.resolve()),
+  }
+}

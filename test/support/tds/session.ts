@@ -1,0 +1,424 @@
+/** Part of the TDS server test double: the requests of one logged-in client (MS-TDS 3.3.5.6 and after). */
+
+import { randomBytes } from 'node:crypto'
+import { Backend } from './backend.ts'
+import type { Faults } from './faults.ts'
+import { backendConfig, type LoggedIn, PROGRAM, refusal, SERVER_NAME, strike, VERSION } from './login.ts'
+import type { Journal, TdsServerOptions } from './options.ts'
+import { type Message, MessageWriter, PACKET, type Transport } from './packets.ts'
+import { type Parameter, readHeaders, readRpc } from './parameters.ts'
+import {
+  colMetadata,
+  DONE,
+  doneProc,
+  doneToken,
+  envBytes,
+  envText,
+  errorToken,
+  returnStatus,
+  returnValueInt,
+  rowToken,
+} from './tokens.ts'
+import { type Globals, SqlError, translate } from './translate.ts'
+import { BEGINNERS, statements, type Token, tokenize, wordOf } from './tsql.ts'
+
+const NO_TRANSACTION = Buffer.alloc(8)
+const DEFAULT_LOCK_TIMEOUT = -1
+const TRANSACTION = { begin: 5, commit: 7, rollback: 8, save: 9 } as const
+const ISOLATION = ['', 'read uncommitted', 'read committed', 'repeatable read', 'serializable', 'repeatable read']
+
+/** The response to one request as it grows: a statement's DONE waits until it is known whether it is the last. */
+class Response {
+  readonly writer: MessageWriter
+  readonly within: boolean
+  #pending: { status: number; rows: number | undefined } | undefined
+
+  constructor(transport: Transport, within: boolean) {
+    this.writer = new MessageWriter(transport)
+    this.within = within
+  }
+
+  async done(status: number, rows?: number): Promise<void> {
+    await this.#flush(DONE.more)
+    this.#pending = { status, rows }
+  }
+
+  async write(token: Buffer): Promise<void> {
+    await this.#flush(DONE.more)
+    await this.writer.write(token)
+  }
+
+  async #flush(more: number): Promise<void> {
+    const pending = this.#pending
+    this.#pending = undefined
+    if (pending !== undefined) await this.writer.write(doneToken(pending.status | more, pending.rows, this.within))
+  }
+
+  async end(status: number): Promise<void> {
+    if (this.within) {
+      await this.#flush(DONE.more)
+      await this.writer.write(returnStatus((status & DONE.error) === 0 ? 0 : 1))
+      await this.writer.write(doneProc(status))
+    } else if (this.#pending === undefined) await this.writer.write(doneToken(status))
+    else {
+      this.#pending.status |= status
+      await this.#flush(DONE.final)
+    }
+    await this.writer.end()
+  }
+}
+
+export class Session {
+  readonly spid: number
+  readonly login: string
+  readonly #transport: Transport
+  readonly #options: TdsServerOptions
+  readonly #faults: Faults
+  readonly #journal: Journal
+  readonly #encrypted: boolean
+  readonly #scheme: string
+  readonly #firstDatabase: string
+  #backend: Backend
+  #database: string
+  #busy = false
+  #stopping = false
+  #transactionCount = 0
+  #descriptor: Buffer = NO_TRANSACTION
+  #savepoints = new Set<string>()
+  #rowCount = 0
+  #noCount = false
+  #lockTimeout = DEFAULT_LOCK_TIMEOUT
+  #prepared = new Map<number, { readonly sql: string }>()
+
+  constructor(
+    transport: Transport,
+    who: LoggedIn,
+    spid: number,
+    options: TdsServerOptions,
+    faults: Faults,
+    journal: Journal,
+  ) {
+    this.spid = spid
+    this.login = who.login
+    this.#transport = transport
+    this.#options = options
+    this.#faults = faults
+    this.#journal = journal
+    this.#backend = who.backend
+    this.#database = who.database
+    this.#firstDatabase = who.database
+    this.#encrypted = who.record.encryption === 'tls' || who.record.encryption === 'strict'
+    this.#scheme = who.record.authentication === 'sspi' ? 'KERBEROS' : 'SQL'
+  }
+
+  async run(): Promise<void> {
+    this.#transport.onAttention = () => {
+      this.#journal.attentions++
+      this.#attention().catch(() => this.#transport.socket.destroy())
+    }
+    try {
+      for (let message = await this.#transport.read(); message !== undefined; message = await this.#transport.read()) {
+        this.#busy = true
+        await this.#answer(message)
+        this.#busy = false
+        if (this.#stopping) await this.#acknowledge()
+      }
+    } finally {
+      this.#transport.onAttention = () => undefined
+      await this.#backend.close()
+    }
+  }
+
+  /** As KILL does. */
+  kill(): void {
+    this.#transport.socket.destroy()
+  }
+
+  async #attention(): Promise<void> {
+    const refused = this.#faults.take('attention')
+    if (refused?.do === 'hang') return
+    if (refused?.do === 'cut') {
+      this.#transport.socket.destroy()
+      return
+    }
+    this.#stopping = true
+    if (this.#busy) await this.#backend.cancel()
+    else if (!this.#transport.hasMessage) await this.#acknowledge()
+  }
+
+  /** DONE with the attention bit, in a message of its own. */
+  async #acknowledge(): Promise<void> {
+    this.#stopping = false
+    await this.#transport.send(PACKET.response, doneToken(DONE.attention))
+  }
+
+  async #answer(message: Message): Promise<void> {
+    const within = message.type === PACKET.rpc
+    const response = new Response(this.#transport, within)
+    if (message.reset !== 'no') {
+      await this.#reset(message.reset === 'all')
+      await response.write(envBytes('reset', Buffer.alloc(0), Buffer.alloc(0)))
+    }
+    if (message.ignored) {
+      this.#journal.ignored++
+      await response.end(DONE.error)
+      return
+    }
+    try {
+      const refused = await strike(this.#transport, this.#faults, 'request')
+      if (refused !== undefined) throw refusal(refused)
+      switch (message.type) {
+        case PACKET.sqlBatch:
+          await this.#batch(readHeaders(message.data).rest.toString('utf16le'), [], response)
+          break
+        case PACKET.rpc:
+          await this.#call(message.data, response)
+          break
+        case PACKET.transactionManager:
+          await this.#transactionRequest(readHeaders(message.data).rest, response)
+          break
+        default:
+          throw new SqlError(4002, 1, 16, `The incoming tabular data stream (TDS) protocol stream is incorrect.`)
+      }
+    } catch (error) {
+      if (!(error instanceof SqlError)) throw error
+      if (!this.#stopping) await response.write(errorToken(error, SERVER_NAME))
+      await response.end(DONE.error)
+      return
+    }
+    await response.end(this.#stopping ? DONE.error : DONE.final)
+  }
+
+  async #call(data: Buffer, response: Response): Promise<void> {
+    const { procedure, parameters } = readRpc(data)
+    switch (procedure.toLowerCase()) {
+      case 'sp_executesql':
+        return this.#batch(parameters[0]?.value ?? '', parameters.slice(2), response)
+      case 'sp_prepare': {
+        const handle = this.#prepared.size + 1
+        this.#prepared.set(handle, { sql: parameters[2]?.value ?? '' })
+        return response.write(returnValueInt('@handle', handle))
+      }
+      case 'sp_execute': {
+        const prepared = this.#prepared.get(Number(parameters[0]?.value))
+        if (prepared === undefined) throw new SqlError(8179, 4, 16, 'Could not find the prepared statement.')
+        return this.#batch(prepared.sql, parameters.slice(1), response)
+      }
+      case 'sp_unprepare':
+        this.#prepared.delete(Number(parameters[0]?.value))
+        return
+      default:
+        throw new SqlError(2812, 62, 16, `Could not find stored procedure '${procedure}'.`)
+    }
+  }
+
+  async #batch(sql: string, parameters: readonly Parameter[], response: Response): Promise<void> {
+    this.#journal.requests.push(sql)
+    for (const statement of statements(tokenize(sql))) {
+      if (this.#stopping) return
+      await this.#statement(statement, parameters, response)
+    }
+  }
+
+  async #statement(tokens: readonly Token[], parameters: readonly Parameter[], response: Response): Promise<void> {
+    const words = tokens.filter((token) => token.kind !== 'space')
+    const [first, second] = [wordOf(words[0]), wordOf(words[1])]
+    const literal =
+      words
+        .find((token) => token.kind === 'string')
+        ?.text.slice(1, -1)
+        .replaceAll("''", "'") ?? ''
+    const numbers = words.filter((token) => token.kind === 'number').map((token) => Number(token.text))
+    switch (first) {
+      case 'set':
+        if (second === 'nocount') this.#noCount = wordOf(words[2]) === 'on'
+        if (second === 'lock_timeout') this.#lockTimeout = numbers[0] ?? DEFAULT_LOCK_TIMEOUT
+        return
+      case 'begin':
+        if (second?.startsWith('tran')) return this.#begin(response)
+        break
+      case 'commit':
+        return this.#commit(response)
+      case 'rollback':
+        return this.#rollback(words[2]?.text ?? '', response)
+      case 'save':
+        return this.#save(words[2]?.text ?? '')
+      case 'print':
+        return response.write(errorToken({ number: 0, state: 1, class: 0, message: literal }, SERVER_NAME, true))
+      case 'raiserror':
+        throw new SqlError(50000, numbers[1] ?? 1, numbers[0] ?? 16, literal)
+      case 'throw':
+        throw new SqlError(numbers[0] ?? 50000, numbers[1] ?? 1, 16, literal)
+      case 'use':
+        return this.#use(words[1]?.text ?? '', response)
+      case 'waitfor': {
+        const [hours = 0, minutes = 0, seconds = 0] = literal.split(':').map(Number)
+        await this.#backend.execute(`select pg_sleep(${hours * 3600 + minutes * 60 + seconds})`)
+        return
+      }
+      case 'if':
+        return this.#conditional(tokens, parameters, response)
+      case 'exec':
+      case 'execute':
+        throw new SqlError(2812, 62, 16, `Could not find stored procedure '${words[1]?.text}'.`)
+    }
+    await this.#query(tokens, parameters, response)
+  }
+
+  /** `IF condition statement`: the condition is asked of PostgreSQL. */
+  async #conditional(tokens: readonly Token[], parameters: readonly Parameter[], response: Response): Promise<void> {
+    let depth = 0
+    const start = tokens.findIndex((token, index) => {
+      if (token.kind === 'symbol' && token.text === '(') depth++
+      if (token.kind === 'symbol' && token.text === ')') depth--
+      return index > 0 && depth === 0 && BEGINNERS.has(wordOf(token) ?? '')
+    })
+    const condition = translate(tokens.slice(1, start), parameters, this.#globals())
+    const answer = await this.#backend.run({ ...condition, text: `select (${condition.text})` })
+    const [row] = await answer.read()
+    await answer.close()
+    if (row?.[0] === 't') await this.#statement(tokens.slice(start), parameters, response)
+  }
+
+  async #query(tokens: readonly Token[], parameters: readonly Parameter[], response: Response): Promise<void> {
+    const translated = translate(tokens, parameters, this.#globals())
+    // In SQL Server a failed statement does not end the transaction around it.
+    const guarded = this.#transactionCount > 0
+    if (guarded) await this.#backend.execute('savepoint tds_statement')
+    try {
+      const answer = await this.#backend.run(translated)
+      if (answer.columns.length > 0) await response.write(colMetadata(answer.columns))
+      let sent = 0
+      for (let rows = await answer.read(); rows.length > 0 && !this.#stopping; rows = await answer.read()) {
+        if (answer.columns.length === 0) break
+        for (const row of rows) {
+          if (this.#faults.has('rows')) {
+            await response.writer.flush()
+            const refused = await strike(this.#transport, this.#faults, 'rows', sent)
+            if (refused !== undefined) throw refusal(refused)
+          }
+          await response.write(rowToken(answer.columns, row))
+          sent++
+          if (this.#stopping || this.#transport.closed) break
+        }
+        if (this.#transport.closed) break
+      }
+      if (this.#stopping || this.#transport.closed) await answer.close()
+      const count = answer.rowCount()
+      if (count !== undefined) this.#rowCount = count
+      await response.done(DONE.final, this.#noCount ? undefined : count)
+    } catch (error) {
+      if (guarded) await this.#backend.execute('rollback to savepoint tds_statement')
+      throw error
+    }
+    if (guarded) await this.#backend.execute('release savepoint tds_statement')
+  }
+
+  #globals(): Globals {
+    return {
+      version: `Microsoft SQL Server 2022 (${VERSION.join('.')}.0) - ${PROGRAM}`,
+      serverName: SERVER_NAME,
+      spid: this.spid,
+      transactionCount: this.#transactionCount,
+      rowCount: this.#rowCount,
+      lockTimeout: this.#lockTimeout,
+      login: this.login,
+      database: this.#database,
+      encrypted: this.#encrypted,
+      scheme: this.#scheme,
+    }
+  }
+
+  async #transactionRequest(data: Buffer, response: Response): Promise<void> {
+    const kind = data.readUInt16LE(0)
+    const name = (at: number): string => data.subarray(at + 1, at + 1 + (data[at] ?? 0) * 2).toString('utf16le')
+    switch (kind) {
+      case TRANSACTION.begin:
+        return this.#begin(response, ISOLATION[data[2] ?? 0])
+      case TRANSACTION.commit:
+        return this.#commit(response)
+      case TRANSACTION.rollback:
+        return this.#rollback(name(2), response)
+      case TRANSACTION.save:
+        return this.#save(name(2))
+      default:
+        throw new SqlError(3980, 1, 16, `Transaction manager request ${kind} is not known here.`)
+    }
+  }
+
+  async #begin(response: Response, isolation = ''): Promise<void> {
+    this.#transactionCount++
+    if (this.#transactionCount > 1) return
+    await this.#backend.execute(isolation === '' ? 'begin' : `begin isolation level ${isolation}`)
+    this.#descriptor = randomBytes(8)
+    await response.write(envBytes('begin', this.#descriptor, Buffer.alloc(0)))
+  }
+
+  async #commit(response: Response): Promise<void> {
+    if (this.#transactionCount === 0) {
+      throw new SqlError(3902, 1, 16, 'The COMMIT TRANSACTION request has no corresponding BEGIN TRANSACTION.')
+    }
+    this.#transactionCount--
+    if (this.#transactionCount > 0) return
+    await this.#backend.execute('commit')
+    await response.write(envBytes('commit', Buffer.alloc(0), this.#descriptor))
+    this.#ended()
+  }
+
+  async #rollback(name: string, response: Response): Promise<void> {
+    if (this.#transactionCount === 0) {
+      throw new SqlError(3903, 1, 16, 'The ROLLBACK TRANSACTION request has no corresponding BEGIN TRANSACTION.')
+    }
+    if (this.#savepoints.has(name)) {
+      await this.#backend.execute(`rollback to savepoint "${name}"`)
+      return
+    }
+    await this.#backend.execute('rollback')
+    await response.write(envBytes('rollback', Buffer.alloc(0), this.#descriptor))
+    this.#ended()
+  }
+
+  #ended(): void {
+    this.#transactionCount = 0
+    this.#descriptor = NO_TRANSACTION
+    this.#savepoints.clear()
+  }
+
+  async #save(name: string): Promise<void> {
+    await this.#backend.execute(`savepoint "${name}"`)
+    this.#savepoints.add(name)
+  }
+
+  async #use(database: string, response: Response): Promise<void> {
+    const backend = await Backend.connect(backendConfig(this.#options, database), () => this.kill()).catch(() => {
+      throw new SqlError(
+        911,
+        1,
+        16,
+        `Database '${database}' does not exist. Make sure that the name is entered correctly.`,
+      )
+    })
+    await this.#backend.close()
+    this.#backend = backend
+    await response.write(envText('database', database, this.#database))
+    this.#database = database
+  }
+
+  /** RESETCONNECTION: the session is as after the login. */
+  async #reset(rollback: boolean): Promise<void> {
+    this.#journal.resets++
+    if (rollback && this.#transactionCount > 0) {
+      await this.#backend.execute('rollback')
+      this.#ended()
+    }
+    if (this.#database !== this.#firstDatabase) {
+      await this.#backend.close()
+      this.#backend = await Backend.connect(backendConfig(this.#options, this.#firstDatabase), () => this.kill())
+      this.#database = this.#firstDatabase
+    } else if (this.#transactionCount === 0) await this.#backend.discard()
+    this.#lockTimeout = DEFAULT_LOCK_TIMEOUT
+    this.#noCount = false
+    this.#rowCount = 0
+    this.#prepared.clear()
+  }
+}

@@ -1,0 +1,367 @@
+/**
+ * Part of the TDS server test double: enough of T-SQL said in PostgreSQL's words for a test suite. It translates word
+ * by word, so it is no parser: what a suite does not use is not here.
+ */
+
+import type { Parameter } from './parameters.ts'
+import { type Token, wordOf } from './tsql.ts'
+
+/** Facts of the session that T-SQL reads as @@variables and functions. */
+export interface Globals {
+  readonly version: string
+  readonly serverName: string
+  readonly spid: number
+  readonly transactionCount: number
+  readonly rowCount: number
+  readonly lockTimeout: number
+  readonly login: string
+  readonly database: string
+  readonly encrypted: boolean
+  /** `SQL` or `KERBEROS`, as sys.dm_exec_connections says it. */
+  readonly scheme: string
+}
+
+export interface Translated {
+  readonly text: string
+  readonly values: readonly (string | null)[]
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  nvarchar: 'varchar',
+  nchar: 'char',
+  ntext: 'text',
+  datetime2: 'mssql.datetime2',
+  datetimeoffset: 'mssql.datetimeoffset',
+  datetime: 'mssql.datetime',
+  smalldatetime: 'mssql.datetime',
+  money: 'mssql.money',
+  smallmoney: 'mssql.smallmoney',
+  tinyint: 'mssql.tinyint',
+  sql_variant: 'mssql.sql_variant',
+  xml: 'mssql.mssql_xml',
+  time: 'mssql.time7',
+  uniqueidentifier: 'uuid',
+  varbinary: 'bytea',
+  binary: 'bytea',
+  image: 'bytea',
+  float: 'double precision',
+  bit: 'boolean',
+}
+
+/** Types whose length PostgreSQL does not take. */
+const WITHOUT_LENGTH = new Set(['varbinary', 'binary', 'float'])
+
+const FUNCTIONS: Readonly<Record<string, string>> = {
+  getdate: 'localtimestamp',
+  getutcdate: "(now() at time zone 'utc')",
+  sysutcdatetime: "(clock_timestamp() at time zone 'utc')",
+  sysdatetimeoffset: 'clock_timestamp()',
+  newid: 'gen_random_uuid()',
+}
+
+const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`
+const quoteText = (text: string): string => `'${text.replaceAll("'", "''")}'`
+
+/** Said in brackets they are still the catalogue's own names, which PostgreSQL keeps in lower case. */
+const isCatalogue = (name: string): boolean =>
+  name.toLowerCase() === 'information_schema' || name.toLowerCase() === 'sys'
+
+export function translate(tokens: readonly Token[], parameters: readonly Parameter[], globals: Globals): Translated {
+  const out: string[] = []
+  const values: (string | null)[] = []
+  const positions = new Map<string, number>()
+  // One frame for each open parenthesis: what must be said where it closes.
+  const frames: { limit?: string }[] = [{}]
+  let returning: string | undefined
+  let at = 0
+
+  const next = (from: number): number => {
+    let index = from
+    while (tokens[index]?.kind === 'space') index++
+    return index
+  }
+  const symbolAt = (index: number, text: string): boolean => {
+    const token = tokens[index]
+    return token?.kind === 'symbol' && token.text === text
+  }
+  /** The index behind the parenthesis that closes the one at `open`. */
+  const closing = (open: number): number => {
+    let depth = 0
+    for (let index = open; index < tokens.length; index++) {
+      if (symbolAt(index, '(')) depth++
+      else if (symbolAt(index, ')') && --depth === 0) return index + 1
+    }
+    return tokens.length
+  }
+  const sub = (from: number, to: number): string => {
+    const inner = translate(tokens.slice(from, to), parameters, globals)
+    // Parameters are numbered anew in the inner text: put them behind ours.
+    const text = inner.text.replace(/\$(\d+)/g, (_, number) => `$${values.length + Number(number)}`)
+    values.push(...inner.values)
+    return text
+  }
+  const parameter = (name: string): string => {
+    const found = parameters.find((one) => one.name.toLowerCase() === name.toLowerCase())
+    if (found === undefined) throw new SqlError(137, 2, 15, `Must declare the scalar variable "@${name}".`)
+    const known = positions.get(name)
+    if (known !== undefined) return `($${known}${found.cast === undefined ? '' : `::${found.cast}`})`
+    values.push(found.value)
+    positions.set(name, values.length)
+    return found.cast === undefined ? `$${values.length}` : `($${values.length}::${found.cast})`
+  }
+  const endFrame = (): void => {
+    const frame = frames.at(-1)
+    if (frame?.limit !== undefined) out.push(` limit ${frame.limit} `)
+    if (frame !== undefined) delete frame.limit
+  }
+
+  while (at < tokens.length) {
+    const token = tokens[at]
+    if (token === undefined) break
+    at++
+    switch (token.kind) {
+      case 'space':
+        out.push(' ')
+        continue
+      case 'string':
+        out.push(token.text)
+        continue
+      case 'number':
+        out.push(token.text.startsWith('0x') ? `'\\x${token.text.slice(2)}'::bytea` : token.text)
+        continue
+      case 'variable':
+        out.push(parameter(token.text))
+        continue
+      case 'global':
+        out.push(global(token.text, globals))
+        continue
+      case 'symbol':
+        if (token.text === '(') frames.push({})
+        else if (token.text === ')') {
+          endFrame()
+          frames.pop()
+        }
+        out.push(token.text)
+        continue
+      case 'name':
+        break
+    }
+    if (token.quoted || token.text.startsWith('#')) {
+      const isSchema = token.quoted && isCatalogue(token.text) && symbolAt(next(at), '.')
+      if (isSchema) {
+        out.push(token.text.toLowerCase(), '.')
+        at = next(next(at) + 1)
+        const object = tokens[at]
+        if (object?.kind === 'name') out.push(object.text.toLowerCase())
+        at++
+      } else out.push(quoteName(token.text))
+      continue
+    }
+    const word = token.text.toLowerCase()
+    const open = next(at)
+    if (word === 'sys' && symbolAt(open, '.') && wordOf(tokens[next(open + 1)]) === 'dm_exec_connections') {
+      const scheme = `${quoteText(globals.scheme)}::varchar(40) as auth_scheme`
+      const encryption = `'${globals.encrypted ? 'TRUE' : 'FALSE'}'::varchar(40) as encrypt_option`
+      out.push(`(select ${globals.spid} as session_id, ${scheme}, ${encryption})`)
+      at = next(open + 1) + 1
+      continue
+    }
+    const called = symbolAt(open, '(')
+    if (word === 'select') {
+      out.push('select')
+      let peek = next(at)
+      const distinct = wordOf(tokens[peek])
+      if (distinct === 'distinct') peek = next(peek + 1)
+      if (wordOf(tokens[peek]) !== 'top') continue
+      const count = next(peek + 1)
+      const end = symbolAt(count, '(') ? closing(count) : count + 1
+      if (distinct === 'distinct') out.push(' distinct')
+      const frame = frames.at(-1)
+      const limit = sub(count, end)
+      if (frame !== undefined) frame.limit = limit
+      at = end
+      continue
+    }
+    if (word === 'union') {
+      endFrame()
+      out.push('union')
+      continue
+    }
+    if (word === 'output') {
+      // OUTPUT stands before the values; RETURNING at the very end.
+      const stop = new Set(['values', 'where', 'select', 'default', 'from', 'into'])
+      const listed: string[] = []
+      let depth = 0
+      const from = at
+      while (at < tokens.length) {
+        if (symbolAt(at, '(')) depth++
+        if (symbolAt(at, ')')) depth--
+        if (depth === 0 && stop.has(wordOf(tokens[at]) ?? '')) break
+        at++
+      }
+      const list = tokens.slice(from, at).filter((one, index, all) => {
+        const isPrefix = (candidate: Token | undefined): boolean =>
+          ['inserted', 'deleted'].includes(wordOf(candidate) ?? '')
+        const dot = one.kind === 'symbol' && one.text === '.'
+        return !(isPrefix(one) || (dot && isPrefix(all[index - 1])))
+      })
+      listed.push(translate(list, parameters, globals).text)
+      returning = listed.join('')
+      continue
+    }
+    if (word === 'into' && wordOf(tokens[next(at)])?.startsWith('#')) {
+      const isSelect = wordOf(tokens.find((one) => one.kind !== 'space')) === 'select'
+      out.push(isSelect ? 'into temporary' : 'into')
+      continue
+    }
+    if (word === 'table' && out.join('').trim().toLowerCase() === 'create') {
+      const name = tokens[next(at)]
+      out.push(name?.kind === 'name' && name.text.startsWith('#') ? 'temporary table' : 'table')
+      continue
+    }
+    if (word === 'identity' && called) {
+      out.push('generated by default as identity')
+      at = closing(open)
+      continue
+    }
+    if (
+      word === 'with' &&
+      called &&
+      /\b(nolock|updlock|readpast|rowlock|holdlock|tablock)\b/i.test(plain(tokens, open, closing(open)))
+    ) {
+      at = closing(open)
+      continue
+    }
+    if (word === 'convert' && called) {
+      const end = closing(open)
+      const comma = tokens.findIndex(
+        (_, index) => index > open && symbolAt(index, ',') && balanced(tokens, open + 1, index),
+      )
+      out.push(`cast(${sub(comma + 1, end - 1)} as ${sub(open + 1, comma)})`)
+      at = end
+      continue
+    }
+    if (called) {
+      const simple = FUNCTIONS[word]
+      if (simple !== undefined) {
+        out.push(simple)
+        at = closing(open)
+        continue
+      }
+      const fact = functionOf(word, globals)
+      if (fact !== undefined) {
+        out.push(fact)
+        at = closing(open)
+        continue
+      }
+      if (word === 'object_id') {
+        const end = closing(open)
+        const name = tokens.slice(open, end).find((one) => one.kind === 'string')
+        const text = (name?.text ?? "''")
+          .slice(1, -1)
+          .replaceAll(/[[\]]/g, '')
+          .replace(/^tempdb\.\.?/i, '')
+        const quoted = text
+          .split('.')
+          .map((part) => quoteName(part))
+          .join('.')
+        out.push(`to_regclass(${quoteText(quoted)})::oid::int`)
+        at = end
+        continue
+      }
+    }
+    if (word === 'isnull' || word === 'len' || word === 'datalength') {
+      out.push(word === 'isnull' ? 'coalesce' : word === 'len' ? 'char_length' : 'octet_length')
+      continue
+    }
+    if (word === 'system_user' || word === 'suser_sname') {
+      out.push(quoteText(globals.login))
+      continue
+    }
+    // `dbo.money` or `t.time` is a column; `"name" money` and `as money` are types.
+    const isMember = out.at(-1) === '.' || symbolAt(next(at), '.')
+    const type = isMember ? undefined : TYPES[word]
+    if (type !== undefined || word === 'varchar' || word === 'char') {
+      const size = called
+        ? plain(tokens, open, closing(open))
+            .replaceAll(/[\s()]/g, '')
+            .toLowerCase()
+        : undefined
+      if (size === 'max') {
+        out.push(type === 'bytea' ? 'bytea' : 'text')
+        at = closing(open)
+      } else if (size !== undefined && WITHOUT_LENGTH.has(word)) {
+        out.push(type ?? word)
+        at = closing(open)
+      } else out.push(type ?? word)
+      continue
+    }
+    out.push(token.text)
+  }
+  endFrame()
+  if (returning !== undefined) out.push(` returning ${returning}`)
+  return { text: out.join(''), values }
+}
+
+function plain(tokens: readonly Token[], from: number, to: number): string {
+  return tokens
+    .slice(from, to)
+    .map((token) => token.text)
+    .join('')
+}
+
+function balanced(tokens: readonly Token[], from: number, to: number): boolean {
+  let depth = 0
+  for (const token of tokens.slice(from, to)) {
+    if (token.kind !== 'symbol') continue
+    if (token.text === '(') depth++
+    if (token.text === ')') depth--
+  }
+  return depth === 0
+}
+
+function global(name: string, globals: Globals): string {
+  switch (name) {
+    case '@@VERSION':
+      return `${quoteText(globals.version)}::varchar(300)`
+    case '@@SERVERNAME':
+      return `${quoteText(globals.serverName)}::varchar(128)`
+    case '@@SPID':
+      return `${globals.spid}::smallint`
+    case '@@TRANCOUNT':
+      return `${globals.transactionCount}::int`
+    case '@@ROWCOUNT':
+      return `${globals.rowCount}::int`
+    case '@@LOCK_TIMEOUT':
+      return `(${globals.lockTimeout})::int`
+    default:
+      throw new SqlError(137, 2, 15, `Must declare the scalar variable "${name}".`)
+  }
+}
+
+function functionOf(word: string, globals: Globals): string | undefined {
+  switch (word) {
+    case 'db_name':
+      return `${quoteText(globals.database)}::varchar(128)`
+    case 'suser_sname':
+    case 'suser_name':
+    case 'original_login':
+      return `${quoteText(globals.login)}::varchar(128)`
+    default:
+      return undefined
+  }
+}
+
+/** An error as SQL Server numbers it. */
+export class SqlError extends Error {
+  readonly number: number
+  readonly state: number
+  readonly class: number
+
+  constructor(number: number, state: number, errorClass: number, message: string) {
+    super(message)
+    this.number = number
+    this.state = state
+    this.class = errorClass
+  }
+}
