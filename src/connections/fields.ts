@@ -10,7 +10,10 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { ConfigProblem } from '../errors.ts'
 import { Secret } from '../secret.ts'
+import { nearest } from './nearest.ts'
 import { childPath } from './problem-path.ts'
+
+export { nearest }
 
 /** One option. `T` is what parsing yields; it includes `undefined` when there is no default. */
 export interface Field<T> {
@@ -272,36 +275,6 @@ export function parseFields<F extends Fields>(
     }
   }
   return { values: values as ValuesOf<F>, problems, warnings }
-}
-
-/**
- * The candidate that `word` was probably meant to be, if any: the same but for case and separators, or one slip away
- * (a letter too many, too few, wrong, or two swapped).
- */
-export function nearest(word: string, candidates: Iterable<string>): string | undefined {
-  const plain = (value: string): string => value.toLowerCase().replaceAll(/[-_. ]/g, '')
-  const all = [...candidates]
-  return (
-    all.find((candidate) => plain(candidate) === plain(word)) ??
-    all.find((candidate) => oneSlip(word.toLowerCase(), candidate.toLowerCase()))
-  )
-}
-
-function oneSlip(a: string, b: string): boolean {
-  if (a === b || Math.abs(a.length - b.length) > 1) return false
-  if (Math.min(a.length, b.length) < 3) return false
-  let start = 0
-  while (start < a.length && start < b.length && a[start] === b[start]) start++
-  let endA = a.length - 1
-  let endB = b.length - 1
-  while (endA >= start && endB >= start && a[endA] === b[endB]) {
-    endA--
-    endB--
-  }
-  const left = a.slice(start, endA + 1)
-  const right = b.slice(start, endB + 1)
-  if (left.length <= 1 && right.length <= 1) return true
-  return left.length === 2 && right.length === 2 && left[0] === right[1] && left[1] === right[0]
 }
 
 /** A value as an error shows it: short, on one line. */

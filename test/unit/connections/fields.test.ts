@@ -9,7 +9,6 @@ import {
   FieldMismatch,
   integer,
   list,
-  nearest,
   oneOf,
   parseFields,
   path,
@@ -297,46 +296,6 @@ describe('parseFields', () => {
           const { problems, warnings } = parseFields(fields, { [key]: value })
           assert.ok(!JSON.stringify([problems, warnings]).includes('hunter2'))
         }
-      }),
-    )
-  })
-})
-
-describe('nearest', () => {
-  const words = ['sslmode', 'sslcert', 'pool_size', 'gss', 'TrustServerCertificate']
-  for (const [slip, meant] of [
-    ['sslmod', 'sslmode'],
-    ['sslmodee', 'sslmode'],
-    ['sslnode', 'sslmode'],
-    ['slsmode', 'sslmode'],
-    ['SSLMODE', 'sslmode'],
-    ['ssl-mode', 'sslmode'],
-    ['SslMod', 'sslmode'],
-    ['poolsize', 'pool_size'],
-    ['pool.size', 'pool_size'],
-    ['pool_sizes', 'pool_size'],
-    ['gsss', 'gss'],
-    ['trust_server_certificate', 'TrustServerCertificate'],
-    ['trustservercertificat', 'TrustServerCertificate'],
-  ] as const) {
-    it(`${slip} was meant to be ${meant}`, () => assert.equal(nearest(slip, words), meant))
-  }
-  for (const other of ['ss', 'gs', 'mode', 'slmod', 'sslxxde', 'lssmoed', 'slkmode', '', 'region']) {
-    it(`${JSON.stringify(other)} is no slip`, () => assert.equal(nearest(other, words), undefined))
-  }
-  it('would rather have another way to write a word than another word', () => {
-    assert.equal(nearest('ssl_mode', ['ssl_node', 'sslmode']), 'sslmode')
-  })
-  it('finds every single slip', () => {
-    const letters = fc.constantFrom(...'abcdefgh')
-    const word = fc.array(letters, { minLength: 4, maxLength: 12 })
-    fc.assert(
-      fc.property(word, fc.nat(), letters, (from, at, letter) => {
-        const index = at % from.length
-        const meant = from.join('')
-        const slips = [from.toSpliced(index, 1), from.toSpliced(index, 0, letter), from.toSpliced(index, 1, letter)]
-        if (index > 0) slips.push(from.toSpliced(index - 1, 2, from[index] ?? '', from[index - 1] ?? ''))
-        for (const slip of slips) assert.equal(nearest(slip.join(''), [meant]), meant)
       }),
     )
   })
