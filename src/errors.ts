@@ -233,7 +233,7 @@ export class ConfigError extends PoolsmithError {
         code: 'CONFIG_INVALID',
         phase: 'config',
         details: { problems },
-        ...(options.hint === undefined ? {} : { hint: options.hint }),
+        hint: options.hint ?? 'Put right what is listed; docs/extras.md has every option with its type and default.',
         ...(options.cause === undefined ? {} : { cause: options.cause }),
       },
     )

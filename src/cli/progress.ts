@@ -13,7 +13,7 @@ export interface Progress {
 
 const REDRAW_MILLIS = 100
 const LINE_MILLIS = 5000
-const BAR_WIDTH = 20
+const BAR_WIDTH = 16
 
 export class ProgressBar {
   readonly #screen: Screen
@@ -50,9 +50,7 @@ export class ProgressBar {
   #line(progress: Progress, elapsedMillis: number): string {
     const { rows, totalRows } = progress
     const perSecond = elapsedMillis > 0 ? (rows / elapsedMillis) * 1000 : 0
-    const facts = [`${count(rows)} rows`]
-    if (progress.bytes !== undefined) facts.push(bytes(progress.bytes))
-    facts.push(`${count(perSecond)} rows/s`)
+    const facts = [`${count(rows)} rows`, `${count(perSecond)} rows/s`]
     let head = this.#label
     if (totalRows !== undefined && totalRows > 0) {
       // An estimate that was too low: not done before it is done.
@@ -62,8 +60,11 @@ export class ProgressBar {
       const bar = this.#screen.isTTY ? ` [${'#'.repeat(filled)}${'-'.repeat(BAR_WIDTH - filled)}]` : ''
       head += `${bar} ${Math.floor(share * 100)}%`
     }
-    const line = `${head}  ${facts.join('  ')}`
-    // A wrapped line could not be redrawn.
-    return this.#screen.isTTY ? line.slice(0, this.#screen.width - 1) : line
+    if (progress.bytes !== undefined) facts.push(bytes(progress.bytes))
+    // A line that wraps cannot be redrawn: what does not fit is left out, the last first.
+    const fits = (line: string): boolean => line.length < this.#screen.width
+    while (facts.length > 1 && !fits([head, ...facts].join('  '))) facts.pop()
+    const line = [head, ...facts].join('  ')
+    return fits(line) ? line : line.slice(0, this.#screen.width - 1)
   }
 }

@@ -24,6 +24,13 @@ export function describeFailure(error: unknown, label: string): Failure {
     }
   }
   const exitCode = exitCodeOf(error)
+  if (error instanceof PoolsmithError && error.code === 'ABORTED') {
+    return {
+      exitCode: EXIT_CODES.interrupted,
+      json: error.toJSON(),
+      text: () => `${label}: interrupted`,
+    }
+  }
   if (error instanceof PoolsmithError) {
     return {
       exitCode,

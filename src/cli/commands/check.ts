@@ -1,3 +1,4 @@
+import type { Dialect } from '../../connections/connection.ts'
 import type { EncryptionInfo } from '../../drivers/driver.ts'
 import { createEngine } from '../../engine/create-engine.ts'
 import type { Phase } from '../../errors.ts'
@@ -44,12 +45,24 @@ async function check(call: Call): Promise<Outcome> {
   Object.assign(timings, session.timings)
 
   const { connection, strategy } = db
-  const found: Finding = { name: connection.id, strategy, session, timings, totalMillis, notices }
+  const found: Finding = {
+    name: connection.id,
+    dialect: connection.type,
+    strategy,
+    session,
+    timings,
+    totalMillis,
+    notices,
+  }
   return { data: dataOf(found), text: textOf(found, terminal.out) }
 }
 
+/** In the order in which they happen. */
+const PHASES = ['credential', 'dns', 'proxy', 'connect', 'tls', 'gss', 'login'] as const satisfies readonly Phase[]
+
 interface Finding {
   readonly name: string | undefined
+  readonly dialect: Dialect
   readonly strategy: string
   readonly session: ConnectionInfo
   readonly timings: Readonly<Partial<Record<Phase, number>>>
@@ -57,11 +70,12 @@ interface Finding {
   readonly notices: readonly Notice[]
 }
 
-function dataOf({ name, strategy, session, timings, totalMillis, notices }: Finding): Record<string, unknown> {
+function dataOf({ name, dialect, strategy, session, timings, totalMillis, notices }: Finding): Record<string, unknown> {
   const rounded = (millis: number): number => Math.round(millis * 10) / 10
   return {
     ...(name === undefined ? {} : { connection: name }),
     server: {
+      type: dialect,
       version: session.serverVersion,
       peer: session.peer,
       database: session.database,
@@ -95,20 +109,25 @@ function withIsoTimes(encryption: EncryptionInfo): Record<string, unknown> {
   }
 }
 
-function textOf({ name, strategy, session, timings, totalMillis, notices }: Finding, screen: Screen): string {
+function textOf({ name, dialect, strategy, session, timings, totalMillis, notices }: Finding, screen: Screen): string {
   const { encryption } = session
-  const steps = Object.entries(timings).map(([phase, millis]) => `${phase} ${duration(millis)}`)
+  const steps = PHASES.flatMap((phase) => {
+    const millis = timings[phase]
+    return millis === undefined ? [] : [`${phase} ${duration(millis)}`]
+  })
+  const product = dialect === 'postgres' ? 'PostgreSQL' : 'SQL Server'
+  const asked = session.authentication === 'none' ? 'the server asked for nothing more' : `by ${session.authentication}`
   const lines = [
     screen.style('green', `${name ?? session.peer}: connected in ${duration(totalMillis)}`),
     rows(
       [
-        ['server', `${session.serverVersion} at ${session.peer}, database ${session.database}`],
-        ['strategy', `${strategy} (the server asked for ${session.authentication})`],
+        ['server', `${product} ${session.serverVersion} at ${session.peer}, database ${session.database}`],
+        ['strategy', `${strategy} (${asked})`],
         ['identity', session.identity === session.user ? session.user : `${session.identity}, as user ${session.user}`],
         ['encryption', encryptionText(encryption)],
         ['server certificate', certificateText(encryption.serverCertificate)],
         ['client certificate', certificateText(encryption.clientCertificate)],
-        [session.credentialKind, expiryText(session, encryption)],
+        ['credential', credentialText(session, encryption)],
         ['time', steps.join(', ')],
       ],
       screen.width,
@@ -135,8 +154,9 @@ function certificateText(certificate: EncryptionInfo['serverCertificate' | 'clie
   return certificate && `${certificate.subject}, until ${moment(certificate.expiresAt)}`
 }
 
-/** When the credential ends. A certificate's end is told in a row of its own. */
-function expiryText(session: ConnectionInfo, encryption: EncryptionInfo): string | undefined {
-  if (session.credentialKind === 'certificate' && encryption.clientCertificate !== undefined) return undefined
-  return session.credentialExpiresAt === undefined ? 'no end known' : `until ${moment(session.credentialExpiresAt)}`
+/** What we log in with and when it ends. A certificate has a row of its own. */
+function credentialText(session: ConnectionInfo, encryption: EncryptionInfo): string | undefined {
+  const { credentialKind: kind, credentialExpiresAt: expiresAt } = session
+  if (kind === 'certificate' && encryption.clientCertificate !== undefined) return undefined
+  return expiresAt === undefined ? `${kind}, without a known end` : `${kind}, until ${moment(expiresAt)}`
 }

@@ -1,0 +1,58 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+
+const MAIN = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts')
+
+export interface CliRun {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface CliOptions {
+  /** The whole environment, but for PATH. */
+  readonly environment?: Readonly<Record<string, string>>
+  readonly cwd?: string
+  /** Runs it on a pseudo-terminal of 80 columns; everything it writes is then in `stdout`. */
+  readonly terminal?: boolean
+  /** A signal to send as soon as the output (either of them) matches, or the promise resolves. */
+  readonly interrupt?: { readonly when: RegExp | Promise<unknown>; readonly signal: NodeJS.Signals }
+}
+
+/** Runs the `poolsmith` program as its own process, from the sources. */
+export async function runCli(args: readonly string[], options: CliOptions = {}): Promise<CliRun> {
+  const command = [process.execPath, MAIN, ...args]
+  const quoted = command.map((part) => `'${part.replaceAll("'", `'\\''`)}'`).join(' ')
+  const [program = '', ...rest] = options.terminal
+    ? ['script', '-qec', `stty cols 80; exec ${quoted}`, '/dev/null']
+    : command
+  const child = spawn(program, rest, {
+    cwd: options.cwd ?? process.cwd(),
+    env: { PATH: process.env.PATH, ...options.environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const { interrupt } = options
+  if (interrupt?.when instanceof Promise) {
+    void interrupt.when.then(() => child.kill(interrupt.signal))
+  } else if (interrupt !== undefined) {
+    const { when, signal } = interrupt
+    let seen = ''
+    const watch = (chunk: Buffer): void => {
+      seen += chunk
+      if (!when.test(seen)) return
+      child.kill(signal)
+      child.stdout.off('data', watch)
+      child.stderr.off('data', watch)
+    }
+    child.stdout.on('data', watch)
+    child.stderr.on('data', watch)
+  }
+  const [stdout, stderr, [code]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'close') as Promise<[number | null]>,
+  ])
+  return { code, stdout, stderr }
+}

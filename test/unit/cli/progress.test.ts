@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict'
+import { Writable } from 'node:stream'
+import { test } from 'node:test'
+import { ProgressBar } from '../../../src/cli/progress.ts'
+import { Screen } from '../../../src/cli/terminal.ts'
+
+function recorder(properties: { isTTY?: boolean; columns?: number }): { screen: Screen; written: string[] } {
+  const written: string[] = []
+  const stream = new Writable({
+    write(chunk, _encoding, done) {
+      written.push(String(chunk))
+      done()
+    },
+  })
+  return { screen: new Screen(Object.assign(stream, properties)), written }
+}
+
+test('on a terminal it draws one line over itself, at most ten times a second, and takes it away', () => {
+  const { screen, written } = recorder({ isTTY: true, columns: 80 })
+  let now = 0
+  const bar = new ProgressBar(screen, 'flights', () => now)
+  for (; now <= 1000; now += 10) bar.update({ rows: now * 100, totalRows: 200_000, bytes: now * 2000 })
+  bar.clear()
+  assert.equal(written.length, 12)
+  assert.equal(written.at(-2), '\r\x1b[2Kflights [########--------] 50%  100,000 rows  100,000 rows/s  1.0 s left')
+  assert.equal(written.at(-1), '\r\x1b[2K')
+  for (const line of written) assert.ok(line.replace('\r\x1b[2K', '').length < 80, line)
+})
+
+test('on a narrow terminal it leaves out what does not fit', () => {
+  const { screen, written } = recorder({ isTTY: true, columns: 50 })
+  let now = 0
+  const bar = new ProgressBar(screen, 'flights', () => now)
+  now = 1000
+  bar.update({ rows: 100_000, totalRows: 200_000 })
+  assert.equal(written[0], '\r\x1b[2Kflights [########--------] 50%  100,000 rows')
+})
+
+test('an estimate that was too low never says 100 percent', () => {
+  const { screen, written } = recorder({ isTTY: true, columns: 100 })
+  let now = 0
+  const bar = new ProgressBar(screen, 't', () => now)
+  now = 1000
+  bar.update({ rows: 500, totalRows: 100 })
+  assert.match(written[0] ?? '', /\[#{16}\] 99% {2}500 rows {2}500 rows\/s$/)
+})
+
+test('elsewhere it writes plain lines, one every five seconds, and none for what is quick', () => {
+  const { screen, written } = recorder({})
+  let now = 0
+  const bar = new ProgressBar(screen, 'flights', () => now)
+  for (; now <= 11_000; now += 100) bar.update({ rows: now })
+  bar.clear()
+  assert.deepEqual(written, ['flights  5,000 rows  1,000 rows/s\n', 'flights  10,000 rows  1,000 rows/s\n'])
+})

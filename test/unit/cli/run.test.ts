@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict'
+import { Writable } from 'node:stream'
+import { test } from 'node:test'
+import { COMMANDS } from '../../../src/cli/commands.ts'
+import { EXIT_CODES, PHASE_EXIT_CODES } from '../../../src/cli/exit-codes.ts'
+import { run } from '../../../src/cli/run.ts'
+import { Screen } from '../../../src/cli/terminal.ts'
+
+interface Finished {
+  readonly code: number
+  readonly out: string
+  readonly log: string
+}
+
+async function poolsmith(args: string[], environment: Record<string, string> = {}): Promise<Finished> {
+  const texts = { out: '', log: '' }
+  const screen = (name: 'out' | 'log'): Screen =>
+    new Screen(
+      new Writable({
+        write(chunk, _encoding, done) {
+          texts[name] += chunk
+          done()
+        },
+      }),
+    )
+  const terminal = { out: screen('out'), log: screen('log') }
+  const code = await run(args, { terminal, environment, signal: new AbortController().signal })
+  return { code, ...texts }
+}
+
+test('every exit code stands for one thing', () => {
+  const all = [...Object.values(PHASE_EXIT_CODES), ...Object.values(EXIT_CODES)]
+  assert.equal(new Set(all).size, all.length)
+})
+
+test('help names every command and every exit code, fits 80 columns, and goes to standard output', async () => {
+  const program = await poolsmith(['--help'])
+  assert.equal(program.code, 0)
+  assert.equal(program.log, '')
+  for (const command of COMMANDS) {
+    assert.match(program.out, new RegExp(`^  ${command.name} `, 'm'))
+    const own = await poolsmith([command.name, '--help'])
+    assert.equal(own.code, 0)
+    for (const name of [...Object.keys(command.options), 'json', 'help'])
+      assert.match(own.out, new RegExp(`--${name}\\b`))
+    for (const line of own.out.split('\n')) assert.ok(line.length <= 80, line)
+  }
+  for (const [phase, code] of Object.entries(PHASE_EXIT_CODES)) {
+    assert.match(program.out, new RegExp(`^  ${code} +${phase}: `, 'm'))
+  }
+  for (const line of program.out.split('\n')) assert.ok(line.length <= 80, line)
+})
+
+test('--version prints the version of the package', async () => {
+  assert.match((await poolsmith(['--version'])).out, /^\d+\.\d+\.\d+\n$/)
+})
+
+const wrongCommandLines: [string[], RegExp][] = [
+  [[], /which command/],
+  [['--wat'], /which command/],
+  [['chek'], /unknown command chek; did you mean check\?/],
+  [['check'], /<connection> is missing/],
+  [['check', 'a', 'b'], /one argument too many: b/],
+  [['check', 'a', '--wat'], /--wat/],
+  [['check', 'a', '--timeout'], /--timeout/],
+  [['check', 'a', '--timeout', '0'], /--timeout expects a number of seconds greater than 0, got "0"/],
+  [['check', 'a', '--timeout', 'soon'], /--timeout expects/],
+]
+for (const [args, complaint] of wrongCommandLines) {
+  test(`a wrong command line (${args.join(' ')}) ends with code 2 and says what is wrong`, async () => {
+    const plain = await poolsmith(args)
+    assert.equal(plain.code, EXIT_CODES.usage)
+    assert.equal(plain.out, '')
+    assert.match(plain.log, complaint)
+    assert.match(plain.log, /See poolsmith.* --help/)
+
+    const json = await poolsmith([...args, '--json'])
+    assert.equal(json.code, EXIT_CODES.usage)
+    assert.equal(json.log, '')
+    const answer = JSON.parse(json.out)
+    assert.equal(answer.ok, false)
+    assert.equal(answer.exitCode, EXIT_CODES.usage)
+    assert.equal(answer.error.code, 'USAGE')
+  })
+}
+
+test('connections lists what is configured, hides secrets and shows what is wrong with each', async () => {
+  const environment = {
+    POOLSMITH_CONN_SALES: 'postgres://etl:hunter2@db.example.com/sales?sslmode=verify-full',
+    POOLSMITH_CONN_SLIP: 'postgres://etl:hunter2@db.example.com/sales?sslmod=require&pool_size=none',
+    POOLSMITH_CONN_BROKEN: 'postgres://etl:hunter2@db.example.com:99999999/sales',
+    POOLSMITH_CONN_STRANGE: 'postgres://etl:hunter2@db.example.com/sales?auth_method=magic',
+  }
+  const { code, out, log } = await poolsmith(['connections', '--json'], environment)
+  assert.equal(code, 0)
+  assert.equal(log, '')
+  assert.doesNotMatch(out, /hunter2/)
+  const answer = JSON.parse(out)
+  const byId = Object.fromEntries(answer.connections.map((entry: { id: string }) => [entry.id.toLowerCase(), entry]))
+  assert.deepEqual(byId.sales.problems, [])
+  assert.equal(byId.sales.strategy, 'password')
+  assert.match(byId.sales.uri, /^postgres:\/\/etl:\[secret\]@db\.example\.com/)
+  assert.equal(byId.slip.problems.length, 2)
+  assert.match(byId.slip.problems.join('\n'), /sslmod: .*did you mean sslmode\?/)
+  assert.match(byId.broken.problems.join('\n'), /port/)
+  assert.match(byId.strange.problems.join('\n'), /magic/)
+
+  const text = (await poolsmith(['connections'], environment)).out
+  assert.doesNotMatch(text, /hunter2/)
+  assert.match(text, /did you mean sslmode/)
+})
+
+test('connections without any says how to configure one', async () => {
+  const { code, out } = await poolsmith(['connections'], { POOLSMITH_CONNECTIONS_FILE: '/dev/null' })
+  assert.equal(code, 0)
+  assert.match(out, /No connection is configured\. Set POOLSMITH_CONN_<ID>/)
+})
+
+test('a connections file that is not there is an error of the configuration', async () => {
+  const { code, log } = await poolsmith(['connections', '--connections', '/nonexistent/connections.yaml'])
+  assert.equal(code, PHASE_EXIT_CODES.config)
+  assert.match(log, /failed at config \(CONFIG_INVALID\)[\s\S]*\/nonexistent\/connections\.yaml/)
+})
