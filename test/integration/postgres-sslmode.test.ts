@@ -1,0 +1,373 @@
+/**
+ * Every sslmode against every kind of server and every kind of pg_hba.conf line, psql being the oracle: what it can
+ * open we open, protected alike as the server sees it; what it cannot open we cannot. Where we are stricter on
+ * purpose the case says so.
+ */
+
+import assert from 'node:assert/strict'
+import { chmod, chown, mkdir, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { PoolsmithError } from '../../src/errors.ts'
+import { temporaryFolder } from '../support/folder.ts'
+import { createPki, type IssuedCertificate, type Pki } from '../support/pki.ts'
+import { type PostgresServer, psql, startPostgres } from '../support/postgres.ts'
+import { driverFor, openSession, passwordCredential } from '../support/postgres-driver.ts'
+
+const MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
+const PASSWORD = 'a p4ssword'
+const WHO = "select ssl, coalesce(version, ''), coalesce(client_dn, '') from pg_stat_ssl where pid = pg_backend_pid()"
+
+/** One user for each kind of line; `no_line` has no line at all. */
+const LINES: Readonly<Record<string, readonly string[]>> = {
+  host_scram: ['host all host_scram 127.0.0.1/32 scram-sha-256'],
+  host_md5: ['host all host_md5 127.0.0.1/32 md5'],
+  host_password: ['host all host_password 127.0.0.1/32 password'],
+  host_trust: ['host all host_trust 127.0.0.1/32 trust'],
+  host_reject: ['host all host_reject 127.0.0.1/32 reject'],
+  ssl_scram: ['hostssl all ssl_scram 127.0.0.1/32 scram-sha-256'],
+  ssl_md5: ['hostssl all ssl_md5 127.0.0.1/32 md5'],
+  ssl_password: ['hostssl all ssl_password 127.0.0.1/32 password'],
+  ssl_trust: ['hostssl all ssl_trust 127.0.0.1/32 trust'],
+  ssl_only: ['hostnossl all ssl_only 127.0.0.1/32 reject', 'host all ssl_only 127.0.0.1/32 scram-sha-256'],
+  nossl_scram: ['hostnossl all nossl_scram 127.0.0.1/32 scram-sha-256'],
+  nossl_md5: ['hostnossl all nossl_md5 127.0.0.1/32 md5'],
+  nossl_password: ['hostnossl all nossl_password 127.0.0.1/32 password'],
+  nossl_trust: ['hostnossl all nossl_trust 127.0.0.1/32 trust'],
+  nossl_only: ['hostssl all nossl_only 127.0.0.1/32 reject', 'host all nossl_only 127.0.0.1/32 scram-sha-256'],
+  cert: ['hostssl all cert 127.0.0.1/32 cert'],
+  cert_scram: ['hostssl all cert_scram 127.0.0.1/32 scram-sha-256 clientcert=verify-full'],
+  no_line: [],
+}
+const USERS = Object.keys(LINES)
+
+interface Case {
+  readonly user: string
+  readonly host?: string
+  readonly password?: string
+  readonly extra: Readonly<Record<string, string>>
+  /** psql lets this pass; we refuse with this code, or get in better protected. */
+  readonly stricter?: string
+}
+
+let folder: { readonly path: string } & AsyncDisposable
+let pki: Pki
+let otherPki: Pki
+let server: PostgresServer
+let good: IssuedCertificate
+let rootFile: string
+
+before(async () => {
+  folder = await temporaryFolder()
+  pki = await createPki()
+  otherPki = await createPki('another CA')
+  good = await pki.issue({ commonName: 'irrelevant', dns: ['localhost'] })
+  rootFile = await write('root.crt', pki.ca)
+  server = await startPostgres({ hba: Object.values(LINES).flat(), tls: { ...good, ca: pki.ca } })
+  for (const user of USERS) {
+    const stored = user.includes('md5') ? 'md5' : 'scram-sha-256'
+    await server.sql(`set password_encryption = '${stored}'; create role ${user} login password '${PASSWORD}'`)
+  }
+})
+
+after(async () => {
+  await server?.[Symbol.asyncDispose]()
+  await folder?.[Symbol.asyncDispose]()
+})
+
+async function write(name: string, content: string): Promise<string> {
+  const path = join(folder.path, name)
+  await writeFile(path, content, { mode: 0o600 })
+  return path
+}
+
+async function clientFiles(name: string, issued: IssuedCertificate): Promise<Record<string, string>> {
+  return { sslcert: await write(`${name}.crt`, issued.cert), sslkey: await write(`${name}.key`, issued.key) }
+}
+
+/** Gives the server another certificate, as an administrator does: files, then reload. */
+async function serve(certificate: IssuedCertificate): Promise<void> {
+  for (const [name, content] of [
+    ['server.crt', certificate.cert],
+    ['server.key', certificate.key],
+  ] as const) {
+    const path = join(server.dataDirectory, name)
+    const { uid, gid } = await stat(path)
+    await writeFile(path, content)
+    await chown(path, uid, gid)
+    await chmod(path, 0o600)
+  }
+  await reload()
+}
+
+async function reload(): Promise<void> {
+  await server.sql('select pg_reload_conf()')
+  // The postmaster takes the signal up between two connections; nothing tells when.
+  await sleep(100)
+}
+
+async function byPsql(one: Case, environment: Record<string, string> = {}): Promise<string> {
+  const words = Object.entries({ host: one.host ?? 'localhost', hostaddr: '127.0.0.1', ...one.extra })
+  const dsn = words.map(([key, value]) => `${key}='${value}'`).join(' ')
+  const answer = await psql(['-At', '-c', WHO, `${dsn} port=${server.port} user=${one.user} dbname=postgres`], {
+    PGPASSWORD: one.password ?? PASSWORD,
+    ...environment,
+  })
+  return answer.code === 0 ? answer.stdout.trim() : 'refused'
+}
+
+async function byUs(one: Case, home?: string): Promise<{ outcome: string; error?: PoolsmithError }> {
+  const { driver } = driverFor(
+    { host: one.host ?? 'localhost', port: server.port, login: one.user, database: 'postgres' },
+    { ...one.extra, hostaddr: '127.0.0.1' },
+    home === undefined ? {} : { home },
+  )
+  try {
+    await using session = await openSession(driver, passwordCredential(one.password ?? PASSWORD))
+    const { rows } = await session.client.query({ text: WHO, rowMode: 'array' })
+    const [ssl, version, name] = rows[0] ?? []
+    const { encryption } = driver.info(session.client)
+    assert.equal(encryption.kind === 'tls', ssl, 'what we say of the encryption is what the server sees')
+    return { outcome: `${ssl ? 't' : 'f'}|${version}|${name}` }
+  } catch (error) {
+    if (!(error instanceof PoolsmithError)) throw error
+    assert.notEqual(error.hint, undefined, `${error.code} needs a hint`)
+    return { outcome: 'refused', error }
+  }
+}
+
+/** Runs the cases a few at a time and reports every difference at once. */
+async function compare(cases: readonly Case[], home?: string): Promise<void> {
+  const differences: string[] = []
+  const queue = [...cases]
+  const worker = async (): Promise<void> => {
+    for (let one = queue.shift(); one !== undefined; one = queue.shift()) {
+      const [theirs, ours] = await Promise.all([byPsql(one, home === undefined ? {} : { HOME: home }), byUs(one, home)])
+      const label = JSON.stringify({ ...one, extra: one.extra })
+      if (one.stricter !== undefined) {
+        if (theirs === 'refused' || (ours.error?.code ?? ours.outcome) !== one.stricter) {
+          differences.push(`${label}: psql ${theirs}, we ${ours.outcome} ${ours.error?.code ?? ''}`)
+        }
+      } else if (theirs !== ours.outcome) {
+        differences.push(
+          `${label}: psql ${theirs}, we ${ours.outcome} ${ours.error?.code ?? ''} ${ours.error?.message ?? ''}`,
+        )
+      }
+    }
+  }
+  await Promise.all([worker(), worker(), worker()])
+  assert.ok(cases.length > 0)
+  assert.deepEqual(differences, [])
+}
+
+/** We never send a password in the clear without TLS; libpq does wherever the server asks for it. */
+function withoutCleartext(user: string, mode: string, hasTls: boolean): string | undefined {
+  const plain = mode === 'disable' || mode === 'allow' || (mode === 'prefer' && (!hasTls || user === 'nossl_password'))
+  if (!plain || (user !== 'host_password' && user !== 'nossl_password')) return undefined
+  if (mode !== 'allow' || !hasTls) return 'CLEARTEXT_REFUSED'
+  // Under allow the attempt with TLS is still open.
+  return user === 'host_password' ? 't|TLSv1.3|' : 'LOGIN_NOT_ADMITTED'
+}
+
+test('every mode against every kind of line', async () => {
+  const cases = USERS.flatMap((user) =>
+    MODES.map((sslmode): Case => {
+      const extra = { sslmode, ...(sslmode.startsWith('verify') ? { sslrootcert: rootFile } : {}) }
+      const stricter = withoutCleartext(user, sslmode, true)
+      return { user, extra, ...(stricter === undefined ? {} : { stricter }) }
+    }),
+  )
+  await compare(cases)
+})
+
+test('every mode against every kind of line, wrong password', async () => {
+  const users = ['host_scram', 'ssl_scram', 'nossl_scram', 'host_md5', 'ssl_password']
+  await compare(
+    users.flatMap((user) => MODES.map((sslmode): Case => ({ user, password: 'wrong', extra: { sslmode } }))),
+  )
+})
+
+test('client certificates against lines that ask for one', async () => {
+  const mine = await clientFiles('mine', await pki.issue({ commonName: 'cert', client: true }))
+  const scram = await clientFiles('scram', await pki.issue({ commonName: 'cert_scram', client: true }))
+  const stranger = await clientFiles('stranger', await otherPki.issue({ commonName: 'cert', client: true }))
+  const none = {}
+  const cases = (['cert', 'cert_scram'] as const).flatMap((user) =>
+    [none, mine, scram, stranger].flatMap((files) =>
+      MODES.map((sslmode): Case => ({ user, extra: { sslmode, sslrootcert: rootFile, ...files } })),
+    ),
+  )
+  await compare(cases)
+})
+
+/** What a server may show, and the names by which it is called. */
+async function certificates(): Promise<Readonly<Record<string, IssuedCertificate>>> {
+  const past = { notBefore: new Date(Date.now() - 20 * 86_400_000), notAfter: new Date(Date.now() - 86_400_000) }
+  return {
+    good,
+    'another authority': await otherPki.issue({ commonName: 'localhost', dns: ['localhost'] }),
+    expired: await pki.issue({ commonName: 'localhost', dns: ['localhost'], ...past }),
+    'another host': await pki.issue({ commonName: 'localhost', dns: ['db.example.test'] }),
+    'ip only': await pki.issue({ commonName: 'localhost', ip: ['127.0.0.1'] }),
+    'another ip and a name': await pki.issue({ commonName: '127.0.0.1', ip: ['127.0.0.2'], dns: ['localhost'] }),
+    'common name': await pki.issue({ commonName: 'localhost' }),
+    'common name is an ip': await pki.issue({ commonName: '127.0.0.1', dns: ['db.example.test'] }),
+    wildcard: await pki.issue({ commonName: 'localhost', dns: ['*.example.test'] }),
+    'wildcard common name': await pki.issue({ commonName: '*.Example.Test' }),
+    'wildcard inside': await pki.issue({ commonName: 'x', dns: ['d*.example.test', 'a.*.test', '*'] }),
+    rsa: await pki.issue({ commonName: 'localhost', dns: ['LOCALHOST'], keyType: 'rsa' }),
+    ed25519: await pki.issue({ commonName: 'localhost', dns: ['localhost'], keyType: 'ed25519' }),
+  }
+}
+
+test('every mode against every kind of server certificate', async () => {
+  const hosts = ['localhost', '127.0.0.1', 'db.example.test', 'A.DB.example.test', 'example.test']
+  for (const [kind, certificate] of Object.entries(await certificates())) {
+    await serve(certificate)
+    const verified = hosts.map(
+      (host): Case => ({
+        user: 'host_scram',
+        host,
+        extra: { sslmode: 'verify-full', sslrootcert: rootFile },
+      }),
+    )
+    const modes = MODES.flatMap((sslmode): Case[] => [
+      { user: 'host_scram', extra: { sslmode } },
+      { user: 'ssl_scram', extra: { sslmode, sslrootcert: rootFile } },
+    ])
+    try {
+      await compare([...verified, ...modes])
+    } catch (error) {
+      throw new Error(`With the certificate "${kind}": ${error instanceof Error ? error.message : error}`)
+    }
+  }
+  await serve(good)
+})
+
+test('a server without TLS', async () => {
+  await server.sql('alter system set ssl = off')
+  await reload()
+  const users = USERS.filter((user) => !user.startsWith('ssl') && !user.startsWith('cert'))
+  await compare(
+    users.flatMap((user) =>
+      MODES.map((sslmode): Case => {
+        const stricter = withoutCleartext(user, sslmode, false)
+        return { user, extra: { sslmode, sslrootcert: rootFile }, ...(stricter === undefined ? {} : { stricter }) }
+      }),
+    ),
+  )
+  await server.sql('alter system reset ssl')
+  await reload()
+})
+
+test('channel binding against every kind of login, with TLS and without', async () => {
+  const users = ['host_scram', 'host_md5', 'host_trust', 'ssl_password', 'ssl_scram', 'nossl_scram']
+  const cases = users.flatMap((user) =>
+    ['disable', 'prefer', 'require'].flatMap((channel_binding) =>
+      ['disable', 'prefer', 'require'].map((sslmode): Case => ({ user, extra: { sslmode, channel_binding } })),
+    ),
+  )
+  await compare(cases)
+})
+
+test('a revocation list', async () => {
+  const empty = await write('empty.crl', await pki.crl([]))
+  const revoked = await write('revoked.crl', await pki.crl([good.serial]))
+  const stranger = await write('stranger.crl', await otherPki.crl([]))
+  const modes = ['prefer', 'require', 'verify-ca', 'verify-full']
+  await compare(
+    [empty, revoked, stranger].flatMap((sslcrl) =>
+      modes.map((sslmode): Case => ({ user: 'host_scram', extra: { sslmode, sslcrl, sslrootcert: rootFile } })),
+    ),
+  )
+})
+
+test("libpq's default files below the home directory", async () => {
+  const home = join(folder.path, 'home')
+  const place = join(home, '.postgresql')
+  await mkdir(place, { recursive: true })
+  const cases = ['cert', 'host_scram', 'ssl_scram'].flatMap((user) =>
+    MODES.map((sslmode): Case => ({ user, extra: { sslmode } })),
+  )
+  await compare(cases, home)
+  const mine = await pki.issue({ commonName: 'cert', client: true })
+  await writeFile(join(place, 'postgresql.crt'), mine.cert)
+  await writeFile(join(place, 'postgresql.key'), mine.key, { mode: 0o600 })
+  await compare(cases, home)
+  await writeFile(join(place, 'root.crt'), otherPki.ca)
+  await compare(cases, home)
+  await writeFile(join(place, 'root.crt'), pki.ca)
+  await compare(cases, home)
+  await writeFile(join(place, 'root.crl'), await pki.crl([good.serial]))
+  await compare(cases, home)
+})
+
+test('versions of TLS', async () => {
+  const versions = ['TLSv1.2', 'TLSv1.3']
+  await compare(
+    versions.flatMap((lowest) =>
+      versions
+        .filter((highest) => highest >= lowest)
+        .map(
+          (highest): Case => ({
+            user: 'ssl_scram',
+            extra: { sslmode: 'require', ssl_min_protocol_version: lowest, ssl_max_protocol_version: highest },
+          }),
+        ),
+    ),
+  )
+  await server.sql("alter system set ssl_max_protocol_version = 'TLSv1.2'")
+  await reload()
+  await compare([
+    { user: 'ssl_scram', extra: { sslmode: 'require', ssl_min_protocol_version: 'TLSv1.3' } },
+    { user: 'host_scram', extra: { sslmode: 'prefer', ssl_min_protocol_version: 'TLSv1.3' } },
+    { user: 'ssl_scram', extra: { sslmode: 'require' } },
+  ])
+  await server.sql('alter system reset ssl_max_protocol_version')
+  await reload()
+})
+
+test('every mode over a Unix socket, where there is no TLS', async () => {
+  for (const sslmode of MODES) {
+    const { driver } = driverFor(
+      { host: server.socketDirectory, port: server.port, login: 'ssl_scram', database: 'postgres' },
+      { sslmode },
+    )
+    await using session = await openSession(driver, passwordCredential(PASSWORD))
+    assert.equal(driver.info(session.client).encryption.kind, 'none')
+    const words = `host=${server.socketDirectory} port=${server.port} user=ssl_scram dbname=postgres sslmode=${sslmode}`
+    const answer = await psql(['-At', '-c', WHO, words])
+    assert.equal(answer.stdout.trim(), 'f||')
+  }
+})
+
+test('files that are named but not there are an error of ours, though psql passes over some', async () => {
+  const absent = join(folder.path, 'absent')
+  const user = 'host_scram'
+  await compare([
+    { user, extra: { sslmode: 'require', sslrootcert: absent }, stricter: 'CA_FILE_MISSING' },
+    { user, extra: { sslmode: 'require', sslcert: absent, sslkey: absent }, stricter: 'CERTIFICATE_FILE_MISSING' },
+    { user, extra: { sslmode: 'require', sslrootcert: rootFile, sslcrl: absent }, stricter: 'CRL_FILE_MISSING' },
+    { user, extra: { sslmode: 'verify-ca', sslrootcert: absent } },
+    { user, extra: { sslmode: 'disable', sslrootcert: absent, sslcert: absent } },
+  ])
+})
+
+test('permissions of a private key', async () => {
+  const files = await clientFiles('modes', await pki.issue({ commonName: 'cert', client: true }))
+  const { sslkey } = files
+  assert.ok(sslkey)
+  const owned = (await stat(sslkey)).uid
+  for (const mode of [0o600, 0o400, 0o640, 0o660, 0o604, 0o620, 0o610]) {
+    await chmod(sslkey, mode)
+    await compare([{ user: 'cert', extra: { sslmode: 'require', ...files } }])
+  }
+  if (process.getuid?.() !== 0) return
+  for (const mode of [0o600, 0o640]) {
+    await chown(sslkey, 65534, 65534)
+    await chmod(sslkey, mode)
+    await compare([{ user: 'cert', extra: { sslmode: 'require', ...files } }])
+  }
+  await chown(sslkey, owned, owned)
+})
