@@ -56,7 +56,7 @@ export function freshness(plan: Schedule, now: number): Freshness {
  */
 export function refreshAgainAt(goodUntil: number, now: number, recheckMillis = Number.POSITIVE_INFINITY): number {
   if (goodUntil === Number.POSITIVE_INFINITY) return now + recheckMillis
-  return now + Math.min(Math.max((goodUntil - now) * (1 - AHEAD_FRACTION), BACKOFF_MIN_MILLIS), recheckMillis)
+  return now + Math.min(Math.max((goodUntil - now) * (1 - AHEAD_FRACTION), BACKOFF_FIRST_MILLIS), recheckMillis)
 }
 
 /**

@@ -223,7 +223,7 @@ class RefreshingSource implements CredentialSource {
     this.#finalAt = again || later ? undefined : now
     if (!again && left > 0) {
       const recheck = now + (this.#options.recheckMillis ?? Number.POSITIVE_INFINITY)
-      this.#arm(Math.min(error.transient ? now + wait : recheck, this.#goodUntil))
+      this.#arm(error.transient ? now + wait : recheck)
     }
     const retryInMillis = again || later ? Math.round(wait) : undefined
     this.#options.emit?.('credential:failed', { error, attempt: this.#failures, retryInMillis })
@@ -250,6 +250,8 @@ class RefreshingSource implements CredentialSource {
     this.#finalAt = undefined
     this.#rejected = undefined
     if (old !== undefined && !changed && !lastsLonger(credential, old)) {
+      // The issuer has no better one: it is used to its very end then.
+      if (now >= this.#goodUntil) this.#goodUntil = expiresAt ?? this.#goodUntil
       this.#arm(refreshAgainAt(this.#goodUntil, now, recheck))
       return
     }
@@ -273,10 +275,11 @@ class RefreshingSource implements CredentialSource {
   }
 
   #arm(at: number): void {
-    this.#refreshAt = at
+    // `current` looks at this one time only: it must never lie beyond the end.
+    this.#refreshAt = Math.min(at, this.#goodUntil)
     clearTimeout(this.#refreshTimer)
-    if (this.#closed || at === Number.POSITIVE_INFINITY) return
-    const delay = Math.min(Math.max(0, at - Date.now()), TIMER_MAX_MILLIS)
+    if (this.#closed || this.#refreshAt === Number.POSITIVE_INFINITY) return
+    const delay = Math.min(Math.max(0, this.#refreshAt - Date.now()), TIMER_MAX_MILLIS)
     this.#refreshTimer = setTimeout(() => this.#tick(), delay)
     this.#refreshTimer.unref()
   }

@@ -1,0 +1,495 @@
+import assert from 'node:assert/strict'
+import { afterEach, beforeEach, describe, mock, test } from 'node:test'
+import type { Credential, CredentialSource } from '../../../src/credentials/credential.ts'
+import { type RefreshingSourceOptions, refreshingSource } from '../../../src/credentials/refreshing-source.ts'
+import { PoolsmithError } from '../../../src/errors.ts'
+import type { EventName, PoolsmithEvents } from '../../../src/events.ts'
+import { Secret } from '../../../src/secret.ts'
+
+const START = Date.UTC(2026, 0, 1)
+
+/** A source over an issuer that the test drives, with every clock held still. */
+function issuer(options: { lifeMillis?: number } & Partial<RefreshingSourceOptions> = {}) {
+  const { lifeMillis, ...rest } = options
+  const events: { name: EventName; payload: unknown }[] = []
+  const state = {
+    fetches: 0,
+    signals: [] as AbortSignal[],
+    /** What the next fetches do; the last entry stays. Default is to answer at once. */
+    answer: (async () => state.issue(`secret-${state.fetches}`)) as (signal: AbortSignal) => Promise<Credential>,
+    issue(password: string, life = lifeMillis): Credential {
+      const issuedAt = Date.now()
+      return {
+        kind: 'password',
+        identity: 'svc',
+        password: new Secret(password),
+        issuedAt,
+        ...(life === undefined ? {} : { expiresAt: issuedAt + life }),
+      }
+    },
+    named: <Name extends EventName>(name: Name): PoolsmithEvents[Name][] =>
+      events.filter((event) => event.name === name).map((event) => event.payload as PoolsmithEvents[Name]),
+    source: undefined as unknown as CredentialSource,
+  }
+  state.source = refreshingSource({
+    random: () => 0,
+    emit: (name, payload) => {
+      events.push({ name, payload })
+    },
+    fetch: (signal) => {
+      state.fetches++
+      state.signals.push(signal)
+      return state.answer(signal)
+    },
+    ...rest,
+  })
+  return state
+}
+
+const passwordOf = (credential: Credential | undefined): string | undefined =>
+  credential?.kind === 'password' ? credential.password.reveal() : undefined
+
+/** Lets every promise that can settle do so; setImmediate is not held. */
+const settle = async (): Promise<void> => {
+  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+/** Moves the clock on in steps, so that timers that are set on the way fire too. */
+const pass = async (millis: number, steps = 10): Promise<void> => {
+  for (let step = 0; step < steps; step++) {
+    mock.timers.tick(millis / steps)
+    await settle()
+  }
+}
+
+const throttled = (): Promise<never> =>
+  Promise.reject(
+    new PoolsmithError('throttled', {
+      code: 'CREDENTIAL_FAILED',
+      phase: 'credential',
+      transient: true,
+      details: { retryAfterMillis: 7000 },
+    }),
+  )
+const down = (): Promise<never> => Promise.reject(Object.assign(new Error('connect refused'), { code: 'ECONNREFUSED' }))
+const refused = (): Promise<never> =>
+  Promise.reject(new PoolsmithError('no', { code: 'CREDENTIAL_REFUSED', phase: 'credential' }))
+const hang = (): Promise<never> => new Promise(() => undefined)
+
+beforeEach(() => mock.timers.enable({ apis: ['setTimeout', 'Date'], now: START }))
+afterEach(() => mock.timers.reset())
+
+describe('a refreshing source', () => {
+  test('fetches nothing before somebody asks, and then once for a thousand who wait', async () => {
+    const state = issuer({ lifeMillis: 900_000 })
+    await pass(60_000)
+    assert.equal(state.source.current(), undefined)
+    assert.equal(state.fetches, 0)
+    const all = await Promise.all(Array.from({ length: 1000 }, () => state.source.get()))
+    assert.equal(new Set(all).size, 1)
+    assert.equal(state.fetches, 1)
+    assert.equal(state.source.current(), all[0])
+    assert.equal(state.named('credential:refreshed').length, 1)
+    state.source.close()
+  })
+
+  for (const [name, life] of [
+    ['one second', 1000],
+    ['15 minutes', 900_000],
+    ['seven days', 7 * 86_400_000],
+    ['60 days, more than a timer can wait', 60 * 86_400_000],
+  ] as const) {
+    test(`renews a credential of ${name} in the background while it is in use, and nobody waits`, async () => {
+      const state = issuer({ lifeMillis: life })
+      await state.source.get()
+      for (let step = 0; step < 200; step++) {
+        await pass(life / 20, 1)
+        assert.notEqual(state.source.current(), undefined, `nothing to use at step ${step}`)
+      }
+      assert.ok(state.fetches >= 10 && state.fetches <= 15, `${state.fetches} fetches in ten lives`)
+      state.source.close()
+    })
+  }
+
+  test('an idle source fetches nothing, and the first one to come back waits for one fetch', async () => {
+    const state = issuer({ lifeMillis: 1000 })
+    await state.source.get()
+    await pass(60_000, 600)
+    assert.ok(state.fetches <= 2, `${state.fetches} fetches`)
+    assert.equal(state.source.current(), undefined)
+    const before = state.fetches
+    await state.source.get()
+    assert.equal(state.fetches, before + 1)
+    state.source.close()
+  })
+
+  test('somebody who listens for changes keeps it renewed, and is told each new one', async () => {
+    const state = issuer({ lifeMillis: 1000 })
+    const told: (string | undefined)[] = []
+    const stop = state.source.onChange((credential) => told.push(passwordOf(credential)))
+    await state.source.get()
+    await pass(3000, 120)
+    assert.deepEqual(told.slice(0, 3), ['secret-1', 'secret-2', 'secret-3'])
+    stop()
+    const count = told.length
+    state.source.current()
+    await pass(1000, 40)
+    assert.equal(told.length, count)
+    state.source.close()
+  })
+
+  test('the old credential serves while its renewal hangs, and the hanging fetch is aborted', async () => {
+    const state = issuer({ lifeMillis: 900_000, fetchTimeoutMillis: 5000 })
+    const first = await state.source.get()
+    state.source.current()
+    state.answer = hang
+    await pass(700_000, 7)
+    assert.equal(state.source.current(), first)
+    assert.equal(state.fetches, 2)
+    await pass(6000)
+    assert.equal(state.signals[1]?.aborted, true)
+    assert.equal(state.named('credential:failed')[0]?.error.code, 'CREDENTIAL_TIMEOUT')
+    assert.equal(await state.source.get(), first)
+    state.source.close()
+  })
+
+  test('a renewal that meets a network fault is tried again with back-off while the old one serves', async () => {
+    const state = issuer({ lifeMillis: 100_000 })
+    const first = await state.source.get()
+    state.answer = down
+    for (let second = 0; second < 85; second++) {
+      await pass(1000, 10)
+      assert.equal(state.source.current(), first, `at ${second} s`)
+    }
+    const waits = state.named('credential:failed').map(({ retryInMillis }) => retryInMillis)
+    assert.deepEqual(waits.slice(0, 4), [250, 500, 1000, 2000])
+    assert.equal(state.source.failure?.code, 'CREDENTIAL_FAILED')
+    state.answer = async () => state.issue('back')
+    await pass(8000, 40)
+    assert.equal(passwordOf(state.source.current()), 'back')
+    assert.equal(state.source.failure, undefined)
+    state.source.close()
+  })
+
+  test('a renewal that is refused is not tried again while the old one is good', async () => {
+    const state = issuer({ lifeMillis: 100_000 })
+    const first = await state.source.get()
+    state.answer = refused
+    for (let second = 0; second < 94; second++) {
+      await pass(1000, 1)
+      assert.equal(state.source.current(), first)
+    }
+    assert.equal(state.fetches, 2)
+    await pass(10_000)
+    state.answer = async () => state.issue('mended')
+    assert.equal(passwordOf(await state.source.get()), 'mended')
+    state.source.close()
+  })
+
+  test('who waits gets the specific error after five tries with back-off', async () => {
+    const state = issuer({ lifeMillis: 1000 })
+    state.answer = down
+    const waiting = state.source.get()
+    const outcome = assert.rejects(waiting, (error: unknown) => {
+      assert.ok(error instanceof PoolsmithError)
+      assert.equal(error.code, 'CREDENTIAL_FAILED')
+      assert.equal(error.phase, 'credential')
+      assert.equal(error.transient, true)
+      assert.match(error.message, /connect refused/)
+      return true
+    })
+    await settle()
+    for (const [fetches, wait] of [
+      [1, 250],
+      [2, 500],
+      [3, 1000],
+      [4, 2000],
+    ] as const) {
+      await pass(wait - 1, 1)
+      assert.equal(state.fetches, fetches)
+      await pass(1, 1)
+    }
+    await outcome
+    assert.equal(state.fetches, 5)
+    state.source.close()
+  })
+
+  test('a refusal is told at once, and not asked for again within a second', async () => {
+    const state = issuer()
+    state.answer = refused
+    for (let call = 0; call < 20; call++) await assert.rejects(state.source.get(), { code: 'CREDENTIAL_REFUSED' })
+    assert.equal(state.fetches, 1)
+    await pass(1001)
+    state.answer = async () => state.issue('mended')
+    assert.equal(passwordOf(await state.source.get()), 'mended')
+    state.source.close()
+  })
+
+  test("waits as long as the issuer's Retry-After says", async () => {
+    const state = issuer()
+    state.answer = throttled
+    const waiting = state.source.get()
+    await settle()
+    await pass(6900, 10)
+    assert.equal(state.fetches, 1)
+    state.answer = async () => state.issue('later')
+    await pass(200, 2)
+    assert.equal(passwordOf(await waiting), 'later')
+    assert.equal(state.fetches, 2)
+    state.source.close()
+  })
+
+  test('a long Retry-After does not keep a credential in use that is over', async () => {
+    const state = issuer({ lifeMillis: 10_000 })
+    await state.source.get()
+    state.source.current()
+    state.answer = throttled
+    await pass(9400, 40)
+    assert.notEqual(state.source.current(), undefined)
+    await pass(200, 2)
+    assert.equal(state.source.current(), undefined)
+    state.source.close()
+  })
+
+  test('one who aborts leaves alone: the others get the credential of the same fetch', async () => {
+    const state = issuer()
+    const answer = Promise.withResolvers<Credential>()
+    state.answer = () => answer.promise
+    const leaving = new AbortController()
+    const gone = state.source.get(leaving.signal)
+    const stays = state.source.get(new AbortController().signal)
+    leaving.abort()
+    await assert.rejects(gone, { code: 'ABORTED', phase: 'credential' })
+    assert.equal(state.signals[0]?.aborted, false)
+    answer.resolve(state.issue('shared'))
+    assert.equal(passwordOf(await stays), 'shared')
+    assert.equal(state.fetches, 1)
+    state.source.close()
+  })
+
+  test('when all have left, the fetch goes on and its result serves the next; retries do not', async () => {
+    const state = issuer()
+    const answer = Promise.withResolvers<Credential>()
+    state.answer = () => answer.promise
+    const leaving = new AbortController()
+    const gone = state.source.get(leaving.signal)
+    await settle()
+    leaving.abort()
+    await assert.rejects(gone, { code: 'ABORTED' })
+    answer.resolve(state.issue('kept'))
+    await settle()
+    assert.equal(passwordOf(state.source.current()), 'kept')
+    state.source.close()
+
+    const other = issuer()
+    other.answer = down
+    const impatient = new AbortController()
+    const left = other.source.get(impatient.signal)
+    await settle()
+    impatient.abort()
+    await assert.rejects(left, /connect refused/, 'the abort says why the wait was in vain')
+    await pass(60_000, 60)
+    assert.ok(other.fetches <= 2, `${other.fetches} fetches with nobody waiting`)
+    other.source.close()
+  })
+
+  test("a caller's own reason comes back when it is one of ours", async () => {
+    const state = issuer()
+    state.answer = hang
+    const reason = new PoolsmithError('the pool gave up', { code: 'POOL_EXHAUSTED', phase: 'pool' })
+    await assert.rejects(state.source.get(AbortSignal.abort(reason)), reason)
+    const later = new AbortController()
+    const waiting = state.source.get(later.signal)
+    later.abort(reason)
+    await assert.rejects(waiting, reason)
+    state.source.close()
+  })
+
+  test('a thousand waits on one signal leave no listener behind', async () => {
+    const state = issuer()
+    const { signal } = new AbortController()
+    const added = mock.method(signal, 'addEventListener')
+    const removed = mock.method(signal, 'removeEventListener')
+    await Promise.all(Array.from({ length: 1000 }, () => state.source.get(signal)))
+    assert.equal(added.mock.callCount(), 1000)
+    assert.equal(removed.mock.callCount(), 1000)
+    state.source.close()
+  })
+
+  test('a fetch that throws before it awaits, or throws no error, is a failure like any other', async () => {
+    for (const thrown of [new TypeError('bad option'), 'text', undefined]) {
+      const state = issuer()
+      state.answer = () => {
+        throw thrown
+      }
+      await assert.rejects(state.source.get(), { code: 'CREDENTIAL_FAILED', phase: 'credential' })
+      state.source.close()
+    }
+  })
+
+  test('a credential that arrives over is an error that shows both clocks', async () => {
+    const state = issuer()
+    state.answer = async () => state.issue('late', -1000)
+    await assert.rejects(state.source.get(), { code: 'CREDENTIAL_EXPIRED', hint: /2025-12-31T23:59:59.*2026-01-01/ })
+    state.source.close()
+  })
+
+  test('an issuer that answers from a cache of its own does not restart the life of the token', async () => {
+    const state = issuer()
+    const cached = state.issue('cached', 100_000)
+    state.answer = async () => ({ ...cached, issuedAt: Date.now() })
+    const told: unknown[] = []
+    state.source.onChange((credential) => told.push(credential))
+    const first = await state.source.get()
+    for (let second = 0; second < 94; second++) {
+      state.source.current()
+      await pass(1000, 1)
+    }
+    assert.equal(state.source.current(), first)
+    const early = state.fetches
+    assert.ok(early > 1 && early < 8, `${early} fetches`)
+    await pass(2000, 10)
+    assert.equal(state.source.current(), first, 'the margin is given up when the issuer has no other')
+    for (let step = 0; step < 40; step++) {
+      state.source.current()
+      await pass(100, 1)
+    }
+    assert.ok(state.fetches < early + 16, `${state.fetches - early} fetches towards the end`)
+    assert.equal(state.source.current(), undefined)
+    await assert.rejects(state.source.get(), { code: 'CREDENTIAL_EXPIRED' })
+    assert.equal(told.length, 1)
+    state.source.close()
+  })
+
+  test('a lease that is prolonged keeps its secret: used longer, and no change', async () => {
+    const state = issuer()
+    state.answer = async () => state.issue('same', 1000)
+    const told: unknown[] = []
+    state.source.onChange((credential) => told.push(credential))
+    await state.source.get()
+    await pass(5000, 200)
+    assert.equal(passwordOf(state.source.current()), 'same')
+    assert.equal(told.length, 1)
+    state.source.close()
+  })
+
+  test('a listener that throws is a warning, not a failed fetch', async (t) => {
+    const warned = t.mock.method(process, 'emitWarning', () => undefined)
+    const state = issuer()
+    state.source.onChange(() => {
+      throw new Error('bad listener')
+    })
+    assert.equal(passwordOf(await state.source.get()), 'secret-1')
+    assert.equal(warned.mock.callCount(), 1)
+    state.source.close()
+  })
+})
+
+describe('reject', () => {
+  test('the next one waits for a fresh credential, however many were refused with the old one', async () => {
+    const state = issuer({ lifeMillis: 900_000 })
+    const old = await state.source.get()
+    await pass(1000)
+    for (let login = 0; login < 20; login++) assert.equal(state.source.reject(old), true)
+    assert.equal(state.source.current(), undefined)
+    const fresh = await Promise.all(Array.from({ length: 20 }, () => state.source.get()))
+    assert.equal(passwordOf(fresh[0]), 'secret-2')
+    assert.equal(state.source.reject(old), true, 'a late refusal of the old one leaves the new one')
+    assert.equal(state.source.current(), fresh[0])
+    assert.equal(state.fetches, 2)
+    state.source.close()
+  })
+
+  test('a fetch that was under way and brings the refused one again is repeated', async () => {
+    const state = issuer({ lifeMillis: 1000 })
+    const old = await state.source.get()
+    const slow = Promise.withResolvers<Credential>()
+    state.answer = () => slow.promise
+    state.source.current()
+    await pass(800, 8)
+    assert.equal(state.fetches, 2, 'the renewal is under way')
+    state.source.reject(old)
+    const waiting = state.source.get()
+    state.answer = async () => state.issue('fresh')
+    slow.resolve(state.issue(passwordOf(old) as string))
+    assert.equal(passwordOf(await waiting), 'fresh')
+    state.source.close()
+  })
+
+  test('refusal after refusal asks the issuer at most five times a second', async () => {
+    const state = issuer({ lifeMillis: 900_000 })
+    let refusals = 0
+    const login = async (): Promise<void> => {
+      for (;;) {
+        const credential = await state.source.get()
+        refusals++
+        state.source.reject(credential)
+      }
+    }
+    const endless = login().catch((error: unknown) => error)
+    await pass(10_000, 1000)
+    assert.ok(refusals > 20, `${refusals} refusals`)
+    assert.ok(state.fetches <= 52, `${state.fetches} fetches in ten seconds`)
+    state.source.close()
+    assert.equal(((await endless) as PoolsmithError).code, 'ABORTED')
+  })
+
+  test('a password that changes every few seconds costs at most one refused login each time', async () => {
+    let password = 'p0'
+    const state = issuer({ recheckMillis: 1000 })
+    state.answer = async () => state.issue(password)
+    let failed = 0
+    for (let round = 1; round <= 50; round++) {
+      password = `p${round}`
+      for (let login = 0; login < 20; login++) {
+        const first = state.source.current() ?? (await state.source.get())
+        if (passwordOf(first) !== password) {
+          assert.equal(state.source.reject(first), true)
+          const next = state.source.get()
+          await pass(200, 2)
+          if (passwordOf(await next) !== password) failed++
+        }
+        await pass(100, 2)
+      }
+    }
+    assert.equal(failed, 0)
+    state.source.close()
+  })
+})
+
+describe('close', () => {
+  test('ends those who wait, the fetch in flight and every timer; and is idempotent', async () => {
+    const state = issuer({ lifeMillis: 1000 })
+    state.answer = hang
+    const waiting = state.source.get()
+    await settle()
+    state.source.close()
+    state.source.close()
+    await assert.rejects(waiting, { code: 'ABORTED', message: /closed/ })
+    assert.equal(state.signals[0]?.aborted, true)
+    await assert.rejects(state.source.get(), { code: 'ABORTED' })
+    await pass(60_000, 60)
+    assert.equal(state.fetches, 1)
+    assert.equal(state.named('credential:failed').length, 0)
+  })
+
+  test('also during a back-off', async () => {
+    const state = issuer()
+    state.answer = down
+    const waiting = state.source.get()
+    await settle()
+    state.source.close()
+    await assert.rejects(waiting, { code: 'ABORTED' })
+    await pass(60_000, 60)
+    assert.equal(state.fetches, 1)
+  })
+
+  test('also when the renewal is still ahead', async () => {
+    const state = issuer({ lifeMillis: 1000 })
+    state.source.onChange(() => undefined)
+    await state.source.get()
+    state.source.close()
+    await pass(60_000, 60)
+    assert.equal(state.fetches, 1)
+  })
+})
