@@ -1,0 +1,148 @@
+/** The package as its users get it: packed, installed into an empty project, with only what its strategy needs. */
+
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { promisify } from 'node:util'
+import { temporaryFolder } from '../support/folder.ts'
+import { startPostgres } from '../support/postgres.ts'
+
+const ROOT = join(import.meta.dirname, '..', '..')
+const LIMIT_MILLIS = 110_000
+
+/** The environment as a shell has it, without what `npm test` adds for its own scripts. */
+const environment = Object.fromEntries(
+  Object.entries(process.env).filter(
+    ([name]) => !/^(npm_(package|lifecycle|config_local_prefix)|NODE_TEST_CONTEXT|NODE_OPTIONS)/.test(name),
+  ),
+)
+
+interface Finished {
+  readonly stdout: string
+  readonly stderr: string
+}
+
+function execute(cwd: string, command: string, ...args: string[]): Promise<Finished> {
+  return promisify(execFile)(command, args, { cwd, env: environment, timeout: LIMIT_MILLIS, maxBuffer: 64 << 20 })
+}
+
+const stack = new AsyncDisposableStack()
+let project: string
+const { devDependencies } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'))
+
+function install(...packages: string[]): Promise<Finished> {
+  return execute(project, 'npm', 'install', '--save-exact', '--prefer-offline', '--no-audit', '--no-fund', ...packages)
+}
+
+/** Runs code in the project and gives what it prints as JSON. */
+async function evaluate(code: string, kind: 'module' | 'commonjs' = 'module'): Promise<Record<string, unknown>> {
+  const { stdout } = await execute(project, process.execPath, `--input-type=${kind}`, '-e', code)
+  return JSON.parse(stdout)
+}
+
+/** The error that creating an engine ends with, as a program sees it. */
+function failureOf(connection: string): Promise<Record<string, unknown>> {
+  return evaluate(`
+    import { createEngine } from 'poolsmith'
+    try {
+      await using db = await createEngine(${JSON.stringify(connection)})
+      await db.raw('select 1')
+      console.log('{}')
+    } catch (error) {
+      console.log(JSON.stringify(error))
+    }`)
+}
+
+before(async () => {
+  const folder = stack.use(await temporaryFolder())
+  await execute(ROOT, 'npm', 'pack', '--pack-destination', folder.path)
+  const [tarball] = (await readdir(folder.path)).filter((name) => name.endsWith('.tgz'))
+  assert.ok(tarball !== undefined)
+  project = join(folder.path, 'project')
+  await mkdir(project)
+  await writeFile(join(project, 'package.json'), '{ "name": "project", "private": true }')
+  await install(join('..', tarball))
+})
+after(() => stack.disposeAsync())
+
+test('it installs without any driver, SDK or file format', async () => {
+  const installed = await readdir(join(project, 'node_modules'))
+  for (const name of ['pg', '@aws-sdk', '@azure', 'apache-arrow', 'parquet-wasm', 'koffi', 'tedious']) {
+    assert.ok(!installed.includes(name), `${name} was installed`)
+  }
+})
+
+test('import and require give the same package, and load none of what is optional', async () => {
+  const names = await evaluate(`
+    import * as poolsmith from 'poolsmith'
+    console.log(JSON.stringify(Object.keys(poolsmith)))`)
+  const required = await evaluate(`console.log(JSON.stringify(Object.keys(require('poolsmith'))))`, 'commonjs')
+  assert.ok(Array.isArray(names) && names.includes('createEngine') && names.includes('parseConnection'))
+  assert.deepEqual(required, names)
+})
+
+test('without pg, a PostgreSQL connection says how to install it', async () => {
+  const error = await failureOf('postgres://etl:secret@127.0.0.1:1/postgres')
+  assert.equal(error['code'], 'PACKAGE_MISSING')
+  assert.equal(error['phase'], 'config')
+  assert.equal(error['hint'], 'npm install pg')
+})
+
+test('with pg alone, a password login works from code and from the command', async () => {
+  await install(`pg@${devDependencies.pg}`)
+  await using server = await startPostgres()
+  await server.sql("create role etl login password 'correct horse'")
+  const connection = `postgres://etl:correct%20horse@127.0.0.1:${server.port}/postgres`
+
+  const row = await evaluate(`
+    import { createEngine } from 'poolsmith'
+    await using db = await createEngine('${connection}')
+    console.log(JSON.stringify(await db.select(db.raw('system_user as proven')).first()))`)
+  assert.deepEqual(row, { proven: 'scram-sha-256:etl' })
+
+  const bin = join('node_modules', '.bin', 'poolsmith')
+  const { stdout } = await execute(project, bin, 'check', connection, '--json')
+  assert.equal(JSON.parse(stdout).authentication, 'scram-sha-256')
+  const { version } = JSON.parse(await readFile(join(project, 'node_modules', 'poolsmith', 'package.json'), 'utf8'))
+  assert.equal((await execute(project, bin, '--version')).stdout.trim(), version)
+})
+
+test('without its SDK, a cloud strategy says how to install it', async () => {
+  const host = '127.0.0.1:1/postgres'
+  const iam = await failureOf(`postgres://etl@${host}?auth_method=iam&region=eu-west-1`)
+  assert.equal(iam['code'], 'PACKAGE_MISSING')
+  assert.equal(iam['hint'], 'npm install @aws-sdk/rds-signer')
+  const azure = await failureOf(`postgres://etl@${host}?auth_method=azure_ad`)
+  assert.equal(azure['code'], 'PACKAGE_MISSING')
+  assert.equal(azure['hint'], 'npm install @azure/identity')
+})
+
+test('its types serve a strict TypeScript project', async () => {
+  await writeFile(
+    join(project, 'use.ts'),
+    `import type { Knex } from 'knex'
+import { createEngine, type Engine, parseConnection, PoolsmithError } from 'poolsmith'
+export const takesKnex = (db: Knex): unknown => db('flights').select()
+export async function use(): Promise<number> {
+  const db: Engine = await createEngine(parseConnection('postgres://etl@db/app'), { pool_size: 3 })
+  takesKnex(db)
+  return db.pool.stats().total
+}
+export const isOurs = (error: unknown): error is PoolsmithError => error instanceof PoolsmithError
+`,
+  )
+  const options = [
+    '--noEmit',
+    '--strict',
+    '--module',
+    'nodenext',
+    '--target',
+    'es2023',
+    '--skipLibCheck',
+    '--types',
+    '',
+  ]
+  await execute(project, join(ROOT, 'node_modules', '.bin', 'tsc'), ...options, 'use.ts')
+})
