@@ -1,0 +1,67 @@
+/** The columns that every extracted row carries: when, from where, and in which run. */
+
+import type { Data, RecordBatch, Schema } from 'apache-arrow'
+import type { Arrow } from './read/columns/column.ts'
+
+export interface Bronze {
+  readonly extractedAt: Date
+  readonly source: string
+  readonly batchId: string
+}
+
+export const BRONZE_COLUMNS = ['_extracted_at', '_source', '_batch_id'] as const
+
+const DECLARED: Readonly<Record<(typeof BRONZE_COLUMNS)[number], string>> = {
+  _extracted_at: 'timestamp with time zone',
+  _source: 'text',
+  _batch_id: 'uuid',
+}
+
+/** Adds the three columns to batches: constants, so text is a dictionary of one word. */
+export function bronzeBatches(
+  arrow: Arrow,
+  schema: Schema,
+  bronze: Bronze,
+): { readonly schema: Schema; readonly add: (batch: RecordBatch) => RecordBatch } {
+  const instant = new arrow.TimestampMicrosecond('UTC')
+  const words = [bronze.source, bronze.batchId].map((text) => ({
+    type: new arrow.Dictionary(new arrow.Utf8(), new arrow.Int32()),
+    dictionary: arrow.vectorFromArray([text], new arrow.Utf8()),
+  }))
+  const types = [instant, ...words.map(({ type }) => type)]
+  const wide = new arrow.Schema([
+    ...schema.fields,
+    ...types.map((type, index) => new arrow.Field(BRONZE_COLUMNS[index] as string, type, true)),
+  ])
+  const struct = new arrow.Struct(wide.fields)
+  const micros = BigInt(bronze.extractedAt.getTime()) * 1000n
+
+  const add = (batch: RecordBatch): RecordBatch => {
+    const length = batch.numRows
+    const constant: Data[] = [
+      arrow.makeData({ type: instant, length, nullCount: 0, data: new BigInt64Array(length).fill(micros) }),
+      ...words.map(({ type, dictionary }) =>
+        arrow.makeData({ type, length, nullCount: 0, data: new Int32Array(length), dictionary }),
+      ),
+    ]
+    const children = [...batch.data.children, ...constant]
+    return new arrow.RecordBatch(wide, arrow.makeData({ type: struct, length, nullCount: 0, children }))
+  }
+  return { schema: wide, add }
+}
+
+/** As the manifest lists them. */
+export function bronzeManifestColumns(format: string): { name: string; type: string }[] {
+  return BRONZE_COLUMNS.map((name) => ({
+    name,
+    type: DECLARED[name],
+    ...(format === 'parquet' || format === 'arrow'
+      ? { arrow: name === '_extracted_at' ? 'Timestamp<MICROSECOND, UTC>' : 'Dictionary<Int32, Utf8>' }
+      : {}),
+  }))
+}
+
+/** As PostgreSQL writes a timestamptz under UTC. */
+export function bronzeInstantText(instant: Date): string {
+  return instant.toISOString().replace('T', ' ').replace('Z', '+00')
+}

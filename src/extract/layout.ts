@@ -1,0 +1,37 @@
+/** Where an extract's files go: `<to>/<source>/<schema>.<table>/extract_date=YYYY-MM-DD/`. */
+
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+
+/** Longer names than this (in bytes) are cut and told apart by a hash; file systems take 255. */
+const MOST_BYTES = 200
+
+/**
+ * A name as one part of a path: letters, digits, `_` and `-` of any script stay, everything else becomes `%XX` per
+ * byte of UTF-8. No two names become the same one, and none becomes `.`, `..` or an absolute path.
+ */
+export function pathPart(name: string): string {
+  const safe = name.replaceAll(/[^\p{L}\p{M}\p{N}_ -]|^[_ ]|[ ]$/gu, (character) =>
+    [...Buffer.from(character)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join(''),
+  )
+  if (Buffer.byteLength(safe) <= MOST_BYTES) return safe
+  const hash = createHash('sha256').update(name).digest('hex').slice(0, 16)
+  let head = safe
+  while (Buffer.byteLength(head) > MOST_BYTES - hash.length - 1) head = head.slice(0, -1)
+  return `${head}%${hash}`
+}
+
+export function extractFolder(place: {
+  readonly to: string
+  readonly source: string
+  readonly schema: string
+  readonly table: string
+  readonly extractedAt: Date
+}): string {
+  return join(
+    place.to,
+    pathPart(place.source),
+    `${pathPart(place.schema)}.${pathPart(place.table)}`,
+    `extract_date=${place.extractedAt.toISOString().slice(0, 10)}`,
+  )
+}

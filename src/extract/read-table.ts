@@ -1,0 +1,25 @@
+import type { RecordBatch } from 'apache-arrow'
+import { openTable } from './read/open-table.ts'
+import type { ExtractEngine, ReadOptions, TableName } from './read/reader.ts'
+
+/**
+ * Reads a table as Apache Arrow record batches, exact to the last digit (docs/types.md), with the schema that the
+ * catalogue gives it; an empty table is one empty batch. The server waits while a batch is being worked on.
+ * Leaving the loop early cancels the statement.
+ *
+ * @throws PoolsmithError SCHEMA_NOT_FOUND, TABLE_NOT_FOUND, COLUMN_NOT_FOUND, PERMISSION_DENIED, TABLE_LOCKED,
+ *   VALUE_OUT_OF_RANGE, CONNECTION_LOST, QUERY_CANCELED, QUERY_FAILED, ABORTED, PACKAGE_MISSING (apache-arrow)
+ *
+ * @example
+ * for await (const batch of readTable(db, { schema: 'public', table: 'flights' })) {
+ *   console.log(batch.numRows, String(batch.schema))
+ * }
+ */
+export async function* readTable(
+  db: ExtractEngine,
+  table: TableName,
+  options: ReadOptions = {},
+): AsyncGenerator<RecordBatch, void, undefined> {
+  await using open = await openTable(db, table, options)
+  yield* open.batches()
+}

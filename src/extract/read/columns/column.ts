@@ -1,0 +1,70 @@
+/** What all column builders share: the contract, which rows are NULL, and growing arrays. */
+
+import type { Data } from 'apache-arrow'
+import { PoolsmithError } from '../../../errors.ts'
+
+/** The module itself, handed in because it is loaded on first use only. */
+export type Arrow = typeof import('apache-arrow')
+
+/**
+ * Gathers one column of a batch. A run of fields comes as positions in the network's buffer: field i begins at
+ * `fields[first + i * stride]` and is `fields[first + i * stride + 1]` bytes long, -1 for NULL.
+ */
+export interface ColumnBuilder {
+  append(chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void
+  /** The column so far; the builder begins anew. The arrays in it are not written to again. */
+  finish(): Data
+  /** What a reader of the manifest should know about values seen so far, such as infinities. */
+  finding?(): string | undefined
+}
+
+/** Rows that a builder first makes room for: little, since a table may have 1,600 columns. */
+export const FIRST_ROWS = 64
+
+/** Which rows are NULL, as Arrow's validity bitmap; nothing is allocated until one is. */
+export class Nulls {
+  #bits = new Uint8Array(0)
+  #count = 0
+
+  get count(): number {
+    return this.#count
+  }
+
+  add(row: number): void {
+    const byte = row >> 3
+    if (byte >= this.#bits.length) {
+      const grown = new Uint8Array(Math.max(64, byte + 1, this.#bits.length * 2))
+      grown.set(this.#bits)
+      this.#bits = grown
+    }
+    this.#bits[byte] = (this.#bits[byte] ?? 0) | (1 << (row & 7))
+    this.#count += 1
+  }
+
+  /** The bitmap for so many rows (a set bit is a value), or undefined when none is NULL. */
+  finish(rows: number): { readonly nullCount: number; readonly nullBitmap: Uint8Array | undefined } {
+    const nullCount = this.#count
+    if (nullCount === 0) return { nullCount, nullBitmap: undefined }
+    const bitmap = new Uint8Array((rows + 7) >> 3).fill(0xff)
+    const bits = this.#bits.subarray(0, bitmap.length)
+    for (let byte = 0; byte < bits.length; byte += 1) bitmap[byte] = ~(bits[byte] ?? 0)
+    this.#bits = new Uint8Array(0)
+    this.#count = 0
+    return { nullCount, nullBitmap: bitmap }
+  }
+}
+
+/** How much room to make when `needed` does not fit. */
+export function roomFor(needed: number, present: number): number {
+  return Math.max(needed, present * 2)
+}
+
+/** A value that the column's type cannot hold: better no file than a wrong digit. */
+export function outOfRange(column: string, what: string): PoolsmithError {
+  return new PoolsmithError(`A value of column ${JSON.stringify(column)} cannot be written exactly: ${what}.`, {
+    code: 'VALUE_OUT_OF_RANGE',
+    phase: 'query',
+    hint: `Read this column as text: asText: [${JSON.stringify(column)}].`,
+    details: { column },
+  })
+}

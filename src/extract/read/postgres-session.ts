@@ -1,0 +1,88 @@
+/** One session for one extract: a read-only transaction with every setting that changes what text looks like fixed. */
+
+import type { Client } from 'pg'
+import { quotedRelation, type Relation } from './postgres-catalogue.ts'
+import type { ExtractEngine } from './reader.ts'
+
+/** How long a table that somebody else keeps locked is waited for, when the session has no `lock_timeout`. */
+const LOCK_TIMEOUT = '60s'
+/** How long the server may take to end a cancelled statement. */
+const CANCEL_MILLIS = 5000
+/** How long a second connection, which asks for the cancelling, may take to come. */
+const HELPER_MILLIS = 2000
+
+/**
+ * Settings of the transaction. Text forms as `psql` shows them by default but in UTC; shortest exact floats
+ * (before PostgreSQL 12: 17 digits); rows in the table's order; no time limit that ends a long copy.
+ */
+const SETTINGS = [
+  'statement_timeout = 0',
+  'idle_in_transaction_session_timeout = 0',
+  'synchronize_seqscans = off',
+  "timezone = 'UTC'",
+  "datestyle = 'ISO, YMD'",
+  "intervalstyle = 'postgres'",
+  "bytea_output = 'hex'",
+  'extra_float_digits = 3',
+  "client_encoding = 'UTF8'",
+]
+
+/** `transaction_timeout` is of PostgreSQL 17. */
+const LATER_SETTINGS = `
+select pg_catalog.set_config(name, '0', true) from pg_catalog.pg_settings where name = 'transaction_timeout'`
+
+/**
+ * Begins the transaction and locks the table against being altered before the snapshot is taken: a table that is
+ * rewritten between the two would look empty. LOCK TABLE takes no snapshot; where it is not allowed (views, or a
+ * privilege on some columns only) the statement itself locks.
+ */
+export async function beginSnapshot(client: Client, relation: Relation): Promise<void> {
+  const statements = [
+    'begin transaction isolation level repeatable read read only',
+    ...SETTINGS.map((setting) => `set local ${setting}`),
+    ...(relation.lockTimeout === '0' ? [`set local lock_timeout = '${LOCK_TIMEOUT}'`] : []),
+    ...((relation.kind === 'r' || relation.kind === 'p') && relation.selectable
+      ? [`lock table ${quotedRelation(relation)} in access share mode`]
+      : []),
+  ]
+  await client.query(statements.join('; '))
+  await client.query(LATER_SETTINGS)
+}
+
+/** A statement in the middle of its work. */
+export interface Running {
+  readonly settled: boolean
+  discard(signal: AbortSignal): Promise<void>
+}
+
+/**
+ * Ends a running statement: another session of the pool asks the server to cancel it, while what was already sent is
+ * read and thrown away. Over the pool because its connections are encrypted and authenticated like this one; a cancel
+ * request of the protocol's own kind would go in the clear. Returns whether the session is free again.
+ */
+export async function cancelStatement(engine: ExtractEngine, client: Client, running: Running): Promise<boolean> {
+  const limit = AbortSignal.timeout(CANCEL_MILLIS)
+  const { processID } = client as Client & { readonly processID?: number | null }
+  if (typeof processID !== 'number') return false
+  const asked = askToCancel(engine, processID)
+  const given = await Promise.race([asked, running.discard(limit).then(() => running.settled)])
+  if (!given) return running.settled
+  await running.discard(limit)
+  // Only when nothing can be cancelled any more is the session anybody else's.
+  return (await asked) && running.settled
+}
+
+async function askToCancel(engine: ExtractEngine, processId: number): Promise<boolean> {
+  try {
+    const helper = (await engine.pool.acquire({ signal: AbortSignal.timeout(HELPER_MILLIS) }).promise) as Client
+    try {
+      await helper.query({ text: 'select pg_catalog.pg_cancel_backend($1)', values: [processId] })
+      return true
+    } finally {
+      engine.pool.release(helper)
+    }
+  } catch {
+    // No second connection to be had: the caller closes the first one instead, which ends the statement too.
+    return false
+  }
+}
