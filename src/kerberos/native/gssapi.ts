@@ -15,10 +15,13 @@ import type {
   InitContextOptions,
 } from '../gss-api.ts'
 import { targetName } from '../gss-api.ts'
-import type { KerberosCall } from '../status.ts'
+import { codeOf, type KerberosCall } from '../status.ts'
 import { gaveUp } from '../waiting.ts'
 import { type GssFunctions, gssFunctions, type NativeBuffer, OIDS } from './gssapi-functions.ts'
 import { Handle } from './handle.ts'
+import { withKdcs } from './krb5.ts'
+import { type Krb5Functions, krb5Functions } from './krb5-functions.ts'
+import { ABOUT_KDC } from './krb5-operation.ts'
 import { callAsync, type Koffi, loadKerberosLibraries, type Out, type Pointer } from './load.ts'
 
 const FLAG_BITS: Readonly<Record<GssFlag, number>> = {
@@ -40,7 +43,7 @@ const MECHANISM_CODE = 2
 /** GSSAPI by MIT Kerberos. This file, its functions' table and `krb5.ts` are all that ever holds a pointer. */
 export async function createMitGssApi(): Promise<GssApi> {
   const libraries = await loadKerberosLibraries()
-  const native = new NativeGss(libraries.koffi, gssFunctions(libraries))
+  const native = new NativeGss(libraries.koffi, gssFunctions(libraries), krb5Functions(libraries))
   return {
     provider: 'mit',
     acquireCredential: (options = {}) => acquireCredential(native, options),
@@ -52,10 +55,12 @@ export async function createMitGssApi(): Promise<GssApi> {
 class NativeGss {
   readonly functions: GssFunctions
   readonly #koffi: Koffi
+  readonly #krb5: Krb5Functions
 
-  constructor(koffi: Koffi, functions: GssFunctions) {
+  constructor(koffi: Koffi, functions: GssFunctions, krb5: Krb5Functions) {
     this.#koffi = koffi
     this.functions = functions
+    this.#krb5 = krb5
   }
 
   /** Throws on an error status; returns the supplementary bits. */
@@ -81,7 +86,8 @@ class NativeGss {
       minor[0] === 0
         ? this.#statusText(major, GSS_CODE, mechanism)
         : this.#statusText(minor[0], MECHANISM_CODE, mechanism)
-    return statusError({ call, major: major >>> 0, minor: minor[0] | 0, text: words }, facts)
+    const status = { call, major: major >>> 0, minor: minor[0] | 0, text: words }
+    return statusError(status, ABOUT_KDC.has(codeOf(status)) ? withKdcs(this.#krb5, facts) : facts)
   }
 
   /** MIT keeps the detailed text for the thread that failed, so after an asynchronous call this is the general one. */
@@ -128,7 +134,7 @@ class NativeGss {
   ): Promise<T> {
     return kdcCalls.run(info, start, {
       signal: options.signal,
-      aborted: (signal: AbortSignal, state: QueueState) => gaveUp(signal, state, info, facts),
+      aborted: (signal: AbortSignal, state: QueueState) => gaveUp(signal, state, info, withKdcs(this.#krb5, facts)),
       ...(abandon === undefined ? {} : { abandon }),
     })
   }

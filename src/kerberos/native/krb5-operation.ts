@@ -1,7 +1,16 @@
-import { type KerberosFacts, statusError } from '../errors.ts'
-import type { KerberosCall } from '../status.ts'
+import type { ErrorCode } from '../../errors.ts'
+import { type KerberosFacts, realmIn, statusError } from '../errors.ts'
+import { codeOf, type KerberosCall } from '../status.ts'
 import type { Krb5Functions } from './krb5-functions.ts'
 import type { Out, Pointer } from './load.ts'
+
+/** The errors that should say which KDC. */
+export const ABOUT_KDC: ReadonlySet<ErrorCode> = new Set([
+  'KDC_UNREACHABLE',
+  'KDC_TIMEOUT',
+  'CLOCK_SKEW',
+  'SPN_UNKNOWN',
+])
 
 /** One operation's krb5 context with everything it made: freed together, never shared between operations. */
 export class Operation implements Disposable {
@@ -31,7 +40,27 @@ export class Operation implements Disposable {
     const pointer = this.functions.getErrorMessage(this.context, code)
     const text = this.functions.text(pointer)
     this.functions.freeErrorMessage(this.context, pointer)
-    throw statusError({ call, minor: code, text }, facts)
+    const status = { call, minor: code, text }
+    throw statusError(status, ABOUT_KDC.has(codeOf(status)) ? this.withKdcs(facts) : facts)
+  }
+
+  /** The KDCs that krb5.conf names for the realm in question; none when it leaves them to DNS. */
+  withKdcs(facts: KerberosFacts): KerberosFacts {
+    const realm = facts.realm ?? realmIn(facts.principal ?? facts.owner)
+    if (realm === undefined) return facts
+    const { functions } = this
+    const profile: Out<Pointer | null> = [null]
+    // This runs while an error is being told; a configuration that cannot be read must not take its place.
+    if (functions.getProfile(this.context, profile) !== 0 || profile[0] === null) return { ...facts, realm }
+    const [pointer] = profile
+    this.defer(() => functions.profileRelease(pointer))
+    const list: Out<Pointer | null> = [null]
+    if (functions.profileGetValues(pointer, ['realms', realm, 'kdc', null], list) !== 0 || list[0] === null) {
+      return { ...facts, realm, kdcs: [] }
+    }
+    const kdcs = functions.texts(list[0])
+    functions.profileFreeList(list[0])
+    return { ...facts, realm, kdcs }
   }
 
   /** Runs a call that hands out one pointer. */

@@ -33,6 +33,8 @@ export interface KeytabEntry {
 export interface ObtainOptions {
   readonly principal: string
   readonly keytab: string
+  /** The cache that the ticket is meant for, for messages: `into` may stand in its place for a moment. */
+  readonly cache: string
   /** Default: what krb5.conf and the KDC give. */
   readonly lifetimeSeconds?: number | undefined
   readonly renewableSeconds?: number | undefined
@@ -178,8 +180,8 @@ export function readKeytab(functions: Krb5Functions, keytab: string): KeytabEntr
  * on libuv's pool; hold a place in the queue around it.
  */
 export async function obtainTicket(functions: Krb5Functions, options: ObtainOptions, into: string): Promise<void> {
-  const { principal, keytab } = options
-  const facts = { principal, keytab, cache: into }
+  const { principal, keytab, cache } = options
+  const facts = { principal, keytab, cache }
   using operation = new Operation(functions, facts)
   const { context } = operation
   const client = operation.principal(principal, facts)
@@ -209,7 +211,7 @@ export async function renewTicket(functions: Krb5Functions, from: string, into: 
   const code = await callAsync(functions.getRenewedCreds, context, creds, client, source, null)
   operation.check('renew', code, owned)
   operation.defer(() => functions.freeCredContents(context, creds))
-  store(operation, into, client, creds, { ...owned, cache: into })
+  store(operation, into, client, creds, owned)
 }
 
 function store(operation: Operation, into: string, client: Pointer, creds: Uint8Array, facts: KerberosFacts): void {
@@ -219,14 +221,8 @@ function store(operation: Operation, into: string, client: Pointer, creds: Uint8
   operation.check('write-cache', functions.ccStoreCred(context, target, creds), facts)
 }
 
-/** The KDCs that krb5.conf names for a realm; empty when it leaves them to DNS. */
-export function kdcsOf(functions: Krb5Functions, realm: string): string[] {
-  using operation = new Operation(functions, { realm })
-  const profile = operation.make('read-cache', { realm }, (out) => functions.getProfile(operation.context, out))
-  operation.defer(() => functions.profileRelease(profile))
-  const list: Out<Pointer | null> = [null]
-  if (functions.profileGetValues(profile, ['realms', realm, 'kdc', null], list) !== 0 || list[0] === null) return []
-  const values = functions.texts(list[0])
-  functions.profileFreeList(list[0])
-  return values
+/** Adds to the facts which KDCs krb5.conf names for the realm. */
+export function withKdcs(functions: Krb5Functions, facts: KerberosFacts): KerberosFacts {
+  using operation = new Operation(functions, facts)
+  return operation.withKdcs(facts)
 }

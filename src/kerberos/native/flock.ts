@@ -1,0 +1,52 @@
+import { loadKoffi, type Native } from './load.ts'
+
+const LOCK_EXCLUSIVE = 2
+const LOCK_NOT_BLOCKING = 4
+
+interface PosixFunctions {
+  readonly flock: Native<[number, number], number>
+  readonly exit: Native<[number], void>
+  readonly errno: () => number
+  readonly wouldBlock: number
+}
+
+let loading: Promise<PosixFunctions> | undefined
+
+function loadPosix(): Promise<PosixFunctions> {
+  loading ??= loadKoffi().then((koffi) => {
+    // The process itself: its C library is in it, whichever that is.
+    const library = koffi.load(null)
+    return {
+      flock: library.func('flock', 'int', ['int', 'int']) as unknown as Native<[number, number], number>,
+      exit: library.func('_exit', 'void', ['int']) as unknown as Native<[number], void>,
+      errno: () => koffi.errno(),
+      wouldBlock: koffi.os.errno.EWOULDBLOCK ?? koffi.os.errno.EAGAIN ?? 11,
+    }
+  })
+  loading.catch(() => {
+    loading = undefined
+  })
+  return loading
+}
+
+/**
+ * Tries to lock an open file for this process alone (flock(2)). The system gives the lock back when the file is
+ * closed, also by the process' death, so it can never be stale. Returns false when another holds it.
+ */
+export async function tryLockFile(descriptor: number): Promise<boolean> {
+  const { flock, errno, wouldBlock } = await loadPosix()
+  if (flock(descriptor, LOCK_EXCLUSIVE | LOCK_NOT_BLOCKING) === 0) return true
+  const code = errno()
+  if (code === wouldBlock) return false
+  throw Object.assign(new Error(`flock failed with errno ${code}`), { errno: code, code: 'EFLOCK' })
+}
+
+/**
+ * Ends the process at once. `process.exit` first waits for libuv's threads, and one of them may sit for half a
+ * minute in a call to a KDC that does not answer. Only for a program's very end, after its output is out.
+ */
+export async function exitAtOnce(code: number): Promise<never> {
+  const { exit } = await loadPosix()
+  exit(code)
+  throw new Error('unreachable')
+}

@@ -1,0 +1,83 @@
+import { PoolsmithError } from '../errors.ts'
+import { type KerberosFacts, kerberosError, realmIn } from './errors.ts'
+import { type CacheContents, type CachedTicket, fullPrincipal, loadKrb5, readCache } from './native/krb5.ts'
+import type { Krb5Functions } from './native/krb5-functions.ts'
+
+/** The ticket that a cache stands on: its ticket-granting ticket. Times in milliseconds since the epoch. */
+export interface TicketInfo {
+  /** The cache's name in full; a collection's member rather than the collection. */
+  readonly cache: string
+  readonly principal: string
+  readonly startsAt: number
+  readonly expiresAt: number
+  /** Absent when it cannot be renewed. */
+  readonly renewableUntil?: number
+  readonly encryptionType: string
+}
+
+export interface TicketRequest {
+  /** Default: whoever the cache belongs to. */
+  readonly principal?: string | undefined
+  /** Default: the cache that krb5 takes (KRB5CCNAME, krb5.conf). */
+  readonly cache?: string | undefined
+  /** Seconds that must be left at least. Default 0: not expired is enough. */
+  readonly minimumLifetimeSeconds?: number | undefined
+}
+
+/**
+ * Looks whether there is a ticket to log in with: present, of the right principal, valid now, with enough time left.
+ * No network, no child process.
+ *
+ * @throws TICKET_MISSING, TICKET_CACHE_…, TICKET_PRINCIPAL_MISMATCH, TICKET_EXPIRED, TICKET_EXPIRES_SOON,
+ * TICKET_NOT_YET_VALID; PACKAGE_MISSING, GSS_LIBRARY_MISSING
+ */
+export async function verifyTicket(request: TicketRequest = {}): Promise<TicketInfo> {
+  return checkTicket(await loadKrb5(), request)
+}
+
+/** {@link verifyTicket} once the library is loaded. */
+export function checkTicket(functions: Krb5Functions, request: TicketRequest, now = Date.now()): TicketInfo {
+  const principal = request.principal === undefined ? undefined : fullPrincipal(functions, request.principal)
+  const ticket = ticketOf(contentsOf(functions, { principal, cache: request.cache }))
+  const { minimumLifetimeSeconds = 0 } = request
+  const facts: KerberosFacts = { principal: ticket.principal, cache: ticket.cache, expiresAt: ticket.expiresAt }
+  if (principal !== undefined && principal !== ticket.principal) {
+    throw kerberosError('TICKET_PRINCIPAL_MISMATCH', { ...facts, principal, owner: ticket.principal })
+  }
+  if (ticket.expiresAt <= now) throw kerberosError('TICKET_EXPIRED', facts)
+  // The KDC's clock may be a little ahead of ours; krb5 allows five minutes.
+  if (ticket.startsAt > now + 300_000) throw kerberosError('TICKET_NOT_YET_VALID', facts)
+  if (ticket.expiresAt - now < minimumLifetimeSeconds * 1000) {
+    throw kerberosError('TICKET_EXPIRES_SOON', { ...facts, minimumLifetimeSeconds })
+  }
+  return ticket
+}
+
+function contentsOf(functions: Krb5Functions, request: TicketRequest): CacheContents {
+  try {
+    return readCache(functions, request)
+  } catch (error) {
+    // krb5 says the same about its own choice as about a cache that was named; the advice differs.
+    if (request.cache !== undefined || !(error instanceof PoolsmithError) || error.code !== 'TICKET_CACHE_MISSING') {
+      throw error
+    }
+    const cache = typeof error.details.cache === 'string' ? error.details.cache : undefined
+    throw kerberosError('TICKET_MISSING', { cache, principal: request.principal }, { cause: error })
+  }
+}
+
+function ticketOf(contents: CacheContents): TicketInfo {
+  const { cache, principal, tickets } = contents
+  const realm = realmIn(principal) ?? ''
+  const longest = (candidates: readonly CachedTicket[]): CachedTicket | undefined =>
+    candidates.reduce<CachedTicket | undefined>(
+      (best, ticket) => (best === undefined || ticket.expiresAt > best.expiresAt ? ticket : best),
+      undefined,
+    )
+  const granting = tickets.filter((ticket) => ticket.server === `krbtgt/${realm}@${realm}`)
+  // A cache may hold service tickets alone (kinit -S); then they are what there is.
+  const ticket = longest(granting) ?? longest(tickets)
+  if (ticket === undefined) throw kerberosError('TICKET_CACHE_EMPTY', { cache, principal })
+  const { server: _, ...times } = ticket
+  return { cache, principal, ...times }
+}
