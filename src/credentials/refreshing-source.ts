@@ -1,9 +1,10 @@
-import { PoolsmithError } from '../errors.ts'
+import type { PoolsmithError } from '../errors.ts'
 import type { Emit } from '../events.ts'
 import type { Credential, CredentialSource } from './credential.ts'
 import { credentialFailure } from './failure.ts'
 import { backoffMillis, freshness, refreshAgainAt, schedule } from './refresh-schedule.ts'
 import { sameSecret } from './same-secret.ts'
+import { abortError, askedWait, closedError, overError, timeoutError } from './source-errors.ts'
 
 export interface RefreshingSourceOptions {
   /**
@@ -110,7 +111,7 @@ class RefreshingSource implements CredentialSource {
 
   async get(signal?: AbortSignal): Promise<Credential> {
     if (this.#closed) throw closedError()
-    if (signal?.aborted) throw this.#abortError(signal)
+    if (signal?.aborted) throw abortError(signal.reason, this.#failure)
     const ready = this.current()
     if (ready !== undefined) return ready
     if (this.#failure !== undefined && this.#finalAt !== undefined) {
@@ -152,7 +153,7 @@ class RefreshingSource implements CredentialSource {
     const flight = this.#start()
     this.#flightTimer?.ref()
     return new Promise<Credential>((resolve, reject) => {
-      const abort = (): void => settle(() => reject(this.#abortError(signal as AbortSignal)))
+      const abort = (): void => settle(() => reject(abortError((signal as AbortSignal).reason, this.#failure)))
       let settled = false
       const settle = (end: () => void): void => {
         if (settled) return
@@ -233,14 +234,7 @@ class RefreshingSource implements CredentialSource {
   #adopt(credential: Credential, durationMillis: number): void {
     const now = Date.now()
     const { expiresAt } = credential
-    if (expiresAt !== undefined && expiresAt <= now) {
-      throw new PoolsmithError(`The credential of ${credential.identity} was already over when it arrived.`, {
-        code: 'CREDENTIAL_EXPIRED',
-        phase: 'credential',
-        hint: `It ended at ${new Date(expiresAt).toISOString()}, and the clock here says ${new Date(now).toISOString()}: check the clock, or renew it.`,
-        details: { expiresAt },
-      })
-    }
+    if (expiresAt !== undefined && expiresAt <= now) throw overError(credential.identity, expiresAt, now)
     const old = this.#credential
     const known = old ?? this.#rejected
     const changed = known === undefined || !sameSecret(known, credential)
@@ -325,15 +319,6 @@ class RefreshingSource implements CredentialSource {
     })
     clearTimeout(this.#flightTimer)
   }
-
-  #abortError(signal: AbortSignal): unknown {
-    if (signal.reason instanceof PoolsmithError) return signal.reason
-    const last = this.#failure
-    return new PoolsmithError(
-      `The wait for a credential was aborted${last === undefined ? '' : `; the last try failed: ${last.message}`}`,
-      { code: 'ABORTED', phase: 'credential', cause: signal.reason, ...(last?.hint ? { hint: last.hint } : {}) },
-    )
-  }
 }
 
 /** A lease that was prolonged keeps its secret and gets a later end. */
@@ -342,27 +327,8 @@ function lastsLonger(credential: Credential, old: Credential): boolean {
   return credential.expiresAt === undefined || credential.expiresAt > old.expiresAt
 }
 
-/** The wait that the issuer itself asked for (Retry-After), in milliseconds. */
-function askedWait(error: PoolsmithError): number {
-  const { retryAfterMillis } = error.details
-  return typeof retryAfterMillis === 'number' ? retryAfterMillis : 0
-}
-
 function secretOf(credential: Credential | undefined) {
   if (credential?.kind === 'password') return credential.password
   if (credential?.kind === 'token') return credential.token
   return undefined
-}
-
-function closedError(): PoolsmithError {
-  return new PoolsmithError('The source of credentials is closed.', { code: 'ABORTED', phase: 'credential' })
-}
-
-function timeoutError(limit: number): PoolsmithError {
-  return new PoolsmithError(`The credential was not there after ${limit / 1000} s.`, {
-    code: 'CREDENTIAL_TIMEOUT',
-    phase: 'credential',
-    transient: true,
-    hint: 'Check that the issuer of the credential answers: the token endpoint, the metadata service, the file system.',
-  })
 }
