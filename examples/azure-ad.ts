@@ -15,7 +15,7 @@ const principal =
   env.AZURE_CLIENT_SECRET === undefined
     ? {}
     : {
-        azure_credential: 'client_secret',
+        azure_credential: 'service_principal',
         tenant_id: env.AZURE_TENANT_ID,
         client_id: env.AZURE_CLIENT_ID,
         client_secret: env.AZURE_CLIENT_SECRET,

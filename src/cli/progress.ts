@@ -6,9 +6,9 @@ import type { Screen } from './terminal.ts'
 export interface Progress {
   readonly rows: number
   /** Bytes written so far, where known. */
-  readonly bytes?: number | undefined
+  readonly bytes?: number
   /** The rows to expect, where there is an estimate; it may be wrong either way. */
-  readonly totalRows?: number | undefined
+  readonly estimatedRows?: number | undefined
 }
 
 const REDRAW_MILLIS = 100
@@ -48,14 +48,15 @@ export class ProgressBar {
   }
 
   #line(progress: Progress, elapsedMillis: number): string {
-    const { rows, totalRows } = progress
+    const { rows, estimatedRows } = progress
     const perSecond = elapsedMillis > 0 ? (rows / elapsedMillis) * 1000 : 0
     const facts = [`${count(rows)} rows`, `${count(perSecond)} rows/s`]
     let head = this.#label
-    if (totalRows !== undefined && totalRows > 0) {
+    if (estimatedRows !== undefined && estimatedRows > 0) {
       // An estimate that was too low: not done before it is done.
-      const share = Math.min(rows / totalRows, 0.99)
-      if (perSecond > 0 && rows < totalRows) facts.push(`${duration(((totalRows - rows) / perSecond) * 1000)} left`)
+      const share = Math.min(rows / estimatedRows, 0.99)
+      if (perSecond > 0 && rows < estimatedRows)
+        facts.push(`${duration(((estimatedRows - rows) / perSecond) * 1000)} left`)
       const filled = Math.round(share * BAR_WIDTH)
       const bar = this.#screen.isTTY ? ` [${'#'.repeat(filled)}${'-'.repeat(BAR_WIDTH - filled)}]` : ''
       head += `${bar} ${Math.floor(share * 100)}%`

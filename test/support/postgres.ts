@@ -6,7 +6,7 @@
  * process of root's starts them as an unprivileged user that owns the data folder.
  */
 
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { accessSync, existsSync } from 'node:fs'
@@ -207,9 +207,9 @@ export class PostgresServer implements AsyncDisposable {
   }
 
   #signalAll(signal: NodeJS.Signals): void {
-    const children = execFileSync('ps', ['-o', 'pid=', '--ppid', String(this.pid)])
-      .toString()
-      .trim()
+    // Without children ps fails: a server that is just stopping has none.
+    const { stdout } = spawnSync('ps', ['-o', 'pid=', '--ppid', String(this.pid)], { encoding: 'utf8' })
+    const children = stdout.trim()
     for (const pid of [this.pid, ...(children === '' ? [] : children.split(/\s+/).map(Number))]) {
       try {
         process.kill(pid, signal)

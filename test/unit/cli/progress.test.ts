@@ -19,7 +19,7 @@ test('on a terminal it draws one line over itself, at most ten times a second, a
   const { screen, written } = recorder({ isTTY: true, columns: 80 })
   let now = 0
   const bar = new ProgressBar(screen, 'flights', () => now)
-  for (; now <= 1000; now += 10) bar.update({ rows: now * 100, totalRows: 200_000, bytes: now * 2000 })
+  for (; now <= 1000; now += 10) bar.update({ rows: now * 100, estimatedRows: 200_000, bytes: now * 2000 })
   bar.clear()
   assert.equal(written.length, 12)
   assert.equal(written.at(-2), '\r\x1b[2Kflights [########--------] 50%  100,000 rows  100,000 rows/s  1.0 s left')
@@ -32,7 +32,7 @@ test('on a narrow terminal it leaves out what does not fit', () => {
   let now = 0
   const bar = new ProgressBar(screen, 'flights', () => now)
   now = 1000
-  bar.update({ rows: 100_000, totalRows: 200_000 })
+  bar.update({ rows: 100_000, estimatedRows: 200_000 })
   assert.equal(written[0], '\r\x1b[2Kflights [########--------] 50%  100,000 rows')
 })
 
@@ -41,7 +41,7 @@ test('an estimate that was too low never says 100 percent', () => {
   let now = 0
   const bar = new ProgressBar(screen, 't', () => now)
   now = 1000
-  bar.update({ rows: 500, totalRows: 100 })
+  bar.update({ rows: 500, estimatedRows: 100 })
   assert.match(written[0] ?? '', /\[#{16}\] 99% {2}500 rows {2}500 rows\/s$/)
 })
 
