@@ -36,8 +36,11 @@ export interface CertificateCredential extends CredentialBase {
 export interface GssCredential extends CredentialBase {
   readonly kind: 'gss'
   readonly principal?: string
+  /** The cache's name in full, `FILE:/tmp/krb5cc_1000`. */
   readonly cache?: string
   readonly keytab?: string
+  /** Seconds that the ticket must have left when a connection is opened. */
+  readonly minimumLifetimeSeconds?: number
 }
 
 /** What a strategy yields. A driver switches on `kind` once. */

@@ -96,7 +96,9 @@ export class KerberosTicket implements AsyncDisposable {
   async status(): Promise<TicketStatus> {
     const functions = await loadKrb5()
     try {
-      const ticket = checkTicket(functions, { cache: await this.cache(), principal: this.#options.principal })
+      // krb5's own choice is not named here, so that "there is no ticket" does not read as "wrong cache".
+      const chosen = this.#named === undefined && this.#updater !== 'process' ? undefined : await this.cache()
+      const ticket = checkTicket(functions, { cache: chosen, principal: this.#options.principal })
       return { ticket, error: undefined, renewalDueAt: renewalDueAt(ticket, this.#renewal) }
     } catch (error) {
       if (!(error instanceof PoolsmithError)) throw error
@@ -165,10 +167,13 @@ export class KerberosTicket implements AsyncDisposable {
   }
 
   async #chooseCache(): Promise<string> {
-    const functions = await loadKrb5()
-    const named = this.#options.cache ?? (this.#options.environment ?? process.env).KRB5CCNAME
-    const cache = cacheName(functions, named === '' ? undefined : named)
+    const cache = cacheName(await loadKrb5(), { cache: this.#named, principal: this.#options.principal })
     return this.#updater === 'process' ? `${cache}_${process.pid}` : cache
+  }
+
+  /** The cache that was named, by an option or the environment; otherwise krb5 chooses. */
+  get #named(): string | undefined {
+    return this.#options.cache ?? ((this.#options.environment ?? process.env).KRB5CCNAME || undefined)
   }
 
   /** The first ticket: by us when we may, else whatever the elected updater provides. */

@@ -54,7 +54,7 @@ const inFlight = new Map<string, Promise<TicketInfo>>()
  */
 export async function refreshTicket(options: RefreshOptions): Promise<TicketInfo> {
   const functions = await loadKrb5()
-  const cache = cacheName(functions, options.cache)
+  const cache = cacheName(functions, options)
   const { principal, keytab } = whoAndBy(functions, cache, options)
   const key = `${options.by} ${cache} ${principal} ${keytab ?? ''}`
   let refresh = inFlight.get(key)

@@ -1,6 +1,7 @@
 import type { Fields } from '../connections/fields.ts'
 import { azureAd } from './azure-ad.ts'
 import { iam } from './iam.ts'
+import { kerberos } from './kerberos.ts'
 import { password } from './password.ts'
 import { StrategyRegistry } from './registry.ts'
 import { sslCert } from './ssl-cert.ts'
@@ -22,3 +23,4 @@ register(password)
 register(sslCert)
 register(iam)
 register(azureAd)
+register(kerberos)

@@ -116,12 +116,14 @@ function defaultCache(operation: Operation, wanted: { readonly principal?: strin
   return cache
 }
 
-/** The full name of a cache: a collection becomes its present member. */
-export function cacheName(functions: Krb5Functions, cache: string | undefined): string {
-  using operation = new Operation(functions, { cache })
-  const facts = { cache }
+/** The full name of the cache that {@link readCache} would read, whether it is there or not. */
+export function cacheName(
+  functions: Krb5Functions,
+  wanted: { readonly cache?: string | undefined; readonly principal?: string | undefined },
+): string {
+  using operation = new Operation(functions, wanted)
   return operation.fullName(
-    cache === undefined ? defaultCache(operation, {}) : operation.cache(cache, 'read-cache', facts),
+    wanted.cache === undefined ? defaultCache(operation, wanted) : operation.cache(wanted.cache, 'read-cache', wanted),
   )
 }
 

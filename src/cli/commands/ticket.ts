@@ -1,0 +1,199 @@
+import { PoolsmithError } from '../../errors.ts'
+import { KerberosTicket, type KerberosTicketOptions, type TicketUpdater } from '../../kerberos/kerberos-ticket.ts'
+import { runSidecar, type SidecarLogEntry } from '../../kerberos/sidecar.ts'
+import type { TicketInfo } from '../../kerberos/ticket.ts'
+import { type Call, type Command, type Outcome, UsageError } from '../command.ts'
+import { rows } from '../layout.ts'
+
+const ACTIONS: Readonly<Record<string, (call: Call) => Promise<Outcome>>> = {
+  status: showStatus,
+  acquire: (call) => refresh(call, 'acquire'),
+  renew: (call) => refresh(call, 'renew'),
+  run: runUntilStopped,
+  destroy,
+}
+
+const UPDATERS = ['lock', 'elected', 'process'] as const satisfies readonly TicketUpdater[]
+
+export const ticketCommand: Command = {
+  name: 'ticket',
+  summary: 'Show, get, renew, keep alive or destroy a Kerberos ticket.',
+  description:
+    'status: whose ticket it is and how long it is good; fails when there is none to use. ' +
+    'acquire: a new ticket by keytab. renew: the present one renewed. ' +
+    'run: the renewal sidecar; keeps a ticket alive until SIGTERM and logs JSON where the output is no terminal. ' +
+    'destroy: removes the cache. ' +
+    'KRB_PRINCIPAL, KRB_KEYTAB, KRB_RENEWAL_INTERVAL, KRB5CCNAME and KRB5_KTNAME in the environment stand for the options.',
+  positionals: [{ name: 'action', description: 'status, acquire, renew, run or destroy.' }],
+  options: {
+    principal: { type: 'string', value: 'NAME', description: 'The client principal. Default: the cache’s owner.' },
+    keytab: { type: 'string', value: 'FILE', description: 'The keytab. Default: what krb5 would take.' },
+    ccache: { type: 'string', value: 'CACHE', description: 'The ticket cache. Default: what krb5 would take.' },
+    lifetime: { type: 'string', value: 'SECONDS', description: 'How long a new ticket should be good.' },
+    'renewable-lifetime': { type: 'string', value: 'SECONDS', description: 'How long it should be renewable.' },
+    group: {
+      type: 'string',
+      value: 'GROUP',
+      description: 'A group that may read the cache. Default: its owner alone.',
+    },
+    threshold: {
+      type: 'string',
+      value: 'SECONDS',
+      description: 'run: renew when less is left. Default 1800, or half the life of a shorter ticket.',
+    },
+    interval: { type: 'string', value: 'SECONDS', description: 'run: look at the ticket this often. Default 600.' },
+    updater: {
+      type: 'string',
+      value: UPDATERS.join('|'),
+      description: 'run: how several updaters of one cache get along. Default lock.',
+    },
+    'retry-wait': { type: 'string', value: 'SECONDS', description: 'The wait before the second try. Default 1.' },
+    'retry-max-wait': { type: 'string', value: 'SECONDS', description: 'The longest wait between tries. Default 30.' },
+    attempts: { type: 'string', value: 'N', description: 'Tries while the KDC is away. Default 10.' },
+    'health-file': {
+      type: 'string',
+      value: 'FILE',
+      description: 'run: a file that is there while the ticket is good.',
+    },
+    'health-port': {
+      type: 'string',
+      value: 'PORT',
+      description: 'run: answers 200 while the ticket is good, else 503.',
+    },
+    'health-host': { type: 'string', value: 'HOST', description: 'run: where the port listens. Default 127.0.0.1.' },
+  },
+  run: (call) => {
+    const [action = ''] = call.positionals
+    const act = Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : undefined
+    if (act === undefined) throw new UsageError(`<action> is one of ${Object.keys(ACTIONS).join(', ')}, not ${action}.`)
+    return act(call)
+  },
+}
+
+async function showStatus(call: Call): Promise<Outcome> {
+  const ticket = new KerberosTicket(optionsOf(call))
+  const status = await ticket.status()
+  if (status.error !== undefined) throw status.error
+  return outcomeOf(call, status.ticket, status.renewalDueAt)
+}
+
+async function refresh(call: Call, how: 'acquire' | 'renew'): Promise<Outcome> {
+  const ticket = new KerberosTicket({
+    ...optionsOf(call),
+    onEvent: (event) => {
+      if (event.kind !== 'failed' || event.retryInMillis === undefined) return
+      call.terminal.log.line(`${event.error.message} Trying again in ${Math.ceil(event.retryInMillis / 1000)} s.`)
+    },
+  })
+  const info = await ticket[how](call.signal)
+  return outcomeOf(call, info, (await ticket.status()).renewalDueAt)
+}
+
+async function destroy(call: Call): Promise<Outcome> {
+  const ticket = new KerberosTicket(optionsOf(call))
+  const cache = await ticket.cache()
+  await ticket.destroy()
+  return { data: { cache, destroyed: true }, text: `${cache} is destroyed.` }
+}
+
+async function runUntilStopped(call: Call): Promise<Outcome> {
+  const { out } = call.terminal
+  const asText = out.isTTY && call.values.json !== true
+  const port = numberOf(call, 'health-port')
+  await runSidecar(
+    {
+      ...optionsOf(call),
+      healthFile: textOf(call, 'health-file'),
+      healthPort: port,
+      healthHost: textOf(call, 'health-host'),
+    },
+    { signal: call.signal, log: (entry) => out.line(asText ? logLine(entry) : JSON.stringify(entry)) },
+  )
+  return { data: { stopped: true }, text: asText ? 'Stopped.' : JSON.stringify({ stopped: true }) }
+}
+
+function logLine({ time, level, event, ...facts }: SidecarLogEntry): string {
+  const told = Object.entries(facts).map(([name, value]) => `${name}=${String(value)}`)
+  return [time, level, event, ...told].join(' ')
+}
+
+function outcomeOf(call: Call, ticket: TicketInfo | undefined, dueAt: number | undefined): Outcome {
+  if (ticket === undefined) {
+    throw new PoolsmithError('There is no ticket.', { code: 'TICKET_MISSING', phase: 'credential' })
+  }
+  const when = (millis: number | undefined): string | undefined =>
+    millis === undefined ? undefined : new Date(millis).toISOString()
+  const secondsLeft = Math.floor((ticket.expiresAt - Date.now()) / 1000)
+  const data = {
+    principal: ticket.principal,
+    cache: ticket.cache,
+    startsAt: when(ticket.startsAt),
+    expiresAt: when(ticket.expiresAt),
+    secondsLeft,
+    renewableUntil: when(ticket.renewableUntil),
+    renewalDueAt: when(dueAt),
+    encryptionType: ticket.encryptionType,
+  }
+  const text = rows(
+    [
+      ['principal', data.principal],
+      ['cache', data.cache],
+      ['expires', `${data.expiresAt} (in ${secondsLeft} s)`],
+      ['renewable', data.renewableUntil === undefined ? 'no' : `until ${data.renewableUntil}`],
+      ['encryption', data.encryptionType],
+    ],
+    call.terminal.out.width,
+  )
+  return { data, text }
+}
+
+function optionsOf(call: Call): KerberosTicketOptions {
+  const { environment } = call
+  const seconds = (name: string, fallback?: string): number | undefined => {
+    const value = numberOf(call, name, fallback)
+    return value === undefined ? undefined : value * 1000
+  }
+  const updater = textOf(call, 'updater')
+  const known = UPDATERS.find((name) => name === updater)
+  if (updater !== undefined && known === undefined) throw new UsageError(`--updater is one of ${UPDATERS.join(', ')}.`)
+  return {
+    environment,
+    principal: textOf(call, 'principal') ?? filled(environment.KRB_PRINCIPAL),
+    keytab: textOf(call, 'keytab') ?? filled(environment.KRB_KEYTAB),
+    cache: textOf(call, 'ccache'),
+    lifetimeSeconds: numberOf(call, 'lifetime'),
+    renewableSeconds: numberOf(call, 'renewable-lifetime'),
+    group: textOf(call, 'group'),
+    ...(known === undefined ? {} : { updater: known }),
+    renewal: present({
+      thresholdMillis: seconds('threshold'),
+      intervalMillis: seconds('interval', filled(environment.KRB_RENEWAL_INTERVAL)),
+    }),
+    retry: present({
+      firstWaitMillis: seconds('retry-wait'),
+      longestWaitMillis: seconds('retry-max-wait'),
+      attempts: numberOf(call, 'attempts'),
+    }),
+  }
+}
+
+function textOf({ values }: Call, name: string): string | undefined {
+  const value = values[name]
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+const filled = (value: string | undefined): string | undefined => (value === '' ? undefined : value)
+
+function numberOf(call: Call, name: string, fallback?: string): number | undefined {
+  const text = textOf(call, name) ?? fallback
+  if (text === undefined) return undefined
+  const number = Number(text)
+  if (text.trim() === '' || !(number >= 0 && number <= 2_000_000)) {
+    throw new UsageError(`--${name} expects a number from 0 to 2000000, got ${JSON.stringify(text)}.`)
+  }
+  return number
+}
+
+function present<T extends object>(values: { [K in keyof T]: T[K] | undefined }): Partial<T> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>
+}

@@ -1,0 +1,82 @@
+import { type ErrorCode, PoolsmithError } from '../errors.ts'
+import type { GssApi, GssCredentialHandle, GssMechanism } from './gss-api.ts'
+import { loadKrb5 } from './native/krb5.ts'
+import { refreshTicket } from './refresh-ticket.ts'
+import { checkTicket, type TicketInfo, type TicketRequest } from './ticket.ts'
+
+export interface TicketPolicy extends TicketRequest {
+  /** With a keytab a ticket that is missing, over, or too near its end is replaced instead of being an error. */
+  readonly keytab?: string | undefined
+}
+
+export interface EnsureOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Replaces also a good ticket of which less than this share of its life is left. Default 0. */
+  readonly refreshBelow?: number
+}
+
+/** What a new ticket mends. Another principal's cache is not ours to overwrite. */
+const MENDABLE: ReadonlySet<ErrorCode> = new Set([
+  'TICKET_MISSING',
+  'TICKET_CACHE_MISSING',
+  'TICKET_CACHE_EMPTY',
+  'TICKET_CACHE_CORRUPT',
+  'TICKET_EXPIRED',
+  'TICKET_EXPIRES_SOON',
+])
+
+/**
+ * A ticket to log in with: checked without network while it is good, and got by keytab when it is not.
+ *
+ * @throws what {@link verifyTicket} throws; with a keytab also KEYTAB_…, PRINCIPAL_…, KDC_…, REALM_UNKNOWN, CLOCK_SKEW
+ */
+export async function ensureTicket(policy: TicketPolicy, options: EnsureOptions = {}): Promise<TicketInfo> {
+  const functions = await loadKrb5()
+  const { keytab, principal, cache } = policy
+  if (keytab === undefined) return checkTicket(functions, policy)
+  const good = (ticket: TicketInfo): boolean => {
+    const left = ticket.expiresAt - Date.now()
+    return left >= (ticket.expiresAt - ticket.startsAt) * (options.refreshBelow ?? 0)
+  }
+  try {
+    const ticket = checkTicket(functions, policy)
+    if (good(ticket)) return ticket
+  } catch (error) {
+    if (!(error instanceof PoolsmithError) || !MENDABLE.has(error.code)) throw error
+  }
+  const { minimumLifetimeSeconds = 0 } = policy
+  await refreshTicket({
+    by: 'keytab',
+    keytab,
+    principal,
+    cache,
+    signal: options.signal,
+    unless: (ticket) => good(ticket) && ticket.expiresAt - Date.now() >= minimumLifetimeSeconds * 1000,
+  })
+  return checkTicket(functions, policy)
+}
+
+export interface OpenedCredential extends Disposable {
+  readonly handle: GssCredentialHandle
+  readonly ticket: TicketInfo
+}
+
+/**
+ * What a driver does first for each new connection: makes sure of the ticket and acquires it as a GSS credential.
+ * Dispose of it once the security context stands.
+ */
+export async function openCredential(
+  gss: GssApi,
+  policy: TicketPolicy,
+  options: EnsureOptions & { readonly mechanism?: GssMechanism } = {},
+): Promise<OpenedCredential> {
+  const { signal, mechanism } = options
+  const ticket = await ensureTicket(policy, options)
+  const handle = await gss.acquireCredential({
+    principal: ticket.principal,
+    cache: ticket.cache,
+    ...(mechanism === undefined ? {} : { mechanism }),
+    ...(signal === undefined ? {} : { signal }),
+  })
+  return { handle, ticket, [Symbol.dispose]: () => handle[Symbol.dispose]() }
+}

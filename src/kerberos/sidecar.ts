@@ -1,0 +1,176 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { rename, rm, writeFile } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { PoolsmithError } from '../errors.ts'
+import { KerberosTicket, type KerberosTicketOptions, type TicketEvent } from './kerberos-ticket.ts'
+
+export interface SidecarOptions extends KerberosTicketOptions {
+  /** This file is there, with the state as JSON, while there is a good ticket, and only then. */
+  readonly healthFile?: string | undefined
+  /** Answers `GET /` with 200 or 503 and the state as JSON. 0 takes a free port. */
+  readonly healthPort?: number | undefined
+  /** Default 127.0.0.1. */
+  readonly healthHost?: string | undefined
+}
+
+export interface SidecarLogEntry {
+  readonly time: string
+  readonly level: 'info' | 'warning' | 'error'
+  readonly event: string
+  readonly [fact: string]: unknown
+}
+
+export interface SidecarContext {
+  /** Ends it: an orderly stop, not an error. */
+  readonly signal: AbortSignal
+  readonly log: (entry: SidecarLogEntry) => void
+}
+
+interface Health {
+  readonly healthy: boolean
+  readonly cache: string
+  readonly principal?: string
+  readonly expiresAt?: string
+  readonly error?: string
+  readonly code?: string
+}
+
+/** How often the health is looked at, in milliseconds: reading one short file. */
+const HEALTH_MILLIS = 1000
+
+/**
+ * The renewal sidecar: gets a ticket, keeps it, says how it goes, until the signal. It rejects only when the first
+ * ticket cannot be had; later failures are logged and tried again, while the health says what the state is.
+ */
+export async function runSidecar(options: SidecarOptions, context: SidecarContext): Promise<void> {
+  const { signal } = context
+  const log = (level: SidecarLogEntry['level'], event: string, facts: Record<string, unknown> = {}): void =>
+    context.log({ time: new Date().toISOString(), level, event, ...facts })
+  const ticket = new KerberosTicket({ ...options, onEvent: (event) => logEvent(log, event) })
+  let health: Health = { healthy: false, cache: await ticket.cache() }
+  const server = options.healthPort === undefined ? undefined : await listen(options, () => health)
+  const stop = new AbortController()
+  let written: string | undefined
+  const watching = watch(AbortSignal.any([signal, stop.signal]), log, async () => {
+    health = await healthOf(ticket)
+    written = await keepHealthFile(options.healthFile, health, written)
+  })
+  try {
+    log('info', 'started', { cache: health.cache, ...(server === undefined ? {} : { health: addressOf(server) }) })
+    await ticket.start(signal)
+    await watching
+  } catch (error) {
+    if (!signal.aborted) throw error
+  } finally {
+    stop.abort()
+    await watching
+    await ticket.close()
+    server?.close()
+    server?.closeAllConnections()
+    if (options.healthFile !== undefined) await rm(options.healthFile, { force: true })
+    log('info', 'stopped')
+  }
+}
+
+/** Looks at the health until the signal. */
+async function watch(
+  signal: AbortSignal,
+  log: (level: 'error', event: string, facts: Record<string, unknown>) => void,
+  look: () => Promise<void>,
+): Promise<void> {
+  let told: string | undefined
+  while (!signal.aborted) {
+    try {
+      await look()
+      told = undefined
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      if (message !== told) log('error', 'health-failed', { message })
+      told = message
+    }
+    await sleep(HEALTH_MILLIS, undefined, { signal }).catch(() => undefined)
+  }
+}
+
+async function healthOf(ticket: KerberosTicket): Promise<Health> {
+  const status = await ticket.status()
+  const cache = await ticket.cache()
+  if (status.ticket === undefined) {
+    return { healthy: false, cache, ...(status.error && { error: status.error.message, code: status.error.code }) }
+  }
+  const { principal, expiresAt } = status.ticket
+  return { healthy: true, cache, principal, expiresAt: new Date(expiresAt).toISOString() }
+}
+
+/** Written whole, as everything that others read; returns what the file now says. */
+async function keepHealthFile(
+  file: string | undefined,
+  health: Health,
+  written: string | undefined,
+): Promise<string | undefined> {
+  if (file === undefined) return undefined
+  if (!health.healthy) {
+    await rm(file, { force: true })
+    return undefined
+  }
+  const text = `${JSON.stringify(health)}\n`
+  if (text === written) return written
+  const beside = `${file}.${randomBytes(4).toString('hex')}.tmp`
+  await writeFile(beside, text)
+  await rename(beside, file)
+  return text
+}
+
+async function listen(options: SidecarOptions, health: () => Health): Promise<Server> {
+  const server = createServer((_, response) => {
+    const state = health()
+    response.writeHead(state.healthy ? 200 : 503, { 'content-type': 'application/json' })
+    response.end(`${JSON.stringify(state)}\n`)
+  })
+  server.listen(options.healthPort, options.healthHost ?? '127.0.0.1')
+  try {
+    await once(server, 'listening')
+  } catch (cause) {
+    throw new PoolsmithError(`The health port ${options.healthPort} cannot be listened on.`, {
+      code: 'CONFIG_INVALID',
+      phase: 'config',
+      hint: 'Choose another port, or 0 for a free one.',
+      cause,
+    })
+  }
+  return server
+}
+
+function addressOf(server: Server): string {
+  const address = server.address()
+  return address === null || typeof address === 'string' ? '' : `http://${address.address}:${address.port}/`
+}
+
+function logEvent(
+  log: (level: SidecarLogEntry['level'], event: string, facts: Record<string, unknown>) => void,
+  event: TicketEvent,
+): void {
+  switch (event.kind) {
+    case 'failed': {
+      const { error, attempt, retryInMillis } = event
+      const { code, message, hint } = error
+      log('error', 'failed', {
+        code,
+        message,
+        hint,
+        attempt,
+        ...(retryInMillis === undefined ? {} : { retryInMillis }),
+      })
+      return
+    }
+    case 'elected':
+      log('info', 'elected', {})
+      return
+    default: {
+      const { principal, cache, expiresAt } = event.ticket
+      log('info', event.kind, { principal, cache, expiresAt: new Date(expiresAt).toISOString() })
+    }
+  }
+}

@@ -1,0 +1,119 @@
+import { randomUUID } from 'node:crypto'
+import { list, path, seconds, text } from '../connections/fields.ts'
+import type { CredentialSource, GssCredential } from '../credentials/credential.ts'
+import { refreshingSource } from '../credentials/refreshing-source.ts'
+import { ConfigError } from '../errors.ts'
+import { ensureTicket, type TicketPolicy } from '../kerberos/ensure-ticket.ts'
+import { destroyCache, loadKrb5 } from '../kerberos/native/krb5.ts'
+import { userOf } from '../kerberos/user-name.ts'
+import { defineStrategy } from './strategy.ts'
+
+/** How often a ticket that somebody else renews is looked at: one short file. */
+const RECHECK_MILLIS = 10_000
+/** A ticket by keytab is replaced when less than this share of its life is left. */
+const REFRESH_BELOW = 0.5
+
+export const kerberos = defineStrategy({
+  name: 'kerberos',
+  aliases: ['gss', 'gssapi'],
+  dialects: ['postgres', 'mssql'],
+  description: 'A Kerberos ticket: from the cache that kinit or a sidecar fills, or got here by keytab.',
+  fields: {
+    principal: text({
+      description: 'The client principal, `etl@EXAMPLE.COM`. Default: whoever the ticket cache belongs to.',
+    }),
+    keytab: path({
+      description:
+        'Gets and refreshes the ticket by this keytab, without kinit. Default: none; the ticket must be in the cache.',
+    }),
+    ccache: text({
+      description:
+        'The ticket cache: a path, or `FILE:`, `DIR:`, `KEYRING:`, `MEMORY:` or `KCM:` with a name. Default: KRB5CCNAME ' +
+        "or krb5.conf's; with a keytab a cache in memory of the pool's own.",
+    }),
+    min_ticket_lifetime: seconds({
+      description: 'A ticket must be good for this much longer, or no connection is tried.',
+      default: 30,
+      min: 0,
+    }),
+    realm_suffixes: list({
+      description:
+        'What follows the user name for principals of a realm, as `REALM=suffix`. Without it `alice@ANY.REALM` is `alice`.',
+    }),
+  },
+  credentials(connection, options, { emit, environment }) {
+    const suffixes = suffixesOf(options.realm_suffixes ?? [])
+    const { keytab } = options
+    const own = keytab !== undefined && options.ccache === undefined ? `MEMORY:poolsmith-${randomUUID()}` : undefined
+    const cache = options.ccache ?? own ?? cacheIn(environment)
+    let principal = options.principal
+    const source = refreshingSource({
+      emit,
+      subject: 'The Kerberos ticket could not be had',
+      ...(keytab === undefined ? { recheckMillis: RECHECK_MILLIS } : {}),
+      async fetch(signal): Promise<GssCredential> {
+        const policy: TicketPolicy = { principal, cache, keytab, minimumLifetimeSeconds: options.min_ticket_lifetime }
+        const ticket = await ensureTicket(policy, { signal, refreshBelow: REFRESH_BELOW })
+        // Once known it stays: a cache that changes hands under a pool is an error, not another user.
+        principal ??= ticket.principal
+        return {
+          kind: 'gss',
+          identity: ticket.principal,
+          user: connection.login ?? userOf(ticket.principal, suffixes),
+          principal: ticket.principal,
+          cache: ticket.cache,
+          ...(keytab === undefined ? {} : { keytab }),
+          minimumLifetimeSeconds: options.min_ticket_lifetime,
+          issuedAt: ticket.startsAt,
+          expiresAt: ticket.expiresAt,
+        }
+      },
+    })
+    return own === undefined ? source : ending(source, () => forget(own))
+  },
+})
+
+function suffixesOf(given: readonly string[]): Record<string, string> {
+  const wrong = given.filter((entry) => !/^[^=]+=/.test(entry))
+  if (wrong.length > 0) {
+    throw new ConfigError(
+      wrong.map((entry) => ({ path: 'extra.realm_suffixes', message: `expected REALM=suffix, got ${entry}` })),
+    )
+  }
+  return Object.fromEntries(
+    given.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
+  )
+}
+
+/** The source with something to do at its end. */
+function ending(source: CredentialSource, end: () => void): CredentialSource {
+  let closed = false
+  return {
+    current: () => source.current(),
+    get: (signal) => source.get(signal),
+    reject: (credential) => source.reject(credential),
+    onChange: (listener) => source.onChange(listener),
+    get failure() {
+      return source.failure
+    },
+    close: () => {
+      source.close()
+      if (!closed) end()
+      closed = true
+    },
+  }
+}
+
+/** Takes the pool's own tickets out of memory. */
+function forget(cache: string): void {
+  loadKrb5()
+    .then((functions) => destroyCache(functions, cache))
+    // Never filled, or the library never there: nothing to forget.
+    .catch(() => undefined)
+}
+
+/** krb5 reads the process' own environment itself, and then also searches a collection for the principal. */
+function cacheIn(environment: Readonly<Record<string, string | undefined>>): string | undefined {
+  const { KRB5CCNAME } = environment
+  return KRB5CCNAME === process.env.KRB5CCNAME || KRB5CCNAME === '' ? undefined : KRB5CCNAME
+}
