@@ -356,8 +356,9 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
       this.#shelf.open().then(
         () => {
           this.#pacer.succeeded()
-          this.#pump()
           this.#startSweeping()
+          // Besides serving who waits: what was invalidated or retired while it was being opened goes at once.
+          this.#sweep()
         },
         (error) => this.#openFailed(error as PoolsmithError),
       )
