@@ -21,6 +21,9 @@ const systemPackages: readonly SystemPackage[] = [
   { name: 'krb5-kdc', file: '/usr/sbin/krb5kdc', neededFor: 'a Kerberos realm' },
   { name: 'krb5-admin-server', file: '/usr/sbin/kadmin.local', neededFor: 'its principals and keytabs' },
   { name: 'krb5-user', file: '/usr/bin/kinit', neededFor: 'its tickets' },
+  { name: 'faketime', file: '/usr/bin/faketime', neededFor: 'a KDC whose clock is wrong' },
+  { name: 'freetds-bin', file: '/usr/bin/tsql', neededFor: 'a client for SQL Server that nobody here wrote' },
+  { name: 'procps', file: '/usr/bin/ps', neededFor: "finding a server's processes, to freeze them" },
   { name: 'freetds-bin', file: '/usr/bin/tsql', neededFor: 'a TDS client that is not ours' },
 ]
 

@@ -121,6 +121,7 @@ export class PostgresServer implements AsyncDisposable {
   readonly #environment: Readonly<Record<string, string>>
   #process: ChildProcess | undefined
   #log = ''
+  #frozen = false
 
   constructor(setup: {
     folder: string
@@ -199,10 +200,12 @@ export class PostgresServer implements AsyncDisposable {
 
   /** Stops every process of the server where it stands (SIGSTOP): it accepts connections but never answers. */
   freeze(): void {
+    this.#frozen = true
     this.#signalAll('SIGSTOP')
   }
 
   thaw(): void {
+    this.#frozen = false
     this.#signalAll('SIGCONT')
   }
 
@@ -259,7 +262,7 @@ export class PostgresServer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#process?.exitCode === null) this.thaw()
+    if (this.#frozen) this.thaw()
     await this.stop('fast')
     await rm(this.#folder, { recursive: true, force: true })
   }
