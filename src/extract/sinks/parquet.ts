@@ -9,7 +9,7 @@ export const openParquetSink: OpenSink = async (_schema, output) => {
   const parquet = await loadPackage('parquet-wasm', () => import('parquet-wasm/node'), 'format=parquet')
   const properties = new parquet.WriterPropertiesBuilder()
     .setCompression(parquet.Compression.ZSTD)
-    .setMaxRowGroupBytes(32 << 20)
+    .setMaxRowGroupBytes(16 << 20)
     .setDictionaryEnabled(false)
     .setCreatedBy('poolsmith')
     .build()

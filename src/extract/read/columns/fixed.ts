@@ -176,6 +176,8 @@ const EPOCH_MICROS = 946_684_800_000_000n
 const EPOCH_LOW = Number(EPOCH_MICROS & 0xffffffffn)
 const EPOCH_HIGH = Number(EPOCH_MICROS >> 32n)
 const TWO_32 = 2 ** 32
+const INT64_MAX = 2n ** 63n - 1n
+const INT64_MIN = -(2n ** 63n)
 
 /**
  * Microseconds since 1970-01-01 (UTC, or of no zone). Infinities become +-(2^63 - 1), which DuckDB reads as
@@ -202,8 +204,8 @@ export class TimestampColumn extends FixedColumn<Int32Array> {
       const high = view.getInt32(start)
       const low = view.getUint32(start + 4) + EPOCH_LOW
       const carried = low < TWO_32 ? high + EPOCH_HIGH : high + EPOCH_HIGH + 1
-      if (carried > INT32_MAX || high === INT32_MIN) {
-        this.#extreme(values, row, high, view.getUint32(start + 4))
+      if (carried >= INT32_MAX || high === INT32_MIN) {
+        this.#extreme(values, row, view.getBigInt64(start))
       } else {
         values[row * 2] = low
         values[row * 2 + 1] = carried
@@ -212,17 +214,17 @@ export class TimestampColumn extends FixedColumn<Int32Array> {
     this.rows = row
   }
 
-  #extreme(values: Int32Array, row: number, high: number, low: number): void {
-    if (high === INT32_MAX && low === TWO_32 - 1) {
-      values[row * 2] = -1
-      values[row * 2 + 1] = INT32_MAX
-    } else if (high === INT32_MIN && low === 0) {
-      values[row * 2] = 1
-      values[row * 2 + 1] = INT32_MIN
-    } else {
+  /** Infinities, and values so near to them that they have to be looked at closely. */
+  #extreme(values: Int32Array, row: number, sent: bigint): void {
+    let micros = sent + EPOCH_MICROS
+    if (sent === INT64_MAX || sent === INT64_MIN) {
+      micros = sent === INT64_MAX ? INT64_MAX : -INT64_MAX
+      this.#infinite += 1
+    } else if (micros >= INT64_MAX) {
       throw outOfRange(this.#name, 'a timestamp after 294247-01-10 does not fit into 64 bits of microseconds')
     }
-    this.#infinite += 1
+    values[row * 2] = Number(BigInt.asIntN(32, micros))
+    values[row * 2 + 1] = Number(micros >> 32n)
   }
 
   protected override toData(values: Int32Array): BigInt64Array {

@@ -1,0 +1,453 @@
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { DataType, type RecordBatch, type Vector } from 'apache-arrow'
+import pg from 'pg'
+import { createEngine, type Engine } from '../../src/engine/create-engine.ts'
+import { extractTable } from '../../src/extract/extract-table.ts'
+import { readTable } from '../../src/extract/read-table.ts'
+import { temporaryFolder } from '../support/folder.ts'
+import { readParquetFile } from '../support/parquet.ts'
+import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+
+interface Case {
+  readonly type: string
+  /** SQL expressions; NULL is always added. */
+  readonly values: readonly string[]
+  /** What the server is asked for to compare with, of the column `c`; default: its own text. */
+  readonly expected?: string
+  readonly arrow: string
+  /** How a stored value reads; default: digits of integers, text as it is. */
+  readonly text?: (value: unknown) => string
+  /** For floats, whose texts differ in form only. */
+  readonly asNumber?: true
+  readonly noted?: true
+}
+
+const MICROS = `case when isfinite(c) then (extract(epoch from date_trunc('second', c)) * 1000000 + extract(microseconds from c)::int % 1000000)::bigint::text else
+  case when c > 'epoch' then '9223372036854775807' else '-9223372036854775807' end end`
+const bits = (value: unknown): string => (value === true ? 't' : 'f')
+const hex = (value: unknown): string => `\\x${Buffer.from(value as Uint8Array).toString('hex')}`
+const scaled =
+  (scale: number) =>
+  (value: unknown): string => {
+    const negative = (value as bigint) < 0n
+    const digits = String(negative ? -(value as bigint) : value).padStart(scale + 1, '0')
+    const whole = scale === 0 ? digits : `${digits.slice(0, -scale)}.${digits.slice(-scale)}`
+    return `${negative ? '-' : ''}${whole}`
+  }
+/** Elements apart; NULL and text are told apart by JSON. */
+const list =
+  (text: (value: unknown) => string = String) =>
+  (value: unknown): string =>
+    JSON.stringify((value as unknown[]).map((element) => (element === null ? null : text(element))))
+const LIST = `coalesce((select json_agg(e::text order by n) from unnest(c) with ordinality u(e, n)), '[]')::text`
+/** json_agg puts spaces after its commas. */
+const compact = (text: string): string => JSON.stringify(JSON.parse(text))
+
+const big = (digit: string, count: number): string => digit.repeat(count)
+const BYTES = "decode(string_agg(lpad(to_hex(g), 2, '0'), ''), 'hex') from generate_series(0, 255) g"
+
+const CASES: Readonly<Record<string, Case>> = {
+  int2: { type: 'smallint', values: ['-32768', '-1', '0', '32767'], arrow: 'Int16' },
+  int4: { type: 'integer', values: ['-2147483648', '-1', '0', '2147483647'], arrow: 'Int32' },
+  int8: {
+    type: 'bigint',
+    values: ['-9223372036854775808', '-9007199254740993', '-1', '0', '4294967296', '9223372036854775807'],
+    arrow: 'Int64',
+  },
+  identity: { type: 'bigint', values: ['1', '9007199254740993'], arrow: 'Int64' },
+  oid: { type: 'oid', values: ['0', '4294967295'], arrow: 'Int64' },
+  bool: { type: 'boolean', values: ['true', 'false'], arrow: 'Bool', text: bits },
+  float4: {
+    type: 'real',
+    values: ["'NaN'", "'Infinity'", "'-Infinity'", "'-0'", '1.1', '3.4028235e38', '1e-45', '16777217'],
+    arrow: 'Float32',
+    asNumber: true,
+  },
+  float8: {
+    type: 'double precision',
+    values: ["'NaN'", "'Infinity'", "'-Infinity'", "'-0'", '0.1', '1.7976931348623157e308', '5e-324', '1e15', '2.5'],
+    arrow: 'Float64',
+    asNumber: true,
+  },
+  text: {
+    type: 'text',
+    values: ["''", "'null'", "'NULL'", '\'Ärger 🦆 "q" ,;\'', "e'a\\nb\\tc\\r\\\\'", "repeat('é', 5000)", "'\\N'"],
+    arrow: 'Utf8',
+  },
+  varchar: { type: 'varchar(12)', values: ["'abc'", "'  x  '"], arrow: 'Utf8' },
+  padded: { type: 'char(5)', values: ["'ab'", "''"], arrow: 'Utf8' },
+  name: { type: 'name', values: ["'pg_class'"], arrow: 'Utf8' },
+  letter: { type: '"char"', values: ["'x'", "''"], arrow: 'Utf8', noted: true },
+  citext: { type: 'citext', values: ["'MiXed'"], arrow: 'Utf8', noted: true },
+  bytea: {
+    type: 'bytea',
+    values: ["''", "'\\x00ff'", `(select ${BYTES})`],
+    arrow: 'Binary',
+    text: hex,
+  },
+  uuid: {
+    type: 'uuid',
+    values: ["'00000000-0000-0000-0000-000000000000'", "'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'"],
+    arrow: 'Utf8',
+  },
+  date: {
+    type: 'date',
+    values: [
+      "'1970-01-01'",
+      "'1969-12-31'",
+      "'2000-02-29'",
+      "'4713-01-01 BC'",
+      "'5874897-12-31'",
+      "'infinity'",
+      "'-infinity'",
+    ],
+    expected: `case when isfinite(c) then (c - date '1970-01-01')::text else
+      case when c > 'epoch' then '2147483647' else '-2147483647' end end`,
+    arrow: 'Date32<DAY>',
+  },
+  time: {
+    type: 'time',
+    values: ["'00:00'", "'23:59:59.999999'", "'24:00'", "'12:34:56.000001'"],
+    expected: 'trunc(extract(epoch from c) * 1000000)::text',
+    arrow: 'Time64<MICROSECOND>',
+  },
+  time3: {
+    type: 'time(3)',
+    values: ["'12:34:56.789'"],
+    expected: 'trunc(extract(epoch from c) * 1000000)::text',
+    arrow: 'Time64<MICROSECOND>',
+  },
+  timetz: { type: 'timetz', values: ["'12:34:56.789012+05:30'"], arrow: 'Utf8', noted: true },
+  timestamp: {
+    type: 'timestamp',
+    values: [
+      "'1970-01-01'",
+      "'1969-12-31 23:59:59.999999'",
+      "'2000-01-01'",
+      "'1999-12-31 23:59:59.999999'",
+      "'2024-03-31 02:30:00.123456'",
+      "'4713-01-01 BC'",
+      "'294247-01-10 04:00:54.775806'",
+      "'infinity'",
+      "'-infinity'",
+    ],
+    expected: MICROS,
+    arrow: 'Timestamp<MICROSECOND>',
+  },
+  timestamptz: {
+    type: 'timestamptz',
+    values: [
+      "'1970-01-01 00:00:00+00'",
+      "'2024-03-31 02:30:00.123456+02'",
+      "'4713-01-01 00:00+00 BC'",
+      "'0001-01-01 00:00:00.000001+00'",
+      "'9999-12-31 23:59:59.999999+00'",
+      "'infinity'",
+      "'-infinity'",
+    ],
+    expected: MICROS,
+    arrow: 'Timestamp<MICROSECOND, UTC>',
+  },
+  interval: {
+    type: 'interval',
+    values: [
+      "'1 year 2 months 3 days 04:05:06.789012'",
+      "'-1 day'",
+      "'178000000 years'",
+      "'0'",
+      "'1 mon -1 day +1 hour'",
+    ],
+    arrow: 'Utf8',
+    noted: true,
+  },
+  numeric: {
+    type: 'numeric',
+    values: ["'NaN'", "'Infinity'", "'-Infinity'", '0', '-0.0010', '1e-40', `1${big('0', 200)}.${big('7', 200)}`],
+    arrow: 'Utf8',
+    noted: true,
+  },
+  decimal12: {
+    type: 'numeric(12,2)',
+    values: ['0', '-0.01', '9999999999.99', '-9999999999.99', '1', '10000', '12345678.90', '0.5'],
+    arrow: 'Decimal[12e+2]',
+    text: scaled(2),
+  },
+  decimal38: {
+    type: 'numeric(38,10)',
+    values: [
+      `${big('9', 28)}.${big('9', 10)}`,
+      `-${big('9', 28)}.${big('9', 10)}`,
+      '-0.0000000001',
+      '0',
+      '4294967296',
+      '-1',
+    ],
+    arrow: 'Decimal[38e+10]',
+    text: scaled(10),
+  },
+  decimal76: {
+    type: 'numeric(76,3)',
+    values: [`${big('9', 73)}.999`, `-${big('9', 73)}.999`, '-0.001', '1'],
+    arrow: 'Decimal[76e+3]',
+    text: scaled(3),
+  },
+  decimal77: { type: 'numeric(77,3)', values: [`${big('9', 74)}.999`], arrow: 'Utf8', noted: true },
+  tens: { type: 'numeric(3,-2)', values: ['99900', '-100', '149'], arrow: 'Decimal[5e0]', text: scaled(0) },
+  tiny: { type: 'numeric(2,5)', values: ['0.00099', '-0.00001'], arrow: 'Decimal[5e+5]', text: scaled(5) },
+  whole: { type: 'numeric(20)', values: [big('9', 20), `-${big('9', 20)}`], arrow: 'Decimal[20e0]', text: scaled(0) },
+  money: {
+    type: 'money',
+    values: ["'-92233720368547758.08'", "'92233720368547758.07'", "'0.01'", "'-1'"],
+    expected: 'c::numeric::text',
+    arrow: 'Decimal[19e+2]',
+    text: scaled(2),
+  },
+  json: {
+    type: 'json',
+    values: [`'{ "a" : 1.10, "a":  12345678901234567890123 }'`, "'null'", '\'"x"\''],
+    arrow: 'Utf8',
+  },
+  jsonb: { type: 'jsonb', values: [`'{"b":1.10,"a":12345678901234567890.123}'`, "'null'", "'[]'"], arrow: 'Utf8' },
+  jsonpath: { type: 'jsonpath', values: ["'$.a[*]'"], arrow: 'Utf8', noted: true },
+  mood: { type: 'mood', values: ["'sad'", "'so, so'", "'Glück'"], arrow: 'Dictionary<Int32, Utf8>' },
+  moods: { type: 'mood[]', values: ["'{sad,Glück}'"], expected: LIST, arrow: 'List<Utf8>', text: list() },
+  price: { type: 'price', values: ['12.50', '-0.01'], arrow: 'Decimal[10e+2]', text: scaled(2) },
+  nested: { type: 'cheap_price', values: ['12.50'], arrow: 'Decimal[10e+2]', text: scaled(2) },
+  tags: { type: 'tags', values: ["'{a,b}'", "'{}'"], expected: LIST, arrow: 'List<Utf8>', text: list() },
+  prices: {
+    type: 'price[]',
+    values: ["'{1.5,NULL}'"],
+    expected: LIST,
+    arrow: 'List<Decimal[10e+2]>',
+    text: list(scaled(2)),
+  },
+  ints: {
+    type: 'integer[]',
+    values: ["'{}'", "'{1,NULL,-3}'", "'[5:6]={1,2}'", '(select array_agg(g) from generate_series(1, 500) g)'],
+    expected: LIST,
+    arrow: 'List<Int32>',
+    text: list(),
+  },
+  texts: {
+    type: 'text[]',
+    values: [`'{"a,b","\\"",NULL,"NULL",""}'`],
+    expected: LIST,
+    arrow: 'List<Utf8>',
+    text: list(),
+  },
+  numerics: {
+    type: 'numeric[]',
+    values: ["'{1.10,NaN,-0.000}'"],
+    expected: LIST,
+    arrow: 'List<Utf8>',
+    text: list(),
+    noted: true,
+  },
+  decimals: {
+    type: 'numeric(20,1)[]',
+    values: ["'{1.1,-9,NULL}'"],
+    expected: LIST,
+    arrow: 'List<Decimal[20e+1]>',
+    text: list(scaled(1)),
+  },
+  bytes: {
+    type: 'bytea[]',
+    values: [`array['\\x00ff'::bytea, '']`],
+    expected: LIST,
+    arrow: 'List<Binary>',
+    text: list(hex),
+  },
+  matrix: { type: 'integer[][]', values: ["'{{1,2},{3,4}}'", "'{5}'"], arrow: 'Utf8', noted: true },
+  addresses: { type: 'inet[]', values: ["'{10.0.0.1,10.0.0.0/8}'"], arrow: 'Utf8', noted: true },
+  inet: { type: 'inet', values: ["'10.0.0.1'", "'10.0.0.0/8'", "'::1'"], arrow: 'Utf8', noted: true },
+  cidr: { type: 'cidr', values: ["'10.0.0.0/8'"], arrow: 'Utf8', noted: true },
+  macaddr: { type: 'macaddr', values: ["'08:00:2b:01:02:03'"], arrow: 'Utf8', noted: true },
+  bit: { type: 'bit varying', values: ["b''", "b'10110'"], arrow: 'Utf8', noted: true },
+  range: { type: 'int4range', values: ["'[1,5)'", "'empty'", "'(,)'"], arrow: 'Utf8', noted: true },
+  multirange: { type: 'datemultirange', values: ["'{[2020-01-01,2020-02-01)}'"], arrow: 'Utf8', noted: true },
+  composite: {
+    type: 'pair',
+    values: [`row(1, 'a "b", c')`, 'row(null, null)', `row(2, '')`],
+    arrow: 'Utf8',
+    noted: true,
+  },
+  point: { type: 'point', values: ["'(1.5,-0)'"], arrow: 'Utf8', noted: true },
+  xml: { type: 'xml', values: [`'<?xml version="1.0"?><a b="c">d</a>'`], arrow: 'Utf8', noted: true },
+  tsvector: { type: 'tsvector', values: ["to_tsvector('simple', 'a b a')"], arrow: 'Utf8', noted: true },
+  hstore: { type: 'hstore', values: [`'a=>1, b=>NULL'`], arrow: 'Utf8', noted: true },
+  lsn: { type: 'pg_lsn', values: ["'16/B374D848'"], arrow: 'Utf8', noted: true },
+  regclass: { type: 'regclass', values: ["'pg_class'"], arrow: 'Utf8', noted: true },
+  vector: { type: 'int2vector', values: ["'1 2 3'"], arrow: 'Utf8', noted: true },
+}
+
+const SETUP = `
+create extension citext; create extension hstore;
+create type mood as enum ('sad', 'so, so', 'Glück');
+create domain price as numeric(10,2) check (value > -1000); create domain cheap_price as price check (value < 100);
+create domain tags as text[];
+create type pair as (a int, b text);`
+
+const names = Object.keys(CASES)
+const ROWS = Math.max(...Object.values(CASES).map((one) => one.values.length)) + 1
+
+function tableText(): string {
+  const columns = names.map((name) => `"${name}" ${(CASES[name] as Case).type}`)
+  const rows = Array.from({ length: ROWS }, (_, row) => {
+    const fields = names.map((name) => {
+      const { values, type } = CASES[name] as Case
+      // The NULL moves through the rows, so that it is not only at the end.
+      const shifted = values[(row + names.indexOf(name)) % (values.length + 1)]
+      return shifted === undefined ? 'null' : `(${shifted})::${type}`
+    })
+    return `(${row}, ${fields.join(', ')})`
+  })
+  return `create table every_type (pos int, ${columns.join(', ')}); insert into every_type values ${rows.join(', ')};`
+}
+
+/** A value as it is stored: get() of the library would cut microseconds. */
+function stored(vector: Vector, row: number): unknown {
+  if (!vector.isValid(row)) return null
+  const { type } = vector
+  if (DataType.isDecimal(type)) {
+    const words = vector.get(row) as Uint32Array
+    return BigInt.asIntN(
+      type.bitWidth,
+      words.reduceRight((sum, word) => (sum << 32n) | BigInt(word), 0n),
+    )
+  }
+  if (DataType.isTimestamp(type) || DataType.isDate(type) || DataType.isTime(type)) {
+    return vector.data[0]?.values[row + (vector.data[0]?.offset ?? 0)]
+  }
+  const value: unknown = vector.get(row)
+  if (DataType.isList(type)) {
+    const items = value as Vector
+    return Array.from({ length: items.length }, (_, index) => stored(items, index))
+  }
+  return value
+}
+
+function check(name: string, row: number, value: unknown, expected: string | null): void {
+  const one = CASES[name] as Case
+  const where = `${name}, row ${row}`
+  if (expected === null || value === null || value === undefined) {
+    assert.equal(value ?? null, expected, where)
+  } else if (one.asNumber) {
+    const number = one.type === 'real' ? Math.fround(Number(expected)) : Number(expected)
+    assert.ok(Object.is(value, number), `${where}: ${String(value)} is not ${expected}`)
+  } else {
+    const text = (one.text ?? String)(value)
+    assert.equal(text, one.expected === LIST ? compact(expected) : expected, where)
+  }
+}
+
+describe('every type, value by value', () => {
+  let server: PostgresServer
+  let db: Engine
+  let expected: (string | null)[][]
+
+  before(async () => {
+    server = await startPostgres()
+    await server.sql(SETUP + tableText())
+    // Somebody else's settings for this role must change nothing.
+    await server.sql(`alter role postgres set timezone = 'America/St_Johns'; alter role postgres set datestyle = 'German';
+      alter role postgres set intervalstyle = 'iso_8601'; alter role postgres set bytea_output = 'escape';
+      alter role postgres set extra_float_digits = 0`)
+    db = await createEngine({
+      type: 'postgres',
+      host: server.host,
+      port: server.port,
+      login: server.superuser,
+      password: server.superuserPassword,
+      database: 'postgres',
+    })
+    const client = new pg.Client({ host: server.socketDirectory, port: server.port, user: 'postgres' })
+    await client.connect()
+    await client.query(
+      "set timezone = 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set bytea_output = 'hex'; set extra_float_digits = 3",
+    )
+    const list = names.map((name) => {
+      const sql = (CASES[name] as Case).expected
+      if (sql === undefined) return `"${name}"`
+      return `case when "${name}" is not null then (select ${sql} from (select "${name}" as c) s) end`
+    })
+    const answer = await client.query({
+      text: `select ${list.join(', ')} from every_type order by pos`,
+      rowMode: 'array',
+      types: { getTypeParser: () => String },
+    })
+    expected = answer.rows as (string | null)[][]
+    await client.end()
+  })
+
+  after(async () => {
+    await db?.destroy()
+    await server?.[Symbol.asyncDispose]()
+  })
+
+  test('in Arrow batches', async () => {
+    const batches: RecordBatch[] = []
+    for await (const batch of readTable(db, { table: 'every_type' }, { batchRows: 3 })) batches.push(batch)
+    assert.deepEqual(
+      batches.map((batch) => batch.numRows),
+      [...Array(Math.floor(ROWS / 3)).fill(3), ROWS % 3].filter((n) => n > 0),
+    )
+    for (const [column, name] of names.entries()) {
+      const field = batches[0]?.schema.fields[column + 1]
+      assert.equal(field?.name, name)
+      assert.equal(String(field?.type), (CASES[name] as Case).arrow, name)
+      let row = 0
+      for (const batch of batches) {
+        const vector = batch.getChildAt(column + 1) as Vector
+        for (let at = 0; at < batch.numRows; at += 1, row += 1) {
+          check(name, row, stored(vector, at), expected[row]?.[column] ?? null)
+        }
+      }
+    }
+  })
+
+  test('in a Parquet file, read by another reader', async () => {
+    await using folder = await temporaryFolder()
+    const manifest = await extractTable(db, { table: 'every_type' }, { to: folder.path, format: 'parquet' })
+    const content = await readParquetFile(join(manifest.folder, manifest.files[0]?.name ?? ''))
+    assert.equal(content.rows.length, ROWS)
+    for (const [column, name] of names.entries()) {
+      for (const [row, values] of content.rows.entries())
+        check(name, row, values[name], expected[row]?.[column] ?? null)
+    }
+    for (const name of names) {
+      const entry = manifest.columns.find((column) => column.name === name)
+      assert.equal(entry?.note !== undefined, (CASES[name] as Case).noted === true, `${name}: ${entry?.note}`)
+    }
+  })
+
+  test('as text where it is asked for, in every format', async () => {
+    await using folder = await temporaryFolder()
+    const plain = new pg.Client({ host: server.socketDirectory, port: server.port, user: 'postgres' })
+    await plain.connect()
+    await plain.query(
+      "set timezone = 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set bytea_output = 'hex'; set extra_float_digits = 3",
+    )
+    const own = await plain.query({
+      text: `select ${names.map((name) => `"${name}"`).join(', ')} from every_type order by pos`,
+      rowMode: 'array',
+      types: { getTypeParser: () => String },
+    })
+    await plain.end()
+    const options = { to: folder.path, asText: names, columns: names } as const
+    const parquet = await extractTable(db, { table: 'every_type' }, { ...options, format: 'parquet' })
+    const lines = await extractTable(db, { table: 'every_type' }, { ...options, format: 'jsonl' })
+    const content = await readParquetFile(join(parquet.folder, parquet.files[0]?.name ?? ''))
+    const objects = (await readFile(join(lines.folder, lines.files[0]?.name ?? ''), 'utf8')).trimEnd().split('\n')
+    assert.equal(objects.length, ROWS)
+    for (const [row, values] of (own.rows as (string | null)[][]).entries()) {
+      const object = JSON.parse(objects[row] ?? '') as Record<string, unknown>
+      for (const [column, name] of names.entries()) {
+        assert.equal(content.rows[row]?.[name] ?? null, values[column], `${name}, row ${row}`)
+        assert.equal(object[name] ?? null, values[column], `${name}, row ${row}, jsonl`)
+      }
+    }
+  })
+})
