@@ -262,7 +262,7 @@ export class PostgresServer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#frozen) this.thaw()
+    if (this.#frozen && this.#process?.exitCode === null) this.thaw()
     await this.stop('fast')
     await rm(this.#folder, { recursive: true, force: true })
   }
