@@ -1,9 +1,10 @@
 import type pg from 'pg'
 import type { Credential } from '../../credentials/credential.ts'
-import { ConfigError, type Phase, PoolsmithError } from '../../errors.ts'
+import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
 import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
 import { type Lookup, orAbort, showEndpoint, systemLookup } from '../network/socket.ts'
+import { PhaseClock } from '../phase-clock.ts'
 import { parseRequireAuth } from './auth-policy.ts'
 import { checkPostgresOptions, effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
 import { adoptSession, isBusy, loadPg, streamOf, watch } from './pg-client.ts'
@@ -190,37 +191,5 @@ class SessionDriver implements PostgresDriver {
   cancel(raw: pg.Client, signal: AbortSignal): Promise<void> {
     const { session, credential } = this.#state(raw)
     return cancelSession(session, this.#plan, credential, signal)
-  }
-}
-
-/** Tells the phases on, and how long each took. */
-class PhaseClock {
-  readonly #context: OpenContext
-  readonly #timings: Partial<Record<Phase, number>> = {}
-  #phase: Phase = 'connect'
-  #since: number | undefined
-
-  constructor(context: OpenContext) {
-    this.#context = context
-  }
-
-  get phase(): Phase {
-    return this.#phase
-  }
-
-  enter(phase: Phase): void {
-    this.stop()
-    this.#phase = phase
-    this.#since = performance.now()
-    this.#context.enter(phase)
-  }
-
-  /** Adds the current phase's time, since a phase may come twice, and gives the sums. */
-  stop(): Readonly<Partial<Record<Phase, number>>> {
-    if (this.#since !== undefined) {
-      this.#timings[this.#phase] = (this.#timings[this.#phase] ?? 0) + performance.now() - this.#since
-      this.#since = undefined
-    }
-    return this.#timings
   }
 }

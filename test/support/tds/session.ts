@@ -244,7 +244,7 @@ export class Session {
       case 'save':
         return this.#save(words[2]?.text ?? '')
       case 'print':
-        return response.write(errorToken({ number: 0, state: 1, class: 0, message: literal }, SERVER_NAME, true))
+        return this.#print(tokens.slice(1), parameters, response)
       case 'raiserror':
         throw new SqlError(50000, numbers[1] ?? 1, numbers[0] ?? 16, literal)
       case 'throw':
@@ -265,6 +265,21 @@ export class Session {
     await this.#query(tokens, parameters, response)
   }
 
+  /** PRINT takes an expression; texts are joined by `+`. */
+  async #print(tokens: readonly Token[], parameters: readonly Parameter[], response: Response): Promise<void> {
+    const joined = tokens.map((token) => (token.text === '+' ? { ...token, text: '||' } : token))
+    const message = (await this.#scalar(joined, parameters)) ?? ' '
+    await response.write(errorToken({ number: 0, state: 1, class: 0, message }, SERVER_NAME, true))
+  }
+
+  async #scalar(tokens: readonly Token[], parameters: readonly Parameter[]): Promise<string | null> {
+    const expression = translate(tokens, parameters, this.#globals())
+    const answer = await this.#backend.run({ ...expression, text: `select (${expression.text})` })
+    const [row] = await answer.read()
+    await answer.close()
+    return row?.[0] ?? null
+  }
+
   /** `IF condition statement`: the condition is asked of PostgreSQL. */
   async #conditional(tokens: readonly Token[], parameters: readonly Parameter[], response: Response): Promise<void> {
     let depth = 0
@@ -273,11 +288,8 @@ export class Session {
       if (token.kind === 'symbol' && token.text === ')') depth--
       return index > 0 && depth === 0 && BEGINNERS.has(wordOf(token) ?? '')
     })
-    const condition = translate(tokens.slice(1, start), parameters, this.#globals())
-    const answer = await this.#backend.run({ ...condition, text: `select (${condition.text})` })
-    const [row] = await answer.read()
-    await answer.close()
-    if (row?.[0] === 't') await this.#statement(tokens.slice(start), parameters, response)
+    const holds = await this.#scalar(tokens.slice(1, start), parameters)
+    if (holds === 't') await this.#statement(tokens.slice(start), parameters, response)
   }
 
   async #query(tokens: readonly Token[], parameters: readonly Parameter[], response: Response): Promise<void> {

@@ -1,0 +1,214 @@
+import type { Credential } from '../../credentials/credential.ts'
+import { ConfigError, PoolsmithError } from '../../errors.ts'
+import type { Emit } from '../../events.ts'
+import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
+import { type Lookup, systemLookup } from '../network/socket.ts'
+import { PhaseClock } from '../phase-clock.ts'
+import { gssSspi } from './gss-sspi.ts'
+import { checkSqlServerOptions, type SqlServerOptions, type SqlServerTarget } from './options.ts'
+import { isBusy, isReady, runBatch, untilIdle } from './requests.ts'
+import { resetConnection } from './reset.ts'
+import { endsSession, type ServerError } from './server-error.ts'
+import { openSession, type SessionPlan } from './session.ts'
+import type { SspiFactory } from './sspi.ts'
+import type { SqlServerConnection } from './tedious-connection.ts'
+import { TlsSettings } from './tls-settings.ts'
+
+const DEFAULT_PORT = 1433
+
+export interface SqlServerDriverContext {
+  readonly emit: Emit
+  /** Makes the Kerberos contexts. Default: GSSAPI. */
+  readonly sspi?: SspiFactory
+  /** Default: the system's resolver. */
+  readonly lookup?: Lookup
+  /** Where the SQL Server Browser is asked for instances. Default 1434. */
+  readonly browserPort?: number
+}
+
+/** A driver that can also interrupt what a session is doing. */
+export interface SqlServerDriver extends Driver<SqlServerConnection> {
+  /** Cancels the running statement (an attention, MS-TDS 2.2.1.7); resolves when the session is ready again. */
+  cancel(raw: SqlServerConnection): Promise<void>
+}
+
+interface SessionState {
+  readonly info: SessionInfo
+  broken: boolean
+  /** How many requests had been made when the session was last as good as new. */
+  cleanAt: number
+}
+
+/**
+ * Opens SQL Server sessions, and gives them as tedious' `Connection`.
+ *
+ * @throws ConfigError when the options contradict each other
+ */
+export function createSqlServerDriver(
+  target: SqlServerTarget,
+  options: SqlServerOptions,
+  context: SqlServerDriverContext,
+): SqlServerDriver {
+  const problems = checkSqlServerOptions(target, options)
+  if (problems.length > 0) throw new ConfigError(problems)
+  const { emit } = context
+  const named = options.instance_name !== undefined && target.port === undefined
+  const plan: SessionPlan = {
+    host: target.host === undefined || target.host === '' ? 'localhost' : target.host,
+    port: named ? undefined : (target.port ?? DEFAULT_PORT),
+    login: target.login,
+    database: target.database === '' ? undefined : target.database,
+    options,
+    tls: new TlsSettings(options, emit),
+    lookup: context.lookup ?? systemLookup,
+    sspi: context.sspi ?? gssSspi({ mechanism: options.gss_mechanism, delegate: options.gssdelegation }),
+    browserPort: context.browserPort,
+  }
+  return new SessionDriver(plan, () => warnOfWeakness(options, emit))
+}
+
+function warnOfWeakness(options: SqlServerOptions, emit: Emit): void {
+  if (options.encrypt === 'false') {
+    emit('security:warning', {
+      code: 'SESSION_NOT_ENCRYPTED',
+      message: 'encrypt=false: only the login is encrypted; statements and rows can be read and changed on the way.',
+    })
+  } else if (options.trust_server_certificate) {
+    emit('security:warning', {
+      code: 'SERVER_NOT_VERIFIED',
+      message: 'trust_server_certificate=true: any certificate is taken, so that anybody in the way can be the server.',
+    })
+  }
+}
+
+class SessionDriver implements SqlServerDriver {
+  readonly #plan: SessionPlan
+  readonly #states = new WeakMap<SqlServerConnection, SessionState>()
+  #warn: (() => void) | undefined
+
+  constructor(plan: SessionPlan, warn: () => void) {
+    this.#plan = plan
+    this.#warn = warn
+  }
+
+  async open(credential: Credential, context: OpenContext): Promise<SqlServerConnection> {
+    this.#warn?.()
+    this.#warn = undefined
+    const clock = new PhaseClock(context)
+    const limit = new AbortController()
+    const { connect_timeout: seconds } = this.#plan.options
+    const timer =
+      seconds === 0
+        ? undefined
+        : setTimeout(() => limit.abort(timeoutError(this.#plan, clock, seconds)), seconds * 1000)
+    const signal = AbortSignal.any([context.signal, limit.signal])
+    try {
+      const session = await openSession(this.#plan, credential, clock, signal)
+      if (signal.aborted) {
+        session.connection.close()
+        throw signal.reason
+      }
+      const { connection } = session
+      this.#adopt(connection, {
+        user: session.user,
+        database: session.database,
+        peer: session.peer,
+        serverVersion: connection.greeting.version ?? 'unknown',
+        ...(connection.greeting.processId === undefined ? {} : { processId: connection.greeting.processId }),
+        authentication: AUTHENTICATION[credential.kind],
+        encryption: session.encryption,
+        timings: clock.stop(),
+      })
+      return connection
+    } catch (error) {
+      if (!context.signal.aborted || context.signal.reason instanceof PoolsmithError) throw error
+      throw new PoolsmithError(`Connecting to ${this.#plan.host} was given up in the phase ${clock.phase}.`, {
+        code: 'ABORTED',
+        phase: clock.phase,
+        cause: context.signal.reason,
+      })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  #adopt(connection: SqlServerConnection, info: SessionInfo): void {
+    const state: SessionState = { info, broken: false, cleanAt: connection.requestCount }
+    const end = (): void => {
+      state.broken = true
+    }
+    // Also keeps an error of an idle session from being nobody's, which would end the process.
+    connection.on('error', end)
+    connection.on('end', end)
+    connection.on('errorMessage', (error: ServerError) => {
+      if (endsSession(error)) state.broken = true
+    })
+    this.#states.set(connection, state)
+  }
+
+  #state(raw: SqlServerConnection): SessionState {
+    const state = this.#states.get(raw)
+    if (state === undefined) throw new TypeError('This connection was not opened by this driver.')
+    return state
+  }
+
+  async ping(raw: SqlServerConnection): Promise<void> {
+    const state = this.#state(raw)
+    const clean = state.cleanAt === raw.requestCount
+    await runBatch(raw, 'select 1')
+    if (clean) state.cleanAt = raw.requestCount
+  }
+
+  needsReset(raw: SqlServerConnection, mode: 'rollback' | 'full'): boolean {
+    if (isBusy(raw) || raw.inTransaction) return true
+    return mode === 'full' && this.#state(raw).cleanAt !== raw.requestCount
+  }
+
+  async reset(raw: SqlServerConnection, mode: 'rollback' | 'full'): Promise<void> {
+    const state = this.#state(raw)
+    await resetConnection(raw, mode)
+    if (mode === 'full') state.cleanAt = raw.requestCount
+  }
+
+  async close(raw: SqlServerConnection): Promise<void> {
+    // The protocol has no word for goodbye: the socket's end is one.
+    this.abort(raw)
+  }
+
+  abort(raw: SqlServerConnection): void {
+    this.#state(raw).broken = true
+    raw.close()
+  }
+
+  isBroken(raw: SqlServerConnection): boolean {
+    return this.#state(raw).broken || !(isReady(raw) || isBusy(raw))
+  }
+
+  info(raw: SqlServerConnection): SessionInfo {
+    return this.#state(raw).info
+  }
+
+  async cancel(raw: SqlServerConnection): Promise<void> {
+    if (!isBusy(raw)) return
+    raw.cancel()
+    await untilIdle(raw)
+  }
+}
+
+const AUTHENTICATION = { password: 'sql', token: 'token', gss: 'kerberos', certificate: 'certificate' } as const
+
+function timeoutError(plan: SessionPlan, clock: PhaseClock, limitSeconds: number): PoolsmithError {
+  return new PoolsmithError(
+    `${plan.host} did not answer within ${limitSeconds} s (connect_timeout), in the phase ${clock.phase}.`,
+    {
+      code: 'CONNECT_TIMEOUT',
+      phase: clock.phase,
+      transient: true,
+      hint:
+        clock.phase === 'connect'
+          ? 'A firewall may drop the packets silently; check security groups and the address.'
+          : 'The server accepts connections but does not answer; it may be overloaded or frozen.',
+      details: { host: plan.host, limitMillis: limitSeconds * 1000 },
+    },
+  )
+}

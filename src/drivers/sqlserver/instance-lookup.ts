@@ -1,0 +1,95 @@
+import { createSocket } from 'node:dgram'
+import { isIPv6 } from 'node:net'
+import { PoolsmithError } from '../../errors.ts'
+
+const BROWSER_PORT = 1434
+/** CLNT_UCAST_INST: one instance by its name (MC-SQLR 2.2.3). */
+const ASK_INSTANCE = 0x04
+const ANSWER = 0x05
+/** UDP loses messages; the question is asked again after each of these. */
+const WAITS_MILLIS = [1000, 2000, 4000]
+
+export interface InstanceQuestion {
+  readonly host: string
+  /** The host's addresses; all are asked. */
+  readonly addresses: readonly string[]
+  readonly instance: string
+  readonly signal: AbortSignal
+  /** Default 1434. */
+  readonly browserPort?: number
+}
+
+/**
+ * Asks the SQL Server Browser for the TCP port of a named instance (MC-SQLR).
+ *
+ * @throws PoolsmithError INSTANCE_NOT_FOUND; the signal's reason
+ */
+export async function instancePort(question: InstanceQuestion): Promise<number> {
+  const { host, addresses, instance, signal, browserPort = BROWSER_PORT } = question
+  const ask = Buffer.from(`\u0004${instance}\0`, 'latin1')
+  ask[0] = ASK_INSTANCE
+  for (const waitMillis of WAITS_MILLIS) {
+    const answer = await askOnce(
+      ask,
+      addresses,
+      browserPort,
+      AbortSignal.any([signal, AbortSignal.timeout(waitMillis)]),
+    )
+    signal.throwIfAborted()
+    if (answer === undefined) continue
+    const port = portOf(answer, instance)
+    if (port !== undefined) return port
+    throw notFound(host, instance, 'The Browser knows the instance, but it does not listen on TCP.')
+  }
+  throw notFound(host, instance, 'The SQL Server Browser did not answer for it.')
+}
+
+/** The first answer from any of the addresses; undefined when the signal ends the waiting. */
+function askOnce(
+  ask: Buffer,
+  addresses: readonly string[],
+  port: number,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
+  return new Promise((resolve) => {
+    const sockets = addresses.map((address) => {
+      const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4')
+      // An address that refuses is as good as one that is silent: another may answer.
+      socket.on('error', () => undefined)
+      socket.on('message', (message, sender) => {
+        if (message[0] === ANSWER && sender.port === port) finish(message)
+      })
+      socket.send(ask, port, address, () => undefined)
+      return socket
+    })
+    const finish = (answer: Buffer | undefined): void => {
+      signal.removeEventListener('abort', onAbort)
+      for (const socket of sockets) socket.close()
+      resolve(answer)
+    }
+    const onAbort = (): void => finish(undefined)
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, { once: true })
+  })
+}
+
+/** `ServerName;DB1;InstanceName;SQL1;IsClustered;No;Version;16.0.1;tcp;50123;;` */
+function portOf(answer: Buffer, instance: string): number | undefined {
+  const words = answer.toString('latin1', 3).split(';')
+  const field = (key: string): string | undefined => {
+    const at = words.findIndex((word, index) => index % 2 === 0 && word.toLowerCase() === key)
+    return at === -1 ? undefined : words[at + 1]
+  }
+  if (field('instancename')?.toLowerCase() !== instance.toLowerCase()) return undefined
+  const port = Number(field('tcp'))
+  return Number.isInteger(port) && port > 0 && port < 65_536 ? port : undefined
+}
+
+function notFound(host: string, instance: string, why: string): PoolsmithError {
+  return new PoolsmithError(`The instance ${instance} was not found on ${host}. ${why}`, {
+    code: 'INSTANCE_NOT_FOUND',
+    phase: 'connect',
+    hint: 'Check the name; let UDP 1434 through and start the SQL Server Browser, or give the port instead.',
+    details: { host, instance },
+  })
+}

@@ -1,0 +1,72 @@
+import { type Phase, PoolsmithError } from '../../errors.ts'
+import { tlsError } from '../network/tls.ts'
+import { NotSqlServer } from './tedious-connection.ts'
+
+/** What tedious calls its own errors by. */
+const SOCKET_ERROR = 'ESOCKET'
+
+/**
+ * Dresses what tedious throws while a session is being opened, when the server gave no reason of its own.
+ *
+ * @param phase where the attempt was
+ */
+export function openError(error: unknown, host: string, phase: Phase): PoolsmithError {
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    if (cause instanceof PoolsmithError) return cause
+    if (cause instanceof NotSqlServer) return notSqlServer(host, phase, error)
+  }
+  if (!(error instanceof Error)) return notSqlServer(host, phase, error)
+  const code = 'code' in error ? error.code : undefined
+  const cause = error.cause instanceof Error ? error.cause : error
+  if (phase === 'tls' && isTlsError(cause)) return withOurHint(tlsError(cause, host))
+  if (code === SOCKET_ERROR || isSocketError(cause)) {
+    return new PoolsmithError(`${host} closed the connection before the session stood.`, {
+      code: 'CONNECTION_CLOSED',
+      phase,
+      transient: true,
+      hint: "See the server's log; with encrypt=strict on one side only, a server closes without a word.",
+      details: { host },
+      cause: error,
+    })
+  }
+  return notSqlServer(host, phase, error)
+}
+
+function isTlsError(error: Error): boolean {
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
+  return code !== '' && !isSocketError(error)
+}
+
+function isSocketError(error: Error): boolean {
+  const code = 'code' in error ? error.code : undefined
+  return (
+    code === 'ECONNRESET' ||
+    code === 'EPIPE' ||
+    code === 'ERR_STREAM_PREMATURE_CLOSE' ||
+    error.message === 'unexpected end of message stream'
+  )
+}
+
+/** The words of the TLS room name libpq's settings. */
+function withOurHint(error: PoolsmithError): PoolsmithError {
+  if (error.code !== 'TLS_UNTRUSTED') return error
+  return new PoolsmithError(error.message, {
+    code: error.code,
+    phase: error.phase,
+    details: error.details,
+    cause: error.cause,
+    hint:
+      'Set ca_file to the certificate of the authority that signed it; a server without a certificate of its own ' +
+      'signs one itself, which only trust_server_certificate=true takes.',
+  })
+}
+
+function notSqlServer(host: string, phase: Phase, cause: unknown): PoolsmithError {
+  return new PoolsmithError(`What answers at ${host} is not a SQL Server, or its answers are damaged.`, {
+    code: 'NOT_SQL_SERVER',
+    phase,
+    hint: 'Check host and port (1433 is the default), and what is in between.',
+    details: { host },
+    cause,
+  })
+}

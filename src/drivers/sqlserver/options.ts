@@ -1,0 +1,93 @@
+import type { Connection } from '../../connections/connection.ts'
+import { boolean, integer, oneOf, path, seconds, text, type ValuesOf } from '../../connections/fields.ts'
+import type { ConfigProblem } from '../../errors.ts'
+
+const ENCRYPT = ['true', 'false', 'strict'] as const
+
+/** The extras that the SQL Server driver understands. Microsoft's own spellings are in ado-names.ts. */
+export const sqlServerFields = {
+  encrypt: oneOf(ENCRYPT, {
+    default: 'true',
+    description:
+      '`true`: the session is encrypted, and the certificate of the server is verified. `strict`: TLS before anything ' +
+      'else (TDS 8.0), with no way to trust blindly. `false`: only the login is encrypted, without a look at the ' +
+      'certificate; the session only if the server insists.',
+  }),
+  trust_server_certificate: boolean({
+    default: false,
+    description:
+      'Under `encrypt=true`, take any certificate: whoever is in the way can read and change everything. Raises a ' +
+      '`security:warning`. Has no effect under `strict`.',
+  }),
+  host_name_in_certificate: text({
+    description: "The name that the server's certificate must hold, where it is not the host's.",
+  }),
+  ca_file: path({
+    aliases: ['sslrootcert'],
+    description:
+      'PEM file with the certificates of the trusted authorities, or `system` for those of the operating system. Read ' +
+      "again when it changes. Default: Node's own list, and NODE_EXTRA_CA_CERTS.",
+  }),
+  instance_name: text({
+    description:
+      'A named instance: its port is asked of the SQL Server Browser (UDP 1434), unless the connection has a port.',
+  }),
+  application_intent: oneOf(['ReadWrite', 'ReadOnly'], {
+    default: 'ReadWrite',
+    description: '`ReadOnly` lets an availability group send the session to a secondary replica.',
+  }),
+  multi_subnet_failover: boolean({
+    default: false,
+    description: 'Connect to all addresses of the host at once and keep the first that answers.',
+  }),
+  connect_timeout: seconds({
+    default: 15,
+    description: 'The time limit for opening one session, from name resolution to login. 0 for none.',
+  }),
+  request_timeout: seconds({
+    default: 0,
+    description: 'How long a statement may take until its first row or result; it is then cancelled. 0 for no limit.',
+  }),
+  packet_size: integer({
+    default: 4096,
+    min: 512,
+    max: 32_767,
+    description: 'The size of network packets that is asked for, in bytes. The server may give less.',
+  }),
+  application_name: text({ default: 'poolsmith', description: 'Shown in sys.dm_exec_sessions and in audit logs.' }),
+  workstation_id: text({ description: 'The name of this machine as the server sees it. Default: its host name.' }),
+  mssql_spn: text({
+    description:
+      'The service principal name of the server for Kerberos, such as `MSSQLSvc/db.example.com:1433`. Default: made ' +
+      'from the host and the port, or the instance.',
+  }),
+  gss_mechanism: oneOf(['krb5', 'spnego'], {
+    default: 'krb5',
+    description:
+      'How the Kerberos ticket is wrapped: as it is, or in SPNEGO. The ticket is the same; NTLM is in neither.',
+  }),
+  gssdelegation: boolean({
+    default: false,
+    description: 'Hand the server a ticket to act for us, for linked servers. Needs a forwardable ticket.',
+  }),
+} as const
+
+export type SqlServerOptions = ValuesOf<typeof sqlServerFields>
+
+/** Where the server is. */
+export type SqlServerTarget = Pick<Connection, 'host' | 'port' | 'login' | 'database'>
+
+/** What is wrong with the options taken together. */
+export function checkSqlServerOptions(target: SqlServerTarget, options: SqlServerOptions): readonly ConfigProblem[] {
+  const problems: ConfigProblem[] = []
+  if (target.host?.startsWith('/')) {
+    problems.push({ path: 'host', message: 'SQL Server has no Unix sockets; give a host name or an address' })
+  }
+  if (options.encrypt === 'strict' && options.trust_server_certificate) {
+    problems.push({
+      path: 'extra.trust_server_certificate',
+      message: 'encrypt=strict always verifies the certificate; give ca_file or host_name_in_certificate instead',
+    })
+  }
+  return problems
+}

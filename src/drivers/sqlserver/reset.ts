@@ -1,0 +1,45 @@
+import { PoolsmithError } from '../../errors.ts'
+import { orAbort } from '../network/socket.ts'
+import { isBusy, rollback, untilIdle } from './requests.ts'
+import type { SqlServerConnection } from './tedious-connection.ts'
+
+/** How long a statement that is still running on a returned connection may take to end by itself, and then to be stopped. */
+const GRACE_MILLIS = 100
+const CANCEL_LIMIT_MILLIS = 2000
+
+/**
+ * Puts a returned session right.
+ *
+ * `rollback`: ends an open transaction. `full`: the protocol's own reset (the RESETCONNECTION bit, MS-TDS 2.2.3.1.2),
+ * which also ends settings, temporary tables, cursors and locks. A statement that is still running is cancelled.
+ *
+ * @throws PoolsmithError SESSION_BUSY when it cannot be stopped; the session must then be closed
+ */
+export async function resetConnection(connection: SqlServerConnection, mode: 'rollback' | 'full'): Promise<void> {
+  if (isBusy(connection)) await quiet(connection)
+  if (mode === 'full') {
+    await new Promise<void>((resolve, reject) => {
+      connection.reset((error) => (error ? reject(error) : resolve()))
+    })
+  } else if (connection.inTransaction) await rollback(connection)
+}
+
+async function quiet(connection: SqlServerConnection): Promise<void> {
+  if (await becomesIdle(connection, AbortSignal.timeout(GRACE_MILLIS))) return
+  connection.cancel()
+  if (await becomesIdle(connection, AbortSignal.timeout(CANCEL_LIMIT_MILLIS))) return
+  throw new PoolsmithError('A statement was still running on a returned connection, and did not stop.', {
+    code: 'SESSION_BUSY',
+    phase: 'query',
+    hint: 'Read a stream to its end or destroy it before the connection goes back to the pool.',
+  })
+}
+
+async function becomesIdle(connection: SqlServerConnection, signal: AbortSignal): Promise<boolean> {
+  try {
+    await orAbort(untilIdle(connection), signal)
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
+  return !isBusy(connection)
+}

@@ -1,0 +1,158 @@
+import type { Credential } from '../../credentials/credential.ts'
+import { type ErrorCode, PoolsmithError } from '../../errors.ts'
+import { claimsOf } from './token-claims.ts'
+
+/** An ERROR token (MS-TDS 2.2.7.10). */
+export interface ServerError {
+  readonly number: number
+  readonly state: number
+  readonly class: number
+  readonly message: string
+}
+
+interface Advice {
+  readonly code: ErrorCode
+  readonly hint: string
+  readonly transient?: boolean
+}
+
+const LOGIN_FAILED = 18_456
+
+/** What the states of error 18456 mean; most servers tell clients 1 and write the true one into their log. */
+const LOGIN_STATES: Readonly<Record<number, string>> = {
+  2: 'There is no such login.',
+  5: 'There is no such login.',
+  6: 'A Windows account was used with a password; use Kerberos for it.',
+  7: 'The login is disabled, and the password is wrong.',
+  8: 'The password is wrong.',
+  9: 'The password is not valid.',
+  11: 'The account is known but may not connect to this server.',
+  12: 'The account is known but may not connect to this server.',
+  13: 'The service is paused.',
+  18: 'The password must be changed.',
+  38: 'The database does not exist, or the login may not use it.',
+  40: 'The default database of the login does not exist, or the login may not use it.',
+  58: 'The server takes Windows and Entra logins only.',
+  102: 'The Entra token was refused.',
+  132: 'The Entra token was refused.',
+}
+
+/** Azure SQL is busy, moving or waking up; the same login succeeds a little later (Microsoft Learn, "Transient faults"). */
+const THROTTLED = new Set([10_928, 10_929, 40_197, 40_501, 40_613, 49_918, 49_919, 49_920, 40_143, 40_540, 4221])
+
+function adviceFor(error: ServerError, credential: Credential): Advice {
+  switch (error.number) {
+    case LOGIN_FAILED:
+      return loginFailed(error, credential)
+    case 18_487:
+    case 18_488:
+    case 18_463:
+    case 18_464:
+    case 18_465:
+    case 18_466:
+    case 18_467:
+    case 18_468:
+      return {
+        code: 'LOGIN_PASSWORD_CHANGE',
+        hint: 'Change it: ALTER LOGIN … WITH PASSWORD = …, by the login itself in another client, or by an administrator.',
+      }
+    case 18_486:
+      return { code: 'LOGIN_ROLE_UNUSABLE', hint: 'The login is locked: ALTER LOGIN … WITH PASSWORD = … UNLOCK.' }
+    case 18_470:
+      return { code: 'LOGIN_ROLE_UNUSABLE', hint: 'The login is disabled: ALTER LOGIN … ENABLE.' }
+    case 18_452:
+      return {
+        code: 'GSS_SERVER_REFUSED',
+        hint:
+          'The server could not use the ticket: check that the SPN belongs to the account under which it runs ' +
+          '(setspn -L), and that our realm is one that its domain trusts.',
+      }
+    case 4060:
+      return {
+        code: 'DATABASE_NOT_FOUND',
+        hint: 'Check the name of the database, and that the login is a user of it; the server tells both alike.',
+      }
+    case 916:
+      return { code: 'DATABASE_NOT_PERMITTED', hint: 'CREATE USER … FOR LOGIN … in this database.' }
+    case 40_615:
+    case 47_073:
+      return { code: 'LOGIN_NOT_ADMITTED', hint: "Let this machine's address through the firewall of the server." }
+    case 17_809:
+    case 10_936:
+      return { code: 'SERVER_FULL', transient: true, hint: 'Lower pool_size and max_overflow of the clients.' }
+    case 17_142:
+    case 6005:
+    case 18_401:
+    case 904:
+    case 922:
+    case 924:
+    case 927:
+      return { code: 'SERVER_NOT_READY', transient: true, hint: 'The server starts up, shuts down or recovers; wait.' }
+    default:
+      if (THROTTLED.has(error.number)) {
+        return {
+          code: 'SERVER_THROTTLED',
+          transient: true,
+          hint: 'Azure SQL asks to come back later; if it stays so, raise the service tier or open fewer connections.',
+        }
+      }
+      return { code: 'SERVER_ERROR', hint: "See the server's log." }
+  }
+}
+
+function loginFailed(error: ServerError, credential: Credential): Advice {
+  if (credential.kind === 'token') {
+    const claims = claimsOf(credential.token.reveal())
+    if (/expired/i.test(error.message)) {
+      return { code: 'LOGIN_REFUSED', hint: 'The token is over; check the clock of this machine.' }
+    }
+    if (/not currently configured to accept this token/i.test(error.message)) {
+      return {
+        code: 'TOKEN_AUDIENCE',
+        hint:
+          `The token is for ${claims.audience ?? 'an unknown audience'}; Azure SQL takes ` +
+          'https://database.windows.net/. Check scope and cloud, and that the tenant is the one of the server.',
+      }
+    }
+    return {
+      code: 'LOGIN_REFUSED',
+      hint: 'The token was read; CREATE USER [name] FROM EXTERNAL PROVIDER must have made this identity a user.',
+    }
+  }
+  const meaning = LOGIN_STATES[error.state]
+  if (credential.kind === 'gss') {
+    return {
+      code: 'LOGIN_REFUSED',
+      hint: `${meaning ?? 'The ticket was read, but its principal is no login here:'} CREATE LOGIN [DOMAIN\\name] FROM WINDOWS.`,
+    }
+  }
+  return {
+    code: 'LOGIN_REFUSED',
+    hint: `${meaning ?? 'Check login and password.'} The server's log (ERRORLOG) holds the true state of error 18456.`,
+  }
+}
+
+/** The error that the server gave as the reason for refusing a login; it may add 18456 to a more telling one. */
+export function refusalError(errors: readonly ServerError[], credential: Credential): PoolsmithError | undefined {
+  const error = errors.find((candidate) => candidate.number !== LOGIN_FAILED) ?? errors[0]
+  if (error === undefined) return undefined
+  const { code, hint, transient = false } = adviceFor(error, credential)
+  return new PoolsmithError(
+    `The server refused the login: ${error.message} (error ${error.number}, state ${error.state})`,
+    {
+      code,
+      phase: 'login',
+      hint,
+      transient,
+      details: { number: error.number, state: error.state, class: error.class },
+    },
+  )
+}
+
+/** Errors of this severity end the session (Transact-SQL, "Database Engine error severities"). */
+const ENDS_SESSION_CLASS = 20
+
+/** Whether an error that the server sent on a standing session ends it. */
+export function endsSession(error: Pick<ServerError, 'number' | 'class'>): boolean {
+  return error.class >= ENDS_SESSION_CLASS
+}

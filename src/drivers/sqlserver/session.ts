@@ -1,0 +1,248 @@
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { ConnectionConfiguration } from 'tedious'
+import { subjectOf } from '../../credentials/certificate-files.ts'
+import type { Credential } from '../../credentials/credential.ts'
+import { PoolsmithError } from '../../errors.ts'
+import type { EncryptionInfo } from '../driver.ts'
+import type { Lookup } from '../network/socket.ts'
+import { resolveHost } from '../network/socket.ts'
+import { peerCertificate } from '../network/tls.ts'
+import type { PhaseClock } from '../phase-clock.ts'
+import { reach, strictTls } from './connect.ts'
+import { instancePort } from './instance-lookup.ts'
+import { openError } from './open-error.ts'
+import type { SqlServerOptions } from './options.ts'
+import { refusalError, type ServerError } from './server-error.ts'
+import type { SspiFactory } from './sspi.ts'
+import { type LoginPlan, loadConnectionClass, type SqlServerConnection } from './tedious-connection.ts'
+import type { TlsSettings } from './tls-settings.ts'
+
+/** The time limits are ours; tedious' own must never be the first to end. */
+const NEVER_MILLIS = 0x7fff_ffff
+
+/** All that stays the same for every session of one driver. */
+export interface SessionPlan {
+  readonly host: string
+  /** Undefined: to be asked of the Browser. */
+  readonly port: number | undefined
+  readonly login: string | undefined
+  readonly database: string | undefined
+  readonly options: SqlServerOptions
+  readonly tls: TlsSettings
+  readonly lookup: Lookup
+  readonly sspi: SspiFactory
+  readonly browserPort: number | undefined
+}
+
+export interface Session {
+  readonly connection: SqlServerConnection
+  readonly user: string
+  readonly database: string
+  readonly peer: string
+  readonly encryption: EncryptionInfo
+}
+
+/** Opens one session: finds the server, connects, encrypts as asked, logs in, and follows where the server sends us. */
+export async function openSession(
+  plan: SessionPlan,
+  credential: Credential,
+  clock: PhaseClock,
+  signal: AbortSignal,
+): Promise<Session> {
+  const { options, host } = plan
+  if (credential.kind === 'token' && options.encrypt === 'false') throw tokenExposed()
+  const Connection = await loadConnectionClass()
+  const setup = await plan.tls.load()
+  const port = plan.port ?? (await findInstance(plan, clock, signal))
+
+  let peer = ''
+  let strict: TLSSocket | undefined
+  const certificateHost = (server: string): string => options.host_name_in_certificate ?? server
+  const connector = async (server: string, at: number): Promise<Socket> => {
+    const reached = await reach(server, at, {
+      lookup: plan.lookup,
+      multiSubnetFailover: options.multi_subnet_failover,
+      signal,
+      enter: (phase) => clock.enter(phase),
+    })
+    peer = reached.peer
+    if (options.encrypt !== 'strict') return reached.socket
+    clock.enter('tls')
+    strict = await strictTls(reached.socket, certificateHost(server), setup, signal)
+    return strict
+  }
+
+  const loginPlan: LoginPlan = {
+    encrypt: options.encrypt,
+    trust: options.trust_server_certificate,
+    certificateHost,
+    enter: (phase) => clock.enter(phase),
+    secret: credential.kind === 'password' || credential.kind === 'token' ? credential.kind : undefined,
+    ...sspiFor(plan, credential, port),
+  }
+  const config = configuration(plan, credential, port, setup.details)
+  // tedious hands the server and port of each attempt to the connector; its types do not say so.
+  Object.assign(config.options ?? {}, {
+    connector: ({ host: server, port: at }: { host: string; port: number }) => connector(server, at),
+  })
+  const connection = new Connection(config, loginPlan)
+  let database = plan.database ?? ''
+  connection.on('databaseChange', (name: string) => {
+    database = name
+  })
+  await establish(connection, credential, host, clock, signal)
+  return {
+    connection,
+    user: connection.greeting.user ?? credential.user ?? plan.login ?? credential.identity,
+    database,
+    peer,
+    encryption: describe(strict ?? connection.protection.tls, options),
+  }
+}
+
+function tokenExposed(): PoolsmithError {
+  return new PoolsmithError('encrypt=false would send a token over a connection that is not verified.', {
+    code: 'TLS_NEEDED',
+    phase: 'config',
+    hint: 'Leave encrypt at true (or strict) with this auth_method.',
+  })
+}
+
+async function findInstance(plan: SessionPlan, clock: PhaseClock, signal: AbortSignal): Promise<number> {
+  const { host, lookup, options, browserPort } = plan
+  clock.enter('dns')
+  const addresses = await resolveHost(host, lookup, signal)
+  clock.enter('connect')
+  return instancePort({
+    host,
+    addresses,
+    instance: options.instance_name ?? '',
+    signal,
+    ...(browserPort === undefined ? {} : { browserPort }),
+  })
+}
+
+function sspiFor(plan: SessionPlan, credential: Credential, ownPort: number): Pick<LoginPlan, 'sspi'> {
+  if (credential.kind !== 'gss') return {}
+  const { sspi, options } = plan
+  return {
+    sspi: (host, port = ownPort, signal) => {
+      // A server that we are sent to has a principal of its own; what the user said was about the first one.
+      const sentOn = host !== plan.host || port !== ownPort
+      const instance = sentOn || plan.port !== undefined ? undefined : options.instance_name
+      const spn = sentOn ? undefined : options.mssql_spn
+      return sspi(
+        { host, port, ...(instance === undefined ? {} : { instance }), ...(spn === undefined ? {} : { spn }) },
+        credential,
+        signal,
+      )
+    },
+  }
+}
+
+function configuration(
+  plan: SessionPlan,
+  credential: Credential,
+  port: number,
+  tls: { readonly ca?: string | string[] },
+): ConnectionConfiguration {
+  const { options } = plan
+  return {
+    server: plan.host,
+    authentication: authentication(plan, credential),
+    options: {
+      port,
+      // Under strict the socket is TLS already; tedious' own wrapping forgets the name after a redirection.
+      encrypt: options.encrypt === 'true',
+      trustServerCertificate: options.trust_server_certificate,
+      cryptoCredentialsDetails: { ...tls },
+      database: plan.database,
+      appName: options.application_name,
+      workstationId: options.workstation_id,
+      packetSize: options.packet_size,
+      readOnlyIntent: options.application_intent === 'ReadOnly',
+      connectTimeout: NEVER_MILLIS,
+      requestTimeout: Math.min(options.request_timeout * 1000, NEVER_MILLIS),
+      // The pool decides what is tried again, and for how long.
+      maxRetriesOnTransientErrors: 0,
+      useColumnNames: false,
+      rowCollectionOnDone: false,
+      rowCollectionOnRequestCompletion: false,
+    },
+  }
+}
+
+function authentication(plan: SessionPlan, credential: Credential): ConnectionConfiguration['authentication'] {
+  switch (credential.kind) {
+    case 'password':
+      return {
+        type: 'default',
+        options: {
+          userName: credential.user ?? plan.login ?? credential.identity,
+          password: credential.password.reveal(),
+        },
+      }
+    case 'token':
+      return { type: 'azure-active-directory-access-token', options: { token: credential.token.reveal() } }
+    case 'gss':
+      // Nothing of tedious' own for Windows logins is entered.
+      return { type: 'default', options: {} }
+    case 'certificate':
+      throw new PoolsmithError('SQL Server takes no client certificate as a login.', {
+        code: 'AUTH_METHOD_UNSUPPORTED',
+        phase: 'config',
+        hint: 'Use auth_method sql_auth, kerberos or azure_ad.',
+      })
+  }
+}
+
+async function establish(
+  connection: SqlServerConnection,
+  credential: Credential,
+  host: string,
+  clock: PhaseClock,
+  signal: AbortSignal,
+): Promise<void> {
+  const errors: ServerError[] = []
+  const onServerError = (error: ServerError): void => {
+    errors.push(error)
+  }
+  connection.on('errorMessage', onServerError)
+  const onAbort = (): void => connection.close()
+  try {
+    signal.throwIfAborted()
+    signal.addEventListener('abort', onAbort, { once: true })
+    await new Promise<void>((resolve, reject) => {
+      connection.connect((error) => (error === undefined ? resolve() : reject(error)))
+    })
+  } catch (error) {
+    connection.close()
+    signal.throwIfAborted()
+    throw refusalError(errors, credential) ?? openError(error, host, clock.phase)
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    connection.off('errorMessage', onServerError)
+  }
+}
+
+function describe(socket: TLSSocket | undefined, options: SqlServerOptions): EncryptionInfo {
+  if (socket === undefined) return { kind: 'none' }
+  const certificate = peerCertificate(socket)
+  const verified = options.encrypt === 'strict' || (options.encrypt === 'true' && !options.trust_server_certificate)
+  return {
+    kind: 'tls',
+    protocol: socket.getProtocol() ?? 'unknown',
+    cipher: socket.getCipher().standardName ?? socket.getCipher().name,
+    ...(verified ? { verified: 'hostname' } : {}),
+    ...(certificate === undefined
+      ? {}
+      : {
+          serverCertificate: {
+            subject: subjectOf(certificate),
+            issuer: certificate.issuer.split('\n').join(', '),
+            expiresAt: certificate.validToDate.getTime(),
+          },
+        }),
+  }
+}

@@ -1,0 +1,389 @@
+/**
+ * tedious' Connection with what it lacks: the one file that touches tedious' private parts. Its contract test says
+ * in plain words which of them a new version has moved.
+ *
+ * - The phases of a login are told as they begin.
+ * - A GSS token goes out in LOGIN7 and the server's come back, without tedious' code for NTLM being entered.
+ * - `encrypt=false` encrypts the login, as Microsoft's drivers do; stock tedious sends the password in the clear.
+ * - What answers must begin like a TDS server; anything else ends the attempt at once instead of at its limit.
+ */
+
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
+import type { Connection, ConnectionConfiguration } from 'tedious'
+import { PoolsmithError } from '../../errors.ts'
+import { loadPackage } from '../../optional-package.ts'
+import { orAbort } from '../network/socket.ts'
+import { ENCRYPT_OFF, splitLoginReply, withEncryption, withSspi } from './login-bytes.ts'
+import type { SspiProvider } from './sspi.ts'
+
+/** MS-TDS 2.2.3.1.1. */
+const PACKET = { response: 0x04, sspi: 0x11, prelogin: 0x12, login7: 0x10 } as const
+
+/** What a login needs besides tedious' own configuration. */
+export interface LoginPlan {
+  readonly encrypt: 'true' | 'false' | 'strict'
+  readonly trust: boolean
+  /** The name that the certificate must hold, for the server that we are being sent to. */
+  readonly certificateHost: (host: string) => string
+  readonly enter: (phase: 'tls' | 'gss' | 'login') => void
+  /** Whether the login holds a secret that must not be read on the way. */
+  readonly secret: 'password' | 'token' | undefined
+  /** For a login by Kerberos: the context towards the given server. */
+  readonly sspi?: (host: string, port: number | undefined, signal: AbortSignal) => Promise<SspiProvider>
+}
+
+/** How the session ended up protected. */
+export interface Protection {
+  readonly kind: 'none' | 'login-only' | 'tls'
+  /** The TLS session inside TDS; under `strict` it is the socket itself. */
+  readonly tls: TLSSocket | undefined
+}
+
+export interface SqlServerConnection extends Connection {
+  readonly protection: Protection
+  /** What the server says about itself and the session. */
+  readonly greeting: Greeting
+  /** Requests made so far. */
+  readonly requestCount: number
+}
+
+export interface Greeting {
+  readonly processId: number | undefined
+  readonly user: string | undefined
+  readonly version: string | undefined
+}
+
+/** What answers does not speak TDS. */
+export class NotSqlServer extends Error {
+  override readonly name = 'NotSqlServer'
+}
+
+/** The parts of tedious that are not public. */
+interface TediousInternals {
+  messageIo: {
+    socket: Socket
+    incomingMessageStream: Duplex
+    outgoingMessageStream: Duplex
+    securePair?: { cleartext: TLSSocket; encrypted: Duplex } | undefined
+    sendMessage(type: number, data?: Buffer, reset?: boolean): object
+    readMessage(): Promise<AsyncIterable<Buffer>>
+    startTls(details: object, host: string, trust: boolean): Promise<void>
+  }
+  routingData: { readonly server: string; readonly port: number } | undefined
+  secureContextOptions: object
+  config: { server: string; options: { port?: number; encrypt: boolean | 'strict' } }
+  STATE: Record<string, { name: string }>
+  transitionTo(state: { name: string }): void
+  createTokenStreamParser(message: unknown, handler: unknown): NodeJS.EventEmitter
+  sendPreLogin(): void
+  performTlsNegotiation(prelogin: PreloginAnswer, signal: AbortSignal): Promise<void>
+  sendLogin7Packet(): void
+  performSentLogin7WithStandardLogin(signal: AbortSignal): Promise<unknown>
+  sendInitialSql(): void
+  getInitialSql(): string
+  makeRequest(request: object, type: number, payload: object): void
+}
+
+type Internal = Omit<Connection, keyof TediousInternals> & TediousInternals
+
+interface PreloginAnswer {
+  fedAuthRequired?: number
+  readonly encryptionString: string
+}
+
+interface LoginHandler {
+  readonly loginAckReceived: boolean
+  readonly loginError: Error | undefined
+  readonly routingData: unknown
+}
+
+interface LoginAck {
+  readonly progVersion: { major: number; minor: number; buildNumHi: number; buildNumLow: number }
+}
+
+/** Asked for with the statements that tedious sends anyway; the answer is a message, not a result. */
+const INTRODUCTION = "print N'poolsmith:' + cast(@@spid as nvarchar(10)) + N':' + coalesce(suser_sname(), N'')"
+
+type ConnectionClass = new (config: ConnectionConfiguration, plan: LoginPlan) => SqlServerConnection
+
+let loading: Promise<ConnectionClass> | undefined
+
+/** @throws PoolsmithError PACKAGE_MISSING, DRIVER_INCOMPATIBLE */
+export function loadConnectionClass(): Promise<ConnectionClass> {
+  loading ??= buildClass().catch((error: unknown) => {
+    loading = undefined
+    throw error
+  })
+  return loading
+}
+
+const METHODS = [
+  'sendPreLogin',
+  'performTlsNegotiation',
+  'sendLogin7Packet',
+  'performSentLogin7WithStandardLogin',
+  'sendInitialSql',
+  'getInitialSql',
+  'makeRequest',
+  'createTokenStreamParser',
+  'transitionTo',
+] as const
+
+async function buildClass(): Promise<ConnectionClass> {
+  const tedious = await loadPackage('tedious', () => import('tedious'), 'A SQL Server connection')
+  const { Login7TokenHandler } = await import('tedious/lib/token/handler.js').catch((cause: unknown) => {
+    throw incompatible('lib/token/handler.js', cause)
+  })
+  const stock = tedious.Connection as unknown as new (config: ConnectionConfiguration) => Internal
+  for (const method of METHODS) {
+    if (typeof stock.prototype[method] !== 'function') throw incompatible(`Connection.${method}`)
+  }
+  if (typeof Login7TokenHandler !== 'function') throw incompatible('Login7TokenHandler')
+
+  class PoolsmithConnection extends stock {
+    readonly #plan: LoginPlan
+    #protection: Protection = { kind: 'none', tls: undefined }
+    #greeting: Greeting = { processId: undefined, user: undefined, version: undefined }
+    #requests = 0
+
+    constructor(config: ConnectionConfiguration, plan: LoginPlan) {
+      super(config)
+      this.#plan = plan
+    }
+
+    get protection(): Protection {
+      return this.#protection
+    }
+
+    get greeting(): Greeting {
+      return this.#greeting
+    }
+
+    get requestCount(): number {
+      return this.#requests
+    }
+
+    override sendPreLogin(): void {
+      const { messageIo } = this
+      this.#plan.enter(this.#plan.encrypt === 'true' ? 'tls' : 'login')
+      messageIo.socket.once('data', (chunk: Buffer) => {
+        if (chunk[0] !== PACKET.response && chunk[0] !== PACKET.prelogin) {
+          messageIo.socket.destroy(new NotSqlServer('the answer is no TDS packet'))
+        }
+      })
+      if (this.#plan.encrypt !== 'false') super.sendPreLogin()
+      else
+        this.#editing(
+          (data) => withEncryption(data, ENCRYPT_OFF),
+          () => super.sendPreLogin(),
+        )
+    }
+
+    /** Lets the next message that tedious sends pass through `edit`. */
+    #editing(edit: (data: Buffer) => Buffer, send: () => void): void {
+      const { messageIo } = this
+      const original = messageIo.sendMessage
+      messageIo.sendMessage = (type, data = Buffer.alloc(0), reset) => original.call(messageIo, type, edit(data), reset)
+      try {
+        send()
+      } finally {
+        messageIo.sendMessage = original
+      }
+    }
+
+    override async performTlsNegotiation(prelogin: PreloginAnswer, signal: AbortSignal): Promise<void> {
+      const { encrypt, secret } = this.#plan
+      const answer = prelogin.encryptionString
+      const offered = answer === 'ON' || answer === 'REQ'
+      if (encrypt === 'strict') this.#protection = { kind: 'tls', tls: undefined }
+      else if (encrypt === 'true') {
+        if (!offered) throw notOffered()
+        await this.#startTls(this.#plan.trust, signal)
+        this.#protection = { kind: 'tls', tls: this.messageIo.securePair?.cleartext }
+      } else if (offered || answer === 'OFF') {
+        // Microsoft's drivers do not look at the certificate here either: nobody asked for encryption.
+        await this.#startTls(true, signal)
+        this.#protection = {
+          kind: offered ? 'tls' : 'login-only',
+          tls: offered ? this.messageIo.securePair?.cleartext : undefined,
+        }
+      } else if (secret !== undefined) throw passwordExposed()
+      if (prelogin.fedAuthRequired === 1) {
+        const self = this as unknown as { fedAuthRequired: boolean }
+        self.fedAuthRequired = true
+      }
+    }
+
+    async #startTls(trust: boolean, signal: AbortSignal): Promise<void> {
+      this.#plan.enter('tls')
+      const host = this.#plan.certificateHost(this.routingData?.server ?? this.config.server)
+      await orAbort(this.messageIo.startTls(this.secureContextOptions, host, trust), signal)
+    }
+
+    override sendLogin7Packet(): void {
+      // A Kerberos login waits for its token first; see below.
+      if (this.#plan.sspi !== undefined) return
+      this.#plan.enter('login')
+      super.sendLogin7Packet()
+      this.#readInPlain()
+    }
+
+    override async performSentLogin7WithStandardLogin(signal: AbortSignal): Promise<unknown> {
+      const { sspi, enter } = this.#plan
+      if (sspi === undefined) return this.#finishLogin(undefined, signal)
+      enter('gss')
+      const { server, port } = this.routingData ?? { server: this.config.server, port: this.config.options.port }
+      const provider = await sspi(server, port, signal)
+      try {
+        const first = await orAbort(provider.step(), signal)
+        enter('login')
+        this.#editing(
+          (data) => withSspi(data, first.output ?? Buffer.alloc(0)),
+          () => super.sendLogin7Packet(),
+        )
+        this.#readInPlain()
+        return await this.#finishLogin({ provider, complete: first.complete }, signal)
+      } finally {
+        provider.close?.()
+      }
+    }
+
+    /** Reads answers until the server has let us in, sent us on, or refused. */
+    async #finishLogin(
+      gss: { readonly provider: SspiProvider; complete: boolean } | undefined,
+      signal: AbortSignal,
+    ): Promise<unknown> {
+      for (;;) {
+        const { sspi, rest } = splitLoginReply(await orAbort(this.#wholeMessage(), signal))
+        for (const token of sspi) {
+          if (gss === undefined) throw new NotSqlServer('a GSS token where none was due')
+          this.#plan.enter('gss')
+          const { output, complete } = await orAbort(gss.provider.step(token), signal)
+          gss.complete = complete
+          if (output !== undefined && output.length > 0) {
+            this.#writeInPlain()
+            this.messageIo.sendMessage(PACKET.sspi, output)
+          }
+          this.#plan.enter('login')
+        }
+        const handler = new GreetedHandler(this as never)
+        handler.onVersion = (version) => {
+          this.#greeting = { ...this.#greeting, version }
+        }
+        await this.#parse(rest, handler, signal)
+        if (handler.loginAckReceived && handler.loginError === undefined) {
+          if (gss !== undefined && !gss.complete) throw unproven()
+          return handler.routingData
+        }
+        if (handler.loginError !== undefined) throw handler.loginError
+        // A reply token may come in a message of its own, and the rest in the next.
+        if (sspi.length === 0) throw new NotSqlServer('an answer that neither lets us in nor refuses')
+      }
+    }
+
+    async #wholeMessage(): Promise<Buffer> {
+      const parts: Buffer[] = []
+      for await (const part of await this.messageIo.readMessage()) parts.push(part)
+      return Buffer.concat(parts)
+    }
+
+    #parse(tokens: Buffer, handler: LoginHandler, signal: AbortSignal): Promise<void> {
+      if (tokens.length === 0) return Promise.resolve()
+      const parser = this.createTokenStreamParser([tokens], handler)
+      const { promise, resolve, reject } = Promise.withResolvers<void>()
+      parser.once('end', resolve)
+      parser.once('error', reject)
+      return orAbort(promise, signal)
+    }
+
+    /** After a login under ENCRYPT_OFF the server answers without TLS. */
+    #readInPlain(): void {
+      const { securePair, socket, incomingMessageStream } = this.messageIo
+      if (this.#protection.kind !== 'login-only' || securePair === undefined) return
+      socket.unpipe(securePair.encrypted)
+      securePair.cleartext.unpipe(incomingMessageStream)
+      socket.pipe(incomingMessageStream)
+    }
+
+    /** And so do we, from the message after the login on: by now every byte of the login is on its way. */
+    #writeInPlain(): void {
+      const { securePair, socket, outgoingMessageStream } = this.messageIo
+      if (this.#protection.kind !== 'login-only' || securePair === undefined) return
+      outgoingMessageStream.unpipe(securePair.cleartext)
+      securePair.encrypted.unpipe(socket)
+      outgoingMessageStream.pipe(socket)
+      this.messageIo.securePair = undefined
+    }
+
+    override sendInitialSql(): void {
+      this.#writeInPlain()
+      const onInfo = ({ message }: { message: string }): void => {
+        const [, spid, user] = /^poolsmith:(\d+):(.*)$/s.exec(message) ?? []
+        if (spid === undefined) return
+        this.#greeting = { ...this.#greeting, processId: Number(spid), user: user === '' ? undefined : user }
+        this.off('infoMessage', onInfo)
+      }
+      this.on('infoMessage', onInfo)
+      super.sendInitialSql()
+    }
+
+    override getInitialSql(): string {
+      return `${super.getInitialSql()}\n${INTRODUCTION}`
+    }
+
+    override makeRequest(request: object, type: number, payload: object): void {
+      this.#requests++
+      super.makeRequest(request, type, payload)
+    }
+  }
+
+  class GreetedHandler extends Login7TokenHandler {
+    onVersion: (version: string) => void = () => undefined
+
+    override onLoginAck(token: Parameters<InstanceType<typeof Login7TokenHandler>['onLoginAck']>[0]): void {
+      const { major, minor, buildNumHi, buildNumLow } = (token as unknown as LoginAck).progVersion
+      this.onVersion(`${major}.${minor}.${buildNumHi * 256 + buildNumLow}`)
+      super.onLoginAck(token)
+    }
+  }
+
+  return PoolsmithConnection as unknown as ConnectionClass
+}
+
+function incompatible(what: string, cause?: unknown): PoolsmithError {
+  return new PoolsmithError(`The installed tedious is laid out differently: ${what} is not where it was.`, {
+    code: 'DRIVER_INCOMPATIBLE',
+    phase: 'config',
+    hint: 'npm install tedious@20.3.9',
+    ...(cause === undefined ? {} : { cause }),
+  })
+}
+
+function notOffered(): PoolsmithError {
+  return new PoolsmithError('The server does not offer encryption, and encrypt=true.', {
+    code: 'TLS_NOT_OFFERED',
+    phase: 'tls',
+    hint: 'Give the server a certificate; encrypt=false sends everything but the login in the clear.',
+  })
+}
+
+function passwordExposed(): PoolsmithError {
+  return new PoolsmithError(
+    'The server does not offer encryption, not even for the login: the password would be readable on the way.',
+    {
+      code: 'CLEARTEXT_REFUSED',
+      phase: 'login',
+      hint: 'Every SQL Server since 2005 can encrypt the login; look for what is in between, or use Kerberos.',
+    },
+  )
+}
+
+function unproven(): PoolsmithError {
+  return new PoolsmithError('The server let us in without proving that it is the one the ticket is for.', {
+    code: 'SERVER_NOT_GENUINE',
+    phase: 'gss',
+    hint: 'Mutual authentication was asked for and not given; do not trust this server.',
+  })
+}
