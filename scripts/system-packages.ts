@@ -24,7 +24,6 @@ const systemPackages: readonly SystemPackage[] = [
   { name: 'faketime', file: '/usr/bin/faketime', neededFor: 'a KDC whose clock is wrong' },
   { name: 'freetds-bin', file: '/usr/bin/tsql', neededFor: 'a client for SQL Server that nobody here wrote' },
   { name: 'procps', file: '/usr/bin/ps', neededFor: "finding a server's processes, to freeze them" },
-  { name: 'freetds-bin', file: '/usr/bin/tsql', neededFor: 'a TDS client that is not ours' },
 ]
 
 /**
