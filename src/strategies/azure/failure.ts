@@ -46,11 +46,13 @@ export function azureFailure(
     ...(wait === undefined ? {} : { retryAfterMillis: wait }),
   }
   const subject = 'The Microsoft Entra token could not be fetched'
+  const entra = entraError(error)
   if (isTransient(fault)) {
-    const shown = observation.error ?? error
+    // What MSAL says where there was no JSON to read is a row of "Not Available".
+    const shown =
+      observation.error ?? new Error(entra?.text ?? `the token endpoint answered HTTP ${observation.status}`)
     return credentialFailure(subject, shown, { code: 'CREDENTIAL_FAILED', transient: true, secrets, details })
   }
-  const entra = entraError(error)
   if (entra !== undefined) {
     return credentialFailure(subject, new Error(redact(entra.text, secrets)), {
       code: 'CREDENTIAL_REFUSED',
