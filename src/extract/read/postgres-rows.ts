@@ -67,7 +67,8 @@ export class BinaryRows implements CopyConsumer<RecordBatch> {
   end(): RecordBatch[] {
     if (!this.#ended) throw malformed('it ended without its trailer')
     this.#take()
-    if (this.#rows > 0) this.#emit()
+    // An empty table is one empty batch, so that its schema is seen.
+    if (this.#rows > 0 || this.#total === 0) this.#emit()
     return this.flush()
   }
 

@@ -1,0 +1,35 @@
+/** What the tests of reading tables share. */
+
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createEngine, type Engine } from '../../src/engine/create-engine.ts'
+import type { Manifest } from '../../src/extract/manifest.ts'
+import type { PoolOptions } from '../../src/pool/options.ts'
+import type { PostgresServer } from './postgres.ts'
+
+export function superuserEngine(server: PostgresServer, options: PoolOptions = {}): Promise<Engine> {
+  const { host, port, superuser: login, superuserPassword: password } = server
+  return createEngine({ type: 'postgres', host, port, login, password, database: 'postgres' }, options)
+}
+
+export function dataPath(manifest: Manifest): string {
+  return join(manifest.folder, manifest.files[0]?.name ?? '')
+}
+
+export function dataText(manifest: Manifest): Promise<string> {
+  return readFile(dataPath(manifest), 'utf8')
+}
+
+/** Every file below a folder, hidden ones too, relative to it. */
+export async function filesBelow(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
+    .sort()
+}
+
+/** Copies that run on the server now. */
+export function copiesRunning(server: PostgresServer): Promise<string> {
+  return server.sql("select count(*) from pg_stat_activity where query ilike 'copy%' and state <> 'idle'")
+}
