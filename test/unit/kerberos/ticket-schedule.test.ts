@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import {
+  DEFAULT_RENEWAL,
+  DEFAULT_RETRY,
+  nextLook,
+  renewalDueAt,
+  retryWait,
+} from '../../../src/kerberos/ticket-schedule.ts'
+
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+
+test('ten tries: 1 s at first, doubling to at most 30 s', () => {
+  const waits = Array.from({ length: 10 }, (_, index) => retryWait(index + 1, DEFAULT_RETRY))
+  assert.deepEqual(waits, [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000, 30_000, undefined])
+})
+
+test('the retries can be set', () => {
+  const policy = { firstWaitMillis: 10, longestWaitMillis: 25, attempts: 4 }
+  assert.deepEqual(
+    [1, 2, 3, 4].map((failed) => retryWait(failed, policy)),
+    [10, 20, 25, undefined],
+  )
+  assert.equal(retryWait(1, { ...policy, attempts: 1 }), undefined)
+})
+
+test('a ticket is due 30 minutes before its end, a short one at half its life', () => {
+  assert.equal(renewalDueAt({ startsAt: 0, expiresAt: 10 * HOUR }, DEFAULT_RENEWAL), 9.5 * HOUR)
+  assert.equal(renewalDueAt({ startsAt: 0, expiresAt: 40 * MINUTE }, DEFAULT_RENEWAL), 20 * MINUTE)
+  assert.equal(renewalDueAt({ startsAt: 0, expiresAt: 3000 }, DEFAULT_RENEWAL), 1500)
+})
+
+test('looks every ten minutes, or when the ticket is due if that is earlier', () => {
+  const ticket = { startsAt: 0, expiresAt: 10 * HOUR }
+  assert.equal(nextLook(ticket, DEFAULT_RENEWAL, 0), 10 * MINUTE)
+  assert.equal(nextLook(ticket, DEFAULT_RENEWAL, 9.5 * HOUR - 1000), 1000)
+  assert.equal(nextLook(undefined, DEFAULT_RENEWAL, 0), 10 * MINUTE)
+})
+
+test('never spins, however overdue the ticket is', () => {
+  assert.equal(nextLook({ startsAt: 0, expiresAt: 1000 }, DEFAULT_RENEWAL, HOUR), 200)
+})
