@@ -26,7 +26,7 @@ function optionEntries(options: Readonly<Record<string, CommandOption>>): [strin
 }
 
 /** The exit codes, as the help and docs/cli.md give them. */
-export function exitCodeEntries(): [string, string][] {
+function exitCodeEntries(): [string, string][] {
   return [
     [String(EXIT_CODES.success), 'all is well'],
     [String(EXIT_CODES.unexpected), 'an unexpected error'],

@@ -32,21 +32,6 @@ export function rows(entries: readonly (readonly [string, string | undefined])[]
     .join('\n')
 }
 
-/** A table with its columns as wide as their widest cell. */
-export function table(header: readonly string[], lines: readonly (readonly string[])[]): string {
-  const widths = header.map((title, column) =>
-    Math.max(title.length, ...lines.map((line) => (line[column] ?? '').length)),
-  )
-  return [header, ...lines]
-    .map((line) =>
-      line
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
-}
-
 /** `8 ms`, `1.4 s`, `3 min 20 s`. */
 export function duration(millis: number): string {
   if (millis < 1000) return `${Math.round(millis)} ms`

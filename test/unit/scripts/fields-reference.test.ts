@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { fieldsReference } from '../../../scripts/fields-reference.ts'
 import { boolean, integer, list, oneOf, seconds, secret, text } from '../../../src/connections/fields.ts'
-import { fieldsReference } from '../../../src/connections/fields-reference.ts'
 import { Secret } from '../../../src/secret.ts'
 
 describe('fieldsReference', () => {

@@ -1,5 +1,5 @@
-import { Secret } from '../secret.ts'
-import type { Field, Fields } from './fields.ts'
+import type { Field, Fields } from '../src/connections/fields.ts'
+import { Secret } from '../src/secret.ts'
 
 /**
  * Renders a table of fields as a Markdown table, for the reference of the extras.
