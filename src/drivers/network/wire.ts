@@ -5,18 +5,31 @@ export class StreamClosed extends Error {
   override readonly name = 'StreamClosed'
 }
 
+const EVENTS = ['readable', 'end', 'close', 'error'] as const
+
 /**
  * Reads exactly as many bytes as are asked for and leaves the rest in the stream, so that whoever comes next
- * (TLS, the driver's own parser) finds every byte that we did not take.
+ * (TLS, the driver's own parser) finds every byte that we did not take. Dispose it before the stream is handed on.
  */
-export class Wire {
+export class Wire implements Disposable {
   readonly stream: Duplex
   readonly #signal: AbortSignal
+  #wake: (() => void) | undefined
+  // Listening all the time: a listener for `readable` that is added while half a message lies in the buffer is
+  // called at once, and one that is added again for each wait would be called for ever.
+  readonly #onChange = (): void => this.#wake?.()
 
   /** Does not close the stream when the signal is aborted: that is for its owner to do. */
   constructor(stream: Duplex, signal: AbortSignal) {
     this.stream = stream
     this.#signal = signal
+    for (const event of EVENTS) stream.on(event, this.#onChange)
+    signal.addEventListener('abort', this.#onChange)
+  }
+
+  [Symbol.dispose](): void {
+    for (const event of EVENTS) this.stream.off(event, this.#onChange)
+    this.#signal.removeEventListener('abort', this.#onChange)
   }
 
   write(bytes: Buffer): void {
@@ -40,23 +53,9 @@ export class Wire {
       }
       if (this.stream.errored) throw new StreamClosed(this.stream.errored.message, { cause: this.stream.errored })
       if (this.stream.readableEnded || this.stream.destroyed) throw new StreamClosed('closed')
-      await this.#change()
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
     }
-  }
-
-  /** Resolves when the stream has something new to tell: bytes, its end, an error; or the signal has. */
-  #change(): Promise<void> {
-    const { stream } = this
-    const signal = this.#signal
-    return new Promise((resolve) => {
-      const events = ['readable', 'end', 'close', 'error'] as const
-      const done = (): void => {
-        for (const event of events) stream.off(event, done)
-        signal.removeEventListener('abort', done)
-        resolve()
-      }
-      for (const event of events) stream.on(event, done)
-      signal.addEventListener('abort', done)
-    })
   }
 }

@@ -3,7 +3,7 @@ import type { Credential } from '../../credentials/credential.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
 import { Secret } from '../../secret.ts'
-import type { Wire } from '../network/wire.ts'
+import { Wire } from '../network/wire.ts'
 import type { AuthMethod, AuthPolicy } from './auth-policy.ts'
 import { tlsServerEndPoint } from './channel-binding.ts'
 import {
@@ -64,7 +64,8 @@ const NAMES: Readonly<Record<number, string>> = {
  * @throws ServerRefusal, NotPostgres, StreamClosed; PoolsmithError AUTH_METHOD_UNSUPPORTED, AUTH_METHOD_REFUSED,
  *   CLEARTEXT_REFUSED, PASSWORD_MISSING, CHANNEL_BINDING_FAILED, SCRAM_FAILED, SERVER_NOT_GENUINE
  */
-export async function login(wire: Wire, transport: Transport, request: LoginRequest): Promise<LoginResult> {
+export async function login(transport: Transport, request: LoginRequest, signal: AbortSignal): Promise<LoginResult> {
+  using wire = new Wire(transport.stream, signal)
   wire.write(startupMessage({ user: request.user, ...request.parameters }))
   const authentication = await authenticate(wire, transport, request)
   return { authentication, ...(await settle(wire)) }

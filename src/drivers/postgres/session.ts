@@ -220,7 +220,7 @@ async function tryOnce(
     }
     stream = transport.stream
     attempt.enter('login')
-    const result = await login(new Wire(stream, signal), transport, {
+    const request = {
       user,
       parameters: {
         database,
@@ -232,7 +232,8 @@ async function tryOnce(
       policy: plan.policy,
       channelBinding: plan.options.channel_binding,
       emit: plan.emit,
-    })
+    }
+    const result = await login(transport, request, signal)
     return { session: { user, database, endpoint, transport, login: result } }
   } catch (cause) {
     onAbort()
@@ -312,7 +313,7 @@ export async function cancelSession(
       })
       stream = encrypted
     }
-    const wire = new Wire(stream, signal)
+    using wire = new Wire(stream, signal)
     wire.write(cancelRequest(session.login.processId, session.login.secretKey))
     // The server answers by closing.
     await wire.read(1)

@@ -49,7 +49,7 @@ export function plainTransport(stream: Duplex, endpoint: Endpoint): Transport {
  *   startTls, TLS_STUFFED, TLS_ALPN
  */
 export async function tlsTransport(stream: Duplex, target: TlsTarget): Promise<Transport> {
-  if (!target.direct) await askForTls(new Wire(stream, target.signal))
+  if (!target.direct) await askForTls(stream, target.signal)
   const { setup, host } = target
   const socket = await startTls(stream, {
     secureContext: setup.secureContext,
@@ -74,7 +74,8 @@ export async function tlsTransport(stream: Duplex, target: TlsTarget): Promise<T
   return describe(socket, setup)
 }
 
-async function askForTls(wire: Wire): Promise<void> {
+async function askForTls(stream: Duplex, signal: AbortSignal): Promise<void> {
+  using wire = new Wire(stream, signal)
   wire.write(sslRequest())
   const answer = (await wire.read(1)).toString('latin1')
   if (answer === 'E') {
