@@ -85,8 +85,8 @@ export function acquireTimeoutError(facts: TimeoutFacts): PoolsmithError {
       details,
     })
   }
-  const full = occupancy.inUse + occupancy.checking >= occupancy.max
-  if (!full && failure !== undefined) {
+  // Neither of these two can be while the pool is full: either needs room for one more.
+  if (failure !== undefined) {
     return new PoolsmithError(
       `No connection became free within ${seconds(timeoutMillis)} (pool_timeout); ${occupancy.inUse} of ${occupancy.max} are in use, and no more can be opened: ${failure.message}`,
       {
@@ -99,7 +99,7 @@ export function acquireTimeoutError(facts: TimeoutFacts): PoolsmithError {
       },
     )
   }
-  if (!full && attempt !== undefined) {
+  if (attempt !== undefined) {
     const hanging = hangingError(attempt, timeoutMillis)
     return new PoolsmithError(hanging.message, {
       code: hanging.code,

@@ -317,13 +317,22 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     if (this.#closed) return
     if (!this.#suspended) {
       const now = this.#now()
-      while (this.#waiters.size > this.#checking) {
-        const session = this.#shelf.take()
+      while (this.#waiters.size > 0) {
+        const session = this.#shelf.top
         if (session === undefined) break
         const reason = this.#unfit(session, now)
-        if (reason !== undefined) this.#close(session, reason)
-        else if (this.#policy.prePing && now - session.provenAt > FRESH_MILLIS) void this.#check(session, 'ping-failed')
-        else this.#deliver(session, now)
+        const stale = this.#policy.prePing && now - session.provenAt > FRESH_MILLIS
+        if (reason !== undefined) {
+          this.#close(session, reason)
+        } else if (!stale) {
+          this.#shelf.take()
+          this.#deliver(session, now)
+        } else if (this.#waiters.size > this.#checking) {
+          this.#shelf.take()
+          void this.#check(session, 'ping-failed')
+        } else {
+          break
+        }
       }
     }
     this.#openMissing()

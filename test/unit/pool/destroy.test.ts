@@ -124,6 +124,54 @@ test('a reset under way is waited for', async (t) => {
   assert.deepEqual(closed, [[1, 'drained']])
 })
 
+test('a reset that outlasts drain_timeout is cut, and its end changes nothing any more', async (t) => {
+  const { pool, driver, clock, closed } = setUp(t, { drain_timeout: 1 })
+  driver.onReset = () => new Promise((resolve) => setTimeout(resolve, 3000))
+  const raw = await pool.acquire().promise
+  raw.dirty = true
+  pool.release(raw)
+  const destroyed = pool.destroy()
+  await clock.advance(1000)
+  await destroyed
+  await clock.advance(3000, 500)
+  assert.deepEqual(closed, [[1, 'drain-timeout']])
+  assert.equal(pool.stats().counts.closed, 1)
+})
+
+test('the last return does not cut a reset that is still under way', async (t) => {
+  const { pool, driver, clock, closed } = setUp(t)
+  driver.onReset = () => new Promise((resolve) => setTimeout(resolve, 500))
+  const [dirty, held] = [await pool.acquire().promise, await pool.acquire().promise]
+  dirty.dirty = true
+  pool.release(dirty)
+  const destroyed = pool.destroy()
+  pool.release(held)
+  await clock.advance(500)
+  await destroyed
+  assert.deepEqual(closed, [
+    [2, 'drained'],
+    [1, 'drained'],
+  ])
+})
+
+test('destroy() at any moment of an opening leaves no connection behind', async () => {
+  for (let turns = 0; turns < 25; turns++) {
+    const driver = new FakeDriver()
+    const pool = new ConnectionPool({ driver, source: new FakeSource(), options: { drain_timeout: 0 } })
+    const outcome = pool.acquire().promise.then(
+      () => 'acquired',
+      (error) => error.code,
+    )
+    for (let turn = 0; turn < turns; turn++) await undefined
+    await pool.destroy()
+    assert.match(await outcome, /acquired|POOL_CLOSED/)
+    await settled()
+    assert.deepEqual(driver.alive, [], `after ${turns} turns`)
+    const { counts, total } = pool.stats()
+    assert.deepEqual([counts.closed, total], [counts.opened, 0], `after ${turns} turns`)
+  }
+})
+
 test('nothing is left behind: no timer, no session', async () => {
   const count = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
   const before = count()

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { ConnectionPool } from '../../../src/pool/pool.ts'
 import { FakeDriver, FakeSource, passwordCredential } from '../../support/fake-driver.ts'
 import { settled } from '../../support/held-clock.ts'
-import { setUp } from './set-up.ts'
+import { attempt, setUp } from './set-up.ts'
 
 test('a released connection is handed out again, the one used last first', async (t) => {
   const { pool, driver } = setUp(t)
@@ -47,6 +47,22 @@ test('no more are open than pool_size and max_overflow allow, and who waits is s
   await Promise.all([third, fourth])
   assert.deepEqual(order, ['third 2', 'fourth 1'])
   fifth.catch(() => undefined)
+})
+
+test('who comes while a connection is being opened does not overtake who waits for it', async () => {
+  for (let turns = 0; turns < 25; turns++) {
+    await using pool = new ConnectionPool({
+      driver: new FakeDriver(),
+      source: new FakeSource(),
+      options: { pool_size: 1, max_overflow: 0 },
+    })
+    const order: string[] = []
+    const first = pool.use(() => order.push('first'))
+    for (let turn = 0; turn < turns; turn++) await undefined
+    const second = pool.use(() => order.push('second'))
+    await Promise.all([first, second])
+    assert.deepEqual(order, ['first', 'second'], `after ${turns} turns`)
+  }
 })
 
 test('overflow is closed when it has been idle for half a second, pool_size stays', async (t) => {
@@ -93,6 +109,54 @@ test('an idle connection is pinged unless it was used within half a second', asy
   await clock.advance(501)
   assert.equal(await pool.use((raw) => raw.id), 1)
   assert.equal(driver.pings, 1)
+  await pool.use(() => clock.advance(5000))
+  await pool.use(() => undefined)
+  assert.equal(driver.pings, 1, 'what counts is the end of its use')
+})
+
+test('a connection that comes back serves who waits for another one to answer its ping', async (t) => {
+  const setup = setUp(t, { pool_size: 2, max_overflow: 0 })
+  const held = await setup.pool.acquire().promise
+  await setup.pool.use(() => undefined)
+  await setup.clock.advance(1000)
+  setup.driver.onPing = () => new Promise(() => undefined)
+  const first = attempt(setup)
+  await settled()
+  assert.equal(setup.driver.pings, 1)
+  setup.pool.release(held)
+  await settled()
+  assert.equal(first.raw, held)
+})
+
+test('while a connection is being reset none is opened for who can have that one', async (t) => {
+  const setup = setUp(t)
+  const raw = await setup.pool.acquire().promise
+  raw.dirty = true
+  setup.driver.onReset = () => new Promise((resolve) => setTimeout(resolve, 100))
+  setup.pool.release(raw)
+  const next = attempt(setup)
+  const afterNext = attempt(setup)
+  await settled()
+  assert.equal(afterNext.raw?.id ?? next.raw?.id, 2, 'the second of them is worth an opening')
+  await setup.clock.advance(100)
+  assert.notEqual(next.raw, undefined)
+  assert.notEqual(afterNext.raw, undefined)
+  assert.equal(setup.driver.opens, 2)
+})
+
+test('what is reset while the pool is suspended is not handed out', async (t) => {
+  const setup = setUp(t, { pool_size: 1, max_overflow: 0 })
+  const raw = await setup.pool.acquire().promise
+  raw.dirty = true
+  setup.driver.onReset = () => new Promise((resolve) => setTimeout(resolve, 100))
+  setup.pool.release(raw)
+  const next = attempt(setup)
+  setup.pool.suspend()
+  await setup.clock.advance(200)
+  assert.deepEqual(next, {})
+  setup.pool.resume()
+  await settled()
+  assert.equal(next.raw, raw)
 })
 
 test('pool_pre_ping=false never pings', async (t) => {
@@ -226,9 +290,13 @@ test('pool_idle_timeout closes unused connections down to pool_min_idle', async 
   for (const raw of all) pool.release(raw)
   await clock.advance(9000, 500)
   assert.equal(closed.length, 0)
-  await clock.advance(2000, 500)
+  await clock.advance(20_000, 500)
   assert.equal(pool.stats().idle, 1)
-  assert.ok(closed.every(([, reason]) => reason === 'idle'))
+  assert.deepEqual(
+    closed.map(([, reason]) => reason),
+    ['idle', 'idle', 'idle'],
+    'the last one stays, and is not replaced either',
+  )
 })
 
 test('pool_keepalive pings an idle connection, which is no use for pool_idle_timeout', async (t) => {
