@@ -1,7 +1,8 @@
 import { X509Certificate } from 'node:crypto'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { createSecureContext, getCACertificates, rootCertificates, type SecureContext } from 'node:tls'
+// As a whole: an older Node has no getCACertificates, and would refuse an import by that name.
+import * as tls from 'node:tls'
 import { CertificateFiles, subjectOf } from '../../credentials/certificate-files.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { CaFile, CrlFile } from '../../credentials/trust-files.ts'
@@ -12,7 +13,7 @@ import { effectiveSslMode, type PostgresOptions } from './options.ts'
 
 /** Everything that a TLS handshake needs, as the files were when it was asked for. */
 export interface TlsSetup {
-  readonly secureContext: SecureContext
+  readonly secureContext: tls.SecureContext
   readonly verify: 'none' | 'chain' | 'hostname'
   readonly clientCertificate?: { readonly subject: string; readonly expiresAt: number }
 }
@@ -103,10 +104,10 @@ export class TlsSettings {
     return setup
   }
 
-  #secureContext({ ca, crl, pair }: Material): SecureContext {
+  #secureContext({ ca, crl, pair }: Material): tls.SecureContext {
     const { ssl_min_protocol_version: lowest, ssl_max_protocol_version: highest = 'TLSv1.3' } = this.#options
     try {
-      return createSecureContext({
+      return tls.createSecureContext({
         // An empty list: without it Node would load its own authorities, which nobody asked for.
         ca: ca === undefined ? [] : typeof ca === 'string' ? ca : [...ca],
         minVersion: lowest,
@@ -162,7 +163,7 @@ let systemList: readonly string[] | undefined
 /** The authorities that the operating system trusts (SSL_CERT_FILE and SSL_CERT_DIR count, as for OpenSSL). */
 function systemAuthorities(): readonly string[] {
   // Node 22.15 and later can ask the system; before that there is only the list that Node carries.
-  systemList ??= typeof getCACertificates === 'function' ? getCACertificates('system') : rootCertificates
+  systemList ??= typeof tls.getCACertificates === 'function' ? tls.getCACertificates('system') : tls.rootCertificates
   if (systemList.length > 0) return systemList
   throw new PoolsmithError('The operating system has no list of trusted authorities.', {
     code: 'CA_FILE_MISSING',

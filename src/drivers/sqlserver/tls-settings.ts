@@ -1,10 +1,11 @@
-import { createSecureContext, getCACertificates, rootCertificates, type SecureContext } from 'node:tls'
+// As a whole: an older Node has no getCACertificates, and would refuse an import by that name.
+import * as tls from 'node:tls'
 import { CaFile } from '../../credentials/trust-files.ts'
 import type { Emit } from '../../events.ts'
 import type { SqlServerOptions } from './options.ts'
 
 export interface TlsSetup {
-  readonly secureContext: SecureContext
+  readonly secureContext: tls.SecureContext
   /** The same for tedious, which makes the context for TLS inside TDS itself. */
   readonly details: { readonly ca?: string | string[] }
 }
@@ -25,12 +26,12 @@ export class TlsSettings {
   async load(): Promise<TlsSetup> {
     const ca = this.#ca === undefined ? undefined : this.#ca === 'system' ? systemAuthorities() : await this.#ca.load()
     const details = ca === undefined ? {} : { ca }
-    return { secureContext: createSecureContext({ ...details, minVersion: 'TLSv1.2' }), details }
+    return { secureContext: tls.createSecureContext({ ...details, minVersion: 'TLSv1.2' }), details }
   }
 }
 
 function systemAuthorities(): string[] {
   // Before Node 22.15 there is no way to ask.
-  if (typeof getCACertificates !== 'function') return [...rootCertificates]
-  return getCACertificates('system')
+  if (typeof tls.getCACertificates !== 'function') return [...tls.rootCertificates]
+  return tls.getCACertificates('system')
 }
