@@ -368,3 +368,195 @@ for (const fault of FAULTS) {
     assert.equal(fake.accepted(), 1, 'a fault that is final is tried once')
   })
 }
+
+interface Hang {
+  readonly name: string
+  readonly script: (peer: Peer) => Promise<void> | void
+  readonly extra?: Record<string, unknown>
+  readonly phase: Phase
+}
+
+const HANGS: readonly Hang[] = [
+  {
+    name: 'before the answer to the request for TLS',
+    script: () => undefined,
+    extra: { sslmode: 'require' },
+    phase: 'tls',
+  },
+  {
+    name: 'in the TLS handshake',
+    script: async (peer) => {
+      await peer.first()
+      peer.send(Buffer.from('S'))
+    },
+    extra: { sslmode: 'require' },
+    phase: 'tls',
+  },
+  {
+    name: 'in a direct TLS handshake',
+    script: () => undefined,
+    extra: { sslmode: 'require', sslnegotiation: 'direct' },
+    phase: 'tls',
+  },
+  { name: 'before asking for a proof', script: () => undefined, phase: 'login' },
+  {
+    name: 'inside TLS, before asking for a proof',
+    script: async (peer) => peer.tls(await certificate),
+    extra: { sslmode: 'require' },
+    phase: 'login',
+  },
+  { name: 'in the middle of a message', script: async (peer) => peer.send(Buffer.from('R\0\0')), phase: 'login' },
+  {
+    name: 'in the middle of SCRAM',
+    script: (peer) => scram(peer, (nonce) => `r=${nonce}x,s=c2FsdA==,i=1`),
+    phase: 'login',
+  },
+  {
+    name: 'after the login',
+    script: async (peer) => {
+      await peer.startup()
+      peer.send(authentication(0))
+    },
+    phase: 'login',
+  },
+]
+
+for (const hang of HANGS) {
+  test(`a server that hangs ${hang.name}`, async () => {
+    await using fake = await startFakePostgres(hang.script)
+    const { driver } = driverTo(fake, hang.extra)
+    const given = await openingError(driver, passwordCredential(PASSWORD), AbortSignal.timeout(150))
+    assert.equal(given.code, 'ABORTED')
+    assert.equal(given.phase, hang.phase)
+    await fake.deserted()
+
+    const limited = driverTo(fake, { ...hang.extra, connect_timeout: 0.15 })
+    const late = await openingError(limited.driver, passwordCredential(PASSWORD))
+    assert.equal(late.code, 'CONNECT_TIMEOUT')
+    assert.equal(late.phase, hang.phase)
+    assert.equal(late.transient, true)
+    await fake.deserted()
+  })
+}
+
+test('the reason of an abort comes through when it is one of our errors', async () => {
+  await using fake = await startFakePostgres(() => undefined)
+  const reason = new PoolsmithError('pool_timeout is over', { code: 'POOL_EXHAUSTED', phase: 'pool' })
+  const controller = new AbortController()
+  setTimeout(() => controller.abort(reason), 50)
+  const { driver } = driverTo(fake)
+  assert.equal(await openingError(driver, passwordCredential(PASSWORD), controller.signal), reason)
+  const already = driverTo(fake)
+  assert.equal(await openingError(already.driver, passwordCredential(PASSWORD), controller.signal), reason)
+  await fake.deserted()
+})
+
+test('name resolution: hanging, unknown, failing', async () => {
+  const resolver = (lookup: () => Promise<readonly string[]>): TestDriver =>
+    driverFor({ host: 'db.example.test', login: 'alice' }, {}, { lookup })
+  const failing = (code: string): TestDriver => resolver(() => Promise.reject(Object.assign(new Error(code), { code })))
+  const credential = passwordCredential(PASSWORD)
+
+  const hung = await openingError(
+    resolver(() => new Promise(() => undefined)).driver,
+    credential,
+    AbortSignal.timeout(50),
+  )
+  assert.deepEqual([hung.code, hung.phase], ['ABORTED', 'dns'])
+  const unknown = await openingError(failing('ENOTFOUND').driver, credential)
+  assert.deepEqual([unknown.code, unknown.phase, unknown.transient], ['DNS_NOT_FOUND', 'dns', false])
+  const broken = await openingError(failing('EAI_AGAIN').driver, credential)
+  assert.deepEqual([broken.code, broken.phase, broken.transient], ['DNS_FAILED', 'dns', true])
+  const empty = await openingError(resolver(async () => []).driver, credential)
+  assert.equal(empty.code, 'DNS_NOT_FOUND')
+})
+
+test('every address of a host is tried in turn, and only one that refuses the login is final', async () => {
+  const letIn = async (peer: Peer): Promise<void> => {
+    await peer.startup()
+    peer.letIn()
+  }
+  await using good = await startFakePostgres(letIn, { host: '127.0.0.3' })
+  const { port } = good
+  const to = (addresses: string[], extra: Record<string, unknown> = {}): TestDriver =>
+    driverFor(
+      { host: 'db.example.test', port, login: 'alice' },
+      { sslmode: 'disable', ...extra },
+      { lookup: async () => addresses },
+    )
+  const credential = passwordCredential(PASSWORD)
+  {
+    const { driver } = to(['127.0.0.2', '127.0.0.3'])
+    await using session = await openSession(driver, credential)
+    assert.equal(driver.info(session.client).peer, `127.0.0.3:${port}`)
+  }
+  {
+    await using silent = await startFakePostgres(() => undefined, { host: '127.0.0.4', port })
+    const { driver } = to(['127.0.0.4', '127.0.0.3'], { connect_timeout: 0.2 })
+    await using session = await openSession(driver, credential)
+    assert.equal(driver.info(session.client).peer, `127.0.0.3:${port}`)
+    await silent.deserted()
+  }
+  {
+    await using refusing = await startFakePostgres(refused('28P01', 'auth_failed'), { host: '127.0.0.5', port })
+    const error = await openingError(to(['127.0.0.5', '127.0.0.3']).driver, credential)
+    assert.equal(error.code, 'LOGIN_REFUSED')
+    assert.equal(refusing.accepted(), 1)
+  }
+  const none = await openingError(to(['127.0.0.6', '127.0.0.7']).driver, credential)
+  assert.deepEqual([none.code, none.phase], ['CONNECT_REFUSED', 'connect'])
+})
+
+test('a Unix socket that is not there', async () => {
+  const { driver } = driverFor({ host: '/nonexistent', login: 'alice' })
+  const error = await openingError(driver, passwordCredential(PASSWORD))
+  assert.deepEqual([error.code, error.phase], ['SOCKET_NOT_FOUND', 'connect'])
+})
+
+/** A session in which the server says `said` when the first statement comes. */
+async function afterLogin(said: Buffer, then: (peer: Peer) => void = () => undefined): Promise<FakePostgres> {
+  return startFakePostgres(async (peer) => {
+    await peer.startup()
+    peer.letIn()
+    await peer.message()
+    peer.send(said)
+    then(peer)
+  })
+}
+
+const DAMAGE: Readonly<Record<string, Buffer>> = {
+  'an authentication request in mid-session': authentication(7),
+  'a message that is cut short inside': message('T', Buffer.from([0, 9])),
+  'an error that ends the session': errorResponse({ C: '57P01', M: 'terminating connection' }),
+}
+
+for (const [name, said] of Object.entries(DAMAGE)) {
+  test(`an open session, and ${name}`, async () => {
+    await using fake = await afterLogin(said, (peer) => peer.end())
+    const { driver } = driverTo(fake)
+    const { client } = await openSession(driver, passwordCredential(PASSWORD))
+    assert.equal(driver.isBroken(client), false)
+    await assert.rejects(driver.ping(client))
+    assert.equal(driver.isBroken(client), true)
+    await assert.rejects(client.query('select 1'), 'what comes later is refused at once')
+    await driver.close(client)
+    await fake.deserted()
+  })
+}
+
+test('an idle session that the server ends is broken, and nothing else happens', async () => {
+  const { promise: told, resolve: tell } = Promise.withResolvers<void>()
+  await using fake = await startFakePostgres(async (peer) => {
+    await peer.startup()
+    peer.letIn()
+    await told
+    peer.send(errorResponse({ C: '57P05', M: 'idle for too long' }))
+    peer.end()
+  })
+  const { driver } = driverTo(fake)
+  const { client } = await openSession(driver, passwordCredential(PASSWORD))
+  tell()
+  await fake.deserted()
+  assert.equal(driver.isBroken(client), true)
+  await driver.close(client)
+})
