@@ -30,7 +30,7 @@ function execute(cwd: string, command: string, ...args: string[]): Promise<Finis
 
 const stack = new AsyncDisposableStack()
 let project: string
-const { devDependencies } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'))
+const { devDependencies, engines } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'))
 
 function install(...packages: string[]): Promise<Finished> {
   return execute(project, 'npm', 'install', '--save-exact', '--prefer-offline', '--no-audit', '--no-fund', ...packages)
@@ -107,6 +107,31 @@ test('with pg alone, a password login works from code and from the command', asy
   assert.equal(JSON.parse(stdout).authentication, 'scram-sha-256')
   const { version } = JSON.parse(await readFile(join(project, 'node_modules', 'poolsmith', 'package.json'), 'utf8'))
   assert.equal((await execute(project, bin, '--version')).stdout.trim(), version)
+})
+
+test('the oldest Node that it names runs it: import, require, a login, a table into a file, and an end', async () => {
+  const oldest = String(engines.node).replace('>=', '')
+  const home = join(project, '..', 'oldest-node')
+  await mkdir(home)
+  await writeFile(join(home, 'package.json'), '{ "private": true, "allowScripts": { "node": true } }')
+  await execute(home, 'npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', `node@${oldest}`)
+  const node = join(home, 'node_modules', 'node', 'bin', 'node')
+  assert.equal((await execute(project, node, '--version')).stdout.trim(), `v${oldest}`)
+
+  await using server = await startPostgres()
+  const connection = `postgres://postgres:${server.superuserPassword}@127.0.0.1:${server.port}/postgres`
+  const code = `
+    import { createRequire } from 'node:module'
+    import { createEngine, extractTable } from 'poolsmith'
+    const required = createRequire(process.cwd() + '/x.js')('poolsmith')
+    const db = await createEngine('${connection}')
+    const [{ one }] = await db.select(db.raw('1 as one'))
+    const { rows } = await extractTable(db, { schema: 'pg_catalog', table: 'pg_am' }, { to: 'out', format: 'parquet' })
+    await db.destroy()
+    console.log(JSON.stringify({ one, same: required.createEngine === createEngine, rows: rows > 0 }))`
+  await install(...['apache-arrow', 'parquet-wasm'].map((name) => `${name}@${devDependencies[name]}`))
+  const { stdout } = await execute(project, node, '--input-type=module', '-e', code)
+  assert.deepEqual(JSON.parse(stdout), { one: 1, same: true, rows: true })
 })
 
 test('without its SDK, a cloud strategy says how to install it', async () => {
