@@ -12,12 +12,13 @@ const SOCKET_ERROR = 'ESOCKET'
  */
 export function openError(error: unknown, host: string, phase: Phase): PoolsmithError {
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
-    if (cause instanceof PoolsmithError) return cause
+    if (cause instanceof PoolsmithError) return withOurHint(cause)
     if (cause instanceof NotSqlServer) return notSqlServer(host, phase, error)
   }
   if (!(error instanceof Error)) return notSqlServer(host, phase, error)
-  const code = 'code' in error ? error.code : undefined
+  const code = codeOf(error)
   const cause = error.cause instanceof Error ? error.cause : error
+  if (codeOf(cause) === 'ERR_TLS_CERT_ALTNAME_INVALID') return otherHost(host, cause)
   if (phase === 'tls' && isTlsError(cause)) return withOurHint(tlsError(cause, host))
   if (code === SOCKET_ERROR || isSocketError(cause)) {
     return new PoolsmithError(`${host} closed the connection before the session stood.`, {
@@ -32,13 +33,16 @@ export function openError(error: unknown, host: string, phase: Phase): Poolsmith
   return notSqlServer(host, phase, error)
 }
 
+function codeOf(error: Error): string {
+  return 'code' in error && typeof error.code === 'string' ? error.code : ''
+}
+
 function isTlsError(error: Error): boolean {
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
-  return code !== '' && !isSocketError(error)
+  return codeOf(error) !== '' && !isSocketError(error)
 }
 
 function isSocketError(error: Error): boolean {
-  const code = 'code' in error ? error.code : undefined
+  const code = codeOf(error)
   return (
     code === 'ECONNRESET' ||
     code === 'EPIPE' ||
@@ -59,6 +63,20 @@ function withOurHint(error: PoolsmithError): PoolsmithError {
       'Set ca_file to the certificate of the authority that signed it; a server without a certificate of its own ' +
       'signs one itself, which only trust_server_certificate=true takes.',
   })
+}
+
+function otherHost(host: string, cause: Error): PoolsmithError {
+  const names = 'cert' in cause ? (cause.cert as { subjectaltname?: string }).subjectaltname : undefined
+  return new PoolsmithError(
+    `The server's certificate was not issued for ${host}${names === undefined ? '' : `, but for ${names}`}.`,
+    {
+      code: 'TLS_HOSTNAME_MISMATCH',
+      phase: 'tls',
+      hint: 'Connect by a name that the certificate holds, or say in host_name_in_certificate which one is right.',
+      details: { host, names },
+      cause,
+    },
+  )
 }
 
 function notSqlServer(host: string, phase: Phase, cause: unknown): PoolsmithError {

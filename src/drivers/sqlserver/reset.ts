@@ -17,11 +17,12 @@ const CANCEL_LIMIT_MILLIS = 2000
  */
 export async function resetConnection(connection: SqlServerConnection, mode: 'rollback' | 'full'): Promise<void> {
   if (isBusy(connection)) await quiet(connection)
-  if (mode === 'full') {
-    await new Promise<void>((resolve, reject) => {
-      connection.reset((error) => (error ? reject(error) : resolve()))
-    })
-  } else if (connection.inTransaction) await rollback(connection)
+  // Not left to the reset, which ends the transaction without telling tedious.
+  if (connection.inTransaction) await rollback(connection)
+  if (mode === 'rollback') return
+  await new Promise<void>((resolve, reject) => {
+    connection.reset((error) => (error ? reject(error) : resolve()))
+  })
 }
 
 async function quiet(connection: SqlServerConnection): Promise<void> {

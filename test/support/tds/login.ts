@@ -105,18 +105,16 @@ export async function logIn(
   const support = options.encryption ?? (options.tls === undefined ? 'not-supported' : 'off')
 
   await strike(transport, faults, 'connect')
-  const strict = new Promise<boolean>((resolve, reject) => {
+  const isStrict = await new Promise<boolean>((resolve, reject) => {
     transport.onFirstByte((isTls) => {
-      if (!isTls) resolve(false)
+      if (isTls !== (support === 'strict')) {
+        transport.socket.destroy()
+        reject(new LoginEnded('TDS 8.0 on one side only'))
+      } else if (!isTls) resolve(false)
       else transport.startTls(secureContext(), false).then(() => resolve(true), reject)
     })
     transport.socket.once('close', () => reject(new LoginEnded('the client left')))
   })
-  const isStrict = await strict
-  if (isStrict !== (support === 'strict')) {
-    transport.socket.destroy()
-    throw new LoginEnded('TDS 8.0 on one side only')
-  }
 
   const prelogin = readPrelogin((await expect(PACKET.prelogin)).data)
   await strike(transport, faults, 'prelogin')

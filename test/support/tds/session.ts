@@ -116,6 +116,10 @@ export class Session {
       this.#journal.attentions++
       this.#attention().catch(() => this.#transport.socket.destroy())
     }
+    this.#transport.socket.once('close', () => {
+      // Nobody waits for the statement any more.
+      if (this.#busy) this.#backend.cancel().catch(() => undefined)
+    })
     try {
       for (let message = await this.#transport.read(); message !== undefined; message = await this.#transport.read()) {
         this.#busy = true
