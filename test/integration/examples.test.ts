@@ -9,6 +9,8 @@ import { promisify } from 'node:util'
 import { temporaryFolder } from '../support/folder.ts'
 import { createPki } from '../support/pki.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { verifyRdsToken } from '../support/rds-token-verifier.ts'
+import { startTokenDatabase } from '../support/token-database.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..')
 const stack = new AsyncDisposableStack()
@@ -56,6 +58,29 @@ test('ssl-cert.ts logs in with a certificate', async () => {
   const files = { DB_CERT_FILE: join(folder, 'etl.crt'), DB_KEY_FILE: join(folder, 'etl.key') }
   const output = await runExample('ssl-cert.ts', { DB_USER: 'etl_cert', ...files })
   assert.match(output, /client_dn: '\/CN=etl_cert'/)
+})
+
+test('iam.ts logs in with a token that it signs itself', async () => {
+  const secret = 'a-secret-access-key'
+  await using database = await startTokenDatabase('localhost', ['svc_etl'], (user, token, port) =>
+    verifyRdsToken(user, token, {
+      host: 'localhost',
+      port,
+      region: 'eu-west-1',
+      keys: { AKIAEXAMPLE: { secret } },
+      now: Date.now,
+    }),
+  )
+  const output = await runExample('iam.ts', {
+    DB_HOST: 'localhost',
+    DB_PORT: String(database.server.port),
+    DB_CA_FILE: database.extra.sslrootcert,
+    AWS_REGION: 'eu-west-1',
+    AWS_ACCESS_KEY_ID: 'AKIAEXAMPLE',
+    AWS_SECRET_ACCESS_KEY: secret,
+  })
+  assert.match(output, /a token for AKIAEXAMPLE, good until /)
+  assert.match(output, /who: 'svc_etl'/)
 })
 
 test('custom-strategy.ts logs in with what a command prints', async () => {
