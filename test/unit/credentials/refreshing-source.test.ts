@@ -111,6 +111,15 @@ describe('a refreshing source', () => {
     })
   }
 
+  test('no timer is longer than setTimeout knows, since that fires at once', async (t) => {
+    const set = t.mock.method(globalThis, 'setTimeout')
+    const state = issuer({ lifeMillis: 60 * 86_400_000 })
+    await state.source.get()
+    const delays = set.mock.calls.map((call) => Number(call.arguments[1]))
+    assert.equal(Math.max(...delays), 2 ** 31 - 1)
+    state.source.close()
+  })
+
   test('an idle source fetches nothing, and the first one to come back waits for one fetch', async () => {
     const state = issuer({ lifeMillis: 1000 })
     await state.source.get()

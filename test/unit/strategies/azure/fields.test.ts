@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { parseFields } from '../../../../src/connections/fields.ts'
+import { azureFields, azureProblems, credentialKind } from '../../../../src/strategies/azure/fields.ts'
+
+const parse = (extra: Record<string, unknown>) => {
+  const { values, problems } = parseFields(azureFields, extra)
+  assert.deepEqual(problems, [])
+  return values
+}
+const problems = (extra: Record<string, unknown>, environment: Record<string, string> = {}) =>
+  azureProblems(parse(extra), environment).map(({ path }) => path)
+
+describe('which credential the options mean', () => {
+  for (const [extra, kind] of [
+    [{}, 'default'],
+    [{ client_id: 'c', tenant_id: 't' }, 'default'],
+    [{ client_secret: 's' }, 'service_principal'],
+    [{ client_certificate_path: '/c.pem' }, 'service_principal'],
+    [{ federated_token_file: '/t' }, 'workload_identity'],
+    [{ managed_identity_client_id: 'm' }, 'managed_identity'],
+    [{ managed_identity_resource_id: 'm' }, 'managed_identity'],
+    [{ azure_credential: 'cli', client_secret: 's' }, 'cli'],
+    [{ credential: 'workload_identity' }, 'workload_identity'],
+  ] as const) {
+    test(`${JSON.stringify(extra)} means ${kind}`, () => assert.equal(credentialKind(parse(extra)), kind))
+  }
+})
+
+describe('what does not fit together', () => {
+  test('a service principal needs all three, and one proof only', () => {
+    assert.deepEqual(problems({ client_secret: 's' }), ['extra.tenant_id', 'extra.client_id'])
+    assert.deepEqual(problems({ azure_credential: 'service_principal', tenant_id: 't', client_id: 'c' }), [
+      'extra.client_secret',
+    ])
+    assert.deepEqual(
+      problems({ tenant_id: 't', client_id: 'c', client_secret: 's', client_certificate_path: '/c.pem' }),
+      ['extra.client_secret'],
+    )
+    assert.deepEqual(problems({ tenant_id: 't', client_id: 'c', client_certificate_path: '/c.pem' }), [])
+  })
+
+  test('a workload identity needs its three, which the platform may set', () => {
+    assert.deepEqual(problems({ azure_credential: 'workload_identity' }), [
+      'extra.tenant_id',
+      'extra.client_id',
+      'extra.federated_token_file',
+    ])
+    const environment = { AZURE_TENANT_ID: 't', AZURE_CLIENT_ID: 'c', AZURE_FEDERATED_TOKEN_FILE: '/f' }
+    assert.deepEqual(problems({ azure_credential: 'workload_identity' }, environment), [])
+  })
+
+  test('two names for one managed identity, and an authority without TLS', () => {
+    const two = { managed_identity_client_id: 'a', managed_identity_resource_id: 'b', authority_host: 'http://x' }
+    assert.deepEqual(problems(two), ['extra.managed_identity_resource_id', 'extra.authority_host'])
+    assert.deepEqual(problems({ authority_host: 'login' }), ['extra.authority_host'])
+  })
+})
