@@ -66,8 +66,7 @@ export class ScramClient {
     if (iterations > MAX_ITERATIONS) {
       throw new ScramFailure('iterations', `the server asks for ${iterations} iterations`)
     }
-    const password = await prepare(this.#password.reveal())
-    const salted = await deriveKey(password, Buffer.from(salt, 'base64'), iterations, 32, 'sha256')
+    const salted = await saltedPassword(this.#password, salt, iterations)
     const clientKey = hmac(salted, 'Client Key')
     const storedKey = createHash('sha256').update(clientKey).digest()
     const withoutProof = `c=${this.#bindingData.toString('base64')},r=${nonce}`
@@ -89,6 +88,23 @@ export class ScramClient {
       throw new ScramFailure('signature', 'the server could not prove that it knows the password')
     }
   }
+}
+
+/**
+ * The salted password, which RFC 5802 (section 3) lets a client keep: deriving it is by far the dearest part of a
+ * login, and a pool that opens twenty sessions at once would do it twenty times. It lives as long as its password.
+ */
+const derived = new WeakMap<Secret, { readonly name: string; readonly key: Promise<Buffer> }>()
+
+async function saltedPassword(password: Secret, salt: string, iterations: number): Promise<Buffer> {
+  const name = `${iterations},${salt}`
+  const known = derived.get(password)
+  if (known?.name === name) return known.key
+  const key = prepare(password.reveal()).then((prepared) =>
+    deriveKey(prepared, Buffer.from(salt, 'base64'), iterations, 32, 'sha256'),
+  )
+  derived.set(password, { name, key })
+  return key
 }
 
 /** SASLprep (RFC 4013). As PostgreSQL does, a password that does not conform is used as it is. */
