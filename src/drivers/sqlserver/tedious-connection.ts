@@ -73,9 +73,8 @@ interface TediousInternals {
   }
   routingData: { readonly server: string; readonly port: number } | undefined
   secureContextOptions: object
+  closeController: AbortController
   config: { server: string; options: { port?: number; encrypt: boolean | 'strict' } }
-  STATE: Record<string, { name: string }>
-  transitionTo(state: { name: string }): void
   createTokenStreamParser(message: unknown, handler: unknown): NodeJS.EventEmitter
   sendPreLogin(): void
   performTlsNegotiation(prelogin: PreloginAnswer, signal: AbortSignal): Promise<void>
@@ -119,28 +118,52 @@ export function loadConnectionClass(): Promise<ConnectionClass> {
   return loading
 }
 
-const METHODS = [
-  'sendPreLogin',
-  'performTlsNegotiation',
-  'sendLogin7Packet',
-  'performSentLogin7WithStandardLogin',
-  'sendInitialSql',
-  'getInitialSql',
-  'makeRequest',
-  'createTokenStreamParser',
-  'transitionTo',
-] as const
+/** Methods of tedious that are overridden or called below, by the class that has them. */
+const PRIVATE_METHODS = {
+  Connection: [
+    'sendPreLogin',
+    'performTlsNegotiation',
+    'sendLogin7Packet',
+    'performSentLogin7WithStandardLogin',
+    'sendInitialSql',
+    'getInitialSql',
+    'makeRequest',
+    'createTokenStreamParser',
+  ],
+  MessageIO: ['sendMessage', 'readMessage', 'startTls'],
+  Login7TokenHandler: ['onLoginAck'],
+} as const
+
+type PrivateClasses = Readonly<Record<keyof typeof PRIVATE_METHODS, unknown>>
+
+/** A sentence for each private part of tedious that is not where it was. */
+export function movedParts(classes: PrivateClasses): string[] {
+  return Object.entries(PRIVATE_METHODS).flatMap(([name, methods]) => {
+    const found = classes[name as keyof PrivateClasses]
+    if (typeof found !== 'function') return [`tedious has no class ${name} any more`]
+    return methods
+      .filter((method) => typeof (found.prototype as Record<string, unknown>)[method] !== 'function')
+      .map((method) => `tedious' ${name} has no method ${method} any more`)
+  })
+}
+
+async function privateClasses(connection: unknown): Promise<PrivateClasses> {
+  try {
+    const { Login7TokenHandler } = await import('tedious/lib/token/handler.js')
+    const { default: MessageIO } = await import('tedious/lib/message-io.js')
+    return { Connection: connection, MessageIO, Login7TokenHandler }
+  } catch (cause) {
+    throw incompatible('its files lie elsewhere', cause)
+  }
+}
 
 async function buildClass(): Promise<ConnectionClass> {
   const tedious = await loadPackage('tedious', () => import('tedious'), 'A SQL Server connection')
-  const { Login7TokenHandler } = await import('tedious/lib/token/handler.js').catch((cause: unknown) => {
-    throw incompatible('lib/token/handler.js', cause)
-  })
-  const stock = tedious.Connection as unknown as new (config: ConnectionConfiguration) => Internal
-  for (const method of METHODS) {
-    if (typeof stock.prototype[method] !== 'function') throw incompatible(`Connection.${method}`)
-  }
-  if (typeof Login7TokenHandler !== 'function') throw incompatible('Login7TokenHandler')
+  const classes = await privateClasses(tedious.Connection)
+  const moved = movedParts(classes)
+  if (moved.length > 0) throw incompatible(moved.join('; '))
+  const stock = classes.Connection as unknown as new (config: ConnectionConfiguration) => Internal
+  const { Login7TokenHandler } = await import('tedious/lib/token/handler.js')
 
   class PoolsmithConnection extends stock {
     readonly #plan: LoginPlan
@@ -235,7 +258,7 @@ async function buildClass(): Promise<ConnectionClass> {
       if (sspi === undefined) return this.#finishLogin(undefined, signal)
       enter('gss')
       const { server, port } = this.routingData ?? { server: this.config.server, port: this.config.options.port }
-      const provider = await sspi(server, port, signal)
+      const provider = await orAbort(sspi(server, port, this.closeController.signal), signal)
       try {
         const first = await orAbort(provider.step(), signal)
         enter('login')
@@ -255,12 +278,14 @@ async function buildClass(): Promise<ConnectionClass> {
       gss: { readonly provider: SspiProvider; complete: boolean } | undefined,
       signal: AbortSignal,
     ): Promise<unknown> {
+      // What has arrived is acted on although the server may have hung up behind it, as one that sends us on does.
+      const untilClosed = this.closeController.signal
       for (;;) {
         const { sspi, rest } = splitLoginReply(await orAbort(this.#wholeMessage(), signal))
         for (const token of sspi) {
           if (gss === undefined) throw new NotSqlServer('a GSS token where none was due')
           this.#plan.enter('gss')
-          const { output, complete } = await orAbort(gss.provider.step(token), signal)
+          const { output, complete } = await orAbort(gss.provider.step(token), untilClosed)
           gss.complete = complete
           if (output !== undefined && output.length > 0) {
             this.#writeInPlain()
@@ -272,7 +297,7 @@ async function buildClass(): Promise<ConnectionClass> {
         handler.onVersion = (version) => {
           this.#greeting = { ...this.#greeting, version }
         }
-        await this.#parse(rest, handler, signal)
+        await this.#parse(rest, handler, untilClosed)
         if (handler.loginAckReceived && handler.loginError === undefined) {
           if (gss !== undefined && !gss.complete) throw unproven()
           return handler.routingData
@@ -353,7 +378,7 @@ async function buildClass(): Promise<ConnectionClass> {
 }
 
 function incompatible(what: string, cause?: unknown): PoolsmithError {
-  return new PoolsmithError(`The installed tedious is laid out differently: ${what} is not where it was.`, {
+  return new PoolsmithError(`The installed tedious is laid out differently: ${what}.`, {
     code: 'DRIVER_INCOMPATIBLE',
     phase: 'config',
     hint: 'npm install tedious@20.3.9',

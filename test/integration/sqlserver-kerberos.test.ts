@@ -1,0 +1,313 @@
+/** Kerberos logins to the TDS server test double, which takes them by a real keytab of a real realm. */
+
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import type { Credential } from '../../src/credentials/credential.ts'
+import type { SspiFactory, SspiTarget } from '../../src/drivers/sqlserver/sspi.ts'
+import { PoolsmithError } from '../../src/errors.ts'
+import { temporaryFolder } from '../support/folder.ts'
+import { type GssAcceptor, gssAcceptor } from '../support/gss-acceptor.ts'
+import { type Kdc, startKdc } from '../support/kdc.ts'
+import { createPki, type IssuedCertificate, type Pki } from '../support/pki.ts'
+import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { runStock } from '../support/tds/clients.ts'
+import { open, testDriver } from '../support/tds/driver.ts'
+import type { SspiAcceptor, TdsServerOptions } from '../support/tds/options.ts'
+import { startTdsServer, type TdsServer } from '../support/tds/server.ts'
+
+let postgres: PostgresServer
+let pki: Pki
+let certificate: IssuedCertificate
+let kdc: Kdc
+let folder: Awaited<ReturnType<typeof temporaryFolder>>
+let caFile: string
+let alice: Credential
+
+before(async () => {
+  folder = await temporaryFolder()
+  postgres = await startPostgres()
+  pki = await createPki()
+  certificate = await pki.issue({ commonName: 'localhost', dns: ['localhost'] })
+  caFile = join(folder.path, 'ca.pem')
+  await writeFile(caFile, pki.ca)
+  kdc = await startKdc()
+  // Before the first context of this process is made: MIT reads it once.
+  Object.assign(process.env, kdc.environment)
+  await kdc.addPrincipal('alice', { password: 'pw' })
+  const cache = `FILE:${kdc.path('alice')}`
+  await kdc.kinit('alice', cache, { password: 'pw' })
+  alice = { kind: 'gss', identity: `alice@${kdc.realm}`, principal: `alice@${kdc.realm}`, cache, issuedAt: Date.now() }
+})
+
+after(async () => {
+  await kdc[Symbol.asyncDispose]()
+  await postgres[Symbol.asyncDispose]()
+  await folder[Symbol.asyncDispose]()
+})
+
+interface KerberosServer extends TdsServer {
+  /** What the acceptors saw, in order. */
+  readonly seen: { readonly principal: string; readonly delegated: boolean }[]
+}
+
+/** A server whose service principal is in the realm: `spn` is made from its port unless given. */
+async function start(
+  options: Partial<TdsServerOptions> & { readonly reply?: 'together' | 'apart'; readonly spn?: string } = {},
+): Promise<KerberosServer> {
+  const { reply, spn, ...rest } = options
+  const seen: KerberosServer['seen'] = []
+  let keytab = ''
+  const server = await startTdsServer({
+    postgres,
+    tls: certificate,
+    sspi: {
+      ...(reply === undefined ? {} : { reply }),
+      acceptor: () => {
+        const acceptor: GssAcceptor = gssAcceptor(keytab)
+        return {
+          step: async (token) => {
+            const answer = await acceptor.step(token)
+            if (answer.principal !== undefined) {
+              seen.push({ principal: answer.principal, delegated: answer.delegated ?? false })
+            }
+            return answer
+          },
+          close: () => acceptor.close(),
+        }
+      },
+    },
+    ...rest,
+  })
+  const service = spn ?? `MSSQLSvc/localhost:${server.port}`
+  await kdc.addPrincipal(service)
+  keytab = await kdc.keytab(service)
+  return Object.assign(server, { seen })
+}
+
+function driverFor(server: TdsServer, extra: Readonly<Record<string, unknown>> = {}): ReturnType<typeof testDriver> {
+  return testDriver({ port: server.port }, { ca_file: caFile, ...extra })
+}
+
+async function failure(opening: Promise<unknown>): Promise<PoolsmithError> {
+  try {
+    await opening
+  } catch (error) {
+    assert.ok(error instanceof PoolsmithError, `not one of ours: ${String(error)}`)
+    return error
+  }
+  throw new assert.AssertionError({ message: 'the login went through' })
+}
+
+describe('by a real ticket', () => {
+  for (const encrypt of ['true', 'false', 'strict'] as const) {
+    for (const gss_mechanism of ['krb5', 'spnego'] as const) {
+      for (const reply of ['together', 'apart'] as const) {
+        test(`encrypt=${encrypt}, ${gss_mechanism}, the reply ${reply}`, async () => {
+          await using server = await start({ reply, ...(encrypt === 'strict' ? { encryption: 'strict' } : {}) })
+          const { driver } = driverFor(server, { encrypt, gss_mechanism })
+          const { raw, phases } = await open(driver, alice)
+          const info = driver.info(raw)
+          assert.equal(info.authentication, 'kerberos')
+          assert.equal(info.user, `alice@${kdc.realm}`)
+          const { rows } = await runStock(
+            raw,
+            'select auth_scheme, encrypt_option from sys.dm_exec_connections where session_id = @@spid',
+          )
+          assert.deepEqual(rows, [{ auth_scheme: 'KERBEROS', encrypt_option: encrypt === 'false' ? 'FALSE' : 'TRUE' }])
+          assert.ok(phases.includes('gss'))
+          const login = server.journal.logins[0]
+          assert.equal(login?.sspiHead.includes('NTLMSSP'), false)
+          // Raw: APPLICATION 0 with the OID of krb5 (1.2.840.113554.1.2.2). SPNEGO: with its own (1.3.6.1.5.5.2).
+          const oid = gss_mechanism === 'krb5' ? '06092a864886f712010202' : '06062b0601050502'
+          assert.ok(login?.sspiHead.toString('hex').includes(oid))
+          await driver.close(raw)
+          assert.deepEqual(server.complaints, [])
+        })
+      }
+    }
+  }
+
+  test('of a server without any encryption', async () => {
+    await using server = await start({ encryption: 'not-supported' })
+    const { driver } = driverFor(server, { encrypt: 'false' })
+    const { raw } = await open(driver, alice)
+    assert.equal(server.journal.logins[0]?.encryption, 'none')
+    await driver.close(raw)
+  })
+
+  test('for the principal that mssql_spn names', async () => {
+    await using server = await start({ spn: 'MSSQLSvc/cluster.test:SALES' })
+    const error = await failure(open(driverFor(server).driver, alice))
+    assert.equal(error.code, 'SPN_UNKNOWN')
+    const { driver } = driverFor(server, { mssql_spn: `MSSQLSvc/cluster.test:SALES@${kdc.realm}` })
+    const { raw } = await open(driver, alice)
+    await driver.close(raw)
+  })
+
+  test('handed on only where that was asked for', async () => {
+    await using server = await start()
+    const cache = `FILE:${kdc.path('forward')}`
+    await kdc.addPrincipal('carol', { password: 'pw' })
+    await kdc.kadmin(`modprinc +ok_as_delegate MSSQLSvc/localhost:${server.port}`)
+    await kdc.configure(['  forwardable = true'])
+    await kdc.kinit('carol', cache, { password: 'pw' })
+    const carol: Credential = { kind: 'gss', identity: 'carol', cache, issuedAt: Date.now() }
+    for (const gssdelegation of [false, true]) {
+      const { driver } = driverFor(server, { gssdelegation })
+      const { raw } = await open(driver, carol)
+      await driver.close(raw)
+    }
+    assert.deepEqual(
+      server.seen.map((one) => one.delegated),
+      [false, true],
+    )
+  })
+
+  test('of another server when we are sent on: its own principal, whatever mssql_spn says', async () => {
+    await using target = await start()
+    await using gateway = await start({ routing: { server: 'localhost', port: target.port } })
+    const { driver } = driverFor(gateway, { mssql_spn: `MSSQLSvc/localhost:${gateway.port}@${kdc.realm}` })
+    const { raw } = await open(driver, alice)
+    assert.equal(driver.info(raw).peer, `127.0.0.1:${target.port}`)
+    assert.equal(gateway.seen.length, 1)
+    assert.equal(target.seen.length, 1)
+    await driver.close(raw)
+  })
+
+  test('is refused with the reason', async () => {
+    await using server = await start()
+    const { driver } = driverFor(server)
+    // A new key: the server's keytab is old.
+    await kdc.changeKeys(`MSSQLSvc/localhost:${server.port}`)
+    const stale: Credential = { ...alice, cache: `FILE:${kdc.path('alice-fresh')}` } as Credential
+    await kdc.kinit('alice', `FILE:${kdc.path('alice-fresh')}`, { password: 'pw' })
+    const old = await failure(open(driver, stale))
+    assert.equal(old.code, 'GSS_SERVER_REFUSED')
+    assert.equal(old.details.number, 18452)
+
+    await using choosy = await start({})
+    const nobody: Credential = { kind: 'gss', identity: 'nobody', cache: `FILE:${kdc.path('nothing')}`, issuedAt: 0 }
+    const without = await failure(open(driverFor(choosy).driver, nobody))
+    assert.equal(without.code, 'TICKET_CACHE_MISSING')
+    assert.deepEqual(choosy.journal.logins, [])
+  })
+})
+
+/** A mechanism of the test's own: each side says a fixed list of words. */
+function scripted(words: readonly Buffer[], completeAfter: number, seen: SspiTarget[] = []): SspiFactory {
+  return async (target) => {
+    seen.push(target)
+    let steps = 0
+    return {
+      step: async () => {
+        const output = words[steps]
+        steps++
+        return { ...(output === undefined ? {} : { output }), complete: steps > completeAfter }
+      },
+    }
+  }
+}
+
+function scriptedAcceptor(replies: readonly Buffer[], rounds: number, heard: Buffer[]): () => SspiAcceptor {
+  return () => {
+    let round = 0
+    return {
+      step: async (token) => {
+        heard.push(Buffer.from(token))
+        const output = replies[round] ?? Buffer.alloc(0)
+        round++
+        return { output, ...(round >= rounds ? { principal: 'DOMAIN\\user' } : {}) }
+      },
+      close: () => undefined,
+    }
+  }
+}
+
+const words = (...texts: readonly string[]): Buffer[] => texts.map((text) => Buffer.from(text))
+
+describe('by tokens of any kind', () => {
+  test('of more than 65,535 bytes', async () => {
+    const token = Buffer.alloc(150_000, 7)
+    const heard: Buffer[] = []
+    await using server = await startTdsServer({
+      postgres,
+      tls: certificate,
+      sspi: { acceptor: scriptedAcceptor(words('ok'), 1, heard) },
+    })
+    const { driver } = testDriver({ port: server.port }, { ca_file: caFile }, { sspi: scripted([token], 1) })
+    const { raw } = await open(driver, alice)
+    assert.equal(server.journal.logins[0]?.sspiLength, 150_000)
+    assert.ok(heard[0]?.equals(token))
+    assert.equal(driver.info(raw).user, 'DOMAIN\\user')
+    await driver.close(raw)
+  })
+
+  test('in several rounds, under every kind of encryption', async () => {
+    for (const encrypt of ['true', 'false', 'strict'] as const) {
+      const heard: Buffer[] = []
+      await using server = await startTdsServer({
+        postgres,
+        tls: certificate,
+        ...(encrypt === 'strict' ? { encryption: 'strict' } : {}),
+        sspi: { acceptor: scriptedAcceptor(words('B', 'D', 'F'), 3, heard), reply: 'apart' },
+      })
+      const sspi = scripted(words('A', 'C', 'E'), 3)
+      const { driver } = testDriver({ port: server.port }, { ca_file: caFile, encrypt }, { sspi })
+      const { raw } = await open(driver, alice)
+      assert.deepEqual(heard.map(String), ['A', 'C', 'E'])
+      await driver.close(raw)
+      assert.deepEqual(server.complaints, [])
+    }
+  })
+
+  test('but not without the proof of the server', async () => {
+    await using server = await startTdsServer({
+      postgres,
+      tls: certificate,
+      sspi: { acceptor: scriptedAcceptor([], 1, []) },
+    })
+    const { driver } = testDriver({ port: server.port }, { ca_file: caFile }, { sspi: scripted(words('A'), 1) })
+    const error = await failure(open(driver, alice))
+    assert.deepEqual([error.code, error.phase], ['SERVER_NOT_GENUINE', 'gss'])
+  })
+
+  test('for the server as the user named it: port, instance, and never an address', async () => {
+    await using server = await startTdsServer({
+      postgres,
+      tls: certificate,
+      sspi: { acceptor: scriptedAcceptor(words('ok'), 1, []) },
+    })
+    const seen: SspiTarget[] = []
+    const context = { sspi: scripted(words('A'), 1, seen), lookup: async () => ['127.0.0.1'] }
+    const named = { ca_file: caFile, host_name_in_certificate: 'localhost' }
+    const { driver } = testDriver({ host: 'DB.example.com', port: server.port }, named, context)
+    await driver.close((await open(driver, alice)).raw)
+    assert.deepEqual(seen, [{ host: 'DB.example.com', port: server.port }])
+  })
+
+  test('that hang or fail end within the limit, in their phase', async () => {
+    await using server = await startTdsServer({
+      postgres,
+      tls: certificate,
+      sspi: { acceptor: scriptedAcceptor(words('ok'), 1, []) },
+    })
+    const hanging: SspiFactory = async () => ({ step: () => new Promise(() => undefined) })
+    const slow = testDriver({ port: server.port }, { ca_file: caFile, connect_timeout: 0.3 }, { sspi: hanging })
+    const late = await failure(open(slow.driver, alice))
+    assert.deepEqual([late.code, late.phase], ['CONNECT_TIMEOUT', 'gss'])
+    let closed = 0
+    const failing: SspiFactory = async () => ({
+      step: async () => {
+        throw new PoolsmithError('No ticket.', { code: 'TICKET_EXPIRED', phase: 'gss' })
+      },
+      close: () => {
+        closed++
+      },
+    })
+    const { driver } = testDriver({ port: server.port }, { ca_file: caFile }, { sspi: failing })
+    assert.equal((await failure(open(driver, alice))).code, 'TICKET_EXPIRED')
+    assert.equal(closed, 1)
+  })
+})
