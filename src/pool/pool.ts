@@ -420,8 +420,9 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
       this.#deliver(session, now)
     } else {
       this.#close(session, reason)
-      if (failure instanceof LimitExceeded || (failure !== undefined && now - begunAt > FRESH_MILLIS)) {
-        // Silence: the network or the server, not this one session. Who waits must not find that out for each of
+      const silent = failure instanceof LimitExceeded || now - begunAt > FRESH_MILLIS
+      if (reason === 'ping-failed' && silent) {
+        // It is the network or the server, not this one session. Who waits must not find that out for each of
         // those that were heard of even longer ago.
         for (const other of this.#shelf.idle) if (other.provenAt <= session.provenAt) this.#close(other, reason)
       }

@@ -262,6 +262,18 @@ test('a reset that fails or hangs closes the connection', async (t) => {
   ])
 })
 
+test('a reset that hangs says nothing about the other connections', async (t) => {
+  const { pool, driver, clock, closed } = setUp(t)
+  const [dirty, other] = [await pool.acquire().promise, await pool.acquire().promise]
+  dirty.dirty = true
+  driver.onReset = () => new Promise(() => undefined)
+  pool.release(other)
+  pool.release(dirty)
+  await clock.advance(5100)
+  assert.deepEqual(closed, [[1, 'reset-failed']])
+  assert.equal(pool.stats().idle, 1)
+})
+
 test('pool_recycle closes by age: when idle, or when returned', async (t) => {
   const { pool, clock, closed } = setUp(t, { pool_recycle: 60, pool_pre_ping: false })
   const kept = await pool.acquire().promise
