@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { parseFields } from '../../../../src/connections/fields.ts'
+import { createPostgresDriver } from '../../../../src/drivers/postgres/driver.ts'
+import {
+  checkPostgresOptions,
+  effectiveSslMode,
+  type PostgresOptions,
+  postgresFields,
+} from '../../../../src/drivers/postgres/options.ts'
+
+function parsed(extra: Record<string, unknown>): PostgresOptions {
+  const { values, problems } = parseFields(postgresFields, extra)
+  assert.deepEqual(problems, [])
+  return values
+}
+
+const paths = (extra: Record<string, unknown>, target = {}): string[] =>
+  checkPostgresOptions(target, parsed(extra)).map((problem) => problem.path)
+
+test('sslmode: prefer, unless the authorities of the system are to be used', () => {
+  assert.equal(effectiveSslMode(parsed({})), 'prefer')
+  assert.equal(effectiveSslMode(parsed({ sslrootcert: 'system' })), 'verify-full')
+  assert.equal(effectiveSslMode(parsed({ sslmode: 'require' })), 'require')
+})
+
+test('modes that are too weak', () => {
+  for (const sslmode of ['disable', 'allow', 'prefer', 'require', 'verify-ca']) {
+    assert.deepEqual(paths({ sslmode, sslrootcert: 'system' }), ['extra.sslmode'], sslmode)
+  }
+  assert.deepEqual(paths({ sslmode: 'verify-full', sslrootcert: 'system' }), [])
+  assert.deepEqual(paths({ sslnegotiation: 'direct' }), ['extra.sslmode'])
+  assert.deepEqual(paths({ sslnegotiation: 'direct', sslmode: 'require' }), [])
+})
+
+test('everything that is wrong is told at once', () => {
+  const found = paths(
+    {
+      ssl_max_protocol_version: 'TLSv1.1',
+      require_auth: 'scram',
+      sslkey: 'k',
+      options: 'a\0b',
+      application_name: '\0',
+    },
+    { login: 'a\0user\0b', database: 'd\0' },
+  )
+  assert.deepEqual(found.sort(), [
+    'database',
+    'extra.application_name',
+    'extra.options',
+    'extra.require_auth',
+    'extra.ssl_max_protocol_version',
+    'extra.sslkey',
+    'login',
+  ])
+})
+
+test('a driver is not made of options that contradict each other', () => {
+  assert.throws(
+    () => createPostgresDriver({}, parsed({ sslrootcert: 'system', sslmode: 'require' }), { emit: () => undefined }),
+    { code: 'CONFIG_INVALID' },
+  )
+})
+
+test('every field is described for the documentation', () => {
+  for (const [name, field] of Object.entries(postgresFields)) assert.match(field.description, /\.$/, name)
+})
