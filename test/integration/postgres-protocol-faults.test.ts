@@ -560,3 +560,26 @@ test('an idle session that the server ends is broken, and nothing else happens',
   assert.equal(driver.isBroken(client), true)
   await driver.close(client)
 })
+
+for (const how of ['end', 'reset'] as const) {
+  test(`a hang-up right behind the welcome (${how})`, async () => {
+    await using fake = await startFakePostgres(async (peer) => {
+      await peer.startup()
+      peer.letIn()
+      peer[how]()
+    })
+    const { driver } = driverTo(fake)
+    for (let round = 0; round < 20; round++) {
+      try {
+        const { client } = await openSession(driver, passwordCredential(PASSWORD), AbortSignal.timeout(2000))
+        await assert.rejects(client.query('select 1'))
+        assert.equal(driver.isBroken(client), true)
+        await driver.close(client)
+      } catch (error) {
+        assert.ok(error instanceof PoolsmithError)
+        assert.equal(error.code, 'CONNECTION_CLOSED')
+      }
+    }
+    await fake.deserted()
+  })
+}

@@ -94,9 +94,14 @@ export interface Adoption {
   readonly pending: Buffer
 }
 
-/** Makes a `pg.Client` of a stream on which the login is over. */
+/**
+ * Makes a `pg.Client` of a stream on which the login is over.
+ * @throws PoolsmithError CONNECTION_CLOSED when the stream has ended meanwhile
+ */
 export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.Client> {
   const { stream, user, database, host, port, pending } = adoption
+  // A stream that is already over tells nobody again, and pg would wait for ever.
+  if (stream.readableEnded || stream.destroyed) throw closedAfterLogin(host)
   const connection = new (establishedConnection(module))({ stream, ssl: false })
   const config = {
     user,
@@ -112,8 +117,23 @@ export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.C
   // The end of a session that nobody is using right now must not end the process; `watch` sees it as well.
   client.on('error', () => undefined)
   stream.unshift(pending)
-  await client.connect()
-  return client
+  try {
+    await client.connect()
+    return client
+  } catch (cause) {
+    stream.destroy()
+    throw closedAfterLogin(host, cause)
+  }
+}
+
+function closedAfterLogin(host: string, cause?: unknown): PoolsmithError {
+  return new PoolsmithError(`The server ${host} closed the connection right after the login.`, {
+    code: 'CONNECTION_CLOSED',
+    phase: 'login',
+    transient: true,
+    hint: "The server's log says why; a server that is being stopped does this.",
+    cause,
+  })
 }
 
 const classes = new WeakMap<Pg, ConnectionConstructor>()
