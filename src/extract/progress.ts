@@ -33,7 +33,7 @@ export class ProgressMeter {
     this.#estimatedRows = estimatedRows
     this.#now = now
     this.#started = now()
-    this.#last = this.#started
+    this.#last = Number.NEGATIVE_INFINITY
   }
 
   get rows(): number {

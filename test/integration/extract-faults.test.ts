@@ -1,0 +1,335 @@
+import assert from 'node:assert/strict'
+import { open, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, describe, mock, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createEngine, type Engine } from '../../src/engine/create-engine.ts'
+import { PoolsmithError } from '../../src/errors.ts'
+import { EXTRACT_FORMATS, type ExtractOptions, extractTable } from '../../src/extract/extract-table.ts'
+import type { TableName } from '../../src/extract/read/reader.ts'
+import { readTable } from '../../src/extract/read-table.ts'
+import { copiesRunning, filesBelow, superuserEngine } from '../support/extract.ts'
+import { temporaryFolder } from '../support/folder.ts'
+import { startPostgres } from '../support/postgres.ts'
+
+const server = await startPostgres()
+const db = await superuserEngine(server)
+after(async () => {
+  await db.destroy()
+  await server[Symbol.asyncDispose]()
+})
+// Forty megabytes: more than all the buffers on the way hold together.
+const ROWS = 200_000
+await server.sql(`create table flights (id int, filler text);
+  insert into flights select g, repeat(md5(g::text), 6) from generate_series(1, ${ROWS}) g;
+  create table carriers (code text, "Name" text); create schema sales; create sequence counter`)
+
+async function failureOf(work: Promise<unknown>): Promise<PoolsmithError> {
+  try {
+    await work
+  } catch (error) {
+    assert.ok(error instanceof PoolsmithError, String(error))
+    return error
+  }
+  throw new assert.AssertionError({ message: 'It did not fail.' })
+}
+
+/** Fails, leaves nothing behind, and the engine is as good as before. */
+async function failing(
+  engine: Engine,
+  table: TableName,
+  options: Omit<ExtractOptions, 'to'> & { to?: string },
+): Promise<PoolsmithError> {
+  await using folder = await temporaryFolder()
+  const error = await failureOf(extractTable(engine, table, { to: folder.path, ...options }))
+  assert.deepEqual(await filesBelow(folder.path), [])
+  return error
+}
+
+async function eventually(what: string, holds: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 15_000
+  while (!(await holds())) {
+    if (Date.now() > deadline) assert.fail(`It never came about that ${what}.`)
+    await sleep(20)
+  }
+}
+
+type Write = (bytes: Uint8Array) => Promise<void>
+
+/** Puts something before every write to a file, until disposed. */
+async function beforeWrites(step: Write): Promise<Disposable> {
+  const probe = await open('/dev/null', 'w')
+  const prototype = Object.getPrototypeOf(probe) as typeof probe
+  await probe.close()
+  const { write } = prototype
+  const mocked = mock.method(prototype, 'write', async function (this: typeof probe, ...args: unknown[]) {
+    await step(args[0] as Uint8Array)
+    return Reflect.apply(write, this, args)
+  })
+  return { [Symbol.dispose]: () => mocked.mock.restore() }
+}
+
+/** Once, when the copy is under way and cannot end because nobody takes its rows. */
+function atFirstRows(action: () => Promise<unknown>): Promise<Disposable> {
+  let bytes = 0
+  let done = false
+  return beforeWrites(async (chunk) => {
+    bytes += chunk.length
+    if (done || bytes < 1000) return
+    done = true
+    await action()
+  })
+}
+
+const noCopyRuns = (): Promise<boolean> => copiesRunning(server).then((count) => count === '0')
+const allIdle = (): Promise<boolean> =>
+  server.sql("select count(*) from pg_stat_activity where state like 'idle in%'").then((count) => count === '0')
+
+describe('names that are not there', () => {
+  const cases: readonly [TableName, Partial<ExtractOptions>, string, RegExp][] = [
+    [{ table: 'flihgts' }, {}, 'TABLE_NOT_FOUND', /no table "public"\."flihgts"\. Did you mean "flights"\?/],
+    [{ table: 'Flights' }, {}, 'TABLE_NOT_FOUND', /Did you mean "flights"\?/],
+    [{ schema: 'sales', table: 'flights' }, {}, 'TABLE_NOT_FOUND', /no table "sales"\."flights"\.$/],
+    [{ schema: 'pulbic', table: 'flights' }, {}, 'SCHEMA_NOT_FOUND', /no schema "pulbic"\. Did you mean "public"\?/],
+    [{ table: 'counter' }, {}, 'TABLE_NOT_FOUND', /is a sequence/],
+    [{ table: "x'; drop table flights; --" }, {}, 'TABLE_NOT_FOUND', /no table/],
+    [
+      { table: 'carriers' },
+      { columns: ['code', 'name'] },
+      'COLUMN_NOT_FOUND',
+      /no column "name"\. Did you mean "Name"\?/,
+    ],
+    [{ table: 'carriers' }, { asText: ['kode'] }, 'COLUMN_NOT_FOUND', /Did you mean "code"\?/],
+  ]
+  for (const [table, options, code, message] of cases) {
+    test(`${table.schema ?? 'public'}.${table.table} ${JSON.stringify(options)}`, async () => {
+      const error = await failing(db, table, { format: 'csv', ...options })
+      assert.equal(error.code, code)
+      assert.equal(error.phase, 'query')
+      assert.match(error.message, message)
+      assert.ok(error.hint)
+    })
+  }
+})
+
+test('a format that does not exist, and columns that an extract adds itself', async () => {
+  const format = await failing(db, { table: 'carriers' }, { format: 'xlsx' as 'csv' })
+  assert.deepEqual([format.code, format.phase], ['CONFIG_INVALID', 'config'])
+  await server.sql('create table bronze (id int, _batch_id text)')
+  const names = await failing(db, { table: 'bronze' }, { format: 'csv' })
+  assert.equal(names.code, 'CONFIG_INVALID')
+  assert.match(names.message, /_batch_id/)
+  await using folder = await temporaryFolder()
+  const without = await extractTable(db, { table: 'bronze' }, { to: folder.path, format: 'csv', columns: ['id'] })
+  assert.equal(without.rows, 0)
+})
+
+test('no permission, and permission on some columns only', async () => {
+  await server.sql(`create role reader login password 'reader'; create table secret (open int, hidden int);
+    insert into secret values (1, 2)`)
+  await using reader = await createEngine({
+    type: 'postgres',
+    host: server.host,
+    port: server.port,
+    login: 'reader',
+    password: 'reader',
+    database: 'postgres',
+  })
+  for (const format of EXTRACT_FORMATS) {
+    const error = await failing(reader, { table: 'secret' }, { format })
+    assert.deepEqual([error.code, error.phase, error.details.sqlstate], ['PERMISSION_DENIED', 'query', '42501'])
+  }
+  await server.sql('grant select (open) on secret to reader')
+  assert.equal((await failing(reader, { table: 'secret' }, { format: 'parquet' })).code, 'PERMISSION_DENIED')
+  await using folder = await temporaryFolder()
+  const options = { to: folder.path, format: 'parquet', columns: ['open'] } as const
+  assert.equal((await extractTable(reader, { table: 'secret' }, options)).rows, 1)
+
+  await server.sql(`grant select on secret to reader; alter table secret enable row level security`)
+  const hidden = await extractTable(reader, { table: 'secret' }, { to: folder.path, format: 'csv' })
+  assert.equal(hidden.rows, 0)
+  assert.match(hidden.notes[0] ?? '', /Row-level security/)
+})
+
+for (const format of EXTRACT_FORMATS) {
+  test(`${format}: aborted midway, the statement ends and the session goes back clean`, async () => {
+    const abort = new AbortController()
+    const before = await db('carriers')
+      .select(db.raw('pg_backend_pid()'))
+      .then(() => db.pool.stats().counts.closed)
+    const error = await failing(
+      db,
+      { table: 'flights' },
+      {
+        format,
+        batchRows: 1000,
+        signal: abort.signal,
+        onProgress: () => abort.abort(new Error('enough')),
+      },
+    )
+    assert.deepEqual([error.code, error.phase], ['ABORTED', 'query'])
+    assert.equal((error.cause as Error).message, 'enough')
+    assert.equal(await copiesRunning(server), '0')
+    assert.ok(await allIdle())
+    assert.equal(db.pool.stats().counts.closed, before, 'no connection had to be closed')
+    assert.equal(db.pool.stats().inUse, 0)
+  })
+}
+
+test('aborted before it begins, and while it waits for a lock', async () => {
+  const early = await failing(db, { table: 'flights' }, { format: 'csv', signal: AbortSignal.abort() })
+  assert.equal(early.code, 'ABORTED')
+  await using other = await superuserEngine(server)
+  const trx = await other.transaction()
+  await trx.raw('lock table carriers in access exclusive mode')
+  const abort = new AbortController()
+  const waiting = failing(db, { table: 'carriers' }, { format: 'csv', signal: abort.signal })
+  await eventually(
+    'it waits',
+    async () => (await server.sql('select count(*) from pg_locks where not granted')) === '1',
+  )
+  abort.abort()
+  assert.equal((await waiting).code, 'ABORTED')
+  await trx.rollback()
+  await eventually(
+    'nothing waits',
+    async () => (await server.sql('select count(*) from pg_locks where not granted')) === '0',
+  )
+  await eventually('all sessions are idle', allIdle)
+})
+
+test('with one connection only, an abort closes it and the next statement gets a new one', async () => {
+  await using single = await superuserEngine(server, { pool_size: 1, max_overflow: 0 })
+  for await (const _batch of readTable(single, { table: 'flights' }, { batchRows: 1000 })) break
+  await eventually('no copy runs', noCopyRuns)
+  assert.equal((await single('flights').count<{ count: string }[]>('* as count'))[0]?.count, String(ROWS))
+})
+
+test('leaving the loop early ends the statement; the consumer’s own error stays its own', async () => {
+  for await (const batch of readTable(db, { table: 'flights' }, { batchRows: 1000 })) {
+    assert.equal(batch.numRows, 1000)
+    break
+  }
+  assert.equal(await copiesRunning(server), '0')
+  const own = new Error('mine')
+  const consume = async (): Promise<void> => {
+    for await (const _batch of readTable(db, { table: 'flights' }, { batchRows: 1000 })) throw own
+  }
+  await assert.rejects(consume, (error) => error === own)
+  assert.equal(await copiesRunning(server), '0')
+  await using folder = await temporaryFolder()
+  const onProgress = (): void => {
+    throw own
+  }
+  const options = { to: folder.path, format: 'csv', onProgress } as const
+  await assert.rejects(extractTable(db, { table: 'flights' }, options), (error) => error === own)
+  assert.deepEqual(await filesBelow(folder.path), [])
+  assert.ok(await allIdle())
+})
+
+for (const format of EXTRACT_FORMATS) {
+  test(`${format}: the session killed midway`, async () => {
+    using _kill = await atFirstRows(() =>
+      server.sql("select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'copy%'"),
+    )
+    const error = await failing(db, { table: 'flights' }, { format, batchRows: 1000 })
+    assert.deepEqual([error.code, error.phase, error.transient], ['CONNECTION_LOST', 'query', true])
+    assert.equal((await db('carriers').count('* as n'))[0]?.n, '0')
+  })
+}
+
+test('cancelled by somebody else', async () => {
+  using _cancel = await atFirstRows(() =>
+    server.sql("select pg_cancel_backend(pid) from pg_stat_activity where query ilike 'copy%'"),
+  )
+  const error = await failing(db, { table: 'flights' }, { format: 'csv' })
+  assert.deepEqual([error.code, error.details.sqlstate], ['QUERY_CANCELED', '57014'])
+})
+
+test('a slow consumer makes the server wait, whatever its time limits say', async () => {
+  await server.sql(`alter role postgres set statement_timeout = '400ms';
+    alter role postgres set idle_in_transaction_session_timeout = '400ms'`)
+  try {
+    await using slow = await superuserEngine(server)
+    let rows = 0
+    for await (const batch of readTable(slow, { table: 'flights' }, { batchRows: 2000 })) {
+      if (rows === 0) {
+        await eventually('the server waits for us', async () => {
+          const waits = "select wait_event from pg_stat_activity where query ilike 'copy%' and state = 'active'"
+          return (await server.sql(waits)) === 'ClientWrite'
+        })
+        await sleep(800)
+      }
+      rows += batch.numRows
+    }
+    assert.equal(rows, ROWS)
+  } finally {
+    await server.sql('alter role postgres reset all')
+  }
+})
+
+test('a table that stays locked, and one that cannot be altered while it is read', async () => {
+  await server.sql("alter role postgres set lock_timeout = '150ms'")
+  try {
+    await using hasty = await superuserEngine(server)
+    await using other = await superuserEngine(server)
+    const trx = await other.transaction()
+    await trx.raw('lock table carriers in access exclusive mode')
+    const error = await failing(hasty, { table: 'carriers' }, { format: 'jsonl' })
+    assert.deepEqual([error.code, error.transient], ['TABLE_LOCKED', true])
+    await trx.rollback()
+    for await (const _batch of readTable(hasty, { table: 'flights' }, { batchRows: 1000 })) {
+      await assert.rejects(other.raw('alter table flights alter column id type bigint'), { code: '55P03' })
+      break
+    }
+  } finally {
+    await server.sql('alter role postgres reset all')
+  }
+})
+
+test('values that cannot be written exactly', async () => {
+  await server.sql(`create table shapes (id int, list int[]); insert into shapes values (1, '{1}'), (2, '{{1,2},{3,4}}');
+    create table late (at timestamp); insert into late values ('294276-12-31 23:59:59')`)
+  const shapes = await failing(db, { table: 'shapes' }, { format: 'parquet' })
+  assert.deepEqual([shapes.code, shapes.details.column], ['VALUE_OUT_OF_RANGE', 'list'])
+  assert.match(shapes.hint ?? '', /asText: \["list"\]/)
+  assert.equal((await failing(db, { table: 'late' }, { format: 'parquet' })).code, 'VALUE_OUT_OF_RANGE')
+  await using folder = await temporaryFolder()
+  const manifest = await extractTable(db, { table: 'shapes' }, { to: folder.path, format: 'parquet', asText: ['list'] })
+  assert.equal(manifest.rows, 2)
+})
+
+describe('targets', () => {
+  for (const format of EXTRACT_FORMATS) {
+    test(`${format}: a disk that fills up`, async () => {
+      let room = 3_000_000
+      using _full = await beforeWrites(async (bytes) => {
+        room -= bytes.length
+        if (room < 0) throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
+      })
+      const error = await failing(db, { table: 'flights' }, { format, batchRows: 5000 })
+      assert.deepEqual([error.code, error.phase, error.details.errno], ['DISK_FULL', 'write', 'ENOSPC'])
+      assert.equal(await copiesRunning(server), '0')
+    })
+  }
+
+  test('a manifest that does not fit takes its data file with it', async () => {
+    using _full = await beforeWrites(async (bytes) => {
+      const isManifest = Buffer.from(bytes).includes('"batchId"')
+      if (isManifest) throw Object.assign(new Error('EDQUOT: over quota, write'), { code: 'EDQUOT' })
+    })
+    assert.equal((await failing(db, { table: 'carriers' }, { format: 'csv' })).code, 'DISK_FULL')
+  })
+
+  test('a file where a folder should be, a circle of links, a path that is too long', async () => {
+    await using folder = await temporaryFolder()
+    await writeFile(join(folder.path, 'file'), '')
+    await symlink(join(folder.path, 'circle'), join(folder.path, 'circle'))
+    for (const to of ['file', 'circle', 'x'.repeat(300)]) {
+      const options = { to: join(folder.path, to), format: 'csv' } as const
+      const error = await failureOf(extractTable(db, { table: 'carriers' }, options))
+      assert.deepEqual([error.code, error.phase], ['TARGET_NOT_WRITABLE', 'write'], to)
+      assert.match(error.message, new RegExp(to.slice(0, 10)))
+    }
+  })
+})
