@@ -1,6 +1,6 @@
 import { type ErrorCode, PoolsmithError } from '../errors.ts'
 import type { GssApi, GssCredentialHandle, GssMechanism } from './gss-api.ts'
-import { loadKrb5 } from './native/krb5.ts'
+import { copyCache, loadKrb5 } from './native/krb5.ts'
 import { refreshTicket } from './refresh-ticket.ts'
 import { checkTicket, type TicketInfo, type TicketRequest } from './ticket.ts'
 
@@ -74,9 +74,20 @@ export async function openCredential(
   const ticket = await ensureTicket(policy, options)
   const handle = await gss.acquireCredential({
     principal: ticket.principal,
-    cache: ticket.cache,
+    cache: await reachableCache(ticket.cache),
     ...(mechanism === undefined ? {} : { mechanism }),
     ...(signal === undefined ? {} : { signal }),
   })
   return { handle, ticket, [Symbol.dispose]: () => handle[Symbol.dispose]() }
+}
+
+/**
+ * Linux gives each thread its own view of the process and thread keyrings, and GSS calls run on other threads than
+ * this: what such a cache holds is copied to where all of them see it.
+ */
+async function reachableCache(cache: string): Promise<string> {
+  if (!/^KEYRING:(process|thread):/.test(cache)) return cache
+  const copy = `MEMORY:poolsmith-${cache}`
+  copyCache(await loadKrb5(), cache, copy)
+  return copy
 }

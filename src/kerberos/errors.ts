@@ -111,6 +111,10 @@ const ADVICE: Partial<Record<ErrorCode, (facts: KerberosFacts) => Advice>> = {
     message: `The Kerberos ticket of ${who(facts)} in ${cacheOf(facts)} is not valid yet`,
     hint: 'Compare the clocks of this machine and of the KDC (`timedatectl`, `chronyc tracking`)',
   }),
+  TICKET_REFUSED: (facts) => ({
+    message: `The ticket of ${who(facts)} in ${cacheOf(facts)} was not accepted${facts.spn === undefined ? '' : ` on the way to ${facts.spn}`}`,
+    hint: `It was made by another KDC, or with keys that have changed since (the realm's or the server's): get a new one with ${kinit(facts)}, then export the server's keytab anew`,
+  }),
   TICKET_NOT_RENEWABLE: (facts) => ({
     message: `The Kerberos ticket of ${who(facts)} in ${cacheOf(facts)} cannot be renewed (any more)`,
     hint: 'Get a new one with `kinit -r 7d`, or give a keytab; the principal and krbtgt need a maxrenewlife above zero',

@@ -10,6 +10,7 @@ import {
   fullPrincipal,
   loadKrb5,
   obtainTicket,
+  principalsIn,
   readKeytab,
   renewTicket,
   withKdcs,
@@ -109,7 +110,7 @@ function presentTicket(functions: Krb5Functions, cache: string, principal: strin
 }
 
 function onlyPrincipal(functions: Krb5Functions, keytab: string): string {
-  const principals = [...new Set(readKeytab(functions, keytab).map((entry) => entry.principal))]
+  const principals = principalsIn(functions, keytab)
   const [first] = principals
   if (first !== undefined && principals.length === 1) return first
   throw new PoolsmithError(

@@ -70,13 +70,14 @@ const ROWS: readonly Row[] = [
     calls: [...gssCalls, 'read-cache', 'renew'],
   },
   { code: 'TICKET_CACHE_UNREADABLE', minor: [-1765328190, EACCES, EPERM], calls: [...gssCalls, 'read-cache', 'renew'] },
-  { code: 'TICKET_CACHE_EMPTY', minor: [-1765328185] },
+  { code: 'TICKET_CACHE_EMPTY', minor: [-1765328185, -1765328242] },
   { code: 'TICKET_CACHE_CORRUPT', minor: [-1765328172, -1765328191, EISDIR] },
   { code: 'TICKET_CACHE_TYPE_UNKNOWN', minor: [-1765328244, -1765328245, -1750600187, -1750600186, -1750600185] },
   // KRB5_KCM_…: the daemon cannot be reached, or its answer makes no sense.
   { code: 'TICKET_CACHE_DAEMON_MISSING', minor: [-1750600184, -1750600183, -1750600182, -1750600181] },
   { code: 'TICKET_PRINCIPAL_MISMATCH', minor: [39756032, -1765328238] },
 
+  { code: 'TICKET_REFUSED', minor: [-1765328353, -1765328343, -1765328239], calls: ['init', 'renew'] },
   // A TGT that is past its renewable life is "expired" too, but what it lacks is renewal.
   { code: 'TICKET_NOT_RENEWABLE', minor: [-1765328371, -1765328352, -1765328372], calls: ['renew'] },
   { code: 'TICKET_EXPIRED', minor: [-1765328352] },
@@ -97,14 +98,15 @@ const ROWS: readonly Row[] = [
   },
   {
     code: 'GSS_SERVER_REFUSED',
-    // KRB_AP_ERR_MODIFIED, _BADKEYVER, _NOKEY, _NOT_US, _MUT_FAIL, _REPEAT; mutual authentication failed
-    minor: [-1765328343, -1765328340, -1765328339, -1765328349, -1765328338, -1765328350, -1765328226],
+    // KRB_AP_ERR_BADKEYVER, _NOKEY, _NOT_US, _MUT_FAIL, _REPEAT; mutual authentication failed
+    minor: [-1765328340, -1765328339, -1765328349, -1765328338, -1765328350, -1765328226],
     calls: ['init'],
   },
 
   { code: 'TICKET_EXPIRED', major: [11, 12] },
   { code: 'TICKET_MISSING', major: [7], calls: ['acquire', 'inquire'] },
-  { code: 'GSS_MESSAGE_DAMAGED', major: [6, 9], calls: ['message'] },
+  // 0: a calling error, as an empty message gives.
+  { code: 'GSS_MESSAGE_DAMAGED', major: [0, 6, 9], calls: ['message'] },
   { code: 'GSS_SERVER_REFUSED', major: [6, 9], calls: ['init'] },
 ]
 

@@ -3,7 +3,7 @@ import { type KerberosFacts, kerberosError, realmIn } from './errors.ts'
 import { type CacheContents, type CachedTicket, fullPrincipal, loadKrb5, readCache } from './native/krb5.ts'
 import type { Krb5Functions } from './native/krb5-functions.ts'
 
-/** The ticket that a cache stands on: its ticket-granting ticket. Times in milliseconds since the epoch. */
+/** The ticket that a cache stands on: its ticket-granting ticket. Times in milliseconds since the epoch, by this machine's clock. */
 export interface TicketInfo {
   /** The cache's name in full; a collection's member rather than the collection. */
   readonly cache: string
@@ -13,6 +13,8 @@ export interface TicketInfo {
   /** Absent when it cannot be renewed. */
   readonly renewableUntil?: number
   readonly encryptionType: string
+  /** How far the KDC's clock was ahead of this machine's when the ticket came, in milliseconds; mostly 0. */
+  readonly clockOffsetMillis: number
 }
 
 export interface TicketRequest {
@@ -67,7 +69,7 @@ function contentsOf(functions: Krb5Functions, request: TicketRequest): CacheCont
 }
 
 function ticketOf(contents: CacheContents): TicketInfo {
-  const { cache, principal, tickets } = contents
+  const { cache, principal, tickets, clockOffsetMillis } = contents
   const realm = realmIn(principal) ?? ''
   const longest = (candidates: readonly CachedTicket[]): CachedTicket | undefined =>
     candidates.reduce<CachedTicket | undefined>(
@@ -79,5 +81,5 @@ function ticketOf(contents: CacheContents): TicketInfo {
   const ticket = longest(granting) ?? longest(tickets)
   if (ticket === undefined) throw kerberosError('TICKET_CACHE_EMPTY', { cache, principal })
   const { server: _, ...times } = ticket
-  return { cache, principal, ...times }
+  return { cache, principal, ...times, clockOffsetMillis }
 }

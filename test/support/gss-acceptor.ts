@@ -5,6 +5,9 @@ import koffi from 'koffi'
 export interface GssAcceptor {
   /** `principal` is there once the context stands; `output` goes back to the client. */
   step(token: Buffer): Promise<{ readonly output?: Buffer; readonly principal?: string; readonly delegated?: boolean }>
+  /** `encrypt` false only signs. */
+  wrap(plaintext: Buffer, encrypt?: boolean): Buffer
+  unwrap(message: Buffer): Buffer
   close(): void
 }
 
@@ -33,6 +36,12 @@ function bind() {
     ),
     displayStatus: lib.func(
       'uint32_t gss_display_status(_Out_ uint32_t *minor, uint32_t status, int kind, void *mech, _Inout_ uint32_t *more, _Out_ acceptor_buffer *text)',
+    ),
+    wrap: lib.func(
+      'uint32_t gss_wrap(_Out_ uint32_t *minor, void *context, int conf, uint32_t qop, acceptor_buffer *input, _Out_ int *state, _Out_ acceptor_buffer *output)',
+    ),
+    unwrap: lib.func(
+      'uint32_t gss_unwrap(_Out_ uint32_t *minor, void *context, acceptor_buffer *input, _Out_ acceptor_buffer *output, _Out_ int *state, void *qop)',
     ),
     releaseBuffer: lib.func('uint32_t gss_release_buffer(_Out_ uint32_t *minor, _Inout_ acceptor_buffer *buffer)'),
     releaseName: lib.func('uint32_t gss_release_name(_Out_ uint32_t *minor, _Inout_ void **name)'),
@@ -93,6 +102,19 @@ export function gssAcceptor(keytab: string): GssAcceptor {
       gss.displayName(minor, name[0], text, null)
       gss.releaseName(minor, name)
       return { ...reply, principal: take(text[0]).toString(), delegated: (flags[0] & GSS_C_DELEG_FLAG) !== 0 }
+    },
+    wrap: (plaintext, encrypt = true) => {
+      const output: [NativeBuffer] = [{ length: 0, value: null }]
+      const input = { length: plaintext.length, value: plaintext }
+      const major = gss.wrap(minor, context[0], encrypt ? 1 : 0, 0, input, [0], output)
+      if (major !== 0) throw explain('gss_wrap', major, minor[0])
+      return take(output[0])
+    },
+    unwrap: (message) => {
+      const output: [NativeBuffer] = [{ length: 0, value: null }]
+      const major = gss.unwrap(minor, context[0], { length: message.length, value: message }, output, [0], null)
+      if (major !== 0) throw explain('gss_unwrap', major, minor[0])
+      return take(output[0])
     },
     close: () => {
       if (context[0] !== null) gss.deleteContext(minor, context, null)

@@ -25,6 +25,7 @@ export interface KinitOptions {
   /** As kinit reads it: `10m`. */
   readonly lifetime?: string
   readonly renewable?: string
+  readonly forwardable?: boolean
 }
 
 /** A realm of its own: MIT's KDC as an ordinary process on a loopback port, with everything in a temporary folder. */
@@ -63,7 +64,7 @@ export interface KdcOptions {
   readonly realm?: string
   /** Runs the KDC with its clock moved by this many seconds (needs the package faketime). */
   readonly clockOffsetSeconds?: number
-  /** A temporary folder's path and a krb5.conf of another realm to stand beside. Default: its own. */
+  /** Default: a free one. */
   readonly port?: number
 }
 
@@ -218,6 +219,7 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
       const args = ['-c', cache]
       if (kinit.lifetime !== undefined) args.push('-l', kinit.lifetime)
       if (kinit.renewable !== undefined) args.push('-r', kinit.renewable)
+      if (kinit.forwardable === true) args.push('-f')
       if (kinit.keytab !== undefined) args.push('-k', '-t', kinit.keytab)
       const running = run('kinit', [...args, full(principal)], { env: childEnvironment })
       running.child.stdin?.end(`${kinit.password ?? ''}\n`)
@@ -256,4 +258,10 @@ async function listening(port: number): Promise<void> {
     await sleep(25)
   }
   throw new Error(`nothing listens on port ${port}`)
+}
+
+/** Makes this process live in the realm. krb5 reads the environment anew with each operation. */
+export function enterRealm(kdc: Kdc): void {
+  for (const name of ['KRB5CCNAME', 'KRB5_KTNAME', 'KRB5_CLIENT_KTNAME', 'KRB5_TRACE']) delete process.env[name]
+  Object.assign(process.env, kdc.environment)
 }

@@ -22,6 +22,8 @@ export interface Krb5Functions {
   readonly parseName: Native<[Context, string, OutPointer], number>
   readonly unparseName: Native<[Context, Principal, OutPointer], number>
   readonly freeUnparsedName: Native<[Context, Pointer], void>
+  /** Seconds since the epoch by the KDC's clock, as far as the cache that was opened knows it. */
+  readonly timeOfDay: Native<[Context, Out<number>], number>
   readonly freePrincipal: Native<[Context, Principal], void>
   readonly getDefaultRealm: Native<[Context, OutPointer], number>
   readonly freeDefaultRealm: Native<[Context, Pointer], void>
@@ -37,6 +39,7 @@ export interface Krb5Functions {
   readonly ccEndSeqGet: Native<[Context, Cache, OutPointer], number>
   readonly ccInitialize: Native<[Context, Cache, Principal], number>
   readonly ccStoreCred: Native<[Context, Cache, Struct], number>
+  readonly ccCopyCreds: Native<[Context, Cache, Cache], number>
   readonly ccClose: Native<[Context, Cache], number>
   readonly ccDestroy: Native<[Context, Cache], number>
   readonly freeCredContents: Native<[Context, Struct], void>
@@ -139,6 +142,7 @@ export function krb5Functions({ koffi, krb5 }: KerberosLibraries): Krb5Functions
     parseName: of('krb5_parse_name', [object, text, out]),
     unparseName: of('krb5_unparse_name', [object, object, out]),
     freeUnparsedName: of('krb5_free_unparsed_name', [object, object], 'void'),
+    timeOfDay: of('krb5_timeofday', [object, koffi.out(koffi.pointer('uint32_t'))]),
     freePrincipal: of('krb5_free_principal', [object, object], 'void'),
     getDefaultRealm: of('krb5_get_default_realm', [object, out]),
     freeDefaultRealm: of('krb5_free_default_realm', [object, object], 'void'),
@@ -154,6 +158,7 @@ export function krb5Functions({ koffi, krb5 }: KerberosLibraries): Krb5Functions
     ccEndSeqGet: of('krb5_cc_end_seq_get', [object, object, inout]),
     ccInitialize: of('krb5_cc_initialize', [object, object, object]),
     ccStoreCred: of('krb5_cc_store_cred', [object, object, struct]),
+    ccCopyCreds: of('krb5_cc_copy_creds', [object, object, object]),
     ccClose: of('krb5_cc_close', [object, object]),
     ccDestroy: of('krb5_cc_destroy', [object, object]),
     freeCredContents: of('krb5_free_cred_contents', [object, struct], 'void'),

@@ -3,7 +3,7 @@ import { type Krb5Functions, krb5Functions, type RawCreds } from './krb5-functio
 import { Operation } from './krb5-operation.ts'
 import { callAsync, loadKerberosLibraries, type Out, type Pointer } from './load.ts'
 
-/** One ticket of a cache. Times in milliseconds since the epoch. */
+/** One ticket of a cache. Times in milliseconds since the epoch, by this machine's clock. */
 export interface CachedTicket {
   /** `krbtgt/EXAMPLE.COM@EXAMPLE.COM`, or a service's principal. */
   readonly server: string
@@ -19,6 +19,8 @@ export interface CacheContents {
   readonly cache: string
   readonly principal: string
   readonly tickets: readonly CachedTicket[]
+  /** How far the KDC's clock was ahead of this machine's when the ticket came (`kdc_timesync`), in milliseconds. */
+  readonly clockOffsetMillis: number
 }
 
 export interface KeytabEntry {
@@ -44,6 +46,7 @@ export interface ObtainOptions {
 const TICKET_FLAG_RENEWABLE = 0x00800000
 const CC_END = -1765328242
 const KT_END = -1765328202
+const KT_NOTFOUND = -1765328203
 
 let loading: Promise<Krb5Functions> | undefined
 
@@ -71,6 +74,7 @@ export function readCache(
   const facts = { ...wanted, cache: name }
   const principal = operation.nameOf(operation.ownerOf(cache, 'read-cache', facts))
 
+  const clockOffsetMillis = clockOffset(operation)
   const tickets: CachedTicket[] = []
   const cursor: Out<Pointer | null> = [null]
   operation.check('read-cache', functions.ccStartSeqGet(context, cache, cursor), facts)
@@ -83,21 +87,31 @@ export function readCache(
     const raw = functions.decodeCreds(bytes)
     const server = operation.nameOf(raw.server)
     // Entries of this realm are krb5's own notes, not tickets.
-    if (!server.endsWith('@X-CACHECONF:')) tickets.push(ticketOf(operation, raw, server))
+    if (!server.endsWith('@X-CACHECONF:')) tickets.push(ticketOf(operation, raw, server, clockOffsetMillis))
     functions.freeCredContents(context, bytes)
   }
-  return { cache: name, principal, tickets }
+  return { cache: name, principal, tickets, clockOffsetMillis }
 }
 
-function ticketOf(operation: Operation, raw: RawCreds, server: string): CachedTicket {
+function ticketOf(operation: Operation, raw: RawCreds, server: string, clockOffsetMillis: number): CachedTicket {
   const renewable = (raw.ticket_flags & TICKET_FLAG_RENEWABLE) !== 0
+  const local = (seconds: number): number => seconds * 1000 - clockOffsetMillis
   return {
     server,
-    startsAt: (raw.starttime === 0 ? raw.authtime : raw.starttime) * 1000,
-    expiresAt: raw.endtime * 1000,
+    startsAt: local(raw.starttime === 0 ? raw.authtime : raw.starttime),
+    expiresAt: local(raw.endtime),
     encryptionType: operation.encryptionType(raw.keyblock.enctype),
-    ...(renewable ? { renewableUntil: raw.renew_till * 1000 } : {}),
+    ...(renewable ? { renewableUntil: local(raw.renew_till) } : {}),
   }
+}
+
+/** Opening a cache tells the context how far the KDC's clock is ahead; krb5 then corrects its own. */
+function clockOffset(operation: Operation): number {
+  const corrected: Out<number> = [0]
+  operation.check('read-cache', operation.functions.timeOfDay(operation.context, corrected), {})
+  const offset = corrected[0] * 1000 - Math.floor(Date.now() / 1000) * 1000
+  // Between the two readings a second may have begun.
+  return Math.abs(offset) <= 1000 ? 0 : offset
 }
 
 function defaultCache(operation: Operation, wanted: { readonly principal?: string | undefined }): Pointer {
@@ -131,6 +145,17 @@ export function cacheName(
 export function fullPrincipal(functions: Krb5Functions, principal: string): string {
   using operation = new Operation(functions, { principal })
   return operation.nameOf(operation.principal(principal, { principal }))
+}
+
+/** Copies all tickets of a cache into another, which is emptied for them. */
+export function copyCache(functions: Krb5Functions, from: string, into: string): void {
+  const facts = { cache: from }
+  using operation = new Operation(functions, facts)
+  const source = operation.cache(from, 'read-cache', facts)
+  const target = operation.cache(into, 'write-cache', facts)
+  const owner = operation.ownerOf(source, 'read-cache', facts)
+  operation.check('write-cache', functions.ccInitialize(operation.context, target, owner), facts)
+  operation.check('read-cache', functions.ccCopyCreds(operation.context, source, target), facts)
 }
 
 export function destroyCache(functions: Krb5Functions, cache: string): void {
@@ -177,6 +202,10 @@ export function readKeytab(functions: Krb5Functions, keytab: string): KeytabEntr
   }
 }
 
+export function principalsIn(functions: Krb5Functions, keytab: string): string[] {
+  return [...new Set(readKeytab(functions, keytab).map((entry) => entry.principal))]
+}
+
 /**
  * Gets a first ticket by a keytab and stores it in `into`, which is emptied for it. Asks the KDC, so the call runs
  * on libuv's pool; hold a place in the queue around it.
@@ -196,7 +225,8 @@ export async function obtainTicket(functions: Krb5Functions, options: ObtainOpti
 
   const creds = Buffer.alloc(functions.sizes.creds)
   const code = await callAsync(functions.getInitCredsKeytab, context, creds, client, keys, 0, null, request)
-  operation.check('obtain', code, facts)
+  const keytabPrincipals = code === KT_NOTFOUND ? principalsIn(functions, keytab) : undefined
+  operation.check('obtain', code, { ...facts, keytabPrincipals })
   operation.defer(() => functions.freeCredContents(context, creds))
   store(operation, into, client, creds, facts)
 }

@@ -1,0 +1,339 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { chmod, chown, copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type ErrorCode, PoolsmithError } from '../../src/errors.ts'
+import { ensureTicket, openCredential } from '../../src/kerberos/ensure-ticket.ts'
+import { loadGssApi } from '../../src/kerberos/load-gss-api.ts'
+import { destroyCache, loadKrb5, readKeytab } from '../../src/kerberos/native/krb5.ts'
+import { refreshTicket } from '../../src/kerberos/refresh-ticket.ts'
+import { verifyTicket } from '../../src/kerberos/ticket.ts'
+import { enterRealm, type Kdc, startKdc } from '../support/kdc.ts'
+
+let kdc: Kdc
+let keytab: string
+const ALICE = 'alice@TEST.REALM'
+const isRoot = process.getuid?.() === 0
+
+before(async () => {
+  kdc = await startKdc()
+  enterRealm(kdc)
+  await chmod(kdc.folder, 0o755)
+  await kdc.addPrincipal('alice')
+  await kdc.addPrincipal('bob')
+  await kdc.addPrincipal('shortlived', { maxLife: '3 seconds', maxRenewLife: '5 seconds' })
+  await kdc.addPrincipal('postgres/localhost')
+  keytab = await kdc.keytab('alice')
+})
+after(() => kdc[Symbol.asyncDispose]())
+
+let caches = 0
+/** A cache's file that nobody else uses. */
+function fresh(): { path: string; cache: string } {
+  caches++
+  const path = kdc.path(`cc${caches}`)
+  return { path, cache: `FILE:${path}` }
+}
+
+async function failure(code: ErrorCode, work: Promise<unknown>): Promise<PoolsmithError> {
+  try {
+    await work
+  } catch (error) {
+    assert.ok(error instanceof PoolsmithError, String(error))
+    assert.equal(error.code, code, error.message)
+    return error
+  }
+  throw new Error(`no ${code}`)
+}
+
+test('a ticket by keytab, without kinit: MIT’s own klist reads it', async () => {
+  const { path, cache } = fresh()
+  const ticket = await ensureTicket({ principal: ALICE, keytab, cache })
+  assert.equal(ticket.principal, ALICE)
+  assert.equal(ticket.cache, cache)
+  assert.ok(ticket.expiresAt - Date.now() > 23 * 3_600_000)
+  assert.match(await kdc.klist(cache), /Default principal: alice@TEST\.REALM[\s\S]*krbtgt\/TEST\.REALM@TEST\.REALM/)
+  assert.equal((await stat(path)).mode & 0o777, 0o600)
+  // A good one is left alone.
+  assert.equal((await ensureTicket({ principal: ALICE, keytab, cache })).expiresAt, ticket.expiresAt)
+})
+
+test('lifetime and renewable lifetime as asked for, and renewal', async () => {
+  const { cache } = fresh()
+  const ticket = await refreshTicket({ by: 'keytab', keytab, cache, lifetimeSeconds: 600, renewableSeconds: 7200 })
+  assert.equal(ticket.principal, ALICE)
+  assert.ok(Math.abs(ticket.expiresAt - ticket.startsAt - 600_000) <= 2000)
+  assert.ok(Math.abs((ticket.renewableUntil ?? 0) - ticket.startsAt - 7_200_000) <= 2000)
+  await sleep(1100)
+  const renewed = await refreshTicket({ by: 'renew', cache })
+  assert.ok(renewed.expiresAt > ticket.expiresAt)
+  assert.equal(renewed.renewableUntil, ticket.renewableUntil)
+})
+
+test('what cannot be renewed says so', async () => {
+  const { cache } = fresh()
+  const krb5 = await loadKrb5()
+  await refreshTicket({ by: 'keytab', keytab, cache })
+  if ((await verifyTicket({ cache })).renewableUntil === undefined) {
+    await failure('TICKET_NOT_RENEWABLE', refreshTicket({ by: 'renew', cache }))
+  }
+  await failure('TICKET_CACHE_MISSING', refreshTicket({ by: 'renew', cache: fresh().cache }))
+  destroyCache(krb5, cache)
+  await failure('TICKET_CACHE_MISSING', verifyTicket({ cache }))
+})
+
+test('an expired ticket: whose, where and since when; with a keytab there is a new one', async () => {
+  const { cache } = fresh()
+  const short = await kdc.keytab('shortlived')
+  const policy = { principal: 'shortlived@TEST.REALM', cache }
+  const ticket = await ensureTicket({ ...policy, keytab: short })
+  assert.equal((await verifyTicket(policy)).expiresAt, ticket.expiresAt)
+  await failure('TICKET_EXPIRES_SOON', verifyTicket({ ...policy, minimumLifetimeSeconds: 60 }))
+  await sleep(ticket.expiresAt - Date.now() + 100)
+  const error = await failure('TICKET_EXPIRED', verifyTicket(policy))
+  assert.match(error.message, /shortlived@TEST\.REALM in FILE:.*cc\d+ expired at 20\d\d-/)
+  assert.match(error.hint ?? '', /kinit -c FILE:.* shortlived@TEST\.REALM/)
+  const next = await ensureTicket({ ...policy, keytab: short })
+  assert.ok(next.expiresAt > ticket.expiresAt)
+  await failure('TICKET_EXPIRES_SOON', ensureTicket({ ...policy, keytab: short, minimumLifetimeSeconds: 60 }))
+})
+
+test('keytabs that do not serve, each with its own error', async () => {
+  const { cache } = fresh()
+  const get = (options: { principal?: string; keytab: string }): Promise<unknown> =>
+    ensureTicket({ principal: ALICE, ...options, cache })
+  await failure('KEYTAB_MISSING', get({ keytab: kdc.path('none.keytab') }))
+  await writeFile(kdc.path('text.keytab'), 'BQIAAABRAAEAC1RFU1QuUkVBTE0=')
+  await failure('KEYTAB_CORRUPT', get({ keytab: kdc.path('text.keytab') }))
+  await writeFile(kdc.path('empty.keytab'), '')
+  await failure('KEYTAB_CORRUPT', get({ keytab: kdc.path('empty.keytab') }))
+  const without = await failure('KEYTAB_WITHOUT_PRINCIPAL', get({ keytab, principal: 'bob@TEST.REALM' }))
+  assert.match(without.message, /bob@TEST\.REALM; it holds alice@TEST\.REALM/)
+  await failure('KEYTAB_WITHOUT_PRINCIPAL', get({ keytab, principal: 'alice@WRONG.REALM' }))
+  const both = await kdc.keytab('alice', 'bob')
+  const ambiguous = await failure('CONFIG_INVALID', refreshTicket({ by: 'keytab', keytab: both, cache }))
+  assert.match(ambiguous.message, /alice@TEST\.REALM, bob@TEST\.REALM/)
+
+  await kdc.addPrincipal('changing')
+  const old = await kdc.keytab('changing')
+  await kdc.changeKeys('changing')
+  const refused = await failure('KEYTAB_REFUSED', get({ keytab: old, principal: 'changing@TEST.REALM' }))
+  assert.equal(refused.transient, false)
+  await kdc.kadmin('modprinc -allow_tix changing@TEST.REALM')
+  const locked = await kdc.keytab('changing')
+  await failure('PRINCIPAL_REFUSED', get({ keytab: locked, principal: 'changing@TEST.REALM' }))
+  await kdc.deletePrincipal('changing')
+  await failure('PRINCIPAL_UNKNOWN', get({ keytab: locked, principal: 'changing@TEST.REALM' }))
+  await failure('TICKET_CACHE_MISSING', verifyTicket({ cache }))
+})
+
+test('a realm that krb5.conf says nothing about', async () => {
+  const elsewhere = await startKdc({ realm: 'ELSE.WHERE' })
+  try {
+    await elsewhere.addPrincipal('dave')
+    const daves = await elsewhere.keytab('dave')
+    const { cache } = fresh()
+    const error = await failure('REALM_UNKNOWN', ensureTicket({ principal: 'dave@ELSE.WHERE', keytab: daves, cache }))
+    assert.match(error.message, /ELSE\.WHERE/)
+  } finally {
+    await elsewhere[Symbol.asyncDispose]()
+  }
+})
+
+test('caches that are no good: empty, cut short, corrupt, without a ticket; a keytab mends them', async () => {
+  const { path, cache } = fresh()
+  await ensureTicket({ keytab, principal: ALICE, cache })
+  const whole = await readFile(path)
+  const bad: readonly (readonly [Buffer, ErrorCode])[] = [
+    [Buffer.alloc(0), 'TICKET_CACHE_EMPTY'],
+    [whole.subarray(0, 30), 'TICKET_CACHE_EMPTY'],
+    [whole.subarray(0, 200), 'TICKET_CACHE_EMPTY'],
+    [Buffer.from('no cache at all'), 'TICKET_CACHE_CORRUPT'],
+  ]
+  for (const [content, code] of bad) {
+    await writeFile(path, content)
+    await failure(code, verifyTicket({ cache }))
+    assert.equal((await ensureTicket({ keytab, principal: ALICE, cache })).principal, ALICE)
+  }
+})
+
+test('another principal’s cache is not used and not overwritten', async () => {
+  const { cache } = fresh()
+  const bobs = await kdc.keytab('bob')
+  await ensureTicket({ principal: 'bob', keytab: bobs, cache })
+  const error = await failure('TICKET_PRINCIPAL_MISMATCH', verifyTicket({ principal: ALICE, cache }))
+  assert.match(error.message, /belongs to bob@TEST\.REALM, not to alice@TEST\.REALM/)
+  await failure('TICKET_PRINCIPAL_MISMATCH', ensureTicket({ principal: ALICE, keytab, cache }))
+  assert.equal((await verifyTicket({ cache })).principal, 'bob@TEST.REALM')
+})
+
+const KINDS: Readonly<Record<string, () => Promise<string>>> = {
+  FILE: async () => fresh().cache,
+  'a plain path': async () => fresh().path,
+  DIR: async () => {
+    const { path } = fresh()
+    await mkdir(path, { mode: 0o700 })
+    return `DIR:${path}`
+  },
+  'KEYRING:process': async () => `KEYRING:process:${randomUUID()}`,
+  'KEYRING:session': async () => `KEYRING:session:${randomUUID()}`,
+  MEMORY: async () => `MEMORY:${randomUUID()}`,
+}
+
+/** Whether MIT's own kinit can use one here. */
+function keyringsWork(): Promise<boolean> {
+  return kdc.kinit('alice', `KEYRING:process:${randomUUID()}`, { keytab }).then(
+    () => true,
+    () => false,
+  )
+}
+
+for (const [kind, make] of Object.entries(KINDS)) {
+  test(`${kind}: got, verified, used and refreshed`, async () => {
+    const cache = await make()
+    if (cache.startsWith('KEYRING:') && !(await keyringsWork())) {
+      // Some containers forbid keyrings: then it is an error of ours and no crash.
+      await assert.rejects(ensureTicket({ principal: ALICE, keytab, cache }), PoolsmithError)
+      return
+    }
+    await failure('TICKET_CACHE_MISSING', verifyTicket({ cache }))
+    const policy = { principal: ALICE, keytab, cache }
+    const ticket = await ensureTicket(policy)
+    assert.equal((await verifyTicket({ principal: ALICE, cache })).expiresAt, ticket.expiresAt)
+    const gss = await loadGssApi()
+    using opened = await openCredential(gss, policy)
+    using context = gss.initContext({
+      target: { service: 'postgres', host: 'localhost' },
+      flags: [],
+      credential: opened.handle,
+    })
+    assert.ok((await context.step()).token)
+    await sleep(1100)
+    assert.ok((await refreshTicket({ by: 'keytab', ...policy })).expiresAt > ticket.expiresAt)
+    destroyCache(await loadKrb5(), ticket.cache)
+  })
+}
+
+test('KCM without its daemon, and a kind that does not exist', async () => {
+  await failure('TICKET_CACHE_DAEMON_MISSING', verifyTicket({ cache: 'KCM:' }))
+  await failure('TICKET_CACHE_TYPE_UNKNOWN', verifyTicket({ cache: 'SMOKE:signal' }))
+})
+
+test('no cache named: krb5’s own choice, KRB5CCNAME and krb5.conf', async (t) => {
+  t.after(() => enterRealm(kdc))
+  const nothing = await failure('TICKET_MISSING', verifyTicket())
+  assert.match(nothing.message, /krb5cc_default/)
+  const { cache } = fresh()
+  await ensureTicket({ principal: ALICE, keytab, cache })
+  process.env.KRB5CCNAME = cache
+  assert.equal((await verifyTicket()).cache, cache)
+})
+
+test('a collection: the member that belongs to the principal', async (t) => {
+  t.after(() => enterRealm(kdc))
+  const { path } = fresh()
+  await mkdir(path, { mode: 0o700 })
+  await refreshTicket({ by: 'keytab', keytab, principal: ALICE, cache: `DIR::${path}/tktalice` })
+  const bobs = await kdc.keytab('bob')
+  await refreshTicket({ by: 'keytab', keytab: bobs, principal: 'bob', cache: `DIR::${path}/tktbob` })
+  process.env.KRB5CCNAME = `DIR:${path}`
+  assert.equal((await verifyTicket({ principal: 'bob' })).cache, `DIR::${path}/tktbob`)
+  assert.equal((await verifyTicket({ principal: ALICE })).cache, `DIR::${path}/tktalice`)
+})
+
+test('thirty who want a ticket at once ask the KDC once', async () => {
+  const { cache } = fresh()
+  const log = async (): Promise<number> =>
+    (await readFile(kdc.path('kdc.log'), 'utf8')).split('\n').filter((line) => /AS_REQ.*ISSUE.*alice/.test(line)).length
+  const before = await log()
+  const tickets = await Promise.all(Array.from({ length: 30 }, () => ensureTicket({ principal: ALICE, keytab, cache })))
+  assert.equal(new Set(tickets.map((ticket) => ticket.expiresAt)).size, 1)
+  assert.equal((await log()) - before, 1)
+})
+
+test('a folder that is not there, and a folder that may not be written', async () => {
+  const policy = { principal: ALICE, keytab }
+  await failure('TICKET_CACHE_NOT_WRITABLE', ensureTicket({ ...policy, cache: `FILE:${kdc.path('no/such/cc')}` }))
+})
+
+/** Runs a program as another user, who may not do what root may. */
+function asNobody(program: string): string {
+  const module = (path: string): string => JSON.stringify(new URL(`../../src/kerberos/${path}`, import.meta.url).href)
+  const prelude = `
+    const { verifyTicket } = await import(${module('ticket.ts')})
+    const { ensureTicket, openCredential } = await import(${module('ensure-ticket.ts')})
+    const { loadGssApi } = await import(${module('load-gss-api.ts')})
+    const tell = (error) => console.log(error.code, error.message)
+  `
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', prelude + program], {
+    encoding: 'utf8',
+    ...(isRoot ? { uid: 65534, gid: 65534 } : {}),
+  })
+  assert.equal(stderr, '')
+  return stdout
+}
+
+test('a cache and a keytab that this process may not read', async () => {
+  const { path, cache } = fresh()
+  await ensureTicket({ principal: ALICE, keytab, cache })
+  const secret = kdc.path('secret.keytab')
+  await copyFile(keytab, secret)
+  await Promise.all([chmod(secret, isRoot ? 0o400 : 0), chmod(path, isRoot ? 0o400 : 0)])
+  const request = JSON.stringify({ cache, principal: ALICE })
+  assert.match(asNobody(`await verifyTicket(${request}).catch(tell)`), /^TICKET_CACHE_UNREADABLE .*\(uid \d+\)/)
+  const other = JSON.stringify({ cache: `MEMORY:x`, principal: ALICE, keytab: secret })
+  assert.match(asNobody(`await ensureTicket(${other}).catch(tell)`), /^KEYTAB_UNREADABLE .*\(uid \d+\)/)
+})
+
+test('a cache that may only be read serves to log in, and says so when it must be replaced', async () => {
+  const { path, cache } = fresh()
+  await ensureTicket({ principal: ALICE, keytab, cache })
+  await chmod(path, 0o444)
+  const readable = kdc.path('readable.keytab')
+  await copyFile(keytab, readable)
+  await chmod(readable, 0o444)
+  const before = await readFile(path)
+  const policy = JSON.stringify({ cache, principal: ALICE })
+  const output = asNobody(`
+    const gss = await loadGssApi()
+    const opened = await openCredential(gss, ${policy})
+    const target = { service: 'postgres', host: 'localhost' }
+    const context = gss.initContext({ target, flags: [], credential: opened.handle })
+    console.log((await context.step()).token.length > 100)
+    const longer = { ...${policy}, keytab: ${JSON.stringify(readable)}, minimumLifetimeSeconds: 1e6 }
+    await ensureTicket(longer).catch(tell)
+  `)
+  if (isRoot) assert.match(output, /^true\nTICKET_CACHE_NOT_WRITABLE /)
+  assert.deepEqual(await readFile(path), before)
+})
+
+test('root may use and replace somebody else’s cache, which stays theirs', async () => {
+  const { path, cache } = fresh()
+  await ensureTicket({ principal: ALICE, keytab, cache })
+  const owner = isRoot ? 65534 : (process.getuid?.() ?? 0)
+  if (isRoot) await chown(path, owner, owner)
+  assert.equal((await verifyTicket({ cache })).principal, ALICE)
+  await refreshTicket({ by: 'keytab', keytab, cache })
+  const after = await stat(path)
+  assert.deepEqual([after.uid, after.mode & 0o777], [owner, 0o600])
+})
+
+test('a keytab’s entries can be read', async () => {
+  const entries = readKeytab(await loadKrb5(), keytab)
+  assert.deepEqual([...new Set(entries.map((entry) => entry.principal))], [ALICE])
+  assert.ok(entries.every((entry) => entry.kvno === 1 && /^aes/.test(entry.encryptionType)))
+})
+
+test('ten thousand verifications leave nothing behind', async () => {
+  const { cache } = fresh()
+  await ensureTicket({ principal: ALICE, keytab, cache })
+  for (let index = 0; index < 2000; index++) await verifyTicket({ cache, principal: ALICE })
+  const files = (await readdir('/proc/self/fd')).length
+  const before = process.memoryUsage.rss()
+  for (let index = 0; index < 10_000; index++) await verifyTicket({ cache, principal: ALICE })
+  assert.equal((await readdir('/proc/self/fd')).length, files)
+  assert.ok((process.memoryUsage.rss() - before) / 2 ** 20 < 30)
+  await rm(cache.slice('FILE:'.length))
+})
