@@ -1,5 +1,5 @@
 import { openCredential } from '../../kerberos/ensure-ticket.ts'
-import type { GssFlag, GssMechanism, GssTarget } from '../../kerberos/gss-api.ts'
+import type { GssContext, GssFlag, GssMechanism, GssTarget } from '../../kerberos/gss-api.ts'
 import { loadGssApi } from '../../kerberos/load-gss-api.ts'
 import type { SspiFactory, SspiTarget } from './sspi.ts'
 
@@ -21,7 +21,13 @@ export function gssSspi(options: GssSspiOptions = {}): SspiFactory {
       { principal, cache, keytab, minimumLifetimeSeconds },
       { signal, mechanism },
     )
-    const context = gss.initContext({ target: gssTarget(target), flags, credential: credential.handle, mechanism })
+    let context: GssContext
+    try {
+      context = gss.initContext({ target: gssTarget(target), flags, credential: credential.handle, mechanism })
+    } catch (error) {
+      credential[Symbol.dispose]()
+      throw error
+    }
     return {
       step: async (input) => {
         const { token, complete } = await context.step(input, { signal })

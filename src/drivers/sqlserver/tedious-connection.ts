@@ -258,7 +258,15 @@ async function buildClass(): Promise<ConnectionClass> {
       if (sspi === undefined) return this.#finishLogin(undefined, signal)
       enter('gss')
       const { server, port } = this.routingData ?? { server: this.config.server, port: this.config.options.port }
-      const provider = await orAbort(sspi(server, port, this.closeController.signal), signal)
+      const coming = sspi(server, port, this.closeController.signal)
+      const provider = await orAbort(coming, signal).catch((error: unknown) => {
+        // What still comes is not wanted any more.
+        coming.then(
+          (late) => late.close?.(),
+          () => undefined,
+        )
+        throw error
+      })
       try {
         const first = await orAbort(provider.step(), signal)
         enter('login')

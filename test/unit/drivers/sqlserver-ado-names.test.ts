@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { parseFields } from '../../../src/connections/fields.ts'
+import { normaliseMssqlExtras } from '../../../src/drivers/sqlserver/ado-names.ts'
+import { sqlServerFields } from '../../../src/drivers/sqlserver/options.ts'
+import { Secret } from '../../../src/secret.ts'
+
+const extraOf = (extra: Record<string, unknown>): Readonly<Record<string, unknown>> =>
+  normaliseMssqlExtras({ extra }).record.extra
+
+describe("Microsoft's spellings", () => {
+  test('of encryption', () => {
+    const values: [unknown, string][] = [
+      ['yes', 'true'],
+      ['Mandatory', 'true'],
+      [true, 'true'],
+      ['True', 'true'],
+      ['no', 'false'],
+      ['Optional', 'false'],
+      [false, 'false'],
+      ['Strict', 'strict'],
+      ['strict', 'strict'],
+    ]
+    for (const [given, meant] of values) assert.deepEqual(extraOf({ Encrypt: given }), { encrypt: meant })
+    // What is none of these is left for the field to complain about.
+    assert.deepEqual(extraOf({ encrypt: 'perhaps' }), { encrypt: 'perhaps' })
+  })
+
+  test('of the other options, in any case and with spaces', () => {
+    const extra = extraOf({
+      TrustServerCertificate: 'yes',
+      HostNameInCertificate: 'db.example.com',
+      ApplicationIntent: 'readonly',
+      MultiSubnetFailover: 'Yes',
+      'Connect Timeout': 30,
+      'Command Timeout': 5,
+      'Packet Size': 8000,
+      'Application Name': 'etl',
+      WSID: 'worker',
+      ServerSPN: 'MSSQLSvc/x:1433',
+    })
+    assert.deepEqual(extra, {
+      trust_server_certificate: 'yes',
+      host_name_in_certificate: 'db.example.com',
+      application_intent: 'ReadOnly',
+      multi_subnet_failover: 'Yes',
+      connect_timeout: 30,
+      request_timeout: 5,
+      packet_size: 8000,
+      application_name: 'etl',
+      workstation_id: 'worker',
+      mssql_spn: 'MSSQLSvc/x:1433',
+    })
+    const { values, problems, warnings } = parseFields(sqlServerFields, extra, { strict: true })
+    assert.deepEqual([problems, warnings], [[], []])
+    assert.deepEqual(
+      [values.trust_server_certificate, values.multi_subnet_failover, values.connect_timeout],
+      [true, true, 30],
+    )
+  })
+
+  test('of the server', () => {
+    const servers: [string, object][] = [
+      ['tcp:db.example.com,1444', { host: 'db.example.com', port: 1444, extra: {} }],
+      ['db\\SALES', { host: 'db', extra: { instance_name: 'SALES' } }],
+      ['db\\SALES,1444', { host: 'db', port: 1444, extra: {} }],
+      ['db\\MSSQLSERVER', { host: 'db', extra: {} }],
+      ['.', { host: 'localhost', extra: {} }],
+      ['(local)', { host: 'localhost', extra: {} }],
+      ['2001:db8::1', { host: '2001:db8::1', extra: {} }],
+    ]
+    for (const [server, meant] of servers) {
+      assert.deepEqual(normaliseMssqlExtras({ extra: { Server: server } }).record, meant)
+    }
+    const { record } = normaliseMssqlExtras({
+      host: 'own',
+      extra: { 'Data Source': 'other', 'Initial Catalog': 'sales', UID: 'bob', PWD: 'pw' },
+    })
+    assert.deepEqual([record.host, record.database, record.login], ['own', 'sales', 'bob'])
+    assert.ok(record.password?.equals(new Secret('pw')))
+    assert.deepEqual(record.extra, {})
+  })
+
+  test('of the login choose the strategy', () => {
+    assert.deepEqual(extraOf({ Trusted_Connection: 'yes' }), { auth_method: 'kerberos' })
+    assert.deepEqual(extraOf({ 'Integrated Security': 'SSPI' }), { auth_method: 'kerberos' })
+    assert.deepEqual(extraOf({ Trusted_Connection: 'no' }), {})
+    assert.deepEqual(extraOf({ Authentication: 'SqlPassword' }), { auth_method: 'sql_auth' })
+    assert.deepEqual(extraOf({ Authentication: 'ActiveDirectoryDefault' }), {
+      auth_method: 'azure_ad',
+      azure_credential: 'default',
+    })
+    const principal = normaliseMssqlExtras({
+      login: 'client',
+      password: new Secret('hidden'),
+      extra: { Authentication: 'Active Directory Service Principal', tenant_id: 't' },
+    })
+    const { client_secret, ...rest } = principal.record.extra
+    assert.deepEqual(rest, {
+      auth_method: 'azure_ad',
+      azure_credential: 'service_principal',
+      client_id: 'client',
+      tenant_id: 't',
+    })
+    assert.ok((client_secret as Secret).equals(new Secret('hidden')))
+    assert.deepEqual(
+      normaliseMssqlExtras({ login: 'id', extra: { Authentication: 'ActiveDirectoryMsi' } }).record.extra,
+      {
+        auth_method: 'azure_ad',
+        azure_credential: 'managed_identity',
+        managed_identity_client_id: 'id',
+      },
+    )
+    const integrated = normaliseMssqlExtras({ extra: { Authentication: 'ActiveDirectoryIntegrated' } })
+    assert.equal(integrated.record.extra.auth_method, 'azure_ad')
+    assert.match(integrated.notes[0]?.message ?? '', /Trusted_Connection/)
+    const person = normaliseMssqlExtras({ extra: { Authentication: 'ActiveDirectoryInteractive' } })
+    assert.equal(person.problems[0]?.path, 'extra.Authentication')
+  })
+
+  test('that only a driver of theirs knows are ignored with a note', () => {
+    const { record, notes, problems } = normaliseMssqlExtras({
+      extra: { driver: 'ODBC Driver 18 for SQL Server', MARS_Connection: 'yes', encrypt: 'yes', own_key: 1 },
+    })
+    assert.deepEqual(record.extra, { encrypt: 'true', own_key: 1 })
+    assert.deepEqual(
+      notes.map((note) => note.path),
+      ['extra.driver', 'extra.MARS_Connection'],
+    )
+    assert.deepEqual(problems, [])
+  })
+
+  test('that say one thing twice are a problem, and never show a secret', () => {
+    const { problems } = normaliseMssqlExtras({ extra: { Encrypt: 'yes', encrypt: 'no', PWD: 's3cret' } })
+    assert.equal(problems.length, 1)
+    assert.ok(!JSON.stringify(problems).includes('s3cret'))
+  })
+})
