@@ -14,6 +14,20 @@ export interface EncryptionInfo {
   readonly clientCertificate?: { readonly subject: string; readonly expiresAt: number }
 }
 
+/** The proxy that a session goes through. */
+export interface ProxyInfo {
+  /** `http://proxy.example.com:3128`: without a login. */
+  readonly url: string
+  /** How we logged in to the proxy. */
+  readonly authentication: 'none' | 'basic' | 'kerberos'
+  /** As whom: a user name, a Kerberos principal. Absent without a login. */
+  readonly identity?: string
+  /** Under Kerberos: whether the proxy proved itself to us. */
+  readonly mutual?: boolean
+  /** The TLS version to the proxy itself, under `https://`. */
+  readonly tls?: string
+}
+
 /** What is known about an open session. Plain values: it goes to `poolsmith check --json` as it is. */
 export interface SessionInfo {
   readonly user: string
@@ -25,6 +39,8 @@ export interface SessionInfo {
   /** How the server let us in: `scram-sha-256`, `scram-sha-256-plus`, `md5`, `password`, `gss`, `none`. */
   readonly authentication: string
   readonly encryption: EncryptionInfo
+  /** Absent when the session goes through no proxy. */
+  readonly proxy?: ProxyInfo
   /** Milliseconds that each phase of the opening took. */
   readonly timings: Readonly<Partial<Record<Phase, number>>>
 }

@@ -5,6 +5,11 @@ export class StreamClosed extends Error {
   override readonly name = 'StreamClosed'
 }
 
+/** What we wait for did not come within the bytes that it may take. */
+export class TooLong extends Error {
+  override readonly name = 'TooLong'
+}
+
 const EVENTS = ['readable', 'end', 'close', 'error'] as const
 
 /**
@@ -56,6 +61,27 @@ export class Wire implements Disposable {
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
+    }
+  }
+
+  /**
+   * Everything up to and with `end`, which must come within `maximum` bytes.
+   *
+   * @throws TooLong; StreamClosed; the signal's reason when it is aborted
+   */
+  async readUntil(end: string, maximum: number): Promise<Buffer> {
+    let taken: Buffer = Buffer.alloc(0)
+    for (;;) {
+      const chunk = await this.read(Math.max(1, this.waiting))
+      // The end may lie across two chunks.
+      const from = Math.max(0, taken.length - end.length + 1)
+      taken = Buffer.concat([taken, chunk])
+      const found = taken.indexOf(end, from, 'latin1')
+      const length = found === -1 ? taken.length : found + end.length
+      if (length > maximum) throw new TooLong(`more than ${maximum} bytes`)
+      if (found === -1) continue
+      if (length < taken.length) this.stream.unshift(taken.subarray(length))
+      return taken.subarray(0, length)
     }
   }
 }

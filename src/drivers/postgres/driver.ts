@@ -3,6 +3,7 @@ import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
 import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
+import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { type Lookup, orAbort, showEndpoint, systemLookup } from '../network/socket.ts'
 import { PhaseClock } from '../phase-clock.ts'
 import { parseRequireAuth } from './auth-policy.ts'
@@ -21,6 +22,8 @@ export interface PostgresDriverContext {
   readonly home?: string
   /** Default: the system's resolver. */
   readonly lookup?: Lookup
+  /** What goes through a proxy. Default: nothing. */
+  readonly route?: ProxyRouter
 }
 
 /** A driver that can also interrupt what a session is doing. */
@@ -53,10 +56,12 @@ export function createPostgresDriver(
   const problems = checkPostgresOptions(target, options)
   const policy = parseRequireAuth(options.require_auth)
   if (problems.length > 0 || typeof policy === 'string') throw new ConfigError(problems)
+  // libpq would look for a Unix socket first; where there is none, as on most clients, it means this.
+  const host = target.host === undefined || target.host === '' ? 'localhost' : target.host
+  const port = target.port ?? DEFAULT_PORT
   const plan: SessionPlan = {
-    // libpq would look for a Unix socket first; where there is none, as on most clients, it means this.
-    host: target.host === undefined || target.host === '' ? 'localhost' : target.host,
-    port: target.port ?? DEFAULT_PORT,
+    host,
+    port,
     login: target.login,
     database: target.database === '' ? undefined : target.database,
     sslMode: effectiveSslMode(options),
@@ -64,6 +69,7 @@ export function createPostgresDriver(
     policy,
     tls: new TlsSettings(options, context),
     lookup: context.lookup ?? systemLookup,
+    tunnel: host.startsWith('/') ? undefined : context.route?.(host, port),
     emit: context.emit,
   }
   return new SessionDriver(plan)
@@ -127,6 +133,7 @@ class SessionDriver implements PostgresDriver {
         processId: login.processId,
         authentication: login.authentication,
         encryption: transport.encryption,
+        ...(session.proxy === undefined ? {} : { proxy: session.proxy }),
         timings,
       },
     }

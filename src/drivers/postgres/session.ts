@@ -2,7 +2,10 @@ import type { Duplex } from 'node:stream'
 import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, type Phase, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
-import { connectSocket, type Endpoint, errorCode, type Lookup, resolveHost, showEndpoint } from '../network/socket.ts'
+import type { ProxyInfo } from '../driver.ts'
+import { connectEndpoint } from '../network/connect.ts'
+import type { Tunnel } from '../network/proxy/tunnel.ts'
+import { type Endpoint, errorCode, type Lookup, resolveHost, showEndpoint } from '../network/socket.ts'
 import { tlsError } from '../network/tls.ts'
 import { StreamClosed, Wire } from '../network/wire.ts'
 import type { AuthPolicy } from './auth-policy.ts'
@@ -24,6 +27,8 @@ export interface SessionPlan {
   readonly policy: AuthPolicy
   readonly tls: TlsSettings
   readonly lookup: Lookup
+  /** The way through a proxy, and then the only one. */
+  readonly tunnel: Tunnel | undefined
   readonly emit: Emit
 }
 
@@ -41,6 +46,8 @@ export interface Session {
   readonly user: string
   readonly database: string
   readonly endpoint: Endpoint
+  /** The proxy in between, and how it let us through. */
+  readonly proxy: ProxyInfo | undefined
   readonly transport: Transport
   readonly login: LoginResult
 }
@@ -101,6 +108,8 @@ async function findEndpoints(plan: SessionPlan, attempt: Attempt): Promise<reado
   const { host, port, options } = plan
   if (host.startsWith('/')) return [{ kind: 'unix', path: `${host}/.s.PGSQL.${port}` }]
   if (options.hostaddr !== undefined) return [{ kind: 'tcp', address: options.hostaddr, port }]
+  // The proxy resolves the name, in its own network.
+  if (plan.tunnel !== undefined) return [{ kind: 'tcp', address: host, port }]
   attempt.enter('dns')
   const addresses = await resolveHost(host, plan.lookup, attempt.signal)
   return addresses.map((address) => ({ kind: 'tcp', address, port }))
@@ -191,8 +200,11 @@ async function tryOnce(
   const { keepalives, keepalives_idle: idle } = plan.options
   if (encryption === 'tls') attempt.enter('tls')
   const setup = encryption === 'tls' ? await plan.tls.load(credential) : undefined
-  attempt.enter('connect')
-  const socket = await connectSocket(endpoint, { signal, keepAliveIdleMillis: keepalives ? idle * 1000 : undefined })
+  const { socket, proxy } = await connectEndpoint(endpoint, plan.tunnel, {
+    signal,
+    enter: attempt.enter,
+    keepAliveIdleMillis: keepalives ? idle * 1000 : undefined,
+  })
   let stream: Duplex = socket
   const onAbort = (): void => {
     stream.destroy()
@@ -234,7 +246,7 @@ async function tryOnce(
       emit: plan.emit,
     }
     const result = await login(transport, request, signal)
-    return { session: { user, database, endpoint, transport, login: result } }
+    return { session: { user, database, endpoint, proxy, transport, login: result } }
   } catch (cause) {
     onAbort()
     const error = signal.aborted ? signal.reason : explain(cause, plan, endpoint, attempt.phase())
@@ -300,7 +312,7 @@ export async function cancelSession(
   credential: Credential,
   signal: AbortSignal,
 ): Promise<void> {
-  const socket = await connectSocket(session.endpoint, { signal })
+  const { socket } = await connectEndpoint(session.endpoint, plan.tunnel, { signal, enter: () => undefined })
   let stream: Duplex = socket
   try {
     if (session.transport.encryption.kind === 'tls') {

@@ -2,6 +2,9 @@ import type { Socket } from 'node:net'
 import { isIP } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { type Phase, PoolsmithError } from '../../errors.ts'
+import type { ProxyInfo } from '../driver.ts'
+import { authority } from '../network/proxy/address.ts'
+import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { connectSocket, type Endpoint, type Lookup, resolveHost, showEndpoint } from '../network/socket.ts'
 import { startTls } from '../network/tls.ts'
 import type { TlsSetup } from './tls-settings.ts'
@@ -13,6 +16,8 @@ const ALPN = 'tds/8.0'
 export interface Reach {
   readonly lookup: Lookup
   readonly multiSubnetFailover: boolean
+  /** What goes through a proxy: also where a server sends us on to. */
+  readonly route: ProxyRouter | undefined
   readonly signal: AbortSignal
   readonly enter: (phase: Phase) => void
 }
@@ -21,14 +26,22 @@ export interface Reached {
   readonly socket: Socket
   /** `127.0.0.1:1433` */
   readonly peer: string
+  /** The proxy in between, and how it let us through. */
+  readonly proxy?: ProxyInfo
 }
 
 /**
- * Opens a TCP connection to a host: to its addresses one after the other, or to all at once and the first wins.
+ * Opens a TCP connection to a host: through a proxy where the route says so, else to its addresses one after the other, or to all at once and the first wins.
  *
- * @throws PoolsmithError of resolveHost and connectSocket; the signal's reason
+ * @throws PoolsmithError of resolveHost and connectSocket, or with the phase `proxy`; the signal's reason
  */
 export async function reach(host: string, port: number, how: Reach): Promise<Reached> {
+  const tunnel = how.route?.(host, port)
+  if (tunnel !== undefined) {
+    how.enter('proxy')
+    const { stream, info } = await tunnel.open({ signal: how.signal, keepAliveIdleMillis: KEEP_ALIVE_IDLE_MILLIS })
+    return { socket: stream, peer: authority(host, port), proxy: info }
+  }
   how.enter('dns')
   const addresses = await resolveHost(host, how.lookup, how.signal)
   how.enter('connect')

@@ -2,6 +2,7 @@ import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
 import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
+import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { type Lookup, systemLookup } from '../network/socket.ts'
 import { PhaseClock } from '../phase-clock.ts'
 import { gssSspi } from './gss-sspi.ts'
@@ -15,6 +16,7 @@ import type { SqlServerConnection } from './tedious-connection.ts'
 import { TlsSettings } from './tls-settings.ts'
 
 const DEFAULT_PORT = 1433
+const BROWSER_PORT = 1434
 
 export interface SqlServerDriverContext {
   readonly emit: Emit
@@ -22,6 +24,8 @@ export interface SqlServerDriverContext {
   readonly sspi?: SspiFactory
   /** Default: the system's resolver. */
   readonly lookup?: Lookup
+  /** What goes through a proxy. Default: nothing. */
+  readonly route?: ProxyRouter
   /** Where the SQL Server Browser is asked for instances. Default 1434. */
   readonly browserPort?: number
 }
@@ -53,14 +57,21 @@ export function createSqlServerDriver(
   if (problems.length > 0) throw new ConfigError(problems)
   const { emit } = context
   const named = options.instance_name !== undefined && target.port === undefined
+  const host = target.host === undefined || target.host === '' ? 'localhost' : target.host
+  if (named && context.route?.(host, BROWSER_PORT) !== undefined) {
+    throw new ConfigError([
+      { path: 'extra.instance_name', message: 'is looked up by UDP, which no proxy carries; give the port instead' },
+    ])
+  }
   const plan: SessionPlan = {
-    host: target.host === undefined || target.host === '' ? 'localhost' : target.host,
+    host,
     port: named ? undefined : (target.port ?? DEFAULT_PORT),
     login: target.login,
     database: target.database === '' ? undefined : target.database,
     options,
     tls: new TlsSettings(options, emit),
     lookup: context.lookup ?? systemLookup,
+    route: context.route,
     sspi: context.sspi ?? gssSspi({ mechanism: options.gss_mechanism, delegate: options.gssdelegation }),
     browserPort: context.browserPort,
   }
@@ -117,6 +128,7 @@ class SessionDriver implements SqlServerDriver {
         ...(connection.greeting.processId === undefined ? {} : { processId: connection.greeting.processId }),
         authentication: AUTHENTICATION[credential.kind],
         encryption: session.encryption,
+        ...(session.proxy === undefined ? {} : { proxy: session.proxy }),
         timings: clock.stop(),
       })
       return connection

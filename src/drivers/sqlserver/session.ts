@@ -4,7 +4,8 @@ import type { ConnectionConfiguration } from 'tedious'
 import { subjectOf } from '../../credentials/certificate-files.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { PoolsmithError } from '../../errors.ts'
-import type { EncryptionInfo } from '../driver.ts'
+import type { EncryptionInfo, ProxyInfo } from '../driver.ts'
+import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import type { Lookup } from '../network/socket.ts'
 import { resolveHost } from '../network/socket.ts'
 import { peerCertificate } from '../network/tls.ts'
@@ -31,6 +32,7 @@ export interface SessionPlan {
   readonly options: SqlServerOptions
   readonly tls: TlsSettings
   readonly lookup: Lookup
+  readonly route: ProxyRouter | undefined
   readonly sspi: SspiFactory
   readonly browserPort: number | undefined
 }
@@ -41,6 +43,7 @@ export interface Session {
   readonly database: string
   readonly peer: string
   readonly encryption: EncryptionInfo
+  readonly proxy: ProxyInfo | undefined
 }
 
 /** Opens one session: finds the server, connects, encrypts as asked, logs in, and follows where the server sends us. */
@@ -57,16 +60,19 @@ export async function openSession(
   const port = plan.port ?? (await findInstance(plan, clock, signal))
 
   let peer = ''
+  let proxy: ProxyInfo | undefined
   let strict: TLSSocket | undefined
   const certificateHost = (server: string): string => options.host_name_in_certificate ?? server
   const connector = async (server: string, at: number): Promise<Socket> => {
     const reached = await reach(server, at, {
       lookup: plan.lookup,
+      route: plan.route,
       multiSubnetFailover: options.multi_subnet_failover,
       signal,
       enter: (phase) => clock.enter(phase),
     })
     peer = reached.peer
+    proxy = reached.proxy
     if (options.encrypt !== 'strict') return reached.socket
     clock.enter('tls')
     strict = await strictTls(reached.socket, certificateHost(server), setup, signal)
@@ -98,6 +104,7 @@ export async function openSession(
     database,
     peer,
     encryption: describe(strict ?? connection.protection.tls, options),
+    proxy,
   }
 }
 

@@ -1,0 +1,107 @@
+import { isIP, type Socket } from 'node:net'
+import { createSecureContext, getCACertificates, rootCertificates, type SecureContext, type TLSSocket } from 'node:tls'
+import type { CaFile } from '../../../credentials/trust-files.ts'
+import { PoolsmithError } from '../../../errors.ts'
+import { connectSocket, type Lookup, resolveHost } from '../socket.ts'
+import { startTls } from '../tls.ts'
+import type { ProxyAddress } from './address.ts'
+import { inProxyPhase, type ProxyRoute, proxyError } from './errors.ts'
+import type { TunnelOptions } from './tunnel.ts'
+
+export interface ServerConnection {
+  readonly stream: Socket
+  /** The TLS version, under `https://`. */
+  readonly tls?: string
+}
+
+/** Opens connections to one proxy itself: TCP, and TLS under `https://`. */
+export class ProxyServer {
+  readonly #address: ProxyAddress
+  readonly #lookup: Lookup
+  readonly #ca: CaFile | 'system' | undefined
+  #latest: { readonly ca: string; readonly context: SecureContext } | undefined
+
+  /** @param ca a PEM file, or `system`. Default: Node's own list, and NODE_EXTRA_CA_CERTS */
+  constructor(address: ProxyAddress, lookup: Lookup, ca: CaFile | 'system' | undefined) {
+    this.#address = address
+    this.#lookup = lookup
+    this.#ca = ca
+  }
+
+  /** @throws PoolsmithError PROXY_UNREACHABLE, PROXY_TLS_FAILED, CA_FILE_…; the signal's reason */
+  async connect(route: ProxyRoute, options: TunnelOptions): Promise<ServerConnection> {
+    const socket = await this.#socket(route, options)
+    if (this.#address.scheme !== 'https') return { stream: socket }
+    const tls = await this.#tls(socket, route, options.signal)
+    return { stream: tls, tls: tls.getProtocol() ?? 'unknown' }
+  }
+
+  async #socket(route: ProxyRoute, options: TunnelOptions): Promise<Socket> {
+    const { host, port } = this.#address
+    const { signal } = options
+    let last: unknown
+    try {
+      for (const address of await resolveHost(host, this.#lookup, signal)) {
+        try {
+          return await connectSocket({ kind: 'tcp', address, port }, options)
+        } catch (error) {
+          signal.throwIfAborted()
+          last = error
+        }
+      }
+    } catch (error) {
+      signal.throwIfAborted()
+      last = error
+    }
+    if (!(last instanceof PoolsmithError)) throw last
+    throw proxyError('PROXY_UNREACHABLE', `The proxy ${route.proxy} cannot be reached: ${last.message}`, route, {
+      hint: 'Check `proxy` and that the proxy runs. The database is not tried without it.',
+      transient: last.transient,
+      details: { reason: last.code },
+      cause: last,
+    })
+  }
+
+  async #tls(socket: Socket, route: ProxyRoute, signal: AbortSignal): Promise<TLSSocket> {
+    const { host } = this.#address
+    try {
+      return await startTls(socket, {
+        secureContext: await this.#secureContext(route),
+        verify: 'hostname',
+        host,
+        serverName: isIP(host) === 0 ? host : undefined,
+        alpn: 'http/1.1',
+        signal,
+      })
+    } catch (error) {
+      socket.destroy()
+      signal.throwIfAborted()
+      if (!(error instanceof PoolsmithError) || error.phase === 'proxy') throw error
+      throw proxyError('PROXY_TLS_FAILED', `No trusted TLS to the proxy ${route.proxy}: ${error.message}`, route, {
+        hint: 'Set proxy_ca to the authority that signed its certificate, and name it as the certificate does; a proxy that does not speak TLS itself is http://.',
+        transient: error.transient,
+        details: { reason: error.code },
+        cause: error,
+      })
+    }
+  }
+
+  async #secureContext(route: ProxyRoute): Promise<SecureContext> {
+    if (this.#ca === undefined) return createSecureContext({ minVersion: 'TLSv1.2' })
+    if (this.#ca === 'system') return createSecureContext({ ca: systemAuthorities(), minVersion: 'TLSv1.2' })
+    let ca: string
+    try {
+      ca = await this.#ca.load()
+    } catch (error) {
+      if (!(error instanceof PoolsmithError)) throw error
+      throw inProxyPhase(error, route, 'Set proxy_ca to a PEM file with the authority that signed its certificate.')
+    }
+    if (this.#latest?.ca !== ca) this.#latest = { ca, context: createSecureContext({ ca, minVersion: 'TLSv1.2' }) }
+    return this.#latest.context
+  }
+}
+
+function systemAuthorities(): string[] {
+  // Before Node 22.15 there is no way to ask.
+  return typeof getCACertificates === 'function' ? getCACertificates('system') : [...rootCertificates]
+}
