@@ -284,10 +284,14 @@ export class KerberosTicket implements AsyncDisposable {
     const cache = await this.cache()
     for (let attempt = 1; ; attempt++) {
       try {
-        const before = (await this.status()).ticket
-        const ticket = await refreshTicket({ environment: process.env, ...this.#options, ...how, cache, signal })
-        const others = how.unless !== undefined && ticket.expiresAt === before?.expiresAt
-        this.#emit({ kind: others ? 'found' : kind, ticket })
+        const { fresh, ...ticket } = await refreshTicket({
+          environment: process.env,
+          ...this.#options,
+          ...how,
+          cache,
+          signal,
+        })
+        this.#emit({ kind: fresh ? kind : 'found', ticket })
         return ticket
       } catch (error) {
         if (!(error instanceof PoolsmithError) || error.code === 'ABORTED' || signal?.aborted) throw error

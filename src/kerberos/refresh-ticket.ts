@@ -46,14 +46,19 @@ export interface RefreshOptions extends TicketSource {
   readonly signal?: AbortSignal | undefined
 }
 
+export interface RefreshedTicket extends TicketInfo {
+  /** False when another updater had been faster. */
+  readonly fresh: boolean
+}
+
 /** Refreshes in flight in this process, by cache: however many want one, the KDC is asked once. */
-const inFlight = new Map<string, Promise<TicketInfo>>()
+const inFlight = new Map<string, Promise<RefreshedTicket>>()
 
 /**
  * Puts a new ticket into a cache, without kinit. A file is replaced whole, under a lock between all updaters.
  * One that gives up leaves at once; the refresh itself runs on and serves the next.
  */
-export async function refreshTicket(options: RefreshOptions): Promise<TicketInfo> {
+export async function refreshTicket(options: RefreshOptions): Promise<RefreshedTicket> {
   const functions = await loadKrb5()
   const cache = cacheName(functions, options)
   const { principal, keytab } = whoAndBy(functions, cache, options)
@@ -62,9 +67,9 @@ export async function refreshTicket(options: RefreshOptions): Promise<TicketInfo
   if (refresh === undefined) {
     refresh = locked(cache, principal, options, async () => {
       const before = options.unless === undefined ? undefined : presentTicket(functions, cache, principal)
-      if (before !== undefined && options.unless?.(before)) return before
+      if (before !== undefined && options.unless?.(before)) return { ...before, fresh: false }
       await replace(functions, cache, principal, keytab, options)
-      return checkTicket(functions, { cache, principal })
+      return { ...checkTicket(functions, { cache, principal }), fresh: true }
     }).finally(() => inFlight.delete(key))
     inFlight.set(key, refresh)
   }

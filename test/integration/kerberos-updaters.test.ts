@@ -1,0 +1,279 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdir } from 'node:fs/promises'
+import { basename } from 'node:path'
+import { createInterface } from 'node:readline'
+import { after, before, type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { PoolsmithError } from '../../src/errors.ts'
+import { KerberosTicket, type KerberosTicketOptions } from '../../src/kerberos/kerberos-ticket.ts'
+import { verifyTicket } from '../../src/kerberos/ticket.ts'
+import { enterRealm, type Kdc, startKdc } from '../support/kdc.ts'
+
+let kdc: Kdc
+let keytab: string
+
+before(async () => {
+  kdc = await startKdc()
+  enterRealm(kdc)
+  await kdc.addPrincipal('etl', { maxLife: '3 seconds' })
+  keytab = await kdc.keytab('etl')
+})
+after(() => kdc[Symbol.asyncDispose]())
+
+const moduleUrl = (path: string): string => JSON.stringify(new URL(`../../src/kerberos/${path}`, import.meta.url).href)
+
+interface Updater {
+  readonly child: ChildProcess
+  readonly events: { readonly kind: string; readonly cache?: string; readonly expiresAt?: number }[]
+  /** Waits for an event of this kind. */
+  saw(kind: string): Promise<void>
+  kill(signal: NodeJS.Signals): Promise<void>
+}
+
+/** A process that runs the program; what it prints is JSON, one event a line. */
+function run(t: TestContext, program: string): Updater {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.after(() => child.kill('SIGKILL'))
+  const events: { kind: string; cache?: string; expiresAt?: number }[] = []
+  createInterface({ input: child.stdout }).on('line', (line) => events.push(JSON.parse(line)))
+  const ended = once(child, 'exit')
+  return {
+    child,
+    events,
+    saw: (kind) => eventually(() => events.some((event) => event.kind === kind), `${kind} of ${child.pid}`),
+    kill: async (signal) => {
+      child.kill(signal)
+      await ended
+    },
+  }
+}
+
+async function eventually(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const end = Date.now() + 20_000
+  while (!(await isSo())) {
+    if (Date.now() > end) throw new Error(`never: ${what}`)
+    await sleep(20)
+  }
+}
+
+/** A process that keeps the ticket until SIGTERM. */
+function updater(t: TestContext, options: KerberosTicketOptions): Updater {
+  return run(
+    t,
+    `
+      const { KerberosTicket } = await import(${moduleUrl('kerberos-ticket.ts')})
+      const tell = (event) => console.log(JSON.stringify(event))
+      const options = ${JSON.stringify({ ...options, keytab, principal: 'etl' })}
+      const ticket = new KerberosTicket({ ...options, onEvent: (event) => tell({ kind: event.kind, expiresAt: event.ticket?.expiresAt }) })
+      const { cache } = await ticket.start()
+      tell({ kind: 'started', cache })
+      const running = setInterval(() => undefined, 1000)
+      process.once('SIGTERM', () => ticket.close().then(() => clearInterval(running)))
+    `,
+  )
+}
+
+/** A process that holds the cache's lock and dies in the middle of writing. */
+function dyingWriter(t: TestContext, path: string): Updater {
+  return run(
+    t,
+    `
+      const { FileLock } = await import(${moduleUrl('file-lock.ts')})
+      const { replaceCacheFile } = await import(${moduleUrl('cache-file.ts')})
+      const { writeFile } = await import('node:fs/promises')
+      globalThis.lock = await FileLock.acquire(${JSON.stringify(`${path}.lock`)}, 10_000)
+      await replaceCacheFile(${JSON.stringify(`FILE:${path}`)}, undefined, async (into) => {
+        await writeFile(into.slice(5), Buffer.from([5, 4, 0, 12]))
+        console.log(JSON.stringify({ kind: 'writing' }))
+        await new Promise(() => setInterval(() => undefined, 1000))
+      })
+    `,
+  )
+}
+
+async function halfWritten(path: string): Promise<string[]> {
+  return (await readdir(kdc.folder)).filter((name) => name.startsWith(`.${basename(path)}.`))
+}
+
+/** Reads the cache over and over: it must be whole each time. On a busy machine it may be late, never broken. */
+function watch(cache: string): { stop(): Promise<number> } {
+  let stopped = false
+  let looks = 0
+  const watching = (async () => {
+    while (!stopped) {
+      await verifyTicket({ cache, principal: 'etl' }).catch((error: unknown) => {
+        if (!(error instanceof PoolsmithError) || error.code !== 'TICKET_EXPIRED') throw error
+      })
+      looks++
+      await sleep(5)
+    }
+  })()
+  watching.catch(() => undefined)
+  return {
+    stop: async () => {
+      stopped = true
+      await watching
+      return looks
+    },
+  }
+}
+
+test('lock: several updaters of one cache, one killed while it writes; readers never see a broken one', async (t) => {
+  const path = kdc.path('locked')
+  const cache = `FILE:${path}`
+  const updaters = Array.from({ length: 4 }, () => updater(t, { cache, updater: 'lock' }))
+  await Promise.all(updaters.map((each) => each.saw('started')))
+  const readers = watch(cache)
+
+  const dying = dyingWriter(t, path)
+  await dying.saw('writing')
+  assert.equal((await halfWritten(path)).length, 1)
+  await dying.kill('SIGKILL')
+  await updaters[0]?.kill('SIGKILL')
+  await eventually(async () => (await halfWritten(path)).length === 0, 'what the dead writer left is cleared away')
+  await sleep(3500)
+
+  assert.ok((await readers.stop()) > 20)
+  // Who acquires does so because the ticket is due, and then it is not: two of the same second would be two at once.
+  const acquired = updaters.flatMap(({ events }) => events.filter(({ kind }) => kind === 'acquired'))
+  assert.ok(acquired.length >= 3, `${acquired.length} tickets`)
+  assert.equal(new Set(acquired.map(({ expiresAt }) => expiresAt)).size, acquired.length)
+  for (const each of updaters.slice(1)) await each.kill('SIGTERM')
+  assert.ok(await verifyTicket({ cache }), 'a shared cache stays')
+})
+
+test('elected: one updates, the others watch; when it is killed while it writes another takes over', async (t) => {
+  const path = kdc.path('elected')
+  const cache = `FILE:${path}`
+  const updaters = Array.from({ length: 3 }, () => updater(t, { cache, updater: 'elected' }))
+  await Promise.all(updaters.map((each) => each.saw('started')))
+  const isElected = (each: Updater): boolean => each.events.some((event) => event.kind === 'elected')
+  assert.equal(updaters.filter(isElected).length, 1)
+  const leader = updaters.find(isElected)
+  const others = updaters.filter((each) => each !== leader)
+  await Promise.all(others.map((each) => each.saw('found')))
+  assert.ok(others.every((each) => each.events.every((event) => event.kind !== 'acquired')))
+
+  // The elected one dies, and so does one that is writing at that moment.
+  const dying = dyingWriter(t, path)
+  await dying.saw('writing')
+  await leader?.kill('SIGKILL')
+  await dying.kill('SIGKILL')
+  await eventually(() => others.filter(isElected).length === 1, 'another is elected')
+  const heir = others.find(isElected)
+  await heir?.saw('acquired')
+  await eventually(async () => (await halfWritten(path)).length === 0, 'what the dead writer left is cleared away')
+  const readers = watch(cache)
+  await sleep(3500)
+  assert.ok((await readers.stop()) > 20)
+  for (const each of others) await each.kill('SIGTERM')
+})
+
+test('process: each has a cache of its own, which ends with it', async (t) => {
+  const cache = `FILE:${kdc.path('own')}`
+  const updaters = Array.from({ length: 3 }, () => updater(t, { cache, updater: 'process' }))
+  await Promise.all(updaters.map((each) => each.saw('started')))
+  const caches = updaters.map((each) => each.events.find((event) => event.kind === 'started')?.cache ?? '')
+  assert.equal(new Set(caches).size, 3)
+  assert.deepEqual(
+    caches,
+    updaters.map((each) => `${cache}_${each.child.pid}`),
+  )
+  const [first, second] = updaters
+  await first?.kill('SIGKILL')
+  await second?.saw('acquired')
+  const readers = watch(caches[1] ?? '')
+  await sleep(3500)
+  assert.ok((await readers.stop()) > 20)
+  for (const each of updaters.slice(1)) await each.kill('SIGTERM')
+  for (const gone of caches.slice(1))
+    await assert.rejects(verifyTicket({ cache: gone }), { code: 'TICKET_CACHE_MISSING' })
+})
+
+test('a KDC that is away is tried again with back-off; what cannot get better is not', async () => {
+  const cache = `FILE:${kdc.path('retry')}`
+  const events: string[] = []
+  const retry = { firstWaitMillis: 50, longestWaitMillis: 100, attempts: 4 }
+  await using ticket = new KerberosTicket({
+    principal: 'etl',
+    keytab,
+    cache,
+    retry,
+    onEvent: (event) =>
+      events.push(event.kind === 'failed' ? `${event.error.code} ${event.retryInMillis}` : event.kind),
+  })
+  await kdc.stop()
+  await assert.rejects(ticket.acquire(), { code: 'KDC_UNREACHABLE' })
+  const away = 'KDC_UNREACHABLE'
+  assert.deepEqual(events.splice(0), [`${away} 50`, `${away} 100`, `${away} 100`, `${away} undefined`])
+  await assert.rejects(ticket.acquire(AbortSignal.timeout(60)), { code: 'ABORTED' })
+  events.splice(0)
+  await kdc.start()
+  await ticket.acquire()
+  assert.deepEqual(events.splice(0), ['acquired'])
+
+  await using wrong = new KerberosTicket({
+    principal: 'nobody',
+    keytab,
+    cache,
+    retry,
+    onEvent: (event) =>
+      events.push(event.kind === 'failed' ? `${event.error.code} ${event.retryInMillis}` : event.kind),
+  })
+  await assert.rejects(wrong.acquire(), { code: 'KEYTAB_WITHOUT_PRINCIPAL' })
+  assert.deepEqual(events, ['KEYTAB_WITHOUT_PRINCIPAL undefined'])
+})
+
+test('renews where there is no keytab, and says when there is nothing more to renew', async () => {
+  await kdc.addPrincipal('renewing', { maxLife: '2 seconds', maxRenewLife: '5 seconds', password: 'r' })
+  const cache = `FILE:${kdc.path('renewing')}`
+  await kdc.kinit('renewing', cache, { password: 'r', renewable: '5s' })
+  const events: string[] = []
+  await using ticket = new KerberosTicket({
+    cache,
+    retry: { attempts: 2, firstWaitMillis: 20, longestWaitMillis: 200 },
+    onEvent: (event) => events.push(event.kind === 'failed' ? event.error.code : event.kind),
+  })
+  await ticket.start()
+  await eventually(() => events.includes('renewed'), 'renewed')
+  await eventually(() => events.some((event) => event.startsWith('TICKET_')), 'the end of renewal')
+  assert.ok(
+    events.every((event) => ['renewed', 'TICKET_NOT_RENEWABLE', 'TICKET_EXPIRED'].includes(event)),
+    events.join(),
+  )
+})
+
+test('while the present ticket is good a failed renewal is no error', async () => {
+  await kdc.addPrincipal('steady', { maxLife: '1 day' })
+  const steady = await kdc.keytab('steady')
+  const cache = `FILE:${kdc.path('steady')}`
+  const events: string[] = []
+  await using ticket = new KerberosTicket({
+    principal: 'steady',
+    keytab: steady,
+    cache,
+    // Due after five seconds, at half its life.
+    lifetimeSeconds: 10,
+    retry: { attempts: 1 },
+    onEvent: (event) => events.push(event.kind === 'failed' ? event.error.code : event.kind),
+  })
+  const first = await ticket.ensure()
+  await kdc.stop()
+  await sleep(Math.max(0, first.startsAt + 5200 - Date.now()))
+  assert.equal((await ticket.ensure()).expiresAt, first.expiresAt)
+  assert.deepEqual(events, ['acquired', 'KDC_UNREACHABLE'])
+  await kdc.start()
+  assert.ok((await ticket.ensure()).expiresAt > first.expiresAt)
+})
+
+test('closing stops everything: a program that closes its ticket ends by itself', async (t) => {
+  const one = updater(t, { cache: `FILE:${kdc.path('closing')}` })
+  await one.saw('started')
+  one.child.kill('SIGTERM')
+  const [code] = await once(one.child, 'exit')
+  assert.equal(code, 0)
+})
