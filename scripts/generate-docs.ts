@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { COMMANDS } from '../src/cli/commands.ts'
 import { commandHelp, programHelp } from '../src/cli/help.ts'
 import type { Dialect } from '../src/connections/connection.ts'
+import { proxyFields } from '../src/drivers/network/proxy/options.ts'
 import { loadDialect } from '../src/engine/load-dialect.ts'
 import { engineFields } from '../src/engine/options.ts'
 import { ERROR_CODES } from '../src/errors.ts'
@@ -67,6 +68,9 @@ async function extrasPage(): Promise<string> {
     'Also accepted by `createEngine` as its second argument, where they come before the connection’s own.',
     fieldsReference(poolFields),
     ...drivers,
+    '## Through a proxy',
+    'For every database; docs/proxy.md says more.',
+    fieldsReference(proxyFields),
     '## Strategies',
     ...strategies.list().map(strategySection),
   ]

@@ -22,6 +22,8 @@ const systemPackages: readonly SystemPackage[] = [
   { name: 'krb5-admin-server', file: '/usr/sbin/kadmin.local', neededFor: 'its principals and keytabs' },
   { name: 'krb5-user', file: '/usr/bin/kinit', neededFor: 'its tickets' },
   { name: 'faketime', file: '/usr/bin/faketime', neededFor: 'a KDC whose clock is wrong' },
+  { name: 'squid', file: '/usr/sbin/squid', neededFor: 'an HTTP proxy that asks for a login' },
+  { name: 'curl', file: '/usr/bin/curl', neededFor: 'a client of it that is not ours' },
   { name: 'freetds-bin', file: '/usr/bin/tsql', neededFor: 'a client for SQL Server that nobody here wrote' },
   { name: 'procps', file: '/usr/bin/ps', neededFor: "finding a server's processes, to freeze them" },
 ]

@@ -3,6 +3,8 @@ import type { Connection } from '../connections/connection.ts'
 import type { ConnectionInput } from '../connections/parse.ts'
 import { resolveConnection } from '../connections/resolve.ts'
 import type { StoreOptions } from '../connections/stores/find.ts'
+import { checkProxyOptions, type ProxyOptions } from '../drivers/network/proxy/options.ts'
+import type { Proxies, ProxyContext } from '../drivers/network/proxy/proxies.ts'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
 import type { EventName } from '../events.ts'
 import { EventHub, type Listener } from '../pool/events.ts'
@@ -64,15 +66,21 @@ export async function createEngine(input: ConnectionInput, options: EngineOption
   const connection = await resolveConnection(input, { onWarning: warn, ...stores })
   const dialect = await loadDialect(connection.type)
   const settings = resolveSettings(connection, dialect.fields, registry, { ...extra, ...poolOptions })
-  const problems = dialect.check(connection, settings.driver)
+  const { environment = process.env } = stores
+  const problems = [
+    ...dialect.check(connection, settings.driver),
+    ...checkProxyOptions(settings.proxy, environment, connection.host),
+  ]
   if (problems.length > 0) throw new ConfigError(problems)
   settings.warnings.forEach(warn)
 
-  const parts = await dialect.build(connection, settings.driver, events.emit)
+  const proxies = await loadProxies(settings.proxy, { environment, emit: events.emit })
+  const parts = await dialect.build(connection, settings.driver, events.emit, proxies?.route)
   const source = await settings.strategy.credentials(connection, settings.strategyOptions, {
     emit: events.emit,
-    environment: stores.environment ?? process.env,
+    environment,
     settings: settings.all,
+    ...(proxies === undefined ? {} : { agents: proxies.agents }),
   })
   const { driver } = parts
   const pool = new ConnectionPool({ driver, source, options: settings.pool, events })
@@ -91,4 +99,11 @@ export async function createEngine(input: ConnectionInput, options: EngineOption
     await pool.destroy()
     throw error
   }
+}
+
+/** Most connections go through no proxy, and pay nothing for those that do. */
+async function loadProxies(options: ProxyOptions, context: ProxyContext): Promise<Proxies | undefined> {
+  if (options.proxy === undefined) return undefined
+  const { createProxies } = await import('../drivers/network/proxy/proxies.ts')
+  return createProxies(options, context)
 }

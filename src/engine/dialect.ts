@@ -2,6 +2,7 @@ import type { Knex } from 'knex'
 import type { Connection } from '../connections/connection.ts'
 import type { Fields, ValuesOf } from '../connections/fields.ts'
 import type { Driver } from '../drivers/driver.ts'
+import type { ProxyRouter } from '../drivers/network/proxy/tunnel.ts'
 import type { ConfigProblem } from '../errors.ts'
 import type { Emit } from '../events.ts'
 import type { ConnectionPool } from '../pool/pool.ts'
@@ -18,6 +19,10 @@ export interface EngineDialect<F extends Fields = Fields> {
   readonly fields: F
   /** What is wrong with the options taken together. */
   check(connection: Connection, options: ValuesOf<F>): readonly ConfigProblem[]
-  /** Loads the database's packages and makes the parts; opens nothing. */
-  build(connection: Connection, options: ValuesOf<F>, emit: Emit): Promise<DialectParts>
+  /**
+   * Loads the database's packages and makes the parts; opens nothing.
+   *
+   * @param route what goes through a proxy; absent when nothing does
+   */
+  build(connection: Connection, options: ValuesOf<F>, emit: Emit, route: ProxyRouter | undefined): Promise<DialectParts>
 }

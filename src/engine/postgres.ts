@@ -12,10 +12,10 @@ const CANCEL_LIMIT_MILLIS = 5000
 export const postgresDialect: EngineDialect<typeof postgresFields> = {
   fields: postgresFields,
   check: checkPostgresOptions,
-  async build(connection, options, emit) {
+  async build(connection, options, emit, route) {
     // Here rather than at the first connection, so that a missing package is told with the configuration.
     await loadPg()
-    const driver = createPostgresDriver(connection, options, { emit })
+    const driver = createPostgresDriver(connection, options, { emit, ...(route === undefined ? {} : { route }) })
     return {
       driver,
       knexClient: (pool) =>

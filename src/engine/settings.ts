@@ -1,10 +1,11 @@
 /**
- * From a connection record to checked settings: which strategy, and every option of the driver, the pool and
- * the strategy, with all problems reported at once.
+ * From a connection record to checked settings: which strategy, and every option of the driver, the pool, the proxy
+ * and the strategy, with all problems reported at once.
  */
 
 import type { Connection } from '../connections/connection.ts'
 import { type Fields, parseFields, type ValuesOf } from '../connections/fields.ts'
+import { type ProxyOptions, proxyFields } from '../drivers/network/proxy/options.ts'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
 import { poolFields } from '../pool/options.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
@@ -14,6 +15,7 @@ import { engineFields } from './options.ts'
 export interface Settings<DriverFields extends Fields> {
   readonly strategy: Strategy
   readonly pool: ValuesOf<typeof poolFields>
+  readonly proxy: ProxyOptions
   readonly driver: ValuesOf<DriverFields>
   /** The strategy's own options. */
   readonly strategyOptions: Readonly<Record<string, unknown>>
@@ -38,7 +40,7 @@ export function resolveSettings<DriverFields extends Fields>(
 
   const { values: head } = parseFields(engineFields, given)
   const strategy = registry.select(connection.type, head.auth_method)
-  const fields = { ...engineFields, ...poolFields, ...driverFields, ...strategy.fields }
+  const fields = { ...engineFields, ...poolFields, ...proxyFields, ...driverFields, ...strategy.fields }
   const parsed = parseFields(fields, given, {
     strict: head.strict_extras,
     ...(strategy.defaults === undefined ? {} : { defaults: strategy.defaults }),
@@ -51,6 +53,7 @@ export function resolveSettings<DriverFields extends Fields>(
   return {
     strategy,
     pool: pick(all, poolFields) as ValuesOf<typeof poolFields>,
+    proxy: pick(all, proxyFields) as ProxyOptions,
     driver: pick(all, driverFields) as ValuesOf<DriverFields>,
     strategyOptions: pick(all, strategy.fields),
     all,

@@ -1,3 +1,5 @@
+import type { Agent as HttpAgent } from 'node:http'
+import type { Agent as HttpsAgent } from 'node:https'
 import type { Connection, Dialect } from '../connections/connection.ts'
 import type { Fields, ValuesOf } from '../connections/fields.ts'
 import type { CredentialSource } from '../credentials/credential.ts'
@@ -13,6 +15,17 @@ export interface StrategyContext {
    * needs to see more than its own, such as `sslcert`.
    */
   readonly settings: Readonly<Record<string, unknown>>
+  /**
+   * Under `proxy`: agents for Node's HTTP client, and for SDKs built on it, that go through the same proxy as the
+   * database does (or not, by `no_proxy`), and never with what this machine alone answers (metadata services).
+   * Absent without `proxy`: a strategy's library then goes its own way.
+   */
+  readonly agents?: RequestAgents
+}
+
+export interface RequestAgents {
+  readonly http: HttpAgent
+  readonly https: HttpsAgent
 }
 
 /** A way to prove who we are. `auth_method` in the extras selects one by name. */

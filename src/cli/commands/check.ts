@@ -1,5 +1,5 @@
 import type { Dialect } from '../../connections/connection.ts'
-import type { EncryptionInfo } from '../../drivers/driver.ts'
+import type { EncryptionInfo, ProxyInfo } from '../../drivers/driver.ts'
 import { createEngine } from '../../engine/create-engine.ts'
 import type { Phase } from '../../errors.ts'
 import type { ConnectionInfo } from '../../pool/types.ts'
@@ -81,6 +81,7 @@ function dataOf({ name, dialect, strategy, session, timings, totalMillis, notice
       database: session.database,
       processId: session.processId,
     },
+    ...(session.proxy === undefined ? {} : { proxy: session.proxy }),
     strategy,
     authentication: session.authentication,
     user: session.user,
@@ -122,6 +123,7 @@ function textOf({ name, dialect, strategy, session, timings, totalMillis, notice
     rows(
       [
         ['server', `${product} ${session.serverVersion} at ${session.peer}, database ${session.database}`],
+        ['proxy', proxyText(session.proxy)],
         ['strategy', `${strategy} (${asked})`],
         ['identity', session.identity === session.user ? session.user : `${session.identity}, as user ${session.user}`],
         ['encryption', encryptionText(encryption)],
@@ -137,6 +139,19 @@ function textOf({ name, dialect, strategy, session, timings, totalMillis, notice
     lines.push(screen.style('yellow', rows([[`${kind} warning`, message]], screen.width)))
   }
   return lines.join('\n')
+}
+
+/** How the proxy was reached and let us through; its time stands among the phases. */
+function proxyText(proxy: ProxyInfo | undefined): string | undefined {
+  if (proxy === undefined) return undefined
+  const { url, tls, authentication, identity, mutual } = proxy
+  const login = {
+    none: 'without a login',
+    basic: `by password as ${identity}`,
+    kerberos: `by Kerberos as ${identity}`,
+  }[authentication]
+  const proof = mutual === undefined ? undefined : mutual ? 'which proved itself' : 'which gave no proof of itself'
+  return [url, tls, login, proof].filter((part) => part !== undefined).join(', ')
 }
 
 function encryptionText(encryption: EncryptionInfo): string {

@@ -78,6 +78,20 @@ export interface ChosenProxy {
   readonly auth: ProxyAuth
 }
 
+/** What is wrong with the options taken together, beyond each one's own type. All problems at once. */
+export function checkProxyOptions(
+  options: ProxyOptions,
+  environment: Environment,
+  host: string | undefined,
+): readonly ConfigProblem[] {
+  const chosen = chooseProxy(options, environment, 'database')
+  const problems = chosen !== undefined && 'length' in chosen ? [...chosen] : []
+  if (typeof options.proxy === 'object' && host?.startsWith('/') === true) {
+    problems.push({ path: 'extra.proxy', message: 'leads to no Unix socket; name a host instead' })
+  }
+  return problems
+}
+
 /** @returns undefined where there is no proxy; a list of what is wrong with the options taken together */
 export function chooseProxy(
   options: ProxyOptions,

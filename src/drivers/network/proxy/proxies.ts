@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { domainToASCII } from 'node:url'
 import { CaFile } from '../../../credentials/trust-files.ts'
-import { ConfigError, type ConfigProblem } from '../../../errors.ts'
+import { ConfigError } from '../../../errors.ts'
 import type { Emit } from '../../../events.ts'
 import { type Lookup, systemLookup } from '../socket.ts'
 import { authority, showProxy } from './address.ts'
@@ -30,14 +30,8 @@ export interface ProxyContext {
 export interface Proxies {
   /** For the database. */
   readonly route: ProxyRouter
-  /** For what a strategy fetches; absent without `proxy`, so that an SDK goes its own way. */
-  readonly agents?: ProxyAgents
-}
-
-/** What is wrong with the options taken together, beyond each one's own type. All problems at once. */
-export function checkProxyOptions(options: ProxyOptions, environment: Environment): readonly ConfigProblem[] {
-  const chosen = chooseProxy(options, environment, 'database')
-  return chosen !== undefined && 'length' in chosen ? chosen : []
+  /** For what a strategy fetches. */
+  readonly agents: ProxyAgents
 }
 
 /**
@@ -63,7 +57,6 @@ export function createProxies(options: ProxyOptions, context: ProxyContext): Pro
   const databaseDirect = options.proxy === 'env' ? direct : (options.no_proxy ?? '')
   const route: ProxyRouter = (host, port) =>
     isExcepted(databaseDirect, host, port) ? undefined : forDatabase?.tunnelTo(host, port)
-  if (options.proxy === undefined) return { route }
   const forFetches = { http: clientFor('http'), https: clientFor('https') }
   const agents = proxyAgents((scheme, host, port) =>
     isOwnMachine(host) || isExcepted(direct, host, port) ? undefined : forFetches[scheme]?.tunnelTo(host, port),
