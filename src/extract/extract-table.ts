@@ -8,7 +8,8 @@ import { type Progress, ProgressMeter } from './progress.ts'
 import { openTable } from './read/open-table.ts'
 import type { ExtractEngine, OpenTable, ReadOptions, TableName } from './read/reader.ts'
 import { openArrowSink } from './sinks/arrow.ts'
-import { openParquetSink } from './sinks/parquet.ts'
+import type { ParquetCompression } from './sinks/parquet/compression.ts'
+import { openParquetSink } from './sinks/parquet/sink.ts'
 import { csvHeader, csvSuffix, jsonSuffix } from './sinks/text.ts'
 import { TargetFile } from './target-file.ts'
 
@@ -21,6 +22,10 @@ export interface ExtractOptions extends ReadOptions {
   readonly format: ExtractFormat
   /** Name of the source in the path and in `_source`. Default: the connection's id, else its database. */
   readonly source?: string
+  /** Compression of Parquet's pages. Default `zstd`; `gzip` on a Node before 22.15, which has no zstd. */
+  readonly compression?: ParquetCompression
+  /** Bytes, encoded but not compressed, after which a row group of Parquet ends. Default 64 MiB. */
+  readonly rowGroupBytes?: number
   /** The instant in `_extracted_at` and (in UTC) in the path. Default: now. */
   readonly extractedAt?: Date
   /** Called about five times a second, and once at the end. */
@@ -92,8 +97,9 @@ async function writeBatches(
 ): Promise<void> {
   const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), `format=${options.format}`)
   const { schema, add } = bronzeBatches(arrow, open.arrowSchema, bronze)
-  const openSink = options.format === 'parquet' ? openParquetSink : openArrowSink
-  const sink = await openSink(schema, (bytes) => file.write(bytes))
+  const output = (bytes: Uint8Array): Promise<void> => file.write(bytes)
+  const sink =
+    options.format === 'parquet' ? await openParquetSink(schema, output, options) : await openArrowSink(schema, output)
   for await (const batch of open.batches()) {
     await sink.write(add(batch))
     meter.add(batch.numRows, file.bytes)

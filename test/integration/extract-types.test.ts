@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { DataType, type RecordBatch, type Vector } from 'apache-arrow'
+import { DataType, type RecordBatch, tableFromIPC, type Vector } from 'apache-arrow'
+import { readParquet } from 'parquet-wasm/node'
 import pg from 'pg'
 import { createEngine, type Engine } from '../../src/engine/create-engine.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
 import { readTable } from '../../src/extract/read-table.ts'
+import { dataPath, dataText } from '../support/extract.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { readParquetFile } from '../support/parquet.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
@@ -408,14 +409,28 @@ describe('every type, value by value', () => {
     }
   })
 
-  test('in a Parquet file, read by another reader', async () => {
+  test('in a Parquet file, read by two other readers', async () => {
     await using folder = await temporaryFolder()
-    const manifest = await extractTable(db, { table: 'every_type' }, { to: folder.path, format: 'parquet' })
-    const content = await readParquetFile(join(manifest.folder, manifest.files[0]?.name ?? ''))
+    // Row groups of a few rows, pages of three.
+    const options = { to: folder.path, format: 'parquet', batchRows: 3, rowGroupBytes: 10_000 } as const
+    const manifest = await extractTable(db, { table: 'every_type' }, options)
+    const content = await readParquetFile(dataPath(manifest))
     assert.equal(content.rows.length, ROWS)
     for (const [column, name] of names.entries()) {
       for (const [row, values] of content.rows.entries())
         check(name, row, values[name], expected[row]?.[column] ?? null)
+    }
+    assert.ok(content.metadata.row_groups.length > 1)
+
+    const rust = tableFromIPC(readParquet(await readFile(dataPath(manifest))).intoIPCStream())
+    assert.equal(rust.numRows, ROWS)
+    for (const [column, name] of names.entries()) {
+      let row = 0
+      for (const batch of rust.batches) {
+        for (let at = 0; at < batch.numRows; at += 1, row += 1) {
+          check(name, row, stored(batch.getChild(name) as Vector, at), expected[row]?.[column] ?? null)
+        }
+      }
     }
     for (const name of names) {
       const entry = manifest.columns.find((column) => column.name === name)
@@ -439,8 +454,8 @@ describe('every type, value by value', () => {
     const options = { to: folder.path, asText: names, columns: names } as const
     const parquet = await extractTable(db, { table: 'every_type' }, { ...options, format: 'parquet' })
     const lines = await extractTable(db, { table: 'every_type' }, { ...options, format: 'jsonl' })
-    const content = await readParquetFile(join(parquet.folder, parquet.files[0]?.name ?? ''))
-    const objects = (await readFile(join(lines.folder, lines.files[0]?.name ?? ''), 'utf8')).trimEnd().split('\n')
+    const content = await readParquetFile(dataPath(parquet))
+    const objects = (await dataText(lines)).trimEnd().split('\n')
     assert.equal(objects.length, ROWS)
     for (const [row, values] of (own.rows as (string | null)[][]).entries()) {
       const object = JSON.parse(objects[row] ?? '') as Record<string, unknown>

@@ -1,9 +1,10 @@
 /** The Arrow IPC stream format: what every Arrow implementation reads, batch by batch. */
 
+import type { Schema } from 'apache-arrow'
 import { loadPackage } from '../../optional-package.ts'
-import type { OpenSink } from './sink.ts'
+import type { Output, Sink } from './sink.ts'
 
-export const openArrowSink: OpenSink = async (schema, output) => {
+export async function openArrowSink(schema: Schema, output: Output): Promise<Sink> {
   const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), 'format=arrow')
   const writer = new arrow.RecordBatchStreamWriter({ autoDestroy: false })
   writer.reset(undefined, schema)

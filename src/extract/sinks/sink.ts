@@ -1,4 +1,4 @@
-import type { RecordBatch, Schema } from 'apache-arrow'
+import type { RecordBatch } from 'apache-arrow'
 
 /** Where a sink's bytes go; resolves when they may be followed by more. */
 export type Output = (bytes: Uint8Array) => Promise<void>
@@ -9,5 +9,3 @@ export interface Sink {
   /** Writes what is left and what ends the format. */
   close(): Promise<void>
 }
-
-export type OpenSink = (schema: Schema, output: Output) => Promise<Sink>

@@ -1,0 +1,58 @@
+import { promisify } from 'node:util'
+import * as zlib from 'node:zlib'
+import { PoolsmithError } from '../../../errors.ts'
+
+export const PARQUET_COMPRESSIONS = ['zstd', 'gzip', 'none'] as const
+export type ParquetCompression = (typeof PARQUET_COMPRESSIONS)[number]
+
+export interface Codec {
+  /** parquet.thrift, CompressionCodec. */
+  readonly id: number
+  compress(bytes: Uint8Array): Promise<Uint8Array>
+}
+
+/** Node 22.15 and 23.8 brought zstd. */
+const hasZstd = typeof zlib.zstdCompress === 'function'
+
+/**
+ * The codec of a name, on Node's own thread pool, level 1: the higher ones cost more time than they save space here.
+ * Without a name: zstd, or gzip on a Node that has none.
+ */
+export function codecFor(name: ParquetCompression = hasZstd ? 'zstd' : 'gzip'): Codec {
+  switch (name) {
+    case 'zstd': {
+      if (!hasZstd) {
+        throw new PoolsmithError(`Node ${process.versions.node} has no zstd.`, {
+          code: 'CONFIG_INVALID',
+          phase: 'config',
+          hint: "Use Node 22.15 or later, or compression: 'gzip'.",
+        })
+      }
+      const compress = promisify<Uint8Array, zlib.ZstdOptions, Buffer>(zlib.zstdCompress)
+      const params = { [zlib.constants.ZSTD_c_compressionLevel]: 1 }
+      return { id: 6, compress: async (bytes) => trim(await compress(bytes, { params, chunkSize: roomFor(bytes) })) }
+    }
+    case 'gzip': {
+      const compress = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.gzip)
+      return { id: 2, compress: async (bytes) => trim(await compress(bytes, { level: 1, chunkSize: roomFor(bytes) })) }
+    }
+    case 'none':
+      return { id: 0, compress: async (bytes) => bytes }
+    default:
+      throw new PoolsmithError(`There is no compression ${JSON.stringify(name)} for Parquet.`, {
+        code: 'CONFIG_INVALID',
+        phase: 'config',
+        hint: `Use one of ${PARQUET_COMPRESSIONS.join(', ')}.`,
+      })
+  }
+}
+
+/** Room for what comes out, so that one call of the thread pool does it; Node's default is many of 16 KiB. */
+function roomFor(bytes: Uint8Array): number {
+  return Math.max(1024, bytes.length + (bytes.length >> 7) + 64)
+}
+
+/** Without the room that was not needed: a page waits long enough for that to matter. */
+function trim(bytes: Uint8Array): Uint8Array {
+  return bytes.buffer.byteLength > bytes.length * 1.25 ? new Uint8Array(bytes) : bytes
+}
