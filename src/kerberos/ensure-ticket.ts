@@ -1,8 +1,7 @@
-import { type ErrorCode, PoolsmithError } from '../errors.ts'
 import type { GssApi, GssCredentialHandle, GssMechanism } from './gss-api.ts'
 import { copyCache, loadKrb5 } from './native/krb5.ts'
 import { refreshTicket } from './refresh-ticket.ts'
-import { checkTicket, type TicketInfo, type TicketRequest } from './ticket.ts'
+import { checkTicket, isMendable, type TicketInfo, type TicketRequest } from './ticket.ts'
 
 export interface TicketPolicy extends TicketRequest {
   /** With a keytab a ticket that is missing, over, or too near its end is replaced instead of being an error. */
@@ -14,16 +13,6 @@ export interface EnsureOptions {
   /** Replaces also a good ticket of which less than this share of its life is left. Default 0. */
   readonly refreshBelow?: number
 }
-
-/** What a new ticket mends. Another principal's cache is not ours to overwrite. */
-const MENDABLE: ReadonlySet<ErrorCode> = new Set([
-  'TICKET_MISSING',
-  'TICKET_CACHE_MISSING',
-  'TICKET_CACHE_EMPTY',
-  'TICKET_CACHE_CORRUPT',
-  'TICKET_EXPIRED',
-  'TICKET_EXPIRES_SOON',
-])
 
 /**
  * A ticket to log in with: checked without network while it is good, and got by keytab when it is not.
@@ -42,7 +31,7 @@ export async function ensureTicket(policy: TicketPolicy, options: EnsureOptions 
     const ticket = checkTicket(functions, policy)
     if (good(ticket)) return ticket
   } catch (error) {
-    if (!(error instanceof PoolsmithError) || !MENDABLE.has(error.code)) throw error
+    if (!isMendable(error)) throw error
   }
   const { minimumLifetimeSeconds = 0 } = policy
   await refreshTicket({

@@ -6,7 +6,7 @@ import { FileLock } from './file-lock.ts'
 import { cacheName, destroyCache, loadKrb5, readKeytab } from './native/krb5.ts'
 import { pause } from './pause.ts'
 import { chooseKeytab, type RefreshOptions, refreshTicket, type TicketSource } from './refresh-ticket.ts'
-import { checkTicket, type TicketInfo } from './ticket.ts'
+import { checkTicket, isMendable, type TicketInfo } from './ticket.ts'
 import {
   DEFAULT_RENEWAL,
   DEFAULT_RETRY,
@@ -246,6 +246,7 @@ export class KerberosTicket implements AsyncDisposable {
 
   /** Renewal where it is asked for or the only way, else a new ticket by keytab. */
   async #update({ ticket, error }: TicketStatus, signal: AbortSignal | undefined): Promise<TicketInfo> {
+    if (error !== undefined && !isMendable(error)) throw this.#failed(error)
     const unless = (found: TicketInfo): boolean => !this.#isDue(found)
     const hasKeytab = await this.#hasKeytab()
     const renewable = ticket?.renewableUntil !== undefined && ticket.renewableUntil > ticket.expiresAt
@@ -258,9 +259,12 @@ export class KerberosTicket implements AsyncDisposable {
     }
     if (hasKeytab) return await this.#persist('acquired', { by: 'keytab', unless }, signal)
     // Nothing here can get a ticket: say what is wrong with the one that is there, or is not.
-    const reason = error ?? kerberosError('TICKET_NOT_RENEWABLE', { ...ticket })
-    this.#emit({ kind: 'failed', error: reason, attempt: 1, retryInMillis: undefined })
-    throw reason
+    throw this.#failed(error ?? kerberosError('TICKET_NOT_RENEWABLE', { ...ticket }))
+  }
+
+  #failed(error: PoolsmithError): PoolsmithError {
+    this.#emit({ kind: 'failed', error, attempt: 1, retryInMillis: undefined })
+    return error
   }
 
   /** A keytab that was named counts even when it is missing: that is an error to tell. krb5's default must be there. */

@@ -54,8 +54,9 @@ export async function runSidecar(options: SidecarOptions, context: SidecarContex
   const stop = new AbortController()
   let written: string | undefined
   const watching = watch(AbortSignal.any([signal, stop.signal]), log, async () => {
-    health = await healthOf(ticket)
-    written = await keepHealthFile(options.healthFile, health, written)
+    const now = await healthOf(ticket)
+    written = await keepHealthFile(options.healthFile, now, written)
+    health = now
   })
   try {
     log('info', 'started', { cache: health.cache, ...(server === undefined ? {} : { health: addressOf(server) }) })

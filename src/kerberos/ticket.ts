@@ -1,4 +1,4 @@
-import { PoolsmithError } from '../errors.ts'
+import { type ErrorCode, PoolsmithError } from '../errors.ts'
 import { type KerberosFacts, kerberosError, realmIn } from './errors.ts'
 import { type CacheContents, type CachedTicket, fullPrincipal, loadKrb5, readCache } from './native/krb5.ts'
 import type { Krb5Functions } from './native/krb5-functions.ts'
@@ -82,4 +82,19 @@ function ticketOf(contents: CacheContents): TicketInfo {
   if (ticket === undefined) throw kerberosError('TICKET_CACHE_EMPTY', { cache, principal })
   const { server: _, ...times } = ticket
   return { cache, principal, ...times, clockOffsetMillis }
+}
+
+/** What a new ticket mends. Another principal's cache is not ours to overwrite. */
+const MENDABLE: ReadonlySet<ErrorCode> = new Set([
+  'TICKET_MISSING',
+  'TICKET_CACHE_MISSING',
+  'TICKET_CACHE_EMPTY',
+  'TICKET_CACHE_CORRUPT',
+  'TICKET_EXPIRED',
+  'TICKET_EXPIRES_SOON',
+])
+
+/** Whether a new ticket in the same cache would mend what is wrong. */
+export function isMendable(error: unknown): boolean {
+  return error instanceof PoolsmithError && MENDABLE.has(error.code)
 }

@@ -216,6 +216,11 @@ test('a KDC that is away is tried again with back-off; what cannot get better is
   await ticket.acquire()
   assert.deepEqual(events.splice(0), ['acquired'])
 
+  await kdc.addPrincipal('stranger')
+  const strangers = await kdc.keytab('stranger')
+  await using stranger = new KerberosTicket({ principal: 'stranger', keytab: strangers, cache })
+  await assert.rejects(stranger.start(), { code: 'TICKET_PRINCIPAL_MISMATCH' })
+
   await using wrong = new KerberosTicket({
     principal: 'nobody',
     keytab,

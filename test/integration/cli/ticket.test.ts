@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { runCli } from '../../support/cli.ts'
+import { type Kdc, startKdc } from '../../support/kdc.ts'
+
+let kdc: Kdc
+let keytab: string
+
+before(async () => {
+  kdc = await startKdc()
+  await kdc.addPrincipal('etl', { maxLife: '1 hour' })
+  await kdc.addPrincipal('shortlived', { maxLife: '3 seconds' })
+  keytab = await kdc.keytab('etl')
+})
+after(() => kdc[Symbol.asyncDispose]())
+
+const ticket = (args: readonly string[], environment: Record<string, string> = {}) =>
+  runCli(['ticket', ...args], { environment: { ...kdc.environment, ...environment } })
+
+test('the life of a ticket, by options and by environment', async () => {
+  const ccache = `FILE:${kdc.path('life')}`
+  const missing = await ticket(['status', '--json', '--ccache', ccache])
+  assert.equal(missing.code, 4)
+  assert.equal(JSON.parse(missing.stdout).error.code, 'TICKET_CACHE_MISSING')
+
+  const got = await ticket(['acquire', '--json', '--lifetime', '600', '--renewable-lifetime', '3600'], {
+    KRB5CCNAME: ccache,
+    KRB_PRINCIPAL: 'etl',
+    KRB_KEYTAB: keytab,
+  })
+  assert.equal(got.code, 0, got.stderr)
+  const acquired = JSON.parse(got.stdout)
+  assert.equal(acquired.principal, 'etl@TEST.REALM')
+  assert.ok(acquired.secondsLeft > 590 && acquired.secondsLeft <= 600)
+
+  const shown = await ticket(['status', '--ccache', ccache])
+  assert.equal(shown.code, 0)
+  assert.match(shown.stdout, /principal +etl@TEST\.REALM[\s\S]*in \d+ s[\s\S]*renewable +until/)
+
+  await sleep(1100)
+  const renewed = await ticket(['renew', '--json', '--ccache', ccache])
+  assert.equal(renewed.code, 0, renewed.stdout)
+  assert.ok(JSON.parse(renewed.stdout).expiresAt > acquired.expiresAt)
+
+  assert.equal((await ticket(['destroy', '--ccache', ccache])).code, 0)
+  assert.equal((await ticket(['destroy', '--ccache', ccache])).code, 0)
+  assert.equal((await ticket(['status', '--ccache', ccache])).code, 4)
+})
+
+test('the default keytab serves where none is named, KRB5_KTNAME before it', async () => {
+  const ccache = `FILE:${kdc.path('default')}`
+  assert.match((await ticket(['acquire', '--ccache', ccache])).stderr, /KEYTAB_MISSING/)
+  const got = await ticket(['acquire', '--ccache', ccache], { KRB5_KTNAME: keytab })
+  assert.equal(got.code, 0, got.stderr)
+  await kdc.kadmin(`ktadd -k ${kdc.path('default.client.keytab')} -norandkey etl@TEST.REALM`)
+  assert.equal((await ticket(['acquire', '--ccache', ccache])).code, 0)
+})
+
+test('a command line that is wrong', async () => {
+  for (const args of [[], ['nothing'], ['run', '--interval', 'soon'], ['run', '--updater', 'nobody']]) {
+    assert.equal((await ticket(args)).code, 2, args.join(' '))
+  }
+})
+
+test('a group that may read, and nobody else', async () => {
+  const path = kdc.path('grouped')
+  const gid = String(process.getgid?.() ?? 0)
+  assert.equal((await ticket(['acquire', '--keytab', keytab, '--ccache', path, '--group', gid])).code, 0)
+  assert.equal((await stat(path)).mode & 0o777, 0o640)
+})
+
+test('run: the sidecar logs JSON, tells its health, lives through a KDC that is away, and stops on SIGTERM', async (t) => {
+  const short = await kdc.keytab('shortlived')
+  const healthFile = kdc.path('healthy')
+  const main = join(import.meta.dirname, '..', '..', '..', 'src', 'cli', 'main.ts')
+  const options = ['--health-port', '0', '--health-file', healthFile, '--retry-wait', '0.1', '--retry-max-wait', '0.3']
+  const child = spawn(process.execPath, [main, 'ticket', 'run', ...options], {
+    env: {
+      PATH: process.env.PATH,
+      ...kdc.environment,
+      KRB_PRINCIPAL: 'shortlived',
+      KRB_KEYTAB: short,
+      KRB5CCNAME: `FILE:${kdc.path('sidecar')}`,
+      KRB_RENEWAL_INTERVAL: '60',
+    },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.after(() => child.kill('SIGKILL'))
+  const ended = once(child, 'close')
+  const log: Record<string, unknown>[] = []
+  createInterface({ input: child.stdout }).on('line', (line) => log.push(JSON.parse(line)))
+  const saw = (event: string, from = 0) =>
+    eventually(() => log.slice(from).some((entry) => entry.event === event), `the event ${event}`)
+  await saw('acquired')
+  const { health } = log.find((entry) => entry.event === 'started') ?? {}
+  assert.match(String(health), /^http:\/\/127\.0\.0\.1:\d+\/$/)
+  const state = async () => (await fetch(String(health))).status
+  await eventually(async () => (await state()) === 200, 'healthy')
+  assert.equal(JSON.parse(await readFile(healthFile, 'utf8')).principal, 'shortlived@TEST.REALM')
+
+  await kdc.stop()
+  await saw('failed')
+  const failed = log.find((entry) => entry.event === 'failed') ?? {}
+  assert.deepEqual([failed.level, failed.code, typeof failed.retryInMillis], ['error', 'KDC_UNREACHABLE', 'number'])
+  await eventually(async () => (await state()) === 503, 'unhealthy')
+  await assert.rejects(readFile(healthFile), { code: 'ENOENT' })
+
+  const so = log.length
+  await kdc.start()
+  await saw('acquired', so)
+  await eventually(async () => (await state()) === 200, 'healthy again')
+
+  child.kill('SIGTERM')
+  const [code] = await ended
+  assert.equal(code, 143)
+  assert.equal(log.at(-2)?.event, 'stopped')
+  await assert.rejects(readFile(healthFile), { code: 'ENOENT' })
+})
+
+test('run: a first ticket that cannot be had ends it with the reason', async () => {
+  const run = await ticket(['run', '--keytab', kdc.path('none'), '--principal', 'etl', '--json'], {
+    KRB5CCNAME: `FILE:${kdc.path('never')}`,
+  })
+  assert.equal(run.code, 4)
+  const lines = run.stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  assert.equal(lines.at(-1).error.code, 'KEYTAB_MISSING')
+})
+
+async function eventually(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const end = Date.now() + 20_000
+  while (!(await isSo())) {
+    if (Date.now() > end) throw new Error(`never: ${what}`)
+    await sleep(20)
+  }
+}
