@@ -78,7 +78,8 @@ export class CopyOut<Item> {
       if (this.#failure !== undefined) throw this.#failure
       const item = this.#ready.shift()
       if (item !== undefined) return item
-      if (this.#complete) return undefined
+      // Not before the server is ready for the next statement: until then the socket must not rest.
+      if (this.#complete && this.#settled) return undefined
       this.#resume()
       await this.#change(signal)
     }

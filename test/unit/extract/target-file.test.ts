@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { readdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { PoolsmithError } from '../../../src/errors.ts'
+import { TargetFile, writeFailure } from '../../../src/extract/target-file.ts'
+import { temporaryFolder } from '../../support/folder.ts'
+
+test('a file has its name only when it is whole', async () => {
+  await using folder = await temporaryFolder()
+  const place = join(folder.path, 'a', 'b')
+  await using file = await TargetFile.create(place, 'part.csv')
+  await file.write(Buffer.from('one,'))
+  await file.write(Buffer.from('two'))
+  assert.deepEqual(await readdir(place), ['.part.csv.tmp'])
+  const finished = await file.finish()
+  assert.deepEqual(await readdir(place), ['part.csv'])
+  assert.equal(await readFile(file.path, 'utf8'), 'one,two')
+  const sha256 = createHash('sha256').update('one,two').digest('hex')
+  assert.deepEqual(finished, { name: 'part.csv', bytes: 7, sha256 })
+})
+
+test('an unfinished one is gone, also when its folder is', async () => {
+  await using folder = await temporaryFolder()
+  {
+    await using file = await TargetFile.create(folder.path, 'part.csv')
+    await file.write(Buffer.from('half'))
+  }
+  assert.deepEqual(await readdir(folder.path), [])
+  const place = join(folder.path, 'inner')
+  await using file = await TargetFile.create(place, 'part.csv')
+  await rm(place, { recursive: true })
+  await assert.rejects(file.finish(), { code: 'TARGET_NOT_WRITABLE', phase: 'write' })
+})
+
+test('what the file system says has a code, a phase and a hint', () => {
+  const codes = {
+    ENOSPC: 'DISK_FULL',
+    EDQUOT: 'DISK_FULL',
+    EACCES: 'TARGET_NOT_WRITABLE',
+    EROFS: 'TARGET_NOT_WRITABLE',
+    ENOTDIR: 'TARGET_NOT_WRITABLE',
+    EIO: 'WRITE_FAILED',
+  }
+  for (const [errno, code] of Object.entries(codes)) {
+    const cause = Object.assign(new Error(`${errno}: it went wrong`), { code: errno })
+    const failure = writeFailure(cause, '/bronze/x')
+    assert.deepEqual([failure.code, failure.phase, failure.details], [code, 'write', { path: '/bronze/x', errno }])
+    assert.ok(failure.hint)
+    assert.equal(failure.cause, cause)
+  }
+  const own = new PoolsmithError('x', { code: 'ABORTED', phase: 'query' })
+  assert.equal(writeFailure(own, '/x'), own)
+})
