@@ -207,6 +207,13 @@ const FAULTS: readonly Fault[] = [
     phase: 'login',
   },
   { name: 'a wrong password', script: refused('28P01', 'auth_failed'), code: 'LOGIN_REFUSED', phase: 'login' },
+  {
+    name: 'a wrong password, where TLS was declined under prefer',
+    script: refused('28P01', 'auth_failed'),
+    extra: { sslmode: 'prefer' },
+    code: 'LOGIN_REFUSED',
+    phase: 'login',
+  },
   { name: 'a refused token', script: refused('28000', 'auth_failed'), code: 'LOGIN_REFUSED', phase: 'login' },
   {
     name: 'no line in pg_hba.conf',

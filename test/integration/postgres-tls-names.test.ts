@@ -24,9 +24,9 @@ async function greeting(
   host: string,
   extra: Record<string, unknown>,
   alpn: string[] | undefined,
-): Promise<Greeting & { code: string }> {
+): Promise<Partial<Greeting> & { code: string }> {
   const { cert, key } = await (await createPki()).issue({ commonName: 'localhost' })
-  const greeted = Promise.withResolvers<Greeting>()
+  const greeted = Promise.withResolvers<Greeting | undefined>()
   const server = createServer((socket: Socket) => {
     const begin = (): void => {
       let serverName: string | undefined
@@ -40,6 +40,7 @@ async function greeting(
         },
       })
       stream.on('error', () => undefined)
+      stream.once('close', () => greeted.resolve(undefined))
       stream.once('secure', () => {
         greeted.resolve({ serverName, protocol: stream.alpnProtocol })
         stream.end()
@@ -64,7 +65,7 @@ async function greeting(
       { host, port: address.port, login: 'alice' },
       { sslmode: 'require', hostaddr: '127.0.0.1', ...extra },
     )
-    // The client may be done before the server has taken its last message of the handshake.
+    // The client may be done, and gone, before the server has taken its last message of the handshake.
     const [{ code }, seen] = await Promise.all([openingError(driver, passwordCredential('x')), greeted.promise])
     return { ...seen, code }
   } finally {
