@@ -70,6 +70,12 @@ export const sqlServerFields = {
     default: false,
     description: 'Hand the server a ticket to act for us, for linked servers. Needs a forwardable ticket.',
   }),
+  exact_values: boolean({
+    default: false,
+    description:
+      'Give decimals, money, dates and times as text with every digit instead of numbers and `Date`s, and bind a ' +
+      '`Date` as `datetime2`. One query decides otherwise by `.options({ exactValues: true })`.',
+  }),
 } as const
 
 export type SqlServerOptions = ValuesOf<typeof sqlServerFields>

@@ -9,17 +9,19 @@
  */
 
 import type { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
+import type { Duplex, Transform } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { Connection, ConnectionConfiguration } from 'tedious'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { orAbort } from '../network/socket.ts'
 import { ENCRYPT_OFF, splitLoginReply, withEncryption, withSspi } from './login-bytes.ts'
+import { PacketGuard } from './packet-guard.ts'
+import { loadParserParts, movedParserParts, rowModeFor, rowParserFactory } from './row-reader.ts'
 import type { SspiProvider } from './sspi.ts'
 
 /** MS-TDS 2.2.3.1.1. */
-const PACKET = { response: 0x04, sspi: 0x11, prelogin: 0x12, login7: 0x10 } as const
+const SSPI_PACKET = 0x11
 
 /** What a login needs besides tedious' own configuration. */
 export interface LoginPlan {
@@ -64,7 +66,7 @@ export class NotSqlServer extends Error {
 interface TediousInternals {
   messageIo: {
     socket: Socket
-    incomingMessageStream: Duplex
+    incomingMessageStream: Transform
     outgoingMessageStream: Duplex
     securePair?: { cleartext: TLSSocket; encrypted: Duplex } | undefined
     sendMessage(type: number, data?: Buffer, reset?: boolean): object
@@ -74,6 +76,7 @@ interface TediousInternals {
   routingData: { readonly server: string; readonly port: number } | undefined
   secureContextOptions: object
   closeController: AbortController
+  debug: object
   config: { server: string; options: { port?: number; encrypt: boolean | 'strict' } }
   createTokenStreamParser(message: unknown, handler: unknown): NodeJS.EventEmitter
   sendPreLogin(): void
@@ -160,10 +163,12 @@ async function privateClasses(connection: unknown): Promise<PrivateClasses> {
 async function buildClass(): Promise<ConnectionClass> {
   const tedious = await loadPackage('tedious', () => import('tedious'), 'A SQL Server connection')
   const classes = await privateClasses(tedious.Connection)
-  const moved = movedParts(classes)
+  const parserParts = await loadParserParts()
+  const moved = [...movedParts(classes), ...movedParserParts(parserParts)]
   if (moved.length > 0) throw incompatible(moved.join('; '))
   const stock = classes.Connection as unknown as new (config: ConnectionConfiguration) => Internal
   const { Login7TokenHandler } = await import('tedious/lib/token/handler.js')
+  const rowParser = rowParserFactory(parserParts)
 
   class PoolsmithConnection extends stock {
     readonly #plan: LoginPlan
@@ -189,19 +194,25 @@ async function buildClass(): Promise<ConnectionClass> {
     }
 
     override sendPreLogin(): void {
-      const { messageIo } = this
       this.#plan.enter(this.#plan.encrypt === 'true' ? 'tls' : 'login')
-      messageIo.socket.once('data', (chunk: Buffer) => {
-        if (chunk[0] !== PACKET.response && chunk[0] !== PACKET.prelogin) {
-          messageIo.socket.destroy(new NotSqlServer('the answer is no TDS packet'))
-        }
-      })
+      this.#watchPackets()
       if (this.#plan.encrypt !== 'false') super.sendPreLogin()
       else
         this.#editing(
           (data) => withEncryption(data, ENCRYPT_OFF),
           () => super.sendPreLogin(),
         )
+    }
+
+    /** Ends the connection at bytes that are no packet; everything comes through here, out of TLS or not. */
+    #watchPackets(): void {
+      const { socket, incomingMessageStream } = this.messageIo
+      const guard = new PacketGuard()
+      const transform = incomingMessageStream._transform
+      incomingMessageStream._transform = (chunk, encoding, callback) => {
+        if (guard.accepts(chunk)) transform.call(incomingMessageStream, chunk, encoding, callback)
+        else socket.destroy(new NotSqlServer('bytes that are no TDS packet'))
+      }
     }
 
     /** Lets the next message that tedious sends pass through `edit`. */
@@ -297,7 +308,7 @@ async function buildClass(): Promise<ConnectionClass> {
           gss.complete = complete
           if (output !== undefined && output.length > 0) {
             this.#writeInPlain()
-            this.messageIo.sendMessage(PACKET.sspi, output)
+            this.messageIo.sendMessage(SSPI_PACKET, output)
           }
           this.#plan.enter('login')
         }
@@ -364,6 +375,12 @@ async function buildClass(): Promise<ConnectionClass> {
 
     override getInitialSql(): string {
       return `${super.getInitialSql()}\n${INTRODUCTION}`
+    }
+
+    override createTokenStreamParser(message: unknown, handler: unknown): NodeJS.EventEmitter {
+      const mode = rowModeFor(handler)
+      if (mode === undefined) return super.createTokenStreamParser(message, handler)
+      return rowParser(message, this.debug, handler, this.config.options, mode)
     }
 
     override makeRequest(request: object, type: number, payload: object): void {

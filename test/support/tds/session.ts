@@ -82,6 +82,7 @@ export class Session {
   #database: string
   #busy = false
   #stopping = false
+  #cancelling: Promise<void> | undefined
   #transactionCount = 0
   #descriptor: Buffer = NO_TRANSACTION
   #savepoints = new Set<string>()
@@ -125,6 +126,8 @@ export class Session {
         this.#busy = true
         await this.#answer(message)
         this.#busy = false
+        // A cancel that is still on its way must not hit the next statement.
+        await this.#cancelling
         if (this.#stopping) await this.#acknowledge()
       }
     } finally {
@@ -146,8 +149,10 @@ export class Session {
       return
     }
     this.#stopping = true
-    if (this.#busy) await this.#backend.cancel()
-    else if (!this.#transport.hasMessage) await this.#acknowledge()
+    if (this.#busy) {
+      this.#cancelling = this.#backend.cancel()
+      await this.#cancelling
+    } else if (!this.#transport.hasMessage) await this.#acknowledge()
   }
 
   /** DONE with the attention bit, in a message of its own. */

@@ -51,6 +51,8 @@ const TYPES: Readonly<Record<string, string>> = {
 /** Types whose length PostgreSQL does not take. */
 const WITHOUT_LENGTH = new Set(['varbinary', 'binary', 'float'])
 
+const WITH_SCALE = new Set(['datetime2', 'datetimeoffset', 'time'])
+
 const FUNCTIONS: Readonly<Record<string, string>> = {
   getdate: 'localtimestamp',
   getutcdate: "(now() at time zone 'utc')",
@@ -287,7 +289,11 @@ export function translate(tokens: readonly Token[], parameters: readonly Paramet
             .replaceAll(/[\s()]/g, '')
             .toLowerCase()
         : undefined
-      if (size === 'max') {
+      if (size !== undefined && WITH_SCALE.has(word)) {
+        // PostgreSQL takes no modifier of 0: one more is said, and one less is read.
+        out.push(`${type}(${Number(size) + 1})`)
+        at = closing(open)
+      } else if (size === 'max') {
         out.push(type === 'bytea' ? 'bytea' : 'text')
         at = closing(open)
       } else if (size !== undefined && WITHOUT_LENGTH.has(word)) {

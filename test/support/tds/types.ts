@@ -264,7 +264,7 @@ const variant: TdsType = {
 
 /** The types that PostgreSQL has not, by the name that {@link file://./prelude.ts} gives them. */
 function ownType(name: string, modifier: number): TdsType | undefined {
-  const scale = modifier < 0 ? 7 : modifier - 4
+  const scale = modifier < 0 ? 7 : modifier - 5
   switch (name) {
     case 'tinyint':
       return intN(1)

@@ -1,0 +1,397 @@
+/**
+ * Rows as tedious does not give them: with every digit of decimals, money and times, and without an object for each
+ * value. The second file that touches tedious' private parts: its parser of tokens. Its contract test says in plain
+ * words what a new version has moved.
+ */
+
+import { PoolsmithError } from '../../errors.ts'
+import {
+  dateText,
+  dateTime2Text,
+  dateTimeOffsetText,
+  dateTimeText,
+  decimalText,
+  moneyText,
+  smallDateTimeText,
+  timeText,
+} from './exact-values.ts'
+
+export interface RowMode {
+  /** Decimals, money, dates and times as text; otherwise as tedious gives them. */
+  readonly exact: boolean
+  /** The `row` event carries an array of values; otherwise tedious' `{ value, metadata }` for each column. */
+  readonly bare: boolean
+}
+
+const modes = new WeakMap<object, RowMode>()
+
+/** Says how a request's rows are wanted; before it is sent. */
+export function setRowMode(request: object, mode: RowMode): void {
+  modes.set(request, mode)
+}
+
+/** The mode of the request that a token handler serves, if one was set. */
+export function rowModeFor(handler: unknown): RowMode | undefined {
+  const request = typeof handler === 'object' && handler !== null && 'request' in handler ? handler.request : undefined
+  return typeof request === 'object' && request !== null ? modes.get(request) : undefined
+}
+
+/** What we use of a column's metadata. */
+export interface ColumnMetadata {
+  readonly colName: string
+  readonly type: { readonly name: string }
+  readonly scale?: number
+  readonly dataLength?: number
+}
+
+interface StreamParser {
+  readonly options: object
+  readonly colMetadata: readonly ColumnMetadata[]
+  readonly buffer: Buffer
+  position: number
+  write(chunk: Buffer): void
+  read(): Token | undefined
+  end(): void
+  readToken(): Token | undefined
+  startTokenReader(reader: { read(parser: StreamParser): Token }): Token
+}
+
+interface Token {
+  readonly handlerName: string
+}
+
+interface TokenParser extends NodeJS.EventEmitter {
+  options: object
+  debug: { token(token: unknown): void }
+  paused: boolean
+  onResume: (() => void) | undefined
+  run(message: unknown, handler: unknown): Promise<void>
+}
+
+type MakeParser = (message: unknown, debug: unknown, handler: unknown, options: object, mode: RowMode) => TokenParser
+
+/** tedious' parts, as they are imported. */
+export interface ParserParts {
+  readonly TokenParser: unknown
+  readonly StreamParser: unknown
+  readonly RowToken: unknown
+  readonly readValue: unknown
+  readonly isPLPStream: unknown
+  readonly PLPReader: unknown
+  readonly NotEnoughDataError: unknown
+}
+
+const PRIVATE_METHODS = {
+  TokenParser: ['run'],
+  StreamParser: ['write', 'read', 'end', 'readToken', 'startTokenReader'],
+  PLPReader: ['read'],
+} as const
+
+/** A sentence for each part of tedious' parser that is not where it was. */
+export function movedParserParts(parts: ParserParts): string[] {
+  const missing = Object.entries(parts)
+    .filter(([, part]) => typeof part !== 'function')
+    .map(([name]) => `tedious has no ${name} any more`)
+  if (missing.length > 0) return missing
+  return Object.entries(PRIVATE_METHODS).flatMap(([name, methods]) => {
+    const { prototype } = parts[name as keyof typeof PRIVATE_METHODS] as { prototype: Record<string, unknown> }
+    return methods
+      .filter((method) => typeof prototype[method] !== 'function')
+      .map((method) => `tedious' ${name} has no method ${method} any more`)
+  })
+}
+
+/** @throws PoolsmithError DRIVER_INCOMPATIBLE */
+export async function loadParserParts(): Promise<ParserParts> {
+  try {
+    const [streams, tokens, values, helpers, words] = await Promise.all([
+      import('tedious/lib/token/stream-parser.js'),
+      import('tedious/lib/token/token-stream-parser.js'),
+      import('tedious/lib/value-parser.js'),
+      import('tedious/lib/token/helpers.js'),
+      import('tedious/lib/token/token.js'),
+    ])
+    return {
+      TokenParser: tokens.Parser,
+      StreamParser: streams.default,
+      RowToken: words.RowToken,
+      readValue: values.readValue,
+      isPLPStream: values.isPLPStream,
+      PLPReader: values.PLPReader,
+      NotEnoughDataError: helpers.NotEnoughDataError,
+    }
+  } catch (cause) {
+    throw new PoolsmithError('The installed tedious is laid out differently: its parser lies elsewhere.', {
+      code: 'DRIVER_INCOMPATIBLE',
+      phase: 'config',
+      hint: 'npm install tedious@20.3.9',
+      cause,
+    })
+  }
+}
+
+const ROW = 0xd1
+const COMPRESSED_ROW = 0xd2
+const NO_BYTES = 0xffff
+
+type Decode = (parser: StreamParser) => unknown
+
+/** Builds the way to make a parser for one request's answer. */
+export function rowParserFactory(parts: ParserParts): MakeParser {
+  const StockTokenParser = parts.TokenParser as new (
+    message: unknown,
+    debug: unknown,
+    handler: unknown,
+    options: object,
+  ) => TokenParser
+  const StockStreamParser = parts.StreamParser as new (options: object) => StreamParser
+  const RowToken = parts.RowToken as new (columns: unknown) => Token
+  const PlpReader = parts.PLPReader as new (metadata: ColumnMetadata) => { read(parser: StreamParser): unknown }
+  const NotEnough = parts.NotEnoughDataError as new (bytes: number) => Error
+  const isPlp = parts.isPLPStream as (metadata: ColumnMetadata) => boolean
+  const readValue = parts.readValue as (
+    buffer: Buffer,
+    offset: number,
+    metadata: ColumnMetadata,
+    options: object,
+  ) => { readonly value: unknown; readonly offset: number }
+
+  /** Nothing of a value may be taken before all of it is there: the parser comes again with more. */
+  const need = (parser: StreamParser, end: number): void => {
+    if (parser.buffer.length < end) throw new NotEnough(end)
+  }
+
+  /** A value of at most 255 bytes behind its length in one byte; no bytes is null. */
+  const short =
+    (decode: (data: Buffer) => unknown): Decode =>
+    (parser) => {
+      const at = parser.position
+      need(parser, at + 1)
+      const end = at + 1 + (parser.buffer[at] ?? 0)
+      need(parser, end)
+      parser.position = end
+      return end === at + 1 ? null : decode(parser.buffer.subarray(at + 1, end))
+    }
+
+  const fixed =
+    (length: number, decode: (data: Buffer) => unknown): Decode =>
+    (parser) => {
+      const at = parser.position
+      need(parser, at + length)
+      parser.position = at + length
+      return decode(parser.buffer.subarray(at, at + length))
+    }
+
+  const nText: Decode = (parser) => {
+    const at = parser.position
+    need(parser, at + 2)
+    const length = parser.buffer.readUInt16LE(at)
+    const end = length === NO_BYTES ? at + 2 : at + 2 + length
+    need(parser, end)
+    parser.position = end
+    return length === NO_BYTES ? null : parser.buffer.toString('utf16le', at + 2, end)
+  }
+
+  const stock =
+    (metadata: ColumnMetadata): Decode =>
+    (parser) => {
+      const result = readValue(parser.buffer, parser.position, metadata, parser.options)
+      parser.position = result.offset
+      return result.value
+    }
+
+  const variant =
+    (metadata: ColumnMetadata): Decode =>
+    (parser) => {
+      const at = parser.position
+      need(parser, at + 4)
+      const end = at + 4 + parser.buffer.readUInt32LE(at)
+      need(parser, end)
+      const exact = variantText(parser.buffer.subarray(at + 4, end))
+      if (exact === undefined) return stock(metadata)(parser)
+      parser.position = end
+      return exact
+    }
+
+  const decoder = (metadata: ColumnMetadata, exact: boolean): Decode => {
+    const { scale = 7 } = metadata
+    switch (metadata.type.name) {
+      case 'NVarChar':
+      case 'NChar':
+        return nText
+      default:
+    }
+    if (!exact) return stock(metadata)
+    switch (metadata.type.name) {
+      case 'DecimalN':
+      case 'NumericN':
+        return short((data) => decimalText(data, metadata.scale ?? 0))
+      case 'MoneyN':
+        return short(moneyText)
+      case 'Money':
+        return fixed(8, moneyText)
+      case 'SmallMoney':
+        return fixed(4, moneyText)
+      case 'Date':
+        return short(dateText)
+      case 'Time':
+        return short((data) => timeText(data, scale))
+      case 'DateTime2':
+        return short((data) => dateTime2Text(data, scale))
+      case 'DateTimeOffset':
+        return short((data) => dateTimeOffsetText(data, scale))
+      case 'DateTimeN':
+        return short((data) => (data.length === 4 ? smallDateTimeText(data) : dateTimeText(data)))
+      case 'DateTime':
+        return fixed(8, dateTimeText)
+      case 'SmallDateTime':
+        return fixed(4, smallDateTimeText)
+      case 'Variant':
+        return variant(metadata)
+      default:
+        return stock(metadata)
+    }
+  }
+
+  /** One row, which may arrive in pieces. */
+  class RowReader {
+    readonly #decoders: readonly (Decode | undefined)[]
+    readonly #bare: boolean
+    readonly #values: unknown[] = []
+    #needsBitmap: boolean
+    #bitmap: Buffer | undefined
+    #plp: { read(parser: StreamParser): unknown } | undefined
+
+    constructor(decoders: readonly (Decode | undefined)[], bare: boolean, compressed: boolean) {
+      this.#decoders = decoders
+      this.#bare = bare
+      this.#needsBitmap = compressed
+    }
+
+    read(parser: StreamParser): Token {
+      const decoders = this.#decoders
+      const values = this.#values
+      if (this.#needsBitmap) {
+        const end = parser.position + Math.ceil(decoders.length / 8)
+        need(parser, end)
+        this.#bitmap = parser.buffer.subarray(parser.position, end)
+        parser.position = end
+        this.#needsBitmap = false
+      }
+      const bitmap = this.#bitmap
+      while (values.length < decoders.length) {
+        const index = values.length
+        if (bitmap !== undefined && ((bitmap[index >> 3] ?? 0) & (1 << (index & 7))) !== 0) {
+          values.push(null)
+          continue
+        }
+        const decode = decoders[index]
+        if (decode !== undefined) values.push(decode(parser))
+        else {
+          this.#plp ??= new PlpReader(parser.colMetadata[index] as ColumnMetadata)
+          const value = this.#plp.read(parser)
+          this.#plp = undefined
+          values.push(value)
+        }
+      }
+      if (this.#bare) return new RowToken(values)
+      return new RowToken(values.map((value, index) => ({ value, metadata: parser.colMetadata[index] })))
+    }
+  }
+
+  class RowStreamParser extends StockStreamParser {
+    readonly #mode: RowMode
+    #columns: readonly ColumnMetadata[] | undefined
+    #decoders: readonly (Decode | undefined)[] = []
+
+    constructor(options: object, mode: RowMode) {
+      super(options)
+      this.#mode = mode
+    }
+
+    override readToken(): Token | undefined {
+      const type = this.buffer[this.position]
+      if (type !== ROW && type !== COMPRESSED_ROW) return super.readToken()
+      if (this.#columns !== this.colMetadata) {
+        this.#columns = this.colMetadata
+        this.#decoders = this.colMetadata.map((metadata) =>
+          isPlp(metadata) ? undefined : decoder(metadata, this.#mode.exact),
+        )
+      }
+      return this.startTokenReader(new RowReader(this.#decoders, this.#mode.bare, type === COMPRESSED_ROW))
+    }
+  }
+
+  /** The constructor of tedious' class starts `run` before a field of ours could be set: the mode comes by closure. */
+  const classFor = (mode: RowMode): typeof StockTokenParser =>
+    class RowTokenParser extends StockTokenParser {
+      override async run(
+        message: AsyncIterable<Buffer>,
+        handler: Record<string, (token: Token) => void>,
+      ): Promise<void> {
+        const parser = new RowStreamParser(this.options, mode)
+        for await (const chunk of message) {
+          parser.write(chunk)
+          for (;;) {
+            while (this.paused) {
+              await new Promise<void>((resolve) => {
+                this.onResume = resolve
+              })
+            }
+            const token = parser.read()
+            if (token === undefined) break
+            this.debug.token(token)
+            handler[token.handlerName]?.(token)
+          }
+        }
+        parser.end()
+      }
+    }
+  const classes = new Map<string, typeof StockTokenParser>()
+  return (message, debug, handler, options, mode) => {
+    const key = `${mode.exact} ${mode.bare}`
+    const known = classes.get(key) ?? classFor(mode)
+    classes.set(key, known)
+    return new known(message, debug, handler, options)
+  }
+}
+
+const VARIANT = {
+  money: 0x3c,
+  smallMoney: 0x7a,
+  dateTime: 0x3d,
+  smallDateTime: 0x3a,
+  date: 0x28,
+  time: 0x29,
+  dateTime2: 0x2a,
+  dateTimeOffset: 0x2b,
+  decimal: 0x6a,
+  numeric: 0x6c,
+} as const
+
+/** The types in a sql_variant (MS-TDS 2.2.5.5.4) whose digits would be lost; undefined for the others. */
+export function variantText(value: Buffer): string | undefined {
+  const data = value.subarray(2 + (value[1] ?? 0))
+  switch (value[0]) {
+    case VARIANT.money:
+    case VARIANT.smallMoney:
+      return moneyText(data)
+    case VARIANT.dateTime:
+      return dateTimeText(data)
+    case VARIANT.smallDateTime:
+      return smallDateTimeText(data)
+    case VARIANT.date:
+      return dateText(data)
+    case VARIANT.time:
+      return timeText(data, value[2] ?? 7)
+    case VARIANT.dateTime2:
+      return dateTime2Text(data, value[2] ?? 7)
+    case VARIANT.dateTimeOffset:
+      return dateTimeOffsetText(data, value[2] ?? 7)
+    case VARIANT.decimal:
+    case VARIANT.numeric:
+      return decimalText(data, value[3] ?? 0)
+    default:
+      return undefined
+  }
+}

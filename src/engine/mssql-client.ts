@@ -1,0 +1,201 @@
+/**
+ * knex's SQL Server dialect over a pool of ours, without its traps.
+ *
+ * What differs from the stock dialect: an identifier's brackets are escaped, not deleted. A statement runs on the
+ * connection that it was given (stock knex keeps one queue for all connections of the process). A stream heeds its
+ * reader's pace, and one that is left early cancels its statement before the connection goes back. A connection is
+ * released exactly once. Values can be had with every digit, and bound with every digit.
+ */
+
+import type { Transform } from 'node:stream'
+import type { Knex } from 'knex'
+import type { Request } from 'tedious'
+import { type ColumnMetadata, setRowMode } from '../drivers/sqlserver/row-reader.ts'
+import type { SqlServerConnection } from '../drivers/sqlserver/tedious-connection.ts'
+import { loadPackage } from '../optional-package.ts'
+import type { ClientBackend } from './postgres-client.ts'
+
+export interface MssqlBackend extends ClientBackend<SqlServerConnection> {
+  /**
+   * Decimals, money, dates and times as text with every digit, and a `Date` bound as `datetime2`. A single query
+   * decides otherwise by `.options({ exactValues: true })`.
+   */
+  readonly exactValues: boolean
+}
+
+/** A mark that knex leaves on a connection whose statement it gave up on: it must not be used again. */
+interface KnexMarks {
+  __knex__disposed?: unknown
+}
+
+interface Query {
+  sql: string
+  bindings?: unknown[]
+  options?: { readonly exactValues?: boolean }
+  response?: unknown
+}
+
+/**
+ * Rows that may wait for the reader. The reader's own mark (16 objects) would stop and start the parser every few
+ * rows; rows can be large, so that this stays small all the same.
+ */
+const ROWS_AHEAD = 64
+
+/** Builds the dialect class for one engine; knex makes transaction clients from its prototype, so state lives here. */
+export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Knex.Client> {
+  const { default: MssqlDialect } = await import('knex/lib/dialects/mssql/index.js')
+  const { Request: TediousRequest, TYPES } = await loadPackage('tedious', () => import('tedious'), 'SQL Server')
+  const { pool, cancel } = backend
+  const exactFor = (query: Query): boolean => query.options?.exactValues ?? backend.exactValues
+
+  /** A connection runs one statement at a time; in a transaction more may be asked for at once. */
+  const queues = new WeakMap<object, Promise<unknown>>()
+  const inTurn = async <T>(connection: object, run: () => Promise<T>): Promise<T> => {
+    const before = queues.get(connection)
+    const turn = before === undefined ? run() : before.then(run)
+    const settled = turn.catch(() => undefined)
+    queues.set(connection, settled)
+    try {
+      return await turn
+    } finally {
+      if (queues.get(connection) === settled) queues.delete(connection)
+    }
+  }
+
+  class PoolsmithMssqlClient extends MssqlDialect {
+    override acquireConnection(): Promise<SqlServerConnection> {
+      return pool.acquire().promise
+    }
+
+    override releaseConnection(connection: SqlServerConnection & KnexMarks): Promise<void> {
+      if (connection.__knex__disposed !== undefined) pool.invalidate(connection)
+      pool.release(connection)
+      return RELEASED
+    }
+
+    override cancelQuery(...[connection]: [SqlServerConnection?]): Promise<void> {
+      return connection === undefined ? RELEASED : cancel(connection)
+    }
+
+    override async destroy(callback?: (error?: unknown) => void): Promise<void> {
+      try {
+        await pool.destroy()
+      } catch (error) {
+        if (callback === undefined) throw error
+        callback(error)
+        return
+      }
+      callback?.()
+    }
+
+    override wrapIdentifierImpl(value: string): string {
+      return value === '*' ? '*' : `[${value.replaceAll(']', ']]')}]`
+    }
+
+    override _typeForBinding(binding: unknown): [value: unknown, type: unknown] {
+      if (typeof binding === 'bigint') return [binding, TYPES.BigInt]
+      if (binding instanceof Uint8Array)
+        return [Buffer.from(binding.buffer, binding.byteOffset, binding.length), TYPES.VarBinary]
+      if (binding instanceof Date && backend.exactValues) return [binding, TYPES.DateTime2]
+      return super._typeForBinding(binding)
+    }
+
+    override _setReqInput(request: Request, index: number, binding: unknown): void {
+      const [value, type] = this._typeForBinding(binding)
+      const options = Buffer.isBuffer(value) ? { length: 'max' as never } : undefined
+      request.addParameter(`p${index}`, type as never, value, options)
+    }
+
+    override _query(connection: SqlServerConnection, query: Query): Promise<Query> {
+      if (query.sql === undefined || query.sql === '') throw new Error('The query is empty')
+      return inTurn(
+        connection,
+        () =>
+          new Promise((resolve, reject) => {
+            const rows: unknown[] = []
+            const request = new TediousRequest(query.sql, (error) => {
+              if (error) {
+                reject(firstError(error))
+                return
+              }
+              query.response = rows
+              resolve(query)
+            })
+            if (exactFor(query)) setRowMode(request, { exact: true, bare: false })
+            request.on('row', (row: unknown) => rows.push(row))
+            this._assignBindings(request, query.bindings)
+            connection.execSql(request)
+          }),
+      )
+    }
+
+    override async _stream(connection: SqlServerConnection, query: Query, stream: Transform): Promise<void> {
+      // Left before a connection was there: nothing to read, nothing to wait for.
+      if (stream.destroyed) return
+      // The first listener is knex's own release; the promise below is what releases instead.
+      const knexRelease = stream.listeners('close')[0]
+      if (knexRelease !== undefined) stream.off('close', knexRelease as () => void)
+      await inTurn(connection, async () => {
+        if (stream.destroyed) return
+        const { promise, resolve, reject } = Promise.withResolvers<void>()
+        const request = new TediousRequest(query.sql, (error) => {
+          stream.off('close', leave)
+          if (stream.destroyed) resolve()
+          else if (error) {
+            const first = firstError(error)
+            stream.destroy(first)
+            reject(first)
+          } else {
+            stream.end()
+            resolve()
+          }
+        })
+        // Cancelling also wakes a request that waits for its reader. Its end comes through the callback.
+        const leave = (): void => request.cancel()
+        stream.once('close', leave)
+        setRowMode(request, { exact: exactFor(query), bare: true })
+        pour(request as RowSource, stream)
+        this._assignBindings(request, query.bindings)
+        connection.execSql(request)
+        await promise
+      })
+    }
+  }
+  // knex asks the prototype whether a query can be cancelled when its timeout strikes.
+  PoolsmithMssqlClient.prototype.canCancelQuery = true
+  return PoolsmithMssqlClient
+}
+
+/** A request in row mode `bare`, which tedious' types do not know. */
+interface RowSource {
+  on(event: 'columnMetadata', listener: (columns: readonly ColumnMetadata[]) => void): unknown
+  on(event: 'row', listener: (values: readonly unknown[]) => void): unknown
+  pause(): void
+  resume(): void
+}
+
+/** Writes a request's rows into a stream as objects, no faster than they are read. */
+function pour(request: RowSource, stream: Transform): void {
+  let names: readonly string[] = []
+  request.on('columnMetadata', (columns: readonly ColumnMetadata[]) => {
+    names = columns.map((column) => column.colName)
+  })
+  const resume = (): void => request.resume()
+  request.on('row', (values: readonly unknown[]) => {
+    if (stream.destroyed) return
+    const row: Record<string, unknown> = {}
+    for (let index = 0; index < names.length; index++) row[names[index] as string] = values[index]
+    if (stream.write(row) || stream.writableLength < ROWS_AHEAD) return
+    request.pause()
+    stream.once('drain', resume)
+  })
+}
+
+/** Several errors of one statement come as an AggregateError without words; the first says what began it. */
+function firstError(error: Error): Error {
+  if (!(error instanceof AggregateError)) return error
+  const [first] = error.errors
+  return first instanceof Error ? Object.assign(first, { errors: error.errors }) : error
+}
+
+const RELEASED = Promise.resolve()

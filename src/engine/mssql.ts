@@ -1,0 +1,26 @@
+import { createSqlServerDriver } from '../drivers/sqlserver/driver.ts'
+import { checkSqlServerOptions, sqlServerFields } from '../drivers/sqlserver/options.ts'
+import { loadConnectionClass, type SqlServerConnection } from '../drivers/sqlserver/tedious-connection.ts'
+import type { ConnectionPool } from '../pool/pool.ts'
+import type { EngineDialect } from './dialect.ts'
+import { mssqlClientClass } from './mssql-client.ts'
+
+/** SQL Server for the engine: the driver's options, the driver, and knex's dialect over its pool. */
+export const mssqlDialect: EngineDialect<typeof sqlServerFields> = {
+  fields: sqlServerFields,
+  check: checkSqlServerOptions,
+  async build(connection, options, emit, route) {
+    // Here rather than at the first connection, so that a missing package is told with the configuration.
+    await loadConnectionClass()
+    const driver = createSqlServerDriver(connection, options, { emit, ...(route === undefined ? {} : { route }) })
+    return {
+      driver,
+      knexClient: (pool) =>
+        mssqlClientClass({
+          pool: pool as unknown as ConnectionPool<SqlServerConnection>,
+          cancel: (raw) => driver.cancel(raw),
+          exactValues: options.exact_values,
+        }),
+    }
+  },
+}

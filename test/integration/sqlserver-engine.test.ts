@@ -1,0 +1,306 @@
+/** knex on SQL Server over our pool, against the TDS server test double. */
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createPki, type IssuedCertificate } from '../support/pki.ts'
+import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { password } from '../support/tds/driver.ts'
+import { type TestEngine, testEngine } from '../support/tds/engine.ts'
+import { startTdsServer, type TdsServer } from '../support/tds/server.ts'
+
+let postgres: PostgresServer
+let certificate: IssuedCertificate
+
+before(async () => {
+  postgres = await startPostgres()
+  certificate = await (await createPki()).issue({ commonName: 'localhost', dns: ['localhost'] })
+})
+
+after(() => postgres[Symbol.asyncDispose]())
+
+const start = (): Promise<TdsServer> => startTdsServer({ postgres, logins: { sa: 'pw' }, tls: certificate })
+
+const engine = (
+  server: TdsServer,
+  extra: Readonly<Record<string, unknown>> = {},
+  options: Parameters<typeof testEngine>[3] = {},
+): Promise<TestEngine> => testEngine(server.port, password('sa', 'pw'), extra, options)
+
+/** A connection that was cancelled is only worth something if the next statement on it works. */
+async function assertHealthy({ db, pool }: TestEngine): Promise<void> {
+  assert.deepEqual(await db.select(db.raw('1 as one')), [{ one: 1 }])
+  assert.equal(pool.stats().inUse, 0)
+}
+
+describe('queries', () => {
+  test('are built, run and answered', async () => {
+    await using server = await start()
+    await using own = await engine(server)
+    const { db } = own
+    await db.schema.dropTableIfExists('planes')
+    await db.raw('create table planes (id int identity(1,1) primary key, name nvarchar(50), seats int)')
+    const inserted = await db('planes').insert(
+      [
+        { name: 'A', seats: 3 },
+        { name: 'Bö', seats: null },
+      ],
+      ['id'],
+    )
+    assert.deepEqual(inserted, [{ id: 1 }, { id: 2 }])
+    assert.deepEqual(await db('planes').where({ name: 'Bö' }).first(), { id: 2, name: 'Bö', seats: null })
+    assert.equal(await db('planes').where('id', 1).update({ seats: 4 }), 1)
+    assert.deepEqual(await db('planes').orderBy('id').limit(1).offset(1).pluck('name'), ['Bö'])
+    await assert.rejects(db('nowhere').select(), (error: Error & { number?: number }) => error.number === 208)
+    await assert.rejects(db('planes').insert({ id: 1 }), Error)
+    await db.schema.dropTable('planes')
+    await assertHealthy(own)
+    assert.deepEqual(server.complaints, [])
+  })
+
+  test('keep the brackets of identifiers', async () => {
+    await using server = await start()
+    await using own = await engine(server)
+    const { db } = own
+    assert.equal(db('a]b').select('c[d]').toString(), 'select [c[d]]] from [a]]b]')
+    assert.equal(db('t').select('*').toString(), 'select * from [t]')
+    await db.raw('create table [odd]]name] ([col[1]]] int)')
+    await db('odd]name').insert({ 'col[1]': 7 })
+    assert.deepEqual(await db('odd]name').select('col[1]'), [{ 'col[1]': 7 }])
+    await db.raw('drop table [odd]]name]')
+  })
+
+  test('run in transactions, several at once, and roll back', async () => {
+    await using server = await start()
+    await using own = await engine(server)
+    const { db } = own
+    await db.raw('create table ledger (n int)')
+    await db.transaction(async (trx) => {
+      // Stock knex has one queue for all connections of the process; ours has one for each.
+      await Promise.all([1, 2, 3, 4, 5].map((n) => trx('ledger').insert({ n })))
+    })
+    await assert.rejects(
+      db.transaction(async (trx) => {
+        await trx('ledger').insert({ n: 6 })
+        await trx.transaction(async (inner) => {
+          await inner('ledger').insert({ n: 7 })
+        })
+        throw new Error('no')
+      }),
+      /^Error: no$/,
+    )
+    assert.deepEqual(await db('ledger').orderBy('n').pluck('n'), [1, 2, 3, 4, 5])
+    await db.raw('drop table ledger')
+    await assertHealthy(own)
+  })
+
+  test('on many connections at once stay on their own', async () => {
+    await using server = await start()
+    await using own = await engine(server, {}, { pool_size: 5, max_overflow: 0 })
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, (_, index) => own.db.raw('select ? as n, @@spid as spid', [index])),
+    )
+    assert.deepEqual(
+      answers.map(([row]) => row.n),
+      Array.from({ length: 40 }, (_, index) => index),
+    )
+    assert.ok(new Set(answers.map(([row]) => row.spid)).size <= 5)
+    assert.equal(own.pool.stats().inUse, 0)
+  })
+
+  test('that take too long are cancelled, and their connection is good again', async () => {
+    await using server = await start()
+    await using own = await engine(server, {}, { pool_size: 1, max_overflow: 0 })
+    await assert.rejects(own.db.raw("waitfor delay '00:00:30'").timeout(150, { cancel: true }), /timeout/i)
+    await assertHealthy(own)
+    assert.equal(server.journal.attentions, 1)
+    assert.equal(server.journal.logins.length, 1)
+    // Without cancel knex gives the connection up; it is closed, not handed on.
+    await assert.rejects(own.db.raw("waitfor delay '00:00:30'").timeout(150), /timeout/i)
+    await assertHealthy(own)
+    assert.equal(server.journal.logins.length, 2)
+  })
+
+  test('on a session that died while idle are not tried there', async () => {
+    await using server = await start()
+    await using own = await engine(server, {}, { pool_size: 1, max_overflow: 0 })
+    await assertHealthy(own)
+    server.sessions()[0]?.kill()
+    await sleep(20)
+    await assertHealthy(own)
+    assert.equal(server.journal.logins.length, 2)
+  })
+})
+
+const EXACT = {
+  big: ["cast('9223372036854775807' as bigint)", '9223372036854775807'],
+  dec: ["cast('12345678901234567890123456789012.345678' as decimal(38,6))", '12345678901234567890123456789012.345678'],
+  neg: ["cast('-0.000001' as decimal(38,6))", '-0.000001'],
+  small: ["cast('-12.50' as decimal(5,2))", '-12.50'],
+  cash: ["cast('922337203685477.5807' as money)", '922337203685477.5807'],
+  debt: ["cast('-922337203685477.5808' as money)", '-922337203685477.5808'],
+  coin: ["cast('-0.0001' as smallmoney)", '-0.0001'],
+  day: ["cast('0001-01-01' as date)", '0001-01-01'],
+  clock: ["cast('23:59:59.9999999' as time(7))", '23:59:59.9999999'],
+  dt2: ["cast('9999-12-31 23:59:59.9999999' as datetime2(7))", '9999-12-31 23:59:59.9999999'],
+  dt0: ["cast('2024-02-29 01:02:03' as datetime2(0))", '2024-02-29 01:02:03'],
+  dto: ["cast('2024-02-29 23:59:59.1234567 -05:30' as datetimeoffset(7))", '2024-02-29 23:59:59.1234567 -05:30'],
+  east: ["cast('0001-01-02 00:00:00.0000001 +14:00' as datetimeoffset(7))", '0001-01-02 00:00:00.0000001 +14:00'],
+  old: ["cast('1900-01-01 00:00:00.997' as datetime)", '1900-01-01 00:00:00.997'],
+  id: ["cast('6f9619ff-8b86-d011-b42d-00c04fc964ff' as uniqueidentifier)", '6F9619FF-8B86-D011-B42D-00C04FC964FF'],
+  v1: [
+    "cast('decimal(38,10):1234567890123456789012345678.0123456789' as sql_variant)",
+    '1234567890123456789012345678.0123456789',
+  ],
+  v2: [
+    "cast('datetimeoffset(7):2024-02-29 23:59:59.1234567 +02:00' as sql_variant)",
+    '2024-02-29 23:59:59.1234567 +02:00',
+  ],
+  v3: ["cast('money:0.0001' as sql_variant)", '0.0001'],
+  v4: ["cast('int:5' as sql_variant)", 5],
+  v5: ["cast('nvarchar:ä' as sql_variant)", 'ä'],
+  x: ["cast('<a>ä</a>' as xml)", '<a>ä</a>'],
+  words: ["cast('' as nvarchar(max))", ''],
+  none: ['cast(null as decimal(10,2))', null],
+} as const
+
+describe('values', () => {
+  const columns = Object.entries(EXACT).map(([name, [sql]]) => `${sql} as ${name}`)
+  const expected = Object.fromEntries(Object.entries(EXACT).map(([name, [, value]]) => [name, value]))
+
+  test('keep every digit and byte on request, in a result and in a stream', async () => {
+    await using server = await start()
+    await using own = await engine(server)
+    const sql = `select ${columns.join(', ')}`
+    const options = { exactValues: true }
+    assert.deepEqual(await own.db.raw(sql).options(options), [expected])
+    const streamed: unknown[] = []
+    for await (const row of own.db.raw(sql).options(options).stream()) streamed.push(row)
+    assert.deepEqual(streamed, [expected])
+    await using exact = await engine(server, { exact_values: true })
+    assert.deepEqual(await exact.db.raw(sql), [expected])
+    // Without the request they are as in stock knex.
+    const [plain] = await own.db.raw(sql)
+    assert.equal(plain.small, -12.5)
+    assert.ok(plain.dto instanceof Date)
+    assert.deepEqual(server.complaints, [])
+  })
+
+  test('come back as they were bound', async () => {
+    await using server = await start()
+    await using own = await engine(server, { exact_values: true })
+    const { db } = own
+    await db.raw(
+      'create table vault (b bigint, d decimal(38,10), m money, t datetime2(7), o datetimeoffset(7), g uniqueidentifier, x varbinary(max), n nvarchar(max))',
+    )
+    const row = {
+      b: -9223372036854775808n,
+      d: '1234567890123456789012345678.0123456789',
+      m: '-922337203685477.5808',
+      t: '2024-02-29 23:59:59.9999999',
+      o: '2024-02-29 23:59:59.9999999 +05:45',
+      g: '6f9619ff-8b86-d011-b42d-00c04fc964ff',
+      x: Buffer.alloc(100_000, 0xa5),
+      n: 'ü🐘'.repeat(50_000),
+    }
+    await db('vault').insert(row)
+    const [back] = await db('vault').select()
+    assert.deepEqual(back, { ...row, b: '-9223372036854775808', g: row.g.toUpperCase() })
+    const date = new Date('2024-02-29T23:59:59.123Z')
+    assert.deepEqual(await db.raw('select ? as t, ? as x', [date, new Uint8Array([1, 2]) as Buffer]), [
+      { t: '2024-02-29 23:59:59.1230000', x: Buffer.from([1, 2]) },
+    ])
+    await db.raw('drop table vault')
+    assert.deepEqual(server.complaints, [])
+  })
+})
+
+describe('streams', () => {
+  test('bring every row, whatever the pace', async () => {
+    await using server = await start()
+    await using own = await engine(server)
+    let rows = 0
+    let sum = 0
+    for await (const row of own.db
+      .raw("select n, repeat(N'x', 50) as t from generate_series(1, 20000) as n")
+      .stream()) {
+      rows++
+      sum += row.n
+      if (rows % 5000 === 0) await sleep(5)
+    }
+    assert.deepEqual([rows, sum], [20_000, (20_000 * 20_001) / 2])
+    await assertHealthy(own)
+  })
+
+  test('do not run ahead of their reader', async () => {
+    await using server = await start()
+    await using own = await engine(server)
+    const stream = own.db.raw("select repeat(N'x', 20000) as t from generate_series(1, 20000)").stream()
+    await once(stream, 'readable')
+    await sleep(200)
+    const [connection] = server.sessions()
+    assert.ok(connection !== undefined)
+    // 20,000 rows of 40 kB: the server is still sending, and only a few rows are here.
+    assert.ok(stream.readableLength + stream.writableLength < 200)
+    assert.equal(own.pool.stats().inUse, 1)
+    const closed = once(stream, 'close')
+    stream.destroy()
+    await closed
+    await released(own)
+    await assertHealthy(own)
+  })
+
+  test('that are left early cancel their statement and give back a good connection', async () => {
+    await using server = await start()
+    await using own = await engine(server, {}, { pool_size: 1, max_overflow: 0 })
+    for (let round = 1; round <= 3; round++) {
+      for await (const row of own.db.raw('select n from generate_series(1, 1000000) as n').stream()) {
+        if (row.n === 10 * round) break
+      }
+      await released(own)
+      assert.equal(server.journal.attentions, round)
+      await assertHealthy(own)
+    }
+    assert.equal(server.journal.logins.length, 1)
+    assert.deepEqual(server.complaints, [])
+  })
+
+  test('that are left before they began send nothing', async () => {
+    await using server = await start()
+    await using own = await engine(server)
+    await assertHealthy(own)
+    const before = server.journal.requests.length
+    own.db.raw('select n from generate_series(1, 10) as n').stream().destroy()
+    await sleep(50)
+    await released(own)
+    assert.equal(server.journal.requests.length, before)
+  })
+
+  test('that fail say so once, and release their connection', async () => {
+    await using server = await start()
+    await using own = await engine(server)
+    const read = async (sql: string): Promise<void> => {
+      for await (const _ of own.db.raw(sql).stream());
+    }
+    await assert.rejects(read('select 1/0'), /division by zero/)
+    await assert.rejects(read('select 1/(5000-n) as x from generate_series(1, 10000) as n'), /division by zero/)
+    await released(own)
+    await assertHealthy(own)
+    server.faults.add({ at: 'rows', fault: { do: 'cut' }, after: 500, times: 1 })
+    await assert.rejects(read('select n from generate_series(1, 100000) as n'))
+    server.faults.clear()
+    server.faults.add({ at: 'rows', fault: { do: 'garble' }, after: 500, times: 1 })
+    await assert.rejects(read('select n from generate_series(1, 100000) as n').finally(() => server.faults.clear()))
+    await released(own)
+    await assertHealthy(own)
+  })
+})
+
+/** Waits until no connection is out. */
+async function released({ pool }: TestEngine): Promise<void> {
+  for (let tries = 0; pool.stats().inUse + pool.stats().checking > 0; tries++) {
+    assert.ok(tries < 500, 'a connection was not given back')
+    await sleep(10)
+  }
+}

@@ -1,0 +1,37 @@
+/** knex over a pool of our SQL Server driver, as the engine builds it, against the TDS server test double. */
+
+import knex, { type Knex } from 'knex'
+import { parseFields } from '../../../src/connections/fields.ts'
+import type { Credential } from '../../../src/credentials/credential.ts'
+import { staticSource } from '../../../src/credentials/static-source.ts'
+import { sqlServerFields } from '../../../src/drivers/sqlserver/options.ts'
+import type { SqlServerConnection } from '../../../src/drivers/sqlserver/tedious-connection.ts'
+import { mssqlDialect } from '../../../src/engine/mssql.ts'
+import { EventHub } from '../../../src/pool/events.ts'
+import type { PoolOptions } from '../../../src/pool/options.ts'
+import { ConnectionPool } from '../../../src/pool/pool.ts'
+
+export interface TestEngine extends AsyncDisposable {
+  readonly db: Knex
+  readonly pool: ConnectionPool<SqlServerConnection>
+}
+
+export async function testEngine(
+  port: number,
+  credential: Credential,
+  extra: Readonly<Record<string, unknown>> = {},
+  options: PoolOptions = {},
+): Promise<TestEngine> {
+  const { values } = parseFields(sqlServerFields, { encrypt: 'false', ...extra })
+  const events = new EventHub()
+  const connection = { type: 'mssql', host: 'localhost', port, database: 'master', extra: {} } as const
+  const parts = await mssqlDialect.build(connection, values, events.emit, undefined)
+  const pool = new ConnectionPool({ driver: parts.driver, source: staticSource(credential), options, events })
+  const db = knex({ client: await parts.knexClient(pool), connectionPool: pool })
+  db.client.connectionSettings = { database: 'master' }
+  return {
+    db,
+    pool: pool as unknown as ConnectionPool<SqlServerConnection>,
+    [Symbol.asyncDispose]: () => pool.destroy(),
+  }
+}
