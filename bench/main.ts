@@ -12,6 +12,7 @@ import type { Result } from './measure.ts'
 const suites: Readonly<Record<string, () => Promise<{ run: () => Promise<Result[]> }>>> = {
   pool: () => import('./pool.ts'),
   import: () => import('./import.ts'),
+  ticket: () => import('./ticket.ts'),
 }
 
 function usage(message: string): never {
