@@ -7,11 +7,12 @@ import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { type Lookup, orAbort, showEndpoint, systemLookup } from '../network/socket.ts'
 import { PhaseClock } from '../phase-clock.ts'
 import { parseRequireAuth } from './auth-policy.ts'
+import { cancelSession } from './cancel.ts'
 import { checkPostgresOptions, effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
 import { adoptSession, isBusy, loadPg, streamOf, watch } from './pg-client.ts'
 import { resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
-import { cancelSession, openSession, type Session, type SessionPlan } from './session.ts'
+import { openSession, type Session, type SessionPlan } from './session.ts'
 import { TlsSettings } from './tls-settings.ts'
 
 const DEFAULT_PORT = 5432

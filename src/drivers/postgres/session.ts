@@ -7,10 +7,10 @@ import { connectEndpoint } from '../network/connect.ts'
 import type { Tunnel } from '../network/proxy/tunnel.ts'
 import { type Endpoint, errorCode, type Lookup, resolveHost, showEndpoint } from '../network/socket.ts'
 import { tlsError } from '../network/tls.ts'
-import { StreamClosed, Wire } from '../network/wire.ts'
+import { StreamClosed } from '../network/wire.ts'
 import type { AuthPolicy } from './auth-policy.ts'
 import { type LoginResult, login } from './login.ts'
-import { cancelRequest, NotPostgres } from './messages.ts'
+import { NotPostgres } from './messages.ts'
 import type { PostgresOptions, SslMode } from './options.ts'
 import { refusalError, ServerRefusal } from './server-error.ts'
 import type { TlsSettings } from './tls-settings.ts'
@@ -300,39 +300,4 @@ function explain(cause: unknown, plan: SessionPlan, endpoint: Endpoint, phase: P
     })
   }
   return cause
-}
-
-/**
- * Asks the server to end what a session is doing, over a connection of its own that is protected like the session's
- * ("Canceling Requests in Progress"). Resolves when the server has taken the request; it may come too late.
- */
-export async function cancelSession(
-  session: Session,
-  plan: SessionPlan,
-  credential: Credential,
-  signal: AbortSignal,
-): Promise<void> {
-  const { socket } = await connectEndpoint(session.endpoint, plan.tunnel, { signal, enter: () => undefined })
-  let stream: Duplex = socket
-  try {
-    if (session.transport.encryption.kind === 'tls') {
-      const { stream: encrypted } = await tlsTransport(socket, {
-        setup: await plan.tls.load(credential),
-        host: plan.host,
-        sendServerName: plan.options.sslsni,
-        direct: plan.options.sslnegotiation === 'direct',
-        signal,
-      })
-      stream = encrypted
-    }
-    using wire = new Wire(stream, signal)
-    wire.write(cancelRequest(session.login.processId, session.login.secretKey))
-    // The server answers by closing.
-    await wire.read(1)
-  } catch (error) {
-    if (!(error instanceof StreamClosed)) throw error
-  } finally {
-    stream.destroy()
-    socket.destroy()
-  }
 }

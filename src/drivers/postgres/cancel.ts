@@ -1,0 +1,42 @@
+import type { Duplex } from 'node:stream'
+import type { Credential } from '../../credentials/credential.ts'
+import { connectEndpoint } from '../network/connect.ts'
+import { StreamClosed, Wire } from '../network/wire.ts'
+import { cancelRequest } from './messages.ts'
+import type { Session, SessionPlan } from './session.ts'
+import { tlsTransport } from './transport.ts'
+
+/**
+ * Asks the server to end what a session is doing, over a connection of its own that is protected like the session's
+ * ("Canceling Requests in Progress"). Resolves when the server has taken the request; it may come too late.
+ */
+export async function cancelSession(
+  session: Session,
+  plan: SessionPlan,
+  credential: Credential,
+  signal: AbortSignal,
+): Promise<void> {
+  const { socket } = await connectEndpoint(session.endpoint, plan.tunnel, { signal, enter: () => undefined })
+  let stream: Duplex = socket
+  try {
+    if (session.transport.encryption.kind === 'tls') {
+      const { stream: encrypted } = await tlsTransport(socket, {
+        setup: await plan.tls.load(credential),
+        host: plan.host,
+        sendServerName: plan.options.sslsni,
+        direct: plan.options.sslnegotiation === 'direct',
+        signal,
+      })
+      stream = encrypted
+    }
+    using wire = new Wire(stream, signal)
+    wire.write(cancelRequest(session.login.processId, session.login.secretKey))
+    // The server answers by closing.
+    await wire.read(1)
+  } catch (error) {
+    if (!(error instanceof StreamClosed)) throw error
+  } finally {
+    stream.destroy()
+    socket.destroy()
+  }
+}

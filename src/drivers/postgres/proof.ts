@@ -1,0 +1,254 @@
+import { createHash } from 'node:crypto'
+import type { Credential } from '../../credentials/credential.ts'
+import { PoolsmithError } from '../../errors.ts'
+import type { Emit } from '../../events.ts'
+import { Secret } from '../../secret.ts'
+import type { Wire } from '../network/wire.ts'
+import type { AuthMethod, AuthPolicy } from './auth-policy.ts'
+import { tlsServerEndPoint } from './channel-binding.ts'
+import { type BodyReader, NotPostgres, passwordMessage, saslInitialResponse, saslResponse } from './messages.ts'
+import { type ChannelBinding, ScramClient, ScramFailure } from './scram.ts'
+import type { Transport } from './transport.ts'
+
+/** What is to be proved, and by which rules. */
+export interface ProofRequest {
+  readonly user: string
+  readonly credential: Credential
+  readonly policy: AuthPolicy
+  readonly channelBinding: 'disable' | 'prefer' | 'require'
+  readonly emit: Emit
+}
+
+/** AuthenticationXXX codes. */
+const CLEARTEXT = 3
+const MD5 = 5
+const GSS = 7
+const GSS_CONTINUE = 8
+const SSPI = 9
+const SASL = 10
+const SASL_CONTINUE = 11
+const SASL_FINAL = 12
+const NAMES: Readonly<Record<number, string>> = {
+  2: 'Kerberos 5',
+  6: 'SCM credentials',
+  [GSS]: 'GSSAPI',
+  [SSPI]: 'SSPI',
+}
+
+/** One login: answers what the server asks for, or says why not. */
+export class Proof {
+  readonly #wire: Wire
+  readonly #transport: Transport
+  readonly #request: ProofRequest
+  #method = 'none'
+  #scram: ScramClient | undefined
+  #scramBound = false
+  #finished = false
+
+  constructor(wire: Wire, transport: Transport, request: ProofRequest) {
+    this.#wire = wire
+    this.#transport = transport
+    this.#request = request
+  }
+
+  async answer(code: number, body: BodyReader): Promise<void> {
+    const begun = this.#method !== 'none'
+    if (begun && code !== SASL_CONTINUE && code !== SASL_FINAL) throw new NotPostgres('a second request for a login')
+    switch (code) {
+      case CLEARTEXT:
+        this.#assertAllowed('password')
+        this.#assertUnbound('a cleartext password')
+        return this.#cleartext()
+      case MD5:
+        this.#assertAllowed('md5')
+        this.#assertUnbound('an md5 password')
+        return this.#md5(body.rest())
+      case SASL:
+        this.#assertAllowed('scram-sha-256')
+        return this.#startScram(body)
+      case SASL_CONTINUE: {
+        const final = await guarded(() => this.#expectScram().finalMessage(body.rest().toString('utf8')))
+        this.#wire.write(saslResponse(final))
+        return
+      }
+      case SASL_FINAL:
+        await guarded(() => this.#expectScram().verify(body.rest().toString('utf8')))
+        this.#finished = true
+        return
+      // The exchange of GSSAPI tokens belongs here; until then it is refused like every method that we do not speak.
+      case GSS:
+        this.#assertAllowed('gss')
+        throw unsupported(code)
+      case SSPI:
+        this.#assertAllowed('sspi')
+        throw unsupported(code)
+      case GSS_CONTINUE:
+        throw new NotPostgres('a GSSAPI token that nobody asked for')
+      default:
+        throw unsupported(code)
+    }
+  }
+
+  /** The server says that it believes us: whether we believe the server. */
+  accepted(): string {
+    const { policy, channelBinding } = this.#request
+    if (this.#scram !== undefined && !this.#finished) {
+      throw failure('SERVER_NOT_GENUINE', 'The server let us in without proving that it knows the password.', {
+        hint: 'Somebody may be posing as the server; check the host, and use sslmode=verify-full.',
+      })
+    }
+    if (!this.#finished && !policy.allowsNone) {
+      throw failure('AUTH_METHOD_REFUSED', 'The server let us in without asking for a proof of who we are.', {
+        hint: `require_auth=${policy.text} forbids it. Add \`none\` if pg_hba.conf is meant to say trust, peer or cert.`,
+      })
+    }
+    if (channelBinding === 'require' && !this.#scramBound) this.#assertUnbound('no SCRAM login')
+    return this.#method
+  }
+
+  #assertAllowed(method: Exclude<AuthMethod, 'none'>): void {
+    const { policy } = this.#request
+    if (policy.allows(method)) return
+    throw failure('AUTH_METHOD_REFUSED', `The server asks for the login method ${method}.`, {
+      hint: `require_auth=${policy.text} does not allow it; change it, or the line of pg_hba.conf.`,
+    })
+  }
+
+  #assertUnbound(what: string): void {
+    if (this.#request.channelBinding !== 'require') return
+    throw failure('CHANNEL_BINDING_FAILED', `channel_binding=require, but the server asks for ${what}.`, {
+      hint: 'Channel binding needs TLS and a SCRAM-SHA-256 password; check pg_hba.conf and how the password is stored.',
+    })
+  }
+
+  /** The secret that a password method sends or proves. */
+  #secret(method: string): Secret {
+    const { credential } = this.#request
+    if (credential.kind === 'password') {
+      if (!credential.password.equals(new Secret(''))) return credential.password
+      throw failure('PASSWORD_MISSING', `The server asks for a password (${method}), and none is given.`, {
+        hint: "Set the connection's password, or choose another auth_method.",
+      })
+    }
+    if (credential.kind === 'token') {
+      if (method === 'password') return credential.token
+      throw failure('AUTH_METHOD_UNSUPPORTED', `The server asks for ${method}, which a token cannot answer.`, {
+        hint: 'The role is not set up for tokens: on Amazon RDS grant it rds_iam, on Azure create it from the Entra identity.',
+      })
+    }
+    const kind = credential.kind === 'certificate' ? 'a client certificate' : 'Kerberos'
+    throw failure('AUTH_METHOD_UNSUPPORTED', `The server asks for a password (${method}), but we log in by ${kind}.`, {
+      hint: `The line of pg_hba.conf for this user must say ${credential.kind === 'certificate' ? 'cert' : 'gss'}.`,
+    })
+  }
+
+  #cleartext(): void {
+    const secret = this.#secret('password')
+    if (this.#transport.exposed) {
+      throw failure(
+        'CLEARTEXT_REFUSED',
+        'The server asks for the password in the clear, on a connection without TLS.',
+        {
+          hint: 'Use sslmode=require or stronger; better, let pg_hba.conf say scram-sha-256.',
+        },
+      )
+    }
+    this.#wire.write(passwordMessage(secret.reveal()))
+    this.#method = 'password'
+    this.#finished = true
+  }
+
+  #md5(salt: Buffer): void {
+    if (salt.length !== 4) throw new NotPostgres('an md5 request without its salt')
+    const hash = (data: Buffer | string): string => createHash('md5').update(data).digest('hex')
+    const inner = hash(this.#secret('md5').reveal() + this.#request.user)
+    this.#wire.write(passwordMessage(`md5${hash(Buffer.concat([Buffer.from(inner), salt]))}`))
+    this.#method = 'md5'
+    this.#finished = true
+    this.#request.emit('security:warning', {
+      code: 'MD5_PASSWORD',
+      message: `The server asked ${this.#request.user} for an md5 password; store it as scram-sha-256.`,
+    })
+  }
+
+  #startScram(body: BodyReader): void {
+    const offered = new Set<string>()
+    for (let name = body.string(); name !== ''; name = body.string()) offered.add(name)
+    const binding = this.#binding(offered)
+    const mechanism = binding.kind === 'bound' ? 'SCRAM-SHA-256-PLUS' : 'SCRAM-SHA-256'
+    if (!offered.has(mechanism)) {
+      throw failure(
+        'AUTH_METHOD_UNSUPPORTED',
+        `The server offers only ${[...offered].join(', ') || 'nothing'} for SASL.`,
+        {
+          hint: 'We speak SCRAM-SHA-256 and SCRAM-SHA-256-PLUS.',
+        },
+      )
+    }
+    this.#scram = new ScramClient(this.#secret('scram-sha-256'), binding)
+    this.#scramBound = binding.kind === 'bound'
+    this.#method = mechanism.toLowerCase()
+    this.#wire.write(saslInitialResponse(mechanism, this.#scram.firstMessage()))
+  }
+
+  #binding(offered: ReadonlySet<string>): ChannelBinding {
+    const { channelBinding } = this.#request
+    const certificate = this.#transport.serverCertificate
+    const plus = offered.has('SCRAM-SHA-256-PLUS')
+    if (plus && certificate === undefined) {
+      throw failure('SERVER_NOT_GENUINE', 'The server offers channel binding on a connection without TLS.', {
+        hint: 'Somebody may be taking the TLS off in between; use sslmode=verify-full.',
+      })
+    }
+    const hash = certificate === undefined || channelBinding === 'disable' ? undefined : tlsServerEndPoint(certificate)
+    if (hash !== undefined && plus) return { kind: 'bound', certificateHash: hash }
+    if (channelBinding === 'require') this.#assertUnbound('SCRAM without it')
+    return { kind: hash === undefined ? 'none' : 'unoffered' }
+  }
+
+  #expectScram(): ScramClient {
+    if (this.#scram !== undefined && !this.#finished) return this.#scram
+    throw new NotPostgres('a SCRAM message at this point')
+  }
+}
+
+function unsupported(code: number): PoolsmithError {
+  const gss = code === GSS || code === SSPI
+  return failure(
+    'AUTH_METHOD_UNSUPPORTED',
+    `The server asks for the login method ${NAMES[code] ?? 'unknown'} (code ${code}), which this login does not speak.`,
+    {
+      hint: gss
+        ? 'Use auth_method=kerberos, or a line of pg_hba.conf with another method for this user.'
+        : 'Let pg_hba.conf ask this user for scram-sha-256, cert or gss.',
+      details: { authenticationCode: code },
+    },
+  )
+}
+
+/** Runs a step of SCRAM and tells its failures apart. */
+async function guarded<T>(step: () => T | Promise<T>): Promise<T> {
+  try {
+    return await step()
+  } catch (cause) {
+    if (!(cause instanceof ScramFailure)) throw cause
+    if (cause.reason === 'signature') {
+      throw failure('SERVER_NOT_GENUINE', `SCRAM login failed: ${cause.message}.`, {
+        hint: 'Somebody may be posing as the server; check the host, and use sslmode=verify-full.',
+        cause,
+      })
+    }
+    throw failure('SCRAM_FAILED', `SCRAM login failed: ${cause.message}.`, {
+      hint: 'The server does not follow the protocol; is it PostgreSQL, and the one that you mean?',
+      cause,
+    })
+  }
+}
+
+function failure(
+  code: PoolsmithError['code'],
+  message: string,
+  options: { hint: string; cause?: unknown; details?: Record<string, unknown> },
+): PoolsmithError {
+  return new PoolsmithError(message, { code, phase: 'login', ...options })
+}
