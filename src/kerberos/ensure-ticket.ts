@@ -1,4 +1,5 @@
 import type { GssApi, GssCredentialHandle, GssMechanism } from './gss-api.ts'
+import { loadGssApi } from './load-gss-api.ts'
 import { copyCache, loadKrb5 } from './native/krb5.ts'
 import { refreshTicket } from './refresh-ticket.ts'
 import { checkTicket, isMendable, type TicketInfo, type TicketRequest } from './ticket.ts'
@@ -20,6 +21,10 @@ export interface EnsureOptions {
  * @throws what {@link verifyTicket} throws; with a keytab also KEYTAB_…, PRINCIPAL_…, KDC_…, REALM_UNKNOWN, CLOCK_SKEW
  */
 export async function ensureTicket(policy: TicketPolicy, options: EnsureOptions = {}): Promise<TicketInfo> {
+  if (process.platform === 'win32') {
+    using opened = await openLogonCredential(await loadGssApi(), policy, options)
+    return opened.ticket
+  }
   const functions = await loadKrb5()
   const { keytab, principal, cache } = policy
   if (keytab === undefined) return checkTicket(functions, policy)
@@ -45,6 +50,9 @@ export async function ensureTicket(policy: TicketPolicy, options: EnsureOptions 
   return checkTicket(functions, policy)
 }
 
+/** Stands where a cache's name would: Windows' logon session. */
+const LOGON_CACHE = 'SSPI'
+
 export interface OpenedCredential extends Disposable {
   readonly handle: GssCredentialHandle
   readonly ticket: TicketInfo
@@ -60,6 +68,7 @@ export async function openCredential(
   options: EnsureOptions & { readonly mechanism?: GssMechanism } = {},
 ): Promise<OpenedCredential> {
   const { signal, mechanism } = options
+  if (gss.provider === 'sspi') return openLogonCredential(gss, policy, options)
   const ticket = await ensureTicket(policy, options)
   const handle = await gss.acquireCredential({
     principal: ticket.principal,
@@ -79,4 +88,30 @@ async function reachableCache(cache: string): Promise<string> {
   const copy = `MEMORY:poolsmith-${cache}`
   copyCache(await loadKrb5(), cache, copy)
   return copy
+}
+
+/** On Windows the system keeps the ticket, and tells little about it. NOT TESTED. */
+async function openLogonCredential(
+  gss: GssApi,
+  policy: TicketPolicy,
+  options: EnsureOptions & { readonly mechanism?: GssMechanism },
+): Promise<OpenedCredential> {
+  const { signal, mechanism } = options
+  const handle = await gss.acquireCredential({
+    ...(policy.cache === undefined || policy.cache === LOGON_CACHE ? {} : { cache: policy.cache }),
+    ...(policy.keytab === undefined ? {} : { keytab: policy.keytab }),
+    ...(mechanism === undefined ? {} : { mechanism }),
+    ...(signal === undefined ? {} : { signal }),
+  })
+  const { principal, lifetimeSeconds } = await handle.inquire()
+  const now = Date.now()
+  const ticket = {
+    cache: LOGON_CACHE,
+    principal,
+    startsAt: now,
+    expiresAt: now + lifetimeSeconds * 1000,
+    encryptionType: 'unknown',
+    clockOffsetMillis: 0,
+  }
+  return { handle, ticket, [Symbol.dispose]: () => handle[Symbol.dispose]() }
 }
