@@ -40,8 +40,12 @@ export async function startTls(stream: Duplex, request: TlsRequest): Promise<TLS
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const onAbort = (): void => reject(signal.reason)
   const onClose = (): void => reject(handshakeClosed(host))
-  // For ever, as on every socket of ours: see connectSocket.
-  socket.on('error', (cause) => reject(tlsError(cause, host)))
+  // For ever, as on every socket of ours: see connectSocket. Node only announces an alert that comes after the
+  // handshake; destroyed by it, the socket also tells whoever reads from it later why it ended.
+  socket.on('error', (cause) => {
+    reject(tlsError(cause, host))
+    socket.destroy(cause)
+  })
   socket.once('secureConnect', resolve)
   socket.once('close', onClose)
   signal.addEventListener('abort', onAbort, { once: true })
@@ -149,7 +153,7 @@ export function tlsError(cause: Error, host: string): PoolsmithError {
     })
   }
   const alert =
-    /ALERT_(CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_\w+|UNSUPPORTED_CERTIFICATE|ACCESS_DENIED)/
+    /ALERT_(CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_\w+|UNSUPPORTED_CERTIFICATE|ACCESS_DENIED|DECRYPT_ERROR)/
   const refused = alert.exec(code)
   if (refused !== null) {
     const why = (refused[1] ?? '').toLowerCase().replaceAll('_', ' ')
