@@ -39,6 +39,14 @@ export type { Manifest } from './extract/manifest.ts'
 export type { Progress } from './extract/progress.ts'
 export type { ExtractEngine, ReadOptions, TableColumn, TableName } from './extract/read/reader.ts'
 export { readTable } from './extract/read-table.ts'
+export {
+  KerberosTicket,
+  type KerberosTicketOptions,
+  type TicketEvent,
+  type TicketStatus,
+  type TicketUpdater,
+} from './kerberos/kerberos-ticket.ts'
+export { type TicketInfo, type TicketRequest, verifyTicket } from './kerberos/ticket.ts'
 export type { Listener } from './pool/events.ts'
 export type { PoolOptions } from './pool/options.ts'
 export { type ConnectionInfo, ConnectionPool, type ConnectionPoolConfig, type PoolStats } from './pool/pool.ts'

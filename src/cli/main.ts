@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import { exitAtOnce } from '../kerberos/native/flock.ts'
+import { callsInFlight } from '../kerberos/native/load.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { run } from './run.ts'
 import { Screen } from './terminal.ts'
@@ -31,3 +33,5 @@ const exitCode = await run(process.argv.slice(2), {
   signal: abort.signal,
 })
 process.exitCode = exitCodeOfSignal ?? exitCode
+// A Kerberos call cannot be stopped, and a KDC that is silent would keep the program for half a minute more.
+if (callsInFlight() > 0) await exitAtOnce(process.exitCode)

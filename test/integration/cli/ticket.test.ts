@@ -135,6 +135,21 @@ test('run: a first ticket that cannot be had ends it with the reason', async () 
   assert.equal(lines.at(-1).error.code, 'KEYTAB_MISSING')
 })
 
+test('a silent KDC does not keep the program once it was told to end', async () => {
+  kdc.freeze()
+  const begin = Date.now()
+  const log = kdc.path('trace')
+  const started = eventually(async () => (await readFile(log, 'utf8').catch(() => '')).includes('Sending'), 'a request')
+  const run = await runCli(['ticket', 'acquire', '--keytab', keytab, '--ccache', kdc.path('silent')], {
+    environment: { ...kdc.environment, KRB5_TRACE: log },
+    interrupt: { when: started, signal: 'SIGTERM' },
+  })
+  kdc.thaw()
+  assert.equal(run.code, 143, run.stderr)
+  // The call alone takes about 27 s.
+  assert.ok(Date.now() - begin < 15_000, `${Date.now() - begin} ms`)
+})
+
 async function eventually(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
   const end = Date.now() + 20_000
   while (!(await isSo())) {
