@@ -133,6 +133,10 @@ export async function loadParserParts(): Promise<ParserParts> {
 const ROW = 0xd1
 const COMPRESSED_ROW = 0xd2
 const NO_BYTES = 0xffff
+const TICKS_PER_MILLI = 10_000
+const DAY_MILLIS = 86_400_000
+/** 0001-01-01 in milliseconds since 1970. */
+const YEAR_ONE = -62_135_596_800_000
 
 type Decode = (parser: StreamParser) => unknown
 
@@ -192,6 +196,46 @@ export function rowParserFactory(parts: ParserParts): MakeParser {
     return length === NO_BYTES ? null : parser.buffer.toString('utf16le', at + 2, end)
   }
 
+  /** A number behind its length; eight bytes are a bigint, which tedious gives as text. */
+  const integer: Decode = (parser) => {
+    const { buffer, position: at } = parser
+    need(parser, at + 1)
+    const length = buffer[at] ?? 0
+    need(parser, at + 1 + length)
+    parser.position = at + 1 + length
+    if (length === 4) return buffer.readInt32LE(at + 1)
+    if (length === 8) return buffer.readBigInt64LE(at + 1).toString()
+    if (length === 2) return buffer.readInt16LE(at + 1)
+    return length === 0 ? null : buffer[at + 1]
+  }
+
+  const float: Decode = (parser) => {
+    const { buffer, position: at } = parser
+    need(parser, at + 1)
+    const length = buffer[at] ?? 0
+    need(parser, at + 1 + length)
+    parser.position = at + 1 + length
+    return length === 8 ? buffer.readDoubleLE(at + 1) : length === 4 ? buffer.readFloatLE(at + 1) : null
+  }
+
+  /** As tedious gives it, with what is finer than a millisecond beside it; where there is none, nothing is beside it. */
+  const dateTime2 =
+    (scale: number): Decode =>
+    (parser) => {
+      const { buffer, position: at } = parser
+      need(parser, at + 1)
+      const length = buffer[at] ?? 0
+      const end = at + 1 + length
+      need(parser, end)
+      parser.position = end
+      if (length === 0) return null
+      const ticks = buffer.readUIntLE(at + 1, length - 3) * 10 ** (7 - scale)
+      const millis = Math.trunc(ticks / TICKS_PER_MILLI)
+      const date = new Date(YEAR_ONE + buffer.readUIntLE(end - 3, 3) * DAY_MILLIS + millis)
+      const rest = ticks - millis * TICKS_PER_MILLI
+      return rest === 0 ? date : Object.defineProperty(date, 'nanosecondsDelta', { value: rest / 1e7 })
+    }
+
   const stock =
     (metadata: ColumnMetadata): Decode =>
     (parser) => {
@@ -219,9 +263,13 @@ export function rowParserFactory(parts: ParserParts): MakeParser {
       case 'NVarChar':
       case 'NChar':
         return nText
+      case 'IntN':
+        return integer
+      case 'FloatN':
+        return float
       default:
     }
-    if (!exact) return stock(metadata)
+    if (!exact) return metadata.type.name === 'DateTime2' ? dateTime2(scale) : stock(metadata)
     switch (metadata.type.name) {
       case 'DecimalN':
       case 'NumericN':

@@ -40,6 +40,11 @@ export interface TdsServerOptions {
   }
   /** Sends every login on to another server. */
   readonly routing?: { readonly server: string; readonly port: number }
+  /**
+   * Answers a request that it has seen before with the very bytes of the first time: for benchmarks, where PostgreSQL
+   * and the translation would be the limit. State that a statement changes is not seen.
+   */
+  readonly replay?: boolean
   /** The instance's name. Default MSSQLSERVER. */
   readonly instance?: string
 }

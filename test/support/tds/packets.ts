@@ -242,10 +242,18 @@ export class MessageWriter {
   #pending: Buffer[] = []
   #length = 0
   #id = 0
+  /** All that was written, packets and all, while `record` is on. */
+  readonly recorded: Buffer[] = []
+  record = false
 
   constructor(transport: Transport, type: number = PACKET.response) {
     this.#transport = transport
     this.#type = type
+  }
+
+  async #send(data: Buffer): Promise<void> {
+    if (this.record) this.recorded.push(data)
+    await this.#transport.writeRaw(data)
   }
 
   async write(data: Buffer): Promise<void> {
@@ -262,11 +270,11 @@ export class MessageWriter {
     }
     this.#pending = [all]
     this.#length = all.length
-    await this.#transport.writeRaw(Buffer.concat(packets))
+    await this.#send(Buffer.concat(packets))
   }
 
   async end(): Promise<void> {
-    await this.#transport.writeRaw(packet(this.#type, Buffer.concat(this.#pending), true, ++this.#id))
+    await this.#send(packet(this.#type, Buffer.concat(this.#pending), true, ++this.#id))
     this.#pending = []
     this.#length = 0
   }
@@ -277,6 +285,6 @@ export class MessageWriter {
     const data = Buffer.concat(this.#pending)
     this.#pending = []
     this.#length = 0
-    await this.#transport.writeRaw(packet(this.#type, data, false, ++this.#id))
+    await this.#send(packet(this.#type, data, false, ++this.#id))
   }
 }

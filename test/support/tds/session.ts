@@ -89,6 +89,7 @@ export class Session {
   #rowCount = 0
   #noCount = false
   #lockTimeout = DEFAULT_LOCK_TIMEOUT
+  readonly #replays = new Map<string, Buffer[]>()
   #prepared = new Map<number, { readonly sql: string }>()
 
   constructor(
@@ -162,8 +163,18 @@ export class Session {
   }
 
   async #answer(message: Message): Promise<void> {
+    const key = `${message.type} ${message.reset} ${message.data.toString('latin1')}`
+    const known = this.#replays.get(key)
+    if (known !== undefined) {
+      for (const part of known) await this.#transport.writeRaw(part)
+      return
+    }
     const within = message.type === PACKET.rpc
     const response = new Response(this.#transport, within)
+    if (this.#options.replay === true) {
+      response.writer.record = true
+      this.#replays.set(key, response.writer.recorded)
+    }
     if (message.reset !== 'no') {
       await this.#reset(message.reset === 'all')
       await response.write(envBytes('reset', Buffer.alloc(0), Buffer.alloc(0)))
