@@ -28,7 +28,11 @@ export async function openHttpTunnel(
     connection?.stream.destroy()
     connection = undefined
   }
-  signal.addEventListener('abort', leave, { once: true })
+  const onAbort = (): void => {
+    // The wire stays: it is what wakes whoever reads.
+    connection?.stream.destroy()
+  }
+  signal.addEventListener('abort', onAbort, { once: true })
   try {
     let authorization = await login.first()
     for (let leg = 1; leg <= MAX_LEGS; leg++) {
@@ -65,7 +69,7 @@ export async function openHttpTunnel(
     signal.throwIfAborted()
     throw explain(error, route)
   } finally {
-    signal.removeEventListener('abort', leave)
+    signal.removeEventListener('abort', onAbort)
   }
 }
 

@@ -1,0 +1,174 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createServer as createTlsServer } from 'node:tls'
+
+/** A request for a tunnel, as the double got it. */
+export interface ProxyRequest {
+  readonly target: string
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string>>
+  /** From 1: over the how-manieth connection it came, and as which request of that connection. */
+  readonly connection: number
+  readonly leg: number
+}
+
+/** What the double does with a request. */
+export interface ProxyAnswer {
+  /** Default: the head of an answer of 200 under `tunnel`, else nothing. */
+  readonly send?: string | Buffer
+  /** `keep`: waits for the next request. `hang`: and hears nothing any more. */
+  readonly next: 'tunnel' | 'keep' | 'close' | 'hang'
+}
+
+export interface ProxyDoubleOptions {
+  /** Default: a tunnel for everybody. */
+  readonly answer?: (request: ProxyRequest) => ProxyAnswer | Promise<ProxyAnswer>
+  /** PEM texts: the double is an https:// proxy. */
+  readonly tls?: { readonly cert: string; readonly key: string }
+  /** Names that it resolves; others it takes as they are. */
+  readonly hosts?: Readonly<Record<string, string>>
+  /** Each piece of what it sends and passes on is held back for this long, one way. Default 0. */
+  readonly delayMillis?: number
+}
+
+/** A proxy on a free loopback port that does exactly what a test says. */
+export interface ProxyDouble extends AsyncDisposable {
+  readonly port: number
+  readonly requests: readonly ProxyRequest[]
+  /** Connections that were opened to it. */
+  readonly connections: number
+  /** Those that are still open. */
+  readonly open: number
+}
+
+export const ESTABLISHED = 'HTTP/1.1 200 Connection established\r\n\r\n'
+
+/** An answer with a body, as proxies give it. */
+export function page(status: string, headers: readonly string[] = [], body = '<html>no</html>'): string {
+  return [
+    `HTTP/1.1 ${status}`,
+    'Content-Type: text/html',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    ...headers,
+    '',
+    body,
+  ].join('\r\n')
+}
+
+export async function startProxyDouble(options: ProxyDoubleOptions = {}): Promise<ProxyDouble> {
+  const { answer = (): ProxyAnswer => ({ next: 'tunnel' }), hosts = {} } = options
+  const requests: ProxyRequest[] = []
+  const sockets = new Set<Socket>()
+  let connections = 0
+  const serve = (client: Socket): void => {
+    const connection = ++connections
+    track(sockets, client)
+    converse(client, connection).catch(() => client.destroy())
+  }
+  const converse = async (client: Socket, connection: number): Promise<void> => {
+    for (let leg = 1; ; leg++) {
+      const head = await readHead(client)
+      if (head === undefined) return
+      const request: ProxyRequest = { ...parseHead(head), connection, leg }
+      requests.push(request)
+      const { send, next } = await answer(request)
+      if (next === 'tunnel') {
+        const upstream = await reach(request.target, hosts)
+        track(sockets, upstream)
+        await delayed(options)
+        client.write(send ?? ESTABLISHED)
+        relay(client, upstream, options)
+        relay(upstream, client, options)
+        return
+      }
+      await delayed(options)
+      if (send !== undefined) client.write(send)
+      if (next === 'close') client.end()
+      if (next === 'keep') continue
+      // So that the other side's end is noticed.
+      client.resume()
+      return
+    }
+  }
+  const server: Server = options.tls === undefined ? createServer(serve) : createTlsServer(options.tls, serve)
+  server.on('tlsClientError', () => undefined)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    port: (server.address() as AddressInfo).port,
+    requests,
+    get connections() {
+      return connections
+    },
+    get open() {
+      return sockets.size
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+function track(sockets: Set<Socket>, socket: Socket): void {
+  sockets.add(socket)
+  socket.setNoDelay(true)
+  socket.on('error', () => socket.destroy())
+  socket.once('close', () => sockets.delete(socket))
+}
+
+async function delayed({ delayMillis = 0 }: ProxyDoubleOptions): Promise<void> {
+  // Both ways of the question that was asked.
+  if (delayMillis > 0) await sleep(2 * delayMillis)
+}
+
+async function readHead(client: Socket): Promise<string | undefined> {
+  let bytes = Buffer.alloc(0)
+  for (;;) {
+    const chunk: Buffer | null = client.read()
+    if (chunk !== null) bytes = Buffer.concat([bytes, chunk])
+    const end = bytes.indexOf('\r\n\r\n')
+    if (end !== -1) {
+      if (bytes.length > end + 4) client.unshift(bytes.subarray(end + 4))
+      return bytes.subarray(0, end).toString('latin1')
+    }
+    if (client.readableEnded || client.destroyed) return undefined
+    const over = new AbortController()
+    const { signal } = over
+    await Promise.race(['readable', 'end', 'close'].map((event) => once(client, event, { signal }))).finally(() =>
+      over.abort(),
+    )
+  }
+}
+
+function parseHead(head: string): Pick<ProxyRequest, 'target' | 'headers'> {
+  const [first = '', ...lines] = head.split('\r\n')
+  const match = /^CONNECT (\S+) HTTP\/1\.1$/.exec(first)
+  if (match?.[1] === undefined) throw new Error(`not a request for a tunnel: ${first}`)
+  const headers = lines.map((line): [string, string] => {
+    const colon = line.indexOf(':')
+    return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()]
+  })
+  return { target: match[1], headers: Object.fromEntries(headers) }
+}
+
+async function reach(target: string, hosts: Readonly<Record<string, string>>): Promise<Socket> {
+  const colon = target.lastIndexOf(':')
+  const name = target.slice(0, colon).replace(/^\[(.*)\]$/, '$1')
+  const upstream = connect({ host: hosts[name] ?? name, port: Number(target.slice(colon + 1)) })
+  await once(upstream, 'connect')
+  return upstream
+}
+
+/** Passes bytes on, held back by the delay, in order, with the end behind them. */
+function relay(from: Socket, to: Socket, { delayMillis = 0 }: ProxyDoubleOptions): void {
+  if (delayMillis === 0) {
+    from.pipe(to)
+  } else {
+    from.on('data', (chunk) => void setTimeout(() => to.writable && to.write(chunk), delayMillis))
+    from.on('end', () => void setTimeout(() => to.end(), delayMillis))
+  }
+  from.once('close', () => setTimeout(() => to.destroy(), delayMillis))
+}
