@@ -1,4 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -182,6 +183,13 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
     child = undefined
   }
 
+  // A test that dies before it disposes of its realm must not leave a KDC on the machine.
+  const atExit = (): void => {
+    signal('SIGKILL')
+    rmSync(folder, { recursive: true, force: true })
+  }
+  process.once('exit', atExit)
+
   let keytabs = 0
   const kdc: Kdc = {
     realm,
@@ -227,6 +235,7 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
     },
     klist: (cache) => tool('klist', ['-e', '-f', cache]),
     [Symbol.asyncDispose]: async () => {
+      process.off('exit', atExit)
       signal('SIGCONT')
       await stop()
       await rm(folder, { recursive: true, force: true })
