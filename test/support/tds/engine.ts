@@ -16,19 +16,21 @@ export interface TestEngine extends AsyncDisposable {
   readonly pool: ConnectionPool<SqlServerConnection>
 }
 
+/** @param target a port of this machine, or a whole address */
 export async function testEngine(
-  port: number,
+  target: number | { readonly host: string; readonly port: number; readonly database: string },
   credential: Credential,
   extra: Readonly<Record<string, unknown>> = {},
   options: PoolOptions = {},
 ): Promise<TestEngine> {
   const { values } = parseFields(sqlServerFields, { encrypt: 'false', ...extra })
   const events = new EventHub()
-  const connection = { type: 'mssql', host: 'localhost', port, database: 'master', extra: {} } as const
+  const address = typeof target === 'number' ? { host: 'localhost', port: target, database: 'master' } : target
+  const connection = { type: 'mssql', ...address, extra: {} } as const
   const parts = await mssqlDialect.build(connection, values, events.emit, undefined)
   const pool = new ConnectionPool({ driver: parts.driver, source: staticSource(credential), options, events })
   const db = knex({ client: await parts.knexClient(pool), connectionPool: pool })
-  db.client.connectionSettings = { database: 'master' }
+  db.client.connectionSettings = { database: address.database }
   return {
     db,
     pool: pool as unknown as ConnectionPool<SqlServerConnection>,

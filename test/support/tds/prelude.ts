@@ -46,6 +46,8 @@ begin
     select c.relname::varchar(128) as name, c.oid::int as object_id, c.relnamespace::int as schema_id,
       (case c.relkind when 'v' then 'V' else 'U' end)::char(2) as type
     from pg_class c join sys.schemas s on s.schema_id = c.relnamespace::int where c.relkind in ('r', 'p', 'v');
+  create view sys.all_objects as
+    select ('object ' || n)::varchar(128) as name, n as object_id from generate_series(1, 2000) as n;
   create view sys.databases as
     select (case datname when 'postgres' then 'master' else datname end)::varchar(128) as name, oid::int as database_id
     from pg_database where not datistemplate;
