@@ -2,6 +2,7 @@
 
 import type { ConfigProblem } from '../errors.ts'
 import { Secret } from '../secret.ts'
+import { nearest } from './nearest.ts'
 import { childPath } from './problem-path.ts'
 
 /**
@@ -18,9 +19,14 @@ const ONLY_ABOUT_A_SECRET =
 const SECRET_VALUE =
   /(password|passwd|passphrase|pwd|secret|token|api_?key|private_?key|access_?key|account_?key|signature|\bsig)["']?\s*[:=]|-----BEGIN [A-Z ]*PRIVATE KEY-----/i
 
+/** Words that make a name a secret's also with a slip in them: what is under `sslpasswrod` is no less a password. */
+const SECRET_WORDS = ['password', 'passphrase', 'sslpassword', 'secret', 'token']
+
 function isSecretName(name: string): boolean {
   const plain = name.toLowerCase().replaceAll(/[^\p{L}\p{N}]/gu, '')
-  return SECRET_NAME.test(plain) && !ONLY_ABOUT_A_SECRET.test(plain)
+  if (ONLY_ABOUT_A_SECRET.test(plain)) return false
+  const words = name.split(/[^\p{L}\p{N}]+|(?<=\p{Ll})(?=\p{Lu})/u)
+  return SECRET_NAME.test(plain) || words.some((word) => nearest(word, SECRET_WORDS) !== undefined)
 }
 
 /** Whether a value carries a secret under whatever name. */

@@ -143,7 +143,10 @@ export function parseConnection(input: ConnectionInput, options: ParseConnection
     wrong('type', `missing; expected one of ${Object.keys(TYPES).join(', ')}`)
   }
   if (problems.length > 0 || type === undefined) {
-    throw new ConfigError(problems, options.subject === undefined ? {} : { subject: options.subject })
+    const { subject = 'The connection' } = options
+    const error = new ConfigError(problems, { subject })
+    if (type !== undefined) readable.set(error, { type, extra, subject })
+    throw error
   }
   return Object.freeze({
     ...(id === undefined ? {} : { id }),
@@ -156,6 +159,19 @@ export function parseConnection(input: ConnectionInput, options: ParseConnection
     ...(description === undefined ? {} : { description }),
     extra,
   })
+}
+
+/** What could be read of a connection that is wrong. */
+interface ReadablePart extends Pick<Connection, 'type' | 'extra'> {
+  /** How errors name the connection. */
+  readonly subject: string
+}
+
+const readable = new WeakMap<ConfigError, ReadablePart>()
+
+/** What could be read of the connection that an error of {@link parseConnection} is about: to look for more in it. */
+export function readablePartOf(error: ConfigError): ReadablePart | undefined {
+  return readable.get(error)
 }
 
 interface Form {

@@ -1,11 +1,11 @@
 import type { Knex } from 'knex'
 import type { Connection } from '../connections/connection.ts'
-import type { ConnectionInput } from '../connections/parse.ts'
+import { type ConnectionInput, readablePartOf } from '../connections/parse.ts'
 import { resolveConnection } from '../connections/resolve.ts'
 import type { StoreOptions } from '../connections/stores/find.ts'
 import { checkProxyOptions, type ProxyOptions } from '../drivers/network/proxy/options.ts'
 import type { Proxies, ProxyContext } from '../drivers/network/proxy/proxies.ts'
-import { ConfigError, type ConfigProblem } from '../errors.ts'
+import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
 import type { EventName } from '../events.ts'
 import { EventHub, type Listener } from '../pool/events.ts'
 import type { PoolOptions } from '../pool/options.ts'
@@ -63,9 +63,12 @@ export async function createEngine(input: ConnectionInput, options: EngineOption
     process.emitWarning(`${warning.path}: ${warning.message}`, { type: 'PoolsmithWarning', code: 'CONFIG_WARNING' })
   }
 
-  const connection = await resolveConnection(input, { onWarning: warn, ...stores })
+  const overrides = { ...extra, ...poolOptions }
+  const connection = await resolveConnection(input, { onWarning: warn, ...stores }).catch(async (error: unknown) => {
+    throw error instanceof ConfigError ? await withProblemsOfExtras(error, registry, overrides) : error
+  })
   const dialect = await loadDialect(connection.type)
-  const settings = resolveSettings(connection, dialect.fields, registry, { ...extra, ...poolOptions })
+  const settings = resolveSettings(connection, dialect.fields, registry, overrides)
   const { environment = process.env } = stores
   const problems = [
     ...dialect.check(connection, settings.driver),
@@ -98,6 +101,26 @@ export async function createEngine(input: ConnectionInput, options: EngineOption
   } catch (error) {
     await pool.destroy()
     throw error
+  }
+}
+
+/** The problems of a record together with those of its extras, which are known only once the record has been read. */
+async function withProblemsOfExtras(
+  error: ConfigError,
+  registry: StrategyRegistry,
+  overrides: Readonly<Record<string, unknown>>,
+): Promise<ConfigError> {
+  const part = readablePartOf(error)
+  if (part === undefined) return error
+  try {
+    const { fields } = await loadDialect(part.type)
+    resolveSettings(part, fields, registry, overrides)
+    return error
+  } catch (more) {
+    if (!(more instanceof PoolsmithError)) throw more
+    const strategy = { path: 'extra.auth_method', message: `${more.message} ${more.hint ?? ''}` }
+    const problems = more instanceof ConfigError ? more.problems : more.code === 'STRATEGY_UNKNOWN' ? [strategy] : []
+    return new ConfigError([...error.problems, ...problems], { subject: part.subject })
   }
 }
 

@@ -3,10 +3,10 @@
  * and the strategy, with all problems reported at once.
  */
 
-import type { Connection } from '../connections/connection.ts'
+import type { Connection, Dialect } from '../connections/connection.ts'
 import { type Fields, parseFields, type ValuesOf } from '../connections/fields.ts'
 import { type ProxyOptions, proxyFields } from '../drivers/network/proxy/options.ts'
-import { ConfigError, type ConfigProblem } from '../errors.ts'
+import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
 import { poolFields } from '../pool/options.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
 import type { Strategy } from '../strategies/strategy.ts'
@@ -27,10 +27,11 @@ export interface Settings<DriverFields extends Fields> {
 /**
  * Reads the extras of a connection, with `overrides` (the caller's options under the same names) on top.
  *
- * @throws ConfigError with every problem; `STRATEGY_UNKNOWN` when no strategy has the given `auth_method`
+ * @throws ConfigError with every problem; `STRATEGY_UNKNOWN` when the only one is that no strategy has the given
+ *   `auth_method`
  */
 export function resolveSettings<DriverFields extends Fields>(
-  connection: Connection,
+  connection: Pick<Connection, 'type' | 'extra'>,
   driverFields: DriverFields,
   registry: StrategyRegistry,
   overrides: Readonly<Record<string, unknown>> = {},
@@ -39,14 +40,19 @@ export function resolveSettings<DriverFields extends Fields>(
   for (const [key, value] of Object.entries(overrides)) if (value !== undefined) given[key] = value
 
   const { values: head } = parseFields(engineFields, given)
-  const strategy = registry.select(connection.type, head.auth_method)
-  const fields = { ...engineFields, ...poolFields, ...proxyFields, ...driverFields, ...strategy.fields }
+  const strategy = selected(registry, connection.type, head.auth_method)
+  const known = strategy instanceof PoolsmithError ? undefined : strategy
+  const fields = { ...engineFields, ...poolFields, ...proxyFields, ...driverFields, ...known?.fields }
   const parsed = parseFields(fields, given, {
     strict: head.strict_extras,
-    ...(strategy.defaults === undefined ? {} : { defaults: strategy.defaults }),
-    elsewhere: (key) => ownerOf(key, connection, strategy, registry),
+    ...(known?.defaults === undefined ? {} : { defaults: known.defaults }),
+    elsewhere: (key) => ownerOf(key, connection.type, known, registry),
   })
-  const problems: ConfigProblem[] = [...parsed.problems]
+  const { problems } = parsed
+  if (strategy instanceof PoolsmithError) {
+    if (problems.length === 0) throw strategy
+    throw new ConfigError([{ path: 'extra.auth_method', message: `${strategy.message} ${strategy.hint}` }, ...problems])
+  }
   if (problems.length > 0) throw new ConfigError(problems)
 
   const all = parsed.values as Readonly<Record<string, unknown>>
@@ -61,20 +67,30 @@ export function resolveSettings<DriverFields extends Fields>(
   }
 }
 
+/** The strategy, or the error that says that there is none: it may not be the only one. */
+function selected(registry: StrategyRegistry, type: Dialect, name: string | undefined): Strategy | PoolsmithError {
+  try {
+    return registry.select(type, name)
+  } catch (error) {
+    if (error instanceof PoolsmithError) return error
+    throw error
+  }
+}
+
 /** A key that means something under another `auth_method` is no slip of the pen; say whose it is. */
 function ownerOf(
   key: string,
-  connection: Connection,
-  chosen: Strategy,
+  type: Dialect,
+  chosen: Strategy | undefined,
   registry: StrategyRegistry,
 ): string | undefined {
   const owner = registry
-    .list(connection.type)
+    .list(type)
     .find((strategy) =>
       Object.entries(strategy.fields).some(([name, field]) => name === key || field.aliases.includes(key)),
     )
   if (owner === undefined) return undefined
-  return `belongs to auth_method=${owner.name} and has no effect under ${chosen.name}`
+  return `belongs to auth_method=${owner.name} and has no effect under ${chosen?.name ?? 'the one that was given'}`
 }
 
 function pick(values: Readonly<Record<string, unknown>>, fields: Fields): Readonly<Record<string, unknown>> {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
-import { createEngine, type Engine, type EngineOptions } from '../../src/index.ts'
+import { ConfigError, createEngine, type Engine, type EngineOptions } from '../../src/index.ts'
 import { startPostgres } from '../support/postgres.ts'
 
 const server = await startPostgres()
@@ -48,6 +48,26 @@ test('options of the call take the place of the extras, and all problems come at
     assert.match(error.message, /did you mean sslmode\?/)
     return true
   })
+})
+
+test('the problems of the record, of its extras and of the strategy come together', async () => {
+  const record = {
+    type: 'postgres',
+    port: 'first',
+    extra: { auth_method: 'iamm', pool_size: 'ten', sslmod: 'require' },
+  }
+  const stores = { environment: { POOLSMITH_CONN_SALES: JSON.stringify(record) }, cwd: '/nonexistent' }
+  for (const input of [record, 'sales']) {
+    await assert.rejects(createEngine(input, { stores }), (error) => {
+      assert.ok(error instanceof ConfigError)
+      const paths = error.problems.map(({ path }) => path).sort()
+      assert.deepEqual(paths, ['extra.auth_method', 'extra.pool_size', 'extra.sslmod', 'port'])
+      assert.match(error.message, /did you mean iam\?/)
+      return true
+    })
+  }
+  await assert.rejects(engine({ extra: { auth_method: 'iamm' } }), { code: 'STRATEGY_UNKNOWN' })
+  await assert.rejects(createEngine({ type: 'postgres', port: 'first', extra: { auth_method: 'iamm' } }), /iamm/)
 })
 
 test('an unknown key warns, an error under strict_extras', async () => {

@@ -10,6 +10,7 @@ function isHidden(key: string, value: unknown): boolean {
 describe('what counts as a secret in the extras', () => {
   const names = [
     ...['password', 'PASSWORD', 'sslpassword', 'proxy_password', 'passwd', 'pwd', 'pass', 'passphrase', 'secret'],
+    ...['sslpasswrod', 'pasword', 'client_secert', 'clientSecet', 'aws_session_tokne'],
     ...['client_secret', 'clientSecret', 'azure-client-secret', 'aws_secret_access_key', 'secretAccessKey'],
     ...['aws_session_token', 'token', 'access_token', 'refreshToken', 'api_key', 'apikey', 'private_key'],
     ...[
