@@ -3,18 +3,13 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { inspect } from 'node:util'
-import { parseFields } from '../../src/connections/fields.ts'
 import type { ProxyInfo } from '../../src/drivers/driver.ts'
-import { proxyFields } from '../../src/drivers/network/proxy/options.ts'
-import { createProxies } from '../../src/drivers/network/proxy/proxies.ts'
-import { createPostgresDriver } from '../../src/drivers/postgres/driver.ts'
-import { postgresFields } from '../../src/drivers/postgres/options.ts'
-import { ConfigError, type PoolsmithError } from '../../src/errors.ts'
-import type { EventName } from '../../src/events.ts'
+import type { PoolsmithError } from '../../src/errors.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { createPki, type Pki } from '../support/pki.ts'
 import { freePort, type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { openingError, openSession, passwordCredential } from '../support/postgres-driver.ts'
+import { type ProxiedDriver, type ProxiedOptions, proxiedDriver, proxyOfSession } from '../support/proxied-postgres.ts'
 import {
   ESTABLISHED,
   type ProxyAnswer,
@@ -41,35 +36,18 @@ before(async () => {
 })
 after(() => stack.disposeAsync())
 
-interface Setup {
-  readonly extra?: Readonly<Record<string, unknown>>
-  readonly host?: string
-  readonly port?: number
-  readonly environment?: Readonly<Record<string, string>>
-  readonly driver?: Readonly<Record<string, unknown>>
-}
+type Setup = Partial<ProxiedOptions>
 
-/** A driver whose way to the server leads through the proxies of these extras. */
-function through({ extra = {}, host = 'db.test', port = server.port, environment = {}, driver = {} }: Setup) {
-  const events: EventName[] = []
-  const emit = (name: EventName): void => {
-    events.push(name)
-  }
-  const parsed = parseFields(proxyFields, extra, { strict: true })
-  if (parsed.problems.length > 0) throw new ConfigError(parsed.problems)
-  const { route } = createProxies(parsed.values, { environment, emit })
-  const { values } = parseFields(postgresFields, { sslmode: 'disable', ...driver })
-  const target = { host, port, login: 'etl', database: 'postgres' }
-  return { events, driver: createPostgresDriver(target, values, { emit, home: '/nonexistent', route }) }
-}
-
-async function infoThrough(setup: Setup): Promise<ProxyInfo | undefined> {
-  const { driver } = through(setup)
-  await using session = await openSession(driver, passwordCredential('secret'))
-  const { rows } = await session.client.query('select 6 * 7 as answer')
-  assert.deepEqual(rows, [{ answer: 42 }])
-  return driver.info(session.client).proxy
-}
+const complete = (setup: Setup): ProxiedOptions => ({
+  host: 'db.test',
+  port: server.port,
+  login: 'etl',
+  password: 'secret',
+  extra: {},
+  ...setup,
+})
+const through = (setup: Setup): ProxiedDriver => proxiedDriver(complete(setup))
+const infoThrough = (setup: Setup): Promise<ProxyInfo | undefined> => proxyOfSession(complete(setup))
 
 /** The error of an attempt, which must tell nobody a password and leave nothing open. */
 async function errorThrough(double: ProxyDouble, setup: Setup, signal?: AbortSignal): Promise<PoolsmithError> {
