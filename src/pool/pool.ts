@@ -152,12 +152,19 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   /**
    * Acquires, calls `fn` with the connection and releases it whatever happens.
    *
+   * @typeParam Client what the connection is, where the pool's own type does not say so: it is taken from `fn`
    * @param options.signal aborts the wait for a connection, not `fn`
+   *
+   * @example
+   * await db.pool.use(async (client: pg.Client) => client.query('listen jobs'))
    */
-  async use<T>(fn: (raw: Raw) => Promise<T> | T, options?: { readonly signal?: AbortSignal | undefined }): Promise<T> {
+  async use<T, Client extends Raw = Raw>(
+    fn: (raw: Client) => Promise<T> | T,
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<T> {
     const raw = await this.acquire(options).promise
     try {
-      return await fn(raw)
+      return await fn(raw as Client)
     } finally {
       this.release(raw)
     }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
+import type pg from 'pg'
 import { ConfigError, createEngine, type Engine, type EngineOptions } from '../../src/index.ts'
 import { startPostgres } from '../support/postgres.ts'
 
@@ -48,6 +49,14 @@ test('options of the call take the place of the extras, and all problems come at
     assert.match(error.message, /did you mean sslmode\?/)
     return true
   })
+})
+
+test("pool.use hands out the driver's own client, of the type that the caller gives it", async () => {
+  await using db = await engine()
+  const { rows } = await db.pool.use(async (client: pg.Client) => client.query<{ n: number }>('select 1 as n'))
+  assert.deepEqual(rows, [{ n: 1 }])
+  assert.equal(await db.pool.use((raw) => db.pool.infoOf(raw)?.identity), server.superuser)
+  assert.equal(db.pool.stats().inUse, 0)
 })
 
 test('the problems of the record, of its extras and of the strategy come together', async () => {
