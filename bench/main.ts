@@ -12,6 +12,7 @@ import type { Result } from './measure.ts'
 const suites: Readonly<Record<string, () => Promise<{ run: () => Promise<Result[]> }>>> = {
   pool: () => import('./pool.ts'),
   import: () => import('./import.ts'),
+  extract: () => import('./extract.ts'),
   ticket: () => import('./ticket.ts'),
 }
 
@@ -26,7 +27,7 @@ function table(suite: string, results: readonly Result[]): string {
     `${ours} ${unit}`,
     `${peer} ${unit}`,
     ratio.toFixed(3),
-    `<= ${bound}`,
+    `<= ${Number(bound.toPrecision(4))}`,
     met ? 'met' : 'NOT MET',
   ])
   const all = [[suite, 'ours', 'peer', 'ratio', 'bound', ''], ...rows]

@@ -6,7 +6,7 @@ import { extractFolder } from './layout.ts'
 import { type Manifest, type ManifestContent, writeManifest } from './manifest.ts'
 import { type Progress, ProgressMeter } from './progress.ts'
 import { openTable } from './read/open-table.ts'
-import type { ExtractEngine, OpenTable, ReadOptions, TableName } from './read/reader.ts'
+import type { ExtractEngine, OpenTable, ReadOptions, TableColumn, TableName } from './read/reader.ts'
 import { openArrowSink } from './sinks/arrow.ts'
 import type { ParquetCompression } from './sinks/parquet/compression.ts'
 import { openParquetSink } from './sinks/parquet/sink.ts'
@@ -59,9 +59,10 @@ export async function extractTable(db: ExtractEngine, table: TableName, options:
   await using file = await TargetFile.create(folder, `part-${bronze.batchId}.${options.format}`)
   const meter = new ProgressMeter(options.onProgress, open.estimatedRows)
 
-  if (options.format === 'parquet' || options.format === 'arrow') await writeBatches(open, file, bronze, options, meter)
-  else await writeLines(open, file, bronze, options.format, meter)
-
+  const written =
+    options.format === 'parquet' || options.format === 'arrow'
+      ? await writeBatches(open, file, bronze, options, meter)
+      : await writeLines(open, file, bronze, options.format, meter)
   const finished = await file.finish()
   const content: ManifestContent = {
     batchId: bronze.batchId,
@@ -74,8 +75,8 @@ export async function extractTable(db: ExtractEngine, table: TableName, options:
     extractedAt: bronze.extractedAt.toISOString(),
     startedAt: startedAt.toISOString(),
     finishedAt: new Date().toISOString(),
-    columns: [...open.columns, ...bronzeManifestColumns(options.format)],
-    notes: [...open.notes, ...open.findings().map(({ column, note }) => `${column}: ${note}`)],
+    columns: [...written.columns, ...bronzeManifestColumns(options.format)],
+    notes: [...open.notes, ...written.notes],
     files: [{ ...finished, rows: meter.rows }],
   }
   try {
@@ -88,23 +89,30 @@ export async function extractTable(db: ExtractEngine, table: TableName, options:
   }
 }
 
+interface Written {
+  readonly columns: readonly TableColumn[]
+  readonly notes: readonly string[]
+}
+
 async function writeBatches(
   open: OpenTable,
   file: TargetFile,
   bronze: Bronze,
   options: ExtractOptions,
   meter: ProgressMeter,
-): Promise<void> {
+): Promise<Written> {
   const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), `format=${options.format}`)
-  const { schema, add } = bronzeBatches(arrow, open.arrowSchema, bronze)
+  const rows = await open.asArrow()
+  const { schema, add } = bronzeBatches(arrow, rows.schema, bronze)
   const output = (bytes: Uint8Array): Promise<void> => file.write(bytes)
   const sink =
     options.format === 'parquet' ? await openParquetSink(schema, output, options) : await openArrowSink(schema, output)
-  for await (const batch of open.batches()) {
+  for await (const batch of rows.batches()) {
     await sink.write(add(batch))
     meter.add(batch.numRows, file.bytes)
   }
   await sink.close()
+  return { columns: rows.columns, notes: rows.findings().map(({ column, note }) => `${column}: ${note}`) }
 }
 
 async function writeLines(
@@ -113,18 +121,20 @@ async function writeLines(
   bronze: Bronze,
   format: 'csv' | 'jsonl',
   meter: ProgressMeter,
-): Promise<void> {
-  const names = open.columns.map((column) => column.name)
+): Promise<Written> {
+  const names = open.columnNames
   if (format === 'csv') await file.write(Buffer.from(csvHeader(names)))
   const suffix = format === 'csv' ? csvSuffix(bronze, names.length) : jsonSuffix(bronze, names.length)
-  for await (const { bytes, rows } of open.lines(format, suffix)) {
+  const rows = open.asLines(format, suffix)
+  for await (const { bytes, rows: count } of rows.lines()) {
     await file.write(bytes)
-    meter.add(rows, file.bytes)
+    meter.add(count, file.bytes)
   }
+  return { columns: rows.columns, notes: [] }
 }
 
 function refuseOurNames(open: OpenTable): void {
-  const taken = open.columns.map((column) => column.name).filter((name) => BRONZE_COLUMNS.some((ours) => ours === name))
+  const taken = open.columnNames.filter((name) => BRONZE_COLUMNS.some((ours) => ours === name))
   if (taken.length === 0) return
   throw new PoolsmithError(
     `${open.schema}.${open.table} has columns that an extract adds itself: ${taken.join(', ')}.`,

@@ -15,7 +15,7 @@ export interface ManifestContent {
   readonly extractedAt: string
   readonly startedAt: string
   readonly finishedAt: string
-  readonly columns: readonly (Omit<TableColumn, 'arrow'> & { readonly arrow?: string })[]
+  readonly columns: readonly TableColumn[]
   /** What a reader of the data should know: infinities, NULL for NaN, row-level security. */
   readonly notes: readonly string[]
   readonly files: readonly (FinishedFile & { readonly rows: number })[]

@@ -21,5 +21,6 @@ export async function* readTable(
   options: ReadOptions = {},
 ): AsyncGenerator<RecordBatch, void, undefined> {
   await using open = await openTable(db, table, options)
-  yield* open.batches()
+  const rows = await open.asArrow()
+  yield* rows.batches()
 }

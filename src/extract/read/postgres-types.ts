@@ -190,13 +190,21 @@ function shapeOf(context: Context, column: CatalogueColumn, forceText: boolean):
 }
 
 function expressionOf(column: CatalogueColumn, found: Shape & { textCast: boolean }): string {
+  if (found.cast === 'texts') return `${quoteIdentifier(column.name)}::pg_catalog.text[]`
+  return found.cast === 'text' ? textOf(column, found.textCast) : quoteIdentifier(column.name)
+}
+
+function textOf(column: CatalogueColumn, textCast: boolean): string {
   const name = quoteIdentifier(column.name)
-  if (found.cast === undefined) return name
-  if (found.cast === 'texts') return `${name}::pg_catalog.text[]`
   // A cast that is a function says something else than the type's own output: inet gains its netmask, character(n)
   // loses its padding. format() always takes the type's own. IS DISTINCT FROM NULL is true for a row of NULLs too.
-  if (!found.textCast) return `${name}::pg_catalog.text`
+  if (!textCast) return `${name}::pg_catalog.text`
   return `case when ${name} is distinct from null then pg_catalog.format('%s', ${name}) end`
+}
+
+/** The expression that gives a column as the server's own text. */
+export function textExpression(catalogue: Catalogue, column: CatalogueColumn): string {
+  return textOf(column, baseOf(catalogue, column.type, column.modifier).type.textCast)
 }
 
 /** Plans the columns in the order given. */

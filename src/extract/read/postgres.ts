@@ -21,11 +21,11 @@ import { endsSession, readFailure } from './postgres-failures.ts'
 import { CsvRows, JsonRows } from './postgres-lines.ts'
 import { BinaryRows } from './postgres-rows.ts'
 import { beginSnapshot, cancelStatement } from './postgres-session.ts'
-import { type ColumnPlan, planColumns } from './postgres-types.ts'
-import type { ExtractEngine, Lines, OpenTable, ReadOptions, TableColumn, TableName } from './reader.ts'
+import { type ColumnPlan, planColumns, textExpression } from './postgres-types.ts'
+import type { ArrowRows, ExtractEngine, LineRows, Lines, OpenTable, ReadOptions, TableName } from './reader.ts'
 
 const DEFAULT_SCHEMA = 'public'
-const DEFAULT_BATCH_ROWS = 65_536
+const DEFAULT_BATCH_ROWS = 32_768
 const DEFAULT_BATCH_BYTES = 8 << 20
 
 /** Opens a table for reading. Dispose what it returns. */
@@ -37,7 +37,6 @@ export async function openPostgresTable(
   const { signal } = options
   const schema = name.schema ?? DEFAULT_SCHEMA
   const shown = quotedRelation({ schema, name: name.table })
-  const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), 'Reading tables')
   const client = (await engine.pool.acquire({ signal }).promise) as Client
   const lease = new Lease(engine, client, shown, signal)
   try {
@@ -46,7 +45,7 @@ export async function openPostgresTable(
       await beginSnapshot(client, relation)
       const now = await findRelation(client, schema, name.table)
       const catalogue = await readCatalogue(client, now.oid)
-      return new PostgresTable(lease, arrow, now, catalogue, options)
+      return new PostgresTable(lease, now, catalogue, options)
     })
   } catch (error) {
     await lease[Symbol.asyncDispose]()
@@ -140,59 +139,87 @@ class Lease implements AsyncDisposable {
 class PostgresTable implements OpenTable {
   readonly schema: string
   readonly table: string
-  readonly columns: readonly TableColumn[]
-  readonly arrowSchema: Schema
+  readonly columnNames: readonly string[]
   readonly estimatedRows: number | undefined
   readonly notes: readonly string[]
   readonly #lease: Lease
-  readonly #arrow: Arrow
-  readonly #plans: readonly ColumnPlan[]
+  readonly #catalogue: Catalogue
+  readonly #columns: readonly CatalogueColumn[]
   readonly #options: ReadOptions
-  readonly #utf8Checked: boolean
+  readonly #asText: ReadonlySet<string>
 
-  constructor(lease: Lease, arrow: Arrow, relation: Relation, catalogue: Catalogue, options: ReadOptions) {
-    const chosen = chooseColumns(relation, catalogue.columns, options)
+  constructor(lease: Lease, relation: Relation, catalogue: Catalogue, options: ReadOptions) {
     this.#lease = lease
-    this.#arrow = arrow
+    this.#catalogue = catalogue
+    this.#columns = chooseColumns(relation, catalogue.columns, options)
     this.#options = options
-    this.#plans = planColumns(arrow, catalogue, chosen, new Set(options.asText))
-    this.#utf8Checked = catalogue.serverEncoding !== 'SQL_ASCII'
+    this.#asText = new Set(options.asText)
     this.schema = relation.schema
     this.table = relation.name
+    this.columnNames = this.#columns.map((column) => column.name)
     this.estimatedRows = catalogue.estimatedRows ?? undefined
-    this.arrowSchema = new arrow.Schema(this.#plans.map((plan) => new arrow.Field(plan.name, plan.arrowType, true)))
-    this.columns = this.#plans.map((plan) => ({
-      name: plan.name,
-      type: plan.declared,
-      arrow: String(plan.arrowType),
-      ...(plan.note === undefined ? {} : { note: plan.note }),
-    }))
     this.notes = [
       ...(catalogue.rowSecurity ? ['Row-level security is on: these are the rows that the role may see.'] : []),
-      ...(this.#utf8Checked ? [] : ['The database has the encoding SQL_ASCII: the server checks no text.']),
+      ...(catalogue.serverEncoding === 'SQL_ASCII'
+        ? ['The database has the encoding SQL_ASCII: no one has checked that its text is UTF-8.']
+        : []),
     ]
   }
 
-  async *batches(): AsyncGenerator<RecordBatch> {
+  async asArrow(): Promise<ArrowRows> {
+    const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), 'Reading a table as Arrow or Parquet')
+    const plans = planColumns(arrow, this.#catalogue, this.#columns, this.#asText)
+    const schema = new arrow.Schema(plans.map((plan) => new arrow.Field(plan.name, plan.arrowType, true)))
+    return {
+      schema,
+      columns: plans.map((plan) => ({
+        name: plan.name,
+        type: plan.declared,
+        arrow: String(plan.arrowType),
+        ...(plan.note === undefined ? {} : { note: plan.note }),
+      })),
+      batches: () => this.#batches(arrow, schema, plans),
+      findings: () =>
+        plans.flatMap((plan) => {
+          const note = plan.builder.finding?.()
+          return note === undefined ? [] : [{ column: plan.name, note }]
+        }),
+    }
+  }
+
+  asLines(format: 'csv' | 'jsonl', suffix: string): LineRows {
+    return {
+      columns: this.#columns.map((column) => ({ name: column.name, type: column.declared })),
+      lines: () => this.#lines(format, suffix),
+    }
+  }
+
+  async *#batches(arrow: Arrow, schema: Schema, plans: readonly ColumnPlan[]): AsyncGenerator<RecordBatch> {
+    const struct = new arrow.Struct(schema.fields)
+    const finish = (length: number): RecordBatch => {
+      const children = plans.map((plan) => plan.builder.finish())
+      return new arrow.RecordBatch(schema, arrow.makeData({ type: struct, length, nullCount: 0, children }))
+    }
     const rows = new BinaryRows(
-      this.#plans.map((plan) => plan.builder),
+      plans.map((plan) => plan.builder),
       {
         rows: this.#options.batchRows ?? DEFAULT_BATCH_ROWS,
         bytes: this.#options.batchBytes ?? DEFAULT_BATCH_BYTES,
       },
-      (count) => this.#batch(count),
+      finish,
     )
-    const sent = yield* this.#lease.copy(
-      `copy (${this.#select((plan) => plan.expression)}) to stdout (format binary)`,
-      rows,
-    )
+    const select = this.#select(plans.map((plan) => plan.expression))
+    const sent = yield* this.#lease.copy(`copy (${select}) to stdout (format binary)`, rows)
     this.#check(rows.total, sent)
   }
 
-  async *lines(format: 'csv' | 'jsonl', suffix: string): AsyncGenerator<Lines> {
+  async *#lines(format: 'csv' | 'jsonl', suffix: string): AsyncGenerator<Lines> {
     // The server's own text needs no casts, but for the columns where one was asked for.
-    const forced = new Set(this.#options.asText)
-    const select = this.#select((plan) => (forced.has(plan.name) ? plan.expression : quoteIdentifier(plan.name)))
+    const select = this.#select(
+      this.#columns.map((column) =>
+        this.#asText.has(column.name) ? textExpression(this.#catalogue, column) : quoteIdentifier(column.name),
+      ),
+    )
     const [text, consumer] =
       format === 'csv'
         ? [`copy (${select}) to stdout (format csv)`, new CsvRows(suffix)]
@@ -210,26 +237,11 @@ class PostgresTable implements OpenTable {
     }
   }
 
-  findings(): readonly { readonly column: string; readonly note: string }[] {
-    return this.#plans.flatMap((plan) => {
-      const note = plan.builder.finding?.()
-      return note === undefined ? [] : [{ column: plan.name, note }]
-    })
-  }
-
-  #select(expression: (plan: ColumnPlan) => string): string {
-    const list = this.#plans.map((plan) => `${expression(plan)} as ${quoteIdentifier(plan.name)}`)
-    return `select ${list.join(', ')} from ${quotedRelation({ schema: this.schema, name: this.table })}`
-  }
-
-  #batch(rows: number): RecordBatch {
-    const arrow = this.#arrow
-    const children = this.#plans.map((plan) => plan.builder.finish())
-    const struct = new arrow.Struct(this.arrowSchema.fields)
-    return new arrow.RecordBatch(
-      this.arrowSchema,
-      arrow.makeData({ type: struct, length: rows, nullCount: 0, children }),
+  #select(expressions: readonly string[]): string {
+    const list = expressions.map(
+      (expression, index) => `${expression} as ${quoteIdentifier(this.columnNames[index] ?? '')}`,
     )
+    return `select ${list.join(', ')} from ${quotedRelation({ schema: this.schema, name: this.table })}`
   }
 
   #check(decoded: number, sent: number): void {

@@ -25,7 +25,7 @@ export interface ReadOptions {
   readonly columns?: readonly string[]
   /** Columns to read as the server's own text, whatever their type. */
   readonly asText?: readonly string[]
-  /** The most rows in a batch. Default 65536. */
+  /** The most rows in a batch. Default 32768. */
   readonly batchRows?: number
   /** Bytes, as they come over the wire, after which a batch ends. Default 8 MiB. */
   readonly batchBytes?: number
@@ -38,8 +38,8 @@ export interface TableColumn {
   readonly name: string
   /** The database's name for its type, as in `numeric(12,2)`. */
   readonly type: string
-  /** The Arrow type, as in `Decimal[12e+2]`. */
-  readonly arrow: string
+  /** The Arrow type, as in `Decimal[12e+2]`; absent where rows are read as lines of text. */
+  readonly arrow?: string
   /** Why this is not the type that one might expect. */
   readonly note?: string
 }
@@ -50,6 +50,21 @@ export interface Lines {
   readonly rows: number
 }
 
+/** The rows of a table as Arrow. */
+export interface ArrowRows {
+  readonly schema: Schema
+  readonly columns: readonly TableColumn[]
+  batches(): AsyncIterable<RecordBatch>
+  /** What the values themselves had to say, such as infinities; complete after the last batch. */
+  findings(): readonly { readonly column: string; readonly note: string }[]
+}
+
+/** The rows of a table as text. */
+export interface LineRows {
+  readonly columns: readonly TableColumn[]
+  lines(): AsyncIterable<Lines>
+}
+
 /**
  * A table opened for reading, once: a session in a read-only transaction on one snapshot.
  * Disposing it gives the session back, and cancels what still runs.
@@ -57,14 +72,12 @@ export interface Lines {
 export interface OpenTable extends AsyncDisposable {
   readonly schema: string
   readonly table: string
-  readonly columns: readonly TableColumn[]
-  readonly arrowSchema: Schema
+  readonly columnNames: readonly string[]
   /** By the catalogue, as of the last ANALYZE; absent when it does not know. */
   readonly estimatedRows: number | undefined
   readonly notes: readonly string[]
-  batches(): AsyncIterable<RecordBatch>
-  /** What the values themselves had to say, such as infinities; complete after the last batch. */
-  findings(): readonly { readonly column: string; readonly note: string }[]
+  /** Loads apache-arrow. */
+  asArrow(): Promise<ArrowRows>
   /** CSV without its header (a newline ends each row), or JSON Lines, made by the server; `suffix` ends each row. */
-  lines(format: 'csv' | 'jsonl', suffix: string): AsyncIterable<Lines>
+  asLines(format: 'csv' | 'jsonl', suffix: string): LineRows
 }

@@ -20,7 +20,7 @@ export function pageOf(leaf: Leaf, data: Data): PageContent {
     const levels =
       data.nullCount === 0 ? repeated(1, data.length, 1) : packedBits(data.nullBitmap as Uint8Array, data.length)
     return {
-      bytes: Buffer.concat([withLength(levels), valuesOf(leaf, data)]),
+      bytes: behind(withLength(levels), leaf, data),
       count: data.length,
       nulls: data.nullCount,
       leaf: data,
@@ -29,20 +29,23 @@ export function pageOf(leaf: Leaf, data: Data): PageContent {
   const elements = data.children[0] as Data
   const { definition, repetition, count, nulls } = listLevels(data, elements)
   return {
-    bytes: Buffer.concat([
-      withLength(packed(repetition, count, 1)),
-      withLength(packed(definition, count, 2)),
-      valuesOf(leaf, elements),
-    ]),
+    bytes: behind(
+      Buffer.concat([withLength(packed(repetition, count, 1)), withLength(packed(definition, count, 2))]),
+      leaf,
+      elements,
+    ),
     count,
     nulls,
     leaf: elements,
   }
 }
 
-function valuesOf(leaf: Leaf, data: Data): Uint8Array {
-  if (leaf.type.layout !== 'dictionary') return plainValues(leaf.type, data)
-  return positions(data)
+/** Levels, and the values behind them in the same buffer. */
+function behind(levels: Uint8Array, leaf: Leaf, data: Data): Uint8Array {
+  if (leaf.type.layout === 'dictionary') return Buffer.concat([levels, positions(data)])
+  const bytes = plainValues(leaf.type, data, levels.length)
+  bytes.set(levels)
+  return bytes
 }
 
 /** Positions in the dictionary, behind the one byte that says how wide they are. */

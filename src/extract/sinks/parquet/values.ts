@@ -19,7 +19,17 @@ export function wordsOf(data: Data): Uint32Array {
   return new Uint32Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength >> 2)
 }
 
-export function plainValues(type: LeafType, data: Data): Uint8Array {
+/** @param front bytes to leave free before the values, for the levels */
+export function plainValues(type: LeafType, data: Data, front = 0): Uint8Array {
+  if (type.layout === 'bytes') return lengthAndBytes(data, front)
+  const values = fixedValues(type, data)
+  if (front === 0) return values
+  const found = Buffer.allocUnsafeSlow(front + values.length)
+  found.set(values, front)
+  return found
+}
+
+function fixedValues(type: LeafType, data: Data): Uint8Array {
   switch (type.layout) {
     case 'words':
       return words(data, type.words?.stride ?? 1, type.words?.take ?? 1)
@@ -34,9 +44,8 @@ export function plainValues(type: LeafType, data: Data): Uint8Array {
     case 'decimal':
       return bigEndian(data, type.words?.stride ?? 4, type.length ?? 16)
     case 'bytes':
-      return lengthAndBytes(data)
     case 'dictionary':
-      throw new TypeError('A dictionary has positions, not values.')
+      throw new TypeError(`Not of one width: ${type.layout}.`)
   }
 }
 
@@ -99,13 +108,13 @@ function bigEndian(data: Data, stride: number, length: number): Uint8Array {
   return found
 }
 
-function lengthAndBytes(data: Data): Uint8Array {
+function lengthAndBytes(data: Data, front: number): Uint8Array {
   const { valueOffsets } = data
   const source = Buffer.from(data.values.buffer as ArrayBuffer, data.values.byteOffset, data.values.byteLength)
   const begin = valueOffsets[0] as number
   const end = valueOffsets[data.length] as number
-  const found = new Uint8Array(end - begin + (data.length - data.nullCount) * 4)
-  let at = 0
+  const found = Buffer.allocUnsafeSlow(front + end - begin + (data.length - data.nullCount) * 4)
+  let at = front
   const hasNulls = data.nullCount > 0
   for (let row = 0; row < data.length; row += 1) {
     if (hasNulls && !isValid(data, row)) continue
