@@ -215,16 +215,21 @@ describe('refusals', () => {
     assert.match((await failure(driver)).hint ?? '', /disabled/)
   })
 
-  test('by a busy Azure SQL pass, and are not tried again behind our back', async () => {
+  test('by a busy Azure SQL are tried again with growing pauses, within the time limit', async () => {
     await using server = await start()
+    const busy = (number: number, times: number): void =>
+      server.faults.add({ at: 'login', fault: { do: 'refuse', number, message: 'Come back later.' }, times })
     const { driver } = driverFor(server)
+    busy(40613, 2)
+    await driver.close((await open(driver, sa())).raw)
+    assert.equal(server.journal.logins.length, 3)
+    const hurried = driverFor(server, { connect_timeout: 0.1 })
     for (const number of [40501, 40613, 49918, 49919, 49920]) {
-      server.faults.clear()
-      server.faults.add({ at: 'login', fault: { do: 'refuse', number, message: 'Come back later.' }, times: 1 })
-      const before = server.journal.logins.length
-      const error = await failure(driver)
+      busy(number, 1)
+      const logins: number = server.journal.logins.length
+      const error = await failure(hurried.driver)
       assert.deepEqual([error.code, error.transient, error.details.number], ['SERVER_THROTTLED', true, number])
-      assert.equal(server.journal.logins.length, before + 1)
+      assert.equal(server.journal.logins.length, logins + 1)
     }
   })
 

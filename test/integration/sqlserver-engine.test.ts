@@ -297,6 +297,43 @@ describe('streams', () => {
   })
 })
 
+describe('the pool', () => {
+  test('waits out an Azure SQL that is busy, and says so when its time is over', async () => {
+    await using server = await start()
+    await using own = await engine(server, {}, { pool_size: 1, max_overflow: 0 })
+    server.faults.add({ at: 'login', fault: { do: 'refuse', number: 40613, message: 'Not available now.' }, times: 3 })
+    await assertHealthy(own)
+    assert.equal(server.journal.logins.length, 4)
+
+    server.faults.add({ at: 'login', fault: { do: 'refuse', number: 49918, message: 'Too many requests.' } })
+    await using other = await engine(server, { connect_timeout: 0.5 })
+    await assert.rejects(other.db.raw('select 1'), (error: { code?: string }) => error.code === 'SERVER_THROTTLED')
+  })
+
+  test('answers in time when the server freezes at login, and works again after it', async () => {
+    await using server = await start()
+    await using own = await engine(server, {}, { pool_timeout: 0.5 })
+    server.faults.add({ at: 'login', fault: { do: 'hang' }, times: 1 })
+    const error = await own.db.raw('select 1').then(
+      () => undefined,
+      (reason: { code?: string; phase?: string }) => reason,
+    )
+    assert.deepEqual([error?.code, error?.phase], ['CONNECT_TIMEOUT', 'login'])
+    // The attempt that hung has the same limit and ends about now; its error is for who waits at that moment.
+    await sleep(100)
+    await assertHealthy(own)
+  })
+
+  test('resets what a user left behind, by the protocol', async () => {
+    await using server = await start()
+    await using own = await engine(server, {}, { pool_size: 1, max_overflow: 0, pool_reset_on_return: 'full' })
+    await own.db.raw('set lock_timeout 1234')
+    assert.deepEqual(await own.db.raw('select @@lock_timeout as t'), [{ t: -1 }])
+    assert.ok(server.journal.resets >= 1)
+    assert.equal(server.journal.logins.length, 1)
+  })
+})
+
 /** Waits until no connection is out. */
 async function released({ pool }: TestEngine): Promise<void> {
   for (let tries = 0; pool.stats().inUse + pool.stats().checking > 0; tries++) {

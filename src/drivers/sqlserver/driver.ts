@@ -13,6 +13,7 @@ import { endsSession, type ServerError } from './server-error.ts'
 import { openSession, type SessionPlan } from './session.ts'
 import type { SspiFactory } from './sspi.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
+import { patiently } from './throttling.ts'
 import { TlsSettings } from './tls-settings.ts'
 
 const DEFAULT_PORT = 1433
@@ -113,8 +114,12 @@ class SessionDriver implements SqlServerDriver {
         ? undefined
         : setTimeout(() => limit.abort(timeoutError(this.#plan, clock, seconds)), seconds * 1000)
     const signal = AbortSignal.any([context.signal, limit.signal])
+    const endsAt = seconds === 0 ? Number.POSITIVE_INFINITY : performance.now() + seconds * 1000
     try {
-      const session = await openSession(this.#plan, credential, clock, signal)
+      const session = await patiently(() => openSession(this.#plan, credential, clock, signal), {
+        signal,
+        left: () => endsAt - performance.now(),
+      })
       if (signal.aborted) {
         session.connection.close()
         throw signal.reason

@@ -171,7 +171,7 @@ function configuration(
       readOnlyIntent: options.application_intent === 'ReadOnly',
       connectTimeout: NEVER_MILLIS,
       requestTimeout: Math.min(options.request_timeout * 1000, NEVER_MILLIS),
-      // The pool decides what is tried again, and for how long.
+      // What is tried again, and for how long, is decided in throttling.ts and by the pool.
       maxRetriesOnTransientErrors: 0,
       useColumnNames: false,
       rowCollectionOnDone: false,
