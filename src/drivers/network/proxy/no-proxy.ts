@@ -11,7 +11,7 @@ import { BlockList, isIP } from 'node:net'
  * - `name:5432`, `[::1]:5432`: this port alone.
  */
 export function isExcepted(list: string, host: string, port: number): boolean {
-  if (list.trim() === '*') return true
+  if (list === '*') return true
   const name = withoutDot(host.toLowerCase())
   return list
     .toLowerCase()

@@ -1,0 +1,113 @@
+/** NO_PROXY as curl reads it: curl itself is asked. */
+
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { test } from 'node:test'
+import { isExcepted } from '../../src/drivers/network/proxy/no-proxy.ts'
+import { isOwnMachine } from '../../src/drivers/network/proxy/own-machine.ts'
+import { startProxyDouble } from '../support/proxy-double.ts'
+
+const LISTS = [
+  '',
+  '*',
+  ' * ',
+  'other.test,*',
+  'a.test',
+  'A.TEST',
+  '.a.test',
+  '..a.test',
+  'a.test.',
+  '.a.test.',
+  'b.test a.test',
+  'b.test, ,a.test',
+  '.test',
+  'test',
+  'est',
+  '*.test',
+  'xa.test',
+  '10.0.0.0/8',
+  '10.1.2.3',
+  '10.1.2.0/24,a.test',
+  '10.1.2.3/0',
+  '10.1.2.3/33',
+  '10.1',
+  '::1',
+  '0:0:0:0:0:0:0:1',
+]
+const HOSTS = ['a.test', 'db.a.test', 'dot.a.test.', 'aa.test', '10.1.2.3', '10.200.0.1', '[::1]', '[fd00:ec2::254]']
+
+test('every list names for us the hosts that it names for curl', async () => {
+  await using proxy = await startProxyDouble({ answer: () => ({ send: 'HTTP/1.1 403 No\r\n\r\n', next: 'close' }) })
+  for (const list of LISTS) {
+    // curl asks the proxy for each host that the list does not name; the others it cannot even resolve or reach.
+    const seen = proxy.requests.length
+    await new Promise((resolve) => {
+      const urls = HOSTS.map((host) => `http://${host}:1/`)
+      const always = ['-s', '--proxytunnel', '--proxy', `http://127.0.0.1:${proxy.port}`, '--connect-timeout', '0.05']
+      execFile('curl', [...always, ...urls], { env: { NO_PROXY: list } }, resolve)
+    })
+    const proxied = new Set(proxy.requests.slice(seen).map(({ target }) => target))
+    for (const host of HOSTS) {
+      const name = host.replace(/^\[(.*)\]$/, '$1')
+      const dotless = host.replace(/\.$/, '')
+      const curls = !(proxied.has(`${host}:1`) || proxied.has(`${dotless}:1`))
+      assert.equal(isExcepted(list, name, 1), curls, `NO_PROXY=${list} for ${host}`)
+    }
+  }
+})
+
+test('a network that is none names nothing, as in newer versions of curl', () => {
+  for (const list of ['10.1.2.3/8/8', '10.1.2.3/x', '10.1.2.3/'])
+    assert.equal(isExcepted(list, '10.1.2.3', 1), false, list)
+})
+
+test('a network may be one of IPv6, as curl documents and this version of it fails to do', () => {
+  assert.equal(isExcepted('fd00::/8', 'fd00:ec2::254', 1), true)
+  assert.equal(isExcepted('fd00:ec2::/32', 'fd00:ec3::1', 1), false)
+  assert.equal(isExcepted('[fd00::]/8', 'fd00::1', 1), false)
+  assert.equal(isExcepted('::1/129', '::1', 1), false)
+  assert.equal(isExcepted('10.0.0.0/8', '::ffff:10.0.0.1', 1), false)
+})
+
+test('an entry with a port names this port alone, which curl does not know', () => {
+  assert.equal(isExcepted('a.test:5432', 'a.test', 5432), true)
+  assert.equal(isExcepted('a.test:5432', 'db.a.test', 5432), true)
+  assert.equal(isExcepted('a.test:5432', 'a.test', 5433), false)
+  assert.equal(isExcepted('10.0.0.0/8:5432', '10.1.2.3', 5432), true)
+  assert.equal(isExcepted('[::1]:5432', '::1', 5432), true)
+  assert.equal(isExcepted('[::1]:5432', '::1', 1433), false)
+  assert.equal(isExcepted('[::1]', '::1', 1433), true)
+})
+
+test('what answers for this machine alone is known by every spelling', () => {
+  for (const host of [
+    '169.254.169.254',
+    '169.254.170.2',
+    '169.254.170.23',
+    'fd00:ec2::254',
+    'FD00:0EC2:0:0:0:0:0:254',
+    '::ffff:169.254.169.254',
+    'fe80::a9fe:a9fe',
+    '168.63.129.16',
+    '127.0.0.1',
+    '::1',
+    'localhost',
+    'LOCALHOST.',
+    'api.localhost',
+    'metadata.google.internal',
+    'metadata',
+  ]) {
+    assert.equal(isOwnMachine(host), true, host)
+  }
+  for (const host of [
+    'login.microsoftonline.com',
+    'sts.amazonaws.com',
+    '10.0.0.1',
+    '8.8.8.8',
+    'fd00::1',
+    'metadata.example.com',
+    'mylocalhost',
+  ]) {
+    assert.equal(isOwnMachine(host), false, host)
+  }
+})
