@@ -10,8 +10,9 @@
 import type { Transform } from 'node:stream'
 import type { Knex } from 'knex'
 import type { Request } from 'tedious'
-import { type ColumnMetadata, setRowMode } from '../drivers/sqlserver/row-reader.ts'
+import { setRowMode } from '../drivers/sqlserver/row-reader.ts'
 import type { SqlServerConnection } from '../drivers/sqlserver/tedious-connection.ts'
+import type { ColumnMetadata } from '../drivers/sqlserver/tedious-internals.ts'
 import { loadPackage } from '../optional-package.ts'
 import type { ClientBackend } from './postgres-client.ts'
 

@@ -1,10 +1,8 @@
 /**
  * Rows as tedious does not give them: with every digit of decimals, money and times, and without an object for each
- * value. The second file that touches tedious' private parts: its parser of tokens. Its contract test says in plain
- * words what a new version has moved.
+ * value.
  */
 
-import { PoolsmithError } from '../../errors.ts'
 import {
   dateText,
   dateTime2Text,
@@ -15,6 +13,7 @@ import {
   smallDateTimeText,
   timeText,
 } from './exact-values.ts'
+import type { ColumnMetadata, StreamParser, TediousParts, Token, TokenParser } from './tedious-internals.ts'
 
 export interface RowMode {
   /** Decimals, money, dates and times as text; otherwise as tedious gives them. */
@@ -36,99 +35,7 @@ export function rowModeFor(handler: unknown): RowMode | undefined {
   return typeof request === 'object' && request !== null ? modes.get(request) : undefined
 }
 
-/** What we use of a column's metadata. */
-export interface ColumnMetadata {
-  readonly colName: string
-  readonly type: { readonly name: string }
-  readonly scale?: number
-  readonly dataLength?: number
-}
-
-interface StreamParser {
-  readonly options: object
-  readonly colMetadata: readonly ColumnMetadata[]
-  readonly buffer: Buffer
-  position: number
-  write(chunk: Buffer): void
-  read(): Token | undefined
-  end(): void
-  readToken(): Token | undefined
-  startTokenReader(reader: { read(parser: StreamParser): Token }): Token
-}
-
-interface Token {
-  readonly handlerName: string
-}
-
-interface TokenParser extends NodeJS.EventEmitter {
-  options: object
-  debug: { token(token: unknown): void }
-  paused: boolean
-  onResume: (() => void) | undefined
-  run(message: unknown, handler: unknown): Promise<void>
-}
-
 type MakeParser = (message: unknown, debug: unknown, handler: unknown, options: object, mode: RowMode) => TokenParser
-
-/** tedious' parts, as they are imported. */
-export interface ParserParts {
-  readonly TokenParser: unknown
-  readonly StreamParser: unknown
-  readonly RowToken: unknown
-  readonly readValue: unknown
-  readonly isPLPStream: unknown
-  readonly PLPReader: unknown
-  readonly NotEnoughDataError: unknown
-}
-
-const PRIVATE_METHODS = {
-  TokenParser: ['run'],
-  StreamParser: ['write', 'read', 'end', 'readToken', 'startTokenReader'],
-  PLPReader: ['read'],
-} as const
-
-/** A sentence for each part of tedious' parser that is not where it was. */
-export function movedParserParts(parts: ParserParts): string[] {
-  const missing = Object.entries(parts)
-    .filter(([, part]) => typeof part !== 'function')
-    .map(([name]) => `tedious has no ${name} any more`)
-  if (missing.length > 0) return missing
-  return Object.entries(PRIVATE_METHODS).flatMap(([name, methods]) => {
-    const { prototype } = parts[name as keyof typeof PRIVATE_METHODS] as { prototype: Record<string, unknown> }
-    return methods
-      .filter((method) => typeof prototype[method] !== 'function')
-      .map((method) => `tedious' ${name} has no method ${method} any more`)
-  })
-}
-
-/** @throws PoolsmithError DRIVER_INCOMPATIBLE */
-export async function loadParserParts(): Promise<ParserParts> {
-  try {
-    const [streams, tokens, values, helpers, words] = await Promise.all([
-      import('tedious/lib/token/stream-parser.js'),
-      import('tedious/lib/token/token-stream-parser.js'),
-      import('tedious/lib/value-parser.js'),
-      import('tedious/lib/token/helpers.js'),
-      import('tedious/lib/token/token.js'),
-    ])
-    return {
-      TokenParser: tokens.Parser,
-      StreamParser: streams.default,
-      RowToken: words.RowToken,
-      readValue: values.readValue,
-      isPLPStream: values.isPLPStream,
-      PLPReader: values.PLPReader,
-      NotEnoughDataError: helpers.NotEnoughDataError,
-    }
-  } catch (cause) {
-    throw new PoolsmithError('The installed tedious is laid out differently: its parser lies elsewhere.', {
-      code: 'DRIVER_INCOMPATIBLE',
-      phase: 'config',
-      hint: 'npm install tedious@20.3.9',
-      cause,
-    })
-  }
-}
 
 const ROW = 0xd1
 const COMPRESSED_ROW = 0xd2
@@ -141,7 +48,7 @@ const YEAR_ONE = -62_135_596_800_000
 type Decode = (parser: StreamParser) => unknown
 
 /** Builds the way to make a parser for one request's answer. */
-export function rowParserFactory(parts: ParserParts): MakeParser {
+export function rowParserFactory(parts: TediousParts): MakeParser {
   const StockTokenParser = parts.TokenParser as new (
     message: unknown,
     debug: unknown,

@@ -1,6 +1,5 @@
 /**
- * tedious' Connection with what it lacks: the one file that touches tedious' private parts. Its contract test says
- * in plain words which of them a new version has moved.
+ * tedious' Connection with what it lacks.
  *
  * - The phases of a login are told as they begin.
  * - A GSS token goes out in LOGIN7 and the server's come back, without tedious' code for NTLM being entered.
@@ -8,17 +7,21 @@
  * - What answers must begin like a TDS server; anything else ends the attempt at once instead of at its limit.
  */
 
-import type { Socket } from 'node:net'
-import type { Duplex, Transform } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { Connection, ConnectionConfiguration } from 'tedious'
 import { PoolsmithError } from '../../errors.ts'
-import { loadPackage } from '../../optional-package.ts'
 import { orAbort } from '../network/socket.ts'
 import { ENCRYPT_OFF, splitLoginReply, withEncryption, withSspi } from './login-bytes.ts'
 import { PacketGuard } from './packet-guard.ts'
-import { loadParserParts, movedParserParts, rowModeFor, rowParserFactory } from './row-reader.ts'
+import { rowModeFor, rowParserFactory } from './row-reader.ts'
 import type { SspiProvider } from './sspi.ts'
+import {
+  type InternalConnection,
+  type LoginAck,
+  type LoginHandler,
+  loadTediousParts,
+  type PreloginAnswer,
+} from './tedious-internals.ts'
 
 /** MS-TDS 2.2.3.1.1. */
 const SSPI_PACKET = 0x11
@@ -62,49 +65,6 @@ export class NotSqlServer extends Error {
   override readonly name = 'NotSqlServer'
 }
 
-/** The parts of tedious that are not public. */
-interface TediousInternals {
-  messageIo: {
-    socket: Socket
-    incomingMessageStream: Transform
-    outgoingMessageStream: Duplex
-    securePair?: { cleartext: TLSSocket; encrypted: Duplex } | undefined
-    sendMessage(type: number, data?: Buffer, reset?: boolean): object
-    readMessage(): Promise<AsyncIterable<Buffer>>
-    startTls(details: object, host: string, trust: boolean): Promise<void>
-  }
-  routingData: { readonly server: string; readonly port: number } | undefined
-  secureContextOptions: object
-  closeController: AbortController
-  debug: object
-  config: { server: string; options: { port?: number; encrypt: boolean | 'strict' } }
-  createTokenStreamParser(message: unknown, handler: unknown): NodeJS.EventEmitter
-  sendPreLogin(): void
-  performTlsNegotiation(prelogin: PreloginAnswer, signal: AbortSignal): Promise<void>
-  sendLogin7Packet(): void
-  performSentLogin7WithStandardLogin(signal: AbortSignal): Promise<unknown>
-  sendInitialSql(): void
-  getInitialSql(): string
-  makeRequest(request: object, type: number, payload: object): void
-}
-
-type Internal = Omit<Connection, keyof TediousInternals> & TediousInternals
-
-interface PreloginAnswer {
-  fedAuthRequired?: number
-  readonly encryptionString: string
-}
-
-interface LoginHandler {
-  readonly loginAckReceived: boolean
-  readonly loginError: Error | undefined
-  readonly routingData: unknown
-}
-
-interface LoginAck {
-  readonly progVersion: { major: number; minor: number; buildNumHi: number; buildNumLow: number }
-}
-
 /** Asked for with the statements that tedious sends anyway; the answer is a message, not a result. */
 const INTRODUCTION = "print N'poolsmith:' + cast(@@spid as nvarchar(10)) + N':' + coalesce(suser_sname(), N'')"
 
@@ -121,54 +81,11 @@ export function loadConnectionClass(): Promise<ConnectionClass> {
   return loading
 }
 
-/** Methods of tedious that are overridden or called below, by the class that has them. */
-const PRIVATE_METHODS = {
-  Connection: [
-    'sendPreLogin',
-    'performTlsNegotiation',
-    'sendLogin7Packet',
-    'performSentLogin7WithStandardLogin',
-    'sendInitialSql',
-    'getInitialSql',
-    'makeRequest',
-    'createTokenStreamParser',
-  ],
-  MessageIO: ['sendMessage', 'readMessage', 'startTls'],
-  Login7TokenHandler: ['onLoginAck'],
-} as const
-
-type PrivateClasses = Readonly<Record<keyof typeof PRIVATE_METHODS, unknown>>
-
-/** A sentence for each private part of tedious that is not where it was. */
-export function movedParts(classes: PrivateClasses): string[] {
-  return Object.entries(PRIVATE_METHODS).flatMap(([name, methods]) => {
-    const found = classes[name as keyof PrivateClasses]
-    if (typeof found !== 'function') return [`tedious has no class ${name} any more`]
-    return methods
-      .filter((method) => typeof (found.prototype as Record<string, unknown>)[method] !== 'function')
-      .map((method) => `tedious' ${name} has no method ${method} any more`)
-  })
-}
-
-async function privateClasses(connection: unknown): Promise<PrivateClasses> {
-  try {
-    const { Login7TokenHandler } = await import('tedious/lib/token/handler.js')
-    const { default: MessageIO } = await import('tedious/lib/message-io.js')
-    return { Connection: connection, MessageIO, Login7TokenHandler }
-  } catch (cause) {
-    throw incompatible('its files lie elsewhere', cause)
-  }
-}
-
 async function buildClass(): Promise<ConnectionClass> {
-  const tedious = await loadPackage('tedious', () => import('tedious'), 'A SQL Server connection')
-  const classes = await privateClasses(tedious.Connection)
-  const parserParts = await loadParserParts()
-  const moved = [...movedParts(classes), ...movedParserParts(parserParts)]
-  if (moved.length > 0) throw incompatible(moved.join('; '))
-  const stock = classes.Connection as unknown as new (config: ConnectionConfiguration) => Internal
-  const { Login7TokenHandler } = await import('tedious/lib/token/handler.js')
-  const rowParser = rowParserFactory(parserParts)
+  const parts = await loadTediousParts()
+  const stock = parts.Connection as new (config: ConnectionConfiguration) => InternalConnection
+  const StockHandler = parts.Login7TokenHandler as new (connection: unknown) => LoginHandler
+  const rowParser = rowParserFactory(parts)
 
   class PoolsmithConnection extends stock {
     readonly #plan: LoginPlan
@@ -312,7 +229,7 @@ async function buildClass(): Promise<ConnectionClass> {
           }
           this.#plan.enter('login')
         }
-        const handler = new GreetedHandler(this as never)
+        const handler = new GreetedHandler(this)
         handler.onVersion = (version) => {
           this.#greeting = { ...this.#greeting, version }
         }
@@ -389,26 +306,17 @@ async function buildClass(): Promise<ConnectionClass> {
     }
   }
 
-  class GreetedHandler extends Login7TokenHandler {
+  class GreetedHandler extends StockHandler {
     onVersion: (version: string) => void = () => undefined
 
-    override onLoginAck(token: Parameters<InstanceType<typeof Login7TokenHandler>['onLoginAck']>[0]): void {
-      const { major, minor, buildNumHi, buildNumLow } = (token as unknown as LoginAck).progVersion
+    override onLoginAck(token: LoginAck): void {
+      const { major, minor, buildNumHi, buildNumLow } = token.progVersion
       this.onVersion(`${major}.${minor}.${buildNumHi * 256 + buildNumLow}`)
       super.onLoginAck(token)
     }
   }
 
   return PoolsmithConnection as unknown as ConnectionClass
-}
-
-function incompatible(what: string, cause?: unknown): PoolsmithError {
-  return new PoolsmithError(`The installed tedious is laid out differently: ${what}.`, {
-    code: 'DRIVER_INCOMPATIBLE',
-    phase: 'config',
-    hint: 'npm install tedious@20.3.9',
-    ...(cause === undefined ? {} : { cause }),
-  })
 }
 
 function notOffered(): PoolsmithError {

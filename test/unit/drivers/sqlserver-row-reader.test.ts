@@ -2,19 +2,12 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import {
-  loadParserParts,
-  movedParserParts,
-  type RowMode,
-  rowModeFor,
-  rowParserFactory,
-  setRowMode,
-} from '../../../src/drivers/sqlserver/row-reader.ts'
+import { type RowMode, rowModeFor, rowParserFactory, setRowMode } from '../../../src/drivers/sqlserver/row-reader.ts'
+import { loadTediousParts } from '../../../src/drivers/sqlserver/tedious-internals.ts'
 import { colMetadata, DONE, doneToken, rowToken } from '../../support/tds/tokens.ts'
 import { type Column, decimal, intN, nvarchar, type TdsType } from '../../support/tds/types.ts'
 
-const parts = await loadParserParts()
-const makeParser = rowParserFactory(parts)
+const makeParser = rowParserFactory(await loadTediousParts())
 
 /** Reads one answer, cut into pieces as the network might, and gives its rows. */
 async function read(answer: Buffer, mode: RowMode, cuts: readonly number[] = [answer.length]): Promise<unknown[]> {
@@ -107,12 +100,4 @@ test('a mode belongs to one request', () => {
   assert.deepEqual(rowModeFor({ request }), { exact: true, bare: false })
   assert.equal(rowModeFor({ request: {} }), undefined)
   assert.equal(rowModeFor(undefined), undefined)
-})
-
-test("the parts of tedious' parser are where they were; a part that moved is named", () => {
-  assert.deepEqual(movedParserParts(parts), [])
-  assert.deepEqual(movedParserParts({ ...parts, readValue: undefined }), ['tedious has no readValue any more'])
-  assert.deepEqual(movedParserParts({ ...parts, PLPReader: class Other {} }), [
-    "tedious' PLPReader has no method read any more",
-  ])
 })

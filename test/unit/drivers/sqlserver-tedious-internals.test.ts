@@ -1,0 +1,21 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { loadTediousParts, movedParts } from '../../../src/drivers/sqlserver/tedious-internals.ts'
+
+test('the private parts of tedious that we lean on are where they were', async () => {
+  assert.deepEqual(movedParts(await loadTediousParts()), [])
+})
+
+test('a tedious that moved them is told apart by a plain sentence', async () => {
+  class Moved {
+    sendPreLogin(): void {
+      throw new Error('never called')
+    }
+  }
+  const parts = await loadTediousParts()
+  const moved = movedParts({ ...parts, Connection: Moved, MessageIO: undefined, readValue: undefined })
+  assert.ok(!moved.some((sentence) => sentence.includes('sendPreLogin')))
+  assert.ok(moved.includes("tedious' Connection has no method sendLogin7Packet any more"))
+  assert.ok(moved.includes('tedious has no MessageIO any more'))
+  assert.ok(moved.includes('tedious has no readValue any more'))
+})
