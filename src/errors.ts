@@ -91,6 +91,8 @@ export const ERROR_CODES = {
   GSS_SERVER_REFUSED:
     'The server could not use the ticket, or could not prove itself: mostly a keytab that is old or of another name.',
   GSS_MESSAGE_DAMAGED: 'A message of an encrypted GSS session was altered, repeated, reordered, lost or not encrypted.',
+  GSS_NOT_OFFERED: 'The server does not offer GSSAPI encryption, which `gssencmode=require` needs.',
+  GSS_STUFFED: 'Unencrypted bytes came where only encrypted ones of GSSAPI may: an attack, or a broken server.',
   GSS_FAILED: 'GSSAPI failed in a way that has no code of its own; the message holds its own words.',
   // connect and login
   LOGIN_REFUSED: 'The server refused the credential: wrong, over, or not allowed in.',
@@ -147,7 +149,7 @@ export const ERROR_CODES = {
   SERVER_THROTTLED: 'The server asks to come back later: it is busy, moving or waking up.',
   SERVER_NOT_READY: 'The server starts up, shuts down or recovers.',
   SERVER_ERROR: 'The server refused the login for another reason, which the message names.',
-  SERVER_NOT_GENUINE: 'The server could not prove that it is the one that knows our password.',
+  SERVER_NOT_GENUINE: 'The server could not prove that it is the one that we mean: it let us in without its own proof.',
   AUTH_METHOD_UNSUPPORTED: 'The server asks for a login method that this strategy cannot answer.',
   AUTH_METHOD_REFUSED: 'The server asks for a login method that `require_auth` does not allow.',
   CHANNEL_BINDING_FAILED: 'The login could not be bound to the TLS session, and `channel_binding=require`.',

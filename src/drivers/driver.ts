@@ -28,6 +28,16 @@ export interface ProxyInfo {
   readonly tls?: string
 }
 
+/** Both ends of a Kerberos login, as they have proved to be. */
+export interface KerberosInfo {
+  /** `alice@EXAMPLE.COM` */
+  readonly principal: string
+  /** `postgres/db.example.com@EXAMPLE.COM`: as krb5 made it from what was asked for. */
+  readonly server: string
+  /** Whether the server has been given a ticket to act for us. */
+  readonly delegated: boolean
+}
+
 /** What is known about an open session. Plain values: it goes to `poolsmith check --json` as it is. */
 export interface SessionInfo {
   readonly user: string
@@ -39,6 +49,8 @@ export interface SessionInfo {
   /** How the server let us in: `scram-sha-256`, `scram-sha-256-plus`, `md5`, `password`, `gss`, `none`. */
   readonly authentication: string
   readonly encryption: EncryptionInfo
+  /** Absent when Kerberos had no part in it. */
+  readonly kerberos?: KerberosInfo
   /** Absent when the session goes through no proxy. */
   readonly proxy?: ProxyInfo
   /** Milliseconds that each phase of the opening took. */

@@ -10,8 +10,10 @@ const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)} s`
  */
 export function gaveUp(signal: AbortSignal, state: QueueState, info: CallInfo, facts: KerberosFacts): PoolsmithError {
   const reason: unknown = signal.reason
-  if (reason instanceof PoolsmithError) return reason
-  if (reason instanceof Error && reason.name === 'TimeoutError') {
+  // The limit of a connect that ends while we wait here is about the KDC, not about the server.
+  const connecting = reason instanceof PoolsmithError && reason.code === 'CONNECT_TIMEOUT'
+  if (reason instanceof PoolsmithError && !connecting) return reason
+  if (connecting || (reason instanceof Error && reason.name === 'TimeoutError')) {
     const waited = seconds(state.waitedMillis)
     const others = state.ahead
       .map(

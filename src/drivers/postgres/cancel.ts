@@ -2,13 +2,15 @@ import type { Duplex } from 'node:stream'
 import type { Credential } from '../../credentials/credential.ts'
 import { connectEndpoint } from '../network/connect.ts'
 import { StreamClosed, Wire } from '../network/wire.ts'
+import { GssIdentity } from './gss-identity.ts'
+import { gssTransport } from './gss-transport.ts'
 import { cancelRequest } from './messages.ts'
-import type { Session, SessionPlan } from './session.ts'
+import { type Session, type SessionPlan, tlsTarget } from './session.ts'
 import { tlsTransport } from './transport.ts'
 
 /**
  * Asks the server to end what a session is doing, over a connection of its own that is protected like the session's
- * ("Canceling Requests in Progress"). Resolves when the server has taken the request; it may come too late.
+ * ("Canceling Requests in Progress"), as libpq 17 has it: older ones send the key in the open. Resolves when the server has taken the request; it may come too late.
  */
 export async function cancelSession(
   session: Session,
@@ -19,15 +21,13 @@ export async function cancelSession(
   const { socket } = await connectEndpoint(session.endpoint, plan.tunnel, { signal, enter: () => undefined })
   let stream: Duplex = socket
   try {
-    if (session.transport.encryption.kind === 'tls') {
-      const { stream: encrypted } = await tlsTransport(socket, {
-        setup: await plan.tls.load(credential),
-        host: plan.host,
-        sendServerName: plan.options.sslsni,
-        direct: plan.options.sslnegotiation === 'direct',
-        signal,
-      })
-      stream = encrypted
+    const { kind } = session.transport.encryption
+    if (kind === 'tls') {
+      const setup = await plan.tls.load(credential)
+      stream = (await tlsTransport(socket, tlsTarget(plan, setup, signal))).stream
+    } else if (kind === 'gss') {
+      using identity = await GssIdentity.open(credential, plan, signal)
+      stream = (await gssTransport(socket, identity, signal)).stream
     }
     using wire = new Wire(stream, signal)
     wire.write(cancelRequest(session.login.processId, session.login.secretKey))

@@ -120,6 +120,7 @@ class SessionDriver implements PostgresDriver {
 
   #adopt(client: pg.Client, session: Session, credential: Credential, timings: SessionInfo['timings']): void {
     const { login, transport } = session
+    const kerberos = transport.kerberos ?? login.kerberos
     const state: SessionState = {
       session,
       credential,
@@ -134,6 +135,7 @@ class SessionDriver implements PostgresDriver {
         processId: login.processId,
         authentication: login.authentication,
         encryption: transport.encryption,
+        ...(kerberos === undefined ? {} : { kerberos }),
         ...(session.proxy === undefined ? {} : { proxy: session.proxy }),
         timings,
       },

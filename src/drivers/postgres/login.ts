@@ -1,11 +1,12 @@
 import { PoolsmithError } from '../../errors.ts'
+import type { KerberosInfo } from '../driver.ts'
 import { Wire } from '../network/wire.ts'
 import { BodyReader, readFields, readMessage, startupMessage } from './messages.ts'
 import { Proof, type ProofRequest } from './proof.ts'
 import { ServerRefusal } from './server-error.ts'
 import type { Transport } from './transport.ts'
 
-export interface LoginRequest extends ProofRequest {
+export interface LoginRequest extends Omit<ProofRequest, 'signal'> {
   /** The parameters of the start-up message besides the user. */
   readonly parameters: Readonly<Record<string, string>>
 }
@@ -13,6 +14,8 @@ export interface LoginRequest extends ProofRequest {
 export interface LoginResult {
   /** As `SessionInfo.authentication`. */
   readonly authentication: string
+  /** Who both ends proved to be by AuthenticationGSS. */
+  readonly kerberos?: KerberosInfo
   /** What the server reported of its settings. */
   readonly parameters: Readonly<Record<string, string>>
   readonly processId: number
@@ -28,20 +31,21 @@ const OK = 0
  * Starts a session and proves who we are (PostgreSQL documentation, "Start-up"), up to the first ReadyForQuery.
  *
  * @throws ServerRefusal, NotPostgres, StreamClosed; PoolsmithError AUTH_METHOD_UNSUPPORTED, AUTH_METHOD_REFUSED,
- *   CLEARTEXT_REFUSED, PASSWORD_MISSING, CHANNEL_BINDING_FAILED, SCRAM_FAILED, SERVER_NOT_GENUINE
+ *   CLEARTEXT_REFUSED, PASSWORD_MISSING, CHANNEL_BINDING_FAILED, SCRAM_FAILED, SERVER_NOT_GENUINE, and those of GSSAPI
  */
 export async function login(transport: Transport, request: LoginRequest, signal: AbortSignal): Promise<LoginResult> {
   using wire = new Wire(transport.stream, signal)
   wire.write(startupMessage({ user: request.user, ...request.parameters }))
-  const authentication = await authenticate(wire, transport, request)
-  return { authentication, ...(await settle(wire)) }
+  using proof = new Proof(wire, transport, { ...request, signal })
+  const authentication = await authenticate(wire, proof)
+  const { kerberos } = proof
+  return { authentication, ...(kerberos === undefined ? {} : { kerberos }), ...(await settle(wire)) }
 }
 
-async function authenticate(wire: Wire, transport: Transport, request: LoginRequest): Promise<string> {
-  const proof = new Proof(wire, transport, request)
+async function authenticate(wire: Wire, proof: Proof): Promise<string> {
   for (;;) {
     const message = await readMessage(wire, 'REvN')
-    if (message.type === 'E') throw new ServerRefusal(readFields(message.body), 'at-login')
+    if (message.type === 'E') throw new ServerRefusal(readFields(message.body), 'at-login', proof.adviceOnRefusal())
     if (message.type === 'N') continue
     if (message.type === 'v') {
       throw new PoolsmithError('The server does not speak version 3.0 of the protocol.', {
@@ -58,7 +62,7 @@ async function authenticate(wire: Wire, transport: Transport, request: LoginRequ
 }
 
 /** After AuthenticationOk: the server's settings, the key for cancelling, and the word that it is ready. */
-async function settle(wire: Wire): Promise<Omit<LoginResult, 'authentication'>> {
+async function settle(wire: Wire): Promise<Omit<LoginResult, 'authentication' | 'kerberos'>> {
   const parameters: Record<string, string> = {}
   const pending: Buffer[] = []
   let processId = 0

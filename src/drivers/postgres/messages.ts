@@ -3,6 +3,7 @@
 import type { Wire } from '../network/wire.ts'
 
 const SSL_REQUEST = 80877103
+const GSS_ENCRYPTION_REQUEST = 80877104
 const CANCEL_REQUEST = 80877102
 const PROTOCOL_3_0 = 196608
 
@@ -25,6 +26,10 @@ export function sslRequest(): Buffer {
   return framed(int32(SSL_REQUEST))
 }
 
+export function gssEncryptionRequest(): Buffer {
+  return framed(int32(GSS_ENCRYPTION_REQUEST))
+}
+
 export function cancelRequest(processId: number, secretKey: number): Buffer {
   return framed(Buffer.concat([int32(CANCEL_REQUEST), int32(processId), int32(secretKey)]))
 }
@@ -43,8 +48,9 @@ export function saslInitialResponse(mechanism: string, response: Buffer): Buffer
   return framed(Buffer.concat([cstring(mechanism), int32(response.length), response]), 'p')
 }
 
-export function saslResponse(response: Buffer): Buffer {
-  return framed(response, 'p')
+/** A SASLResponse or a GSSResponse: both are the bare bytes. */
+export function authenticationResponse(bytes: Buffer): Buffer {
+  return framed(bytes, 'p')
 }
 
 /** One message of the server's. */

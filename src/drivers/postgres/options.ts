@@ -1,10 +1,14 @@
 import type { Connection } from '../../connections/connection.ts'
 import { boolean, integer, list, oneOf, path, seconds, secret, text, type ValuesOf } from '../../connections/fields.ts'
+import type { Credential } from '../../credentials/credential.ts'
 import type { ConfigProblem } from '../../errors.ts'
 import { parseRequireAuth } from './auth-policy.ts'
 
 export const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
 export type SslMode = (typeof SSL_MODES)[number]
+
+export const GSS_MODES = ['disable', 'prefer', 'require'] as const
+export type GssMode = (typeof GSS_MODES)[number]
 
 const PROTOCOL_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
 
@@ -62,6 +66,27 @@ export const postgresFields = {
       'pass it on.',
     default: 'prefer',
   }),
+  gssencmode: oneOf(GSS_MODES, {
+    description:
+      'Whether the session is encrypted by Kerberos (GSSAPI). `require`: always, or there is no session. `prefer`: if ' +
+      'ticket and server allow it, else as `sslmode` says, with a `security:warning`. `disable`: never. Where it ' +
+      'succeeds `sslmode` has no effect, `verify-full` included: both ends have proved themselves by their tickets. ' +
+      'Not used over a Unix socket. Default `prefer` under `auth_method=kerberos`, else `disable`.',
+  }),
+  krbsrvname: text({
+    description: "The service in the server's principal: `postgres` in `postgres/db.example.com@EXAMPLE.COM`.",
+    default: 'postgres',
+  }),
+  krbspn: text({
+    aliases: ['gss_target_principal'],
+    description:
+      "The server's principal in full, `postgres/db.example.com@EXAMPLE.COM`, where it does not follow from " +
+      '`krbsrvname` and the host: behind an alias, an address or a tunnel.',
+  }),
+  gssdelegation: boolean({
+    description: 'Hand the server a ticket to act for us (credential delegation). Needs a forwardable ticket.',
+    default: false,
+  }),
   require_auth: list({
     description:
       'The login methods that the server may ask for: `password`, `md5`, `gss`, `sspi`, `scram-sha-256`, `none` ' +
@@ -101,6 +126,11 @@ export function effectiveSslMode(options: PostgresOptions): SslMode {
   return options.sslmode ?? (options.sslrootcert === 'system' ? 'verify-full' : 'prefer')
 }
 
+/** The mode that holds when none is given: whoever logs in otherwise never touches Kerberos. */
+export function effectiveGssMode(options: PostgresOptions, credential: Pick<Credential, 'kind'>): GssMode {
+  return options.gssencmode ?? (credential.kind === 'gss' ? 'prefer' : 'disable')
+}
+
 const STRONG: readonly SslMode[] = ['require', 'verify-ca', 'verify-full']
 
 /** What is wrong with the options taken together, beyond each one's own type. All problems at once. */
@@ -126,6 +156,12 @@ export function checkPostgresOptions(target: PostgresTarget, options: PostgresOp
   if (options.sslkey !== undefined && options.sslcert === undefined) {
     say('sslkey', 'is of no use without sslcert')
   }
+  if (options.gssencmode === 'require' && target.host?.startsWith('/')) {
+    say('gssencmode', 'require is impossible over a Unix socket, which is never encrypted')
+  }
+  if (options.krbspn !== undefined && !options.krbspn.includes('/')) {
+    say('krbspn', 'is not a principal of a server, such as postgres/db.example.com@EXAMPLE.COM')
+  }
   const policy = parseRequireAuth(options.require_auth)
   if (typeof policy === 'string') say('require_auth', policy)
   // A zero byte ends a string in the start-up message: what follows would be read as another setting.
@@ -133,7 +169,7 @@ export function checkPostgresOptions(target: PostgresTarget, options: PostgresOp
   for (const [key, value] of Object.entries(words)) {
     if (value?.includes('\0')) problems.push({ path: key, message: 'must not contain a zero byte' })
   }
-  for (const key of ['application_name', 'options'] as const) {
+  for (const key of ['application_name', 'options', 'krbsrvname', 'krbspn'] as const) {
     if (options[key]?.includes('\0')) say(key, 'must not contain a zero byte')
   }
   return problems

@@ -1,13 +1,23 @@
 import { createHash } from 'node:crypto'
 import type { Credential } from '../../credentials/credential.ts'
-import { PoolsmithError } from '../../errors.ts'
+import { type Phase, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
+import type { GssContext } from '../../kerberos/gss-api.ts'
 import { Secret } from '../../secret.ts'
+import type { KerberosInfo } from '../driver.ts'
 import type { Wire } from '../network/wire.ts'
 import type { AuthMethod, AuthPolicy } from './auth-policy.ts'
 import { tlsServerEndPoint } from './channel-binding.ts'
-import { type BodyReader, NotPostgres, passwordMessage, saslInitialResponse, saslResponse } from './messages.ts'
+import { type GssIdentity, peersOf } from './gss-identity.ts'
+import {
+  authenticationResponse,
+  type BodyReader,
+  NotPostgres,
+  passwordMessage,
+  saslInitialResponse,
+} from './messages.ts'
 import { type ChannelBinding, ScramClient, ScramFailure } from './scram.ts'
+import type { Advice } from './server-error.ts'
 import type { Transport } from './transport.ts'
 
 /** What is to be proved, and by which rules. */
@@ -17,6 +27,10 @@ export interface ProofRequest {
   readonly policy: AuthPolicy
   readonly channelBinding: 'disable' | 'prefer' | 'require'
   readonly emit: Emit
+  /** Our Kerberos side, where we have one. */
+  readonly identity: GssIdentity | undefined
+  readonly enter: (phase: Phase) => void
+  readonly signal: AbortSignal
 }
 
 /** AuthenticationXXX codes. */
@@ -36,13 +50,14 @@ const NAMES: Readonly<Record<number, string>> = {
 }
 
 /** One login: answers what the server asks for, or says why not. */
-export class Proof {
+export class Proof implements Disposable {
   readonly #wire: Wire
   readonly #transport: Transport
   readonly #request: ProofRequest
   #method = 'none'
   #scram: ScramClient | undefined
   #scramBound = false
+  #gss: GssContext | undefined
   #finished = false
 
   constructor(wire: Wire, transport: Transport, request: ProofRequest) {
@@ -53,7 +68,8 @@ export class Proof {
 
   async answer(code: number, body: BodyReader): Promise<void> {
     const begun = this.#method !== 'none'
-    if (begun && code !== SASL_CONTINUE && code !== SASL_FINAL) throw new NotPostgres('a second request for a login')
+    if (begun && code !== SASL_CONTINUE && code !== SASL_FINAL && code !== GSS_CONTINUE)
+      throw new NotPostgres('a second request for a login')
     switch (code) {
       case CLEARTEXT:
         this.#assertAllowed('password')
@@ -68,22 +84,20 @@ export class Proof {
         return this.#startScram(body)
       case SASL_CONTINUE: {
         const final = await guarded(() => this.#expectScram().finalMessage(body.rest().toString('utf8')))
-        this.#wire.write(saslResponse(final))
+        this.#wire.write(authenticationResponse(final))
         return
       }
       case SASL_FINAL:
         await guarded(() => this.#expectScram().verify(body.rest().toString('utf8')))
         this.#finished = true
         return
-      // The exchange of GSSAPI tokens belongs here; until then it is refused like every method that we do not speak.
       case GSS:
-        this.#assertAllowed('gss')
-        throw unsupported(code)
       case SSPI:
-        this.#assertAllowed('sspi')
-        throw unsupported(code)
+        this.#assertAllowed(code === GSS ? 'gss' : 'sspi')
+        this.#assertUnbound('a Kerberos login')
+        return this.#startGss(code)
       case GSS_CONTINUE:
-        throw new NotPostgres('a GSSAPI token that nobody asked for')
+        return this.#stepGss(body.rest())
       default:
         throw unsupported(code)
     }
@@ -96,6 +110,16 @@ export class Proof {
       throw failure('SERVER_NOT_GENUINE', 'The server let us in without proving that it knows the password.', {
         hint: 'Somebody may be posing as the server; check the host, and use sslmode=verify-full.',
       })
+    }
+    if (this.#gss !== undefined && !this.#finished) {
+      throw failure('SERVER_NOT_GENUINE', 'The server let us in without proving that it has the key of its service.', {
+        hint: 'Somebody may be posing as the server; check the host, and use gssencmode=require.',
+      })
+    }
+    // An encrypted session rests on both tickets already, and then the server asks for nothing more.
+    if (this.#method === 'none' && this.#transport.kerberos !== undefined && policy.allows('gss')) {
+      this.#method = 'gss'
+      this.#finished = true
     }
     if (!this.#finished && !policy.allowsNone) {
       throw failure('AUTH_METHOD_REFUSED', 'The server let us in without asking for a proof of who we are.', {
@@ -204,6 +228,55 @@ export class Proof {
     if (hash !== undefined && plus) return { kind: 'bound', certificateHash: hash }
     if (channelBinding === 'require') this.#assertUnbound('SCRAM without it')
     return { kind: hash === undefined ? 'none' : 'unoffered' }
+  }
+
+  /** What a refusal of our proof means: with Kerberos the server tells only its log. */
+  adviceOnRefusal(): Advice | undefined {
+    const { identity, user } = this.#request
+    const proven = this.#gss?.complete === true || this.#transport.kerberos !== undefined
+    if (identity === undefined || (this.#gss === undefined && !proven)) return undefined
+    if (proven) {
+      return {
+        code: 'LOGIN_REFUSED',
+        hint:
+          `The server knows who we are, but does not let that principal in as ${user}: see map=, include_realm and ` +
+          'krb_realm of its line in pg_hba.conf, pg_ident.conf, and the server log.',
+      }
+    }
+    return {
+      code: 'GSS_SERVER_REFUSED',
+      hint:
+        'The server could not use our ticket: its krb_server_keyfile is old, of another name or unreadable for it; its ' +
+        'log says which.',
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#gss?.[Symbol.dispose]()
+  }
+
+  get kerberos(): KerberosInfo | undefined {
+    return this.#gss?.complete === true ? peersOf(this.#gss.inquire()) : undefined
+  }
+
+  /** SSPI is how a server on Windows asks for the same: it takes a bare Kerberos ticket as well. */
+  async #startGss(code: number): Promise<void> {
+    const { identity } = this.#request
+    if (identity === undefined) throw unsupported(code)
+    if (this.#transport.kerberos !== undefined) throw new NotPostgres('a second Kerberos login')
+    this.#method = code === GSS ? 'gss' : 'sspi'
+    this.#gss = identity.context(['mutual'])
+    await this.#stepGss(undefined)
+  }
+
+  async #stepGss(token: Buffer | undefined): Promise<void> {
+    const { enter, signal } = this.#request
+    if (this.#gss === undefined || this.#finished) throw new NotPostgres('a GSSAPI token at this point')
+    enter('gss')
+    const step = await this.#gss.step(token, { signal })
+    if (step.token !== undefined) this.#wire.write(authenticationResponse(step.token))
+    this.#finished = step.complete && this.#gss.flags.includes('mutual')
+    enter('login')
   }
 
   #expectScram(): ScramClient {

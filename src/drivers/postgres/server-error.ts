@@ -10,34 +10,43 @@ export class ServerRefusal extends Error {
   /** Whether it came in place of an answer to the request for TLS, before any login. */
   readonly beforeLogin: boolean
 
-  constructor(fields: Readonly<Record<string, string>>, when: 'before-login' | 'at-login' | 'authenticated') {
+  /** What it means if it is about our proof: the login knows more than the server tells. */
+  readonly advice: Advice | undefined
+
+  constructor(
+    fields: Readonly<Record<string, string>>,
+    when: 'before-login' | 'at-login' | 'authenticated',
+    advice?: Advice,
+  ) {
     super(fields.M ?? 'no message')
     this.fields = fields
+    this.advice = advice
     this.authenticated = when === 'authenticated'
     this.beforeLogin = when === 'before-login'
   }
 }
 
-interface Advice {
+export interface Advice {
   readonly code: ErrorCode
   readonly hint: string
   readonly transient?: boolean
 }
 
 /** What an error of the server's at login means, by its SQLSTATE ("PostgreSQL Error Codes"). */
-function adviceFor(fields: Readonly<Record<string, string>>): Advice {
+function adviceFor({ fields, advice }: ServerRefusal): Advice {
   const state = fields.C ?? ''
   // The message is translated to the server's language; the name of the routine that raised it is not.
   if (state === '28000' && fields.R === 'ClientAuthentication') {
     return {
       code: 'LOGIN_NOT_ADMITTED',
-      hint: 'No line of pg_hba.conf lets this user from this address into this database this way; compare sslmode.',
+      hint: 'No line of pg_hba.conf lets this user from this address into this database this way; compare sslmode and gssencmode.',
     }
   }
   if (state === '28000' && fields.R === 'InitializeSessionUserId') {
     return { code: 'LOGIN_ROLE_UNUSABLE', hint: 'Check the user name; the role must exist and have LOGIN.' }
   }
   if (state === '28P01' || state === '28000') {
+    if (advice !== undefined) return advice
     return {
       code: 'LOGIN_REFUSED',
       hint: 'Check user and password (or token, or certificate); pg_hba.conf says which proof the server asks for.',
@@ -68,7 +77,7 @@ function adviceFor(fields: Readonly<Record<string, string>>): Advice {
 
 export function refusalError(refusal: ServerRefusal): PoolsmithError {
   const { fields } = refusal
-  const { code, hint, transient = false } = adviceFor(fields)
+  const { code, hint, transient = false } = adviceFor(refusal)
   return new PoolsmithError(`The server refused the login: ${fields.M ?? 'no message'}`, {
     code,
     phase: 'login',

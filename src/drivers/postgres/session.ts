@@ -5,16 +5,16 @@ import type { Emit } from '../../events.ts'
 import type { ProxyInfo } from '../driver.ts'
 import { connectEndpoint } from '../network/connect.ts'
 import type { Tunnel } from '../network/proxy/tunnel.ts'
-import { type Endpoint, errorCode, type Lookup, resolveHost, showEndpoint } from '../network/socket.ts'
-import { tlsError } from '../network/tls.ts'
-import { StreamClosed } from '../network/wire.ts'
+import { type Endpoint, type Lookup, resolveHost } from '../network/socket.ts'
 import type { AuthPolicy } from './auth-policy.ts'
+import { explain } from './explain.ts'
+import { GssIdentity } from './gss-identity.ts'
+import { GssNotOffered, gssTransport } from './gss-transport.ts'
 import { type LoginResult, login } from './login.ts'
-import { NotPostgres } from './messages.ts'
-import type { PostgresOptions, SslMode } from './options.ts'
-import { refusalError, ServerRefusal } from './server-error.ts'
-import type { TlsSettings } from './tls-settings.ts'
-import { plainTransport, TlsNotOffered, type Transport, tlsTransport } from './transport.ts'
+import { effectiveGssMode, type PostgresOptions, type SslMode } from './options.ts'
+import type { TlsSettings, TlsSetup } from './tls-settings.ts'
+import { plainTransport, TlsNotOffered, type TlsTarget, type Transport, tlsTransport } from './transport.ts'
+import { type Failure, goesOn, joined, type Way, waysToTry } from './ways.ts'
 
 /** All that stays the same for every session of one driver. */
 export interface SessionPlan {
@@ -50,40 +50,6 @@ export interface Session {
   readonly proxy: ProxyInfo | undefined
   readonly transport: Transport
   readonly login: LoginResult
-}
-
-/** How a connection is tried. A way to encrypt by other means than TLS would come before them. */
-type Encryption = 'tls' | 'plain'
-
-/**
- * The attempts that a mode allows, in libpq's order. A token or a client certificate that would have to travel or
- * stay unused without TLS leaves only the attempt with it.
- */
-export function encryptionsToTry(
-  mode: SslMode,
-  endpoint: Endpoint,
-  credential: Credential,
-): readonly [Encryption, Encryption?] {
-  if (endpoint.kind === 'unix') return ['plain']
-  const needsTls = credential.kind === 'token' || credential.kind === 'certificate'
-  const allowed: Readonly<Record<SslMode, readonly Encryption[]>> = {
-    disable: ['plain'],
-    allow: ['plain', 'tls'],
-    prefer: ['tls', 'plain'],
-    require: ['tls'],
-    'verify-ca': ['tls'],
-    'verify-full': ['tls'],
-  }
-  const [first, second] = allowed[mode].filter((encryption) => encryption === 'tls' || !needsTls)
-  if (first !== undefined) return [first, second]
-  throw new PoolsmithError(
-    `sslmode=disable would send ${credential.kind === 'token' ? 'a token' : 'our login'} unprotected.`,
-    {
-      code: 'TLS_NEEDED',
-      phase: 'config',
-      hint: 'Use sslmode=verify-full (or at least require) with this auth_method.',
-    },
-  )
 }
 
 /** Opens one session: resolves the host, and tries its addresses one after the other as libpq does. */
@@ -154,43 +120,75 @@ async function openAt(
   credential: Credential,
   attempt: Attempt,
 ): Promise<Session> {
-  const [first, second] = encryptionsToTry(plan.sslMode, endpoint, credential)
-  const one = await tryOnce(endpoint, first, plan, credential, attempt)
-  if (one.session !== undefined) return one.session
-  if (second === undefined || !one.tryOther || attempt.signal.aborted) throw one.error
-  const other = await tryOnce(endpoint, second, plan, credential, attempt)
-  if (other.session !== undefined) return other.session
-  throw attempt.signal.aborted ? other.error : joined(one.error, other.error, first)
+  const gssMode = effectiveGssMode(plan.options, credential)
+  let ways = waysToTry({ sslMode: plan.sslMode, gssMode }, endpoint, credential)
+  const failures: Failure[] = []
+  using gss = await openGss(plan, credential, ways, attempt)
+  if (gss.identity === undefined && ways[0] === 'gss') {
+    failures.push({ way: 'gss', error: gss.error })
+    ways = ways.slice(1)
+  }
+  for (;;) {
+    const outcome = await tryOnce(ways, { endpoint, plan, credential, identity: gss.identity, attempt })
+    if (outcome.session !== undefined) {
+      if (gssMode === 'prefer' && endpoint.kind === 'tcp') warnOfLesserWay(outcome.session, failures, plan)
+      return outcome.session
+    }
+    if (attempt.signal.aborted) throw outcome.error
+    failures.push(outcome)
+    ways = outcome.rest
+    if (ways.length === 0) throw joined(failures)
+  }
 }
 
-/** Two attempts failed: the last one's error, with a word about the first where that says something else. */
-function joined(first: unknown, last: unknown, encryption: Encryption): unknown {
-  if (!(last instanceof PoolsmithError) || !(first instanceof PoolsmithError)) return last
-  if (last.code === 'TLS_NOT_OFFERED') return first
-  if (last.code === first.code) return last
-  const way = encryption === 'tls' ? 'with TLS' : 'without TLS'
-  return new PoolsmithError(`${last.message} (Before that, ${way}: ${first.message})`, {
-    code: last.code,
-    phase: last.phase,
-    transient: last.transient,
-    details: { ...last.details, before: first.toJSON() },
-    cause: last.cause,
-    ...(last.hint === undefined ? {} : { hint: last.hint }),
+/** Our Kerberos side, where there is one; without a ticket only what does not rest on it goes on, as libpq has it. */
+async function openGss(
+  plan: SessionPlan,
+  credential: Credential,
+  ways: readonly Way[],
+  attempt: Attempt,
+): Promise<{ readonly identity?: GssIdentity; readonly error?: unknown } & Disposable> {
+  const nothing = { [Symbol.dispose]: () => undefined }
+  if (credential.kind !== 'gss' && ways[0] !== 'gss') return nothing
+  attempt.enter('credential')
+  try {
+    const identity = await GssIdentity.open(credential, plan, attempt.signal)
+    return { identity, [Symbol.dispose]: () => identity[Symbol.dispose]() }
+  } catch (error) {
+    if (credential.kind === 'gss' || ways.length === 1 || attempt.signal.aborted) throw error
+    return { error, ...nothing }
+  }
+}
+
+/** `gssencmode=prefer`, and the session came about in another way. */
+function warnOfLesserWay({ transport }: Session, failures: readonly Failure[], plan: SessionPlan): void {
+  const { kind } = transport.encryption
+  if (kind === 'gss') return
+  const { error } = failures.find(({ way }) => way === 'gss') ?? {}
+  const why = error instanceof Error ? error.message : 'The server does not offer it.'
+  const instead = kind === 'tls' ? 'is encrypted by TLS instead' : 'is not encrypted at all'
+  plan.emit('security:warning', {
+    code: 'GSS_ENCRYPTION_GIVEN_UP',
+    message: `The session with ${plan.host} ${instead}: GSSAPI encryption was given up (gssencmode=prefer). ${why}`,
   })
 }
 
-/** How one attempt ended; `tryOther`: libpq would go on with the other way that the mode allows. */
+/** How one attempt ended; `rest`: the ways that libpq would still try on a new connection. */
 type Outcome =
   | { readonly session: Session }
-  | { readonly session?: undefined; readonly error: unknown; readonly tryOther: boolean }
+  | { readonly session?: undefined; readonly way: Way; readonly error: unknown; readonly rest: readonly Way[] }
 
-async function tryOnce(
-  endpoint: Endpoint,
-  encryption: Encryption,
-  plan: SessionPlan,
-  credential: Credential,
-  attempt: Attempt,
-): Promise<Outcome> {
+interface Try {
+  readonly endpoint: Endpoint
+  readonly plan: SessionPlan
+  readonly credential: Credential
+  readonly identity: GssIdentity | undefined
+  readonly attempt: Attempt
+}
+
+/** Tries the first of the ways; when the server declines it, the next one on the same connection where that may be. */
+async function tryOnce(ways: readonly Way[], one: Try): Promise<Outcome> {
+  const { endpoint, plan, credential, identity, attempt } = one
   const user = credential.user ?? plan.login
   if (user === undefined || user === '') {
     throw new ConfigError([{ path: 'login', message: 'is missing, and the credential names no user either' }])
@@ -198,8 +196,9 @@ async function tryOnce(
   const { signal } = attempt
   const database = plan.database ?? user
   const { keepalives, keepalives_idle: idle } = plan.options
-  if (encryption === 'tls') attempt.enter('tls')
-  const setup = encryption === 'tls' ? await plan.tls.load(credential) : undefined
+  let [way = 'plain', ...rest] = ways
+  // Files that are wrong are told before anything is opened.
+  const setup = way === 'tls' ? await loadTls(one) : undefined
   const { socket, proxy } = await connectEndpoint(endpoint, plan.tunnel, {
     signal,
     enter: attempt.enter,
@@ -213,21 +212,29 @@ async function tryOnce(
   signal.addEventListener('abort', onAbort, { once: true })
   let transport = plainTransport(socket, endpoint)
   try {
-    if (setup !== undefined) {
-      attempt.enter('tls')
-      const target = {
-        setup,
-        host: plan.host,
-        sendServerName: plan.options.sslsni,
-        direct: plan.options.sslnegotiation === 'direct',
-        signal,
+    signal.throwIfAborted()
+    if (way === 'gss' && identity !== undefined) {
+      attempt.enter('gss')
+      try {
+        transport = await gssTransport(socket, identity, signal)
+      } catch (error) {
+        const [next] = rest
+        const onSame = next === 'plain' || (next === 'tls' && plan.options.sslnegotiation !== 'direct')
+        if (!(error instanceof GssNotOffered) || !onSame) throw error
+        way = next
+        rest = rest.slice(1)
       }
+    }
+    if (way === 'tls') {
+      attempt.enter('tls')
+      const target = tlsTarget(plan, setup ?? (await loadTls(one)), signal)
       try {
         transport = await tlsTransport(socket, target)
       } catch (error) {
-        // Under prefer the same connection goes on without TLS.
-        const goOn = plan.sslMode === 'prefer' && encryptionsToTry(plan.sslMode, endpoint, credential).includes('plain')
-        if (!(error instanceof TlsNotOffered) || !goOn) throw error
+        const onSame = plan.sslMode === 'prefer' && rest[0] === 'plain'
+        if (!(error instanceof TlsNotOffered) || !onSame) throw error
+        way = 'plain'
+        rest = []
       }
     }
     stream = transport.stream
@@ -241,63 +248,32 @@ async function tryOnce(
         ...(plan.options.options === undefined ? {} : { options: plan.options.options }),
       },
       credential,
+      identity,
       policy: plan.policy,
       channelBinding: plan.options.channel_binding,
       emit: plan.emit,
+      enter: attempt.enter,
     }
     const result = await login(transport, request, signal)
     return { session: { user, database, endpoint, proxy, transport, login: result } }
   } catch (cause) {
     onAbort()
-    const error = signal.aborted ? signal.reason : explain(cause, plan, endpoint, attempt.phase())
-    // A server that declined TLS has already been tried without.
-    const declined = encryption === 'tls' && attempt.phase() === 'login' && transport.encryption.kind === 'none'
-    return { error, tryOther: !declined && isWorthOther(cause, encryption) }
+    const { host, sslMode } = plan
+    const told = explain(cause, { host, sslMode, endpoint, phase: attempt.phase() })
+    const silentKdc = told instanceof PoolsmithError && told.code === 'KDC_TIMEOUT'
+    const error = signal.aborted && !silentKdc ? signal.reason : told
+    return { way, error, rest: goesOn(cause, way) ? rest : [] }
   } finally {
     signal.removeEventListener('abort', onAbort)
   }
 }
 
-/** Whether libpq tries the other way that `allow` or `prefer` leaves after this. */
-function isWorthOther(cause: unknown, encryption: Encryption): boolean {
-  if (cause instanceof ServerRefusal) return !cause.authenticated && !cause.beforeLogin
-  if (!(cause instanceof PoolsmithError)) return false
-  // libpq would have sent the password; where we do not, the encrypted attempt is still open.
-  if (encryption === 'plain') return cause.code === 'CLEARTEXT_REFUSED'
-  return cause.phase === 'tls' && cause.code !== 'TLS_STUFFED'
+function loadTls({ plan, credential, attempt }: Try): Promise<TlsSetup> {
+  attempt.enter('tls')
+  return plan.tls.load(credential)
 }
 
-/** Says in our own terms why an attempt ended. */
-function explain(cause: unknown, plan: SessionPlan, endpoint: Endpoint, phase: Phase): unknown {
-  const peer = showEndpoint(endpoint)
-  if (cause instanceof ServerRefusal) return refusalError(cause)
-  if (cause instanceof TlsNotOffered) {
-    return new PoolsmithError(`The server ${peer} does not offer TLS.`, {
-      code: 'TLS_NOT_OFFERED',
-      phase: 'tls',
-      hint: `Set ssl=on on the server; sslmode=${plan.sslMode} and this auth_method do not go without.`,
-    })
-  }
-  if (cause instanceof NotPostgres) {
-    return new PoolsmithError(`What answers at ${peer} is not a PostgreSQL server, or is damaged: ${cause.message}.`, {
-      code: 'NOT_POSTGRES',
-      phase,
-      hint: 'Check host and port; a web server, a proxy or another database may be listening there.',
-      cause,
-    })
-  }
-  if (cause instanceof StreamClosed) {
-    const broken = cause.cause
-    // Under TLS 1.3 the server judges our certificate after the handshake.
-    if (broken instanceof Error && errorCode(broken)?.startsWith('ERR_SSL_') === true)
-      return tlsError(broken, plan.host)
-    return new PoolsmithError(`The server ${peer} closed the connection in the phase ${phase}.`, {
-      code: 'CONNECTION_CLOSED',
-      phase,
-      transient: true,
-      hint: "The server's log says why; a full or restarting server and a proxy without a backend do this.",
-      cause,
-    })
-  }
-  return cause
+export function tlsTarget(plan: SessionPlan, setup: TlsSetup, signal: AbortSignal): TlsTarget {
+  const { sslsni, sslnegotiation } = plan.options
+  return { setup, host: plan.host, sendServerName: sslsni, direct: sslnegotiation === 'direct', signal }
 }

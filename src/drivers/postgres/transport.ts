@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { subjectOf } from '../../credentials/certificate-files.ts'
 import { PoolsmithError } from '../../errors.ts'
-import type { EncryptionInfo } from '../driver.ts'
+import type { EncryptionInfo, KerberosInfo } from '../driver.ts'
 import type { Endpoint } from '../network/socket.ts'
 import { peerCertificate, startTls } from '../network/tls.ts'
 import { Wire } from '../network/wire.ts'
@@ -17,6 +17,8 @@ export interface Transport {
   readonly encryption: EncryptionInfo
   /** The server's certificate (DER), to bind a SCRAM login to. */
   readonly serverCertificate?: Buffer
+  /** Under GSSAPI encryption: who both ends have proved to be. */
+  readonly kerberos?: KerberosInfo
   /** Whether what we send can be read on the way: neither encrypted nor a Unix socket. */
   readonly exposed: boolean
 }

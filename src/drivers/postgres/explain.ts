@@ -1,0 +1,61 @@
+import { type Phase, PoolsmithError } from '../../errors.ts'
+import { type Endpoint, errorCode, showEndpoint } from '../network/socket.ts'
+import { tlsError } from '../network/tls.ts'
+import { StreamClosed } from '../network/wire.ts'
+import { GssNotOffered, GssSetupFailed } from './gss-transport.ts'
+import { NotPostgres } from './messages.ts'
+import type { SslMode } from './options.ts'
+import { refusalError, ServerRefusal } from './server-error.ts'
+import { TlsNotOffered } from './transport.ts'
+
+export interface Where {
+  readonly host: string
+  readonly endpoint: Endpoint
+  readonly sslMode: SslMode
+  readonly phase: Phase
+}
+
+/** Says in our own terms why an attempt ended. */
+export function explain(cause: unknown, where: Where): unknown {
+  const { host, sslMode, endpoint, phase } = where
+  const peer = showEndpoint(endpoint)
+  if (cause instanceof ServerRefusal) return refusalError(cause)
+  if (cause instanceof TlsNotOffered) {
+    return new PoolsmithError(`The server ${peer} does not offer TLS.`, {
+      code: 'TLS_NOT_OFFERED',
+      phase: 'tls',
+      hint: `Set ssl=on on the server; sslmode=${sslMode} and this auth_method do not go without.`,
+    })
+  }
+  if (cause instanceof GssSetupFailed) return explain(cause.cause, where)
+  if (cause instanceof GssNotOffered) {
+    return new PoolsmithError(`The server ${peer} does not offer GSSAPI encryption.`, {
+      code: 'GSS_NOT_OFFERED',
+      phase: 'gss',
+      hint: 'The server must be built with GSSAPI (and nothing in between may end the connection); or use gssencmode=prefer with sslmode=verify-full.',
+    })
+  }
+  if (cause instanceof NotPostgres) {
+    return new PoolsmithError(`What answers at ${peer} is not a PostgreSQL server, or is damaged: ${cause.message}.`, {
+      code: 'NOT_POSTGRES',
+      phase,
+      hint: 'Check host and port; a web server, a proxy or another database may be listening there.',
+      cause,
+    })
+  }
+  if (cause instanceof StreamClosed) {
+    const broken = cause.cause
+    // An encrypted session that was damaged knows why it ended.
+    if (broken instanceof PoolsmithError) return broken
+    // Under TLS 1.3 the server judges our certificate after the handshake.
+    if (broken instanceof Error && errorCode(broken)?.startsWith('ERR_SSL_') === true) return tlsError(broken, host)
+    return new PoolsmithError(`The server ${peer} closed the connection in the phase ${phase}.`, {
+      code: 'CONNECTION_CLOSED',
+      phase,
+      transient: true,
+      hint: "The server's log says why; a full or restarting server and a proxy without a backend do this.",
+      cause,
+    })
+  }
+  return cause
+}

@@ -1,0 +1,69 @@
+import type { Credential } from '../../credentials/credential.ts'
+import { openCredential } from '../../kerberos/ensure-ticket.ts'
+import type {
+  GssApi,
+  GssContext,
+  GssContextInfo,
+  GssCredentialHandle,
+  GssFlag,
+  GssTarget,
+} from '../../kerberos/gss-api.ts'
+import { loadGssApi } from '../../kerberos/load-gss-api.ts'
+import type { KerberosInfo } from '../driver.ts'
+import type { PostgresOptions } from './options.ts'
+
+export interface GssIdentityOptions {
+  /** The host as the user named it: krb5 does what is to be done with it, not we. */
+  readonly host: string
+  readonly options: Pick<PostgresOptions, 'krbsrvname' | 'krbspn' | 'gssdelegation'>
+}
+
+/**
+ * Our Kerberos side while one connection is opened: the ticket, acquired anew because a credential that is held goes
+ * stale, and security contexts towards the server made from it.
+ */
+export class GssIdentity implements Disposable {
+  readonly target: GssTarget
+  readonly #gss: GssApi
+  readonly #handle: GssCredentialHandle
+  readonly #delegate: boolean
+
+  private constructor(gss: GssApi, handle: GssCredentialHandle, { host, options }: GssIdentityOptions) {
+    this.#gss = gss
+    this.#handle = handle
+    this.#delegate = options.gssdelegation
+    this.target = options.krbspn === undefined ? { service: options.krbsrvname, host } : { principal: options.krbspn }
+  }
+
+  /**
+   * Checks the ticket of a Kerberos credential and acquires it. With a credential of another kind (a password under
+   * `gssencmode`) it is whatever ticket krb5 finds by default, unchecked as libpq has it.
+   *
+   * @throws TICKET_…, KEYTAB_…, PRINCIPAL_…, KDC_…, PACKAGE_MISSING, GSS_LIBRARY_MISSING
+   */
+  static async open(credential: Credential, options: GssIdentityOptions, signal: AbortSignal): Promise<GssIdentity> {
+    const gss = await loadGssApi()
+    const { handle } =
+      credential.kind === 'gss'
+        ? await openCredential(gss, credential, { signal })
+        : { handle: await gss.acquireCredential({ signal }) }
+    return new GssIdentity(gss, handle, options)
+  }
+
+  /** A context that has taken no step; the caller disposes of it. */
+  context(flags: readonly GssFlag[]): GssContext {
+    return this.#gss.initContext({
+      target: this.target,
+      flags: this.#delegate ? [...flags, 'delegate'] : flags,
+      credential: this.#handle,
+    })
+  }
+
+  [Symbol.dispose](): void {
+    this.#handle[Symbol.dispose]()
+  }
+}
+
+export function peersOf({ initiator, target, flags }: GssContextInfo): KerberosInfo {
+  return { principal: initiator, server: target, delegated: flags.includes('delegate') }
+}

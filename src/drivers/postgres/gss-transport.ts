@@ -1,0 +1,114 @@
+import type { Duplex } from 'node:stream'
+import { PoolsmithError } from '../../errors.ts'
+import { kerberosError } from '../../kerberos/errors.ts'
+import type { GssContext, GssFlag } from '../../kerberos/gss-api.ts'
+import { StreamClosed, Wire } from '../network/wire.ts'
+import { type GssIdentity, peersOf } from './gss-identity.ts'
+import { GssStream, LENGTH_BYTES } from './gss-stream.ts'
+import { gssEncryptionRequest, NotPostgres, readFields, readMessage } from './messages.ts'
+import { ServerRefusal } from './server-error.ts'
+import type { Transport } from './transport.ts'
+
+/** The server said that it has no GSSAPI encryption; the same stream may go on without. */
+export class GssNotOffered extends Error {
+  override readonly name = 'GssNotOffered'
+}
+
+/** The server was ready to encrypt, and then it could not be set up: `cause` says why. */
+export class GssSetupFailed extends Error {
+  override readonly name = 'GssSetupFailed'
+}
+
+/** What an encrypted session rests on; whatever of it a mechanism does not give is a failure. */
+const FLAGS: readonly GssFlag[] = ['mutual', 'replay', 'sequence', 'confidentiality', 'integrity']
+
+/** The largest token of the set-up, its length not included (PostgreSQL's PqGSS_AUTH_BUFFER_SIZE). */
+const MAX_TOKEN = 65_536 - LENGTH_BYTES
+
+/**
+ * Asks the server for an encrypted GSSAPI session and sets it up (PostgreSQL documentation, "GSSAPI Session
+ * Encryption").
+ *
+ * @throws GssNotOffered when the server declines; GssSetupFailed; ServerRefusal when it answers with an error;
+ *   StreamClosed and NotPostgres for anything else in place of the answer; PoolsmithError GSS_STUFFED
+ */
+export async function gssTransport(stream: Duplex, identity: GssIdentity, signal: AbortSignal): Promise<Transport> {
+  using wire = new Wire(stream, signal)
+  await askForGss(wire)
+  const context = await establish(wire, identity, signal)
+  return {
+    stream: new GssStream(stream, context),
+    encryption: { kind: 'gss' },
+    exposed: false,
+    kerberos: peersOf(context.inquire()),
+  }
+}
+
+async function askForGss(wire: Wire): Promise<void> {
+  wire.write(gssEncryptionRequest())
+  const answer = (await wire.read(1)).toString('latin1')
+  if (answer === 'E') throw await refusal(wire, Buffer.from('E'))
+  if (answer === 'N') throw new GssNotOffered('no GSSAPI encryption')
+  if (answer !== 'G') throw new NotPostgres(`${JSON.stringify(answer)} instead of G or N`)
+  // The server has nothing to say before our token; what is here was put in by somebody else (CVE-2021-23222).
+  if (wire.waiting > 0) {
+    throw new PoolsmithError('The server sent unencrypted bytes behind its answer to the request for encryption.', {
+      code: 'GSS_STUFFED',
+      phase: 'gss',
+      hint: 'Somebody between us and the server may be inserting commands; do not go on from this network.',
+    })
+  }
+}
+
+/** Exchanges tokens until both sides have proved themselves. */
+async function establish(wire: Wire, identity: GssIdentity, signal: AbortSignal): Promise<GssContext> {
+  let context: GssContext | undefined
+  try {
+    context = identity.context(FLAGS)
+    let step = await context.step(undefined, { signal })
+    for (;;) {
+      if (step.token !== undefined) wire.write(framed(step.token))
+      if (step.complete) break
+      step = await context.step(await readToken(wire), { signal })
+    }
+    const missing = FLAGS.filter((flag) => context?.flags.includes(flag) !== true)
+    if (missing.length === 0) return context
+    throw kerberosError(
+      'GSS_SERVER_REFUSED',
+      { spn: context.target },
+      { phase: 'gss', more: `The session would lack: ${missing.join(', ')}.` },
+    )
+  } catch (cause) {
+    context?.[Symbol.dispose]()
+    if (cause instanceof ServerRefusal) throw cause
+    const said = cause instanceof StreamClosed ? closedInSetup(context, cause) : cause
+    throw new GssSetupFailed('GSSAPI encryption could not be set up', { cause: said })
+  }
+}
+
+/** A server that cannot accept our ticket says so only in its log. */
+function closedInSetup(context: GssContext | undefined, cause: StreamClosed): PoolsmithError {
+  return kerberosError('GSS_SERVER_REFUSED', { spn: context?.target }, { phase: 'gss', cause })
+}
+
+async function readToken(wire: Wire): Promise<Buffer> {
+  const head = await wire.read(LENGTH_BYTES)
+  // In place of a length: an ErrorResponse.
+  if (head[0] === 0x45) throw await refusal(wire, head)
+  const size = head.readUInt32BE(0)
+  if (size > MAX_TOKEN) throw new NotPostgres(`a GSSAPI token of ${size} bytes`)
+  return wire.read(size)
+}
+
+/** The server could not even start a process for us. The message is not authenticated, and is said to be so. */
+async function refusal(wire: Wire, begun: Buffer): Promise<ServerRefusal> {
+  wire.stream.unshift(begun)
+  const message = await readMessage(wire, 'E')
+  return new ServerRefusal(readFields(message.body), 'before-login')
+}
+
+function framed(token: Buffer): Buffer {
+  const length = Buffer.alloc(LENGTH_BYTES)
+  length.writeUInt32BE(token.length)
+  return Buffer.concat([length, token])
+}
