@@ -1,4 +1,4 @@
-import { type ErrorCode, PoolsmithError } from '../errors.ts'
+import { ERROR_CODES, type ErrorCode, PoolsmithError } from '../errors.ts'
 import { redact, type Secret } from '../secret.ts'
 
 /** Faults of the network below HTTP: the same call may succeed a moment later. */
@@ -86,6 +86,35 @@ export function credentialFailure(
     },
     cause: plainCopy(error, message),
   })
+}
+
+/** What may be over a moment later, of what our own agents meet on the way through a proxy. */
+const TRANSIENT_ON_THE_WAY: ReadonlySet<ErrorCode> = new Set([
+  'CONNECT_TIMEOUT',
+  'KDC_TIMEOUT',
+  'KDC_UNREACHABLE',
+  'PROXY_CLOSED',
+  'PROXY_TARGET_UNREACHABLE',
+  'PROXY_UNREACHABLE',
+])
+
+/**
+ * The error of the proxy that a request was to go through, where that is what it failed by. Our agents throw it, but
+ * an SDK may leave no more of it than its code and its words.
+ */
+export function proxyFailure(subject: string, error: unknown): PoolsmithError | undefined {
+  for (const each of chain(error)) {
+    if (each instanceof PoolsmithError) return each
+    const code = property(each, 'code')
+    if (typeof code !== 'string' || !Object.hasOwn(ERROR_CODES, code)) continue
+    return new PoolsmithError(`${subject}: ${messageOf(each)}`, {
+      code: code as ErrorCode,
+      phase: 'proxy',
+      transient: TRANSIENT_ON_THE_WAY.has(code as ErrorCode),
+      hint: 'Check `proxy` and `proxy_auth`, or name the host in `no_proxy` to reach it directly.',
+    })
+  }
+  return undefined
 }
 
 function hintFor(fault: Fault): string | undefined {

@@ -18,7 +18,7 @@ export const azureAd = defineStrategy({
     'A Microsoft Entra token by @azure/identity: default chain, service principal, managed identity or workload identity.',
   fields: azureFields,
   defaults: { sslmode: 'verify-full' },
-  async credentials(connection, options, { emit, environment }) {
+  async credentials(connection, options, { emit, environment, agents }) {
     const problems = azureProblems(options, environment)
     if (problems.length > 0) throw new ConfigError(problems)
     const identity = await loadPackage('@azure/identity', () => import('@azure/identity'), 'auth_method=azure_ad')
@@ -29,7 +29,14 @@ export const azureAd = defineStrategy({
       fetch: settled(async (signal) => {
         const observation: AuthorityObservation = {}
         try {
-          const { token, expiresOnTimestamp } = await fetchAzureToken(identity, options, scope, signal, observation)
+          const { token, expiresOnTimestamp } = await fetchAzureToken(
+            identity,
+            options,
+            scope,
+            signal,
+            observation,
+            agents,
+          )
           return {
             kind: 'token',
             identity: subjectOf(token) ?? options.client_id ?? connection.login ?? 'unknown',

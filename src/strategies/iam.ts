@@ -20,7 +20,7 @@ export const iam = defineStrategy({
   description: 'An AWS IAM token for RDS and Aurora, signed here for 15 minutes with the keys that AWS gives us.',
   fields: awsFields,
   defaults: { sslmode: 'verify-full' },
-  async credentials(connection, options, { emit, environment }) {
+  async credentials(connection, options, { emit, environment, agents }) {
     const target = targetOf(connection, options, environment)
     const inHost = regionOfHost(target.host)
     if (inHost !== undefined && inHost !== target.region) {
@@ -30,7 +30,7 @@ export const iam = defineStrategy({
       })
     }
     const { Signer } = await loadPackage('@aws-sdk/rds-signer', () => import('@aws-sdk/rds-signer'), 'auth_method=iam')
-    const keys = await keyProvider(options, target.region)
+    const keys = await keyProvider(options, target.region, agents)
     const secrets = [options.aws_secret_access_key, options.aws_session_token]
     return refreshingSource({
       emit,

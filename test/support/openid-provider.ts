@@ -49,7 +49,7 @@ export async function startOpenIdProvider(
   clients: Readonly<Record<string, ClientRegistration>>,
 ): Promise<OpenIdProvider> {
   const pki = await createPki('poolsmith test authority')
-  const { cert, key } = await pki.issue({ commonName: 'localhost', dns: ['localhost'] })
+  const { cert, key } = await pki.issue({ commonName: 'localhost', dns: ['localhost', 'login.test'] })
   const trusted = tls.getCACertificates('default')
   tls.setDefaultCACertificates([...trusted, pki.ca])
 
@@ -78,7 +78,7 @@ export async function startOpenIdProvider(
     const say = (status: number, body: unknown, headers: Record<string, string> = {}): void => {
       response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body))
     }
-    const base = `https://localhost:${port}/${tenant}`
+    const base = `https://${request.headers.host}/${tenant}`
     if (request.url?.startsWith(`/${tenant}/v2.0/.well-known/openid-configuration`)) {
       say(200, {
         issuer: `${base}/v2.0`,

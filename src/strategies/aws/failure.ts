@@ -1,5 +1,5 @@
-import { credentialFailure, faultOf, isTransient } from '../../credentials/failure.ts'
-import { PoolsmithError } from '../../errors.ts'
+import { credentialFailure, faultOf, isTransient, proxyFailure } from '../../credentials/failure.ts'
+import type { PoolsmithError } from '../../errors.ts'
 import type { Secret } from '../../secret.ts'
 
 const SUBJECT = 'The AWS token could not be made'
@@ -24,7 +24,8 @@ export function awsFailure(
   profile: string | undefined,
   secrets: readonly (Secret | undefined)[],
 ): PoolsmithError {
-  if (error instanceof PoolsmithError) return error
+  const onTheWay = proxyFailure(SUBJECT, error)
+  if (onTheWay !== undefined) return onTheWay
   const name = error instanceof Error ? error.name : ''
   const message = error instanceof Error ? error.message : ''
   const transient = isTransient(faultOf(error)) || THROTTLED.has(name) || name === 'TimeoutError'

@@ -1,4 +1,5 @@
 import { loadPackage } from '../../optional-package.ts'
+import type { RequestAgents } from '../strategy.ts'
 import type { AwsOptions } from './fields.ts'
 
 /** AWS keys, as the SDK's providers give them. */
@@ -16,9 +17,9 @@ const REQUEST_LIMITS = { connectionTimeout: 10_000, requestTimeout: 20_000, thro
 
 /**
  * Says how to get the keys that sign: given ones, a profile's, or those of the default chain, and with them those
- * of a role. Each call asks anew, past the SDK's caches, since it is made when the last answer is of no more use.
+ * of a role, through the agents where there are some. Each call asks anew, past the SDK's caches, since it is made when the last answer is of no more use.
  */
-export async function keyProvider(options: AwsOptions, region: string): Promise<KeyProvider> {
+export async function keyProvider(options: AwsOptions, region: string, agents?: RequestAgents): Promise<KeyProvider> {
   const { aws_access_key_id: accessKeyId, role_arn: role } = options
   if (accessKeyId !== undefined && role === undefined) return async () => givenKeys(options, accessKeyId)
   const providers = await loadPackage(
@@ -26,7 +27,8 @@ export async function keyProvider(options: AwsOptions, region: string): Promise<
     () => import('@aws-sdk/credential-providers'),
     'auth_method=iam',
   )
-  const clientConfig = { region, requestHandler: REQUEST_LIMITS }
+  const throughProxy = agents === undefined ? {} : { httpAgent: agents.http, httpsAgent: agents.https }
+  const clientConfig = { region, requestHandler: { ...REQUEST_LIMITS, ...throughProxy } }
   const chain = (): KeyProvider =>
     providers.fromNodeProviderChain({
       ignoreCache: true,

@@ -1,7 +1,9 @@
-import { credentialFailure, faultOf, isTransient, messageOf } from '../../credentials/failure.ts'
-import { PoolsmithError } from '../../errors.ts'
+import { credentialFailure, faultOf, isTransient, messageOf, proxyFailure } from '../../credentials/failure.ts'
+import type { PoolsmithError } from '../../errors.ts'
 import { redact, type Secret } from '../../secret.ts'
 import { retryAfterMillis } from '../retry-after.ts'
+
+const SUBJECT = 'The Microsoft Entra token could not be fetched'
 
 /** What the SDK's HTTP pipeline saw last; the SDK's own errors often lose it. */
 export interface AuthorityObservation {
@@ -37,7 +39,8 @@ export function azureFailure(
   observation: AuthorityObservation,
   secrets: readonly (Secret | undefined)[],
 ): PoolsmithError {
-  if (error instanceof PoolsmithError) return error
+  const onTheWay = proxyFailure(SUBJECT, observation.error) ?? proxyFailure(SUBJECT, error)
+  if (onTheWay !== undefined) return onTheWay
   const seen = observation.error === undefined ? faultOf({ status: observation.status }) : faultOf(observation.error)
   const fault = seen.kind === 'other' ? faultOf(error) : seen
   const wait = retryAfterMillis(observation.retryAfter)
@@ -45,16 +48,15 @@ export function azureFailure(
     ...(fault.status === undefined ? {} : { status: fault.status }),
     ...(wait === undefined ? {} : { retryAfterMillis: wait }),
   }
-  const subject = 'The Microsoft Entra token could not be fetched'
   const entra = entraError(error)
   if (isTransient(fault)) {
     // What MSAL says where there was no JSON to read is a row of "Not Available".
     const shown =
       observation.error ?? new Error(entra?.text ?? `the token endpoint answered HTTP ${observation.status}`)
-    return credentialFailure(subject, shown, { code: 'CREDENTIAL_FAILED', transient: true, secrets, details })
+    return credentialFailure(SUBJECT, shown, { code: 'CREDENTIAL_FAILED', transient: true, secrets, details })
   }
   if (entra !== undefined) {
-    return credentialFailure(subject, new Error(redact(entra.text, secrets)), {
+    return credentialFailure(SUBJECT, new Error(redact(entra.text, secrets)), {
       code: 'CREDENTIAL_REFUSED',
       transient: false,
       hint: HINTS[entra.code] ?? `Look up AADSTS${entra.code} at https://login.microsoftonline.com/error`,
@@ -62,7 +64,7 @@ export function azureFailure(
     })
   }
   const missing = isUnavailable(error) && fault.kind === 'other'
-  return credentialFailure(subject, error, {
+  return credentialFailure(SUBJECT, error, {
     code: missing ? 'CREDENTIAL_MISSING' : fault.kind === 'refused' ? 'CREDENTIAL_REFUSED' : 'CREDENTIAL_FAILED',
     transient: false,
     secrets,

@@ -1,4 +1,5 @@
 import type { AccessToken, TokenCredential } from '@azure/identity'
+import type { RequestAgents } from '../strategy.ts'
 import { authorityOf } from './cloud.ts'
 import type { AuthorityObservation } from './failure.ts'
 import { type AzureOptions, credentialKind } from './fields.ts'
@@ -16,8 +17,9 @@ export async function fetchAzureToken(
   scope: string,
   signal: AbortSignal,
   observation: AuthorityObservation,
+  agents?: RequestAgents,
 ): Promise<AccessToken> {
-  const credential = azureCredential(identity, options, pipeline(options, signal, observation))
+  const credential = azureCredential(identity, options, pipeline(options, signal, observation, agents))
   const token = await credential.getToken(scope, { abortSignal: signal })
   if (token === null) throw new Error('no token was given')
   return token
@@ -73,9 +75,14 @@ function managedIdentity(identity: Identity, options: AzureOptions, shared: Pipe
 
 /**
  * MSAL hands neither the caller's signal to its requests nor their outcome to the caller: a policy in the SDK's own
- * HTTP pipeline does both.
+ * HTTP pipeline does both, and says which way requests go.
  */
-function pipeline(options: AzureOptions, signal: AbortSignal, observation: AuthorityObservation): PipelineOptions {
+function pipeline(
+  options: AzureOptions,
+  signal: AbortSignal,
+  observation: AuthorityObservation,
+  agents: RequestAgents | undefined,
+): PipelineOptions {
   return {
     authorityHost: options.authority_host ?? authorityOf(options.cloud),
     disableInstanceDiscovery: options.disable_instance_discovery,
@@ -86,6 +93,8 @@ function pipeline(options: AzureOptions, signal: AbortSignal, observation: Autho
           name: 'poolsmithObservation',
           async sendRequest(request, next) {
             request.abortSignal = signal
+            // The SDK's own reading of HTTPS_PROXY gives way to an agent that is there already.
+            if (agents !== undefined) request.agent = request.url.startsWith('http:') ? agents.http : agents.https
             try {
               const response = await next(request)
               observation.status = response.status
