@@ -254,11 +254,13 @@ test('a slow consumer makes the server wait, whatever its time limits say', asyn
     let rows = 0
     for await (const batch of readTable(slow, { table: 'flights' }, { batchRows: 2000 })) {
       if (rows === 0) {
-        await eventually('the server waits for us', async () => {
-          const waits = "select wait_event from pg_stat_activity where query ilike 'copy%' and state = 'active'"
-          return (await server.sql(waits)) === 'ClientWrite'
-        })
+        const waits = async (): Promise<boolean> =>
+          (await server.sql(
+            "select wait_event from pg_stat_activity where query ilike 'copy%' and state = 'active'",
+          )) === 'ClientWrite'
+        await eventually('the server waits for us', waits)
         await sleep(800)
+        assert.ok(await waits(), 'it waits as long as we do')
       }
       rows += batch.numRows
     }
@@ -284,6 +286,24 @@ test('a table that stays locked, and one that cannot be altered while it is read
     }
   } finally {
     await server.sql('alter role postgres reset all')
+  }
+})
+
+test('a table that is rewritten just before is read as it is afterwards, not as empty', async () => {
+  await server.sql('create table rewritten (id int); insert into rewritten select generate_series(1, 100)')
+  await using other = await superuserEngine(server)
+  for (const format of EXTRACT_FORMATS) {
+    await using folder = await temporaryFolder()
+    const trx = await other.transaction()
+    await trx.raw(`alter table rewritten alter column id type ${format === 'arrow' ? 'bigint' : 'numeric(10,2)'}`)
+    const extracting = extractTable(db, { table: 'rewritten' }, { to: folder.path, format })
+    await eventually(
+      'it waits',
+      async () => (await server.sql('select count(*) from pg_locks where not granted')) === '1',
+    )
+    await trx.commit()
+    const manifest = await extracting
+    assert.deepEqual([manifest.rows, manifest.columns[0]?.type], [100, format === 'arrow' ? 'bigint' : 'numeric(10,2)'])
   }
 })
 

@@ -275,6 +275,7 @@ const CASES: Readonly<Record<string, Case>> = {
     arrow: 'Utf8',
     noted: true,
   },
+  castable: { type: 'castable', values: ['row(null, null)', 'row(1, 2)'], arrow: 'Utf8', noted: true },
   point: { type: 'point', values: ["'(1.5,-0)'"], arrow: 'Utf8', noted: true },
   xml: { type: 'xml', values: [`'<?xml version="1.0"?><a b="c">d</a>'`], arrow: 'Utf8', noted: true },
   tsvector: { type: 'tsvector', values: ["to_tsvector('simple', 'a b a')"], arrow: 'Utf8', noted: true },
@@ -289,7 +290,10 @@ create extension citext; create extension hstore;
 create type mood as enum ('sad', 'so, so', 'Glück');
 create domain price as numeric(10,2) check (value > -1000); create domain cheap_price as price check (value < 100);
 create domain tags as text[];
-create type pair as (a int, b text);`
+create type pair as (a int, b text);
+create type castable as (a int, b int);
+create function castable_text(castable) returns text language sql as $$ select 'not this'::text $$;
+create cast (castable as text) with function castable_text(castable);`
 
 const names = Object.keys(CASES)
 const ROWS = Math.max(...Object.values(CASES).map((one) => one.values.length)) + 1

@@ -69,6 +69,19 @@ test('every digit of every declared precision', () => {
   )
 })
 
+test('where the lower half is all zeros', () => {
+  const values = [-(2n ** 32n), 2n ** 32n, -(2n ** 40n), -(2n ** 33n) + 1n, 0n, -1n]
+  assert.deepEqual(
+    unscaled(
+      build(
+        column(15, 2),
+        values.map((value) => numericSend(value, 2)),
+      ),
+    ),
+    values,
+  )
+})
+
 test('what does not fit is an error, never another number', () => {
   const failures: readonly [number, number, Buffer][] = [
     [5, 2, numericSend(100_000n, 2)],

@@ -98,19 +98,34 @@ function same(value: unknown): string {
   return value === 0 ? '0' : String(value)
 }
 
+const NOTHING: Row = {
+  small: null,
+  whole: null,
+  big: null,
+  float: null,
+  double: null,
+  flag: null,
+  word: null,
+  blob: null,
+  numbers: null,
+}
+
+test('zero stands for both zeros in bounds, and NaN has none', async () => {
+  const boundsOf = async (values: readonly number[]): Promise<unknown[]> => {
+    const rows = values.map((double) => ({ ...NOTHING, double, float: double }))
+    const [group] = parquetMetadata(await write([rows], {})).row_groups
+    return ['float', 'double'].flatMap((name) => {
+      const { statistics } = group?.columns[NAMES.indexOf(name as keyof Row)]?.meta_data ?? {}
+      return [statistics?.min_value, statistics?.max_value]
+    })
+  }
+  assert.deepEqual(await boundsOf([0, 5, Number.NaN]), [-0, 5, -0, 5])
+  assert.deepEqual(await boundsOf([-0, -5]), [-5, 0, -5, 0])
+  assert.deepEqual(await boundsOf([Number.NaN]), [undefined, undefined, undefined, undefined])
+})
+
 test('bounds of text are in the order of its bytes, and absent when they are long', async () => {
-  const rows = (words: readonly (string | null)[]): Row[] =>
-    words.map((word) => ({
-      small: null,
-      whole: null,
-      big: null,
-      float: null,
-      double: null,
-      flag: null,
-      word,
-      blob: null,
-      numbers: null,
-    }))
+  const rows = (words: readonly (string | null)[]): Row[] => words.map((word) => ({ ...NOTHING, word }))
   const boundsOf = async (words: readonly (string | null)[]): Promise<unknown[]> => {
     const { row_groups: groups } = parquetMetadata(await write([rows(words)], {}))
     const { statistics } = groups[0]?.columns[NAMES.indexOf('word')]?.meta_data ?? {}
