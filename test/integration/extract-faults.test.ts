@@ -238,6 +238,29 @@ for (const format of EXTRACT_FORMATS) {
   })
 }
 
+test('a server that answers no more: the abort comes through all the same', async () => {
+  await using frozen = await startPostgres()
+  await frozen.sql(`create table flights (filler text);
+    insert into flights select repeat(md5(g::text), 6) from generate_series(1, ${ROWS}) g`)
+  const engine = await superuserEngine(frozen, { drain_timeout: 1 })
+  try {
+    const abort = new AbortController()
+    const read = async (): Promise<void> => {
+      for await (const _batch of readTable(engine, { table: 'flights' }, { batchRows: 1000, signal: abort.signal })) {
+        frozen.freeze()
+        setTimeout(() => abort.abort(), 100)
+      }
+    }
+    const started = Date.now()
+    assert.equal((await failureOf(read())).code, 'ABORTED')
+    assert.ok(Date.now() - started < 20_000)
+    assert.equal(engine.pool.stats().inUse, 0)
+  } finally {
+    frozen.thaw()
+    await engine.destroy()
+  }
+})
+
 test('cancelled by somebody else', async () => {
   using _cancel = await atFirstRows(() =>
     server.sql("select pg_cancel_backend(pid) from pg_stat_activity where query ilike 'copy%'"),

@@ -1,5 +1,6 @@
 /** Reads a table of PostgreSQL through COPY: its binary form into Arrow batches, its text forms into lines. */
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { RecordBatch, Schema } from 'apache-arrow'
 import type { Client } from 'pg'
 import { PoolsmithError } from '../../errors.ts'
@@ -27,6 +28,8 @@ import type { ArrowRows, ExtractEngine, LineRows, Lines, OpenTable, ReadOptions,
 const DEFAULT_SCHEMA = 'public'
 const DEFAULT_BATCH_ROWS = 32_768
 const DEFAULT_BATCH_BYTES = 8 << 20
+/** How long the end of a transaction that has changed nothing may take. */
+const ROLLBACK_MILLIS = 5000
 
 /** Opens a table for reading. Dispose what it returns. */
 export async function openPostgresTable(
@@ -128,8 +131,8 @@ class Lease implements AsyncDisposable {
     const copy = this.#copy
     if (copy !== undefined && !copy.settled && !(await cancelStatement(this.#engine, this.client, copy))) return false
     try {
-      await this.client.query('rollback')
-      return !this.#lost
+      const ended = this.client.query('rollback').then(() => true)
+      return (await Promise.race([ended, sleep(ROLLBACK_MILLIS, false, { ref: false })])) && !this.#lost
     } catch {
       return false
     }
