@@ -20,7 +20,8 @@ export class Peer {
     socket.on('error', () => undefined)
   }
 
-  async #take(size: number): Promise<Buffer> {
+  /** Exactly this many bytes. */
+  async take(size: number): Promise<Buffer> {
     while (this.#buffer.length < size) {
       const chunk: Buffer | null = this.#stream.read()
       if (chunk !== null) this.#buffer = Buffer.concat([this.#buffer, chunk])
@@ -36,15 +37,15 @@ export class Peer {
 
   /** A message without a type: SSLRequest, StartupMessage, CancelRequest. */
   async first(): Promise<Buffer> {
-    const length = (await this.#take(4)).readInt32BE()
-    return this.#take(length - 4)
+    const length = (await this.take(4)).readInt32BE()
+    return this.take(length - 4)
   }
 
   /** A message with a type. */
   async message(): Promise<{ type: string; body: Buffer }> {
-    const type = (await this.#take(1)).toString('latin1')
-    const length = (await this.#take(4)).readInt32BE()
-    return { type, body: await this.#take(length - 4) }
+    const type = (await this.take(1)).toString('latin1')
+    const length = (await this.take(4)).readInt32BE()
+    return { type, body: await this.take(length - 4) }
   }
 
   /** Reads requests for TLS, declining them, until the start-up message comes. */
