@@ -24,6 +24,7 @@ const systemPackages: readonly SystemPackage[] = [
   { name: 'faketime', file: '/usr/bin/faketime', neededFor: 'a KDC whose clock is wrong' },
   { name: 'squid', file: '/usr/sbin/squid', neededFor: 'an HTTP proxy that asks for a login' },
   { name: 'curl', file: '/usr/bin/curl', neededFor: 'a client of it that is not ours' },
+  { name: 'openssl', file: '/usr/bin/openssl', neededFor: 'the password file of that proxy' },
   { name: 'freetds-bin', file: '/usr/bin/tsql', neededFor: 'a client for SQL Server that nobody here wrote' },
   { name: 'procps', file: '/usr/bin/ps', neededFor: "finding a server's processes, to freeze them" },
 ]

@@ -1,7 +1,6 @@
 /** A real Squid for one test: its own configuration and logs, a free loopback port, gone on dispose. */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { chmod, chown, copyFile, readFile, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
@@ -77,7 +76,8 @@ export async function startSquid(options: SquidOptions = {}): Promise<Squid> {
     )
   }
   if (basic !== undefined) {
-    const hash = (password: string): string => `{SHA}${createHash('sha1').update(password).digest('base64')}`
+    const hash = (password: string): string =>
+      execFileSync('openssl', ['passwd', '-6', '-stdin'], { input: password, encoding: 'utf8' }).trim()
     const users = Object.entries(basic).map(([name, password]) => `${name}:${hash(password)}\n`)
     const passwords = await write('passwords', users.join(''))
     rules.push(
