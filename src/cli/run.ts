@@ -38,7 +38,7 @@ export async function run(args: readonly string[], context: ProgramContext): Pro
     terminal.out.line(json ? JSON.stringify({ ok: true, command: command.name, ...outcome.data }) : outcome.text)
     return EXIT_CODES.success
   } catch (error) {
-    const failure = describeFailure(error, label)
+    const failure = describeFailure(error instanceof UsageError ? withoutConnections(error, args) : error, label)
     if (json) {
       const told = { ok: false, ...(command === undefined ? {} : { command: command.name }), error: failure.json }
       terminal.out.line(JSON.stringify({ ...told, exitCode: failure.exitCode }))
@@ -47,6 +47,15 @@ export async function run(args: readonly string[], context: ProgramContext): Pro
     }
     return failure.exitCode
   }
+}
+
+/** An argument in the wrong place may be a connection with its password, and what we print may end up in a log. */
+function withoutConnections(error: UsageError, args: readonly string[]): UsageError {
+  const message = args
+    .flatMap((arg) => (arg.startsWith('--') ? [arg.slice(arg.indexOf('=') + 1)] : [arg]))
+    .filter((arg) => arg.includes('://') || arg.startsWith('{'))
+    .reduce((text, arg) => text.replaceAll(JSON.stringify(arg), arg).replaceAll(arg, '[a connection]'), error.message)
+  return new UsageError(message, { cause: error.cause })
 }
 
 function withoutCommand(args: readonly string[], terminal: Terminal): number {

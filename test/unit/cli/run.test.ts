@@ -121,3 +121,17 @@ test('a connections file that is not there is an error of the configuration', as
   assert.equal(code, PHASE_EXIT_CODES.config)
   assert.match(log, /failed at config \(CONFIG_INVALID\)[\s\S]*\/nonexistent\/connections\.yaml/)
 })
+
+test('a connection in the wrong place is not repeated: its password would end up in a log', async () => {
+  const uri = 'postgres://etl:hunter2@db/sales'
+  const json = '{"conn_type": "postgres", "password": "hunter2"}'
+  const lines = [[uri], [json], ['check', 'sales', uri], ['check', 'sales', json], ['check', 'x', `--timeout=${uri}`]]
+  for (const line of [...lines, ['check', 'x', '--timeout', json], ['extract', 'x', uri, '--to', 'y']]) {
+    for (const args of [line, [...line, '--json']]) {
+      const { code, out, log } = await poolsmith(args)
+      assert.notEqual(code, 0)
+      assert.notEqual(out + log, '')
+      assert.doesNotMatch(out + log, /hunter2/, line.join(' '))
+    }
+  }
+})
