@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { type ErrorCode, PoolsmithError } from '../errors.ts'
 
 export interface FinishedFile {
@@ -39,6 +39,25 @@ export function writeFailure(error: unknown, path: string): PoolsmithError {
 }
 
 /**
+ * Node's own recursive mkdir never returns where the file system says "no such file" although the parent is there
+ * (below /proc, on some network mounts; seen in Node 24.21).
+ */
+async function makeFolder(folder: string, hasParent = false): Promise<void> {
+  try {
+    await mkdir(folder)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    const parent = dirname(folder)
+    if (code === 'ENOENT' && !hasParent && parent !== folder) {
+      await makeFolder(parent)
+      await makeFolder(folder, true)
+    } else if (code !== 'EEXIST' || !(await stat(folder)).isDirectory()) {
+      throw error
+    }
+  }
+}
+
+/**
  * A file that appears under its name only when it is whole: written beside it as `.<name>.tmp`, synced to the disk,
  * renamed. Disposing an unfinished one removes it.
  */
@@ -65,7 +84,7 @@ export class TargetFile implements AsyncDisposable {
   static async create(folder: string, name: string): Promise<TargetFile> {
     const temporary = join(folder, `.${name}.tmp`)
     try {
-      await mkdir(folder, { recursive: true })
+      await makeFolder(folder)
       return new TargetFile(folder, name, temporary, await open(temporary, 'wx'))
     } catch (error) {
       throw writeFailure(error, temporary)

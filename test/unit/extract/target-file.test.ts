@@ -21,6 +21,19 @@ test('a file has its name only when it is whole', async () => {
   assert.deepEqual(finished, { name: 'part.csv', bytes: 7, sha256 })
 })
 
+test('a folder that the system denies to have a place for is an error, not a wait without end', async () => {
+  // Linux says "no such file" of what is made below /proc, though /proc is there.
+  await assert.rejects(TargetFile.create('/proc/poolsmith/a/b', 'part.csv'), { code: 'TARGET_NOT_WRITABLE' })
+})
+
+test('several make one folder at the same time', async () => {
+  await using folder = await temporaryFolder()
+  const place = join(folder.path, 'a', 'b', 'c')
+  const files = await Promise.all(['1', '2', '3', '4'].map((name) => TargetFile.create(place, name)))
+  for (const file of files) await file.finish()
+  assert.deepEqual((await readdir(place)).sort(), ['1', '2', '3', '4'])
+})
+
 test('an unfinished one is gone, also when its folder is', async () => {
   await using folder = await temporaryFolder()
   {
