@@ -13,6 +13,7 @@ const suites: Readonly<Record<string, () => Promise<{ run: () => Promise<Result[
   pool: () => import('./pool.ts'),
   import: () => import('./import.ts'),
   extract: () => import('./extract.ts'),
+  proxy: () => import('./proxy.ts'),
   ticket: () => import('./ticket.ts'),
 }
 

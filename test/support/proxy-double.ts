@@ -163,7 +163,7 @@ async function reach(target: string, hosts: Readonly<Record<string, string>>): P
 }
 
 /** Passes bytes on, held back by the delay, in order, with the end behind them. */
-function relay(from: Socket, to: Socket, { delayMillis = 0 }: ProxyDoubleOptions): void {
+export function relay(from: Socket, to: Socket, { delayMillis = 0 }: Pick<ProxyDoubleOptions, 'delayMillis'>): void {
   if (delayMillis === 0) {
     from.pipe(to)
   } else {
