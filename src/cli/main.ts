@@ -2,8 +2,15 @@
 import { exitAtOnce } from '../kerberos/native/flock.ts'
 import { callsInFlight } from '../kerberos/native/load.ts'
 import { EXIT_CODES } from './exit-codes.ts'
+import { nodeProblem } from './node-version.ts'
 import { run } from './run.ts'
 import { Screen } from './terminal.ts'
+
+const problem = nodeProblem(process.versions.node)
+if (problem !== undefined) {
+  process.stderr.write(`${problem}\n`)
+  process.exit(EXIT_CODES.unexpected)
+}
 
 const abort = new AbortController()
 let exitCodeOfSignal: number | undefined
