@@ -25,6 +25,7 @@ export type {
   Credential,
   CredentialSource,
   GssCredential,
+  NtlmCredential,
   PasswordCredential,
   TokenCredential,
 } from './credentials/credential.ts'

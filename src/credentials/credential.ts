@@ -43,8 +43,17 @@ export interface GssCredential extends CredentialBase {
   readonly minimumLifetimeSeconds?: number
 }
 
+/** A Windows account's password for NTLM, which a driver uses only when it is handed one of these. */
+export interface NtlmCredential extends CredentialBase {
+  readonly kind: 'ntlm'
+  /** The short name of the Windows domain. */
+  readonly domain: string
+  readonly user: string
+  readonly password: Secret
+}
+
 /** What a strategy yields. A driver switches on `kind` once. */
-export type Credential = PasswordCredential | TokenCredential | CertificateCredential | GssCredential
+export type Credential = PasswordCredential | TokenCredential | CertificateCredential | GssCredential | NtlmCredential
 
 /**
  * Where a pool gets its credential from, again and again.

@@ -328,7 +328,7 @@ function lastsLonger(credential: Credential, old: Credential): boolean {
 }
 
 function secretOf(credential: Credential | undefined) {
-  if (credential?.kind === 'password') return credential.password
+  if (credential?.kind === 'password' || credential?.kind === 'ntlm') return credential.password
   if (credential?.kind === 'token') return credential.token
   return undefined
 }

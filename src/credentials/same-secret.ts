@@ -11,6 +11,8 @@ export function sameSecret(a: Credential, b: Credential): boolean {
       return b.kind === 'token' && a.token.equals(b.token)
     case 'certificate':
       return b.kind === 'certificate' && a.certificate === b.certificate && a.privateKey.equals(b.privateKey)
+    case 'ntlm':
+      return b.kind === 'ntlm' && a.domain === b.domain && a.password.equals(b.password)
     case 'gss':
       // The ticket itself is in its cache: only its end tells a renewed one from the old.
       return (

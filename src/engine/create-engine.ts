@@ -1,19 +1,18 @@
 import type { Knex } from 'knex'
 import type { Connection } from '../connections/connection.ts'
-import { type ConnectionInput, readablePartOf } from '../connections/parse.ts'
+import type { ConnectionInput } from '../connections/parse.ts'
 import { resolveConnection } from '../connections/resolve.ts'
 import type { StoreOptions } from '../connections/stores/find.ts'
-import { checkProxyOptions, type ProxyOptions } from '../drivers/network/proxy/options.ts'
+import type { ProxyOptions } from '../drivers/network/proxy/options.ts'
 import type { Proxies, ProxyContext } from '../drivers/network/proxy/proxies.ts'
-import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
+import { ConfigError, type ConfigProblem } from '../errors.ts'
 import type { EventName } from '../events.ts'
 import { EventHub, type Listener } from '../pool/events.ts'
 import type { PoolOptions } from '../pool/options.ts'
 import { ConnectionPool } from '../pool/pool.ts'
 import { strategies } from '../strategies/index.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
-import { loadDialect } from './load-dialect.ts'
-import { resolveSettings } from './settings.ts'
+import { configure, withProblemsOfExtras } from './configure.ts'
 
 /** Options of {@link createEngine}: the pool's, under their names in the extras, and what only a program can give. */
 export interface EngineOptions extends PoolOptions {
@@ -63,19 +62,13 @@ export async function createEngine(input: ConnectionInput, options: EngineOption
     process.emitWarning(`${warning.path}: ${warning.message}`, { type: 'PoolsmithWarning', code: 'CONFIG_WARNING' })
   }
 
-  const overrides = { ...extra, ...poolOptions }
-  const connection = await resolveConnection(input, { onWarning: warn, ...stores }).catch(async (error: unknown) => {
-    throw error instanceof ConfigError ? await withProblemsOfExtras(error, registry, overrides) : error
-  })
-  const dialect = await loadDialect(connection.type)
-  const settings = resolveSettings(connection, dialect.fields, registry, overrides)
   const { environment = process.env } = stores
-  const problems = [
-    ...dialect.check(connection, settings.driver),
-    ...checkProxyOptions(settings.proxy, environment, connection.host),
-  ]
-  if (problems.length > 0) throw new ConfigError(problems)
-  settings.warnings.forEach(warn)
+  const choices = { registry, overrides: { ...extra, ...poolOptions }, environment }
+  const given = await resolveConnection(input, { onWarning: warn, ...stores }).catch(async (error: unknown) => {
+    throw error instanceof ConfigError ? await withProblemsOfExtras(error, choices) : error
+  })
+  const { connection, dialect, settings, warnings } = await configure(given, choices)
+  warnings.forEach(warn)
 
   const proxies = await loadProxies(settings.proxy, { environment, emit: events.emit })
   const parts = await dialect.build(connection, settings.driver, events.emit, proxies?.route)
@@ -101,26 +94,6 @@ export async function createEngine(input: ConnectionInput, options: EngineOption
   } catch (error) {
     await pool.destroy()
     throw error
-  }
-}
-
-/** The problems of a record together with those of its extras, which are known only once the record has been read. */
-async function withProblemsOfExtras(
-  error: ConfigError,
-  registry: StrategyRegistry,
-  overrides: Readonly<Record<string, unknown>>,
-): Promise<ConfigError> {
-  const part = readablePartOf(error)
-  if (part === undefined) return error
-  try {
-    const { fields } = await loadDialect(part.type)
-    resolveSettings(part, fields, registry, overrides)
-    return error
-  } catch (more) {
-    if (!(more instanceof PoolsmithError)) throw more
-    const strategy = { path: 'extra.auth_method', message: `${more.message} ${more.hint ?? ''}` }
-    const problems = more instanceof ConfigError ? more.problems : more.code === 'STRATEGY_UNKNOWN' ? [strategy] : []
-    return new ConfigError([...error.problems, ...problems], { subject: part.subject })
   }
 }
 

@@ -14,9 +14,23 @@ export interface DialectParts {
   knexClient(pool: ConnectionPool<object>): Promise<typeof Knex.Client>
 }
 
+export interface Normalised {
+  readonly connection: Connection
+  readonly overrides: Readonly<Record<string, unknown>>
+  /** What was left out, and why. */
+  readonly notes: readonly ConfigProblem[]
+  readonly problems: readonly ConfigProblem[]
+}
+
 /** What the engine needs to know of one database family. */
 export interface EngineDialect<F extends Fields = Fields> {
   readonly fields: F
+  /**
+   * Other tools' spellings of a connection, said in ours. Comes before everything else is looked at.
+   *
+   * @param overrides extras that come before the connection's own
+   */
+  normalise?(connection: Connection, overrides: Readonly<Record<string, unknown>>): Normalised
   /** What is wrong with the options taken together. */
   check(connection: Connection, options: ValuesOf<F>): readonly ConfigProblem[]
   /**

@@ -3,7 +3,8 @@ import { boolean, text } from '../connections/fields.ts'
 /** The extras that concern the connection as a whole, whatever the strategy and the driver. */
 export const engineFields = {
   auth_method: text({
-    description: 'The strategy that proves who we are. Default: `password` for PostgreSQL.',
+    description:
+      'The strategy that proves who we are. Default: `password`; for SQL Server `sql_auth`, and `kerberos` for a connection without a login.',
   }),
   strict_extras: boolean({
     default: false,

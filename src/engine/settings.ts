@@ -31,7 +31,7 @@ export interface Settings<DriverFields extends Fields> {
  *   `auth_method`
  */
 export function resolveSettings<DriverFields extends Fields>(
-  connection: Pick<Connection, 'type' | 'extra'>,
+  connection: Pick<Connection, 'type' | 'extra' | 'login'>,
   driverFields: DriverFields,
   registry: StrategyRegistry,
   overrides: Readonly<Record<string, unknown>> = {},
@@ -40,7 +40,7 @@ export function resolveSettings<DriverFields extends Fields>(
   for (const [key, value] of Object.entries(overrides)) if (value !== undefined) given[key] = value
 
   const { values: head } = parseFields(engineFields, given)
-  const strategy = selected(registry, connection.type, head.auth_method)
+  const strategy = selected(registry, connection.type, head.auth_method ?? defaultStrategy(connection))
   const known = strategy instanceof PoolsmithError ? undefined : strategy
   const fields = { ...engineFields, ...poolFields, ...proxyFields, ...driverFields, ...known?.fields }
   const parsed = parseFields(fields, given, {
@@ -67,8 +67,13 @@ export function resolveSettings<DriverFields extends Fields>(
   }
 }
 
+/** SQL Server takes nobody without a login but by Windows authentication, as Microsoft's drivers name it. */
+function defaultStrategy({ type, login }: Pick<Connection, 'type' | 'login'>): string {
+  return type === 'mssql' && login === undefined ? 'kerberos' : 'password'
+}
+
 /** The strategy, or the error that says that there is none: it may not be the only one. */
-function selected(registry: StrategyRegistry, type: Dialect, name: string | undefined): Strategy | PoolsmithError {
+function selected(registry: StrategyRegistry, type: Dialect, name: string): Strategy | PoolsmithError {
   try {
     return registry.select(type, name)
   } catch (error) {

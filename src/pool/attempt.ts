@@ -7,7 +7,7 @@ import { type Phase, PoolsmithError } from '../errors.ts'
 import { asPoolsmithError, hangingError } from './failures.ts'
 
 /** Logins in one attempt, each with a credential that differs from the one before. */
-const MAX_LOGINS = { password: 3, token: 2, certificate: 2, gss: 2 } as const
+const MAX_LOGINS = { password: 3, token: 2, certificate: 2, gss: 2, ntlm: 2 } as const
 /** Fetches after a refusal that bring the refused secret again, and the pause before each: a rotation under way. */
 const MAX_STALE_FETCHES = 3
 const STALE_PAUSE_MILLIS = 100

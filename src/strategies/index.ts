@@ -2,8 +2,10 @@ import type { Fields } from '../connections/fields.ts'
 import { azureAd } from './azure-ad.ts'
 import { iam } from './iam.ts'
 import { kerberos } from './kerberos.ts'
+import { ntlm } from './ntlm.ts'
 import { password } from './password.ts'
 import { StrategyRegistry } from './registry.ts'
+import { sqlAuth } from './sql-auth.ts'
 import { sslCert } from './ssl-cert.ts'
 import type { Strategy } from './strategy.ts'
 
@@ -20,7 +22,9 @@ export function register<F extends Fields>(strategy: Strategy<F>): void {
 }
 
 register(password)
+register(sqlAuth)
 register(sslCert)
 register(iam)
 register(azureAd)
 register(kerberos)
+register(ntlm)

@@ -1,54 +1,11 @@
-import { path } from '../connections/fields.ts'
-import { refreshingSource } from '../credentials/refreshing-source.ts'
-import { staticSource } from '../credentials/static-source.ts'
-import { ConfigError } from '../errors.ts'
-import { Secret } from '../secret.ts'
-import { readPasswordFile } from './password-file.ts'
-import { settled } from './settled.ts'
+import { passwordFields, passwordSource } from './password-source.ts'
 import { defineStrategy } from './strategy.ts'
-
-/** How often the password file is read again while the pool is in use. */
-const RECHECK_MILLIS = 1000
 
 export const password = defineStrategy({
   name: 'password',
   dialects: ['postgres'],
   description:
     "The connection's login and password: SCRAM-SHA-256 (with channel binding over TLS), or md5 with a warning.",
-  fields: {
-    password_file: path({
-      description:
-        'A file that holds the password and nothing else, as a mounted Kubernetes secret or a Vault agent writes it; instead of the password in the connection. It is read again every second while the pool is in use, and at once when the server refuses the password, so that a rotation costs no failed statement.',
-    }),
-  },
-  credentials(connection, { password_file: file }, { emit }) {
-    const identity = connection.login ?? ''
-    const user = connection.login === undefined ? {} : { user: connection.login }
-    if (file === undefined) {
-      return staticSource({
-        kind: 'password',
-        identity,
-        ...user,
-        // A server that trusts us asks for none; one that asks gets to say that an empty one is wrong.
-        password: connection.password ?? new Secret(''),
-        issuedAt: Date.now(),
-      })
-    }
-    if (connection.password !== undefined) {
-      throw new ConfigError([
-        { path: 'extra.password_file', message: 'the connection holds a password too; keep one of them' },
-      ])
-    }
-    return refreshingSource({
-      fetch: settled(async () => ({
-        kind: 'password',
-        identity,
-        ...user,
-        password: await readPasswordFile(file),
-        issuedAt: Date.now(),
-      })),
-      emit,
-      recheckMillis: RECHECK_MILLIS,
-    })
-  },
+  fields: passwordFields,
+  credentials: passwordSource,
 })

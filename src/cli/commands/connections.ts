@@ -1,7 +1,6 @@
 import { describeConnection } from '../../connections/describe.ts'
 import { type ListedConnection, listConnections } from '../../connections/stores/find.ts'
-import { loadDialect } from '../../engine/load-dialect.ts'
-import { resolveSettings } from '../../engine/settings.ts'
+import { configure } from '../../engine/configure.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import { strategies } from '../../strategies/index.ts'
 import type { Call, Command, Outcome } from '../command.ts'
@@ -48,13 +47,10 @@ async function entryOf({ id, store, shadowed, connection, error }: ListedConnect
   if (connection === undefined) return { ...head, problems: problemsOf(error), warnings: [] }
   const known = { ...head, type: connection.type, uri: describeConnection(connection) }
   try {
-    const dialect = await loadDialect(connection.type)
-    const { strategy, driver, warnings } = resolveSettings(connection, dialect.fields, strategies)
-    const problems = dialect.check(connection, driver)
-    if (problems.length > 0) throw new ConfigError(problems)
+    const { settings, warnings } = await configure(connection, { registry: strategies })
     return {
       ...known,
-      strategy: strategy.name,
+      strategy: settings.strategy.name,
       problems: [],
       warnings: warnings.map(({ path, message }) => `${path}: ${message}`),
     }

@@ -96,6 +96,18 @@ const IGNORED = new Set([
 const TRUE = new Set(['true', 'yes', '1', 'sspi', 'on'])
 const FALSE = new Set(['false', 'no', '0', 'off'])
 
+const KNOWN = new Set([
+  ...Object.keys(RENAMED),
+  ...SERVER,
+  ...DATABASE,
+  ...LOGIN,
+  ...PASSWORD,
+  ...INTEGRATED,
+  'encrypt',
+  'applicationintent',
+  'authentication',
+])
+
 /** `Authentication=…` as extras of the strategy azure_ad, or why there is no such thing here. */
 const ENTRA: Readonly<Record<string, (login: string | undefined, password: Secret | undefined) => object>> = {
   activedirectoryserviceprincipal: (client_id, client_secret) => ({
@@ -110,7 +122,17 @@ const ENTRA: Readonly<Record<string, (login: string | undefined, password: Secre
     ...(client_id === undefined ? {} : { client_id }),
   }),
   activedirectorydefault: () => ({ azure_credential: 'default' }),
-  activedirectoryintegrated: () => ({ azure_credential: 'default' }),
+}
+
+const WITHOUT_A_PERSON =
+  'use ActiveDirectoryServicePrincipal, ActiveDirectoryMsi, ActiveDirectoryWorkloadIdentity or ActiveDirectoryDefault'
+
+/** Ways to log in to Entra that @azure/identity does not have, or that need a person at a screen. */
+const NOT_HERE: Readonly<Record<string, string>> = {
+  activedirectoryintegrated:
+    "asks Entra for a token by this machine's Windows login or Kerberos ticket, which @azure/identity cannot do; for " +
+    `a SQL Server that takes the ticket itself say Trusted_Connection=yes, for Azure SQL ${WITHOUT_A_PERSON}`,
+  activedirectorypassword: `hands a person's password to Entra, which no second factor survives and @azure/identity has given up; ${WITHOUT_A_PERSON}`,
 }
 
 function managedIdentity(login: string | undefined): object {
@@ -137,9 +159,13 @@ export function normaliseMssqlExtras(given: MssqlRecord): NormalisedMssql {
     else extra[name] = value
   }
 
-  for (const [key, value] of Object.entries(given.extra)) {
+  for (const [key, wrapped] of Object.entries(given.extra)) {
     const name = plain(key)
     const path = `extra.${key}`
+    // What looks like a secret has been wrapped; only a password is one.
+    const value = wrapped instanceof Secret && !PASSWORD.has(name) && KNOWN.has(name) ? wrapped.reveal() : wrapped
+    // An empty value is how forms and URIs say "not set".
+    if (KNOWN.has(name) && (value === undefined || value === null || value === '')) continue
     if (IGNORED.has(name)) {
       notes.push({ path, message: 'means something to an ODBC or ADO.NET driver only; ignored' })
     } else if (name === 'encrypt') set(key, 'encrypt', encryptOf(value))
@@ -168,26 +194,12 @@ export function normaliseMssqlExtras(given: MssqlRecord): NormalisedMssql {
   const path = `extra.${key}`
   const entra = ENTRA[value]
   if (value === 'sqlpassword') extra.auth_method ??= 'sql_auth'
-  else if (value === 'ntlm' || value === 'notspecified' || value === '') return { record, notes, problems }
+  else if (value === 'notspecified') return { record, notes, problems }
   else if (entra !== undefined) {
     extra.auth_method ??= 'azure_ad'
     for (const [option, setting] of Object.entries(entra(record.login, record.password))) extra[option] ??= setting
-    if (value === 'activedirectoryintegrated') {
-      notes.push({
-        path,
-        message:
-          'taken as the identity of this process or machine, by the default chain of @azure/identity; for a Kerberos ' +
-          'towards a SQL Server of your own say Trusted_Connection=yes',
-      })
-    }
-  } else {
-    problems.push({
-      path,
-      message:
-        'is not one that works without a person: use ActiveDirectoryServicePrincipal, ActiveDirectoryMsi, ' +
-        'ActiveDirectoryDefault, ActiveDirectoryIntegrated or SqlPassword',
-    })
-  }
+  } else
+    problems.push({ path, message: NOT_HERE[value] ?? `is not one that works without a person; ${WITHOUT_A_PERSON}` })
   return { record, notes, problems }
 }
 

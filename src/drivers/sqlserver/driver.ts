@@ -212,7 +212,13 @@ class SessionDriver implements SqlServerDriver {
   }
 }
 
-const AUTHENTICATION = { password: 'sql', token: 'token', gss: 'kerberos', certificate: 'certificate' } as const
+const AUTHENTICATION = {
+  password: 'sql',
+  token: 'token',
+  gss: 'kerberos',
+  ntlm: 'ntlm',
+  certificate: 'certificate',
+} as const
 
 function timeoutError(plan: SessionPlan, clock: PhaseClock, limitSeconds: number): PoolsmithError {
   return new PoolsmithError(

@@ -54,7 +54,11 @@ export async function openSession(
   signal: AbortSignal,
 ): Promise<Session> {
   const { options, host } = plan
-  if (credential.kind === 'token' && options.encrypt === 'false') throw tokenExposed()
+  if (options.encrypt === 'false') {
+    if (credential.kind === 'token') throw exposed('a token')
+    // Its hash of the password can be guessed at offline, and the login be passed on to another server.
+    if (credential.kind === 'ntlm') throw exposed("NTLM's proof of the password")
+  }
   const Connection = await loadConnectionClass()
   const setup = await plan.tls.load()
   const port = plan.port ?? (await findInstance(plan, clock, signal))
@@ -108,8 +112,8 @@ export async function openSession(
   }
 }
 
-function tokenExposed(): PoolsmithError {
-  return new PoolsmithError('encrypt=false would send a token over a connection that is not verified.', {
+function exposed(what: string): PoolsmithError {
+  return new PoolsmithError(`encrypt=false would send ${what} over a connection that is not verified.`, {
     code: 'TLS_NEEDED',
     phase: 'config',
     hint: 'Leave encrypt at true (or strict) with this auth_method.',
@@ -192,6 +196,11 @@ function authentication(plan: SessionPlan, credential: Credential): ConnectionCo
       }
     case 'token':
       return { type: 'azure-active-directory-access-token', options: { token: credential.token.reveal() } }
+    case 'ntlm':
+      return {
+        type: 'ntlm',
+        options: { userName: credential.user, password: credential.password.reveal(), domain: credential.domain },
+      }
     case 'gss':
       // Nothing of tedious' own for Windows logins is entered.
       return { type: 'default', options: {} }

@@ -111,9 +111,15 @@ describe("Microsoft's spellings", () => {
         managed_identity_client_id: 'id',
       },
     )
-    const integrated = normaliseMssqlExtras({ extra: { Authentication: 'ActiveDirectoryIntegrated' } })
-    assert.equal(integrated.record.extra.auth_method, 'azure_ad')
-    assert.match(integrated.notes[0]?.message ?? '', /Trusted_Connection/)
+    for (const [word, advice] of [
+      ['ActiveDirectoryIntegrated', /Kerberos ticket.*Trusted_Connection=yes/],
+      ['Active Directory Password', /ActiveDirectoryServicePrincipal/],
+    ] as const) {
+      // Not taken for something else that would log in as somebody else.
+      const { record, problems } = normaliseMssqlExtras({ extra: { Authentication: word } })
+      assert.deepEqual(record.extra, {})
+      assert.match(problems[0]?.message ?? '', advice)
+    }
     const person = normaliseMssqlExtras({ extra: { Authentication: 'ActiveDirectoryInteractive' } })
     assert.equal(person.problems[0]?.path, 'extra.Authentication')
   })
@@ -127,6 +133,15 @@ describe("Microsoft's spellings", () => {
       notes.map((note) => note.path),
       ['extra.driver', 'extra.MARS_Connection'],
     )
+    assert.deepEqual(problems, [])
+  })
+
+  test('without a value say nothing', () => {
+    const { record, problems } = normaliseMssqlExtras({
+      extra: { Server: '', Encrypt: '', PWD: '', Trusted_Connection: null, Authentication: '', sslmod: '' },
+    })
+    // Not one of ours: left for the field tables to complain about.
+    assert.deepEqual(record, { extra: { sslmod: '' } })
     assert.deepEqual(problems, [])
   })
 
