@@ -10,6 +10,7 @@ import { temporaryFolder } from './folder.ts'
 import { freePort } from './postgres.ts'
 
 const PROGRAM = '/usr/sbin/squid'
+const OPENSSL = '/usr/bin/openssl'
 const HELPERS = '/usr/lib/squid'
 const START_LIMIT_MILLIS = 20_000
 
@@ -77,7 +78,7 @@ export async function startSquid(options: SquidOptions = {}): Promise<Squid> {
   }
   if (basic !== undefined) {
     const hash = (password: string): string =>
-      execFileSync('openssl', ['passwd', '-6', '-stdin'], { input: password, encoding: 'utf8' }).trim()
+      execFileSync(OPENSSL, ['passwd', '-6', '-stdin'], { input: password, encoding: 'utf8' }).trim()
     const users = Object.entries(basic).map(([name, password]) => `${name}:${hash(password)}\n`)
     const passwords = await write('passwords', users.join(''))
     rules.push(
