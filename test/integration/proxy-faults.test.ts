@@ -82,6 +82,13 @@ describe('a tunnel', () => {
     )
   })
 
+  test('leads to hostaddr where there is one, and the certificate is still checked against the host', async () => {
+    await using proxy = await double()
+    const driver = { hostaddr: '127.0.0.1', sslmode: 'verify-full', sslrootcert: ca }
+    assert.ok(await infoThrough({ extra: { proxy: urlOf(proxy) }, driver }))
+    assert.equal(proxy.requests[0]?.target, `127.0.0.1:${server.port}`)
+  })
+
   test('carries TLS end to end, verified by the name of the database and not of the proxy', async () => {
     await using proxy = await double()
     const extra = { proxy: urlOf(proxy) }

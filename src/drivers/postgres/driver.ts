@@ -70,7 +70,7 @@ export function createPostgresDriver(
     policy,
     tls: new TlsSettings(options, context),
     lookup: context.lookup ?? systemLookup,
-    tunnel: host.startsWith('/') ? undefined : context.route?.(host, port),
+    tunnel: host.startsWith('/') ? undefined : context.route?.(options.hostaddr ?? host, port),
     emit: context.emit,
   }
   return new SessionDriver(plan)
