@@ -1,15 +1,7 @@
 import type { Credential } from '../../credentials/credential.ts'
 import { openCredential } from '../../kerberos/ensure-ticket.ts'
-import type {
-  GssApi,
-  GssContext,
-  GssContextInfo,
-  GssCredentialHandle,
-  GssFlag,
-  GssTarget,
-} from '../../kerberos/gss-api.ts'
+import type { GssApi, GssContext, GssCredentialHandle, GssFlag, GssTarget } from '../../kerberos/gss-api.ts'
 import { loadGssApi } from '../../kerberos/load-gss-api.ts'
-import type { KerberosInfo } from '../driver.ts'
 import type { PostgresOptions } from './options.ts'
 
 export interface GssIdentityOptions {
@@ -62,8 +54,4 @@ export class GssIdentity implements Disposable {
   [Symbol.dispose](): void {
     this.#handle[Symbol.dispose]()
   }
-}
-
-export function peersOf({ initiator, target, flags }: GssContextInfo): KerberosInfo {
-  return { principal: initiator, server: target, delegated: flags.includes('delegate') }
 }

@@ -22,8 +22,8 @@ export class GssStream extends Duplex {
   readonly #below: Duplex
   readonly #context: GssContext
   readonly #plainBytes: number
-  /** A packet of which only a part has come. */
-  readonly #partial = Buffer.allocUnsafeSlow(MAX_PACKET)
+  /** Room for a packet of which only a part has come; made when the first such one comes. */
+  #room: Buffer | undefined
   #partialBytes = 0
 
   constructor(below: Duplex, context: GssContext) {
@@ -114,18 +114,24 @@ export class GssStream extends Duplex {
       offset = this.#keep(chunk, 0, LENGTH_BYTES - this.#partialBytes)
       if (this.#partialBytes < LENGTH_BYTES) return offset
     }
-    const whole = LENGTH_BYTES + this.#sizeOf(this.#partial, 0)
+    const partial = this.#partial()
+    const whole = LENGTH_BYTES + this.#sizeOf(partial, 0)
     offset = this.#keep(chunk, offset, offset + whole - this.#partialBytes)
     if (this.#partialBytes < whole) return offset
     this.#partialBytes = 0
-    this.#deliver(this.#partial.subarray(LENGTH_BYTES, whole))
+    this.#deliver(partial.subarray(LENGTH_BYTES, whole))
     return offset
   }
 
   #keep(chunk: Buffer, from: number, to: number): number {
     const end = Math.min(to, chunk.length)
-    this.#partialBytes += chunk.copy(this.#partial, this.#partialBytes, from, end)
+    this.#partialBytes += chunk.copy(this.#partial(), this.#partialBytes, from, end)
     return end
+  }
+
+  #partial(): Buffer {
+    this.#room ??= Buffer.allocUnsafeSlow(MAX_PACKET)
+    return this.#room
   }
 
   #sizeOf(bytes: Buffer, offset: number): number {

@@ -5,10 +5,11 @@ import type { Emit } from '../../events.ts'
 import type { GssContext } from '../../kerberos/gss-api.ts'
 import { Secret } from '../../secret.ts'
 import type { KerberosInfo } from '../driver.ts'
+import { peersOf } from '../kerberos-info.ts'
 import type { Wire } from '../network/wire.ts'
 import type { AuthMethod, AuthPolicy } from './auth-policy.ts'
 import { tlsServerEndPoint } from './channel-binding.ts'
-import { type GssIdentity, peersOf } from './gss-identity.ts'
+import type { GssIdentity } from './gss-identity.ts'
 import {
   authenticationResponse,
   type BodyReader,

@@ -133,6 +133,7 @@ class SessionDriver implements SqlServerDriver {
         ...(connection.greeting.processId === undefined ? {} : { processId: connection.greeting.processId }),
         authentication: AUTHENTICATION[credential.kind],
         encryption: session.encryption,
+        ...(connection.kerberos === undefined ? {} : { kerberos: connection.kerberos }),
         ...(session.proxy === undefined ? {} : { proxy: session.proxy }),
         timings: clock.stop(),
       })

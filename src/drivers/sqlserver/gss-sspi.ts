@@ -1,6 +1,7 @@
 import { openCredential } from '../../kerberos/ensure-ticket.ts'
 import type { GssContext, GssFlag, GssMechanism, GssTarget } from '../../kerberos/gss-api.ts'
 import { loadGssApi } from '../../kerberos/load-gss-api.ts'
+import { peersOf } from '../kerberos-info.ts'
 import type { SspiFactory, SspiTarget } from './sspi.ts'
 
 export interface GssSspiOptions {
@@ -33,6 +34,7 @@ export function gssSspi(options: GssSspiOptions = {}): SspiFactory {
         const { token, complete } = await context.step(input, { signal })
         return token === undefined ? { complete } : { output: token, complete }
       },
+      peers: () => peersOf(context.inquire()),
       close: () => {
         context[Symbol.dispose]()
         credential[Symbol.dispose]()

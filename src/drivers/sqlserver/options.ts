@@ -46,7 +46,10 @@ export const sqlServerFields = {
   }),
   request_timeout: seconds({
     default: 0,
-    description: 'How long a statement may take until its first row or result; it is then cancelled. 0 for no limit.',
+    description:
+      'How long a statement may take until its first row or result, and how long the server may be silent between two ' +
+      'pieces of the answer while nobody holds it up; it is then cancelled, and the session closed if that takes as ' +
+      'long again (5 seconds at most). 0 for no limit.',
   }),
   packet_size: integer({
     default: 4096,

@@ -47,14 +47,50 @@ const YEAR_ONE = -62_135_596_800_000
 
 type Decode = (parser: StreamParser) => unknown
 
+type TokenParserClass = new (message: unknown, debug: unknown, handler: unknown, options: object) => TokenParser
+
+/**
+ * tedious' parser of one answer with another one of its tokens inside. The constructor of tedious' class starts `run`
+ * before a field of ours could be set: what it needs comes by closure.
+ */
+export function tokenParserClass(
+  parts: TediousParts,
+  streamParser: (options: object) => StreamParser,
+): TokenParserClass {
+  class OwnTokenParser extends (parts.TokenParser as TokenParserClass) {
+    override async run(message: AsyncIterable<Buffer>, handler: Handler): Promise<void> {
+      const parser = streamParser(this.options)
+      for await (const chunk of message) {
+        parser.write(chunk)
+        await this.#tokens(parser, handler)
+      }
+      // A value of unknown length may have asked for more than was to come.
+      parser.bytesNeeded = 1
+      await this.#tokens(parser, handler)
+      parser.end()
+    }
+
+    async #tokens(parser: StreamParser, handler: Handler): Promise<void> {
+      for (;;) {
+        while (this.paused) {
+          await new Promise<void>((resolve) => {
+            this.onResume = resolve
+          })
+        }
+        const token = parser.read()
+        if (token === undefined) return
+        this.debug.token(token)
+        handler[token.handlerName]?.(token)
+      }
+    }
+  }
+  return OwnTokenParser
+}
+
+type Handler = Record<string, (token: Token) => void>
+
 /** Builds the way to make a parser for one request's answer. */
 export function rowParserFactory(parts: TediousParts): MakeParser {
-  const StockTokenParser = parts.TokenParser as new (
-    message: unknown,
-    debug: unknown,
-    handler: unknown,
-    options: object,
-  ) => TokenParser
   const StockStreamParser = parts.StreamParser as new (options: object) => StreamParser
   const RowToken = parts.RowToken as new (columns: unknown) => Token
   const PlpReader = parts.PLPReader as new (metadata: ColumnMetadata) => { read(parser: StreamParser): unknown }
@@ -277,32 +313,9 @@ export function rowParserFactory(parts: TediousParts): MakeParser {
     }
   }
 
-  /** The constructor of tedious' class starts `run` before a field of ours could be set: the mode comes by closure. */
-  const classFor = (mode: RowMode): typeof StockTokenParser =>
-    class RowTokenParser extends StockTokenParser {
-      override async run(
-        message: AsyncIterable<Buffer>,
-        handler: Record<string, (token: Token) => void>,
-      ): Promise<void> {
-        const parser = new RowStreamParser(this.options, mode)
-        for await (const chunk of message) {
-          parser.write(chunk)
-          for (;;) {
-            while (this.paused) {
-              await new Promise<void>((resolve) => {
-                this.onResume = resolve
-              })
-            }
-            const token = parser.read()
-            if (token === undefined) break
-            this.debug.token(token)
-            handler[token.handlerName]?.(token)
-          }
-        }
-        parser.end()
-      }
-    }
-  const classes = new Map<string, typeof StockTokenParser>()
+  const classFor = (mode: RowMode): TokenParserClass =>
+    tokenParserClass(parts, (options) => new RowStreamParser(options, mode))
+  const classes = new Map<string, TokenParserClass>()
   return (message, debug, handler, options, mode) => {
     const key = `${mode.exact} ${mode.bare}`
     const known = classes.get(key) ?? classFor(mode)

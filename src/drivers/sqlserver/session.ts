@@ -21,6 +21,7 @@ import type { TlsSettings } from './tls-settings.ts'
 
 /** The time limits are ours; tedious' own must never be the first to end. */
 const NEVER_MILLIS = 0x7fff_ffff
+const LONGEST_CANCEL_MILLIS = 5000
 
 /** All that stays the same for every session of one driver. */
 export interface SessionPlan {
@@ -88,6 +89,7 @@ export async function openSession(
     trust: options.trust_server_certificate,
     certificateHost,
     enter: (phase) => clock.enter(phase),
+    silenceLimitMillis: options.request_timeout === 0 ? undefined : requestLimitMillis(options),
     secret: credential.kind === 'password' || credential.kind === 'token' ? credential.kind : undefined,
     ...sspiFor(plan, credential, port),
   }
@@ -174,7 +176,9 @@ function configuration(
       packetSize: options.packet_size,
       readOnlyIntent: options.application_intent === 'ReadOnly',
       connectTimeout: NEVER_MILLIS,
-      requestTimeout: Math.min(options.request_timeout * 1000, NEVER_MILLIS),
+      // Until the first piece of an answer; from there on silence.ts has the limit.
+      requestTimeout: requestLimitMillis(options),
+      cancelTimeout: cancelLimitMillis(options),
       // What is tried again, and for how long, is decided in throttling.ts and by the pool.
       maxRetriesOnTransientErrors: 0,
       useColumnNames: false,
@@ -182,6 +186,16 @@ function configuration(
       rowCollectionOnRequestCompletion: false,
     },
   }
+}
+
+function requestLimitMillis({ request_timeout: seconds }: SqlServerOptions): number {
+  return Math.min(seconds * 1000, NEVER_MILLIS)
+}
+
+/** How long the server may take to confirm that it has ended a statement; then the session is closed. */
+function cancelLimitMillis(options: SqlServerOptions): number {
+  const limit = requestLimitMillis(options)
+  return limit === 0 ? LONGEST_CANCEL_MILLIS : Math.min(limit, LONGEST_CANCEL_MILLIS)
 }
 
 function authentication(plan: SessionPlan, credential: Credential): ConnectionConfiguration['authentication'] {

@@ -1,4 +1,5 @@
 import type { GssCredential } from '../../credentials/credential.ts'
+import type { KerberosInfo } from '../driver.ts'
 
 /** One GSS context towards one server (RFC 2743): token by token until it stands. */
 export interface SspiProvider {
@@ -7,6 +8,8 @@ export interface SspiProvider {
    * `complete` means that our side is satisfied: with mutual authentication, that the server has proved itself.
    */
   step(input?: Buffer): Promise<{ readonly output?: Buffer; readonly complete: boolean }>
+  /** Both ends, once the context stands. */
+  peers?(): KerberosInfo
   /** Frees what it holds; called once, also after a failure. */
   close?(): void
 }

@@ -7,13 +7,16 @@
  * - What answers must begin like a TDS server; anything else ends the attempt at once instead of at its limit.
  */
 
+import { EventEmitter } from 'node:events'
 import type { TLSSocket } from 'node:tls'
 import type { Connection, ConnectionConfiguration } from 'tedious'
 import { PoolsmithError } from '../../errors.ts'
+import type { KerberosInfo } from '../driver.ts'
 import { orAbort } from '../network/socket.ts'
 import { ENCRYPT_OFF, splitLoginReply, withEncryption, withSspi } from './login-bytes.ts'
 import { PacketGuard } from './packet-guard.ts'
 import { rowModeFor, rowParserFactory } from './row-reader.ts'
+import { SilenceWatch } from './silence.ts'
 import type { SspiProvider } from './sspi.ts'
 import {
   type InternalConnection,
@@ -35,6 +38,8 @@ export interface LoginPlan {
   readonly enter: (phase: 'tls' | 'gss' | 'login') => void
   /** Whether the login holds a secret that must not be read on the way. */
   readonly secret: 'password' | 'token' | undefined
+  /** How long the server may be silent in the middle of an answer; undefined for no limit. */
+  readonly silenceLimitMillis: number | undefined
   /** For a login by Kerberos: the context towards the given server. */
   readonly sspi?: (host: string, port: number | undefined, signal: AbortSignal) => Promise<SspiProvider>
 }
@@ -50,6 +55,8 @@ export interface SqlServerConnection extends Connection {
   readonly protection: Protection
   /** What the server says about itself and the session. */
   readonly greeting: Greeting
+  /** Both ends of a login by Kerberos. */
+  readonly kerberos: KerberosInfo | undefined
   /** Requests made so far. */
   readonly requestCount: number
 }
@@ -85,17 +92,35 @@ async function buildClass(): Promise<ConnectionClass> {
   const parts = await loadTediousParts()
   const stock = parts.Connection as new (config: ConnectionConfiguration) => InternalConnection
   const StockHandler = parts.Login7TokenHandler as new (connection: unknown) => LoginHandler
+  const RequestError = parts.RequestError as new (message: string, code: string) => Error
   const rowParser = rowParserFactory(parts)
 
   class PoolsmithConnection extends stock {
     readonly #plan: LoginPlan
     #protection: Protection = { kind: 'none', tls: undefined }
     #greeting: Greeting = { processId: undefined, user: undefined, version: undefined }
+    #kerberos: KerberosInfo | undefined
     #requests = 0
+    readonly #silence: SilenceWatch | undefined
 
     constructor(config: ConnectionConfiguration, plan: LoginPlan) {
       super(config)
       this.#plan = plan
+      const { silenceLimitMillis: limitMillis } = plan
+      if (limitMillis === undefined) return
+      this.#silence = new SilenceWatch({
+        limitMillis,
+        state: () => (this.request === undefined ? 'idle' : this.request.paused === true ? 'paused' : 'running'),
+        onSilence: () => this.#giveUp(limitMillis),
+      })
+    }
+
+    /** As tedious' own time limit does, which ends with the first piece of an answer. */
+    #giveUp(limitMillis: number): void {
+      const { request } = this
+      if (request === undefined || request.canceled) return
+      request.cancel()
+      request.error = new RequestError(`Timeout: the server has said nothing for ${limitMillis} ms`, 'ETIMEOUT')
     }
 
     get protection(): Protection {
@@ -104,6 +129,10 @@ async function buildClass(): Promise<ConnectionClass> {
 
     get greeting(): Greeting {
       return this.#greeting
+    }
+
+    get kerberos(): KerberosInfo | undefined {
+      return this.#kerberos
     }
 
     get requestCount(): number {
@@ -126,7 +155,9 @@ async function buildClass(): Promise<ConnectionClass> {
       const { socket, incomingMessageStream } = this.messageIo
       const guard = new PacketGuard()
       const transform = incomingMessageStream._transform
+      const silence = this.#silence
       incomingMessageStream._transform = (chunk, encoding, callback) => {
+        silence?.heard()
         if (guard.accepts(chunk)) transform.call(incomingMessageStream, chunk, encoding, callback)
         else socket.destroy(new NotSqlServer('bytes that are no TDS packet'))
       }
@@ -236,6 +267,7 @@ async function buildClass(): Promise<ConnectionClass> {
         await this.#parse(rest, handler, untilClosed)
         if (handler.loginAckReceived && handler.loginError === undefined) {
           if (gss !== undefined && !gss.complete) throw unproven()
+          this.#kerberos = gss?.provider.peers?.()
           return handler.routingData
         }
         if (handler.loginError !== undefined) throw handler.loginError
@@ -300,8 +332,17 @@ async function buildClass(): Promise<ConnectionClass> {
       return rowParser(message, this.debug, handler, this.config.options, mode)
     }
 
+    override cleanupConnection(): void {
+      this.#silence?.stop()
+      super.cleanupConnection()
+    }
+
     override makeRequest(request: object, type: number, payload: object): void {
       this.#requests++
+      if (this.#silence !== undefined && request instanceof EventEmitter) {
+        // Once for a request that is made again.
+        request.off('resume', this.#silence.heard).on('resume', this.#silence.heard)
+      }
       super.makeRequest(request, type, payload)
     }
   }

@@ -23,6 +23,10 @@ export interface TediousInternals {
   }
   routingData: { readonly server: string; readonly port: number } | undefined
   secureContextOptions: object
+  request:
+    | { readonly canceled: boolean; readonly paused?: boolean; error: Error | undefined; cancel(): void }
+    | undefined
+  cleanupConnection(): void
   closeController: AbortController
   debug: object
   config: { server: string; options: { port?: number; encrypt: boolean | 'strict' } }
@@ -59,8 +63,10 @@ export interface LoginAck {
 export interface ColumnMetadata {
   readonly colName: string
   readonly type: { readonly name: string }
+  readonly precision?: number
   readonly scale?: number
   readonly dataLength?: number
+  readonly collation?: { readonly codepage?: string | undefined }
 }
 
 export interface StreamParser {
@@ -68,6 +74,8 @@ export interface StreamParser {
   readonly colMetadata: readonly ColumnMetadata[]
   readonly buffer: Buffer
   position: number
+  /** How many bytes behind `position` must be there before it goes on. */
+  bytesNeeded: number
   write(chunk: Buffer): void
   read(): Token | undefined
   end(): void
@@ -90,6 +98,7 @@ export interface TokenParser extends NodeJS.EventEmitter {
 /** The classes and functions, as they are imported. */
 export interface TediousParts {
   readonly Connection: unknown
+  readonly RequestError: unknown
   readonly MessageIO: unknown
   readonly Login7TokenHandler: unknown
   readonly TokenParser: unknown
@@ -111,6 +120,7 @@ const METHODS: Readonly<Partial<Record<keyof TediousParts, readonly string[]>>> 
     'sendInitialSql',
     'getInitialSql',
     'makeRequest',
+    'cleanupConnection',
     'createTokenStreamParser',
   ],
   MessageIO: ['sendMessage', 'readMessage', 'startTls'],
@@ -133,13 +143,13 @@ export function movedParts(parts: TediousParts): string[] {
 /** @throws PoolsmithError PACKAGE_MISSING, DRIVER_INCOMPATIBLE */
 export async function loadTediousParts(): Promise<TediousParts> {
   const tedious = await loadPackage('tedious', () => import('tedious'), 'A SQL Server connection')
-  const parts = await importParts(tedious.Connection)
+  const parts = await importParts(tedious)
   const moved = movedParts(parts)
   if (moved.length > 0) throw incompatible(moved.join('; '))
   return parts
 }
 
-async function importParts(connection: unknown): Promise<TediousParts> {
+async function importParts(tedious: typeof import('tedious')): Promise<TediousParts> {
   try {
     const [messages, handlers, parsers, streams, tokens, values, helpers] = await Promise.all([
       import('tedious/lib/message-io.js'),
@@ -151,7 +161,8 @@ async function importParts(connection: unknown): Promise<TediousParts> {
       import('tedious/lib/token/helpers.js'),
     ])
     return {
-      Connection: connection,
+      Connection: tedious.Connection,
+      RequestError: tedious.RequestError,
       MessageIO: messages.default,
       Login7TokenHandler: handlers.Login7TokenHandler,
       TokenParser: parsers.Parser,
