@@ -15,6 +15,7 @@ const suites: Readonly<Record<string, () => Promise<{ run: () => Promise<Result[
   extract: () => import('./extract.ts'),
   proxy: () => import('./proxy.ts'),
   ticket: () => import('./ticket.ts'),
+  gss: () => import('./gss.ts'),
 }
 
 function usage(message: string): never {

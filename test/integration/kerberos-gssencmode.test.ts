@@ -163,7 +163,7 @@ test('a good ticket: every mode, every sslmode, every line', async () => {
 })
 
 test('without gssencmode a Kerberos login prefers encryption, as libpq does; verify-full does not stand against it', async () => {
-  const cases = Object.keys(ROLES).flatMap((role) => [
+  const cases = Object.keys(ROLES).flatMap((role): Case[] => [
     { role, extra: { sslmode: 'prefer' } },
     { role, extra: { sslmode: 'verify-full', sslrootcert: '/etc/ssl/certs/ca-certificates.crt' } },
   ])

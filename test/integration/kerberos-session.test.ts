@@ -1,0 +1,392 @@
+/** Kerberos sessions at work, through the engine as users have it: much data, short tickets, silent KDCs, and a middle that lies. */
+
+import assert from 'node:assert/strict'
+import { readdirSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { createEngine, type Engine, type EngineOptions } from '../../src/engine/create-engine.ts'
+import { PoolsmithError } from '../../src/errors.ts'
+import { gssCredential, type KerberosPostgres, startKerberosPostgres } from '../support/kerberos-postgres.ts'
+import { type Middle, startMiddle, type Tamper } from '../support/middle.ts'
+import { driverFor, openingError, openSession, tokenCredential } from '../support/postgres-driver.ts'
+
+let realm: KerberosPostgres
+let cache: string
+
+before(async () => {
+  realm = await startKerberosPostgres({
+    roles: ['alice', 'bob', 'brief'],
+    principals: { bob: {}, brief: { maxLife: '3 seconds' } },
+    hba: ['host all all 127.0.0.1/32 gss include_realm=0'],
+  })
+  cache = await realm.ticket('alice', 'alice')
+})
+after(async () => {
+  await realm?.[Symbol.asyncDispose]()
+})
+
+interface Target {
+  readonly port?: number
+  readonly host?: string
+  readonly extra?: Readonly<Record<string, unknown>>
+}
+
+function engine(target: Target = {}, options: EngineOptions = {}): Promise<Engine> {
+  const { port = realm.server.port, host = 'localhost', extra } = target
+  return createEngine(
+    {
+      conn_type: 'postgres',
+      host,
+      port,
+      schema: 'postgres',
+      extra: { auth_method: 'kerberos', gssencmode: 'require', hostaddr: '127.0.0.1', ccache: cache, ...extra },
+    },
+    { pool_size: 2, ...options },
+  )
+}
+
+const WHO = 'select current_user as who, principal, encrypted from pg_stat_gssapi where pid = pg_backend_pid()'
+
+async function failure(promise: Promise<unknown>): Promise<PoolsmithError> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  assert.ok(error instanceof PoolsmithError, String(error))
+  assert.ok(error.hint, `${error.code} needs a hint`)
+  return error
+}
+
+test('100,000 rows one way, and megabytes of parameter both ways', async () => {
+  await using db = await engine()
+  const { rows } = await db.raw(
+    'select i, repeat(md5(i::text), 3) as text, i::numeric / 7 as share from generate_series(1, 100000) i',
+  )
+  assert.equal(rows.length, 100_000)
+  assert.equal(rows[99_999].i, 100_000)
+  assert.equal(rows[0].text, 'c4ca4238a0b923820dcc509a6f75849b'.repeat(3))
+  const parameter = 'ä€😀x'.repeat(1_000_000)
+  const answer = await db.raw('select ?::text as text, octet_length(?::text) as bytes', [parameter, parameter])
+  assert.equal(answer.rows[0].bytes, Buffer.byteLength(parameter))
+  assert.ok(answer.rows[0].text === parameter, 'the same ten million bytes come back')
+})
+
+test('a reader who takes his time holds the server back, not the rows in memory', async () => {
+  await using middle = await startMiddle(realm.server.port)
+  let passed = 0
+  middle.toClient = (chunk) => {
+    passed += chunk.length
+    return [chunk]
+  }
+  await using db = await engine({ port: middle.port })
+  const stream = db.raw("select repeat('x', 10000) as text from generate_series(1, 4000)").stream({ highWaterMark: 2 })
+  let rows = 0
+  for await (const _ of stream) {
+    rows++
+    if (rows === 5) {
+      await sleep(500)
+      assert.ok(passed < 25e6, `${passed} bytes came for a reader who has taken five rows`)
+    }
+  }
+  assert.equal(rows, 4000)
+  assert.ok(passed > 40e6)
+})
+
+test('a statement is cancelled over an encrypted connection of its own', async () => {
+  await using middle = await startMiddle(realm.server.port)
+  const target = { host: 'localhost', port: middle.port, login: 'alice', database: 'postgres' }
+  const { driver } = driverFor(target, { gssencmode: 'require', hostaddr: '127.0.0.1' })
+  await using session = await openSession(driver, gssCredential(cache, 'alice'))
+  const sleeping = session.client.query('select pg_sleep(30)')
+  const canceled = assert.rejects(sleeping, { code: '57014' })
+  await driver.cancel(session.client, AbortSignal.timeout(5000))
+  await canceled
+  const sent = middle.sent()
+  const request = (code: number): Buffer =>
+    Buffer.from([code >>> 24, code >>> 16, code >>> 8, code].map((byte) => byte & 0xff))
+  assert.equal(middle.accepted(), 2)
+  assert.equal(sent.indexOf(request(80877102)), -1, 'no CancelRequest in the open')
+  assert.notEqual(sent.indexOf(request(80877104)), sent.lastIndexOf(request(80877104)))
+})
+
+test('two principals in two pools of one process, each its own, all at once', async () => {
+  const [alices, bobs] = await Promise.all([realm.kdc.keytab('alice'), realm.kdc.keytab('bob')])
+  const extra = (keytab: string): Target => ({ extra: { keytab, ccache: undefined } })
+  await using one = await engine(extra(alices), { pool_size: 5 })
+  await using two = await engine(extra(bobs), { pool_size: 5 })
+  const seen = await Promise.all(
+    Array.from({ length: 40 }, async (_, index) => {
+      const { rows } = await (index % 2 === 0 ? one : two).raw(WHO)
+      return `${index % 2} ${rows[0].who} ${rows[0].principal} ${rows[0].encrypted}`
+    }),
+  )
+  assert.deepEqual([...new Set(seen)].sort(), ['0 alice alice@TEST.REALM true', '1 bob bob@TEST.REALM true'])
+})
+
+test('tickets of three seconds end while the pool works: it goes on by keytab, and so do the sessions', async () => {
+  const keytab = await realm.kdc.keytab('brief')
+  const extra = { keytab, ccache: undefined, min_ticket_lifetime: 1, pool_recycle: 1 }
+  await using db = await engine({ extra })
+  const opened: number[] = []
+  const ends: number[] = []
+  db.pool.on('connection:opened', ({ id }) => opened.push(id))
+  await db.transaction(async (held) => {
+    const until = Date.now() + 5000
+    while (Date.now() < until) {
+      const { rows } = await db.raw(WHO)
+      assert.equal(rows[0].principal, 'brief@TEST.REALM')
+      const info = await db.pool.use((raw) => db.pool.infoOf(raw))
+      ends.push(info?.credentialExpiresAt ?? 0)
+      await held.raw('select 1')
+      await sleep(100)
+    }
+    // Opened with the first ticket, which ended seconds ago.
+    assert.equal((await held.raw(WHO)).rows[0].encrypted, true)
+  })
+  assert.ok(opened.length >= 4, `${opened.length} connections were opened`)
+  assert.ok(new Set(ends).size >= 2, 'more than one ticket was used')
+})
+
+test('a cache that runs out: the pool tells it, and takes up the new ticket by itself', async () => {
+  const brief = await realm.ticket('brief', 'brief')
+  const extra = { ccache: brief, min_ticket_lifetime: 0 }
+  await using db = await engine({ extra }, { pool_size: 1, pool_recycle: 1 })
+  await db.raw('select 1')
+  await sleep(3200)
+  const error = await failure(db.raw('select 1'))
+  assert.equal(error.code, 'TICKET_EXPIRED')
+  assert.match(`${error.message} ${error.hint}`, /brief@TEST\.REALM.*FILE:.*kinit/)
+  await realm.ticket('brief', 'brief')
+  const until = Date.now() + 8000
+  for (;;) {
+    try {
+      assert.equal((await db.raw(WHO)).rows[0].who, 'brief')
+      break
+    } catch (cause) {
+      if (Date.now() > until) throw cause
+      await sleep(100)
+      if (cause instanceof PoolsmithError && cause.code === 'TICKET_EXPIRED') await realm.ticket('brief', 'brief')
+    }
+  }
+})
+
+test('the KDC is stopped: who has a ticket for the server goes on, who has none is told', async () => {
+  const fresh = await realm.ticket('alice', 'fresh')
+  await realm.kdc.stop()
+  try {
+    await using going = await engine()
+    assert.equal((await going.raw(WHO)).rows[0].who, 'alice')
+    await using stuck = await engine({ extra: { ccache: fresh } })
+    const error = await failure(stuck.raw('select 1'))
+    assert.equal(error.code, 'KDC_UNREACHABLE')
+    assert.equal(error.phase, 'gss')
+    for (const fact of ['postgres@localhost', 'alice@TEST.REALM', fresh]) {
+      assert.ok(JSON.stringify(error).includes(fact), `${fact} must be told`)
+    }
+    assert.ok(error.message.includes(`127.0.0.1:${realm.kdc.port}`))
+  } finally {
+    await realm.kdc.start()
+  }
+})
+
+test('the KDC is frozen: an error within connect_timeout that names it, and nothing is left open', async () => {
+  const fresh = await realm.ticket('alice', 'frozen')
+  await using middle = await startMiddle(realm.server.port)
+  realm.kdc.freeze()
+  try {
+    await using db = await engine({ port: middle.port, extra: { ccache: fresh, connect_timeout: 1 } }, { pool_size: 4 })
+    const begin = Date.now()
+    const errors = await Promise.all(Array.from({ length: 4 }, () => failure(db.raw('select 1'))))
+    assert.ok(Date.now() - begin < 15_000)
+    for (const error of errors) {
+      assert.equal(error.code, 'KDC_TIMEOUT')
+      assert.ok(error.message.includes(`127.0.0.1:${realm.kdc.port}`), error.message)
+    }
+    // What is abandoned in the library must not come to life later.
+    const accepted = middle.accepted()
+    for (let waited = 0; middle.open() > 0 && waited < 3000; waited += 20) await sleep(20)
+    assert.equal(middle.open(), 0)
+    realm.kdc.thaw()
+    await sleep(1500)
+    assert.equal(middle.accepted(), accepted, 'no connection is opened for somebody who was told that it failed')
+    assert.equal((await db.raw(WHO)).rows[0].who, 'alice')
+  } finally {
+    realm.kdc.thaw()
+  }
+})
+
+test('the server gets new keys: old tickets are refused with the reason, new ones are taken', async () => {
+  const old = await realm.ticket('alice', 'before')
+  await using first = await engine({ extra: { ccache: old } })
+  await first.raw('select 1')
+  await realm.kdc.changeKeys('postgres/localhost')
+  const original = await realm.server.sql('show krb_server_keyfile')
+  await realm.serveKeytab(await realm.kdc.keytab('postgres/localhost'))
+  await using second = await engine({ extra: { ccache: old } })
+  const error = await failure(second.raw('select 1'))
+  assert.equal(error.code, 'GSS_SERVER_REFUSED')
+  assert.match(error.hint ?? '', /log/)
+  const renewed = await realm.ticket('alice', 'after')
+  await using third = await engine({ extra: { ccache: renewed } })
+  assert.equal((await third.raw(WHO)).rows[0].who, 'alice')
+  // The session that stood goes on.
+  assert.equal((await first.raw(WHO)).rows[0].encrypted, true)
+  cache = renewed
+  await rm(original)
+})
+
+test('a principal that is not that role: the server knows us, and does not let us in', async () => {
+  const target = { host: 'localhost', port: realm.server.port, login: 'bob', database: 'postgres' }
+  for (const gssencmode of ['require', 'disable']) {
+    const { driver } = driverFor(target, { gssencmode, hostaddr: '127.0.0.1' })
+    const error = await openingError(driver, gssCredential(cache, 'bob'))
+    assert.equal(error.code, 'LOGIN_REFUSED')
+    assert.match(error.hint ?? '', /pg_ident\.conf/)
+  }
+})
+
+test('a host that the realm does not know, or an address: which principal was asked for, and what to do', async () => {
+  for (const host of ['127.0.0.1', 'db.test']) {
+    await using db = await engine({ host })
+    const error = await failure(db.raw('select 1'))
+    assert.equal(error.code, 'SPN_UNKNOWN')
+    assert.ok(error.message.includes(`postgres@${host}`), error.message)
+    await using named = await engine({ host, extra: { krbspn: 'postgres/localhost@TEST.REALM' } })
+    assert.equal((await named.raw(WHO)).rows[0].encrypted, true)
+  }
+})
+
+test('a Unix socket is never encrypted: prefer does not mind, require is refused', async () => {
+  const target = { host: realm.server.socketDirectory, port: realm.server.port, login: 'alice', database: 'postgres' }
+  const { driver, events } = driverFor(target, { gssencmode: 'prefer' })
+  await using session = await openSession(driver, gssCredential(cache, 'alice'))
+  assert.equal(driver.info(session.client).encryption.kind, 'none')
+  assert.deepEqual(events, [])
+  assert.throws(() => driverFor(target, { gssencmode: 'require' }), { code: 'CONFIG_INVALID', message: /gssencmode/ })
+})
+
+test('a ticket that may be passed on is passed on when asked for', async () => {
+  const forwardable = `FILE:${realm.kdc.path('forwardable')}`
+  await realm.kdc.kinit('alice', forwardable, { keytab: await realm.kdc.keytab('alice'), forwardable: true })
+  const target = { host: 'localhost', port: realm.server.port, login: 'alice', database: 'postgres' }
+  for (const gssencmode of ['require', 'disable']) {
+    for (const gssdelegation of ['1', '0']) {
+      const { driver } = driverFor(target, { gssencmode, gssdelegation, hostaddr: '127.0.0.1' })
+      await using session = await openSession(driver, gssCredential(forwardable, 'alice'))
+      assert.equal(driver.info(session.client).kerberos?.delegated, gssdelegation === '1')
+    }
+  }
+})
+
+test('a token may travel under GSSAPI encryption, and never in the open', async () => {
+  process.env.KRB5CCNAME = cache
+  const target = { host: 'localhost', port: realm.server.port, login: 'alice', database: 'postgres' }
+  const { driver } = driverFor(target, { gssencmode: 'prefer', sslmode: 'disable', hostaddr: '127.0.0.1' })
+  await using session = await openSession(driver, tokenCredential('t'))
+  assert.equal(driver.info(session.client).encryption.kind, 'gss')
+  process.env.KRB5CCNAME = 'FILE:/nonexistent'
+  assert.match((await openingError(driver, tokenCredential('t'))).code, /^TICKET_/)
+  delete process.env.KRB5CCNAME
+})
+
+/** Damage begins when the session has been working for a while. */
+const DAMAGE: Readonly<Record<string, { readonly tamper: Tamper; readonly code: string }>> = {
+  'cut in the middle': { tamper: () => 'cut', code: 'GSS_MESSAGE_DAMAGED' },
+  altered: {
+    tamper: (chunk) => {
+      const at = chunk.length >> 1
+      chunk[at] = (chunk[at] ?? 0) ^ 0x10
+      return [chunk]
+    },
+    code: 'GSS_MESSAGE_DAMAGED',
+  },
+  repeated: { tamper: (chunk) => [chunk, chunk], code: 'GSS_MESSAGE_DAMAGED' },
+  'shifted by a byte': { tamper: (chunk) => [Buffer.of(0), chunk], code: 'GSS_MESSAGE_DAMAGED' },
+}
+
+for (const [name, { tamper, code }] of Object.entries(DAMAGE)) {
+  test(`bytes that are ${name} on their way end the session, and the pool opens another`, async () => {
+    await using middle = await startMiddle(realm.server.port)
+    await using db = await engine({ port: middle.port }, { pool_size: 1 })
+    await db.raw('select 1')
+    const pass = middle.toClient
+    middle.toClient = (chunk) => {
+      middle.toClient = pass
+      return tamper(chunk)
+    }
+    const error = await db.raw("select repeat('x', 5000) as text").then(
+      () => undefined,
+      (reason: unknown) => reason,
+    )
+    // A packet that is repeated whole follows the answer: it hurts the session, but nobody who waits.
+    if (name === 'repeated') await sleep(50)
+    else {
+      assert.ok(error instanceof PoolsmithError, String(error))
+      assert.equal(error.code, code)
+    }
+    assert.equal((await db.raw(WHO)).rows[0].encrypted, true)
+    assert.equal(middle.accepted(), 2)
+
+    // The other way the server notices, and hangs up.
+    const passThere = middle.toServer
+    middle.toServer = (chunk) => {
+      middle.toServer = passThere
+      return tamper(chunk)
+    }
+    await db.raw('select length(?) as text', ['x'.repeat(5000)]).catch(() => undefined)
+    const { rows } = await retried(() => db.raw(WHO))
+    assert.equal(rows[0].encrypted, true)
+    assert.equal(middle.accepted(), 3)
+  })
+}
+
+/** What is left afterwards is held by somebody. */
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+}
+
+/** The statement that meets the damage fails; the next one finds another session. */
+async function retried<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return await run()
+  } catch {
+    return run()
+  }
+}
+
+test('bytes that dribble in both ways come together again', async () => {
+  await using middle: Middle = await startMiddle(realm.server.port)
+  middle.toClient = () => 'dribble'
+  middle.toServer = () => 'dribble'
+  await using db = await engine({ port: middle.port })
+  const text = 'x'.repeat(60_000)
+  assert.equal((await db.raw('select ?::text as text', [text])).rows[0].text, text)
+})
+
+test('many connections leave neither memory nor open files behind', async () => {
+  const target = { host: 'localhost', port: realm.server.port, login: 'alice', database: 'postgres' }
+  const { driver } = driverFor(target, { gssencmode: 'require', hostaddr: '127.0.0.1' })
+  const credential = gssCredential(cache, 'alice')
+  const some = async (count: number): Promise<void> => {
+    const lane = async (): Promise<void> => {
+      for (let done = 0; done < count / 4; done++) {
+        await using session = await openSession(driver, credential)
+        await session.client.query('select 1')
+      }
+    }
+    await Promise.all([lane(), lane(), lane(), lane()])
+  }
+  await some(300)
+  collectGarbage()
+  const before = { bytes: process.memoryUsage().rss, files: readdirSync('/proc/self/fd').length }
+  await some(1000)
+  collectGarbage()
+  const grown = process.memoryUsage().rss - before.bytes
+  // A context that is never released is some 20 kB: a leak of one for each connection would show.
+  assert.ok(grown < 40e6, `memory grew by ${grown} bytes`)
+  assert.ok(readdirSync('/proc/self/fd').length <= before.files + 2)
+})
