@@ -33,6 +33,12 @@ export { type RefreshingSourceOptions, refreshingSource } from './credentials/re
 export { staticSource } from './credentials/static-source.ts'
 export type { EncryptionInfo, ProxyInfo, SessionInfo } from './drivers/driver.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/create-engine.ts'
+export {
+  createMssqlPool,
+  type MssqlConnectionPool,
+  type MssqlPoolExtras,
+  type MssqlPoolOptions,
+} from './engine/mssql-pool.ts'
 export { ConfigError, type ConfigProblem, ERROR_CODES, type ErrorCode, type Phase, PoolsmithError } from './errors.ts'
 export type { CloseReason, EventName, PoolsmithEvents } from './events.ts'
 export { EXTRACT_FORMATS, type ExtractFormat, type ExtractOptions, extractTable } from './extract/extract-table.ts'

@@ -1,0 +1,129 @@
+/**
+ * A `ConnectionPool` of the package `mssql` over a pool of ours, for code that is written against that package. Its
+ * requests, transactions and prepared statements are its own; only where its connections come from is ours.
+ */
+
+import { createRequire } from 'node:module'
+import type { Connection } from '../connections/connection.ts'
+import type { ConnectionInput } from '../connections/parse.ts'
+import { PoolsmithError } from '../errors.ts'
+import { loadPackage } from '../optional-package.ts'
+import type { ConnectionPool } from '../pool/pool.ts'
+import { type BuildPoolOptions, buildPool } from './build-pool.ts'
+
+export interface MssqlPoolOptions extends BuildPoolOptions {
+  /** Options of mssql itself that are about requests: `stream`, `arrayRowMode`, `parseJSON`. */
+  readonly mssql?: Readonly<Record<string, unknown>>
+}
+
+/** What of mssql's `ConnectionPool` is there without its types. */
+export interface MssqlConnectionPool {
+  readonly connected: boolean
+  connect(): Promise<this>
+  close(): Promise<this>
+  query(command: string): Promise<{ recordset: Record<string, unknown>[]; rowsAffected: number[] }>
+  query(
+    command: TemplateStringsArray,
+    ...values: unknown[]
+  ): Promise<{ recordset: Record<string, unknown>[]; rowsAffected: number[] }>
+}
+
+/** What {@link createMssqlPool} adds to mssql's own pool. */
+export interface MssqlPoolExtras extends AsyncDisposable {
+  /** The pool beneath: `stats()`, `on()`, `infoOf()`, `invalidate()`. */
+  readonly connections: ConnectionPool<object>
+  /** The connection record that it was made from. */
+  readonly connection: Connection
+  /** The name of the strategy in use. */
+  readonly strategy: string
+}
+
+/**
+ * Gives a `ConnectionPool` of the package `mssql` whose connections are opened by the strategy of the connection
+ * record. Nothing is opened yet; it can be used at once, and `connect()` opens a connection to see that it works.
+ * `close()` and `await using` drain the pool beneath.
+ *
+ * @typeParam Pool mssql's own type, where `@types/mssql` is installed
+ * @param input a connection object, an Airflow URI or JSON text, or the id of a connection in the stores
+ * @throws ConfigError, also for a connection that is not of SQL Server; PoolsmithError CONNECTION_NOT_FOUND,
+ *   STRATEGY_UNKNOWN, PACKAGE_MISSING, DRIVER_INCOMPATIBLE
+ *
+ * @example
+ * import sql from 'mssql'
+ *
+ * await using pool = await createMssqlPool<sql.ConnectionPool>('mssql://sql.example.com/sales?auth_method=kerberos')
+ * await new sql.Request(pool).input('id', sql.Int, 7).query('select * from orders where id = @id')
+ */
+export async function createMssqlPool<Pool extends object = MssqlConnectionPool>(
+  input: ConnectionInput,
+  options: MssqlPoolOptions = {},
+): Promise<Pool & MssqlPoolExtras> {
+  const { mssql: mssqlOptions, ...poolOptions } = options
+  const module = await loadMssql()
+  const { pool, connection, strategy } = await buildPool(input, poolOptions, ({ type }) =>
+    type === 'mssql' ? undefined : { path: 'type', message: 'createMssqlPool takes connections to SQL Server only' },
+  )
+
+  class PoolsmithMssqlPool extends module.ConnectionPool {
+    readonly connections = pool
+    readonly connection = connection
+    readonly strategy = strategy
+
+    /** Looks whether a connection can be had; mssql itself opens one and throws it away. */
+    _connect(callback: (error?: unknown, pool?: unknown) => void): void {
+      pool
+        .use(async () => undefined)
+        .then(
+          () => process.nextTick(callback, null, this),
+          (error: unknown) => process.nextTick(callback, error),
+        )
+    }
+
+    async [Symbol.asyncDispose](): Promise<void> {
+      await this.close()
+    }
+  }
+  const own = new PoolsmithMssqlPool({
+    ...mssqlOptions,
+    // For its messages and its diagnostics channel only.
+    server: connection.host ?? 'localhost',
+    port: connection.port,
+    database: connection.database,
+  })
+  own.pool = asTarn(pool)
+  own._connected = true
+  own._healthy = true
+  return own as unknown as Pool & MssqlPoolExtras
+}
+
+/** Our pool with the few names by which mssql knows tarn's. */
+function asTarn(pool: ConnectionPool<object>): object {
+  return {
+    acquire: () => pool.acquire(),
+    release: (raw: object) => pool.release(raw),
+    destroy: () => pool.destroy(),
+    numFree: () => pool.numFree(),
+    numUsed: () => pool.numUsed(),
+    numPendingCreates: () => pool.stats().opening,
+    numPendingAcquires: () => pool.numPendingAcquires(),
+    get destroyed() {
+      return pool.stats().closed
+    },
+  }
+}
+
+/** @throws PoolsmithError PACKAGE_MISSING, DRIVER_INCOMPATIBLE */
+async function loadMssql() {
+  const { default: module } = await loadPackage('mssql', () => import('mssql'), 'createMssqlPool')
+  const { Connection: ours } = await loadPackage('tedious', () => import('tedious'), 'A SQL Server connection')
+  const { Connection: theirs } = createRequire(import.meta.resolve('mssql'))('tedious') as { Connection: unknown }
+  if (ours === theirs) return module
+  throw new PoolsmithError(
+    'The package mssql brings a tedious of its own, whose requests our connections cannot take.',
+    {
+      code: 'DRIVER_INCOMPATIBLE',
+      phase: 'config',
+      hint: 'Install versions of mssql and tedious that fit together: npm ls tedious must show one.',
+    },
+  )
+}

@@ -1,0 +1,174 @@
+/** The package mssql over our connections, against the TDS server test double. */
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createRequire } from 'node:module'
+import { after, before, describe, test } from 'node:test'
+import { createMssqlPool, type MssqlConnectionPool, type MssqlPoolExtras } from '../../src/engine/mssql-pool.ts'
+import { PoolsmithError } from '../../src/errors.ts'
+import { createPki, type IssuedCertificate } from '../support/pki.ts'
+import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { startTdsServer, type TdsServer } from '../support/tds/server.ts'
+
+interface Result {
+  readonly recordset: readonly Record<string, unknown>[]
+}
+
+interface Request extends NodeJS.EventEmitter {
+  stream: boolean
+  input(name: string, type: unknown, value: unknown): this
+  query(sql: string): Promise<Result>
+  cancel(): void
+  pause(): void
+  resume(): void
+}
+
+interface Transaction {
+  begin(): Promise<unknown>
+  commit(): Promise<unknown>
+  rollback(): Promise<unknown>
+}
+
+interface PreparedStatement {
+  input(name: string, type: unknown): this
+  prepare(sql: string): Promise<unknown>
+  execute(values: object): Promise<Result>
+  unprepare(): Promise<unknown>
+}
+
+/** The package as it is written against: by others, without types. */
+const sql = createRequire(import.meta.url)('mssql') as {
+  readonly Int: unknown
+  readonly NVarChar: unknown
+  readonly BigInt: unknown
+  readonly Request: new (parent: object) => Request
+  readonly Transaction: new (pool: object) => Transaction
+  readonly PreparedStatement: new (pool: object) => PreparedStatement
+}
+
+let postgres: PostgresServer
+let certificate: IssuedCertificate
+
+before(async () => {
+  postgres = await startPostgres()
+  certificate = await (await createPki()).issue({ commonName: 'localhost', dns: ['localhost'] })
+})
+
+after(() => postgres[Symbol.asyncDispose]())
+
+const start = (): Promise<TdsServer> => startTdsServer({ postgres, logins: { sa: 'pw' }, tls: certificate })
+
+const poolOf = (server: TdsServer, more: object = {}): Promise<MssqlConnectionPool & MssqlPoolExtras> =>
+  createMssqlPool(
+    {
+      type: 'mssql',
+      host: 'localhost',
+      port: server.port,
+      login: 'sa',
+      password: 'pw',
+      database: 'master',
+      extra: { encrypt: 'true', trust_server_certificate: true },
+    },
+    { pool_size: 2, max_overflow: 0, ...more },
+  )
+
+describe("a pool of mssql's over ours", () => {
+  test('connects, asks with parameters, and closes everything', async () => {
+    await using server = await start()
+    const pool = await poolOf(server)
+    assert.equal(server.journal.logins.length, 0)
+    assert.equal(await pool.connect(), pool)
+    assert.equal(pool.strategy, 'sql_auth')
+    const { recordset } = await new sql.Request(pool)
+      .input('id', sql.Int, 7)
+      .input('name', sql.NVarChar, "O'Grün")
+      .input('big', sql.BigInt, '9223372036854775807')
+      .query('select @id as id, @name as name, @big as big')
+    assert.deepEqual(recordset, [{ id: 7, name: "O'Grün", big: '9223372036854775807' }])
+    const tagged = await pool.query`select ${42} as answer`
+    assert.deepEqual(tagged.recordset, [{ answer: 42 }])
+    await Promise.all(Array.from({ length: 20 }, (_, n) => pool.query(`select ${n} as n`)))
+    assert.ok(server.journal.logins.length <= 2)
+    assert.equal(pool.connections.stats().inUse, 0)
+    await pool.close()
+    assert.equal(pool.connected, false)
+    assert.equal(pool.connections.stats().closed, true)
+    await assert.rejects(pool.query('select 1'), /closed|not yet open/i)
+    await assert.rejects(pool.connect(), { code: 'POOL_CLOSED' })
+    assert.deepEqual(server.complaints, [])
+  })
+
+  test('keeps a transaction on one connection, and rolls it back', async () => {
+    await using server = await start()
+    await using pool = await poolOf(server)
+    await pool.query('create table moves (n int)')
+    for (const end of ['commit', 'rollback'] as const) {
+      const transaction = new sql.Transaction(pool)
+      await transaction.begin()
+      await new sql.Request(transaction).query('insert into moves (n) values (1)')
+      await new sql.Request(transaction).query('insert into moves (n) values (2)')
+      assert.equal(pool.connections.stats().inUse, 1)
+      await transaction[end]()
+    }
+    assert.deepEqual((await pool.query('select cast(count(*) as int) as n from moves')).recordset, [{ n: 2 }])
+    assert.equal(pool.connections.stats().inUse, 0)
+    await pool.query('drop table moves')
+  })
+
+  test('prepares a statement and runs it again and again', async () => {
+    await using server = await start()
+    await using pool = await poolOf(server, { pool_size: 1 })
+    const statement = new sql.PreparedStatement(pool)
+    statement.input('n', sql.Int)
+    await statement.prepare('select @n as n')
+    for (const n of [1, 2]) assert.deepEqual((await statement.execute({ n })).recordset, [{ n }])
+    await statement.unprepare()
+    assert.equal(pool.connections.stats().inUse, 0)
+  })
+
+  test('streams with pauses, and gives the connection back when a stream is cancelled', async () => {
+    await using server = await start()
+    await using pool = await poolOf(server, { pool_size: 1 })
+    const request = new sql.Request(pool)
+    request.stream = true
+    let rows = 0
+    request.on('row', () => {
+      rows++
+      if (rows % 1000 !== 0) return
+      request.pause()
+      setImmediate(() => request.resume())
+    })
+    const done = once(request, 'done')
+    request.query('select n from generate_series(1, 5000) as s(n)')
+    await done
+    assert.equal(rows, 5000)
+
+    const left = new sql.Request(pool)
+    left.stream = true
+    left.on('error', () => undefined)
+    left.once('row', () => left.cancel())
+    // A stream tells its cancelling as an error, and its end all the same.
+    const ended = new Promise((resolve) => left.once('done', resolve))
+    left.query('select n from generate_series(1, 500000) as s(n)')
+    await ended
+    assert.deepEqual((await pool.query('select 1 as one')).recordset, [{ one: 1 }])
+    assert.equal(server.journal.logins.length, 1)
+  })
+
+  test('never hands out a session that died while idle, and says why none can be had', async () => {
+    await using server = await start()
+    await using pool = await poolOf(server, { pool_size: 1, pool_timeout: 5 })
+    // Returned idle in the same turn in which its end is waited for.
+    const ended = await pool.connections.use(async (raw) => ({ promise: once(raw as NodeJS.EventEmitter, 'end') }))
+    server.sessions()[0]?.kill()
+    await ended.promise
+    assert.deepEqual((await pool.query('select 1 as one')).recordset, [{ one: 1 }])
+    server.faults.add({ at: 'login', fault: { do: 'refuse', number: 18456, state: 1 } })
+    pool.connections.invalidate()
+    await assert.rejects(pool.connect(), (error) => error instanceof PoolsmithError && error.details.number === 18456)
+  })
+
+  test('is for SQL Server only', async () => {
+    await assert.rejects(createMssqlPool('postgres://u:p@localhost/db'), { code: 'CONFIG_INVALID' })
+  })
+})
