@@ -254,7 +254,7 @@ export function parseFields<F extends Fields>(
     if (name === undefined) {
       const near = nearest(key, canonical.keys())
       const other = options.elsewhere?.(key)
-      if (other !== undefined) warnings.push({ path, message: other })
+      if (other !== undefined) (strict ? problems : warnings).push({ path, message: other })
       else if (near !== undefined) problems.push({ path, message: `unknown key; did you mean ${near}?` })
       else (strict ? problems : warnings).push({ path, message: 'unknown key' })
       continue

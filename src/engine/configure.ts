@@ -33,12 +33,9 @@ export interface ConfigureOptions {
 export async function configure(given: Connection, options: ConfigureOptions): Promise<Configuration> {
   const dialect = await loadDialect(given.type)
   const { connection, settings, notes, problems } = settle(given, dialect, options)
-  const all = [
-    ...problems,
-    ...dialect.check(connection, settings.driver),
-    ...checkProxyOptions(settings.proxy, options.environment ?? process.env, connection.host),
-  ]
-  if (all.length > 0) throw new ConfigError(all)
+  if (problems.length > 0) {
+    throw new ConfigError(problems, given.id === undefined ? {} : { subject: `The connection ${given.id}` })
+  }
   return { connection, dialect, settings, warnings: [...notes, ...settings.warnings] }
 }
 
@@ -59,16 +56,26 @@ export async function withProblemsOfExtras(error: ConfigError, options: Configur
 function settle(
   given: Connection,
   dialect: EngineDialect,
-  { registry, overrides = {} }: ConfigureOptions,
+  { registry, overrides = {}, environment = process.env }: ConfigureOptions,
 ): Omit<Normalised, 'overrides'> & Pick<Configuration, 'settings'> {
   const inOurWords = dialect.normalise?.(given, overrides) ?? { connection: given, overrides, notes: [], problems: [] }
   const { connection, notes, problems } = inOurWords
   try {
     const settings = resolveSettings(connection, dialect.fields, registry, inOurWords.overrides)
-    return { connection, settings, notes, problems }
+    const together = [
+      ...dialect.check(connection, settings.driver),
+      ...checkProxyOptions(settings.proxy, environment, connection.host),
+      ...(settings.strategy.check?.(connection, settings.strategyOptions, environment) ?? []),
+    ]
+    return { connection, settings, notes, problems: firstOfEach([...problems, ...settings.problems, ...together]) }
   } catch (error) {
     throw problems.length === 0 ? error : new ConfigError([...problems, ...problemsIn(error)])
   }
+}
+
+/** One problem for each path: an option that cannot be read stands at its default for the checks behind it. */
+function firstOfEach(problems: readonly ConfigProblem[]): readonly ConfigProblem[] {
+  return problems.filter(({ path }, index) => problems.findIndex((other) => other.path === path) === index)
 }
 
 /** What an error about the configuration says as a list of problems; any other error is thrown on. */

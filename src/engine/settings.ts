@@ -21,14 +21,16 @@ export interface Settings<DriverFields extends Fields> {
   readonly strategyOptions: Readonly<Record<string, unknown>>
   /** Everything together, for a strategy that looks beyond its own options. */
   readonly all: Readonly<Record<string, unknown>>
+  /** What is wrong with single options; each has its default in the values here. */
+  readonly problems: readonly ConfigProblem[]
   readonly warnings: readonly ConfigProblem[]
 }
 
 /**
  * Reads the extras of a connection, with `overrides` (the caller's options under the same names) on top.
  *
- * @throws ConfigError with every problem; `STRATEGY_UNKNOWN` when the only one is that no strategy has the given
- *   `auth_method`
+ * @throws PoolsmithError STRATEGY_UNKNOWN when no strategy has the given `auth_method`, or ConfigError when that is
+ *   not the only problem
  */
 export function resolveSettings<DriverFields extends Fields>(
   connection: Pick<Connection, 'type' | 'extra' | 'login'>,
@@ -48,13 +50,11 @@ export function resolveSettings<DriverFields extends Fields>(
     ...(known?.defaults === undefined ? {} : { defaults: known.defaults }),
     elsewhere: (key) => ownerOf(key, connection.type, known, registry),
   })
-  const { problems } = parsed
+  const { problems, warnings } = parsed
   if (strategy instanceof PoolsmithError) {
     if (problems.length === 0) throw strategy
     throw new ConfigError([{ path: 'extra.auth_method', message: `${strategy.message} ${strategy.hint}` }, ...problems])
   }
-  if (problems.length > 0) throw new ConfigError(problems)
-
   const all = parsed.values as Readonly<Record<string, unknown>>
   return {
     strategy,
@@ -63,7 +63,8 @@ export function resolveSettings<DriverFields extends Fields>(
     driver: pick(all, driverFields) as ValuesOf<DriverFields>,
     strategyOptions: pick(all, strategy.fields),
     all,
-    warnings: parsed.warnings,
+    problems,
+    warnings,
   }
 }
 

@@ -1,5 +1,4 @@
 import { refreshingSource } from '../credentials/refreshing-source.ts'
-import { ConfigError } from '../errors.ts'
 import { loadPackage } from '../optional-package.ts'
 import { Secret } from '../secret.ts'
 import { subjectOf } from './azure/claims.ts'
@@ -7,6 +6,7 @@ import { scopeOf } from './azure/cloud.ts'
 import { type AuthorityObservation, azureFailure } from './azure/failure.ts'
 import { azureFields, azureProblems } from './azure/fields.ts'
 import { fetchAzureToken } from './azure/token.ts'
+import { refuse } from './refuse.ts'
 import { settled } from './settled.ts'
 import { defineStrategy } from './strategy.ts'
 
@@ -18,9 +18,9 @@ export const azureAd = defineStrategy({
     'A Microsoft Entra token by @azure/identity: default chain, service principal, managed identity or workload identity.',
   fields: azureFields,
   defaults: { sslmode: 'verify-full' },
+  check: (_connection, options, environment) => azureProblems(options, environment),
   async credentials(connection, options, { emit, environment, agents }) {
-    const problems = azureProblems(options, environment)
-    if (problems.length > 0) throw new ConfigError(problems)
+    refuse(azureProblems(options, environment))
     const identity = await loadPackage('@azure/identity', () => import('@azure/identity'), 'auth_method=azure_ad')
     const scope = options.scope ?? scopeOf(options.cloud, connection.type)
     const secrets = [options.client_secret, options.client_certificate_password]

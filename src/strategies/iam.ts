@@ -1,6 +1,6 @@
 import type { Connection } from '../connections/connection.ts'
 import { refreshingSource } from '../credentials/refreshing-source.ts'
-import { ConfigError, type ConfigProblem } from '../errors.ts'
+import type { ConfigProblem } from '../errors.ts'
 import { loadPackage } from '../optional-package.ts'
 import { Secret } from '../secret.ts'
 import { awsFailure } from './aws/failure.ts'
@@ -8,6 +8,7 @@ import { type AwsOptions, awsFields, awsProblems } from './aws/fields.ts'
 import { keyProvider } from './aws/keys.ts'
 import { regionOfHost } from './aws/region.ts'
 import { tokenTimes } from './aws/token.ts'
+import { refuse } from './refuse.ts'
 import { settled } from './settled.ts'
 import { defineStrategy } from './strategy.ts'
 
@@ -20,8 +21,10 @@ export const iam = defineStrategy({
   description: 'An AWS IAM token for RDS and Aurora, signed here for 15 minutes with the keys that AWS gives us.',
   fields: awsFields,
   defaults: { sslmode: 'verify-full' },
+  check: (connection, options, environment) => targetOf(connection, options, environment).problems,
   async credentials(connection, options, { emit, environment, agents }) {
     const target = targetOf(connection, options, environment)
+    refuse(target.problems)
     const inHost = regionOfHost(target.host)
     if (inHost !== undefined && inHost !== target.region) {
       emit('config:warning', {
@@ -69,6 +72,7 @@ interface Target {
   readonly port: number
   readonly user: string
   readonly region: string
+  readonly problems: readonly ConfigProblem[]
 }
 
 /** What the token is signed for. The host name knows the region better than the environment of this process does. */
@@ -94,8 +98,7 @@ function targetOf(
       message: `the host ${host} does not say its AWS region; set region, or AWS_REGION in the environment`,
     })
   }
-  if (problems.length > 0) throw new ConfigError(problems)
-  return { host, port, user, region }
+  return { host, port, user, region, problems }
 }
 
 function parseEndpoint(endpoint: string): { host: string; port?: number } | undefined {

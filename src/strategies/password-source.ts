@@ -3,9 +3,10 @@ import { path, type ValuesOf } from '../connections/fields.ts'
 import type { CredentialSource } from '../credentials/credential.ts'
 import { refreshingSource } from '../credentials/refreshing-source.ts'
 import { staticSource } from '../credentials/static-source.ts'
-import { ConfigError } from '../errors.ts'
+import type { ConfigProblem } from '../errors.ts'
 import { Secret } from '../secret.ts'
 import { readPasswordFile } from './password-file.ts'
+import { refuse } from './refuse.ts'
 import { settled } from './settled.ts'
 import type { StrategyContext } from './strategy.ts'
 
@@ -18,6 +19,15 @@ export const passwordFields = {
       'A file that holds the password and nothing else, as a mounted Kubernetes secret or a Vault agent writes it; instead of the password in the connection. It is read again every second while the pool is in use, and at once when the server refuses the password, so that a rotation costs no failed statement.',
   }),
 } as const
+
+/** A password that is said twice. */
+export function passwordProblems(
+  connection: Connection,
+  { password_file: file }: ValuesOf<typeof passwordFields>,
+): readonly ConfigProblem[] {
+  if (file === undefined || connection.password === undefined) return []
+  return [{ path: 'extra.password_file', message: 'the connection holds a password too; keep one of them' }]
+}
 
 /**
  * The login and password of a connection, or the password in a file.
@@ -41,11 +51,7 @@ export function passwordSource(
       issuedAt: Date.now(),
     })
   }
-  if (connection.password !== undefined) {
-    throw new ConfigError([
-      { path: 'extra.password_file', message: 'the connection holds a password too; keep one of them' },
-    ])
-  }
+  refuse(passwordProblems(connection, { password_file: file }))
   return refreshingSource({
     fetch: settled(async () => ({
       kind: 'password',

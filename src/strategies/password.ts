@@ -1,4 +1,4 @@
-import { passwordFields, passwordSource } from './password-source.ts'
+import { passwordFields, passwordProblems, passwordSource } from './password-source.ts'
 import { defineStrategy } from './strategy.ts'
 
 export const password = defineStrategy({
@@ -7,5 +7,6 @@ export const password = defineStrategy({
   description:
     "The connection's login and password: SCRAM-SHA-256 (with channel binding over TLS), or md5 with a warning.",
   fields: passwordFields,
+  check: passwordProblems,
   credentials: passwordSource,
 })

@@ -1,6 +1,6 @@
 import type { ConfigProblem } from '../errors.ts'
-import { ConfigError } from '../errors.ts'
-import { passwordFields, passwordSource } from './password-source.ts'
+import { passwordFields, passwordProblems, passwordSource } from './password-source.ts'
+import { refuse } from './refuse.ts'
 import { defineStrategy } from './strategy.ts'
 
 export const sqlAuth = defineStrategy({
@@ -9,13 +9,16 @@ export const sqlAuth = defineStrategy({
   dialects: ['mssql'],
   description: "SQL Server's own logins: the connection's login and password, never sent without encryption.",
   fields: passwordFields,
-  credentials(connection, options, context) {
-    const problems: ConfigProblem[] = []
+  check(connection, options) {
+    const problems: ConfigProblem[] = [...passwordProblems(connection, options)]
     if (connection.login === undefined) problems.push({ path: 'login', message: 'auth_method sql_auth needs it' })
     if (connection.password === undefined && options.password_file === undefined) {
       problems.push({ path: 'password', message: 'auth_method sql_auth needs it, or password_file' })
     }
-    if (problems.length > 0) throw new ConfigError(problems)
+    return problems
+  },
+  credentials(connection, options, context) {
+    refuse(sqlAuth.check?.(connection, options, context.environment) ?? [])
     return passwordSource(connection, options, context)
   },
 })

@@ -3,6 +3,7 @@ import type { Agent as HttpsAgent } from 'node:https'
 import type { Connection, Dialect } from '../connections/connection.ts'
 import type { Fields, ValuesOf } from '../connections/fields.ts'
 import type { CredentialSource } from '../credentials/credential.ts'
+import type { ConfigProblem } from '../errors.ts'
 import type { Emit } from '../events.ts'
 
 /** What a strategy is handed besides the connection and its own options. */
@@ -39,6 +40,15 @@ export interface Strategy<F extends Fields = Fields> {
   readonly fields: F
   /** Stricter defaults for options that belong to the driver, such as `{ sslmode: 'verify-full' }`. */
   readonly defaults?: Readonly<Record<string, unknown>>
+  /**
+   * What is wrong with the connection and the options taken together, so that it is told with all other problems.
+   * `credentials` is not called when there is any.
+   */
+  check?(
+    connection: Connection,
+    options: ValuesOf<F>,
+    environment: StrategyContext['environment'],
+  ): readonly ConfigProblem[]
   /**
    * Builds the source of credentials for one pool. May load an SDK; must not touch the network
    * (the first fetch happens on the first `get`).

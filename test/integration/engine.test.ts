@@ -79,6 +79,22 @@ test('the problems of the record, of its extras and of the strategy come togethe
   await assert.rejects(createEngine({ type: 'postgres', port: 'first', extra: { auth_method: 'iamm' } }), /iamm/)
 })
 
+test('options that contradict each other and the strategy’s own problems come with the rest, under the id', async () => {
+  const stores = {
+    environment: {
+      POOLSMITH_CONN_SALES:
+        'postgres://etl:x@127.0.0.1/db?sslnegotiation=direct&password_file=/run/pw&pool_size=many&region=eu&strict_extras=true',
+    },
+  }
+  await assert.rejects(createEngine('sales', { stores }), (error) => {
+    assert.ok(error instanceof Error && 'problems' in error)
+    assert.match(error.message, /^The connection sales is not valid/)
+    const paths = (error.problems as { path: string }[]).map((problem) => problem.path).sort()
+    assert.deepEqual(paths, ['extra.password_file', 'extra.pool_size', 'extra.region', 'extra.sslmode'])
+    return true
+  })
+})
+
 test('an unknown key warns, an error under strict_extras', async () => {
   const warnings: string[] = []
   await using _db = await engine({
