@@ -1,4 +1,4 @@
-import type { RecordBatch } from 'apache-arrow'
+import type { RecordBatch } from './arrow-types.ts'
 import { openTable } from './read/open-table.ts'
 import type { ExtractEngine, ReadOptions, TableName } from './read/reader.ts'
 

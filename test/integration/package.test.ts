@@ -109,6 +109,27 @@ test('with pg alone, a password login works from code and from the command', asy
   assert.equal((await execute(project, bin, '--version')).stdout.trim(), version)
 })
 
+test('its types serve a strict TypeScript project, none of the optional packages but pg being there', async () => {
+  await writeFile(
+    join(project, 'use.ts'),
+    `import type { Knex } from 'knex'
+import { createEngine, type Engine, parseConnection, PoolsmithError, readTable } from 'poolsmith'
+export { readTable }
+export const takesKnex = (db: Knex): unknown => db('flights').select()
+export async function use(): Promise<number> {
+  const db: Engine = await createEngine(parseConnection('postgres://etl@db/app'), { pool_size: 3 })
+  takesKnex(db)
+  return db.pool.stats().total
+}
+// An import that does not resolve would be \`any\`, and everything would fit.
+export const typed: 0 extends 1 & Engine ? never : true = true
+export const isOurs = (error: unknown): error is PoolsmithError => error instanceof PoolsmithError
+`,
+  )
+  const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--types', '']
+  await execute(project, join(ROOT, 'node_modules', '.bin', 'tsc'), ...options, 'use.ts')
+})
+
 test('the oldest Node that it names runs it: import, require, a login, a table into a file, and an end', async () => {
   const oldest = String(engines.node).replace('>=', '')
   const home = join(project, '..', 'oldest-node')
@@ -142,34 +163,4 @@ test('without its SDK, a cloud strategy says how to install it', async () => {
   const azure = await failureOf(`postgres://etl@${host}?auth_method=azure_ad`)
   assert.equal(azure['code'], 'PACKAGE_MISSING')
   assert.equal(azure['hint'], 'npm install @azure/identity')
-})
-
-test('its types serve a strict TypeScript project', async () => {
-  await writeFile(
-    join(project, 'use.ts'),
-    `import type { Knex } from 'knex'
-import { createEngine, type Engine, parseConnection, PoolsmithError } from 'poolsmith'
-export const takesKnex = (db: Knex): unknown => db('flights').select()
-export async function use(): Promise<number> {
-  const db: Engine = await createEngine(parseConnection('postgres://etl@db/app'), { pool_size: 3 })
-  takesKnex(db)
-  return db.pool.stats().total
-}
-// An import that does not resolve would be \`any\`, and everything would fit.
-export const typed: 0 extends 1 & Engine ? never : true = true
-export const isOurs = (error: unknown): error is PoolsmithError => error instanceof PoolsmithError
-`,
-  )
-  const options = [
-    '--noEmit',
-    '--strict',
-    '--module',
-    'nodenext',
-    '--target',
-    'es2023',
-    '--skipLibCheck',
-    '--types',
-    '',
-  ]
-  await execute(project, join(ROOT, 'node_modules', '.bin', 'tsc'), ...options, 'use.ts')
 })
