@@ -126,7 +126,8 @@ export const typed: 0 extends 1 & Engine ? never : true = true
 export const isOurs = (error: unknown): error is PoolsmithError => error instanceof PoolsmithError
 `,
   )
-  const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--types', '']
+  await install(`@types/node@${devDependencies['@types/node']}`)
+  const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--types', 'node']
   await execute(project, join(ROOT, 'node_modules', '.bin', 'tsc'), ...options, 'use.ts')
 })
 

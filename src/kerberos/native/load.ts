@@ -1,8 +1,8 @@
-import type { LibraryHandle, TypeObject } from 'koffi'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
+import type { Koffi, LibraryHandle, TypeObject } from './koffi-types.ts'
 
-export type Koffi = typeof import('koffi').default
+export type { Koffi } from './koffi-types.ts'
 
 /** A pointer into native memory. It leaves this folder in no form: a wrong one ends the process. */
 export type Pointer = bigint
