@@ -16,6 +16,7 @@ const suites: Readonly<Record<string, () => Promise<{ run: () => Promise<Result[
   proxy: () => import('./proxy.ts'),
   ticket: () => import('./ticket.ts'),
   gss: () => import('./gss.ts'),
+  sqlserver: () => import('./sqlserver.ts'),
 }
 
 function usage(message: string): never {

@@ -9,7 +9,15 @@ import { once } from 'node:events'
 import { createServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import tls from 'node:tls'
-import { exportJWK, generateKeyPair, importX509, jwtVerify, SignJWT } from 'jose'
+import {
+  createLocalJWKSet,
+  exportJWK,
+  generateKeyPair,
+  importX509,
+  type JWTVerifyGetKey,
+  jwtVerify,
+  SignJWT,
+} from 'jose'
 import { createPki } from './pki.ts'
 
 export type TokenAnswer =
@@ -30,6 +38,8 @@ export interface OpenIdProvider extends AsyncDisposable {
   answer: TokenAnswer
   /** Resolves when a client has closed a connection on which an answer was due. */
   readonly abandoned: Promise<void>
+  /** Its public keys, for a server that verifies tokens itself. */
+  readonly keys: JWTVerifyGetKey
   /** Throws, with the reason, when the token is not one of ours for this audience, in time. */
   verify(token: string, audience: string): Promise<{ readonly appid: string; readonly jti: string }>
   /** Closes the port; `start` opens the same one again. */
@@ -161,6 +171,7 @@ export async function startOpenIdProvider(
     tenant,
     issuer,
     requests,
+    keys: createLocalJWKSet({ keys: [jwk] }),
     abandoned: abandoned.promise,
     get answer() {
       return state.answer

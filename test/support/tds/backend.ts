@@ -140,6 +140,7 @@ export class Backend {
 }
 
 const NUMBERS: Readonly<Record<string, readonly [number: number, state: number, errorClass: number]>> = {
+  '42501': [229, 5, 14],
   '42P01': [208, 1, 16],
   '42703': [207, 1, 16],
   '42601': [102, 1, 15],

@@ -20,9 +20,68 @@ const textLike = (name: string, modifier: boolean): string => `
   );`
 
 const withModifier = ['datetime2', 'datetimeoffset', 'time7']
-const without = ['tinyint', 'money', 'smallmoney', 'datetime', 'sql_variant', 'mssql_xml']
+const without = ['tinyint', 'money', 'smallmoney', 'datetime', 'sql_variant', 'mssql_xml', 'hierarchyid', 'geography']
 
 export const OWN_TYPES: readonly string[] = [...withModifier, ...without]
+
+/** system_type_id and user_type_id of sys.types; CLR types share the first. */
+const TYPES: readonly (readonly [name: string, system: number, user?: number])[] = [
+  ['image', 34],
+  ['text', 35],
+  ['uniqueidentifier', 36],
+  ['date', 40],
+  ['time', 41],
+  ['datetime2', 42],
+  ['datetimeoffset', 43],
+  ['tinyint', 48],
+  ['smallint', 52],
+  ['int', 56],
+  ['smalldatetime', 58],
+  ['real', 59],
+  ['money', 60],
+  ['datetime', 61],
+  ['float', 62],
+  ['sql_variant', 98],
+  ['ntext', 99],
+  ['bit', 104],
+  ['decimal', 106],
+  ['numeric', 108],
+  ['smallmoney', 122],
+  ['bigint', 127],
+  ['varbinary', 165],
+  ['varchar', 167],
+  ['binary', 173],
+  ['char', 175],
+  ['timestamp', 189],
+  ['nvarchar', 231],
+  ['nchar', 239],
+  ['hierarchyid', 240, 128],
+  ['geography', 240, 130],
+  ['xml', 241],
+  ['sysname', 231, 256],
+]
+
+/** What PostgreSQL's own types, and the double's, are called in the catalogue. */
+const CALLED: Readonly<Record<string, string>> = {
+  bool: 'bit',
+  bytea: 'varbinary',
+  int8: 'bigint',
+  int2: 'smallint',
+  int4: 'int',
+  float4: 'real',
+  float8: 'float',
+  bpchar: 'nchar',
+  varchar: 'nvarchar',
+  text: 'nvarchar',
+  date: 'date',
+  time: 'time',
+  timestamp: 'datetime2',
+  timestamptz: 'datetimeoffset',
+  numeric: 'decimal',
+  uuid: 'uniqueidentifier',
+  time7: 'time',
+  mssql_xml: 'xml',
+}
 
 /** Idempotent under its lock: several sessions may come first at once. */
 export const PRELUDE = `
@@ -48,8 +107,37 @@ begin
     from pg_class c join sys.schemas s on s.schema_id = c.relnamespace::int where c.relkind in ('r', 'p', 'v');
   create view sys.all_objects as
     select ('object ' || n)::varchar(128) as name, n as object_id from generate_series(1, 2000) as n;
+  -- ALTER DATABASE ... SET mssql.snapshot = '0' is how a test forbids snapshots, and mssql.rcsi = 'on' versions them.
   create view sys.databases as
-    select (case datname when 'postgres' then 'master' else datname end)::varchar(128) as name, oid::int as database_id
+    select (case datname when 'postgres' then 'master' else datname end)::varchar(128) as name, oid::int as database_id,
+      coalesce(nullif(current_setting('mssql.snapshot', true), ''), '1')::smallint as snapshot_isolation_state,
+      coalesce(nullif(current_setting('mssql.rcsi', true), ''), 'off')::boolean as is_read_committed_snapshot_on
     from pg_database where not datistemplate;
+  create table sys.types (name varchar(128), system_type_id int, user_type_id int);
+  insert into sys.types values ${TYPES.map(([name, system, user = system]) => `('${name}', ${system}, ${user})`).join(', ')};
+  create view sys.columns as
+    select a.attrelid::int as object_id, a.attnum::int as column_id, a.attname::varchar(128) as name,
+      y.system_type_id, y.user_type_id,
+      case when t.typname in ('varchar', 'bpchar') and a.atttypmod > 4 and a.atttypmod <= 4004
+        then (a.atttypmod - 4) * 2 when t.typname in ('varchar', 'bpchar', 'text', 'bytea', 'mssql_xml') then -1
+        else 0 end as max_length,
+      case when t.typname <> 'numeric' then 0 when a.atttypmod < 0 then 38
+        else (a.atttypmod - 4) >> 16 end as precision,
+      case when t.typname = 'numeric' then case when a.atttypmod < 0 then 6 else (a.atttypmod - 4) & 2047 end
+        when t.typname in ('datetime2', 'datetimeoffset', 'time7') then case when a.atttypmod < 0 then 7
+          else a.atttypmod - 5 end
+        when t.typname in ('timestamp', 'timestamptz', 'time') then 6 else 0 end as scale,
+      (case when t.typname in ('varchar', 'bpchar', 'text') then 'Latin1_General_CI_AS' end)::varchar(128)
+        as collation_name
+    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    join sys.types y on y.name = coalesce(('${JSON.stringify(CALLED)}'::json ->> t.typname), t.typname)
+    where a.attnum > 0 and not a.attisdropped;
+  create view sys.partitions as
+    select oid::int as object_id, 1 as index_id, reltuples::bigint as rows
+    from pg_class where relkind = 'r' and reltuples >= 0;
+  create function dbo.collationproperty(varchar, varchar) returns int language sql immutable
+    as $f$ select case when $1 is not null then 1252 end $f$;
+  create function dbo.sql_variant_property(mssql.sql_variant, varchar) returns varchar language sql immutable
+    as $f$ select split_part(split_part($1::text, ':', 1), '(', 1) $f$;
 end
 $do$`

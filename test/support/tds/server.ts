@@ -10,7 +10,7 @@ import { Faults } from './faults.ts'
 import { LoginEnded, logIn } from './login.ts'
 import type { Journal, TdsServerOptions } from './options.ts'
 import { Transport } from './packets.ts'
-import { Session } from './session.ts'
+import { type Replays, Session } from './session.ts'
 
 export interface TdsServer extends AsyncDisposable {
   readonly host: '127.0.0.1'
@@ -27,6 +27,7 @@ export interface TdsServer extends AsyncDisposable {
 export async function startTdsServer(options: TdsServerOptions): Promise<TdsServer> {
   const faults = new Faults()
   const journal: Journal = { logins: [], requests: [], resets: 0, attentions: 0, ignored: 0 }
+  const replays: Replays = new Map()
   const sessions = new Map<number, Session>()
   const running = new Set<Promise<void>>()
   const transports = new Set<Transport>()
@@ -41,7 +42,7 @@ export async function startTdsServer(options: TdsServerOptions): Promise<TdsServ
     const serve = async (): Promise<void> => {
       try {
         const who = await logIn(transport, options, faults, journal, spid, () => socket.destroy())
-        const session = new Session(transport, who, spid, options, faults, journal)
+        const session = new Session(transport, who, spid, options, faults, journal, replays)
         sessions.set(spid, session)
         await session.run()
       } catch (error) {

@@ -68,6 +68,9 @@ class Response {
   }
 }
 
+/** Whole answers by the requests that they were given to, for all sessions of a server. */
+export type Replays = Map<string, readonly Buffer[]>
+
 export class Session {
   readonly spid: number
   readonly login: string
@@ -89,7 +92,7 @@ export class Session {
   #rowCount = 0
   #noCount = false
   #lockTimeout = DEFAULT_LOCK_TIMEOUT
-  readonly #replays = new Map<string, Buffer[]>()
+  readonly #replays: Replays
   #prepared = new Map<number, { readonly sql: string }>()
 
   constructor(
@@ -99,6 +102,7 @@ export class Session {
     options: TdsServerOptions,
     faults: Faults,
     journal: Journal,
+    replays: Replays,
   ) {
     this.spid = spid
     this.login = who.login
@@ -106,6 +110,7 @@ export class Session {
     this.#options = options
     this.#faults = faults
     this.#journal = journal
+    this.#replays = replays
     this.#backend = who.backend
     this.#database = who.database
     this.#firstDatabase = who.database
@@ -171,10 +176,7 @@ export class Session {
     }
     const within = message.type === PACKET.rpc
     const response = new Response(this.#transport, within)
-    if (this.#options.replay === true) {
-      response.writer.record = true
-      this.#replays.set(key, response.writer.recorded)
-    }
+    response.writer.record = this.#options.replay === true
     if (message.reset !== 'no') {
       await this.#reset(message.reset === 'all')
       await response.write(envBytes('reset', Buffer.alloc(0), Buffer.alloc(0)))
@@ -206,7 +208,9 @@ export class Session {
       await response.end(DONE.error)
       return
     }
-    await response.end(this.#stopping ? DONE.error : DONE.final)
+    const whole = !this.#stopping
+    await response.end(whole ? DONE.final : DONE.error)
+    if (response.writer.record && whole) this.#replays.set(key, response.writer.recorded)
   }
 
   async #call(data: Buffer, response: Response): Promise<void> {

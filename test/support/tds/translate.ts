@@ -38,6 +38,8 @@ const TYPES: Readonly<Record<string, string>> = {
   smallmoney: 'mssql.smallmoney',
   tinyint: 'mssql.tinyint',
   sql_variant: 'mssql.sql_variant',
+  hierarchyid: 'mssql.hierarchyid',
+  geography: 'mssql.geography',
   xml: 'mssql.mssql_xml',
   time: 'mssql.time7',
   uniqueidentifier: 'uuid',
@@ -271,6 +273,12 @@ export function translate(tokens: readonly Token[], parameters: readonly Paramet
         at = end
         continue
       }
+    }
+    if (word === 'tostring' && called && out.at(-1) === '.') {
+      // A method of a CLR type; its text stands in for what it says.
+      out[out.length - 1] = '::text'
+      at = closing(open)
+      continue
     }
     if (word === 'isnull' || word === 'len' || word === 'datalength') {
       out.push(word === 'isnull' ? 'coalesce' : word === 'len' ? 'char_length' : 'octet_length')

@@ -262,6 +262,15 @@ const variant: TdsType = {
   absent: NO_LONG,
 }
 
+const bVarchar = (text: string): Buffer => Buffer.concat([Buffer.from([text.length]), Buffer.from(text, 'utf16le')])
+
+/** A CLR type (UDTTYPE, MS-TDS 2.2.5.5.2): its bytes are stored as hexadecimal text. */
+const udt = (name: string): TdsType => ({
+  info: Buffer.concat([Buffer.from([0xf0, 0xff, 0xff]), ...['', 'sys', name].map(bVarchar), Buffer.from([0, 0])]),
+  encode: (text) => plp(Buffer.from(text, 'hex')),
+  absent: NO_PLP,
+})
+
 /** The types that PostgreSQL has not, by the name that {@link file://./prelude.ts} gives them. */
 function ownType(name: string, modifier: number): TdsType | undefined {
   const scale = modifier < 0 ? 7 : modifier - 5
@@ -284,6 +293,9 @@ function ownType(name: string, modifier: number): TdsType | undefined {
       return variant
     case 'mssql_xml':
       return xml
+    case 'hierarchyid':
+    case 'geography':
+      return udt(name)
     default:
       return undefined
   }
