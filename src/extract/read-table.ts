@@ -1,9 +1,9 @@
 import type { RecordBatch } from './arrow-types.ts'
 import { openTable } from './read/open-table.ts'
-import type { ExtractEngine, ReadOptions, TableName } from './read/reader.ts'
+import type { ExtractEngine, ExtractSource, ReadOptions } from './read/reader.ts'
 
 /**
- * Reads a table as Apache Arrow record batches, exact to the last digit (docs/types.md), with the schema that the
+ * Reads a table or a query as Apache Arrow record batches, exact to the last digit (docs/types.md), with the schema that the
  * catalogue gives it; an empty table is one empty batch. The server waits while a batch is being worked on.
  * Leaving the loop early cancels the statement.
  *
@@ -17,10 +17,10 @@ import type { ExtractEngine, ReadOptions, TableName } from './read/reader.ts'
  */
 export async function* readTable(
   db: ExtractEngine,
-  table: TableName,
+  source: ExtractSource,
   options: ReadOptions = {},
 ): AsyncGenerator<RecordBatch, void, undefined> {
-  await using open = await openTable(db, table, options)
+  await using open = await openTable(db, source, options)
   const rows = await open.asArrow()
   yield* rows.batches()
 }

@@ -36,6 +36,7 @@ export interface CatalogueColumn {
   readonly type: number
   readonly modifier: number
   readonly dimensions: number
+  readonly notNull: boolean
   /** As in the table's declaration: `numeric(12,2)`. */
   readonly declared: string
 }
@@ -69,7 +70,7 @@ export function quotedRelation(relation: { readonly schema: string; readonly nam
 }
 
 /** One JSON document as text, so that type parsers set on the client (or on all of pg) cannot touch it. */
-async function document<T>(client: Client, text: string, values: readonly unknown[]): Promise<T> {
+export async function document<T>(client: Client, text: string, values: readonly unknown[] = []): Promise<T> {
   const { rows } = await client.query<[string]>({ text, values: [...values], rowMode: 'array' })
   return JSON.parse(rows[0]?.[0] ?? 'null') as T
 }
@@ -135,10 +136,16 @@ export async function findRelation(client: Client, schema: string, table: string
   })
 }
 
-const CATALOGUE = `
-with recursive cols as (
-  select attnum, attname, atttypid, atttypmod, attndims
-  from pg_catalog.pg_attribute where attrelid = $1 and attnum > 0 and not attisdropped
+const COLUMNS_OF_TABLE = `
+  select attnum, attname, atttypid, atttypmod, attndims, attnotnull
+  from pg_catalog.pg_attribute where attrelid = $1 and attnum > 0 and not attisdropped`
+
+const COLUMNS_OF_QUERY = `
+  select number as attnum, name as attname, type as atttypid, modifier as atttypmod, 0 as attndims, false as attnotnull
+  from unnest($2::text[], $3::oid[], $4::int4[]) with ordinality as given(name, type, modifier, number)`
+
+const catalogueQuery = (columns: string): string => `
+with recursive cols as (${columns}
 ), parts(oid) as (
   select $1::oid
   union
@@ -154,7 +161,7 @@ with recursive cols as (
 select json_build_object(
   'columns', coalesce((
     select json_agg(json_build_object('name', attname, 'type', atttypid::int8, 'modifier', atttypmod,
-      'dimensions', attndims, 'declared', pg_catalog.format_type(atttypid, atttypmod)) order by attnum) from cols), '[]'),
+      'dimensions', attndims, 'notNull', attnotnull, 'declared', pg_catalog.format_type(atttypid, atttypmod)) order by attnum) from cols), '[]'),
   'types', coalesce((
     select json_agg(json_build_object('oid', t.oid::int8, 'schema', s.nspname, 'name', t.typname, 'kind', t.typtype,
       'baseType', t.typbasetype::int8, 'modifier', t.typtypmod, 'dimensions', t.typndims,
@@ -176,7 +183,22 @@ select json_build_object(
 
 /** Reads the columns of a relation in their order, with every type that they lead to. */
 export async function readCatalogue(client: Client, oid: number): Promise<Catalogue> {
-  const found = await document<Omit<Catalogue, 'types'> & { types: CatalogueType[] }>(client, CATALOGUE, [oid])
+  return catalogueOf(client, catalogueQuery(COLUMNS_OF_TABLE), [oid])
+}
+
+/** The same for a query; what it returns is what the server itself says of it. */
+export async function describeQuery(client: Client, sql: string): Promise<Catalogue> {
+  const { fields } = await client.query({ text: `select * from (\n${sql}\n) as q limit 0`, rowMode: 'array' })
+  const columns = [
+    fields.map((field) => field.name),
+    fields.map((field) => field.dataTypeID),
+    fields.map((field) => field.dataTypeModifier),
+  ]
+  return catalogueOf(client, catalogueQuery(COLUMNS_OF_QUERY), [0, ...columns])
+}
+
+async function catalogueOf(client: Client, text: string, values: readonly unknown[]): Promise<Catalogue> {
+  const found = await document<Omit<Catalogue, 'types'> & { types: CatalogueType[] }>(client, text, values)
   return { ...found, types: new Map(found.types.map((type) => [type.oid, type])) }
 }
 
@@ -184,4 +206,14 @@ export async function readCatalogue(client: Client, oid: number): Promise<Catalo
 export function didYouMean(candidates: readonly string[]): string {
   if (candidates.length === 0) return ''
   return ` Did you mean ${candidates.map(quoteIdentifier).join(' or ')}?`
+}
+
+export function noColumn(shown: string, name: string, columns: readonly string[]): PoolsmithError {
+  const near = nearNames(name, columns)
+  return new PoolsmithError(`${shown} has no column ${quoteIdentifier(name)}.${didYouMean(near)}`, {
+    code: 'COLUMN_NOT_FOUND',
+    phase: 'query',
+    hint: 'Give the column as the catalogue spells it; names are case-sensitive here.',
+    details: { column: name, near },
+  })
 }

@@ -1,11 +1,18 @@
 /** One session for one extract: a read-only transaction with every setting that changes what text looks like fixed. */
 
 import type { Client } from 'pg'
-import { quotedRelation, type Relation } from './postgres-catalogue.ts'
+import { PoolsmithError } from '../../errors.ts'
+import { document, quotedRelation, type Relation } from './postgres-catalogue.ts'
+import { quoteText } from './postgres-literals.ts'
 import type { ExtractEngine } from './reader.ts'
 
 /** How long a table that somebody else keeps locked is waited for, when the session has no `lock_timeout`. */
 const LOCK_TIMEOUT = '60s'
+/**
+ * The same for a session on another one's snapshot. That one has the lock: who stands between the two waits for it,
+ * and would be waited for in a circle.
+ */
+const SHARED_LOCK_TIMEOUT = '3s'
 /** How long the server may take to end a cancelled statement. */
 const CANCEL_MILLIS = 5000
 /** How long a second connection, which asks for the cancelling, may take to come. */
@@ -25,6 +32,8 @@ const SETTINGS = [
   "bytea_output = 'hex'",
   'extra_float_digits = 3',
   "client_encoding = 'UTF8'",
+  // The rules by which values are put into a statement.
+  'standard_conforming_strings = on',
 ]
 
 /** `transaction_timeout` is of PostgreSQL 17. */
@@ -35,18 +44,49 @@ select pg_catalog.set_config(name, '0', true) from pg_catalog.pg_settings where 
  * Begins the transaction and locks the table against being altered before the snapshot is taken: a table that is
  * rewritten between the two would look empty. LOCK TABLE takes no snapshot; where it is not allowed (views, or a
  * privilege on some columns only) the statement itself locks.
+ *
+ * @param relation the table; undefined for a query
+ * @param snapshot another session's, which keeps the table locked already
  */
-export async function beginSnapshot(client: Client, relation: Relation): Promise<void> {
+export async function beginSnapshot(client: Client, relation: Relation | undefined, snapshot?: string): Promise<void> {
+  const lockTimeout = relation?.lockTimeout ?? (await lockTimeoutOf(client))
   const statements = [
     'begin transaction isolation level repeatable read read only',
+    // It has to be the first that the transaction does.
+    ...(snapshot === undefined ? [] : [`set transaction snapshot ${quoteText(snapshot)}`]),
     ...SETTINGS.map((setting) => `set local ${setting}`),
-    ...(relation.lockTimeout === '0' ? [`set local lock_timeout = '${LOCK_TIMEOUT}'`] : []),
-    ...((relation.kind === 'r' || relation.kind === 'p') && relation.selectable
+    ...(lockTimeout === '0'
+      ? [`set local lock_timeout = '${snapshot === undefined ? LOCK_TIMEOUT : SHARED_LOCK_TIMEOUT}'`]
+      : []),
+    ...(relation !== undefined && (relation.kind === 'r' || relation.kind === 'p') && relation.selectable
       ? [`lock table ${quotedRelation(relation)} in access share mode`]
       : []),
   ]
-  await client.query(statements.join('; '))
+  try {
+    await client.query(statements.join('; '))
+  } catch (error) {
+    throw isAboutSnapshot(error, snapshot) ? snapshotGone(error) : error
+  }
   await client.query(LATER_SETTINGS)
+}
+
+/** An unknown snapshot is a wrong parameter (a missing object from PostgreSQL 17 on), another database's a feature. */
+function isAboutSnapshot(error: unknown, snapshot: string | undefined): boolean {
+  if (snapshot === undefined || !(error instanceof Error) || !('code' in error)) return false
+  return ['22023', '42704', '0A000', '55000'].includes(String(error.code))
+}
+
+function snapshotGone(cause: unknown): PoolsmithError {
+  return new PoolsmithError('The snapshot of the plan is over, or of another server or database.', {
+    code: 'SNAPSHOT_GONE',
+    phase: 'query',
+    hint: 'Keep the session that holds it open until all partitions are read, or plan again without it.',
+    cause,
+  })
+}
+
+async function lockTimeoutOf(client: Client): Promise<string> {
+  return document<string>(client, "select to_json(pg_catalog.current_setting('lock_timeout'))::text")
 }
 
 /** A statement in the middle of its work. */

@@ -227,3 +227,14 @@ export function planColumns(
     }
   })
 }
+
+/** A column of text that the statement makes itself. */
+export function textColumn(arrow: Arrow, name: string, expression: string): ColumnPlan {
+  return { name, declared: 'text', expression, ...utf8(arrow, name) }
+}
+
+/** SHA-256 of what PostgreSQL writes for the row: `(1,"two words",)` in UTF-8. */
+export function rowHashExpression(names: readonly string[]): string {
+  const row = `row(${names.map(quoteIdentifier).join(', ')})::pg_catalog.text`
+  return `pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(${row}, 'UTF8')), 'hex')`
+}

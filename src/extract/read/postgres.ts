@@ -1,54 +1,86 @@
 /** Reads a table of PostgreSQL through COPY: its binary form into Arrow batches, its text forms into lines. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
+import { createHash } from 'node:crypto'
 import type { RecordBatch, Schema } from 'apache-arrow'
 import type { Client } from 'pg'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
-import { nearNames } from '../near-names.ts'
 import type { Arrow } from './columns/column.ts'
 import {
   type Catalogue,
   type CatalogueColumn,
-  didYouMean,
+  describeQuery,
+  document,
   findRelation,
+  noColumn,
   quotedRelation,
   quoteIdentifier,
   type Relation,
   readCatalogue,
 } from './postgres-catalogue.ts'
-import { type CopyConsumer, CopyOut } from './postgres-copy.ts'
-import { endsSession, readFailure } from './postgres-failures.ts'
+import { whereClause } from './postgres-ground.ts'
+import { Lease } from './postgres-lease.ts'
 import { CsvRows, JsonRows } from './postgres-lines.ts'
+import { fragment, inline } from './postgres-literals.ts'
+import { planReading } from './postgres-plan.ts'
 import { BinaryRows } from './postgres-rows.ts'
-import { beginSnapshot, cancelStatement } from './postgres-session.ts'
-import { type ColumnPlan, planColumns, textExpression } from './postgres-types.ts'
-import type { ArrowRows, ExtractEngine, LineRows, Lines, OpenTable, ReadOptions, TableName } from './reader.ts'
+import { beginSnapshot } from './postgres-session.ts'
+import { type ColumnPlan, planColumns, rowHashExpression, textColumn, textExpression } from './postgres-types.ts'
+import type {
+  ArrowRows,
+  ExtractEngine,
+  ExtractSource,
+  LineRows,
+  Lines,
+  OpenOptions,
+  OpenTable,
+  PlanRequest,
+  QuerySource,
+  ReadOptions,
+  ReadPlan,
+  WhereCallback,
+} from './reader.ts'
+import { compileQuery, compileWhere } from './selection.ts'
 
 const DEFAULT_SCHEMA = 'public'
+const DEFAULT_QUERY_SCHEMA = 'query'
 const DEFAULT_BATCH_ROWS = 32_768
 const DEFAULT_BATCH_BYTES = 8 << 20
-/** How long the end of a transaction that has changed nothing may take. */
-const ROLLBACK_MILLIS = 5000
+export const ROW_HASH = '_row_hash'
 
-/** Opens a table for reading. Dispose what it returns. */
+/** Opens a table or a query for reading. Dispose what it returns. */
 export async function openPostgresTable(
   engine: ExtractEngine,
-  name: TableName,
-  options: ReadOptions = {},
+  source: ExtractSource,
+  options: OpenOptions = {},
 ): Promise<OpenTable> {
-  const { signal } = options
-  const schema = name.schema ?? DEFAULT_SCHEMA
-  const shown = quotedRelation({ schema, name: name.table })
+  const query = 'query' in source ? querySql(source) : undefined
+  const given =
+    'query' in source
+      ? { schema: source.schema ?? DEFAULT_QUERY_SCHEMA, name: source.name }
+      : { schema: source.schema ?? DEFAULT_SCHEMA, name: source.table }
+  const { signal, snapshot } = options
   const client = (await engine.pool.acquire({ signal }).promise) as Client
-  const lease = new Lease(engine, client, shown, signal)
+  const lease = new Lease(engine, client, quotedRelation(given), signal)
   try {
     return await lease.run(async () => {
-      const relation = await findRelation(client, schema, name.table)
-      await beginSnapshot(client, relation)
-      const now = await findRelation(client, schema, name.table)
+      if (query !== undefined) {
+        await beginSnapshot(client, undefined, snapshot)
+        const catalogue = await describeQuery(client, query)
+        const from = `(\n${query}\n) as ${quoteIdentifier(given.name)}`
+        return new PostgresTable(engine, lease, { ...given, from, relation: undefined, query }, catalogue, options)
+      }
+      const relation = await findRelation(client, given.schema, given.name)
+      await beginSnapshot(client, relation, snapshot)
+      const now = await findRelation(client, given.schema, given.name)
       const catalogue = await readCatalogue(client, now.oid)
-      return new PostgresTable(lease, now, catalogue, options)
+      return new PostgresTable(
+        engine,
+        lease,
+        { ...given, from: quotedRelation(now), relation: now, query },
+        catalogue,
+        options,
+      )
     })
   } catch (error) {
     await lease[Symbol.asyncDispose]()
@@ -56,87 +88,19 @@ export async function openPostgresTable(
   }
 }
 
-/** A session on loan from the pool, and the statement that runs on it. */
-class Lease implements AsyncDisposable {
-  readonly #engine: ExtractEngine
-  readonly client: Client
-  readonly table: string
-  readonly signal: AbortSignal | undefined
-  #copy: CopyOut<unknown> | undefined
-  #lost = false
-  #returned = false
-  /** pg says on the client what it has said to the statement; unheard it would end the process. */
-  readonly #onError = (): void => {
-    this.#lost = true
-  }
+function querySql(source: QuerySource): string {
+  const compiled = compileQuery(source)
+  return fragment(typeof compiled === 'string' ? compiled : inline(compiled))
+}
 
-  constructor(engine: ExtractEngine, client: Client, table: string, signal: AbortSignal | undefined) {
-    this.#engine = engine
-    this.client = client
-    this.table = table
-    this.signal = signal
-    client.on('error', this.#onError)
-  }
-
-  /** Runs short statements; the signal does not wait for them. */
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    const { promise: aborted, reject } = Promise.withResolvers<never>()
-    const onAbort = (): void => reject(this.signal?.reason)
-    this.signal?.addEventListener('abort', onAbort, { once: true })
-    const working = work()
-    try {
-      this.signal?.throwIfAborted()
-      return await Promise.race([working, aborted])
-    } catch (error) {
-      // The statement that may still be running is nobody's any more: the session cannot be used again.
-      if (this.signal?.aborted) this.#lost = true
-      working.catch(() => undefined)
-      throw this.failure(error)
-    } finally {
-      this.signal?.removeEventListener('abort', onAbort)
-    }
-  }
-
-  async *copy<Item>(text: string, consumer: CopyConsumer<Item>): AsyncGenerator<Item, number> {
-    const copy = new CopyOut(text, consumer)
-    this.#copy = copy as CopyOut<unknown>
-    try {
-      this.client.query(copy)
-      for (let item = await copy.next(this.signal); item !== undefined; item = await copy.next(this.signal)) yield item
-      return copy.rows
-    } catch (error) {
-      throw this.failure(error)
-    }
-  }
-
-  failure(error: unknown): PoolsmithError {
-    const failure = readFailure(error, this.table, this.signal)
-    if (endsSession(failure)) this.#lost = true
-    return failure
-  }
-
-  /** Cancels what still runs, ends the transaction and gives the session back: clean, or not at all. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#returned) return
-    this.#returned = true
-    const clean = await this.#clean()
-    if (!clean) this.#engine.pool.invalidate(this.client)
-    // A session that the pool closes may still has something to say about it.
-    setImmediate(() => this.client.off('error', this.#onError))
-    this.#engine.pool.release(this.client)
-  }
-
-  async #clean(): Promise<boolean> {
-    if (this.#lost) return false
-    const copy = this.#copy
-    if (copy !== undefined && !copy.settled && !(await cancelStatement(this.#engine, this.client, copy))) return false
-    try {
-      const ended = this.client.query('rollback').then(() => true)
-      return (await Promise.race([ended, sleep(ROLLBACK_MILLIS, false, { ref: false })])) && !this.#lost
-    } catch {
-      return false
-    }
-  }
+/** What stands in the FROM of every statement. */
+interface From {
+  readonly schema: string
+  readonly name: string
+  readonly from: string
+  /** One of the two is undefined. */
+  readonly relation: Relation | undefined
+  readonly query: string | undefined
 }
 
 class PostgresTable implements OpenTable {
@@ -145,21 +109,28 @@ class PostgresTable implements OpenTable {
   readonly columnNames: readonly string[]
   readonly estimatedRows: number | undefined
   readonly notes: readonly string[]
+  readonly query: string | undefined
+  readonly #engine: ExtractEngine
   readonly #lease: Lease
+  readonly #from: From
   readonly #catalogue: Catalogue
   readonly #columns: readonly CatalogueColumn[]
   readonly #options: ReadOptions
   readonly #asText: ReadonlySet<string>
 
-  constructor(lease: Lease, relation: Relation, catalogue: Catalogue, options: ReadOptions) {
+  constructor(engine: ExtractEngine, lease: Lease, from: From, catalogue: Catalogue, options: ReadOptions) {
+    this.#engine = engine
     this.#lease = lease
+    this.#from = from
     this.#catalogue = catalogue
-    this.#columns = chooseColumns(relation, catalogue.columns, options)
+    this.#columns = chooseColumns(from, catalogue.columns, options)
     this.#options = options
     this.#asText = new Set(options.asText)
-    this.schema = relation.schema
-    this.table = relation.name
-    this.columnNames = this.#columns.map((column) => column.name)
+    this.schema = from.schema
+    this.table = from.name
+    this.query = from.query
+    this.columnNames = [...this.#columns.map((column) => column.name), ...(options.rowHash ? [ROW_HASH] : [])]
+    refuseDoubles(quotedRelation(from), this.columnNames)
     this.estimatedRows = catalogue.estimatedRows ?? undefined
     this.notes = [
       ...(catalogue.rowSecurity ? ['Row-level security is on: these are the rows that the role may see.'] : []),
@@ -169,9 +140,58 @@ class PostgresTable implements OpenTable {
     ]
   }
 
-  async asArrow(): Promise<ArrowRows> {
+  plan(request: PlanRequest): Promise<ReadPlan> {
+    const { client } = this.#lease
+    const { from, relation } = this.#from
+    const where = request.where === undefined ? undefined : this.#where(request.where)
+    return this.#lease.run(() =>
+      planReading(
+        { client, catalogue: this.#catalogue, shown: quotedRelation(this.#from), from, relation },
+        where,
+        request,
+      ),
+    )
+  }
+
+  exportSnapshot(): Promise<string> {
+    return this.#lease.run(() =>
+      document<string>(this.#lease.client, 'select to_json(pg_catalog.pg_export_snapshot())::text'),
+    )
+  }
+
+  /** A lock of the transaction: it ends with the session, however that ends. */
+  claim(name: string): Promise<boolean> {
+    const number = createHash('sha256').update(name).digest().readBigInt64BE()
+    return this.#lease.run(() =>
+      document<boolean>(this.#lease.client, 'select to_json(pg_catalog.pg_try_advisory_xact_lock($1))::text', [
+        String(number),
+      ]),
+    )
+  }
+
+  #tableColumnNames(): readonly string[] {
+    return this.#columns.map((column) => column.name)
+  }
+
+  #where(callback: WhereCallback): string | undefined {
+    const compiled = compileWhere(this.#engine, callback)
+    return compiled === undefined ? undefined : fragment(inline(compiled))
+  }
+
+  #conditions(given: readonly string[] | undefined): readonly string[] {
+    // A plan may come from a file: nothing in it reaches beyond its brackets.
+    if (given !== undefined) return given.map(fragment)
+    const where = this.#options.where === undefined ? undefined : this.#where(this.#options.where)
+    return where === undefined ? [] : [where]
+  }
+
+  async asArrow(given?: readonly string[]): Promise<ArrowRows> {
+    const conditions = this.#conditions(given)
     const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), 'Reading a table as Arrow or Parquet')
-    const plans = planColumns(arrow, this.#catalogue, this.#columns, this.#asText)
+    const plans = [
+      ...planColumns(arrow, this.#catalogue, this.#columns, this.#asText),
+      ...(this.#options.rowHash ? [textColumn(arrow, ROW_HASH, rowHashExpression(this.#tableColumnNames()))] : []),
+    ]
     const schema = new arrow.Schema(plans.map((plan) => new arrow.Field(plan.name, plan.arrowType, true)))
     return {
       schema,
@@ -181,7 +201,7 @@ class PostgresTable implements OpenTable {
         arrow: String(plan.arrowType),
         ...(plan.note === undefined ? {} : { note: plan.note }),
       })),
-      batches: () => this.#batches(arrow, schema, plans),
+      batches: () => this.#batches(arrow, schema, plans, conditions),
       findings: () =>
         plans.flatMap((plan) => {
           const note = plan.builder.finding?.()
@@ -190,14 +210,23 @@ class PostgresTable implements OpenTable {
     }
   }
 
-  asLines(format: 'csv' | 'jsonl', suffix: string): LineRows {
+  asLines(format: 'csv' | 'jsonl', suffix: string, given?: readonly string[]): LineRows {
+    const conditions = this.#conditions(given)
     return {
-      columns: this.#columns.map((column) => ({ name: column.name, type: column.declared })),
-      lines: () => this.#lines(format, suffix),
+      columns: [
+        ...this.#columns.map((column) => ({ name: column.name, type: column.declared })),
+        ...(this.#options.rowHash ? [{ name: ROW_HASH, type: 'text' }] : []),
+      ],
+      lines: () => this.#lines(format, suffix, conditions),
     }
   }
 
-  async *#batches(arrow: Arrow, schema: Schema, plans: readonly ColumnPlan[]): AsyncGenerator<RecordBatch> {
+  async *#batches(
+    arrow: Arrow,
+    schema: Schema,
+    plans: readonly ColumnPlan[],
+    conditions: readonly string[],
+  ): AsyncGenerator<RecordBatch> {
     const struct = new arrow.Struct(schema.fields)
     const finish = (length: number): RecordBatch => {
       const children = plans.map((plan) => plan.builder.finish())
@@ -211,18 +240,21 @@ class PostgresTable implements OpenTable {
       },
       finish,
     )
-    const select = this.#select(plans.map((plan) => plan.expression))
+    const select = this.#select(
+      plans.map((plan) => plan.expression),
+      conditions,
+    )
     const sent = yield* this.#lease.copy(`copy (${select}) to stdout (format binary)`, rows)
     this.#check(rows.total, sent)
   }
 
-  async *#lines(format: 'csv' | 'jsonl', suffix: string): AsyncGenerator<Lines> {
+  async *#lines(format: 'csv' | 'jsonl', suffix: string, conditions: readonly string[]): AsyncGenerator<Lines> {
     // The server's own text needs no casts, but for the columns where one was asked for.
-    const select = this.#select(
-      this.#columns.map((column) =>
-        this.#asText.has(column.name) ? textExpression(this.#catalogue, column) : quoteIdentifier(column.name),
-      ),
+    const expressions = this.#columns.map((column) =>
+      this.#asText.has(column.name) ? textExpression(this.#catalogue, column) : quoteIdentifier(column.name),
     )
+    if (this.#options.rowHash) expressions.push(rowHashExpression(this.#tableColumnNames()))
+    const select = this.#select(expressions, conditions)
     const [text, consumer] =
       format === 'csv'
         ? [`copy (${select}) to stdout (format csv)`, new CsvRows(suffix)]
@@ -240,11 +272,11 @@ class PostgresTable implements OpenTable {
     }
   }
 
-  #select(expressions: readonly string[]): string {
+  #select(expressions: readonly string[], conditions: readonly string[]): string {
     const list = expressions.map(
       (expression, index) => `${expression} as ${quoteIdentifier(this.columnNames[index] ?? '')}`,
     )
-    return `select ${list.join(', ')} from ${quotedRelation({ schema: this.schema, name: this.table })}`
+    return `select ${list.join(', ')} from ${this.#from.from}${whereClause(conditions)}`
   }
 
   #check(decoded: number, sent: number): void {
@@ -261,8 +293,19 @@ class PostgresTable implements OpenTable {
   }
 }
 
+function refuseDoubles(shown: string, names: readonly string[]): void {
+  const doubles = names.filter((name, index) => names.indexOf(name) !== index)
+  if (doubles.length === 0) return
+  throw new PoolsmithError(`${shown} has more than one column ${doubles.map(quoteIdentifier).join(', ')}.`, {
+    code: 'CONFIG_INVALID',
+    phase: 'config',
+    hint: `Give each column a name of its own; with rowHash none may be ${ROW_HASH}.`,
+    details: { columns: doubles },
+  })
+}
+
 function chooseColumns(
-  relation: Relation,
+  relation: { readonly schema: string; readonly name: string },
   columns: readonly CatalogueColumn[],
   options: ReadOptions,
 ): readonly CatalogueColumn[] {
@@ -270,14 +313,7 @@ function chooseColumns(
   const pick = (name: string): CatalogueColumn => {
     const found = byName.get(name)
     if (found !== undefined) return found
-    const near = nearNames(name, [...byName.keys()])
-    const table = quotedRelation(relation)
-    throw new PoolsmithError(`${table} has no column ${quoteIdentifier(name)}.${didYouMean(near)}`, {
-      code: 'COLUMN_NOT_FOUND',
-      phase: 'query',
-      hint: 'Give the column as the catalogue spells it; names are case-sensitive here.',
-      details: { column: name, near },
-    })
+    throw noColumn(quotedRelation(relation), name, [...byName.keys()])
   }
   for (const name of options.asText ?? []) pick(name)
   return options.columns === undefined ? columns : [...new Set(options.columns)].map(pick)

@@ -1,7 +1,8 @@
 /** The seam between a database and everything that is done with its rows. */
 
-import type { RecordBatch, Schema } from 'apache-arrow'
+import type { Knex } from 'knex'
 import type { Connection } from '../../connections/connection.ts'
+import type { RecordBatch, Schema } from '../arrow-types.ts'
 
 /** A table, partitioned or foreign table, view or materialised view; names as the catalogue spells them. */
 export interface TableName {
@@ -10,19 +11,46 @@ export interface TableName {
   readonly table: string
 }
 
+/** The rows of a query in place of a table. */
+export interface QuerySource {
+  /** A select of knex's, bound values and all; or SQL as text, which is code like any other: build none from values. */
+  readonly query: Knex.QueryBuilder | Knex.Raw | string
+  /** Stands where a table's name would: in the path, in the manifest and in errors. */
+  readonly name: string
+  /** Stands where a table's schema would. Default: `query`. */
+  readonly schema?: string
+}
+
+/** What can be read. */
+export type ExtractSource = TableName | QuerySource
+
+/** Adds conditions to a query: `(query) => query.where('carrier', carrier)`. Values are never spliced into SQL. */
+export type WhereCallback = (query: Knex.QueryBuilder) => unknown
+
 /** What is needed of an engine: `createEngine` gives it. */
 export interface ExtractEngine {
   readonly connection: Connection
+  /** Needed for `where` only. */
+  queryBuilder?(): Knex.QueryBuilder
   readonly pool: {
     acquire(options?: { readonly signal?: AbortSignal | undefined }): { readonly promise: Promise<object> }
     release(raw: object): boolean
     invalidate(raw: object): void
+    /** Says how many connections there can be; without it partitions are read one after the other. */
+    stats?(): { readonly max: number }
   }
 }
 
 export interface ReadOptions {
   /** The columns to read, in this order. Default: all, in the table's order. */
   readonly columns?: readonly string[]
+  /** Which rows to read. The callback may be called more than once. Default: all. */
+  readonly where?: WhereCallback
+  /**
+   * Adds the column `_row_hash`: SHA-256 in lower-case hexadecimal of the row's columns as they are read, in their
+   * order, under the same settings in every run (docs/extract.md says of which bytes exactly). Default false.
+   */
+  readonly rowHash?: boolean
   /** Columns to read as the server's own text, whatever their type. */
   readonly asText?: readonly string[]
   /** The most rows in a batch. Default 32768. */
@@ -42,6 +70,62 @@ export interface TableColumn {
   readonly arrow?: string
   /** Why this is not the type that one might expect. */
   readonly note?: string
+}
+
+/** What a reader is asked to open with, beside what callers may ask. */
+export interface OpenOptions extends ReadOptions {
+  /** The snapshot of another session, as its {@link OpenTable.exportSnapshot} named it. */
+  readonly snapshot?: string
+}
+
+/** A mark's value: text keeps all digits. A Date is its instant in UTC. */
+export type MarkValue = string | number | bigint | Date
+
+/** How far an incremental extract has come: plain JSON, to be given back as `after` the next time. */
+export interface Watermark {
+  readonly column: string
+  /** The database's name for the column's type, without its precision. */
+  readonly type: string
+  /** The highest value read so far, as the database writes it; null when there was no row yet. */
+  readonly high: string | null
+  /** The columns by which rows that share the highest mark are told apart: the primary key, else all of them. */
+  readonly identity: readonly string[]
+  /** A hash of those columns of each row that has the highest mark and was read; null when they are too many. */
+  readonly rows: readonly string[] | null
+}
+
+/** What to settle against the snapshot of an opened table. */
+export interface PlanRequest {
+  readonly where: WhereCallback | undefined
+  readonly watermark: { readonly column: string; readonly after: MarkValue | Watermark | undefined } | undefined
+  /** At least 1. */
+  readonly partitions: number
+  /** Split by ranges of this column; without it as the reader does best. */
+  readonly partitionBy: string | undefined
+}
+
+/** A part of the rows. All parts of a plan together are all rows, each row once. */
+export interface Partition {
+  /** For people: `pages 0 to 1200`. */
+  readonly label: string
+  /** SQL of the database's dialect, whole as it is; null when there is only one part. */
+  readonly condition: string | null
+}
+
+/** How to read: plain JSON, good in another session too. */
+export interface ReadPlan {
+  /** What `where` says, as SQL of the database's dialect. */
+  readonly conditions: readonly string[]
+  /** What the watermark says, and where this run has come to once all parts are read. */
+  readonly mark: { readonly condition: string; readonly watermark: Watermark } | undefined
+  readonly partitions: readonly Partition[]
+  /** Whether the parts are places in the table's files, which mean other rows once the table is rewritten. */
+  readonly byPlace: boolean
+  /** Another text when the table was made anew or rewritten. */
+  readonly identity: string
+  /** By the planner of the database. */
+  readonly estimatedRows: number | undefined
+  readonly notes: readonly string[]
 }
 
 /** Whole lines of text. The bytes belong to the receiver. */
@@ -76,8 +160,23 @@ export interface OpenTable extends AsyncDisposable {
   /** By the catalogue, as of the last ANALYZE; absent when it does not know. */
   readonly estimatedRows: number | undefined
   readonly notes: readonly string[]
-  /** Loads apache-arrow. */
-  asArrow(): Promise<ArrowRows>
+  /** The query's SQL with its values, for other sessions to open; undefined for a table. */
+  readonly query?: string | undefined
+  /**
+   * Loads apache-arrow. May be called again when the rows of the call before have been read.
+   *
+   * @param conditions what {@link plan} has given; default: what the options say
+   */
+  asArrow(conditions?: readonly string[]): Promise<ArrowRows>
   /** CSV without its header (a newline ends each row), or JSON Lines, made by the server; `suffix` ends each row. */
-  asLines(format: 'csv' | 'jsonl', suffix: string): LineRows
+  asLines(format: 'csv' | 'jsonl', suffix: string, conditions?: readonly string[]): LineRows
+  /** A reader without it cannot select or split: it reads whole tables. */
+  plan?(request: PlanRequest): Promise<ReadPlan>
+  /** Names the snapshot for other sessions, while this one is open. Without it each session has its own. */
+  exportSnapshot?(): Promise<string>
+  /**
+   * Whether this session alone now holds the name, until it is given back, among all sessions of the database.
+   * Without it nobody ever holds it.
+   */
+  claim?(name: string): Promise<boolean>
 }

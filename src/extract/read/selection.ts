@@ -1,0 +1,89 @@
+/** What a caller selects in knex's words, compiled to SQL and values: the same for every database. */
+
+import type { Knex } from 'knex'
+import { PoolsmithError } from '../../errors.ts'
+import type { ExtractEngine, QuerySource, WhereCallback } from './reader.ts'
+
+/** A piece of SQL, with its values apart from it. */
+export interface CompiledSql {
+  /** knex's own form: `?` for each value, `\?` for a question mark. */
+  readonly sql: string
+  /** The database's form: `$1`, or `@p0`. */
+  readonly native: string
+  readonly bindings: readonly unknown[]
+}
+
+/** The select that knex makes of conditions alone. */
+const BARE = 'select * where '
+
+/**
+ * The conditions that the callback adds; undefined when it adds none.
+ *
+ * @throws PoolsmithError CONFIG_INVALID when it does anything but add conditions, or knex cannot compile them
+ */
+export function compileWhere(engine: ExtractEngine, where: WhereCallback): CompiledSql | undefined {
+  const { queryBuilder } = engine
+  if (typeof queryBuilder !== 'function') {
+    throw invalid('`where` needs an engine that builds queries.', 'Pass what createEngine returns.')
+  }
+  return compiling('`where`', () => {
+    const plain: Knex.QueryBuilder = queryBuilder.call(engine)
+    where(plain)
+    const grouped: Knex.QueryBuilder = queryBuilder.call(engine).where((group) => {
+      where(group)
+    })
+    const whole = sqlOf(plain)
+    const { sql, native, bindings } = sqlOf(grouped)
+    const conditions = strip(sql)
+    // Whatever is more than conditions shows in the whole statement, but not in the group.
+    if (whole.sql !== (conditions === '' ? 'select *' : `${BARE}${conditions}`)) {
+      throw invalid(
+        '`where` does more than add conditions.',
+        'Only where... methods belong there; for joins, limits and columns extract a query: { query, name }.',
+      )
+    }
+    return conditions === '' ? undefined : { sql: conditions, native: strip(native), bindings }
+  })
+}
+
+/** A query's SQL; a string is taken as it is. */
+export function compileQuery(source: QuerySource): CompiledSql | string {
+  const { query } = source
+  if (typeof query === 'string') return query
+  return compiling('`query`', () => {
+    const { method } = query.toSQL() as { readonly method?: string }
+    if (method !== undefined && !['select', 'raw', 'first', 'pluck'].includes(method)) {
+      throw invalid(`\`query\` is to ${method}, not to select.`, 'Extract a query that returns rows.')
+    }
+    return sqlOf(query)
+  })
+}
+
+function sqlOf(query: Knex.QueryBuilder | Knex.Raw): CompiledSql {
+  const compiled = query.toSQL()
+  return { sql: compiled.sql, native: compiled.toNative().sql, bindings: compiled.bindings ?? [] }
+}
+
+/** Takes the brackets of the group and the select round it away. */
+function strip(sql: string): string {
+  return sql.startsWith(`${BARE}(`) ? sql.slice(BARE.length + 1, -1) : ''
+}
+
+function compiling<T>(what: string, compile: () => T): T {
+  try {
+    return compile()
+  } catch (error) {
+    if (error instanceof PoolsmithError || !(error instanceof Error)) throw error
+    // knex puts the values that it does have into some messages; they may be anybody's.
+    const [sentence = ''] = error.message.split('\n')
+    throw invalid(
+      `${what} cannot be compiled${/^Undefined binding/.test(sentence) ? ': a value is undefined' : ''}.`,
+      'The cause has knex’s words.',
+      error,
+    )
+  }
+}
+
+export function invalid(message: string, hint: string, cause?: unknown): PoolsmithError {
+  return new PoolsmithError(message, { code: 'CONFIG_INVALID', phase: 'config', hint, cause })
+}
