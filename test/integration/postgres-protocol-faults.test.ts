@@ -91,6 +91,13 @@ const FAULTS: readonly Fault[] = [
     phase: 'login',
   },
   {
+    name: 'an SSH server that is asked for TLS, whose greeting begins like a yes',
+    script: (peer) => peer.send(Buffer.from('SSH-2.0-OpenSSH_9.2\r\n')),
+    extra: { sslmode: 'prefer' },
+    code: 'NOT_POSTGRES',
+    phase: 'tls',
+  },
+  {
     name: 'bytes stuffed behind the S',
     script: async (peer) => {
       await peer.first()

@@ -87,8 +87,11 @@ async function askForTls(stream: Duplex, signal: AbortSignal): Promise<void> {
     throw new ServerRefusal(readFields(message.body), 'before-login')
   }
   if (answer !== 'S' && answer !== 'N') throw new NotPostgres(`${JSON.stringify(answer)} instead of S or N`)
-  // What came together with the answer was not encrypted, but would be taken for it (CVE-2021-23222).
   if (wire.waiting > 0) {
+    // An SSH server greets with `SSH-2.0-...`, which begins as a yes does.
+    const behind = (await wire.read(Math.min(3, wire.waiting))).toString('latin1')
+    if (answer + behind === 'SSH-') throw new NotPostgres('the greeting of an SSH server')
+    // What came together with the answer was not encrypted, but would be taken for it (CVE-2021-23222).
     throw new PoolsmithError('The server sent unencrypted bytes behind its answer to the request for TLS.', {
       code: 'TLS_STUFFED',
       phase: 'tls',
