@@ -1,0 +1,4 @@
+import { poolSuite } from '../support/pool-suite.ts'
+import { sqlServerSide } from '../support/sides/sqlserver.ts'
+
+poolSuite(sqlServerSide)

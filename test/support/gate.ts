@@ -1,0 +1,72 @@
+/** A gate in front of a server of the tests: it can be shut, cut what goes through, and let nothing pass. */
+
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
+
+export interface Gate extends AsyncDisposable {
+  readonly port: number
+  /** Takes no connections any more, and cuts those that there are. */
+  shut(): Promise<void>
+  /** Takes connections again, at the same port. */
+  open(): Promise<void>
+  /** Holds everything back, in both directions: also whoever comes anew. */
+  freeze(): void
+  thaw(): void
+}
+
+export async function startGate(targetPort: number): Promise<Gate> {
+  const sockets = new Set<Socket>()
+  let frozen = false
+  const server = createServer((client) => {
+    const target = connect(targetPort, '127.0.0.1')
+    for (const [from, to] of [
+      [client, target],
+      [target, client],
+    ] as const) {
+      sockets.add(from)
+      from.setNoDelay(true)
+      from.on('data', (chunk) => {
+        if (!to.write(chunk)) from.pause()
+      })
+      to.on('drain', () => {
+        if (!frozen) from.resume()
+      })
+      from.on('end', () => to.end())
+      from.on('error', () => undefined)
+      from.on('close', () => {
+        sockets.delete(from)
+        to.destroy()
+      })
+      if (frozen) from.pause()
+    }
+  })
+  const listen = async (port: number): Promise<void> => {
+    server.listen(port, '127.0.0.1')
+    await once(server, 'listening')
+  }
+  const shut = async (): Promise<void> => {
+    if (!server.listening) return
+    const closed = once(server, 'close')
+    server.close()
+    for (const socket of sockets) socket.destroy()
+    await closed
+  }
+  await listen(0)
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  const { port } = address
+  return {
+    port,
+    shut,
+    open: () => listen(port),
+    freeze() {
+      frozen = true
+      for (const socket of sockets) socket.pause()
+    },
+    thaw() {
+      frozen = false
+      for (const socket of sockets) socket.resume()
+    },
+    [Symbol.asyncDispose]: shut,
+  }
+}

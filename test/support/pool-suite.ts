@@ -1,0 +1,270 @@
+/** What pool and engine promise over every database: the contract of the time limit, faults, resets, events, streams. */
+
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createEngine, type Engine, type EngineOptions } from '../../src/engine/create-engine.ts'
+import { PoolsmithError } from '../../src/errors.ts'
+import type { Side, SideKind } from './sides/side.ts'
+
+/** Longer than a connection is trusted without a look at it. */
+const BEYOND_TRUST_MILLIS = 600
+
+async function failure(work: PromiseLike<unknown>): Promise<PoolsmithError> {
+  try {
+    await work
+  } catch (error) {
+    if (error instanceof PoolsmithError) return error
+    throw error
+  }
+  throw new assert.AssertionError({ message: 'It succeeded.' })
+}
+
+export function poolSuite(kind: SideKind): void {
+  const engineOf = (side: Side, options: EngineOptions = {}): Promise<Engine> => createEngine(side.connection, options)
+  const ask = (side: Side, db: Engine, sql: string): Promise<unknown> => db.pool.use((raw) => side.run(raw, sql))
+
+  /** Opens `count` connections and leaves them idle for so long that the next acquire pings. */
+  async function idle({ pool }: Engine, count: number): Promise<void> {
+    const all = await Promise.all(Array.from({ length: count }, () => pool.acquire().promise))
+    for (const raw of all) pool.release(raw)
+    await sleep(BEYOND_TRUST_MILLIS)
+  }
+
+  /** A statement of knex is sent only when somebody waits for it. */
+  const begun = (work: PromiseLike<unknown>): Promise<unknown> => Promise.resolve(work)
+
+  describe(`${kind.name}: faults`, () => {
+    test('gone: refused at once with the reason; back: works without help', async () => {
+      await using side = await kind.start()
+      await using db = await engineOf(side, { pool_size: 3, max_overflow: 0, pool_min_idle: 1 })
+      assert.equal(await ask(side, db, 'select 1 as n'), 1)
+      await side.stop()
+      // The session was used a moment ago, so that only the end of its socket tells that it is dead.
+      await sleep(100)
+      const begin = performance.now()
+      const errors = await Promise.all(Array.from({ length: 50 }, () => failure(db.pool.acquire().promise)))
+      assert.ok(performance.now() - begin < 5000, 'nobody waits for a server that is down')
+      for (const error of errors) {
+        assert.deepEqual([error.code, error.phase, error.transient], ['CONNECT_REFUSED', 'connect', true])
+      }
+      await side.start()
+      assert.equal(await ask(side, db, 'select 2 as n'), 2)
+      // The warm-up comes back too, after its pause.
+      for (let tries = 0; db.pool.stats().idle === 0 && tries < 100; tries++) await sleep(100)
+      assert.ok(db.pool.stats().idle >= 1)
+    })
+
+    test('a session that was killed while idle is never handed out', async () => {
+      await using side = await kind.start()
+      await using db = await engineOf(side, { pool_size: 4, max_overflow: 0 })
+      await idle(db, 4)
+      const ids = await Promise.all(
+        Array.from({ length: 4 }, () =>
+          db.pool.use(async (raw) => {
+            await sleep(20)
+            return db.pool.infoOf(raw)?.processId
+          }),
+        ),
+      )
+      assert.equal(new Set(ids).size, 4)
+      for (const id of ids) await side.kill(id ?? -1)
+      // They were used a moment ago, so that only the end of their sockets tells that they are dead.
+      await sleep(100)
+      const answers = await Promise.all(Array.from({ length: 8 }, () => ask(side, db, 'select 7 as n')))
+      assert.deepEqual(new Set(answers), new Set([7]))
+      assert.equal(db.pool.stats().counts.opened, 8)
+    })
+
+    test('a session that is killed in use fails its own statement and is replaced', async () => {
+      await using side = await kind.start()
+      await using db = await engineOf(side, { pool_size: 1, max_overflow: 0 })
+      const closed: string[] = []
+      db.pool.on('connection:closed', ({ reason }) => closed.push(reason))
+      const raw = await db.pool.acquire().promise
+      const statement = assert.rejects(side.run(raw, kind.slow))
+      await sleep(50)
+      await side.kill(db.pool.infoOf(raw)?.processId ?? -1)
+      await statement
+      db.pool.release(raw)
+      assert.equal(await ask(side, db, 'select 3 as n'), 3)
+      assert.deepEqual(closed, ['broken'])
+    })
+
+    test('frozen with idle connections: one ping is waited for, then the attempt, and the error comes in time', async () => {
+      await using side = await kind.start()
+      await using db = await engineOf(side, {
+        pool_size: 4,
+        max_overflow: 0,
+        pool_timeout: 4,
+        pool_ping_timeout: 1,
+        drain_timeout: 1,
+      })
+      await idle(db, 4)
+      side.freeze()
+      const begin = performance.now()
+      const error = await failure(db.pool.acquire().promise)
+      const millis = performance.now() - begin
+      assert.equal(error.code, 'CONNECT_TIMEOUT')
+      assert.ok(millis > 3900 && millis < 6000, `answered after ${millis} ms`)
+      assert.equal(db.pool.stats().idle, 0, 'the others were not left for the next ones to wait for')
+      side.thaw()
+      assert.equal(await ask(side, db, 'select 5 as n'), 5)
+    })
+
+    test('frozen from the start: 200 who wait all get the phase in time, and no storm of connections', async () => {
+      await using side = await kind.start()
+      await using db = await engineOf(side, { pool_size: 3, max_overflow: 2, pool_timeout: 2, drain_timeout: 1 })
+      side.freeze()
+      const begin = performance.now()
+      const errors = await Promise.all(Array.from({ length: 200 }, () => failure(db.pool.acquire().promise)))
+      assert.ok(performance.now() - begin < 5000)
+      for (const error of errors) assert.deepEqual([error.code, error.phase], ['CONNECT_TIMEOUT', kind.firstWait])
+      side.thaw()
+      assert.ok(db.pool.stats().counts.failed + db.pool.stats().opening <= 10)
+      assert.equal(await ask(side, db, 'select 6 as n'), 6)
+    })
+
+    test('frozen: destroy() ends all the same, with connections idle, in use and being opened', async () => {
+      await using side = await kind.start()
+      const db = await engineOf(side, { pool_size: 3, max_overflow: 0, drain_timeout: 1 })
+      await idle(db, 2)
+      const raw = await db.pool.acquire().promise
+      side.freeze()
+      const statement = assert.rejects(side.run(raw, 'select 1 as n'))
+      const waiting = failure(Promise.all([1, 2, 3].map(() => db.pool.acquire().promise)))
+      const begin = performance.now()
+      await db.destroy()
+      assert.ok(performance.now() - begin < 5000)
+      await statement
+      assert.equal((await waiting).code, 'POOL_CLOSED')
+      assert.equal(db.pool.stats().total, 0)
+      side.thaw()
+    })
+
+    test('a wrong password and an unknown host are told at once, with their own codes', async () => {
+      await using side = await kind.start()
+      const begin = performance.now()
+      await using wrong = await createEngine({ ...side.connection, password: 'wrong' })
+      const refused = await failure(begun(wrong.raw('select 1 as n')))
+      assert.deepEqual([refused.code, refused.phase], ['LOGIN_REFUSED', 'login'])
+      await using nowhere = await createEngine({ ...side.connection, host: 'no-such-host.invalid' })
+      const unknown = await failure(begun(nowhere.raw('select 1 as n')))
+      assert.equal(unknown.phase, 'dns')
+      assert.ok(performance.now() - begin < 10_000)
+    })
+  })
+
+  describe(`${kind.name}: a pool that works`, () => {
+    let side: Side
+    before(async () => {
+      side = await kind.start()
+      await using db = await engineOf(side)
+      await ask(side, db, kind.setUp)
+    })
+    after(() => side[Symbol.asyncDispose]())
+
+    for (const mode of ['rollback', 'full', 'none'] as const) {
+      for (const { what, leave, look, clean, left, goneIn } of kind.traces) {
+        const gone = goneIn.includes(mode)
+        test(`reset ${mode}: ${what} is ${gone ? 'gone' : 'still there'}`, async () => {
+          await using db = await engineOf(side, { pool_size: 1, max_overflow: 0, pool_reset_on_return: mode })
+          await ask(side, db, leave)
+          assert.equal(await ask(side, db, look), gone ? clean : left)
+          assert.equal(db.pool.stats().counts.opened, 1, 'by the same session')
+        })
+      }
+    }
+
+    test('a statement that still runs on return is stopped before the next user comes', async () => {
+      await using db = await engineOf(side, { pool_size: 1, max_overflow: 0 })
+      const raw = await db.pool.acquire().promise
+      const stopped = assert.rejects(side.run(raw, kind.slow))
+      db.pool.release(raw)
+      assert.equal(await ask(side, db, 'select 1 as n'), 1)
+      await stopped
+      assert.equal(db.pool.stats().counts.opened, 1)
+    })
+
+    test('a full pool and a dead database never give the same error', async () => {
+      await using db = await engineOf(side, { pool_size: 1, max_overflow: 0, pool_timeout: 0.3 })
+      const raw = await db.pool.acquire().promise
+      const begin = performance.now()
+      const error = await failure(db.pool.acquire().promise)
+      assert.deepEqual([error.code, error.phase], ['POOL_EXHAUSTED', 'pool'])
+      assert.ok(performance.now() - begin >= 290)
+      db.pool.release(raw)
+      assert.equal(await ask(side, db, 'select 4 as n'), 4)
+    })
+
+    test('who gives up waiting gets nothing, and takes nothing', async () => {
+      await using db = await engineOf(side, { pool_size: 1, max_overflow: 0 })
+      const raw = await db.pool.acquire().promise
+      const abort = new AbortController()
+      const waiting = failure(db.pool.acquire({ signal: abort.signal }).promise)
+      abort.abort()
+      assert.equal((await waiting).code, 'ABORTED')
+      db.pool.release(raw)
+      assert.equal(await ask(side, db, 'select 4 as n'), 4)
+      assert.equal(db.pool.stats().inUse, 0)
+    })
+
+    test('tells what happens in the order in which it does', async () => {
+      const told: string[] = []
+      const db = await engineOf(side, {
+        pool_size: 1,
+        max_overflow: 0,
+        on: {
+          'connection:opened': ({ identity }) => told.push(`opened as ${identity}`),
+          'pool:acquired': () => told.push('acquired'),
+          'pool:released': () => told.push('released'),
+          'connection:closed': ({ reason }) => told.push(`closed, ${reason}`),
+          'pool:destroyed': () => told.push('destroyed'),
+        },
+      })
+      await db.raw('select 1 as n')
+      await db.destroy()
+      const opened = `opened as ${side.connection.login}`
+      assert.deepEqual(told, [opened, 'acquired', 'released', 'closed, drained', 'destroyed'])
+    })
+
+    test('knex commits, rolls back, and never leaves a connection out', async () => {
+      await using db = await engineOf(side, { pool_size: 2, max_overflow: 0 })
+      await db('marks').del()
+      await db.transaction(async (trx) => {
+        await Promise.all([1, 2, 3].map((n) => trx('marks').insert({ n })))
+      })
+      await assert.rejects(
+        db.transaction(async (trx) => {
+          await trx('marks').insert({ n: 4 })
+          throw new Error('no')
+        }),
+        /^Error: no$/,
+      )
+      assert.deepEqual(await db('marks').orderBy('n').pluck('n'), [1, 2, 3])
+      await db('marks').del()
+      assert.equal(db.pool.stats().inUse, 0)
+    })
+
+    test('a stream left early gives back a clean connection; one that is read to its end too', async () => {
+      await using db = await engineOf(side, { pool_size: 1, max_overflow: 0, pool_timeout: 10 })
+      for await (const row of db.raw(kind.numbers(1_000_000)).stream()) if (row.n === 3) break
+      assert.deepEqual(kind.rowsOf(await db.raw('select 1 as n')), [{ n: 1 }])
+      let rows = 0
+      for await (const _ of db.raw(kind.numbers(5000)).stream()) rows++
+      assert.equal(rows, 5000)
+      assert.deepEqual(kind.rowsOf(await db.raw('select 2 as n')), [{ n: 2 }])
+      assert.equal(db.pool.stats().counts.opened, 1)
+    })
+
+    test('a statement that is given up is cancelled, or its connection is not used again', async () => {
+      await using db = await engineOf(side, { pool_size: 1, max_overflow: 0 })
+      await assert.rejects(begun(db.raw(kind.slow).timeout(200, { cancel: true })), /timeout/i)
+      assert.deepEqual(kind.rowsOf(await db.raw('select 1 as n')), [{ n: 1 }])
+      assert.equal(db.pool.stats().counts.opened, 1)
+      await assert.rejects(begun(db.raw(kind.slow).timeout(200)), /timeout/i)
+      assert.deepEqual(kind.rowsOf(await db.raw('select 1 as n')), [{ n: 1 }])
+      assert.equal(db.pool.stats().counts.opened, 2)
+    })
+  })
+}
