@@ -13,6 +13,7 @@ import {
   smallDateTimeText,
   timeText,
 } from './exact-values.ts'
+import { fieldParserFactory } from './row-fields.ts'
 import type { ColumnMetadata, StreamParser, TediousParts, Token, TokenParser } from './tedious-internals.ts'
 
 export interface RowMode {
@@ -20,6 +21,8 @@ export interface RowMode {
   readonly exact: boolean
   /** The `row` event carries an array of values; otherwise tedious' `{ value, metadata }` for each column. */
   readonly bare: boolean
+  /** The `row` event carries a {@link FieldRun} instead: many rows, and where in the bytes their fields are. */
+  readonly fields?: boolean
 }
 
 const modes = new WeakMap<object, RowMode>()
@@ -64,7 +67,7 @@ export function tokenParserClass(
         parser.write(chunk)
         await this.#tokens(parser, handler)
       }
-      // A value of unknown length may have asked for more than was to come.
+      // Fields of unknown length may have asked for more than was to come.
       parser.bytesNeeded = 1
       await this.#tokens(parser, handler)
       parser.end()
@@ -313,11 +316,12 @@ export function rowParserFactory(parts: TediousParts): MakeParser {
     }
   }
 
+  const fields = fieldParserFactory(parts)
   const classFor = (mode: RowMode): TokenParserClass =>
-    tokenParserClass(parts, (options) => new RowStreamParser(options, mode))
+    tokenParserClass(parts, mode.fields === true ? fields : (options) => new RowStreamParser(options, mode))
   const classes = new Map<string, TokenParserClass>()
   return (message, debug, handler, options, mode) => {
-    const key = `${mode.exact} ${mode.bare}`
+    const key = `${mode.exact} ${mode.bare} ${mode.fields ?? false}`
     const known = classes.get(key) ?? classFor(mode)
     classes.set(key, known)
     return new known(message, debug, handler, options)

@@ -8,7 +8,7 @@ const FIRST_BYTES = 256
 const SHORT = 24
 
 /** Bytes of values one after the other, and where each begins. */
-abstract class VariableColumn implements ColumnBuilder {
+export abstract class VariableColumn implements ColumnBuilder {
   protected values = new Uint8Array(FIRST_BYTES)
   protected used = 0
   protected offsets = new Int32Array(FIRST_ROWS + 1)

@@ -15,7 +15,8 @@ const POWERS = Array.from({ length: 23 }, (_, exponent) => 10 ** exponent)
 const TWO_32 = 2 ** 32
 const MASK_32 = 0xffffffffn
 
-abstract class DecimalColumn implements ColumnBuilder {
+/** Integers of 128 or 256 bits, and NULLs; what a kind adds is how it reads them. */
+export abstract class DecimalColumn implements ColumnBuilder {
   protected readonly name: string
   protected readonly words: number
   protected readonly nulls = new Nulls()

@@ -6,7 +6,7 @@ import { type Arrow, type ColumnBuilder, FIRST_ROWS, Nulls, outOfRange, roomFor 
 type Values = Int16Array | Int32Array | Float32Array | Float64Array | Uint8Array | BigInt64Array
 
 /** Rows, NULLs and room; what a kind adds is its loop. */
-abstract class FixedColumn<V extends Values> implements ColumnBuilder {
+export abstract class FixedColumn<V extends Values> implements ColumnBuilder {
   protected values: V
   protected rows = 0
   protected readonly nulls = new Nulls()
@@ -56,32 +56,40 @@ abstract class FixedColumn<V extends Values> implements ColumnBuilder {
 }
 
 export class Int16Column extends FixedColumn<Int16Array> {
-  constructor(arrow: Arrow) {
+  readonly #littleEndian: boolean
+
+  constructor(arrow: Arrow, littleEndian = false) {
     super(arrow, new arrow.Int16(), (length) => new Int16Array(length))
+    this.#littleEndian = littleEndian
   }
 
   append(_chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {
     const values = this.reserve(count)
+    const littleEndian = this.#littleEndian
     let row = this.rows
     for (let i = 0, at = first; i < count; i += 1, at += stride, row += 1) {
       if ((fields[at + 1] as number) < 0) this.nulls.add(row)
-      else values[row] = view.getInt16(fields[at] as number)
+      else values[row] = view.getInt16(fields[at] as number, littleEndian)
     }
     this.rows = row
   }
 }
 
 export class Int32Column extends FixedColumn<Int32Array> {
-  constructor(arrow: Arrow) {
+  readonly #littleEndian: boolean
+
+  constructor(arrow: Arrow, littleEndian = false) {
     super(arrow, new arrow.Int32(), (length) => new Int32Array(length))
+    this.#littleEndian = littleEndian
   }
 
   append(_chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {
     const values = this.reserve(count)
+    const littleEndian = this.#littleEndian
     let row = this.rows
     for (let i = 0, at = first; i < count; i += 1, at += stride, row += 1) {
       if ((fields[at + 1] as number) < 0) this.nulls.add(row)
-      else values[row] = view.getInt32(fields[at] as number)
+      else values[row] = view.getInt32(fields[at] as number, littleEndian)
     }
     this.rows = row
   }
@@ -238,32 +246,40 @@ export class TimestampColumn extends FixedColumn<Int32Array> {
 }
 
 export class Float32Column extends FixedColumn<Float32Array> {
-  constructor(arrow: Arrow) {
+  readonly #littleEndian: boolean
+
+  constructor(arrow: Arrow, littleEndian = false) {
     super(arrow, new arrow.Float32(), (length) => new Float32Array(length))
+    this.#littleEndian = littleEndian
   }
 
   append(_chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {
     const values = this.reserve(count)
+    const littleEndian = this.#littleEndian
     let row = this.rows
     for (let i = 0, at = first; i < count; i += 1, at += stride, row += 1) {
       if ((fields[at + 1] as number) < 0) this.nulls.add(row)
-      else values[row] = view.getFloat32(fields[at] as number)
+      else values[row] = view.getFloat32(fields[at] as number, littleEndian)
     }
     this.rows = row
   }
 }
 
 export class Float64Column extends FixedColumn<Float64Array> {
-  constructor(arrow: Arrow) {
+  readonly #littleEndian: boolean
+
+  constructor(arrow: Arrow, littleEndian = false) {
     super(arrow, new arrow.Float64(), (length) => new Float64Array(length))
+    this.#littleEndian = littleEndian
   }
 
   append(_chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {
     const values = this.reserve(count)
+    const littleEndian = this.#littleEndian
     let row = this.rows
     for (let i = 0, at = first; i < count; i += 1, at += stride, row += 1) {
       if ((fields[at + 1] as number) < 0) this.nulls.add(row)
-      else values[row] = view.getFloat64(fields[at] as number)
+      else values[row] = view.getFloat64(fields[at] as number, littleEndian)
     }
     this.rows = row
   }
