@@ -19,7 +19,7 @@ export const proxyFields = {
       'environment, which under an explicit `proxy` counts for token endpoints, but not for the database.',
   }),
   proxy_auth: oneOf(['none', 'basic', 'kerberos', 'negotiate'], {
-    aliases: ['_proxy_auth', '_proxy_auth_method'],
+    aliases: ['_proxy_auth', '_proxy_auth_method', '_proxy_auth_type'],
     description:
       'How we log in to the proxy. `basic`: user name and password. `kerberos` (or `negotiate`): a ticket, by SPNEGO. ' +
       'Default: `basic` where there is a user name, else `none`.',
@@ -58,7 +58,7 @@ export const proxyFields = {
     description: 'Hand the proxy a ticket to act for us, where the ticket may be forwarded.',
   }),
   proxy_kerberos_mutual_auth: oneOf(['REQUIRED', 'OPTIONAL', 'DISABLED'], {
-    default: 'OPTIONAL',
+    default: 'REQUIRED',
     aliases: ['_proxy_kerberos_mutual_auth'],
     description:
       'Whether the proxy must prove itself to us. `REQUIRED`: yes. `OPTIONAL`: a proof that it sends is verified, and ' +
