@@ -185,6 +185,14 @@ const ADVICE: Partial<Record<ErrorCode, (facts: KerberosFacts) => Advice>> = {
     message: `A message of the encrypted session with ${facts.spn ?? 'the server'} was altered, repeated, lost or not encrypted`,
     hint: 'Something between here and the server changes the stream; the session was closed',
   }),
+  GSS_NOT_OFFERED: () => ({
+    message: 'The server does not offer GSSAPI encryption',
+    hint: 'Use a server that is built with GSSAPI, with nothing in between that ends the connection; or gssencmode=prefer with sslmode=verify-full',
+  }),
+  GSS_STUFFED: () => ({
+    message: 'The server sent unencrypted bytes behind its answer to the request for GSSAPI encryption',
+    hint: 'Somebody between us and the server may be inserting commands; do not go on from this network',
+  }),
   GSS_FAILED: (facts) => ({
     message: `Kerberos failed for ${who(facts)}${facts.spn === undefined ? '' : ` at ${facts.spn}`}`,
     hint: 'Run again with KRB5_TRACE=/dev/stderr to see each step',

@@ -21,6 +21,7 @@ export function gaveUp(signal: AbortSignal, state: QueueState, info: CallInfo, f
       )
       .join(', ')
     return kerberosError('KDC_TIMEOUT', facts, {
+      phase: facts.spn === undefined ? 'credential' : 'gss',
       cause: reason,
       more: state.running
         ? `We waited ${waited} for ${info.purpose}.`

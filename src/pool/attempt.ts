@@ -49,6 +49,10 @@ export class Attempt<Raw extends object> {
     return performance.now() - this.#phaseSince
   }
 
+  get credentialFailure(): PoolsmithError | undefined {
+    return this.#source.failure
+  }
+
   /** How long it has been under way. */
   get millis(): number {
     return performance.now() - this.#startedAt

@@ -23,6 +23,8 @@ export interface Holder {
 export interface Hanging {
   readonly phase: Phase
   readonly phaseMillis: number
+  /** Why the last try to fetch a credential failed, while it is tried again. */
+  readonly credentialFailure?: PoolsmithError | undefined
 }
 
 const PHASE_WORDS: Readonly<Partial<Record<Phase, string>>> = {
@@ -47,7 +49,18 @@ const PHASE_HINTS: Readonly<Partial<Record<Phase, string>>> = {
 
 /** An attempt to connect that does not get on. */
 export function hangingError(attempt: Hanging, limitMillis: number): PoolsmithError {
-  const { phase, phaseMillis } = attempt
+  const { phase, phaseMillis, credentialFailure: failure } = attempt
+  if (phase === 'credential' && failure !== undefined) {
+    const { code, hint, transient, details } = failure
+    return new PoolsmithError(`No connection within ${seconds(limitMillis)} (pool_timeout): ${failure.message}`, {
+      code,
+      phase,
+      transient,
+      details: { ...details, limitMillis, phaseMillis: Math.round(phaseMillis) },
+      cause: failure,
+      ...(hint === undefined ? {} : { hint }),
+    })
+  }
   const words = PHASE_WORDS[phase] ?? `in the phase ${phase}`
   return new PoolsmithError(
     `No connection within ${seconds(limitMillis)} (pool_timeout): the attempt has been ${words} for ${seconds(phaseMillis)}.`,

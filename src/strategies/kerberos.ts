@@ -10,6 +10,8 @@ import { defineStrategy } from './strategy.ts'
 
 /** How often a ticket that somebody else renews is looked at: one short file. */
 const RECHECK_MILLIS = 10_000
+/** How long we wait for a KDC; with a silent one krb5 itself takes half a minute and more. */
+const KDC_LIMIT_MILLIS = 8000
 /** A ticket by keytab is replaced when less than this share of its life is left. */
 const REFRESH_BELOW = 0.5
 
@@ -53,7 +55,10 @@ export const kerberos = defineStrategy({
       ...(keytab === undefined ? { recheckMillis: RECHECK_MILLIS } : {}),
       async fetch(signal): Promise<GssCredential> {
         const policy: TicketPolicy = { principal, cache, keytab, minimumLifetimeSeconds: options.min_ticket_lifetime }
-        const ticket = await ensureTicket(policy, { signal, refreshBelow: REFRESH_BELOW })
+        const ticket = await ensureTicket(policy, {
+          signal: AbortSignal.any([signal, AbortSignal.timeout(KDC_LIMIT_MILLIS)]),
+          refreshBelow: REFRESH_BELOW,
+        })
         // Once known it stays: a cache that changes hands under a pool is an error, not another user.
         principal ??= ticket.principal
         return {

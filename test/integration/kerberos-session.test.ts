@@ -203,6 +203,7 @@ test('the KDC is frozen: an error within connect_timeout that names it, and noth
     assert.ok(Date.now() - begin < 15_000)
     for (const error of errors) {
       assert.equal(error.code, 'KDC_TIMEOUT')
+      assert.equal(error.phase, 'gss')
       assert.ok(error.message.includes(`127.0.0.1:${realm.kdc.port}`), error.message)
     }
     // What is abandoned in the library must not come to life later.

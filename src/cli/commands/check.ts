@@ -1,9 +1,18 @@
 import type { Dialect } from '../../connections/connection.ts'
 import type { EncryptionInfo, ProxyInfo } from '../../drivers/driver.ts'
-import { createEngine } from '../../engine/create-engine.ts'
-import type { Phase } from '../../errors.ts'
+import { createEngine, type Engine } from '../../engine/create-engine.ts'
+import { type Phase, PoolsmithError } from '../../errors.ts'
+import { startTrace, type Trace } from '../../kerberos/trace.ts'
 import type { ConnectionInfo } from '../../pool/types.ts'
 import type { Call, Command, Outcome } from '../command.ts'
+import {
+  type KerberosFindings,
+  kerberosData,
+  kerberosText,
+  reportOn,
+  SERVER_VIEW,
+  type ServerView,
+} from '../kerberos-report.ts'
 import { duration, moment, rows } from '../layout.ts'
 import { type Notice, noticeListeners } from '../notices.ts'
 import { CONNECTION_ARGUMENT, STORE_OPTIONS, storesOf, TIMEOUT_OPTION, timeoutOf } from '../shared-options.ts'
@@ -15,11 +24,19 @@ export const checkCommand: Command = {
   description:
     'When it fails, it says in which phase, why, and what to do, and ends with an exit code of its own for each phase.',
   positionals: [CONNECTION_ARGUMENT],
-  options: { ...TIMEOUT_OPTION, ...STORE_OPTIONS },
-  run: check,
+  options: {
+    trace: { type: 'boolean', description: 'Kerberos: show every step of the library (KRB5_TRACE).' },
+    ...TIMEOUT_OPTION,
+    ...STORE_OPTIONS,
+  },
+  run: async (call) => {
+    if (call.values.trace !== true) return check(call)
+    await using trace = await startTrace()
+    return await check(call, trace)
+  },
 }
 
-async function check(call: Call): Promise<Outcome> {
+async function check(call: Call, trace?: Trace): Promise<Outcome> {
   const { positionals, signal, terminal } = call
   const [input = ''] = positionals
   const notices: Notice[] = []
@@ -39,12 +56,27 @@ async function check(call: Call): Promise<Outcome> {
       },
     },
   })
-  const session = await db.pool.use((raw) => db.pool.infoOf(raw), { signal })
+  const { connection, strategy } = db
+  // A session or a login that Kerberos has a part in.
+  const withKerberos = strategy === 'kerberos' || 'gssencmode' in connection.extra
+  const findings = async (server?: ServerView): Promise<KerberosFindings | undefined> =>
+    withKerberos
+      ? {
+          report: await reportOn(connection, call.environment, signal),
+          server,
+          trace: await trace?.lines(),
+        }
+      : undefined
+  const session = await db.pool
+    .use((raw) => db.pool.infoOf(raw), { signal })
+    .catch(async (error: unknown) => {
+      throw withFindings(error, await findings(), call)
+    })
   const totalMillis = performance.now() - started
   if (session === undefined) throw new Error('The pool does not know the connection that it has just handed out.')
-  Object.assign(timings, session.timings)
-
-  const { connection, strategy } = db
+  for (const [phase, millis] of Object.entries(session.timings) as [Phase, number][]) {
+    timings[phase] = (timings[phase] ?? 0) + millis
+  }
   const found: Finding = {
     name: connection.id,
     dialect: connection.type,
@@ -53,8 +85,39 @@ async function check(call: Call): Promise<Outcome> {
     timings,
     totalMillis,
     notices,
+    kerberos: await findings(connection.type === 'postgres' ? await serverView(db) : undefined),
   }
   return { data: dataOf(found), text: textOf(found, terminal.out) }
+}
+
+/** What the server makes of the session; nothing where it has no such view. */
+async function serverView(db: Engine): Promise<ServerView | undefined> {
+  try {
+    const { rows } = await db.raw(SERVER_VIEW)
+    return rows[0]
+  } catch (error) {
+    // PostgreSQL before 12, or a role that may not look: the session stands all the same.
+    if (error instanceof Error) return undefined
+    throw error
+  }
+}
+
+/** The error with all that was found out about Kerberos: beside it for people, inside it for programs. */
+function withFindings(error: unknown, findings: KerberosFindings | undefined, { values, terminal }: Call): unknown {
+  if (findings === undefined || !(error instanceof PoolsmithError) || error.code === 'ABORTED') return error
+  if (values.json !== true) {
+    terminal.log.line(kerberosText(findings, terminal.log))
+    return error
+  }
+  const { code, phase, hint, transient, details } = error
+  return new PoolsmithError(error.message, {
+    code,
+    phase,
+    transient,
+    details: { ...details, kerberos: kerberosData(findings) },
+    cause: error,
+    ...(hint === undefined ? {} : { hint }),
+  })
 }
 
 /** In the order in which they happen. */
@@ -68,9 +131,11 @@ interface Finding {
   readonly timings: Readonly<Partial<Record<Phase, number>>>
   readonly totalMillis: number
   readonly notices: readonly Notice[]
+  readonly kerberos: KerberosFindings | undefined
 }
 
-function dataOf({ name, dialect, strategy, session, timings, totalMillis, notices }: Finding): Record<string, unknown> {
+function dataOf(found: Finding): Record<string, unknown> {
+  const { name, dialect, strategy, session, timings, totalMillis, notices, kerberos } = found
   const rounded = (millis: number): number => Math.round(millis * 10) / 10
   return {
     ...(name === undefined ? {} : { connection: name }),
@@ -96,6 +161,7 @@ function dataOf({ name, dialect, strategy, session, timings, totalMillis, notice
       total: rounded(totalMillis),
     },
     notices,
+    ...(kerberos === undefined ? {} : { kerberos: kerberosData(kerberos) }),
   }
 }
 
@@ -110,7 +176,8 @@ function withIsoTimes(encryption: EncryptionInfo): Record<string, unknown> {
   }
 }
 
-function textOf({ name, dialect, strategy, session, timings, totalMillis, notices }: Finding, screen: Screen): string {
+function textOf(found: Finding, screen: Screen): string {
+  const { name, dialect, strategy, session, timings, totalMillis, notices, kerberos } = found
   const { encryption } = session
   const steps = PHASES.flatMap((phase) => {
     const millis = timings[phase]
@@ -138,6 +205,7 @@ function textOf({ name, dialect, strategy, session, timings, totalMillis, notice
   for (const { kind, message } of notices) {
     lines.push(screen.style('yellow', rows([[`${kind} warning`, message]], screen.width)))
   }
+  if (kerberos !== undefined) lines.push(kerberosText(kerberos, screen))
   return lines.join('\n')
 }
 

@@ -1,4 +1,5 @@
 import { type Phase, PoolsmithError } from '../../errors.ts'
+import { kerberosError } from '../../kerberos/errors.ts'
 import { type Endpoint, errorCode, showEndpoint } from '../network/socket.ts'
 import { tlsError } from '../network/tls.ts'
 import { StreamClosed } from '../network/wire.ts'
@@ -29,11 +30,7 @@ export function explain(cause: unknown, where: Where): unknown {
   }
   if (cause instanceof GssSetupFailed) return explain(cause.cause, where)
   if (cause instanceof GssNotOffered) {
-    return new PoolsmithError(`The server ${peer} does not offer GSSAPI encryption.`, {
-      code: 'GSS_NOT_OFFERED',
-      phase: 'gss',
-      hint: 'The server must be built with GSSAPI (and nothing in between may end the connection); or use gssencmode=prefer with sslmode=verify-full.',
-    })
+    return kerberosError('GSS_NOT_OFFERED', {}, { phase: 'gss', cause, more: `It answers at ${peer}.` })
   }
   if (cause instanceof NotPostgres) {
     return new PoolsmithError(`What answers at ${peer} is not a PostgreSQL server, or is damaged: ${cause.message}.`, {

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { PoolsmithError } from '../../errors.ts'
+import type { PoolsmithError } from '../../errors.ts'
 import { kerberosError } from '../../kerberos/errors.ts'
 import type { GssContext, GssFlag } from '../../kerberos/gss-api.ts'
 import { peersOf } from '../kerberos-info.ts'
@@ -52,13 +52,7 @@ async function askForGss(wire: Wire): Promise<void> {
   if (answer === 'N') throw new GssNotOffered('no GSSAPI encryption')
   if (answer !== 'G') throw new NotPostgres(`${JSON.stringify(answer)} instead of G or N`)
   // The server has nothing to say before our token; what is here was put in by somebody else (CVE-2021-23222).
-  if (wire.waiting > 0) {
-    throw new PoolsmithError('The server sent unencrypted bytes behind its answer to the request for encryption.', {
-      code: 'GSS_STUFFED',
-      phase: 'gss',
-      hint: 'Somebody between us and the server may be inserting commands; do not go on from this network.',
-    })
-  }
+  if (wire.waiting > 0) throw kerberosError('GSS_STUFFED', {}, { phase: 'gss' })
 }
 
 /** Exchanges tokens until both sides have proved themselves. */

@@ -45,7 +45,10 @@ export async function login(transport: Transport, request: LoginRequest, signal:
 async function authenticate(wire: Wire, proof: Proof): Promise<string> {
   for (;;) {
     const message = await readMessage(wire, 'REvN')
-    if (message.type === 'E') throw new ServerRefusal(readFields(message.body), 'at-login', proof.adviceOnRefusal())
+    if (message.type === 'E') {
+      const fields = readFields(message.body)
+      throw new ServerRefusal(fields, 'at-login', proof.adviceOnRefusal(fields))
+    }
     if (message.type === 'N') continue
     if (message.type === 'v') {
       throw new PoolsmithError('The server does not speak version 3.0 of the protocol.', {

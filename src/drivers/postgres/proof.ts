@@ -231,12 +231,19 @@ export class Proof implements Disposable {
     return { kind: hash === undefined ? 'none' : 'unoffered' }
   }
 
-  /** What a refusal of our proof means: with Kerberos the server tells only its log. */
-  adviceOnRefusal(): Advice | undefined {
+  /** What a refusal means where Kerberos has a part: the server tells us little, and its log the rest. */
+  adviceOnRefusal(fields: Readonly<Record<string, string>>): Advice | undefined {
     const { identity, user } = this.#request
-    const proven = this.#gss?.complete === true || this.#transport.kerberos !== undefined
-    if (identity === undefined || (this.#gss === undefined && !proven)) return undefined
-    if (proven) {
+    if (identity === undefined || fields.R === 'InitializeSessionUserId') return undefined
+    const encrypted = this.#transport.kerberos !== undefined
+    if (fields.R === 'ClientAuthentication') {
+      const line = `\`${encrypted ? 'hostgssenc' : 'host'} DATABASE ${user} ADDRESS gss include_realm=0\``
+      return {
+        code: 'LOGIN_NOT_ADMITTED',
+        hint: `No line of pg_hba.conf admits ${user} ${encrypted ? 'encrypted by' : 'with'} Kerberos: add ${line} there, or compare gssencmode and sslmode with the lines that there are.`,
+      }
+    }
+    if (encrypted || this.#gss?.complete === true) {
       return {
         code: 'LOGIN_REFUSED',
         hint:
@@ -244,6 +251,7 @@ export class Proof implements Disposable {
           'krb_realm of its line in pg_hba.conf, pg_ident.conf, and the server log.',
       }
     }
+    if (this.#gss === undefined) return undefined
     return {
       code: 'GSS_SERVER_REFUSED',
       hint:

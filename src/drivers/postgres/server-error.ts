@@ -10,7 +10,7 @@ export class ServerRefusal extends Error {
   /** Whether it came in place of an answer to the request for TLS, before any login. */
   readonly beforeLogin: boolean
 
-  /** What it means if it is about our proof: the login knows more than the server tells. */
+  /** What it means where the login knows more than the server tells. */
   readonly advice: Advice | undefined
 
   constructor(
@@ -35,6 +35,7 @@ export interface Advice {
 /** What an error of the server's at login means, by its SQLSTATE ("PostgreSQL Error Codes"). */
 function adviceFor({ fields, advice }: ServerRefusal): Advice {
   const state = fields.C ?? ''
+  if (advice !== undefined && (state === '28P01' || state === '28000')) return advice
   // The message is translated to the server's language; the name of the routine that raised it is not.
   if (state === '28000' && fields.R === 'ClientAuthentication') {
     return {
@@ -46,7 +47,6 @@ function adviceFor({ fields, advice }: ServerRefusal): Advice {
     return { code: 'LOGIN_ROLE_UNUSABLE', hint: 'Check the user name; the role must exist and have LOGIN.' }
   }
   if (state === '28P01' || state === '28000') {
-    if (advice !== undefined) return advice
     return {
       code: 'LOGIN_REFUSED',
       hint: 'Check user and password (or token, or certificate); pg_hba.conf says which proof the server asks for.',

@@ -48,19 +48,23 @@ export class Operation implements Disposable {
   withKdcs(facts: KerberosFacts): KerberosFacts {
     const realm = facts.realm ?? realmIn(facts.principal ?? facts.owner)
     if (realm === undefined) return facts
+    const kdcs = this.configured('realms', realm, 'kdc')
+    return kdcs === undefined ? { ...facts, realm } : { ...facts, realm, kdcs }
+  }
+
+  /** All values that krb5.conf has under a path such as `libdefaults`, `rdns`; undefined when it cannot be read. */
+  configured(...path: readonly string[]): string[] | undefined {
     const { functions } = this
     const profile: Out<Pointer | null> = [null]
     // This runs while an error is being told; a configuration that cannot be read must not take its place.
-    if (functions.getProfile(this.context, profile) !== 0 || profile[0] === null) return { ...facts, realm }
+    if (functions.getProfile(this.context, profile) !== 0 || profile[0] === null) return undefined
     const [pointer] = profile
     this.defer(() => functions.profileRelease(pointer))
     const list: Out<Pointer | null> = [null]
-    if (functions.profileGetValues(pointer, ['realms', realm, 'kdc', null], list) !== 0 || list[0] === null) {
-      return { ...facts, realm, kdcs: [] }
-    }
-    const kdcs = functions.texts(list[0])
+    if (functions.profileGetValues(pointer, [...path, null], list) !== 0 || list[0] === null) return []
+    const values = functions.texts(list[0])
     functions.profileFreeList(list[0])
-    return { ...facts, realm, kdcs }
+    return values
   }
 
   /** Runs a call that hands out one pointer. */

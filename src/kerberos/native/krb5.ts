@@ -258,3 +258,12 @@ export function withKdcs(functions: Krb5Functions, facts: KerberosFacts): Kerber
   using operation = new Operation(functions, facts)
   return operation.withKdcs(facts)
 }
+
+/** What krb5.conf says under each path, as its own text; the first value where there are several. */
+export function configuredValues(
+  functions: Krb5Functions,
+  paths: readonly (readonly string[])[],
+): (string | undefined)[] {
+  using operation = new Operation(functions, {})
+  return paths.map((path) => operation.configured(...path)?.[0])
+}

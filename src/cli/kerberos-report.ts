@@ -1,0 +1,173 @@
+/** What `poolsmith check` says about Kerberos: gathered from the library, told to people and to programs. */
+
+import type { Connection } from '../connections/connection.ts'
+import { parseFields } from '../connections/fields.ts'
+import { postgresFields } from '../drivers/postgres/options.ts'
+import { sqlServerFields } from '../drivers/sqlserver/options.ts'
+import { type DiagnoseRequest, diagnose, type KdcReport, type KerberosReport } from '../kerberos/diagnose.ts'
+import type { GssTarget } from '../kerberos/gss-api.ts'
+import { kerberos } from '../strategies/kerberos.ts'
+import { moment, rows } from './layout.ts'
+import type { Screen } from './terminal.ts'
+
+/** A session as pg_stat_gssapi shows it. */
+export interface ServerView {
+  readonly authenticated: boolean
+  readonly principal: string | null
+  readonly encrypted: boolean
+}
+
+export interface KerberosFindings {
+  readonly report: KerberosReport
+  readonly server?: ServerView | undefined
+  readonly trace?: readonly string[] | undefined
+}
+
+/** The server's own word on the session that it is asked over. */
+export const SERVER_VIEW =
+  'select gss_authenticated as authenticated, principal, encrypted from pg_stat_gssapi where pid = pg_backend_pid()'
+
+/** Looks at all that a login to this connection's server rests on. */
+export function reportOn(
+  connection: Connection,
+  environment: Readonly<Record<string, string | undefined>>,
+  signal: AbortSignal,
+): Promise<KerberosReport> {
+  const { host = 'localhost' } = connection
+  const { values } = parseFields(kerberos.fields, connection.extra)
+  const request: DiagnoseRequest = {
+    target: targetOf(connection, host),
+    host,
+    principal: values.principal,
+    cache: values.ccache ?? cacheIn(environment),
+    keytab: values.keytab,
+    signal,
+  }
+  return diagnose(request)
+}
+
+function cacheIn({ KRB5CCNAME }: Readonly<Record<string, string | undefined>>): string | undefined {
+  return KRB5CCNAME === process.env.KRB5CCNAME || KRB5CCNAME === '' ? undefined : KRB5CCNAME
+}
+
+function targetOf({ type, port, extra }: Connection, host: string): GssTarget {
+  if (type === 'mssql') {
+    const { mssql_spn: spn, instance_name: instance } = parseFields(sqlServerFields, extra).values
+    return spn === undefined ? { service: 'MSSQLSvc', host: `${host}:${port ?? instance ?? 1433}` } : { principal: spn }
+  }
+  const { krbspn, krbsrvname } = parseFields(postgresFields, extra).values
+  return krbspn === undefined ? { service: krbsrvname, host } : { principal: krbspn }
+}
+
+const iso = (millis: number): string => new Date(millis).toISOString()
+
+/** For `--json`. */
+export function kerberosData({ report, server, trace }: KerberosFindings): Record<string, unknown> {
+  const { ticket, keytab } = report
+  return {
+    ...report,
+    ...(ticket === undefined
+      ? {}
+      : { ticket: { ...ticket, startsAt: iso(ticket.startsAt), expiresAt: iso(ticket.expiresAt) } }),
+    ...(keytab === undefined
+      ? {}
+      : {
+          keytab: {
+            ...keytab,
+            entries: keytab.entries.map((entry) => ({ ...entry, writtenAt: iso(entry.writtenAt) })),
+          },
+        }),
+    ...(server === undefined ? {} : { server }),
+    ...(trace === undefined ? {} : { trace }),
+  }
+}
+
+export function kerberosText({ report, server, trace }: KerberosFindings, screen: Screen): string {
+  const { realm, ticket, service, names, kdcs, clockOffsetMillis, keytab, problems } = report
+  const lines = [
+    screen.style('bold', 'kerberos'),
+    rows(
+      [
+        ['realm', realm],
+        [
+          'ticket',
+          ticket === undefined
+            ? 'none that can be used'
+            : `${ticket.principal} in ${ticket.cache}, ${ticket.encryptionType}, until ${moment(ticket.expiresAt)}`,
+        ],
+        [
+          'service',
+          service.principal === undefined
+            ? `${service.asked}: no ticket for it`
+            : `${service.asked}, that is ${service.principal}`,
+        ],
+        ['names', namesText(names)],
+        ...kdcs.map((kdc) => ['kdc', kdcText(kdc)] as const),
+        ['clock', clockText(clockOffsetMillis)],
+        ...keytabRows(keytab),
+        ['server sees', serverText(server)],
+      ],
+      screen.width,
+    ),
+  ]
+  for (const { code, message, hint } of problems) {
+    lines.push(
+      screen.style(
+        'yellow',
+        rows(
+          [
+            [code, message],
+            ['', hint],
+          ],
+          screen.width,
+        ),
+      ),
+    )
+  }
+  if (trace !== undefined) {
+    lines.push(screen.style('bold', 'trace'))
+    // Not wrapped: it is to be searched and passed on.
+    for (const step of trace) lines.push(`  ${step}`)
+  }
+  return lines.join('\n')
+}
+
+function namesText(names: KerberosReport['names']): string | undefined {
+  if (names === undefined) return undefined
+  const { host, addresses, canonicalise, reverse } = names
+  const resolved = addresses.map(({ address, name }) => `${address} (in reverse ${name ?? 'without a name'})`)
+  const how =
+    canonicalise === 'false'
+      ? 'krb5 takes the host as it is'
+      : `krb5 ${canonicalise === 'fallback' ? 'tries the host as it is, then' : 'takes'} its ${reverse ? 'reverse' : 'canonical'} name`
+  return `${host} is ${resolved.join(', ') || 'not resolved'}; ${how}`
+}
+
+function kdcText({ address, udp, tcp }: KdcReport): string {
+  const by = (transport: string, answer: number | string): string =>
+    `${transport} ${typeof answer === 'number' ? `answers in ${answer} ms` : answer}`
+  return `${address}: ${by('UDP', udp)}, ${by('TCP', tcp)}`
+}
+
+function clockText(offset: number | undefined): string | undefined {
+  if (offset === undefined) return undefined
+  const seconds = Math.abs(offset) / 1000
+  return seconds < 2
+    ? 'the same as the KDC, to a second'
+    : `the KDC is ${seconds.toFixed(0)} s ${offset > 0 ? 'ahead of' : 'behind'} us`
+}
+
+function keytabRows(keytab: KerberosReport['keytab']): (readonly [string, string])[] {
+  if (keytab === undefined) return []
+  return keytab.entries.map(({ principal, kvno, encryptionType, accepted }) => [
+    'keytab',
+    `${principal}, kvno ${kvno}, ${encryptionType}${accepted === undefined ? '' : accepted ? ', which the KDC takes' : ', which the KDC does not take'}`,
+  ])
+}
+
+function serverText(server: ServerView | undefined): string | undefined {
+  if (server === undefined) return undefined
+  const { authenticated, principal, encrypted } = server
+  const who = authenticated ? `${principal}, proved by Kerberos` : 'no Kerberos login'
+  return `${who}; ${encrypted ? 'encrypted by it' : 'not encrypted by it'} (pg_stat_gssapi)`
+}

@@ -1,0 +1,281 @@
+import { randomUUID } from 'node:crypto'
+import { resolveSrv } from 'node:dns/promises'
+import { PoolsmithError } from '../errors.ts'
+import { ensureTicket } from './ensure-ticket.ts'
+import { realmIn } from './errors.ts'
+import { type GssTarget, targetName } from './gss-api.ts'
+import { type HostNames, type NamesProblem, namesOf } from './host-names.ts'
+import {
+  askKdc,
+  ENCRYPTION_TYPES,
+  KDC_ERR_ETYPE_NOSUPP,
+  type KdcAddress,
+  NO_ENCRYPTION_TYPE,
+  parseKdc,
+} from './kdc-probe.ts'
+import { loadGssApi } from './load-gss-api.ts'
+import { configuredValues, destroyCache, type KeytabEntry, loadKrb5, readKeytab, withKdcs } from './native/krb5.ts'
+import type { Krb5Functions } from './native/krb5-functions.ts'
+import type { TicketInfo } from './ticket.ts'
+
+export interface DiagnoseRequest {
+  readonly target: GssTarget
+  /** The host as the user named it, where it is to be resolved. */
+  readonly host?: string | undefined
+  readonly principal?: string | undefined
+  readonly cache?: string | undefined
+  readonly keytab?: string | undefined
+  readonly signal: AbortSignal
+  /** For each question to the network, in milliseconds. Default 3,000. */
+  readonly limitMillis?: number
+}
+
+/** What is not as it should be, and what to do about it. */
+export interface KerberosProblem {
+  readonly code: string
+  readonly message: string
+  readonly hint?: string | undefined
+}
+
+export interface KdcReport {
+  /** `kdc.example.com:88` */
+  readonly address: string
+  /** Milliseconds until its answer, or why there was none. */
+  readonly udp: number | string
+  readonly tcp: number | string
+}
+
+export interface KeytabReport {
+  readonly path: string
+  readonly entries: readonly (KeytabEntry & {
+    /** Whether the KDC takes this encryption type for this principal; absent when it could not be asked. */
+    readonly accepted?: boolean
+  })[]
+}
+
+/** What Kerberos looks like from here, towards one server. Plain values. */
+export interface KerberosReport {
+  readonly realm?: string
+  readonly ticket?: TicketInfo
+  readonly service: {
+    /** As it was asked for: `postgres@db`. */
+    readonly asked: string
+    /** As krb5 made it of that, once the KDC has given a ticket for it: `postgres/db.example.com@EXAMPLE.COM`. */
+    readonly principal?: string
+  }
+  readonly names?: HostNames
+  readonly kdcs: readonly KdcReport[]
+  /** The KDC's clock minus ours, in milliseconds. */
+  readonly clockOffsetMillis?: number
+  readonly keytab?: KeytabReport
+  readonly problems: readonly KerberosProblem[]
+}
+
+/** Kerberos takes this much by default (krb5.conf, `clockskew`). */
+const ALLOWED_SKEW_MILLIS = 300_000
+
+/**
+ * Looks at everything that a Kerberos login rests on, one by one and whether the others work or not: ticket, service,
+ * names, KDCs, clock, keytab. What fails is among the problems; it rejects only when the libraries are missing.
+ *
+ * @throws PACKAGE_MISSING, GSS_LIBRARY_MISSING; ABORTED
+ */
+export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport> {
+  const functions = await loadKrb5()
+  const problems: KerberosProblem[] = []
+  const limit = (): AbortSignal => AbortSignal.any([request.signal, AbortSignal.timeout(request.limitMillis ?? 3000)])
+  const tried = async <T>(run: () => T | Promise<T>): Promise<T | undefined> => {
+    try {
+      return await run()
+    } catch (error) {
+      request.signal.throwIfAborted()
+      problems.push(problemOf(error))
+      return undefined
+    }
+  }
+  // A pool with a keytab keeps its tickets to itself; so does this look.
+  const own =
+    request.keytab !== undefined && request.cache === undefined ? `MEMORY:poolsmith-${randomUUID()}` : undefined
+  const wanted = { principal: request.principal, cache: request.cache ?? own, keytab: request.keytab }
+  try {
+    const ticket = await tried(() => ensureTicket(wanted, { signal: limit() }))
+    const asked = targetName(request.target)
+    const principal = ticket === undefined ? undefined : await tried(() => serviceOf(request.target, ticket, limit()))
+    const client = ticket?.principal ?? request.principal
+    const realm = realmIn(client) ?? configuredValues(functions, [['libdefaults', 'default_realm']])[0]
+    const { names, problems: misnamed } = await namesOf(request.host, configurationOf(functions), limit())
+    // Only what may have misled krb5: a service that was found was found under its right name.
+    if (principal === undefined) problems.push(...misnamed.map(nameProblem))
+    const kdcs = realm === undefined ? [] : await kdcsOf(functions, realm, problems)
+    const question = { principal: client ?? `poolsmith@${realm}`, realm: realm ?? '' }
+    const answers = await Promise.all(kdcs.map((kdc) => lookAt(kdc, question, limit)))
+    const offset = answers.find(({ clockOffsetMillis }) => clockOffsetMillis !== undefined)?.clockOffsetMillis
+    problems.push(...kdcProblems(answers), ...clockProblems(offset))
+    const keytab = await keytabOf(functions, request, question, kdcs, limit, tried)
+    if (keytab !== undefined) problems.push(...keytabProblems(keytab, client))
+    return {
+      ...(realm === undefined ? {} : { realm }),
+      ...(ticket === undefined ? {} : { ticket }),
+      service: { asked, ...(principal === undefined ? {} : { principal }) },
+      ...(names === undefined ? {} : { names }),
+      kdcs: answers.map(({ address, udp, tcp }) => ({ address, udp, tcp })),
+      ...(offset === undefined ? {} : { clockOffsetMillis: offset }),
+      ...(keytab === undefined ? {} : { keytab }),
+      problems,
+    }
+  } finally {
+    if (own !== undefined) forget(functions, own)
+  }
+}
+
+function forget(functions: Krb5Functions, cache: string): void {
+  try {
+    destroyCache(functions, cache)
+  } catch (error) {
+    // Never filled: there is nothing to forget.
+    if (!(error instanceof PoolsmithError)) throw error
+  }
+}
+
+function problemOf(error: unknown): KerberosProblem {
+  if (error instanceof PoolsmithError) return { code: error.code, message: error.message, hint: error.hint }
+  return { code: 'UNEXPECTED', message: error instanceof Error ? error.message : String(error) }
+}
+
+/** Asks for a ticket for the service. Without mutual proof the context stands at once and tells the name. */
+async function serviceOf(target: GssTarget, ticket: TicketInfo, signal: AbortSignal): Promise<string> {
+  const gss = await loadGssApi()
+  using credential = await gss.acquireCredential({ principal: ticket.principal, cache: ticket.cache, signal })
+  using context = gss.initContext({ target, flags: [], credential })
+  await context.step(undefined, { signal })
+  return context.inquire().target
+}
+
+function configurationOf(functions: Krb5Functions): { canonicalise: string; reverse: boolean } {
+  const [canonicalise = 'true', reverse = 'true'] = configuredValues(functions, [
+    ['libdefaults', 'dns_canonicalize_hostname'],
+    ['libdefaults', 'rdns'],
+  ])
+  return { canonicalise, reverse: /^(true|yes|y|t|1|on)$/i.test(reverse) }
+}
+
+function nameProblem({ message, hint }: NamesProblem): KerberosProblem {
+  return {
+    code: 'HOST_NAME',
+    message,
+    hint,
+  }
+}
+
+/** As krb5.conf names them, or else DNS (RFC 4120 7.2.3). */
+async function kdcsOf(functions: Krb5Functions, realm: string, problems: KerberosProblem[]): Promise<KdcAddress[]> {
+  const { kdcs = [] } = withKdcs(functions, { realm })
+  const named = kdcs.map(parseKdc).filter((kdc) => kdc !== undefined)
+  if (kdcs.length > 0) return named
+  try {
+    const records = await resolveSrv(`_kerberos._udp.${realm}`)
+    return records.sort((a, b) => a.priority - b.priority).map(({ name, port }) => ({ host: name, port }))
+  } catch (error) {
+    problems.push({
+      code: 'REALM_UNKNOWN',
+      message: `Neither krb5.conf nor DNS names a KDC of ${realm} (${error instanceof Error ? error.message : error}).`,
+      hint: `Add ${realm} = { kdc = … } to [realms] in krb5.conf.`,
+    })
+    return []
+  }
+}
+
+interface Question {
+  readonly principal: string
+  readonly realm: string
+}
+
+async function lookAt(
+  kdc: KdcAddress,
+  question: Question,
+  limit: () => AbortSignal,
+): Promise<KdcReport & { readonly clockOffsetMillis: number | undefined }> {
+  const ask = async (transport: 'udp' | 'tcp') => {
+    try {
+      return await askKdc(kdc, transport, { ...question, encryptionTypes: [NO_ENCRYPTION_TYPE] }, limit())
+    } catch (error) {
+      return error instanceof Error && error.name === 'TimeoutError' ? 'no answer' : String(reasonOf(error))
+    }
+  }
+  const [udp, tcp] = await Promise.all([ask('udp'), ask('tcp')])
+  const millis = (answer: typeof udp): number | string =>
+    typeof answer === 'string' ? answer : Number(answer.millis.toFixed(1))
+  const offsets = [udp, tcp].flatMap((answer) => (typeof answer === 'string' ? [] : [answer.clockOffsetMillis]))
+  return {
+    address: kdc.host.includes(':') ? `[${kdc.host}]:${kdc.port}` : `${kdc.host}:${kdc.port}`,
+    udp: millis(udp),
+    tcp: millis(tcp),
+    clockOffsetMillis: offsets.find((offset) => offset !== undefined),
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
+  if (error.name === 'AbortError') return 'no answer'
+  return code === 'ECONNREFUSED' ? 'refused' : (code ?? error.message)
+}
+
+function kdcProblems(kdcs: readonly KdcReport[]): KerberosProblem[] {
+  return kdcs
+    .filter(({ udp, tcp }) => typeof udp === 'string' && typeof tcp === 'string')
+    .map(({ address, udp, tcp }) => ({
+      code: 'KDC_UNREACHABLE',
+      message: `The KDC ${address} does not answer: ${udp} by UDP, ${tcp} by TCP.`,
+      hint: 'Check that it runs, that port 88 is open both ways, and the addresses in [realms] of krb5.conf.',
+    }))
+}
+
+function clockProblems(offset: number | undefined): KerberosProblem[] {
+  if (offset === undefined || Math.abs(offset) < ALLOWED_SKEW_MILLIS) return []
+  return [
+    {
+      code: 'CLOCK_SKEW',
+      message: `The clock of the KDC is ${Math.round(Math.abs(offset) / 1000)} s ${offset > 0 ? 'ahead of' : 'behind'} ours.`,
+      hint: 'Correct the clock (`timedatectl`, `chronyc makestep`); a container has its host’s clock.',
+    },
+  ]
+}
+
+/** What is in the keytab, and which of it the KDC would take for its principal. */
+async function keytabOf(
+  functions: Krb5Functions,
+  { keytab: path }: DiagnoseRequest,
+  { realm }: Question,
+  kdcs: readonly KdcAddress[],
+  limit: () => AbortSignal,
+  tried: <T>(run: () => T) => Promise<T | undefined>,
+): Promise<KeytabReport | undefined> {
+  if (path === undefined) return undefined
+  const entries = await tried(() => readKeytab(functions, path))
+  if (entries === undefined) return undefined
+  const [kdc] = kdcs
+  const judged = await Promise.all(
+    entries.map(async (entry) => {
+      const type = ENCRYPTION_TYPES[entry.encryptionType]
+      if (kdc === undefined || type === undefined || realmIn(entry.principal) !== realm) return entry
+      const question = { principal: entry.principal, realm, encryptionTypes: [type] }
+      const answer = await askKdc(kdc, 'tcp', question, limit()).catch(() => undefined)
+      return answer === undefined ? entry : { ...entry, accepted: answer.error !== KDC_ERR_ETYPE_NOSUPP }
+    }),
+  )
+  return { path, entries: judged }
+}
+
+function keytabProblems({ path, entries }: KeytabReport, client: string | undefined): KerberosProblem[] {
+  const ours = entries.filter(({ principal }) => client === undefined || principal === client)
+  if (ours.length === 0 || ours.some(({ accepted }) => accepted !== false)) return []
+  const types = [...new Set(ours.map(({ encryptionType }) => encryptionType))].join(', ')
+  return [
+    {
+      code: 'ENCRYPTION_TYPE_REFUSED',
+      message: `The KDC takes none of the encryption types that ${path} has for ${client ?? 'its principals'}: ${types}.`,
+      hint: 'Export the keytab anew with the types that the realm allows, such as aes256-cts.',
+    },
+  ]
+}

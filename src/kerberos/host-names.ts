@@ -1,0 +1,68 @@
+import { lookup, lookupService } from 'node:dns/promises'
+import { isIP } from 'node:net'
+
+/** A host, its addresses, and what they are called the other way round. */
+export interface HostNames {
+  readonly host: string
+  readonly addresses: readonly {
+    readonly address: string
+    /** Its reverse name; absent when it has none. */
+    readonly name?: string
+  }[]
+  /** Whether krb5 replaces the host by its canonical name (`dns_canonicalize_hostname`: true, false or fallback). */
+  readonly canonicalise: string
+  /** Whether it then takes the reverse name (`rdns`). */
+  readonly reverse: boolean
+}
+
+export interface NamesProblem {
+  readonly message: string
+  readonly hint: string
+}
+
+/** Resolves a host forward and backward, as krb5 would to find the service's principal. */
+export async function namesOf(
+  host: string | undefined,
+  { canonicalise, reverse }: { readonly canonicalise: string; readonly reverse: boolean },
+  signal: AbortSignal,
+): Promise<{ readonly names?: HostNames; readonly problems: readonly NamesProblem[] }> {
+  if (host === undefined || host.startsWith('/')) return { problems: [] }
+  const problems: NamesProblem[] = []
+  if (isIP(host) !== 0) {
+    problems.push({
+      message: `The host is given as an address (${host}); principals are made for names.`,
+      hint: 'Connect by the name that the principal of the server was made for, or give that principal in full.',
+    })
+  }
+  // getaddrinfo cannot be stopped; what comes too late is left out.
+  const late = new Promise<undefined>((resolve) => {
+    signal.addEventListener('abort', () => resolve(undefined), { once: true })
+  })
+  const inTime = <T>(promise: Promise<T>): Promise<T | undefined> =>
+    Promise.race([promise.catch(() => undefined), late])
+  const found = (await inTime(lookup(host, { all: true, order: 'verbatim' }))) ?? []
+  const addresses = await Promise.all(
+    found.map(async ({ address }) => {
+      const service = await inTime(lookupService(address, 0))
+      // Without a name getnameinfo gives the address back.
+      const named = service !== undefined && service.hostname !== address
+      return named ? { address, name: service.hostname } : { address }
+    }),
+  )
+  if (found.length === 0) {
+    problems.push({
+      message: `The host name ${host} is not resolved.`,
+      hint: 'Check its spelling and the name servers; krb5 then asks for the principal under the name as it was given.',
+    })
+  }
+  if (canonicalise !== 'false' && reverse) {
+    for (const { address, name } of addresses) {
+      if (name === undefined || name.toLowerCase() === host.toLowerCase()) continue
+      problems.push({
+        message: `${host} is ${address}, which is called ${name}: krb5 asks for the principal of that name.`,
+        hint: 'Connect by the name that the principal was made for, or set rdns = false (and dns_canonicalize_hostname = false) in krb5.conf.',
+      })
+    }
+  }
+  return { names: { host, addresses, canonicalise, reverse }, problems }
+}

@@ -1,0 +1,143 @@
+import { createSocket } from 'node:dgram'
+import { connect } from 'node:net'
+import {
+  application,
+  elements,
+  field,
+  fieldOf,
+  generalizedTime,
+  generalString,
+  integer,
+  sequence,
+  tagged,
+} from './der.ts'
+
+/** What a KDC said to one question, by one transport. */
+export interface KdcAnswer {
+  readonly millis: number
+  /** The KDC's clock minus ours, in milliseconds, as exact as a second; absent when it gave a ticket. */
+  readonly clockOffsetMillis?: number
+  /** The error code of RFC 4120 7.5.9; 25 (more proof is needed) is the usual one. Absent when it gave a ticket. */
+  readonly error?: number
+}
+
+export interface KdcAddress {
+  readonly host: string
+  readonly port: number
+}
+
+export const KDC_ERR_ETYPE_NOSUPP = 14
+
+export interface KdcQuestion {
+  readonly principal: string
+  readonly realm: string
+  readonly encryptionTypes: readonly number[]
+}
+
+/** No KDC knows this one: its answer is always an error, and errors carry its time. */
+export const NO_ENCRYPTION_TYPE = 511
+
+/** krb5's names of encryption types and their numbers (IANA, "Kerberos Encryption Type Numbers"). */
+export const ENCRYPTION_TYPES: Readonly<Record<string, number>> = {
+  'aes128-cts-hmac-sha1-96': 17,
+  'aes256-cts-hmac-sha1-96': 18,
+  'aes128-cts-hmac-sha256-128': 19,
+  'aes256-cts-hmac-sha384-192': 20,
+  'des3-cbc-sha1': 16,
+  'arcfour-hmac': 23,
+  'camellia128-cts-cmac': 25,
+  'camellia256-cts-cmac': 26,
+}
+
+/** `db.example.com`, `db.example.com:88`, `[::1]:88`, `tcp/host`: as krb5.conf names a KDC. Undefined for a proxy's URL. */
+export function parseKdc(text: string): KdcAddress | undefined {
+  const match = /^(?:(?:tcp|udp)\/)?(?:\[([^\]]+)\]|([^:/\s]+))(?::(\d+))?$/.exec(text.trim())
+  const host = match?.[1] ?? match?.[2]
+  return host === undefined ? undefined : { host, port: Number(match?.[3] ?? 88) }
+}
+
+/**
+ * Asks a KDC for a first ticket without any proof of who we are (AS-REQ, RFC 4120 5.4.1). Mostly it declines, and
+ * with that says that it is there, what its clock shows, and whether it takes the encryption types.
+ */
+export async function askKdc(
+  kdc: KdcAddress,
+  transport: 'udp' | 'tcp',
+  question: KdcQuestion,
+  signal: AbortSignal,
+): Promise<KdcAnswer> {
+  const request = asRequest(question)
+  const begin = performance.now()
+  const answer = await (transport === 'udp' ? overUdp : overTcp)(kdc, request, signal)
+  const millis = performance.now() - begin
+  const now = Date.now() - millis / 2
+  return { millis, ...reading(answer, now) }
+}
+
+function reading(answer: Buffer, now: number): Omit<KdcAnswer, 'millis'> {
+  const [outer] = elements(answer)
+  // [APPLICATION 30]: KRB-ERROR; all else is a ticket.
+  if (outer?.tag !== 0x7e) return {}
+  const fields = elements(elements(outer.content)[0]?.content ?? Buffer.alloc(0))
+  const time = fieldOf(fields, 4)?.toString('latin1') ?? ''
+  const code = fieldOf(fields, 6)
+  const iso = time.replace(/^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/, '$1-$2-$3T$4:$5:$6Z')
+  const microseconds = fieldOf(fields, 5)
+  const fraction = microseconds === undefined ? 0 : microseconds.readUIntBE(0, microseconds.length) / 1000
+  return {
+    clockOffsetMillis: Math.round(Date.parse(iso) + fraction - now),
+    ...(code === undefined ? {} : { error: code.readIntBE(0, code.length) }),
+  }
+}
+
+function asRequest({ principal, realm, encryptionTypes }: KdcQuestion): Buffer {
+  const name = (type: number, parts: readonly string[]): Buffer =>
+    sequence(field(0, integer(type)), field(1, sequence(...parts.map(generalString))))
+  const body = sequence(
+    // No options.
+    field(0, tagged(0x03, Buffer.alloc(5))),
+    field(1, name(1, principal.replace(/(?<!\\)@.*$/, '').split('/'))),
+    field(2, generalString(realm)),
+    field(3, name(2, ['krbtgt', realm])),
+    field(5, generalizedTime(new Date(Date.now() + 3_600_000))),
+    field(7, integer(Math.floor(Math.random() * 0x7fff_ffff))),
+    field(8, sequence(...encryptionTypes.map(integer))),
+  )
+  return application(10, sequence(field(1, integer(5)), field(2, integer(10)), field(4, body)))
+}
+
+function overUdp(kdc: KdcAddress, request: Buffer, signal: AbortSignal): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const socket = createSocket({ type: kdc.host.includes(':') ? 'udp6' : 'udp4', signal })
+    const end = (settle: () => void): void => {
+      signal.removeEventListener('abort', onAbort)
+      if (!signal.aborted) socket.close()
+      settle()
+    }
+    const onAbort = (): void => end(() => reject(signal.reason))
+    signal.addEventListener('abort', onAbort, { once: true })
+    socket.once('message', (answer) => end(() => resolve(answer)))
+    // Connected, so that a closed port is told.
+    socket.once('error', (error) => end(() => reject(error)))
+    socket.connect(kdc.port, kdc.host, () => socket.send(request))
+  })
+}
+
+/** Over TCP both ways begin with the length (RFC 4120 7.2.2). */
+function overTcp(kdc: KdcAddress, request: Buffer, signal: AbortSignal): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ ...kdc, signal })
+    let answer = Buffer.alloc(0)
+    socket.once('error', reject)
+    socket.once('close', () => reject(new Error('it closed the connection without an answer')))
+    socket.on('data', (chunk) => {
+      answer = Buffer.concat([answer, chunk])
+      if (answer.length < 4 || answer.length < 4 + answer.readUInt32BE()) return
+      resolve(answer.subarray(4))
+      socket.destroy()
+    })
+    const length = Buffer.alloc(4)
+    length.writeUInt32BE(request.length)
+    socket.write(Buffer.concat([length, request]))
+  })
+}
