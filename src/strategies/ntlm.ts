@@ -1,6 +1,8 @@
 import { text } from '../connections/fields.ts'
 import { staticSource } from '../credentials/static-source.ts'
-import { ConfigError, type ConfigProblem } from '../errors.ts'
+import type { ConfigProblem } from '../errors.ts'
+import { Secret } from '../secret.ts'
+import { refuse } from './refuse.ts'
 import { defineStrategy } from './strategy.ts'
 
 export const ntlm = defineStrategy({
@@ -14,20 +16,24 @@ export const ntlm = defineStrategy({
         'The Windows domain of the login, as its short name. Default: what stands before the backslash in a login such as `DOMAIN\\etl`.',
     }),
   },
-  credentials({ login = '', password }, options) {
-    const [, prefix, name = login] = /^([^\\]+)\\(.+)$/.exec(login) ?? []
+  check({ login = '', password }, options) {
+    const { name, prefix } = account(login)
     const domain = options.domain ?? prefix
     const problems: ConfigProblem[] = []
     if (name === '') problems.push({ path: 'login', message: 'auth_method ntlm needs it' })
+    if (password === undefined) problems.push({ path: 'password', message: 'auth_method ntlm needs it' })
     if (domain === undefined) {
       problems.push({ path: 'extra.domain', message: 'auth_method ntlm needs it, or a login such as DOMAIN\\name' })
     } else if (prefix !== undefined && prefix.toUpperCase() !== domain.toUpperCase()) {
       problems.push({ path: 'extra.domain', message: 'is another one than in the login; keep one of them' })
     }
-    if (domain === undefined || password === undefined || problems.length > 0) {
-      if (password === undefined) problems.push({ path: 'password', message: 'auth_method ntlm needs it' })
-      throw new ConfigError(problems)
-    }
+    return problems
+  },
+  credentials(connection, options, { environment }) {
+    refuse(ntlm.check?.(connection, options, environment) ?? [])
+    const { name, prefix = '' } = account(connection.login ?? '')
+    const { domain = prefix } = options
+    const { password = new Secret('') } = connection
     return staticSource({
       kind: 'ntlm',
       identity: `${domain}\\${name}`,
@@ -38,3 +44,9 @@ export const ntlm = defineStrategy({
     })
   },
 })
+
+/** `DOMAIN\name` in its parts. */
+function account(login: string): { readonly name: string; readonly prefix: string | undefined } {
+  const [, prefix, name = login] = /^([^\\]+)\\(.+)$/.exec(login) ?? []
+  return { name, prefix }
+}

@@ -61,6 +61,12 @@ function adviceFor(error: ServerError, credential: Credential): Advice {
     case 18_470:
       return { code: 'LOGIN_ROLE_UNUSABLE', hint: 'The login is disabled: ALTER LOGIN … ENABLE.' }
     case 18_452:
+      if (credential.kind === 'ntlm') {
+        return {
+          code: 'LOGIN_REFUSED',
+          hint: 'Check domain, login and password, and that the server takes NTLM at all.',
+        }
+      }
       return {
         code: 'GSS_SERVER_REFUSED',
         hint:

@@ -1,0 +1,224 @@
+/** SQL Server through the engine, from records alone: every strategy, and Microsoft's spellings of the extras. */
+
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, describe, test } from 'node:test'
+import { inspect } from 'node:util'
+import { createEngine, type EngineOptions } from '../../src/engine/create-engine.ts'
+import { PoolsmithError } from '../../src/errors.ts'
+import type { EventName } from '../../src/events.ts'
+import { temporaryFolder } from '../support/folder.ts'
+import { gssAcceptor } from '../support/gss-acceptor.ts'
+import { startKdc } from '../support/kdc.ts'
+import { startOpenIdProvider } from '../support/openid-provider.ts'
+import { createPki } from '../support/pki.ts'
+import { startPostgres } from '../support/postgres.ts'
+import { ntlmAcceptor } from '../support/tds/ntlm-acceptor.ts'
+import type { TdsServerOptions } from '../support/tds/options.ts'
+import { startTdsServer, type TdsServer } from '../support/tds/server.ts'
+
+const resources = new AsyncDisposableStack()
+after(() => resources.disposeAsync())
+const folder = resources.use(await temporaryFolder())
+const postgres = resources.use(await startPostgres())
+const pki = await createPki()
+const certificate = await pki.issue({ commonName: 'localhost', dns: ['localhost'] })
+const caFile = join(folder.path, 'ca.pem')
+await writeFile(caFile, pki.ca)
+const SECRET = 'a-secret-that-nobody-may-see'
+
+const start = (options: Partial<TdsServerOptions> = {}): Promise<TdsServer> =>
+  startTdsServer({ postgres, tls: certificate, logins: { sa: SECRET }, ...options })
+
+/** One statement over an engine made from a record with these extras; what the events said is in `told`. */
+async function askBy(
+  record: { readonly login?: string; readonly password?: string; readonly host?: string; readonly port?: number },
+  extra: Readonly<Record<string, unknown>>,
+  options: EngineOptions = {},
+) {
+  const told: { name: EventName; payload: object }[] = []
+  const names = ['config:warning', 'security:warning'] as const
+  await using db = await createEngine(
+    { type: 'mssql', database: 'master', ...record, extra: { ca_file: caFile, ...extra } },
+    {
+      ...options,
+      on: Object.fromEntries(names.map((name) => [name, (payload: object) => told.push({ name, payload })])),
+    },
+  )
+  const info = await db.pool.use((raw) => db.pool.infoOf(raw))
+  const [row] = await db.raw('select suser_sname() as who')
+  assert.ok(!inspect(db, { depth: 12, showHidden: true }).includes(SECRET))
+  return { info, who: row.who as string, strategy: db.strategy, told }
+}
+
+async function failure(work: Promise<unknown>): Promise<PoolsmithError> {
+  try {
+    await work
+  } catch (error) {
+    if (error instanceof PoolsmithError) return error
+    throw error
+  }
+  throw new assert.AssertionError({ message: 'It succeeded.' })
+}
+
+describe('sql_auth', () => {
+  test('is what a login means, also under the name password and with the password in a file', async () => {
+    await using server = await start()
+    const at = { host: 'localhost', port: server.port, login: 'sa' }
+    const file = join(folder.path, 'password')
+    await writeFile(file, `${SECRET}\n`, { mode: 0o600 })
+    const found = [
+      await askBy({ ...at, password: SECRET }, {}),
+      await askBy({ ...at, password: SECRET }, { auth_method: 'password' }),
+      await askBy(at, { auth_method: 'sql_auth', password_file: file }),
+    ]
+    for (const { strategy, who, info } of found) {
+      assert.deepEqual([strategy, who], ['sql_auth', 'sa'])
+      assert.deepEqual([info?.encryption.kind, info?.encryption.verified], ['tls', 'hostname'])
+    }
+  })
+
+  test("by Microsoft's spellings alone, with what only ODBC knows left out and said", async () => {
+    await using server = await start()
+    const { who, told } = await askBy(
+      {},
+      {
+        driver: '{ODBC Driver 18 for SQL Server}',
+        Server: `tcp:localhost,${server.port}`,
+        UID: 'sa',
+        PWD: SECRET,
+        Encrypt: 'Mandatory',
+        TrustServerCertificate: 'yes',
+        ApplicationIntent: 'ReadOnly',
+        'Application Name': 'etl',
+        MARS_Connection: 'no',
+      },
+    )
+    assert.equal(who, 'sa')
+    const [login] = server.journal.logins
+    assert.deepEqual([login?.readOnlyIntent, login?.applicationName], [true, 'etl'])
+    const paths = told
+      .filter(({ name }) => name === 'config:warning')
+      .map(({ payload }) => Reflect.get(payload, 'path'))
+    assert.deepEqual(paths, ['extra.driver', 'extra.MARS_Connection'])
+    const codes = told
+      .filter(({ name }) => name === 'security:warning')
+      .map(({ payload }) => Reflect.get(payload, 'code'))
+    assert.deepEqual(codes, ['SERVER_NOT_VERIFIED'])
+  })
+
+  test('takes what the caller says before what the extras say, in whichever spelling', async () => {
+    await using server = await start()
+    const at = { host: 'localhost', port: server.port, login: 'sa', password: SECRET }
+    await askBy(at, { Encrypt: 'strict', app: 'theirs' }, { extra: { encrypt: 'true', 'Application Name': 'ours' } })
+    assert.equal(server.journal.logins[0]?.applicationName, 'ours')
+  })
+
+  test('says every problem of the extras at once', async () => {
+    const error = await failure(
+      createEngine({
+        type: 'mssql',
+        login: 'sa',
+        extra: { Encrypt: 'perhaps', Authentication: 'Interactive', pool_size: 0 },
+      }),
+    )
+    assert.equal(error.code, 'CONFIG_INVALID')
+    for (const path of ['extra.encrypt', 'extra.Authentication', 'extra.pool_size'])
+      assert.ok(error.message.includes(path))
+  })
+})
+
+describe('azure_ad', () => {
+  test('injects a token that the server verifies, from our own extras and from ADO’s', async () => {
+    await using provider = await startOpenIdProvider({ app: { secret: SECRET } })
+    const tokens = { keys: provider.keys, issuer: provider.issuer, audience: 'https://database.windows.net' }
+    await using server = await start({ tokens, fedAuthRequired: true })
+    const at = { host: 'localhost', port: server.port }
+    const tenant = {
+      tenant_id: provider.tenant,
+      authority_host: provider.authorityHost,
+      disable_instance_discovery: true,
+    }
+    const ours = await askBy(at, { auth_method: 'azure_ad', client_id: 'app', client_secret: SECRET, ...tenant })
+    const theirs = await askBy(
+      { ...at, login: 'app', password: SECRET },
+      { Authentication: 'ActiveDirectoryServicePrincipal', ...tenant },
+    )
+    for (const { strategy, who, info } of [ours, theirs]) {
+      assert.deepEqual([strategy, who, info?.authentication], ['azure_ad', 'app', 'token'])
+      assert.ok((info?.credentialExpiresAt ?? 0) > Date.now())
+    }
+    assert.deepEqual(
+      server.journal.logins.map((login) => [login.authentication, login.fedAuthEcho]),
+      [
+        ['fedauth', true],
+        ['fedauth', true],
+      ],
+    )
+    assert.equal(provider.requests[0]?.form.get('scope')?.split(' ')[0], 'https://database.windows.net/.default')
+    const exposed = await failure(
+      askBy(at, { auth_method: 'azure_ad', client_id: 'app', client_secret: SECRET, ...tenant, encrypt: 'false' }),
+    )
+    assert.equal(exposed.code, 'TLS_NEEDED')
+  })
+
+  test('that would be somebody else’s identity is an error, not a guess', async () => {
+    const error = await failure(
+      createEngine({ type: 'mssql', host: 'x', extra: { Authentication: 'ActiveDirectoryIntegrated' } }),
+    )
+    assert.equal(error.code, 'CONFIG_INVALID')
+    assert.match(error.message, /Trusted_Connection=yes/)
+  })
+})
+
+describe('kerberos', () => {
+  test('is what no login means, and what Trusted_Connection means; the SPN is told', async () => {
+    await using kdc = await startKdc()
+    Object.assign(process.env, kdc.environment)
+    await kdc.addPrincipal('alice', { password: 'pw' })
+    const ccache = `FILE:${kdc.path('alice')}`
+    await kdc.kinit('alice', ccache, { password: 'pw' })
+    let keytab = ''
+    await using server = await start({ sspi: { acceptor: () => gssAcceptor(keytab) } })
+    const service = `MSSQLSvc/localhost:${server.port}`
+    await kdc.addPrincipal(service)
+    keytab = await kdc.keytab(service)
+    const at = { host: 'localhost', port: server.port }
+    for (const extra of [{}, { Trusted_Connection: 'yes' }, { auth_method: 'kerberos', gss_mechanism: 'spnego' }]) {
+      const { strategy, who, info } = await askBy(at, { ccache, ...extra })
+      assert.deepEqual([strategy, who], ['kerberos', `alice@${kdc.realm}`])
+      assert.deepEqual(info?.kerberos, {
+        principal: `alice@${kdc.realm}`,
+        server: `${service}@${kdc.realm}`,
+        delegated: false,
+      })
+    }
+    assert.ok(server.journal.logins.every((login) => !login.sspiHead.includes('NTLMSSP')))
+    // No ticket, no login: nothing else is tried in its place.
+    const none = await failure(askBy(at, { ccache: `FILE:${kdc.path('nothing')}` }))
+    assert.equal(none.code, 'TICKET_CACHE_MISSING')
+    assert.equal(server.journal.logins.length, 3)
+  })
+})
+
+describe('ntlm', () => {
+  /** Of the password `password`. */
+  const ntHash = Buffer.from('8846f7eaee8fb117ad06bdd830b7586c', 'hex')
+  const sspi = { acceptor: () => ntlmAcceptor({ domain: 'CORP', user: 'etl', ntHash }) }
+
+  test('only by its name, and only over an encrypted connection', async () => {
+    await using server = await start({ sspi })
+    const at = { host: 'localhost', port: server.port, login: 'CORP\\etl', password: 'password' }
+    const { who, strategy, info } = await askBy(at, { auth_method: 'ntlm' })
+    assert.deepEqual([strategy, who, info?.authentication], ['ntlm', 'CORP\\etl', 'ntlm'])
+    const wrong = await failure(askBy({ ...at, password: 'wrong' }, { auth_method: 'ntlm' }))
+    assert.deepEqual([wrong.code, wrong.phase, wrong.details.number], ['LOGIN_REFUSED', 'login', 18452])
+    const exposed = await failure(askBy(at, { auth_method: 'ntlm', encrypt: 'false' }))
+    assert.equal(exposed.code, 'TLS_NEEDED')
+    // A Windows account under a SQL login's strategy is a SQL login of an odd name, and is refused as one.
+    const sql = await failure(askBy(at, {}))
+    assert.equal(sql.details.number, 18456)
+    assert.equal(server.journal.logins.at(-1)?.authentication, 'sql')
+  })
+})
