@@ -1,3 +1,4 @@
+import { PoolsmithError } from '../../errors.ts'
 import type { ExtractEngine, ExtractSource, OpenOptions, OpenTable } from './reader.ts'
 
 /** Opens a table or query with the reader of the engine's database, which is loaded now. */
@@ -9,4 +10,23 @@ export async function openTable(
   const { type } = engine.connection
   if (type === 'postgres') return (await import('./postgres.ts')).openPostgresTable(engine, source, options)
   return (await import('./sqlserver.ts')).openSqlServerTable(engine, source, options)
+}
+
+/** The table that a source names, for a reader that reads whole tables and nothing else. */
+export function wholeTable(
+  source: ExtractSource,
+  options: OpenOptions,
+): { readonly schema?: string; readonly table: string } {
+  const asked = [
+    ...('query' in source ? ['a query'] : []),
+    ...(options.where === undefined ? [] : ['where']),
+    ...(options.rowHash ? ['rowHash'] : []),
+    ...(options.snapshot === undefined ? [] : ['a shared snapshot']),
+  ]
+  if (asked.length === 0 && !('query' in source)) return source
+  throw new PoolsmithError(`The reader of this database cannot do ${asked.join(', ')}.`, {
+    code: 'CONFIG_INVALID',
+    phase: 'config',
+    hint: 'Select in a view of the database, and extract the view.',
+  })
 }

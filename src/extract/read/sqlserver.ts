@@ -8,8 +8,18 @@ import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { nearNames } from '../near-names.ts'
 import type { Arrow, ColumnBuilder } from './columns/column.ts'
-import type { ArrowRows, ExtractEngine, ExtractSource, LineRows, Lines, OpenTable, ReadOptions } from './reader.ts'
-import { type CompiledSql, compileWhere, invalid } from './selection.ts'
+import { wholeTable } from './open-table.ts'
+import type {
+  ArrowRows,
+  ExtractEngine,
+  ExtractSource,
+  LineRows,
+  Lines,
+  OpenOptions,
+  OpenTable,
+  ReadOptions,
+} from './reader.ts'
+import { type CompiledSql, compileWhere } from './selection.ts'
 import {
   didYouMean,
   estimateRows,
@@ -40,21 +50,20 @@ const ROLLBACK_MILLIS = 5000
 export async function openSqlServerTable(
   engine: ExtractEngine,
   source: ExtractSource,
-  options: ReadOptions = {},
+  options: OpenOptions = {},
 ): Promise<OpenTable> {
-  if (!('table' in source)) throw invalid('A query cannot be extracted from SQL Server yet.', 'Make a view of it.')
-  if (options.rowHash === true) throw invalid('rowHash is not there for SQL Server yet.', 'Hash the rows downstream.')
+  const name = wholeTable(source, { ...options, where: undefined })
   const { signal } = options
-  const schema = source.schema ?? DEFAULT_SCHEMA
+  const schema = name.schema ?? DEFAULT_SCHEMA
   const where = options.where === undefined ? undefined : compileWhere(engine, options.where)
   const connection = (await engine.pool.acquire({ signal }).promise) as SqlServerConnection
-  const lease = new Lease(engine, connection, quotedTable({ schema, name: source.table }), signal)
+  const lease = new Lease(engine, connection, quotedTable({ schema, name: name.table }), signal)
   try {
     return await lease.run(async () => {
       const ask = await asker(connection)
       const support = await snapshotSupport(ask)
       await lease.begin(support)
-      const table = await findTable(ask, schema, source.table)
+      const table = await findTable(ask, schema, name.table)
       const columns = await readColumns(ask, table)
       return new SqlServerTable(
         lease,
