@@ -1,5 +1,5 @@
 import { PoolsmithError } from '../../errors.ts'
-import type { ExtractEngine, ExtractSource, OpenOptions, OpenTable } from './reader.ts'
+import type { ExtractEngine, ExtractSource, OpenOptions, OpenTable, TableName } from './reader.ts'
 
 /** Opens a table or query with the reader of the engine's database, which is loaded now. */
 export async function openTable(
@@ -9,17 +9,13 @@ export async function openTable(
 ): Promise<OpenTable> {
   const { type } = engine.connection
   if (type === 'postgres') return (await import('./postgres.ts')).openPostgresTable(engine, source, options)
-  return (await import('./sqlserver.ts')).openSqlServerTable(engine, source, options)
+  return (await import('./sqlserver.ts')).openSqlServerTable(engine, wholeTable(source, options), options)
 }
 
-/** The table that a source names, for a reader that reads whole tables and nothing else. */
-export function wholeTable(
-  source: ExtractSource,
-  options: OpenOptions,
-): { readonly schema?: string; readonly table: string } {
+/** The table that a source names, for a reader that knows neither queries nor hashes nor snapshots of other sessions. */
+function wholeTable(source: ExtractSource, options: OpenOptions): TableName {
   const asked = [
     ...('query' in source ? ['a query'] : []),
-    ...(options.where === undefined ? [] : ['where']),
     ...(options.rowHash ? ['rowHash'] : []),
     ...(options.snapshot === undefined ? [] : ['a shared snapshot']),
   ]

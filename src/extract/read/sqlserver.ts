@@ -8,17 +8,7 @@ import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { nearNames } from '../near-names.ts'
 import type { Arrow, ColumnBuilder } from './columns/column.ts'
-import { wholeTable } from './open-table.ts'
-import type {
-  ArrowRows,
-  ExtractEngine,
-  ExtractSource,
-  LineRows,
-  Lines,
-  OpenOptions,
-  OpenTable,
-  ReadOptions,
-} from './reader.ts'
+import type { ArrowRows, ExtractEngine, LineRows, Lines, OpenTable, ReadOptions, TableName } from './reader.ts'
 import { type CompiledSql, compileWhere } from './selection.ts'
 import {
   didYouMean,
@@ -49,10 +39,9 @@ const ROLLBACK_MILLIS = 5000
 /** Opens a table for reading. Dispose what it returns. */
 export async function openSqlServerTable(
   engine: ExtractEngine,
-  source: ExtractSource,
-  options: OpenOptions = {},
+  name: TableName,
+  options: ReadOptions = {},
 ): Promise<OpenTable> {
-  const name = wholeTable(source, { ...options, where: undefined })
   const { signal } = options
   const schema = name.schema ?? DEFAULT_SCHEMA
   const where = options.where === undefined ? undefined : compileWhere(engine, options.where)
