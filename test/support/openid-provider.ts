@@ -38,6 +38,8 @@ export interface OpenIdProvider extends AsyncDisposable {
   answer: TokenAnswer
   /** Resolves when a client has closed a connection on which an answer was due. */
   readonly abandoned: Promise<void>
+  /** PEM: who signed its certificate, for a process of its own (NODE_EXTRA_CA_CERTS). */
+  readonly ca: string
   /** Its public keys, for a server that verifies tokens itself. */
   readonly keys: JWTVerifyGetKey
   /** Throws, with the reason, when the token is not one of ours for this audience, in time. */
@@ -171,6 +173,7 @@ export async function startOpenIdProvider(
     tenant,
     issuer,
     requests,
+    ca: pki.ca,
     keys: createLocalJWKSet({ keys: [jwk] }),
     abandoned: abandoned.promise,
     get answer() {
