@@ -14,7 +14,15 @@ import {
   parseKdc,
 } from './kdc-probe.ts'
 import { loadGssApi } from './load-gss-api.ts'
-import { configuredValues, destroyCache, type KeytabEntry, loadKrb5, readKeytab, withKdcs } from './native/krb5.ts'
+import {
+  configuredValues,
+  destroyCache,
+  fullPrincipal,
+  type KeytabEntry,
+  loadKrb5,
+  readKeytab,
+  withKdcs,
+} from './native/krb5.ts'
 import type { Krb5Functions } from './native/krb5-functions.ts'
 import type { TicketInfo } from './ticket.ts'
 
@@ -101,7 +109,9 @@ export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport
     const ticket = await tried(() => ensureTicket(wanted, { signal: limit() }))
     const asked = targetName(request.target)
     const principal = ticket === undefined ? undefined : await tried(() => serviceOf(request.target, ticket, limit()))
-    const client = ticket?.principal ?? request.principal
+    const { principal: name } = request
+    const client =
+      ticket?.principal ?? (name === undefined ? undefined : await tried(() => fullPrincipal(functions, name)))
     const realm = realmIn(client) ?? configuredValues(functions, [['libdefaults', 'default_realm']])[0]
     const { names, problems: misnamed } = await namesOf(request.host, configurationOf(functions), limit())
     // Only what may have misled krb5: a service that was found was found under its right name.

@@ -15,6 +15,8 @@ export interface CliOptions {
   /** The whole environment, but for PATH. */
   readonly environment?: Readonly<Record<string, string>>
   readonly cwd?: string
+  /** Runs it as somebody else; only root can. */
+  readonly as?: { readonly uid: number; readonly gid: number }
   /** Runs it on a pseudo-terminal of 80 columns; everything it writes is then in `stdout`. */
   readonly terminal?: boolean
   /** A signal to send as soon as the output (either of them) matches, or the promise resolves. */
@@ -32,6 +34,7 @@ export async function runCli(args: readonly string[], options: CliOptions = {}):
     cwd: options.cwd ?? process.cwd(),
     env: { PATH: process.env.PATH, ...options.environment },
     stdio: ['ignore', 'pipe', 'pipe'],
+    ...options.as,
   })
   const { interrupt } = options
   if (interrupt?.when instanceof Promise) {

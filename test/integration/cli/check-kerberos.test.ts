@@ -1,0 +1,155 @@
+/** `poolsmith check` on a Kerberos connection: what it shows when all is well, and where each classic failure leads. */
+
+import assert from 'node:assert/strict'
+import { chmod } from 'node:fs/promises'
+import { after, before, test } from 'node:test'
+import { PHASE_EXIT_CODES } from '../../../src/cli/exit-codes.ts'
+import { type CliOptions, type CliRun, runCli } from '../../support/cli.ts'
+import { startKdc } from '../../support/kdc.ts'
+import { type KerberosPostgres, startKerberosPostgres } from '../../support/kerberos-postgres.ts'
+
+let realm: KerberosPostgres
+let cache: string
+
+before(async () => {
+  realm = await startKerberosPostgres({
+    roles: ['alice', 'bob', 'carol'],
+    hba: ['host all alice 127.0.0.1/32 gss include_realm=0', 'hostnogssenc all carol 127.0.0.1/32 scram-sha-256'],
+  })
+  cache = await realm.ticket('alice', 'check')
+})
+after(() => realm[Symbol.asyncDispose]())
+
+interface Target {
+  readonly user?: string
+  readonly host?: string
+  readonly extra?: Readonly<Record<string, string>>
+  readonly cache?: string
+}
+
+function check(target: Target = {}, words: readonly string[] = [], options: CliOptions = {}): Promise<CliRun> {
+  const { user, host = 'localhost', extra } = target
+  const parameters = new URLSearchParams({ auth_method: 'kerberos', hostaddr: '127.0.0.1', ...extra })
+  const login = user === undefined ? '' : `${user}@`
+  const uri = `postgres://${login}${host}:${realm.server.port}/postgres?${parameters}`
+  const environment = { ...realm.kdc.environment, KRB5CCNAME: target.cache ?? cache }
+  return runCli(['check', uri, ...words], { environment, ...options })
+}
+
+test('all is well: ticket, service, names, KDC, clock, and the word of the server', async () => {
+  const { code, stdout, stderr } = await check()
+  assert.equal(code, 0, stdout + stderr)
+  assert.equal(stderr, '')
+  const expected = [
+    /encryption +Kerberos \(GSSAPI\)/,
+    /time +.*gss \d+ ms, login \d+ ms/,
+    /realm +TEST\.REALM/,
+    /ticket +alice@TEST\.REALM in FILE:\S+check, aes256-cts\S*, until 20/,
+    /service +postgres@localhost, that is postgres\/localhost@TEST\.REALM/,
+    /names +localhost is 127\.0\.0\.1 .*; krb5 takes the host as it is/,
+    new RegExp(`kdc +127\\.0\\.0\\.1:${realm.kdc.port}: UDP answers in [\\d.]+ ms, TCP answers in [\\d.]+ ms`),
+    /clock +the same as the KDC/,
+    /server sees +alice@TEST\.REALM, proved by Kerberos; encrypted by it/,
+  ]
+  for (const pattern of expected) assert.match(stdout, pattern)
+})
+
+test('--json gives the same facts, with the keytab’s entries and what the KDC takes of them', async () => {
+  const keytab = realm.keytab
+  const { code, stdout } = await check({ extra: { keytab, principal: 'alice' } }, ['--json'])
+  assert.equal(code, 0, stdout)
+  const { kerberos, encryption, authentication } = JSON.parse(stdout)
+  assert.deepEqual(encryption, { kind: 'gss' })
+  assert.equal(authentication, 'gss')
+  assert.equal(kerberos.ticket.principal, 'alice@TEST.REALM')
+  assert.match(kerberos.ticket.expiresAt, /^20.*Z$/)
+  assert.deepEqual(kerberos.server, { authenticated: true, principal: 'alice@TEST.REALM', encrypted: true })
+  assert.ok(Math.abs(kerberos.clockOffsetMillis) < 2000)
+  assert.deepEqual(kerberos.problems, [])
+  const types = kerberos.keytab.entries.map((entry: Record<string, unknown>) => [entry.encryptionType, entry.accepted])
+  assert.deepEqual(types, [
+    ['aes256-cts-hmac-sha1-96', true],
+    ['aes128-cts-hmac-sha1-96', true],
+  ])
+})
+
+test('a keytab with encryption types that the realm no longer takes is told apart', async () => {
+  const { kdc } = realm
+  await kdc.addPrincipal('strong', { arguments: ['-e', 'aes256-cts:normal'] })
+  const keytab = await kdc.keytab('strong')
+  await kdc.kadmin('cpw -e aes128-cts:normal -randkey strong')
+  const { code, stderr } = await check({ extra: { keytab, principal: 'strong' } })
+  assert.equal(code, PHASE_EXIT_CODES.credential)
+  assert.match(stderr, /keytab +strong@TEST\.REALM, kvno 1, aes256-cts-hmac-sha1-96, which the KDC does not take/)
+  assert.match(stderr, /ENCRYPTION_TYPE_REFUSED +The KDC takes none of the encryption types/)
+})
+
+test('--trace shows the steps of the library', async () => {
+  const fresh = await realm.ticket('alice', 'traced')
+  const { code, stdout } = await check({ cache: fresh }, ['--trace'])
+  assert.equal(code, 0)
+  assert.match(stdout, /trace\n(.*\n)*? {2}Getting credentials alice@TEST\.REALM -> postgres\/localhost@/)
+  assert.match(stdout, new RegExp(`127\\.0\\.0\\.1:${realm.kdc.port}`))
+  assert.doesNotMatch(stdout, /\[\d+\] \d+\.\d+:/)
+  const { kerberos } = JSON.parse((await check({ cache: fresh }, ['--trace', '--json'])).stdout)
+  assert.ok(kerberos.trace.length > 3)
+})
+
+test('no ticket: how to get one', async () => {
+  const { code, stderr } = await check({ cache: 'FILE:/nonexistent' })
+  assert.equal(code, PHASE_EXIT_CODES.credential)
+  assert.match(stderr, /ticket +none that can be used/)
+  assert.match(stderr, /\(TICKET_MISSING\)/)
+  assert.match(stderr, /what to do +Get one with `kinit -c FILE:\/nonexistent`/)
+})
+
+test('the server is not in the database: which principal was asked for, and under what name it may be', async () => {
+  const { code, stderr } = await check({ host: '127.0.0.1' })
+  assert.equal(code, PHASE_EXIT_CODES.gss)
+  assert.match(stderr, /service +postgres@127\.0\.0\.1: no ticket for it/)
+  assert.match(stderr, /HOST_NAME +The host is given as an address/)
+  assert.match(stderr, /\(SPN_UNKNOWN\)/)
+  assert.match(stderr, /what to do +Use the host name that the server/)
+  const { error } = JSON.parse((await check({ host: '127.0.0.1' }, ['--json'])).stdout)
+  assert.equal(error.code, 'SPN_UNKNOWN')
+  assert.equal(error.details.kerberos.service.asked, 'postgres@127.0.0.1')
+})
+
+test('the server does not take Kerberos: the line that pg_hba.conf lacks', async () => {
+  const missing = await check({ user: 'bob' })
+  assert.equal(missing.code, PHASE_EXIT_CODES.login)
+  assert.match(missing.stderr, /\(LOGIN_NOT_ADMITTED\)/)
+  assert.match(missing.stderr, /`host\w* DATABASE bob ADDRESS gss include_realm=0`/)
+  const asked = await check({ user: 'carol' })
+  assert.equal(asked.code, PHASE_EXIT_CODES.login)
+  assert.match(asked.stderr, /\(AUTH_METHOD_UNSUPPORTED\)/)
+  assert.match(asked.stderr, /must say gss/)
+})
+
+test('permission in a container: whose file it is not, and what to do', async () => {
+  const file = (await realm.ticket('alice', 'locked')).replace('FILE:', '')
+  const isRoot = process.getuid?.() === 0
+  // Whoever is not root locks himself out; root may read everything and becomes somebody else.
+  if (!isRoot) await chmod(file, 0)
+  const nobody = isRoot ? { as: { uid: 65534, gid: 65534 } } : {}
+  const { code, stderr } = await check({ cache: `FILE:${file}` }, [], nobody)
+  assert.equal(code, PHASE_EXIT_CODES.credential, stderr)
+  assert.match(stderr, /\(TICKET_CACHE_UNREADABLE\)/)
+  assert.match(stderr, new RegExp(`This process \\(uid \\d+\\) may not read the ticket cache FILE:${file}`))
+  assert.match(stderr, /what to do +See `ls -ln \S+locked`/)
+})
+
+test('the KDC is away, or its clock is wrong', async () => {
+  await realm.kdc.stop()
+  const away = await check()
+  await realm.kdc.start()
+  assert.match(away.stdout, /KDC_UNREACHABLE +The KDC 127\.0\.0\.1:\d+ does not answer: refused by UDP, refused by TCP/)
+  await using wrong = await startKdc({ realm: 'WRONG.CLOCK', clockOffsetSeconds: 600 })
+  await wrong.addPrincipal('alice')
+  const keytab = await wrong.keytab('alice')
+  const uri = `postgres://localhost:${realm.server.port}/postgres?auth_method=kerberos&principal=alice&keytab=${keytab}`
+  const { kerberos } = JSON.parse((await runCli(['check', uri, '--json'], { environment: wrong.environment })).stdout)
+    .error.details
+  assert.ok(Math.abs(kerberos.clockOffsetMillis - 600_000) < 5000, `${kerberos.clockOffsetMillis}`)
+  assert.ok(kerberos.problems.some(({ code }: { code: string }) => code === 'CLOCK_SKEW'))
+})
