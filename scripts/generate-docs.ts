@@ -21,7 +21,7 @@ import { fieldsReference } from './fields-reference.ts'
 
 const NOTE = '<!-- Written by `npm run docs` from the sources; a change made here is lost. -->'
 const DIALECT_NAMES: Readonly<Record<Dialect, string>> = { postgres: 'PostgreSQL', mssql: 'SQL Server' }
-const DIALECTS: readonly Dialect[] = ['postgres']
+const DIALECTS: readonly Dialect[] = ['postgres', 'mssql']
 
 function cell(text: string): string {
   return text.replaceAll('|', '\\|').replaceAll('\n', ' ')
