@@ -1,0 +1,19 @@
+/** Whoever does not ask for Kerberos pays nothing for it, and cannot be surprised by a ticket that lies about. */
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { createEngine } from '../../src/engine/create-engine.ts'
+import { startPostgres } from '../support/postgres.ts'
+
+test('a connection by password loads neither koffi nor MIT’s library', async () => {
+  await using server = await startPostgres()
+  const extra = { sslmode: 'prefer' }
+  const { host, port, superuser: login, superuserPassword: password } = server
+  await using db = await createEngine({ conn_type: 'postgres', host, port, login, password, schema: 'postgres', extra })
+  await db.raw('select 1')
+  const report = process.report.getReport() as unknown as { readonly sharedObjects: readonly string[] }
+  assert.deepEqual(
+    report.sharedObjects.filter((file) => /koffi|gssapi|krb5/.test(file)),
+    [],
+  )
+})
