@@ -3,6 +3,7 @@
  * `node bench/extract-process.ts '{"connection":{...},"table":"...","to":"...","format":"..."}'`
  */
 
+import { join } from 'node:path'
 import type { ConnectionObject } from '../src/connections/parse.ts'
 import { createEngine } from '../src/engine/create-engine.ts'
 import { type ExtractFormat, extractTable } from '../src/extract/extract-table.ts'
@@ -18,6 +19,8 @@ export interface Took {
   readonly seconds: number
   readonly rows: number
   readonly peakMegabytes: number
+  /** The file's path. */
+  readonly file: string
 }
 
 const task = JSON.parse(process.argv[2] ?? '') as Task
@@ -25,10 +28,11 @@ await using db = await createEngine(task.connection)
 // Connected before the clock starts, as psql is not; that is a few milliseconds.
 await db.raw('select 1')
 const started = performance.now()
-const { rows } = await extractTable(db, { table: task.table }, { to: task.to, format: task.format })
+const { rows, folder, files } = await extractTable(db, { table: task.table }, { to: task.to, format: task.format })
 const took: Took = {
   seconds: (performance.now() - started) / 1000,
   rows,
   peakMegabytes: process.resourceUsage().maxRSS / 1024,
+  file: join(folder, files[0]?.name ?? ''),
 }
 console.log(JSON.stringify(took))

@@ -1,6 +1,9 @@
 /**
- * What it costs to take a table out, against psql's \copy of the same table in the same minute, each in a process of
- * its own. Rows of twelve mixed columns; POOLSMITH_BENCH_ROWS says how many (default one million). Needs psql.
+ * What it costs to take a table out, against psql's \copy of the same table in the same minutes and against what one
+ * would do without us; each in a process of its own. Needs psql.
+ *
+ * `--rows N` (or POOLSMITH_BENCH_ROWS) says how many rows, default five million, which takes about six minutes on two
+ * cores; `--long` adds four times as many at the end, to see that the memory stays the same.
  */
 
 import { execFile } from 'node:child_process'
@@ -9,82 +12,181 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { temporaryFolder } from '../test/support/folder.ts'
-import { psql, startPostgres } from '../test/support/postgres.ts'
+import { type PostgresServer, psql, startPostgres } from '../test/support/postgres.ts'
 import type { Task, Took } from './extract-process.ts'
-import { compare, median, type Result } from './measure.ts'
+import { sqlServer } from './extract-sqlserver.ts'
+import { fill, hashes } from './extract-table.ts'
+import type { UsersTask } from './extract-users-way.ts'
+import { compare, exactly, median, type Result, type SuiteOptions } from './measure.ts'
 
-const ROWS = Number(process.env.POOLSMITH_BENCH_ROWS ?? 1_000_000)
+const DEFAULT_ROWS = 5_000_000
+const LONG = 4
 const ROUNDS = 3
+const SQL_SERVER_ROWS = 300_000
 /** What a process may take, whatever the number of rows. */
 const MOST_MEGABYTES = 400
 
-const TABLE = `
-create table bench (id int, big bigint, small smallint, flag boolean, ratio float8, amount numeric(12,2), day date,
-  at timestamptz, carrier text, hash text, note text, uid uuid);
-insert into bench select g, g::int8 * 1000003, g % 32000, g % 7 = 0, g * 0.37, (g % 10000000) / 100.0,
-  date '2001-01-01' + g % 9000, timestamptz '2001-01-01 00:00:00+00' + g * interval '1.000017 seconds',
-  'carrier ' || g % 20, md5(g::text), case when g % 10 > 0 then 'note number ' || g end, md5(g::text)::uuid
-from generate_series(1, ${ROWS}) g;
-analyze bench`
-
 const execute = promisify(execFile)
-const child = fileURLToPath(new URL('./extract-process.ts', import.meta.url))
+const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 
-export async function run(): Promise<Result[]> {
-  await using server = await startPostgres({ config: { shared_buffers: '1GB', max_wal_size: '8GB' } })
-  await server.sql(TABLE)
-  // Once now, so that the first reader is not the one that marks every row as committed.
-  await server.sql('vacuum bench')
+export async function run({ rows: asked, long = false }: SuiteOptions = {}): Promise<Result[]> {
+  const rows = asked ?? Number(process.env.POOLSMITH_BENCH_ROWS ?? DEFAULT_ROWS)
   await using folder = await temporaryFolder()
-  const { host, port, superuser: login, superuserPassword: password } = server
-  const connection = { type: 'postgres', host, port, login, password, database: 'postgres' }
-  const peaks: number[] = []
+  return [
+    ...(await postgres(rows, long, folder.path)),
+    ...(await sqlServer(Math.min(rows, SQL_SERVER_ROWS), folder.path)),
+  ]
+}
 
-  const ours = async (format: Task['format']): Promise<number> => {
-    const task: Task = { connection, table: 'bench', to: join(folder.path, 'out'), format }
-    const { stdout } = await execute(process.execPath, [child, JSON.stringify(task)])
-    const took = JSON.parse(stdout) as Took
-    if (took.rows !== ROWS) throw new Error(`${took.rows} rows instead of ${ROWS}`)
-    if (format === 'parquet') peaks.push(took.peakMegabytes)
-    await rm(join(folder.path, 'out'), { recursive: true, force: true })
-    return took.seconds
+async function postgres(rows: number, long: boolean, folder: string): Promise<Result[]> {
+  await using server = await startPostgres({ config: { shared_buffers: '1GB', max_wal_size: '8GB' } })
+  await server.sql(fill('bench', rows))
+  const tenth = Math.ceil(rows / 10)
+  await server.sql(fill('bench_tenth', tenth))
+  // Once now, so that the first reader is not the one that marks every row as committed.
+  await server.sql('vacuum')
+  const sides = new Sides(server, folder)
+  const results = [
+    ...(await interleaved(sides, rows)),
+    await compare({
+      name: `Parquet, against pg-query-stream into hyparquet-writer, ${tenth} rows`,
+      unit: 's',
+      bound: 1 / 4,
+      rounds: ROUNDS,
+      ours: () => sides.ours('parquet', 'bench_tenth', tenth).then(({ seconds }) => seconds),
+      peer: () => sides.usersWay('bench_tenth', tenth),
+    }),
+    await sides.readBack(rows),
+  ]
+  if (!long) return results
+  await server.sql(fill('bench', rows * LONG, rows))
+  await server.sql('vacuum bench')
+  const { peakMegabytes } = await sides.ours('parquet', 'bench', rows * LONG)
+  return [...results, memory(rows * LONG, peakMegabytes)]
+}
+
+/** Everything once in each round, there and back again: what makes the machine busy for a while hurts all alike. */
+async function interleaved(sides: Sides, rows: number): Promise<Result[]> {
+  const took: Record<string, number[]> = {}
+  const note = (name: string, seconds: number): void => {
+    took[name] = [...(took[name] ?? []), seconds]
   }
-  const copy = async (to: string): Promise<number> => {
+  const peaks: number[] = []
+  const steps = [
+    async () => note('null', await sides.copy('/dev/null')),
+    async () => {
+      const { seconds, peakMegabytes } = await sides.ours('parquet', 'bench', rows)
+      note('parquet', seconds)
+      peaks.push(peakMegabytes)
+    },
+    async () => {
+      const { copied, converted } = await sides.overDisk()
+      note('file', copied)
+      note('duckdb', copied + converted)
+    },
+    async () => note('csv', (await sides.ours('csv', 'bench', rows)).seconds),
+    async () => note('jsonl', (await sides.ours('jsonl', 'bench', rows)).seconds),
+  ]
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const step of round % 2 === 0 ? steps : steps.toReversed()) await step()
+  }
+  const against = (name: string, ours: string, peer: string, bound: number): Result => {
+    const [mine = [], theirs = []] = [took[ours], took[peer]]
+    const ratio = rounded(median(mine.map((value, round) => value / (theirs[round] ?? Number.NaN))))
+    const shown = { ours: rounded(median(mine)), peer: rounded(median(theirs)), unit: 's' }
+    return { name: `${name}, ${rows} rows`, ...shown, ratio, bound, met: ratio <= bound }
+  }
+  return [
+    against('Parquet (zstd) to a file, against psql \\copy csv to /dev/null', 'parquet', 'null', 1 / 0.7),
+    against('CSV with bronze columns to a file, against psql \\copy csv to a file', 'csv', 'file', 1 / 0.9),
+    against('JSON Lines to a file, against psql \\copy csv to /dev/null', 'jsonl', 'null', 1 / 0.4),
+    against('Parquet, against psql \\copy to a file and DuckDB to Parquet (zstd)', 'parquet', 'duckdb', 1 / 2),
+    memory(rows, Math.max(...peaks)),
+  ]
+}
+
+/** What there is to compare: ours, and what one would do without us. */
+class Sides {
+  readonly #server: PostgresServer
+  readonly #folder: string
+
+  constructor(server: PostgresServer, folder: string) {
+    this.#server = server
+    this.#folder = folder
+  }
+
+  /** @param keep looks at the file before it goes */
+  async ours(
+    format: Task['format'],
+    table: string,
+    rows: number,
+    keep: (took: Took) => Promise<void> = async () => undefined,
+  ): Promise<Took> {
+    const { host, port, superuser: login, superuserPassword: password } = this.#server
+    const to = join(this.#folder, 'out')
+    const task: Task = {
+      connection: { type: 'postgres', host, port, login, password, database: 'postgres' },
+      table,
+      to,
+      format,
+    }
+    const { stdout } = await execute(process.execPath, [script('./extract-process.ts'), JSON.stringify(task)])
+    const took = JSON.parse(stdout) as Took
+    if (took.rows !== rows) throw new Error(`${took.rows} rows instead of ${rows}`)
+    await keep(took)
+    await rm(to, { recursive: true, force: true })
+    return took
+  }
+
+  async copy(to: string): Promise<number> {
+    const { host, port, superuser, superuserPassword } = this.#server
+    const target = ['-h', host, '-p', String(port), '-U', superuser, '-d', 'postgres']
     const started = performance.now()
-    const target = ['-h', host, '-p', String(port), '-U', login, '-d', 'postgres']
-    const { code, stderr } = await psql([...target, '-c', `\\copy bench to ${to} csv`], { PGPASSWORD: password })
+    const { code, stderr } = await psql([...target, '-c', `\\copy bench to ${to} csv`], {
+      PGPASSWORD: superuserPassword,
+    })
     if (code !== 0) throw new Error(stderr)
     return (performance.now() - started) / 1000
   }
-  const nothing = (): Promise<number> => copy('/dev/null')
-  const file = (): Promise<number> => copy(join(folder.path, 'copy.csv'))
-  const inSeconds = { unit: 's', rounds: ROUNDS }
 
-  const results = [
-    await compare({
-      ...inSeconds,
-      name: 'Parquet (zstd) to a file, against psql \\copy csv to /dev/null',
-      bound: 1 / 0.7,
-      ours: () => ours('parquet'),
-      peer: nothing,
-    }),
-    await compare({
-      ...inSeconds,
-      name: 'CSV with bronze columns to a file, against psql \\copy csv to a file',
-      bound: 1 / 0.9,
-      ours: () => ours('csv'),
-      peer: file,
-    }),
-    await compare({
-      ...inSeconds,
-      name: 'JSON Lines to a file, against psql \\copy csv to /dev/null',
-      bound: 1 / 0.4,
-      ours: () => ours('jsonl'),
-      peer: nothing,
-    }),
-  ]
-  const peak = Math.round(median(peaks))
-  const ratio = Number((peak / MOST_MEGABYTES).toPrecision(4))
-  const memory = { name: `Peak memory of Parquet, ${ROWS} rows`, ours: peak, peer: MOST_MEGABYTES, unit: 'MB' }
-  return [...results, { ...memory, ratio, bound: 1, met: ratio <= 1 }]
+  async overDisk(): Promise<{ readonly copied: number; readonly converted: number }> {
+    const [from, to] = [join(this.#folder, 'copy.csv'), join(this.#folder, 'copy.parquet')]
+    const copied = await this.copy(from)
+    const { stdout } = await execute(process.execPath, [script('./extract-duckdb.ts'), from, to])
+    await Promise.all([rm(from), rm(to)])
+    return { copied, converted: Number(stdout) }
+  }
+
+  async usersWay(table: string, rows: number): Promise<number> {
+    const { host, port, superuser: user, superuserPassword: password } = this.#server
+    const to = join(this.#folder, 'users.parquet')
+    const task: UsersTask = { connection: { host, port, user, password, database: 'postgres' }, table, to }
+    const { stdout } = await execute(process.execPath, [script('./extract-users-way.ts'), JSON.stringify(task)])
+    const took = JSON.parse(stdout) as Took
+    if (took.rows !== rows) throw new Error(`${took.rows} rows instead of ${rows}`)
+    await rm(to)
+    return took.seconds
+  }
+
+  /** Every value as DuckDB reads it against the server's own text of it. */
+  async readBack(rows: number): Promise<Result> {
+    let same = 0
+    await this.ours('parquet', 'bench', rows, async ({ file }) => {
+      const { server, reader } = await hashes((text) => this.#server.sql(text), file)
+      if (server === reader) same = rows
+      else console.error(`The server says ${server}, DuckDB reads ${reader}.`)
+    })
+    return exactly("Rows that DuckDB reads back with the hash of the server's own text", 'rows', same, rows)
+  }
+}
+
+function memory(rows: number, megabytes: number): Result {
+  const ours = Math.round(megabytes)
+  const ratio = rounded(ours / MOST_MEGABYTES)
+  const name = `Peak memory of Parquet, ${rows} rows`
+  return { name, ours, peer: MOST_MEGABYTES, unit: 'MB', ratio, bound: 1, met: ratio <= 1 }
+}
+
+function rounded(value: number): number {
+  return Number(value.toPrecision(4))
 }

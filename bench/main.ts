@@ -1,15 +1,15 @@
 /**
- * `npm run bench -- [SUITE ...] [--json] [--strict]`
+ * `npm run bench -- [SUITE ...] [--json] [--strict] [--rows N] [--long]`
  *
  * Runs the named suites, or all. With `--json` each suite ends in one line of JSON; otherwise a table is printed.
  * The exit code is 0 when the suites ran, whatever they measured: a busy machine is no failure. With `--strict` it
- * is 1 when a bound is not met.
+ * is 1 when a bound is not met. `--rows` and `--long` are for `extract`, which says what they mean.
  */
 
 import { parseArgs } from 'node:util'
-import type { Result } from './measure.ts'
+import type { Result, SuiteOptions } from './measure.ts'
 
-const suites: Readonly<Record<string, () => Promise<{ run: () => Promise<Result[]> }>>> = {
+const suites: Readonly<Record<string, () => Promise<{ run: (options: SuiteOptions) => Promise<Result[]> }>>> = {
   pool: () => import('./pool.ts'),
   import: () => import('./import.ts'),
   extract: () => import('./extract.ts'),
@@ -20,7 +20,9 @@ const suites: Readonly<Record<string, () => Promise<{ run: () => Promise<Result[
 }
 
 function usage(message: string): never {
-  console.error(`${message}\nUsage: npm run bench -- [${Object.keys(suites).join(' | ')}] [--json] [--strict]`)
+  console.error(
+    `${message}\nUsage: npm run bench -- [${Object.keys(suites).join(' | ')}] [--json] [--strict] [--rows N] [--long]`,
+  )
   process.exit(2)
 }
 
@@ -42,7 +44,12 @@ function readArguments() {
   try {
     return parseArgs({
       allowPositionals: true,
-      options: { json: { type: 'boolean', default: false }, strict: { type: 'boolean', default: false } },
+      options: {
+        json: { type: 'boolean', default: false },
+        strict: { type: 'boolean', default: false },
+        rows: { type: 'string' },
+        long: { type: 'boolean', default: false },
+      },
     })
   } catch (error) {
     return usage(error instanceof Error ? error.message : String(error))
@@ -52,11 +59,14 @@ function readArguments() {
 const { values, positionals } = readArguments()
 for (const name of positionals) if (!Object.hasOwn(suites, name)) usage(`No suite is called ${name}.`)
 
+const rows = values.rows === undefined ? undefined : Number(values.rows)
+if (rows !== undefined && !(Number.isSafeInteger(rows) && rows > 0)) usage('--rows takes a whole number above zero.')
+
 let met = true
 for (const suite of positionals.length === 0 ? Object.keys(suites) : positionals) {
   const load = suites[suite]
   if (load === undefined) continue
-  const results = await (await load()).run()
+  const results = await (await load()).run({ rows, long: values.long })
   met &&= results.every((result) => result.met)
   console.log(values.json ? JSON.stringify({ suite, results }) : `${table(suite, results)}\n`)
 }

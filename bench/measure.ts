@@ -15,6 +15,14 @@ export interface Result {
   readonly met: boolean
 }
 
+/** What the command line asks of the suites; each takes what concerns it. */
+export interface SuiteOptions {
+  /** Rows of the table that is taken out. */
+  readonly rows?: number | undefined
+  /** Also what takes much longer. */
+  readonly long?: boolean
+}
+
 export interface Comparison {
   readonly name: string
   readonly unit: string

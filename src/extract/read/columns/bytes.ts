@@ -7,9 +7,14 @@ const FIRST_BYTES = 256
 /** Below this many bytes a loop beats the call that copies. */
 const SHORT = 24
 
+/** Not set to zeros: what is read of it has been written to. In a buffer of its own, as Arrow hands buffers on whole. */
+function room(bytes: number): Uint8Array {
+  return Buffer.allocUnsafeSlow(bytes)
+}
+
 /** Bytes of values one after the other, and where each begins. */
 export abstract class VariableColumn implements ColumnBuilder {
-  protected values = new Uint8Array(FIRST_BYTES)
+  protected values: Uint8Array = room(FIRST_BYTES)
   protected used = 0
   protected offsets = new Int32Array(FIRST_ROWS + 1)
   protected rows = 0
@@ -36,7 +41,7 @@ export abstract class VariableColumn implements ColumnBuilder {
 
   protected reserveBytes(needed: number): Uint8Array {
     if (needed > this.values.length) {
-      const grown = new Uint8Array(roomFor(needed, this.values.length))
+      const grown = room(roomFor(needed, this.values.length))
       grown.set(this.values.subarray(0, this.used))
       this.values = grown
     }
@@ -53,7 +58,8 @@ export abstract class VariableColumn implements ColumnBuilder {
       ...this.nulls.finish(length),
     } as never) as Data
     this.offsets = new Int32Array(Math.max(FIRST_ROWS, length) + 1)
-    this.values = new Uint8Array(Math.max(FIRST_BYTES, this.used))
+    // The next batch is about as long as this one; a little more spares it from moving at its end.
+    this.values = room(Math.max(FIRST_BYTES, this.used + (this.used >> 3)))
     this.rows = 0
     this.used = 0
     return made

@@ -103,18 +103,32 @@ class IntegerBounds implements Statistics {
 
   add(data: Data): void {
     const words = wordsOf(data)
-    const top = this.#take - 1
+    const stride = this.#stride
+    const take = this.#take
+    const top = take - 1
     const hasNulls = data.nullCount > 0
-    for (let row = 0; row < data.length; row += 1) {
+    let row = 0
+    while (hasNulls && row < data.length && !isValid(data, row)) row += 1
+    if (row === data.length) return
+    const min = this.#min ?? words.slice(row * stride, row * stride + take)
+    const max = this.#max ?? words.slice(row * stride, row * stride + take)
+    this.#min = min
+    this.#max = max
+    // Nearly always the highest word decides, which alone has a sign.
+    let least = (min[top] as number) | 0
+    let most = (max[top] as number) | 0
+    for (; row < data.length; row += 1) {
       if (hasNulls && !isValid(data, row)) continue
-      const at = row * this.#stride
-      if (this.#min === undefined || this.#max === undefined) {
-        this.#min = words.slice(at, at + this.#take)
-        this.#max = words.slice(at, at + this.#take)
-        continue
+      const at = row * stride
+      const high = (words[at + top] as number) | 0
+      if (high < least || (high === least && compareLower(words, at, min, top) < 0)) {
+        for (let word = 0; word < take; word += 1) min[word] = words[at + word] as number
+        least = high
       }
-      if (compare(words, at, this.#min, top) < 0) this.#min.set(words.subarray(at, at + this.#take))
-      else if (compare(words, at, this.#max, top) > 0) this.#max.set(words.subarray(at, at + this.#take))
+      if (high > most || (high === most && compareLower(words, at, max, top) > 0)) {
+        for (let word = 0; word < take; word += 1) max[word] = words[at + word] as number
+        most = high
+      }
     }
   }
 
@@ -129,10 +143,8 @@ class IntegerBounds implements Statistics {
   }
 }
 
-/** Words at `at` against others, the highest first, which alone has a sign. */
-function compare(words: Uint32Array, at: number, others: Uint32Array, top: number): number {
-  const high = ((words[at + top] as number) | 0) - ((others[top] as number) | 0)
-  if (high !== 0) return high
+/** Words at `at` below the one at `top` against others, the highest first. */
+function compareLower(words: Uint32Array, at: number, others: Uint32Array, top: number): number {
   for (let word = top - 1; word >= 0; word -= 1) {
     const difference = (words[at + word] as number) - (others[word] as number)
     if (difference !== 0) return difference
@@ -151,18 +163,18 @@ class BytesBounds implements Statistics {
     const { valueOffsets } = data
     const values = data.values as Uint8Array
     const hasNulls = data.nullCount > 0
+    let min = this.#min
+    let max = this.#max
     for (let row = 0; row < data.length; row += 1) {
       if (hasNulls && !isValid(data, row)) continue
       const start = valueOffsets[row] as number
       const end = valueOffsets[row + 1] as number
-      if (this.#min === undefined || compareBytes(values, start, end, this.#min) < 0) {
-        this.#min = values.slice(start, end)
-      }
-      if (this.#max === undefined || compareBytes(values, start, end, this.#max) > 0) {
-        this.#max = values.slice(start, end)
-      }
+      if (min === undefined || compareBytes(values, start, end, min) < 0) min = values.slice(start, end)
+      if (max === undefined || compareBytes(values, start, end, max) > 0) max = values.slice(start, end)
     }
-    this.#tooLong = Math.max(this.#min?.length ?? 0, this.#max?.length ?? 0) > MOST_BYTES
+    this.#min = min
+    this.#max = max
+    this.#tooLong = Math.max(min?.length ?? 0, max?.length ?? 0) > MOST_BYTES
   }
 
   bounds(): Bounds | undefined {
