@@ -62,7 +62,11 @@ test('mssql-kerberos.ts logs in by the ticket in the cache, and by a keytab', as
   const service = `MSSQLSvc/localhost:${server.port}`
   await kdc.addPrincipal(service)
   keytab = await kdc.keytab(service)
-  for (const how of [{ KRB5CCNAME }, { DB_PRINCIPAL: `alice@${kdc.realm}`, DB_KEYTAB: clientKeytab }]) {
+  const ways: Record<string, string>[] = [
+    { KRB5CCNAME },
+    { DB_PRINCIPAL: `alice@${kdc.realm}`, DB_KEYTAB: clientKeytab },
+  ]
+  for (const how of ways) {
     const output = await runExample('mssql-kerberos.ts', server, { ...kdc.environment, ...how })
     assert.match(output, new RegExp(`who: 'alice@${kdc.realm}'`))
     assert.ok(output.includes(`server: '${service}@${kdc.realm}'`), output)

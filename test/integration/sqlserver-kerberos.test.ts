@@ -1,6 +1,8 @@
 /** Kerberos logins to the TDS server test double, which takes them by a real keytab of a real realm. */
 
 import assert from 'node:assert/strict'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -144,6 +146,36 @@ describe('by a real ticket', () => {
     const { driver } = driverFor(server, { mssql_spn: `MSSQLSvc/cluster.test:SALES@${kdc.realm}` })
     const { raw } = await open(driver, alice)
     await driver.close(raw)
+  })
+
+  test('for a named instance: by its name, or by the port that the Browser tells', async () => {
+    // In this order: a ticket for the name would still be in the cache when the name is gone.
+    for (const registered of ['port', 'name'] as const) {
+      await using server = await start({
+        instance: 'SALES',
+        ...(registered === 'name' ? { spn: 'MSSQLSvc/localhost:SALES' } : {}),
+      })
+      const browser = createSocket('udp4')
+      browser.bind(0, '127.0.0.1')
+      await once(browser, 'listening')
+      browser.on('message', (_, from) => {
+        const text = `ServerName;HOST;InstanceName;SALES;IsClustered;No;Version;16.0.1000.6;tcp;${server.port};;`
+        browser.send(Buffer.from(`\u0005\0\0${text}`, 'latin1'), from.port, from.address)
+      })
+      try {
+        const { driver } = testDriver(
+          {},
+          { ca_file: caFile, instance_name: 'SALES' },
+          { browserPort: browser.address().port, lookup: async () => ['127.0.0.1'] },
+        )
+        const { raw } = await open(driver, alice)
+        const service = registered === 'name' ? 'SALES' : server.port
+        assert.equal(driver.info(raw).kerberos?.server, `MSSQLSvc/localhost:${service}@${kdc.realm}`)
+        await driver.close(raw)
+      } finally {
+        browser.close()
+      }
+    }
   })
 
   test('handed on only where that was asked for', async () => {

@@ -153,6 +153,7 @@ export function normaliseMssqlExtras(given: MssqlRecord): NormalisedMssql {
   const extra: Record<string, unknown> = {}
   const fields: { -readonly [K in keyof MssqlRecord]?: MssqlRecord[K] } = {}
   let authentication: { readonly key: string; readonly value: string } | undefined
+  let trustKey: string | undefined
   const set = (key: string, name: string, value: unknown): void => {
     if (Object.hasOwn(extra, name))
       problems.push({ path: `extra.${key}`, message: `says the same as ${name}; keep one of them` })
@@ -183,9 +184,17 @@ export function normaliseMssqlExtras(given: MssqlRecord): NormalisedMssql {
       if (TRUE.has(word)) set(key, 'auth_method', 'kerberos')
       else if (!FALSE.has(word)) problems.push({ path, message: `expected yes or no, got ${JSON.stringify(value)}` })
     } else if (name === 'authentication') authentication = { key, value: plain(String(value)) }
-    else set(key, RENAMED[name] ?? key, value)
+    else {
+      set(key, RENAMED[name] ?? key, value)
+      if (name === 'trustservercertificate' && key !== 'trust_server_certificate') trustKey = key
+    }
   }
 
+  if (extra.encrypt === 'strict' && trustKey !== undefined) {
+    // As in Microsoft's drivers; under our own name it is a contradiction.
+    delete extra.trust_server_certificate
+    notes.push({ path: `extra.${trustKey}`, message: 'has no effect under Encrypt=Strict; ignored' })
+  }
   const { extra: _, ...own } = given
   const record: MssqlRecord = { ...fields, ...own, extra }
   if (authentication === undefined) return { record, notes, problems }

@@ -1,3 +1,4 @@
+import { PoolsmithError } from '../../errors.ts'
 import { openCredential } from '../../kerberos/ensure-ticket.ts'
 import type { GssContext, GssFlag, GssMechanism, GssTarget } from '../../kerberos/gss-api.ts'
 import { loadGssApi } from '../../kerberos/load-gss-api.ts'
@@ -22,17 +23,29 @@ export function gssSspi(options: GssSspiOptions = {}): SspiFactory {
       { principal, cache, keytab, minimumLifetimeSeconds },
       { signal, mechanism },
     )
+    const [first, ...others] = gssTargets(target)
+    const contextFor = (name: GssTarget): GssContext =>
+      gss.initContext({ target: name, flags, credential: credential.handle, mechanism })
     let context: GssContext
     try {
-      context = gss.initContext({ target: gssTarget(target), flags, credential: credential.handle, mechanism })
+      context = contextFor(first)
     } catch (error) {
       credential[Symbol.dispose]()
       throw error
     }
     return {
-      step: async (input) => {
-        const { token, complete } = await context.step(input, { signal })
-        return token === undefined ? { complete } : { output: token, complete }
+      async step(input) {
+        for (;;) {
+          try {
+            const { token, complete } = await context.step(input, { signal })
+            return token === undefined ? { complete } : { output: token, complete }
+          } catch (error) {
+            const next = isUnknown(error) && input === undefined ? others.shift() : undefined
+            if (next === undefined) throw error
+            context[Symbol.dispose]()
+            context = contextFor(next)
+          }
+        }
       },
       peers: () => peersOf(context.inquire()),
       close: () => {
@@ -43,8 +56,16 @@ export function gssSspi(options: GssSspiOptions = {}): SspiFactory {
   }
 }
 
-/** By host name krb5 may canonicalise; a name that the user spelled out is taken as it is. */
-function gssTarget(target: SspiTarget): GssTarget {
-  if (target.spn !== undefined) return { principal: target.spn }
-  return { service: 'MSSQLSvc', host: `${target.host}:${target.instance ?? target.port}` }
+function isUnknown(error: unknown): boolean {
+  return error instanceof PoolsmithError && error.code === 'SPN_UNKNOWN'
+}
+
+/**
+ * By host name krb5 may canonicalise; a name that the user spelled out is taken as it is. The SPN of a named instance
+ * has its name or its port, whichever was registered.
+ */
+function gssTargets({ spn, host, instance, port }: SspiTarget): [GssTarget, ...GssTarget[]] {
+  if (spn !== undefined) return [{ principal: spn }]
+  const byPort = { service: 'MSSQLSvc', host: `${host}:${port}` }
+  return instance === undefined ? [byPort] : [{ service: 'MSSQLSvc', host: `${host}:${instance}` }, byPort]
 }

@@ -17,7 +17,7 @@ export const sqlServerFields = {
     default: false,
     description:
       'Under `encrypt=true`, take any certificate: whoever is in the way can read and change everything. Raises a ' +
-      '`security:warning`. Has no effect under `strict`.',
+      '`security:warning`. Not together with `strict`.',
   }),
   host_name_in_certificate: text({
     description: "The name that the server's certificate must hold, where it is not the host's.",

@@ -136,6 +136,17 @@ describe("Microsoft's spellings", () => {
     assert.deepEqual(problems, [])
   })
 
+  test('of trust mean nothing under strict, and that is said', () => {
+    const { record, notes } = normaliseMssqlExtras({ extra: { Encrypt: 'Strict', TrustServerCertificate: 'yes' } })
+    assert.deepEqual(record.extra, { encrypt: 'strict' })
+    assert.deepEqual(
+      notes.map(({ path }) => path),
+      ['extra.TrustServerCertificate'],
+    )
+    // Our own name is a contradiction, for the check of the options to tell.
+    assert.equal(extraOf({ encrypt: 'strict', trust_server_certificate: true }).trust_server_certificate, true)
+  })
+
   test('without a value say nothing', () => {
     const { record, problems } = normaliseMssqlExtras({
       extra: { Server: '', Encrypt: '', PWD: '', Trusted_Connection: null, Authentication: '', sslmod: '' },
