@@ -29,10 +29,11 @@ const FAST_ROWS = ROWS / 5
 const MOST_GROWTH_MEGABYTES = 30
 
 const execute = promisify(execFile)
-const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
+const serverProgram = fileURLToPath(new URL('./sqlserver-server.ts', import.meta.url))
+const streamProgram = fileURLToPath(new URL('./sqlserver-stream.ts', import.meta.url))
 
 async function startServer(): Promise<{ readonly port: number } & AsyncDisposable> {
-  const child: ChildProcess = spawn(process.execPath, [here('./sqlserver-server.ts')], {
+  const child: ChildProcess = spawn(process.execPath, [serverProgram], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   if (child.stdout === null) throw new Error('no output')
@@ -88,7 +89,7 @@ async function small(port: number): Promise<Result[]> {
 }
 
 async function stream(task: Task): Promise<Took> {
-  const { stdout } = await execute(process.execPath, [here('./sqlserver-stream.ts'), JSON.stringify(task)])
+  const { stdout } = await execute(process.execPath, [streamProgram, JSON.stringify(task)])
   return JSON.parse(stdout) as Took
 }
 

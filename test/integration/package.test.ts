@@ -69,7 +69,7 @@ after(() => stack.disposeAsync())
 
 test('it installs without any driver, SDK or file format', async () => {
   const installed = await readdir(join(project, 'node_modules'))
-  for (const name of ['pg', '@aws-sdk', '@azure', 'apache-arrow', 'parquet-wasm', 'koffi', 'tedious']) {
+  for (const name of ['pg', '@aws-sdk', '@azure', 'apache-arrow', 'parquet-wasm', 'koffi', 'tedious', 'mssql']) {
     assert.ok(!installed.includes(name), `${name} was installed`)
   }
 })
@@ -88,6 +88,16 @@ test('without pg, a PostgreSQL connection says how to install it', async () => {
   assert.equal(error['code'], 'PACKAGE_MISSING')
   assert.equal(error['phase'], 'config')
   assert.equal(error['hint'], 'npm install pg')
+})
+
+test('without tedious or mssql, SQL Server says how to install them', async () => {
+  const engine = await failureOf('mssql://etl:secret@127.0.0.1:1/master')
+  assert.deepEqual([engine['code'], engine['hint']], ['PACKAGE_MISSING', 'npm install tedious'])
+  const pool = await evaluate(`
+    import { createMssqlPool } from 'poolsmith'
+    const error = await createMssqlPool('mssql://etl:secret@127.0.0.1:1/master').catch((error) => error)
+    console.log(JSON.stringify({ code: error.code, hint: error.hint }))`)
+  assert.deepEqual(pool, { code: 'PACKAGE_MISSING', hint: 'npm install mssql' })
 })
 
 test('with pg alone, a password login works from code and from the command', async () => {
