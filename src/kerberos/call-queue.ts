@@ -6,6 +6,8 @@ export interface CallInfo {
   readonly purpose: string
   /** Whose KDC is asked. One realm never holds more than one place, so that its silence leaves room for others. */
   readonly realm: string
+  /** Everything that it needs is on this machine: it does not wait behind a KDC that is silent. */
+  readonly local?: boolean
 }
 
 export interface QueueState {
@@ -109,7 +111,7 @@ export class CallQueue {
   #startWaiting(): void {
     for (const next of this.#waiting) {
       if (this.#running.size >= this.#limit) return
-      if ([...this.#running].some((other) => other.realm === next.realm)) continue
+      if (next.local !== true && [...this.#running].some((other) => other.realm === next.realm)) continue
       this.#waiting.delete(next)
       next.start()
     }
@@ -121,3 +123,6 @@ const poolSize = Number(process.env.UV_THREADPOOL_SIZE ?? 4)
 
 /** The one queue of this thread for calls that may ask a KDC. */
 export const kdcCalls = new CallQueue(poolSize >= 4 ? 2 : 1)
+
+/** And its one queue for calls that should need no network: what is wrongly taken for such holds one thread at most. */
+export const localCalls = new CallQueue(1)

@@ -175,6 +175,8 @@ test('a cache that runs out: the pool tells it, and takes up the new ticket by i
 
 test('the KDC is stopped: who has a ticket for the server goes on, who has none is told', async () => {
   const fresh = await realm.ticket('alice', 'fresh')
+  await using before = await engine()
+  await before.raw('select 1')
   await realm.kdc.stop()
   try {
     await using going = await engine()
@@ -214,6 +216,27 @@ test('the KDC is frozen: an error within connect_timeout that names it, and noth
     await sleep(1500)
     assert.equal(middle.accepted(), accepted, 'no connection is opened for somebody who was told that it failed')
     assert.equal((await db.raw(WHO)).rows[0].who, 'alice')
+  } finally {
+    realm.kdc.thaw()
+  }
+})
+
+test('a frozen KDC holds up only who needs it: a pool with its ticket for the server opens connections all the while', async () => {
+  const fresh = await realm.ticket('alice', 'waiting')
+  await using going = await engine({}, { pool_size: 10 })
+  await going.raw(WHO)
+  await using stuck = await engine({ extra: { ccache: fresh, connect_timeout: 2 } })
+  realm.kdc.freeze()
+  try {
+    const waiting = failure(stuck.raw('select 1'))
+    await sleep(100)
+    const begin = Date.now()
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, () => going.raw(`${WHO} and pg_sleep(0.1) is not null`)),
+    )
+    assert.equal(answers.length, 10)
+    assert.ok(Date.now() - begin < 1800, 'nobody waited for the one who waits for the KDC')
+    assert.equal((await waiting).code, 'KDC_TIMEOUT')
   } finally {
     realm.kdc.thaw()
   }

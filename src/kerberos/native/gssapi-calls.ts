@@ -1,12 +1,12 @@
-import type { PoolsmithError } from '../../errors.ts'
-import { type CallInfo, kdcCalls, type QueueState } from '../call-queue.ts'
+import { PoolsmithError } from '../../errors.ts'
+import { type CallInfo, kdcCalls, localCalls, type QueueState } from '../call-queue.ts'
 import { type KerberosFacts, statusError } from '../errors.ts'
 import type { GssCallOptions, GssMechanism } from '../gss-api.ts'
 import { codeOf, type KerberosCall } from '../status.ts'
 import { gaveUp } from '../waiting.ts'
 import { type GssFunctions, type NativeBuffer, OIDS } from './gssapi-functions.ts'
 import { Handle } from './handle.ts'
-import { withKdcs } from './krb5.ts'
+import { readCache, withKdcs } from './krb5.ts'
 import type { Krb5Functions } from './krb5-functions.ts'
 import { ABOUT_KDC } from './krb5-operation.ts'
 import type { Koffi, Out, Pointer } from './load.ts'
@@ -89,6 +89,22 @@ export class NativeGss {
     return shown
   }
 
+  /** Whether a cache holds a good ticket for a service, so that nobody has to be asked for one. */
+  holdsTicket(cache: string, server: string): boolean {
+    try {
+      const { tickets } = readCache(this.#krb5, { cache })
+      const wanted = server.toLowerCase()
+      return tickets.some((ticket) => {
+        const name = ticket.server.toLowerCase()
+        return (name === wanted || name.startsWith(`${wanted}@`)) && ticket.expiresAt > Date.now()
+      })
+    } catch (error) {
+      // What is wrong with the cache is told by the call that needs it.
+      if (error instanceof PoolsmithError) return false
+      throw error
+    }
+  }
+
   /** Runs a call that may ask a KDC. */
   queued<T>(
     info: CallInfo,
@@ -97,7 +113,7 @@ export class NativeGss {
     start: () => Promise<T>,
     abandon?: (result: T) => void,
   ): Promise<T> {
-    return kdcCalls.run(info, start, {
+    return (info.local === true ? localCalls : kdcCalls).run(info, start, {
       signal: options.signal,
       aborted: (signal: AbortSignal, state: QueueState) => gaveUp(signal, state, info, withKdcs(this.#krb5, facts)),
       ...(abandon === undefined ? {} : { abandon }),

@@ -37,6 +37,8 @@ export class MitContext implements GssContext {
   readonly #credential: MitCredential | undefined
   readonly #mechanism: GssMechanism
   readonly #request: number
+  /** The service's principal as it was asked for, `postgres/db`. */
+  readonly #server: string
   readonly #facts: KerberosFacts
   #busy = false
 
@@ -54,6 +56,7 @@ export class MitContext implements GssContext {
       this.#facts,
     )
     this.#context = new Handle(null, (context) => native.functions.deleteSecContext([0], [context], null))
+    this.#server = 'principal' in target ? target.principal : `${target.service}/${target.host}`
     this.#credential = credential
     this.#mechanism = mechanism
     this.#request = flags.reduce((bits, flag) => bits | FLAG_BITS[flag], 0)
@@ -64,6 +67,7 @@ export class MitContext implements GssContext {
     const info = {
       purpose: `a ticket for ${this.target}`,
       realm: realmIn(this.#credential?.principal) ?? '',
+      local: token !== undefined || this.#holdsTicket(),
     }
     return native.queued(info, this.#facts, options, async () => {
       if (this.#busy) throw new Error('A security context takes one step at a time')
@@ -101,6 +105,12 @@ export class MitContext implements GssContext {
         for (const done of held) done?.()
       }
     })
+  }
+
+  /** Where it is there under another name (krb5 may canonicalise the host), it is as if it were not. */
+  #holdsTicket(): boolean {
+    const cache = this.#credential?.cache
+    return cache !== undefined && this.#native.holdsTicket(cache, this.#server)
   }
 
   wrap(plaintext: Uint8Array): Buffer {

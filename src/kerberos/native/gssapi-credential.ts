@@ -19,7 +19,11 @@ export async function acquireCredential(native: NativeGss, options: AcquireCrede
   const store = Object.entries({ ccache: cache, client_keytab: keytab }).flatMap(([key, value]) =>
     value === undefined ? [] : [{ key, value }],
   )
-  const info = { purpose: `the credential of ${principal ?? 'the default principal'}`, realm: realmIn(principal) ?? '' }
+  const info = {
+    purpose: `the credential of ${principal ?? 'the default principal'}`,
+    realm: realmIn(principal) ?? '',
+    local: keytab === undefined && cache !== undefined,
+  }
   return native.queued(
     info,
     facts,
