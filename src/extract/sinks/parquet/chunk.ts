@@ -30,9 +30,32 @@ export interface ChunkMetadata {
   readonly bounds: Bounds | undefined
 }
 
+/**
+ * What the chunks of one column share from row group to row group: the page that is being encoded lies where the one
+ * before it lay, which has been compressed by then; and about how much compressing leaves of it.
+ */
+export class ColumnRoom {
+  #bytes: Uint8Array = new Uint8Array(0)
+  #share = 1
+
+  readonly take = (bytes: number): Uint8Array => {
+    if (bytes > this.#bytes.length) this.#bytes = Buffer.allocUnsafeSlow(bytes + (bytes >> 3))
+    return this.#bytes.subarray(0, bytes)
+  }
+
+  expected(bytes: number): number {
+    return Math.ceil(bytes * this.#share)
+  }
+
+  compressed(bytes: number, to: number): void {
+    this.#share = to / Math.max(1, bytes)
+  }
+}
+
 export class ColumnChunk {
   readonly #leaf: Leaf
   readonly #codec: Codec
+  readonly #room: ColumnRoom
   readonly #statistics: Statistics
   readonly #pages: Page[] = []
   #dictionary: Page | undefined
@@ -40,18 +63,19 @@ export class ColumnChunk {
   #nulls = 0
   #uncompressed = 0
 
-  constructor(leaf: Leaf, codec: Codec) {
+  constructor(leaf: Leaf, codec: Codec, room: ColumnRoom) {
     this.#leaf = leaf
     this.#codec = codec
+    this.#room = room
     this.#statistics = statisticsFor(leaf.type)
   }
 
   /**
    * Adds the column of one batch. Encoding is done when this returns; the promise is for the compressing.
-   * Calls may overlap: pages keep their order.
+   * The next call must wait for it: it encodes into the same place.
    */
   add(data: Data): { readonly bytes: number; readonly done: Promise<void> } {
-    const content = pageOf(this.#leaf, data)
+    const content = pageOf(this.#leaf, data, this.#room.take)
     this.#statistics.add(content.leaf)
     this.#values += content.count
     this.#nulls += content.nulls
@@ -76,7 +100,7 @@ export class ColumnChunk {
 
   #dictionaryPage(data: Data): Promise<Page> {
     const labels = data.dictionary?.data[0] as Data
-    const values = plainValues({ ...this.#leaf.type, layout: 'bytes' }, labels)
+    const values = plainValues({ ...this.#leaf.type, layout: 'bytes' }, labels, (size) => new Uint8Array(size))
     return this.#page(values, DICTIONARY_PAGE, (writer) =>
       writer.struct(7, () => {
         writer.i32(1, labels.length)
@@ -86,7 +110,8 @@ export class ColumnChunk {
   }
 
   async #page(bytes: Uint8Array, type: number, kind: (writer: ThriftWriter) => void): Promise<Page> {
-    const body = await this.#codec.compress(bytes)
+    const body = await this.#codec.compress(bytes, this.#room.expected(bytes.length))
+    this.#room.compressed(bytes.length, body.length)
     const writer = new ThriftWriter()
     writer.i32(1, type)
     writer.i32(2, bytes.length)

@@ -8,7 +8,8 @@ export type ParquetCompression = (typeof PARQUET_COMPRESSIONS)[number]
 export interface Codec {
   /** parquet.thrift, CompressionCodec. */
   readonly id: number
-  compress(bytes: Uint8Array): Promise<Uint8Array>
+  /** @param expected about how many bytes will come out, where that is known; what comes out is the caller's own */
+  compress(bytes: Uint8Array, expected?: number): Promise<Uint8Array>
 }
 
 /** Node 22.15 and 23.8 brought zstd. */
@@ -30,14 +31,22 @@ export function codecFor(name: ParquetCompression = hasZstd ? 'zstd' : 'gzip'): 
       }
       const compress = promisify<Uint8Array, zlib.ZstdOptions, Buffer>(zlib.zstdCompress)
       const params = { [zlib.constants.ZSTD_c_compressionLevel]: 1 }
-      return { id: 6, compress: async (bytes) => trim(await compress(bytes, { params, chunkSize: roomFor(bytes) })) }
+      return {
+        id: 6,
+        compress: async (bytes, expected) =>
+          trim(await compress(bytes, { params, chunkSize: roomFor(bytes, expected) })),
+      }
     }
     case 'gzip': {
       const compress = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.gzip)
-      return { id: 2, compress: async (bytes) => trim(await compress(bytes, { level: 1, chunkSize: roomFor(bytes) })) }
+      return {
+        id: 2,
+        compress: async (bytes, expected) =>
+          trim(await compress(bytes, { level: 1, chunkSize: roomFor(bytes, expected) })),
+      }
     }
     case 'none':
-      return { id: 0, compress: async (bytes) => bytes }
+      return { id: 0, compress: async (bytes) => new Uint8Array(bytes) }
     default:
       throw new PoolsmithError(`There is no compression ${JSON.stringify(name)} for Parquet.`, {
         code: 'CONFIG_INVALID',
@@ -47,9 +56,13 @@ export function codecFor(name: ParquetCompression = hasZstd ? 'zstd' : 'gzip'): 
   }
 }
 
-/** Room for what comes out, so that one call of the thread pool does it; Node's default is many of 16 KiB. */
-function roomFor(bytes: Uint8Array): number {
-  return Math.max(1024, bytes.length + (bytes.length >> 7) + 64)
+/**
+ * Room for what comes out, so that one call of the thread pool does it; Node's default is many of 16 KiB. A little more
+ * than is expected: too little costs a second call, too much costs the collector.
+ */
+function roomFor(bytes: Uint8Array, expected = bytes.length): number {
+  const most = bytes.length + (bytes.length >> 7) + 64
+  return Math.max(1024, Math.min(most, expected + (expected >> 4) + 64))
 }
 
 /** Without the room that was not needed: a page waits long enough for that to matter. */

@@ -3,7 +3,7 @@
 import type { Data } from 'apache-arrow'
 import { bitWidthOf, packed, packedBits, repeated, withLength } from './levels.ts'
 import type { Leaf } from './schema.ts'
-import { isValid, plainValues } from './values.ts'
+import { isValid, plainValues, type Room } from './values.ts'
 
 export interface PageContent {
   /** Levels and values, to be compressed together. */
@@ -15,12 +15,12 @@ export interface PageContent {
   readonly leaf: Data
 }
 
-export function pageOf(leaf: Leaf, data: Data): PageContent {
+export function pageOf(leaf: Leaf, data: Data, room: Room): PageContent {
   if (!leaf.isList) {
     const levels =
       data.nullCount === 0 ? repeated(1, data.length, 1) : packedBits(data.nullBitmap as Uint8Array, data.length)
     return {
-      bytes: behind(withLength(levels), leaf, data),
+      bytes: behind(withLength(levels), leaf, data, room),
       count: data.length,
       nulls: data.nullCount,
       leaf: data,
@@ -33,6 +33,7 @@ export function pageOf(leaf: Leaf, data: Data): PageContent {
       Buffer.concat([withLength(packed(repetition, count, 1)), withLength(packed(definition, count, 2))]),
       leaf,
       elements,
+      room,
     ),
     count,
     nulls,
@@ -41,9 +42,9 @@ export function pageOf(leaf: Leaf, data: Data): PageContent {
 }
 
 /** Levels, and the values behind them in the same buffer. */
-function behind(levels: Uint8Array, leaf: Leaf, data: Data): Uint8Array {
+function behind(levels: Uint8Array, leaf: Leaf, data: Data, room: Room): Uint8Array {
   if (leaf.type.layout === 'dictionary') return Buffer.concat([levels, positions(data)])
-  const bytes = plainValues(leaf.type, data, levels.length)
+  const bytes = plainValues(leaf.type, data, room, levels.length)
   bytes.set(levels)
   return bytes
 }

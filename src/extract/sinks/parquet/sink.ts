@@ -10,7 +10,7 @@
 import type { RecordBatch, Schema } from 'apache-arrow'
 import { loadPackage } from '../../../optional-package.ts'
 import type { Output, Sink } from '../sink.ts'
-import { ColumnChunk } from './chunk.ts'
+import { ColumnChunk, ColumnRoom } from './chunk.ts'
 import { type Codec, codecFor, type ParquetCompression } from './compression.ts'
 import { footerOf, MAGIC, type RowGroup } from './footer.ts'
 import { type Leaf, leavesOf } from './schema.ts'
@@ -33,6 +33,7 @@ export async function openParquetSink(schema: Schema, output: Output, options: P
 
 class ParquetSink implements Sink {
   readonly #leaves: readonly Leaf[]
+  readonly #rooms: readonly ColumnRoom[]
   readonly #codec: Codec
   readonly #rowGroupBytes: number
   readonly #output: Output
@@ -46,6 +47,7 @@ class ParquetSink implements Sink {
 
   constructor(leaves: readonly Leaf[], codec: Codec, rowGroupBytes: number, output: Output) {
     this.#leaves = leaves
+    this.#rooms = leaves.map(() => new ColumnRoom())
     this.#codec = codec
     this.#rowGroupBytes = rowGroupBytes
     this.#output = output
@@ -53,7 +55,7 @@ class ParquetSink implements Sink {
   }
 
   #newChunks(): readonly ColumnChunk[] {
-    return this.#leaves.map((leaf) => new ColumnChunk(leaf, this.#codec))
+    return this.#leaves.map((leaf, index) => new ColumnChunk(leaf, this.#codec, this.#rooms[index] as ColumnRoom))
   }
 
   async write(batch: RecordBatch): Promise<void> {

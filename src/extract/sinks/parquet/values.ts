@@ -19,12 +19,15 @@ export function wordsOf(data: Data): Uint32Array {
   return new Uint32Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength >> 2)
 }
 
+/** Gives so many bytes to write to. */
+export type Room = (bytes: number) => Uint8Array
+
 /** @param front bytes to leave free before the values, for the levels */
-export function plainValues(type: LeafType, data: Data, front = 0): Uint8Array {
-  if (type.layout === 'bytes') return lengthAndBytes(data, front)
+export function plainValues(type: LeafType, data: Data, room: Room, front = 0): Uint8Array {
+  if (type.layout === 'bytes') return lengthAndBytes(data, room, front)
   const values = fixedValues(type, data)
   if (front === 0) return values
-  const found = Buffer.allocUnsafeSlow(front + values.length)
+  const found = room(front + values.length)
   found.set(values, front)
   return found
 }
@@ -108,12 +111,12 @@ function bigEndian(data: Data, stride: number, length: number): Uint8Array {
   return found
 }
 
-function lengthAndBytes(data: Data, front: number): Uint8Array {
+function lengthAndBytes(data: Data, room: Room, front: number): Uint8Array {
   const { valueOffsets } = data
   const source = Buffer.from(data.values.buffer as ArrayBuffer, data.values.byteOffset, data.values.byteLength)
   const begin = valueOffsets[0] as number
   const end = valueOffsets[data.length] as number
-  const found = Buffer.allocUnsafeSlow(front + end - begin + (data.length - data.nullCount) * 4)
+  const found = room(front + end - begin + (data.length - data.nullCount) * 4)
   let at = front
   const hasNulls = data.nullCount > 0
   for (let row = 0; row < data.length; row += 1) {
