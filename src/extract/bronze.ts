@@ -1,6 +1,6 @@
 /** The columns that every extracted row carries: when, from where, and in which run. */
 
-import type { Data, RecordBatch, Schema } from 'apache-arrow'
+import type { Data, RecordBatch, Schema } from './arrow-types.ts'
 import type { Arrow } from './read/columns/column.ts'
 
 export interface Bronze {

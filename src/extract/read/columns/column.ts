@@ -1,10 +1,10 @@
 /** What all column builders share: the contract, which rows are NULL, and growing arrays. */
 
-import type { Data } from 'apache-arrow'
 import { PoolsmithError } from '../../../errors.ts'
+import type { Data } from '../../arrow-types.ts'
 
 /** The module itself, handed in because it is loaded on first use only. */
-export type Arrow = typeof import('apache-arrow')
+export type { Arrow } from '../../arrow-types.ts'
 
 /**
  * Gathers one column of a batch. A run of fields comes as positions in the network's buffer: field i begins at
