@@ -176,11 +176,18 @@ export const ERROR_CODES = {
   QUERY_CANCELED: 'Somebody else cancelled the statement, or a time limit of the server did.',
   QUERY_FAILED: 'The server refused the statement; the message holds its words and `details.sqlstate` its code.',
   CONNECTION_LOST: 'The connection broke while a statement was running.',
+  WATERMARK_INVALID: 'The watermark column cannot serve as one: NULL in some rows, another type, or no value of it.',
+  SNAPSHOT_GONE: 'The snapshot that a plan names is over: the session that held it has ended.',
+  PLAN_INVALID: 'The plan of an extract is damaged, of another version, or has no such partition.',
+  EXTRACT_BUSY: 'Another session is extracting the same partition of the same plan.',
   EXTRACT_PROTOCOL: 'The server sent rows in a form that is not understood.',
   // write: the files of an extract
   TARGET_NOT_WRITABLE: 'The target folder cannot be made or written to.',
   DISK_FULL: "The target's disk, or the quota on it, is full.",
   WRITE_FAILED: 'A file of the extract could not be written.',
+  STATE_INVALID: 'The state file of a watermark cannot be read or understood, or is of another table.',
+  STATE_CONFLICT: 'Another run has moved the watermark on meanwhile; the files of this one were taken back.',
+  EXTRACT_INCOMPLETE: 'The consumer returned before it had taken every row.',
 } as const
 
 export type ErrorCode = keyof typeof ERROR_CODES

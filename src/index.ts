@@ -41,10 +41,34 @@ export {
 } from './engine/mssql-pool.ts'
 export { ConfigError, type ConfigProblem, ERROR_CODES, type ErrorCode, type Phase, PoolsmithError } from './errors.ts'
 export type { CloseReason, EventName, PoolsmithEvents } from './events.ts'
-export { EXTRACT_FORMATS, type ExtractFormat, type ExtractOptions, extractTable } from './extract/extract-table.ts'
-export type { Manifest } from './extract/manifest.ts'
+export type { Drift } from './extract/drift.ts'
+export { type ConsumePartitionOptions, extractPartition, type PartitionOptions } from './extract/extract-partition.ts'
+export { extractTable } from './extract/extract-table.ts'
+export type { Manifest, ManifestContent, ManifestFile } from './extract/manifest.ts'
+export {
+  type BatchConsumer,
+  type BatchInfo,
+  type ConsumeOptions,
+  EXTRACT_FORMATS,
+  type ExtractFormat,
+  type ExtractOptions,
+  type WatermarkOptions,
+} from './extract/options.ts'
+export type { ExtractPlan } from './extract/plan.ts'
+export { type HeldPlan, type PlanOptions, planExtract } from './extract/plan-extract.ts'
 export type { Progress } from './extract/progress.ts'
-export type { ExtractEngine, ReadOptions, TableColumn, TableName } from './extract/read/reader.ts'
+export type {
+  ExtractEngine,
+  ExtractSource,
+  MarkValue,
+  Partition,
+  QuerySource,
+  ReadOptions,
+  TableColumn,
+  TableName,
+  Watermark,
+  WhereCallback,
+} from './extract/read/reader.ts'
 export { readTable } from './extract/read-table.ts'
 export {
   KerberosTicket,

@@ -31,7 +31,12 @@ export interface Command {
   readonly summary: string
   /** Further sentences for its own help text. */
   readonly description: string
-  readonly positionals: readonly { readonly name: string; readonly description: string }[]
+  /** Those that may be left out come last. */
+  readonly positionals: readonly {
+    readonly name: string
+    readonly description: string
+    readonly optional?: boolean
+  }[]
   readonly options: Readonly<Record<string, CommandOption>>
   run(call: Call): Promise<Outcome>
 }

@@ -58,7 +58,7 @@ export function programHelp(commands: readonly Command[]): string {
 }
 
 export function commandHelp(command: Command): string {
-  const names = command.positionals.map(({ name }) => ` <${name}>`).join('')
+  const names = command.positionals.map(({ name, optional }) => (optional ? ` [${name}]` : ` <${name}>`)).join('')
   return [
     `Usage: poolsmith ${command.name}${names} [options]`,
     '',

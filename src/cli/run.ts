@@ -93,7 +93,7 @@ function readArguments(
 
 function checkPositionals(command: Command, given: readonly string[]): void {
   const missing = command.positionals[given.length]
-  if (missing !== undefined) throw new UsageError(`<${missing.name}> is missing.`)
+  if (missing !== undefined && missing.optional !== true) throw new UsageError(`<${missing.name}> is missing.`)
   const extra = given[command.positionals.length]
   if (extra !== undefined) throw new UsageError(`one argument too many: ${extra}`)
 }

@@ -1,86 +1,127 @@
-import { randomUUID } from 'node:crypto'
 import { PoolsmithError } from '../errors.ts'
-import { loadPackage } from '../optional-package.ts'
-import { BRONZE_COLUMNS, type Bronze, bronzeBatches, bronzeManifestColumns } from './bronze.ts'
-import { extractFolder } from './layout.ts'
-import { type Manifest, type ManifestContent, writeManifest } from './manifest.ts'
-import { type Progress, ProgressMeter } from './progress.ts'
+import { type Drift, driftBetween, lastManifest } from './drift.ts'
+import { readInParallel } from './in-parallel.ts'
+import {
+  type Manifest,
+  type ManifestContent,
+  manifestColumns,
+  manifestContent,
+  type Outcome,
+  removeManifest,
+  writeManifest,
+} from './manifest.ts'
+import { type ConsumeOptions, checkFormat, checkPartitions, type ExtractOptions } from './options.ts'
+import { PartFiles } from './part-files.ts'
+import { type ExtractPlan, folderOf, makePlan, type PlanInput, partName, resumeKey } from './plan.ts'
+import { ProgressMeter } from './progress.ts'
 import { openTable } from './read/open-table.ts'
-import type { ExtractEngine, OpenTable, ReadOptions, TableColumn, TableName } from './read/reader.ts'
-import { openArrowSink } from './sinks/arrow.ts'
-import type { ParquetCompression } from './sinks/parquet/compression.ts'
-import { openParquetSink } from './sinks/parquet/sink.ts'
-import { csvHeader, csvSuffix, jsonSuffix } from './sinks/text.ts'
+import type { ExtractEngine, ExtractSource, OpenTable } from './read/reader.ts'
 import { TargetFile } from './target-file.ts'
+import { badState, readState, saveWatermark, type WatermarkState } from './watermark-state.ts'
+import { consumePart, writePart } from './write-part.ts'
 
-export const EXTRACT_FORMATS = ['parquet', 'arrow', 'csv', 'jsonl'] as const
-export type ExtractFormat = (typeof EXTRACT_FORMATS)[number]
-
-export interface ExtractOptions extends ReadOptions {
-  /** The folder below which the layout begins; made when it is not there. */
-  readonly to: string
-  readonly format: ExtractFormat
-  /** Name of the source in the path and in `_source`. Default: the connection's id, else its database. */
-  readonly source?: string
-  /** Compression of Parquet's pages. Default `zstd`; `gzip` on a Node before 22.15, which has no zstd. */
-  readonly compression?: ParquetCompression
-  /** Bytes, encoded but not compressed, after which a row group of Parquet ends. Default 64 MiB. */
-  readonly rowGroupBytes?: number
-  /** The instant in `_extracted_at` and (in UTC) in the path. Default: now. */
-  readonly extractedAt?: Date
-  /** Called about five times a second, and once at the end. */
-  readonly onProgress?: (progress: Progress) => void
-}
+export type { ExtractFormat, ExtractOptions } from './options.ts'
 
 /**
- * Copies a table into one file below `to`, in bounded memory, and writes a manifest beside it:
+ * Copies a table or a query into files below `to`, in bounded memory, and writes a manifest beside them:
  * `<to>/<source>/<schema>.<table>/extract_date=YYYY-MM-DD/part-<batch id>.<format>`.
  *
- * Every row also carries `_extracted_at`, `_source` and `_batch_id`. The file appears under its name only when it is
- * whole and on the disk; a failed or aborted run leaves none. Two runs at once do not touch each other's files.
+ * Every row also carries `_extracted_at`, `_source` and `_batch_id`. Files appear under their names only when all of
+ * them are whole and on the disk; a failed or aborted run leaves none. Two runs at once do not touch each other's.
+ * docs/extract.md tells of selecting, watermarks, partitions and resuming.
  *
- * @throws PoolsmithError as {@link readTable}, and CONFIG_INVALID, TARGET_NOT_WRITABLE, DISK_FULL, WRITE_FAILED
+ * With a function as `to`, the rows go to it as record batches instead, with the same columns added.
+ *
+ * @throws PoolsmithError as {@link readTable}, and CONFIG_INVALID, TARGET_NOT_WRITABLE, DISK_FULL, WRITE_FAILED,
+ *   WATERMARK_INVALID, STATE_INVALID, STATE_CONFLICT, EXTRACT_INCOMPLETE; `details.partition` says which one it was
  *
  * @example
- * const manifest = await extractTable(db, { schema: 'public', table: 'flights' }, { to: 'bronze', format: 'parquet' })
+ * const manifest = await extractTable(db, { schema: 'public', table: 'flights' }, {
+ *   to: 'bronze',
+ *   format: 'parquet',
+ *   where: (query) => query.where('carrier', 'AA'),
+ *   watermark: { column: 'updated_at', state: 'state/flights.json' },
+ *   partitions: 4,
+ * })
  * console.log(manifest.rows, manifest.folder)
  */
-export async function extractTable(db: ExtractEngine, table: TableName, options: ExtractOptions): Promise<Manifest> {
-  if (!EXTRACT_FORMATS.includes(options.format)) throw badFormat(options.format)
+export function extractTable(db: ExtractEngine, source: ExtractSource, options: ExtractOptions): Promise<Manifest>
+export function extractTable(
+  db: ExtractEngine,
+  source: ExtractSource,
+  options: ConsumeOptions,
+): Promise<ManifestContent>
+export async function extractTable(
+  db: ExtractEngine,
+  source: ExtractSource,
+  options: ExtractOptions | ConsumeOptions,
+): Promise<ManifestContent> {
+  const toFiles = isToFiles(options)
+  if (toFiles) checkFormat(options.format)
+  const partitions = checkPartitions(options.partitions)
   const startedAt = new Date()
-  const bronze: Bronze = {
-    extractedAt: options.extractedAt ?? startedAt,
-    source: options.source ?? db.connection.id ?? db.connection.database ?? 'database',
-    batchId: randomUUID(),
-  }
-  await using open = await openTable(db, table, options)
-  refuseOurNames(open)
-  const folder = extractFolder({ to: options.to, schema: open.schema, table: open.table, ...bronze })
-  await using file = await TargetFile.create(folder, `part-${bronze.batchId}.${options.format}`)
-  const meter = new ProgressMeter(options.onProgress, open.estimatedRows)
+  const { watermark } = options
+  const state = watermark?.state === undefined ? undefined : await readState(watermark.state)
 
-  const written =
-    options.format === 'parquet' || options.format === 'arrow'
-      ? await writeBatches(open, file, bronze, options, meter)
-      : await writeLines(open, file, bronze, options.format, meter)
-  const finished = await file.finish()
-  const content: ManifestContent = {
-    batchId: bronze.batchId,
-    source: bronze.source,
-    schema: open.schema,
-    table: open.table,
-    format: options.format,
-    rows: meter.rows,
-    bytes: finished.bytes,
-    extractedAt: bronze.extractedAt.toISOString(),
-    startedAt: startedAt.toISOString(),
-    finishedAt: new Date().toISOString(),
-    columns: [...written.columns, ...bronzeManifestColumns(options.format)],
-    notes: [...open.notes, ...written.notes],
-    files: [{ ...finished, rows: meter.rows }],
+  const stop = new AbortController()
+  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal])
+  await using open = await openTable(db, source, { ...options, signal })
+  if (state !== undefined) checkState(state, watermark?.state ?? '', open)
+  const input: PlanInput = {
+    ...options,
+    startedAt,
+    partitions,
+    ...(watermark === undefined ? {} : { watermark: { ...watermark, after: state?.watermark ?? watermark.after } }),
   }
+  const run: Run = { db, open, input, plan: await makePlan(db, open, input), state, stop, signal }
+  // Awaited here: the session goes back when this function is left.
+  return await (toFiles ? intoFiles(run, options) : intoConsumer(run, options))
+}
+
+function isToFiles(options: ExtractOptions | ConsumeOptions): options is ExtractOptions {
+  return typeof options.to === 'string'
+}
+
+interface Run {
+  readonly db: ExtractEngine
+  readonly open: OpenTable
+  readonly input: PlanInput
+  readonly plan: ExtractPlan
+  readonly state: WatermarkState | undefined
+  readonly stop: AbortController
+  readonly signal: AbortSignal
+}
+
+async function intoConsumer(run: Run, options: ConsumeOptions): Promise<ManifestContent> {
+  const { plan, signal } = run
+  const meter = new ProgressMeter(options.onProgress, plan.estimatedRows)
+  const notes: string[] = []
+  await inParallel(run, plan, [...plan.partitions.keys()], async (open, number) => {
+    const consumer = { take: options.to, signal }
+    const written = await consumePart(open, plan, number, consumer, (rows) => meter.add(rows, 0))
+    notes.push(...written.notes)
+  })
+  const content = manifestOf(run, plan, { rows: meter.rows, files: [], notes, drift: undefined })
+  await commitState(run, plan)
+  meter.finish(0)
+  return content
+}
+
+async function intoFiles(run: Run, options: ExtractOptions): Promise<Manifest> {
+  return run.plan.partitions.length === 1 ? intoOneFile(run, options) : intoManyFiles(run, options)
+}
+
+async function intoOneFile(run: Run, options: ExtractOptions): Promise<Manifest> {
+  const { plan, open } = run
+  const folder = folderOf(plan, options.to)
+  const drift = await driftIn(folder, plan, options)
+  await using file = await TargetFile.create(folder, partName(plan, 0))
+  const meter = new ProgressMeter(options.onProgress, plan.estimatedRows)
+  const { notes } = await writePart(open, plan, 0, file, (rows) => meter.add(rows, file.bytes))
+  const finished = await file.finish()
+  const files = [{ ...finished, rows: meter.rows }]
   try {
-    const manifest = await writeManifest(folder, content)
+    const manifest = await publishManifest(run, plan, folder, { rows: meter.rows, files, notes, drift })
     meter.finish(file.bytes)
     return manifest
   } catch (error) {
@@ -89,63 +130,93 @@ export async function extractTable(db: ExtractEngine, table: TableName, options:
   }
 }
 
-interface Written {
-  readonly columns: readonly TableColumn[]
-  readonly notes: readonly string[]
-}
-
-async function writeBatches(
-  open: OpenTable,
-  file: TargetFile,
-  bronze: Bronze,
-  options: ExtractOptions,
-  meter: ProgressMeter,
-): Promise<Written> {
-  const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), `format=${options.format}`)
-  const rows = await open.asArrow()
-  const { schema, add } = bronzeBatches(arrow, rows.schema, bronze)
-  const output = (bytes: Uint8Array): Promise<void> => file.write(bytes)
-  const sink =
-    options.format === 'parquet' ? await openParquetSink(schema, output, options) : await openArrowSink(schema, output)
-  for await (const batch of rows.batches()) {
-    await sink.write(add(batch))
-    meter.add(batch.numRows, file.bytes)
+async function intoManyFiles(run: Run, options: ExtractOptions): Promise<Manifest> {
+  const { open, input } = run
+  const folder = folderOf(run.plan, options.to)
+  const key = resumeKey(run.plan, input)
+  // Held until the session goes back, so that of two runs at once only one can go on with what is there.
+  const isOurs = (await open.claim?.(`${folder}/${key}`)) ?? false
+  const drift = await driftIn(folder, run.plan, options)
+  await using parts = await PartFiles.open(folder, run.plan, isOurs ? key : undefined, options.resume ?? true)
+  const { plan } = parts
+  const meter = new ProgressMeter(options.onProgress, plan.estimatedRows)
+  meter.add(parts.rows, parts.bytes)
+  try {
+    await inParallel(run, plan, parts.todo, (reader, number) =>
+      parts.write(number, (file) => writePart(reader, plan, number, file, (rows) => meter.add(rows, parts.bytes))),
+    )
+  } catch (error) {
+    throw isOurs && parts.whole > 0 ? resumable(error, parts) : error
   }
-  await sink.close()
-  return { columns: rows.columns, notes: rows.findings().map(({ column, note }) => `${column}: ${note}`) }
-}
-
-async function writeLines(
-  open: OpenTable,
-  file: TargetFile,
-  bronze: Bronze,
-  format: 'csv' | 'jsonl',
-  meter: ProgressMeter,
-): Promise<Written> {
-  const names = open.columnNames
-  if (format === 'csv') await file.write(Buffer.from(csvHeader(names)))
-  const suffix = format === 'csv' ? csvSuffix(bronze, names.length) : jsonSuffix(bronze, names.length)
-  const rows = open.asLines(format, suffix)
-  for await (const { bytes, rows: count } of rows.lines()) {
-    await file.write(bytes)
-    meter.add(count, file.bytes)
+  const { rows, bytes, notes } = parts
+  try {
+    const files = await parts.publish()
+    const manifest = await publishManifest(run, plan, folder, { rows, files, notes, drift })
+    await parts.done()
+    meter.finish(bytes)
+    return manifest
+  } catch (error) {
+    await parts.takeBack(error instanceof PoolsmithError && error.code === 'STATE_CONFLICT')
+    throw error
   }
-  return { columns: rows.columns, notes: [] }
 }
 
-function refuseOurNames(open: OpenTable): void {
-  const taken = open.columnNames.filter((name) => BRONZE_COLUMNS.some((ours) => ours === name))
-  if (taken.length === 0) return
-  throw new PoolsmithError(
-    `${open.schema}.${open.table} has columns that an extract adds itself: ${taken.join(', ')}.`,
-    { code: 'CONFIG_INVALID', phase: 'config', hint: 'Name the columns to read in `columns`, without these.' },
-  )
+function inParallel(
+  { db, open: first, stop, signal }: Run,
+  plan: ExtractPlan,
+  todo: readonly number[],
+  read: (open: OpenTable, number: number) => Promise<void>,
+): Promise<void> {
+  return readInParallel({ db, first, plan, todo, stop, signal, read })
 }
 
-function badFormat(format: unknown): PoolsmithError {
-  return new PoolsmithError(`There is no format ${JSON.stringify(format)}.`, {
-    code: 'CONFIG_INVALID',
-    phase: 'config',
-    hint: `Use one of ${EXTRACT_FORMATS.join(', ')}.`,
+/** The manifest, and after it the state: neither stays without the other. */
+async function publishManifest(
+  run: Run,
+  plan: ExtractPlan,
+  folder: string,
+  outcome: Omit<Outcome, 'startedAt'>,
+): Promise<Manifest> {
+  const manifest = await writeManifest(folder, manifestOf(run, plan, outcome))
+  try {
+    await commitState(run, plan)
+    return manifest
+  } catch (error) {
+    await removeManifest(manifest)
+    throw error
+  }
+}
+
+function manifestOf({ input }: Run, plan: ExtractPlan, outcome: Omit<Outcome, 'startedAt'>): ManifestContent {
+  return manifestContent(plan, { ...outcome, startedAt: input.startedAt })
+}
+
+async function driftIn(folder: string, plan: ExtractPlan, options: ExtractOptions): Promise<Drift | undefined> {
+  const last = await lastManifest(folder)
+  const drift = last === undefined ? undefined : driftBetween(last, manifestColumns(plan))
+  if (drift !== undefined) options.onDrift?.(drift)
+  return drift
+}
+
+function checkState({ schema, table }: WatermarkState, path: string, open: OpenTable): void {
+  if (schema === open.schema && table === open.table) return
+  throw badState(path, `is of ${schema}.${table}, not of ${open.schema}.${open.table}`)
+}
+
+async function commitState({ input, state }: Run, plan: ExtractPlan): Promise<void> {
+  const path = input.watermark?.state
+  if (path !== undefined) await saveWatermark(path, plan, state)
+}
+
+function resumable(error: unknown, { whole, plan }: PartFiles): unknown {
+  if (!(error instanceof PoolsmithError)) return error
+  const { code, phase, transient, details, cause, message, hint } = error
+  return new PoolsmithError(message, {
+    code,
+    phase,
+    transient,
+    cause,
+    details: { ...details, whole },
+    hint: `${hint ?? ''} Of ${plan.partitions.length} partitions ${whole} are whole; the same call on the same day keeps them.`,
   })
 }

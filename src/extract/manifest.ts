@@ -1,5 +1,9 @@
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { TableColumn } from './read/reader.ts'
+import { bronzeManifestColumns } from './bronze.ts'
+import type { Drift } from './drift.ts'
+import type { ExtractPlan } from './plan.ts'
+import type { TableColumn, Watermark } from './read/reader.ts'
 import { type FinishedFile, TargetFile } from './target-file.ts'
 
 /** What a run has written, as the JSON file beside it and as {@link extractTable} returns it. */
@@ -18,7 +22,27 @@ export interface ManifestContent {
   readonly columns: readonly TableColumn[]
   /** What a reader of the data should know: infinities, NULL for NaN, row-level security. */
   readonly notes: readonly string[]
-  readonly files: readonly (FinishedFile & { readonly rows: number })[]
+  /** None when a consumer took the rows. */
+  readonly files: readonly ManifestFile[]
+  /** The SQL that was read, when it was a query. */
+  readonly query?: string
+  /** SQL of the conditions, when not all rows were read. */
+  readonly where?: readonly string[]
+  /** Give it back as `watermark.after`; its own `after` is where this run began. */
+  readonly watermark?: Watermark & { readonly after: string | null }
+  /** How the columns differ from those of the last manifest in this place; absent when they do not. */
+  readonly drift?: Drift
+  /** The plan, and the partition of it, when only that one was read. */
+  readonly partition?: { readonly number: number; readonly of: number; readonly plan: string }
+}
+
+export interface ManifestFile extends FinishedFile {
+  readonly rows: number
+  /** What the file holds, when there are several. */
+  readonly partition?: number
+  readonly label?: string
+  /** When its reading began, when that was an earlier run, on another snapshot. */
+  readonly keptFrom?: string
 }
 
 export interface Manifest extends ManifestContent {
@@ -29,10 +53,77 @@ export interface Manifest extends ManifestContent {
 }
 
 /** Readers of a folder (Spark, DuckDB, Hive) pass over names that begin with an underscore. */
-export async function writeManifest(folder: string, content: ManifestContent): Promise<Manifest> {
-  const name = `_manifest-${content.batchId}.json`
-  await using file = await TargetFile.create(folder, name)
+export async function writeManifest(
+  folder: string,
+  content: ManifestContent,
+  name = `_manifest-${content.batchId}.json`,
+): Promise<Manifest> {
+  // The name is this run's alone; what a run of the same partition left half-written is of no use.
+  await using file = await TargetFile.create(folder, name, 'w')
   await file.write(Buffer.from(`${JSON.stringify(content, undefined, 2)}\n`))
   await file.finish()
   return { ...content, folder, path: join(folder, name) }
+}
+
+/** What is known when all is read. */
+export interface Outcome {
+  readonly startedAt: Date
+  readonly rows: number
+  readonly files: readonly ManifestFile[]
+  readonly notes: readonly string[]
+  readonly drift: Drift | undefined
+  /** When it is a part only. */
+  readonly partition?: number
+}
+
+export function manifestColumns(plan: ExtractPlan): readonly TableColumn[] {
+  return [...plan.columns, ...bronzeManifestColumns(plan.format)]
+}
+
+export function manifestContent(plan: ExtractPlan, outcome: Outcome): ManifestContent {
+  const { rows, files, drift, partition } = outcome
+  const kept = files.filter((file) => file.keptFrom !== undefined).map((file) => file.partition)
+  return {
+    batchId: plan.batchId,
+    source: plan.source,
+    schema: plan.schema,
+    table: plan.table,
+    format: plan.format,
+    rows,
+    bytes: files.reduce((sum, file) => sum + file.bytes, 0),
+    extractedAt: plan.extractedAt,
+    startedAt: outcome.startedAt.toISOString(),
+    finishedAt: new Date().toISOString(),
+    columns: manifestColumns(plan),
+    notes: [
+      ...plan.notes,
+      ...outcome.notes,
+      ...(kept.length === 0
+        ? []
+        : [
+            `Partitions ${kept.join(', ')} were kept from a run that failed: they are of an earlier snapshot. Rows that ` +
+              'were changed in between may be there twice, or not at all.',
+          ]),
+    ],
+    files,
+    ...(plan.query === undefined ? {} : { query: plan.query }),
+    ...(plan.conditions.length === 0 ? {} : { where: plan.conditions }),
+    ...(plan.watermark === undefined ? {} : { watermark: withoutCondition(plan.watermark) }),
+    ...(drift === undefined ? {} : { drift }),
+    ...(partition === undefined
+      ? {}
+      : { partition: { number: partition, of: plan.partitions.length, plan: plan.checksum } }),
+  }
+}
+
+function withoutCondition({
+  condition: _,
+  ...watermark
+}: NonNullable<ExtractPlan['watermark']>): Watermark & { readonly after: string | null } {
+  return watermark
+}
+
+/** Takes a manifest back: what belongs to it could not be completed. */
+export async function removeManifest(manifest: Manifest): Promise<void> {
+  await rm(manifest.path, { force: true }).catch(() => undefined)
 }

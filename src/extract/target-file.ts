@@ -45,6 +45,8 @@ export function writeFailure(error: unknown, path: string): PoolsmithError {
 async function makeFolder(folder: string, hasParent = false): Promise<void> {
   try {
     await mkdir(folder)
+    // A new folder is on the disk only when the one that it is in is; one that may not be opened still works.
+    await syncFolder(dirname(folder)).catch(() => undefined)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     const parent = dirname(folder)
@@ -80,12 +82,15 @@ export class TargetFile implements AsyncDisposable {
     this.#handle = handle
   }
 
-  /** @throws PoolsmithError TARGET_NOT_WRITABLE, DISK_FULL, WRITE_FAILED; so do the others */
-  static async create(folder: string, name: string): Promise<TargetFile> {
+  /**
+   * @param flags `w` where nobody else can be writing this file: what a run that was killed left of it is overwritten
+   * @throws PoolsmithError TARGET_NOT_WRITABLE, DISK_FULL, WRITE_FAILED; so do the others
+   */
+  static async create(folder: string, name: string, flags: 'wx' | 'w' = 'wx'): Promise<TargetFile> {
     const temporary = join(folder, `.${name}.tmp`)
     try {
       await makeFolder(folder)
-      return new TargetFile(folder, name, temporary, await open(temporary, 'wx'))
+      return new TargetFile(folder, name, temporary, await open(temporary, flags))
     } catch (error) {
       throw writeFailure(error, temporary)
     }
@@ -141,7 +146,7 @@ export class TargetFile implements AsyncDisposable {
 }
 
 /** The rename itself is on the disk only when its folder is. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   // Windows opens no folders; there the rename is all that can be had.
   if (process.platform === 'win32') return
   const handle = await open(folder, 'r')

@@ -1,12 +1,25 @@
-import { createEngine } from '../../engine/create-engine.ts'
-import { EXTRACT_FORMATS, type ExtractFormat, extractTable } from '../../extract/extract-table.ts'
+import { once } from 'node:events'
+import { basename, dirname, resolve } from 'node:path'
+import { createEngine, type Engine } from '../../engine/create-engine.ts'
+import type { Drift } from '../../extract/drift.ts'
+import { extractPartition } from '../../extract/extract-partition.ts'
+import { extractTable } from '../../extract/extract-table.ts'
 import type { Manifest } from '../../extract/manifest.ts'
+import { planExtract } from '../../extract/plan-extract.ts'
+import { TargetFile } from '../../extract/target-file.ts'
 import { type Call, type Command, type Outcome, UsageError } from '../command.ts'
+import {
+  EXTRACT_OPTIONS,
+  partitionOption,
+  requiredTarget,
+  selectOptions,
+  sourceOption,
+  textOption,
+} from '../extract-options.ts'
 import { bytes, count, duration, rows } from '../layout.ts'
 import { noticeListeners } from '../notices.ts'
 import { ProgressBar } from '../progress.ts'
 import { CONNECTION_ARGUMENT, STORE_OPTIONS, storesOf, TIMEOUT_OPTION, timeoutOf } from '../shared-options.ts'
-import { parseTableName } from '../table-name.ts'
 import type { Screen } from '../terminal.ts'
 
 export const extractCommand: Command = {
@@ -17,89 +30,110 @@ export const extractCommand: Command = {
     'whole. Progress goes to standard error: a bar on a terminal, a line every few seconds elsewhere.',
   positionals: [
     CONNECTION_ARGUMENT,
-    { name: 'schema.table', description: 'The table or view, as the catalogue spells it; the schema may be left out.' },
+    {
+      name: 'schema.table',
+      description:
+        'The table or view, as the catalogue spells it; the schema may be left out. With --partition the plan names it.',
+      optional: true,
+    },
   ],
-  options: {
-    to: {
-      type: 'string',
-      value: 'DIR',
-      description: 'The folder to write below; made when it is not there. Required.',
-    },
-    format: { type: 'string', value: 'FORMAT', description: `One of ${EXTRACT_FORMATS.join(', ')}. Default: parquet.` },
-    columns: { type: 'string', value: 'A,B,...', description: 'The columns to read. Default: all.' },
-    source: {
-      type: 'string',
-      value: 'NAME',
-      description: "The source's name in the path and in _source. Default: the connection's id, else its database.",
-    },
-    ...TIMEOUT_OPTION,
-    ...STORE_OPTIONS,
-  },
+  options: { ...EXTRACT_OPTIONS, ...TIMEOUT_OPTION, ...STORE_OPTIONS },
   run: extract,
 }
 
 async function extract(call: Call): Promise<Outcome> {
-  const { positionals, values, signal, terminal } = call
-  const [input = '', tableText = ''] = positionals
-  const table = parseTableName(tableText)
-  const to = text(values['to'])
-  if (to === undefined) throw new UsageError('--to is missing: the folder to write below.')
-  const source = text(values['source'])
-  const columns = text(values['columns'])
+  const partition = await partitionOption(call)
+  if (partition !== undefined) {
+    const to = requiredTarget(call)
+    const { plan, number } = partition
+    return withEngine(call, `${plan.schema}.${plan.table} #${number}`, async (db, { bar, onProgress }) => {
+      const started = performance.now()
+      const { signal } = call
+      const manifest = await extractPartition(db, plan, number, { to, signal, ...onProgress }).finally(() =>
+        bar.clear(),
+      )
+      return manifestOutcome(manifest, started, call.terminal.out)
+    })
+  }
+  const source = await sourceOption(call)
+  const options = selectOptions(call)
+  const label = call.positionals[1] ?? ''
+  const planFile = textOption(call, 'plan')
+  if (planFile !== undefined) return withEngine(call, label, (db, { say }) => planInto(planFile, db, call, say))
+  if (call.values['hold'] === true) throw new UsageError('--hold goes with --plan: it keeps the snapshot of the plan.')
+  const to = requiredTarget(call)
+  return withEngine(call, label, async (db, { bar, onProgress, say }) => {
+    const started = performance.now()
+    const resume = call.values['no-resume'] !== true
+    const onDrift = (drift: Drift): void => say(`the columns have changed: ${driftText(drift)}`)
+    const manifest = await extractTable(db, source, { ...options, to, resume, onDrift, ...onProgress }).finally(() =>
+      bar.clear(),
+    )
+    return manifestOutcome(manifest, started, call.terminal.out)
+  })
+}
 
-  const { log } = terminal
-  const bar = new ProgressBar(log, tableText)
-  const quiet = values['json'] === true && !log.isTTY
-  await using db = await createEngine(input, {
+async function planInto(file: string, db: Engine, call: Call, say: (message: string) => void): Promise<Outcome> {
+  const holdSnapshot = call.values['hold'] === true
+  await using plan = await planExtract(db, await sourceOption(call), { ...selectOptions(call), holdSnapshot })
+  const path = resolve(file)
+  await using target = await TargetFile.create(dirname(path), basename(path))
+  await target.write(Buffer.from(`${JSON.stringify(plan, undefined, 2)}\n`))
+  await target.finish()
+  const data = { plan: path, partitions: plan.partitions.length, batchId: plan.batchId }
+  const text = `${plan.schema}.${plan.table}: ${count(plan.partitions.length)} partitions in ${path}`
+  if (!holdSnapshot) return { data, text }
+  say(`${text}; its snapshot is held until Ctrl-C`)
+  if (!call.signal.aborted) await once(call.signal, 'abort')
+  return { data, text: 'The snapshot was let go.' }
+}
+
+interface Reporting {
+  readonly bar: ProgressBar
+  readonly onProgress: { readonly onProgress?: (progress: Parameters<ProgressBar['update']>[0]) => void }
+  readonly say: (message: string) => void
+}
+
+/** Under --json nothing but the answer is said, unless somebody is watching. */
+async function withEngine(
+  call: Call,
+  label: string,
+  work: (db: Engine, reporting: Reporting) => Promise<Outcome>,
+): Promise<Outcome> {
+  const { log } = call.terminal
+  const bar = new ProgressBar(log, label)
+  const quiet = call.values['json'] === true && !log.isTTY
+  const say = (message: string): void => {
+    if (quiet) return
+    bar.clear()
+    log.line(log.style('yellow', message))
+  }
+  await using db = await createEngine(call.positionals[0] ?? '', {
     ...timeoutOf(call),
     stores: storesOf(call),
-    on: noticeListeners(({ kind, message }) => {
-      if (quiet) return
-      bar.clear()
-      log.line(log.style('yellow', `${kind} warning: ${message}`))
-    }),
+    on: noticeListeners(({ kind, message }) => say(`${kind} warning: ${message}`)),
   })
-  const started = performance.now()
-  let manifest: Manifest
-  try {
-    manifest = await extractTable(db, table, {
-      to,
-      format: formatOf(values['format']),
-      signal,
-      ...(source === undefined ? {} : { source }),
-      ...(columns === undefined ? {} : { columns: columns.split(',') }),
-      ...(quiet ? {} : { onProgress: (progress) => bar.update(progress) }),
-    })
-  } finally {
-    bar.clear()
-  }
-  return { data: { ...manifest }, text: textOf(manifest, performance.now() - started, terminal.out) }
+  return await work(db, { bar, say, onProgress: quiet ? {} : { onProgress: (progress) => bar.update(progress) } })
 }
 
-function text(value: string | boolean | undefined): string | undefined {
-  return typeof value === 'string' && value !== '' ? value : undefined
-}
-
-function formatOf(value: string | boolean | undefined): ExtractFormat {
-  if (value === undefined) return 'parquet'
-  const found = EXTRACT_FORMATS.find((format) => format === value)
-  if (found === undefined) throw new UsageError(`--format expects one of ${EXTRACT_FORMATS.join(', ')}, got ${value}.`)
-  return found
-}
-
-function textOf(manifest: Manifest, elapsedMillis: number, screen: Screen): string {
-  const { schema, table, files, notes, path } = manifest
-  const head = `${schema}.${table}: ${count(manifest.rows)} rows, ${bytes(manifest.bytes)} in ${duration(elapsedMillis)}`
+function driftText({ added, removed, retyped }: Drift): string {
   return [
-    screen.style('green', head),
-    rows(
-      [
-        ['folder', manifest.folder],
-        ...files.map((file): [string, string] => ['file', file.name]),
-        ['manifest', path],
-        ...notes.map((note): [string, string] => ['note', note]),
-      ],
-      screen.width,
-    ),
-  ].join('\n')
+    ...added.map(({ name, type }) => `+ ${name} ${type}`),
+    ...removed.map(({ name, type }) => `- ${name} ${type}`),
+    ...retyped.map(({ name, from, to }) => `${name}: ${from} -> ${to}`),
+  ].join(', ')
+}
+
+function manifestOutcome(manifest: Manifest, started: number, screen: Screen): Outcome {
+  const { schema, table, files, notes, path, watermark } = manifest
+  const elapsedMillis = performance.now() - started
+  const head = `${schema}.${table}: ${count(manifest.rows)} rows, ${bytes(manifest.bytes)} in ${duration(elapsedMillis)}`
+  const lines: [string, string][] = [
+    ['folder', manifest.folder],
+    ...files.map((file): [string, string] => ['file', file.name]),
+    ['manifest', path],
+    ...(watermark === undefined ? [] : [['watermark', `${watermark.column} ${watermark.high}`] as [string, string]]),
+    ...notes.map((note): [string, string] => ['note', note]),
+  ]
+  return { data: { ...manifest }, text: [screen.style('green', head), rows(lines, screen.width)].join('\n') }
 }

@@ -22,6 +22,8 @@ const HASH_DIGITS = 32
 
 export interface PlannedMark {
   readonly condition: string
+  /** The mark that this run begins after, as the server writes it. */
+  readonly after: string | null
   readonly watermark: Watermark
   readonly notes: readonly string[]
 }
@@ -71,7 +73,7 @@ export async function planMark(
   }
   if (high === null) {
     // Nothing new. Said in SQL too: the plan may be read in a later snapshot.
-    return { condition: 'false', watermark: last, notes: [] }
+    return { condition: 'false', after: last.high, watermark: last, notes: [] }
   }
 
   const identity = await identityOf(ground)
@@ -87,6 +89,7 @@ export async function planMark(
     condition: [...(after === undefined ? [] : [sinceCondition(name, after, last, known)]), `${name} <= ${limit}`].join(
       ' and ',
     ),
+    after: last.high,
     watermark: { column: column.name, type: type.name, high, identity, rows: tooMany ? null : rows },
     notes: [
       ...(tooMany

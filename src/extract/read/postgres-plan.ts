@@ -20,7 +20,7 @@ export async function planReading(ground: Ground, where: string | undefined, req
     partitions,
     byPlace,
     identity: storage.identity,
-    mark,
+    mark: mark === undefined ? undefined : { condition: mark.condition, after: mark.after, watermark: mark.watermark },
     estimatedRows: isAll
       ? (ground.catalogue.estimatedRows ?? undefined)
       : mark === undefined && ownRows !== undefined

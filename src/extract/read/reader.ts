@@ -117,7 +117,9 @@ export interface ReadPlan {
   /** What `where` says, as SQL of the database's dialect. */
   readonly conditions: readonly string[]
   /** What the watermark says, and where this run has come to once all parts are read. */
-  readonly mark: { readonly condition: string; readonly watermark: Watermark } | undefined
+  readonly mark:
+    | { readonly condition: string; readonly after: string | null; readonly watermark: Watermark }
+    | undefined
   readonly partitions: readonly Partition[]
   /** Whether the parts are places in the table's files, which mean other rows once the table is rewritten. */
   readonly byPlace: boolean

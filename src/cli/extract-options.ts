@@ -1,0 +1,173 @@
+/** The options of `poolsmith extract`, and what they mean to an extract. */
+
+import { readFile } from 'node:fs/promises'
+import { EXTRACT_FORMATS, type ExtractFormat, type SelectOptions, type WatermarkOptions } from '../extract/options.ts'
+import type { ExtractPlan } from '../extract/plan.ts'
+import { badPlan } from '../extract/plan.ts'
+import type { ExtractSource } from '../extract/read/reader.ts'
+import { type Call, type CommandOption, UsageError } from './command.ts'
+import { parseTableName } from './table-name.ts'
+
+export const EXTRACT_OPTIONS = {
+  to: {
+    type: 'string',
+    value: 'DIR',
+    description: 'The folder to write below; made when it is not there. Required, but with --plan.',
+  },
+  format: { type: 'string', value: 'FORMAT', description: `One of ${EXTRACT_FORMATS.join(', ')}. Default: parquet.` },
+  columns: { type: 'string', value: 'A,B,...', description: 'The columns to read. Default: all.' },
+  where: { type: 'string', value: 'SQL', description: 'The condition of the rows to read, in SQL. Default: all rows.' },
+  query: {
+    type: 'string',
+    value: 'SQL',
+    description: 'Read the rows of this query, or of the one in @FILE; schema.table is then only their name.',
+  },
+  watermark: {
+    type: 'string',
+    value: 'COLUMN',
+    description: 'Read only what came since the last run: a column that rises with each row added or changed.',
+  },
+  after: { type: 'string', value: 'VALUE', description: 'Where the last run ended. Default: from the beginning.' },
+  state: {
+    type: 'string',
+    value: 'FILE',
+    description: 'Keep the watermark in this file from run to run; --after counts while there is none.',
+  },
+  partitions: { type: 'string', value: 'N', description: 'Read in N parts at the same time. Default: 1.' },
+  'partition-by': { type: 'string', value: 'COLUMN', description: 'Divide by ranges of this column.' },
+  'row-hash': { type: 'boolean', description: 'Add _row_hash, the SHA-256 of each row.' },
+  'no-resume': { type: 'boolean', description: 'Begin anew where a run in parts has failed today.' },
+  plan: {
+    type: 'string',
+    value: 'FILE',
+    description: 'Write the plan of the parts to this file, and read nothing.',
+  },
+  hold: { type: 'boolean', description: 'With --plan: keep its snapshot open until Ctrl-C.' },
+  partition: {
+    type: 'string',
+    value: 'FILE#K',
+    description: 'Read part K (from 0) of the plan in this file; all but the connection and --to comes from it.',
+  },
+  source: {
+    type: 'string',
+    value: 'NAME',
+    description: "The source's name in the path and in _source. Default: the connection's id, else its database.",
+  },
+} as const satisfies Record<string, CommandOption>
+
+type Name = keyof typeof EXTRACT_OPTIONS
+
+/** What stands beside `--partition` without having any say. */
+const NOT_WITH_PARTITION: readonly Name[] = [
+  'format',
+  'columns',
+  'where',
+  'query',
+  'watermark',
+  'after',
+  'state',
+  'partitions',
+  'partition-by',
+  'row-hash',
+  'no-resume',
+  'plan',
+  'hold',
+  'source',
+]
+
+/** The text of an option; an empty one counts as not given. */
+export function textOption({ values }: Call, name: Name): string | undefined {
+  const value = values[name]
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+export function requiredTarget(call: Call): string {
+  const to = textOption(call, 'to')
+  if (to === undefined) throw new UsageError('--to is missing: the folder to write below.')
+  return to
+}
+
+/** The table, or the query under the table's name. */
+export async function sourceOption(call: Call): Promise<ExtractSource> {
+  const given = call.positionals[1]
+  if (given === undefined) throw new UsageError('<schema.table> is missing.')
+  const name = parseTableName(given)
+  const query = textOption(call, 'query')
+  if (query === undefined) return name
+  const { schema, table } = name
+  const sql = query.startsWith('@') ? await fileText(query.slice(1), '--query') : query
+  return { query: sql, name: table, ...(schema === undefined ? {} : { schema }) }
+}
+
+export function selectOptions(call: Call): SelectOptions & { readonly format: ExtractFormat } {
+  const source = textOption(call, 'source')
+  const columns = textOption(call, 'columns')
+  const where = textOption(call, 'where')
+  const partitionBy = textOption(call, 'partition-by')
+  const watermark = watermarkOption(call)
+  const partitions = partitionsOption(textOption(call, 'partitions'))
+  return {
+    format: formatOf(call.values['format']),
+    signal: call.signal,
+    ...(source === undefined ? {} : { source }),
+    ...(columns === undefined ? {} : { columns: columns.split(',') }),
+    // A question mark of the text is none of knex's.
+    ...(where === undefined ? {} : { where: (query) => query.whereRaw(where.replaceAll('?', '\\?')) }),
+    ...(watermark === undefined ? {} : { watermark }),
+    ...(partitions === undefined ? {} : { partitions }),
+    ...(partitionBy === undefined ? {} : { partitionBy }),
+    ...(call.values['row-hash'] === true ? { rowHash: true } : {}),
+  }
+}
+
+function watermarkOption(call: Call): WatermarkOptions | undefined {
+  const column = textOption(call, 'watermark')
+  const after = textOption(call, 'after')
+  const state = textOption(call, 'state')
+  if (column === undefined) {
+    if (after === undefined && state === undefined) return undefined
+    throw new UsageError('--after and --state need --watermark: the column that they are about.')
+  }
+  return { column, ...(after === undefined ? {} : { after }), ...(state === undefined ? {} : { state }) }
+}
+
+function partitionsOption(given: string | undefined): number | undefined {
+  if (given === undefined) return undefined
+  if (!/^[1-9]\d{0,4}$/.test(given)) throw new UsageError(`--partitions expects a whole number from 1, got ${given}.`)
+  return Number(given)
+}
+
+function formatOf(value: string | boolean | undefined): ExtractFormat {
+  if (value === undefined) return 'parquet'
+  const found = EXTRACT_FORMATS.find((format) => format === value)
+  if (found === undefined) throw new UsageError(`--format expects one of ${EXTRACT_FORMATS.join(', ')}, got ${value}.`)
+  return found
+}
+
+/** The plan in the file before the last `#`, and the number after it. */
+export async function partitionOption(
+  call: Call,
+): Promise<{ readonly plan: ExtractPlan; readonly number: number } | undefined> {
+  const given = textOption(call, 'partition')
+  if (given === undefined) return undefined
+  const beside = NOT_WITH_PARTITION.filter((name) => call.values[name] !== undefined)
+  if (beside.length > 0) throw new UsageError(`--partition takes ${beside[0]} from the plan; leave --${beside[0]} out.`)
+  if (call.positionals.length > 1) throw new UsageError('--partition takes the table from the plan; leave it out.')
+  const [, file, digits] = /^(.+)#(\d+)$/.exec(given) ?? []
+  if (file === undefined) throw new UsageError(`--partition expects FILE#K, got ${given}.`)
+  const text = await fileText(file, '--partition')
+  try {
+    return { plan: JSON.parse(text) as ExtractPlan, number: Number(digits) }
+  } catch (error) {
+    throw badPlan(`${file} is no JSON`, error)
+  }
+}
+
+async function fileText(path: string, option: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new UsageError(`${option}: the file cannot be read: ${why}`, { cause: error })
+  }
+}

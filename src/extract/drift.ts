@@ -1,0 +1,84 @@
+/** What has become of the columns since the last extract in the same place. */
+
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { TableColumn } from './read/reader.ts'
+
+export interface Drift {
+  /** The batch that it is compared with. */
+  readonly since: string
+  readonly added: readonly TableColumn[]
+  readonly removed: readonly TableColumn[]
+  readonly retyped: readonly { readonly name: string; readonly from: string; readonly to: string }[]
+}
+
+interface LastManifest {
+  readonly batchId: string
+  readonly columns: readonly TableColumn[]
+}
+
+/** The difference between two lists of columns; undefined when there is none. Their order does not count. */
+export function driftBetween(last: LastManifest, columns: readonly TableColumn[]): Drift | undefined {
+  const before = new Map(last.columns.map((column) => [column.name, column]))
+  const now = new Map(columns.map((column) => [column.name, column]))
+  const drift: Drift = {
+    since: last.batchId,
+    added: columns.filter(({ name }) => !before.has(name)),
+    removed: last.columns.filter(({ name }) => !now.has(name)),
+    retyped: columns.flatMap((column) => {
+      const old = before.get(column.name)
+      return old === undefined || sameType(old, column)
+        ? []
+        : [{ name: column.name, from: typeOf(old), to: typeOf(column) }]
+    }),
+  }
+  return drift.added.length + drift.removed.length + drift.retyped.length === 0 ? undefined : drift
+}
+
+/** A format without Arrow types says nothing about them. */
+function sameType(before: TableColumn, now: TableColumn): boolean {
+  return before.type === now.type && (before.arrow ?? now.arrow) === (now.arrow ?? before.arrow)
+}
+
+function typeOf({ type, arrow }: TableColumn): string {
+  return arrow === undefined ? type : `${type} (${arrow})`
+}
+
+/**
+ * The newest manifest of a table, whatever its day.
+ *
+ * @param folder the day's folder, which need not be there
+ */
+export async function lastManifest(folder: string): Promise<LastManifest | undefined> {
+  const table = dirname(folder)
+  const days = (await namesIn(table)).filter((name) => name.startsWith('extract_date=')).sort()
+  for (const day of days.reverse()) {
+    const manifests = (await namesIn(join(table, day))).filter((name) => /^_manifest-.*\.json$/.test(name))
+    const dated = await Promise.all(
+      manifests.map(async (name) => {
+        const path = join(table, day, name)
+        return { path, at: (await stat(path).catch(() => undefined))?.mtimeMs ?? 0 }
+      }),
+    )
+    for (const { path } of dated.sort((a, b) => b.at - a.at)) {
+      const found = manifestFrom(await readFile(path, 'utf8').catch(() => ''))
+      if (found !== undefined) return found
+    }
+  }
+  return undefined
+}
+
+/** One that somebody has damaged is passed over. */
+function manifestFrom(text: string): LastManifest | undefined {
+  try {
+    const { batchId, columns } = JSON.parse(text) as Partial<LastManifest>
+    return typeof batchId === 'string' && Array.isArray(columns) ? { batchId, columns } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  // What is not there, or may not be listed, has no last manifest; writing will say what is wrong with the folder.
+  return readdir(folder).catch(() => [])
+}

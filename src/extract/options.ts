@@ -1,0 +1,112 @@
+/** What callers of an extract say. */
+
+import { PoolsmithError } from '../errors.ts'
+import type { RecordBatch, Schema } from './arrow-types.ts'
+import type { Drift } from './drift.ts'
+import type { Progress } from './progress.ts'
+import type { MarkValue, ReadOptions, TableColumn, Watermark } from './read/reader.ts'
+import type { ParquetCompression } from './sinks/parquet/compression.ts'
+
+export const EXTRACT_FORMATS = ['parquet', 'arrow', 'csv', 'jsonl'] as const
+export type ExtractFormat = (typeof EXTRACT_FORMATS)[number]
+
+export interface WatermarkOptions {
+  /** Rises with every row that is added or changed: a sequence's number, a time of change. */
+  readonly column: string
+  /**
+   * Where the last run ended: its `manifest.watermark`, or a value. After a value alone, rows that were committed
+   * later with that same value are not found; its manifest knows which rows it has read. Default: from the beginning.
+   */
+  readonly after?: MarkValue | Watermark
+  /** A JSON file that keeps it from run to run; while there is none yet, `after` counts. */
+  readonly state?: string
+}
+
+/** Which rows, in how many parts. */
+export interface SelectOptions extends ReadOptions {
+  /** Name of the source in the path and in `_source`. Default: the connection's id, else its database. */
+  readonly source?: string
+  /** The instant in `_extracted_at` and (in UTC) in the path. Default: now. */
+  readonly extractedAt?: Date
+  /** Only what came since the last run. */
+  readonly watermark?: WatermarkOptions
+  /**
+   * Parts to read at the same time, on one snapshot, each into a file of its own; no more at once than the pool has
+   * connections. There may be fewer parts than this, and one only for a view, a foreign table or a query without
+   * `partitionBy`. Default 1.
+   */
+  readonly partitions?: number
+  /** Divide by ranges of this column, rather than by places in the table's files. */
+  readonly partitionBy?: string
+}
+
+export interface FormatOptions {
+  readonly format: ExtractFormat
+  /** Compression of Parquet's pages. Default `zstd`; `gzip` on a Node before 22.15, which has no zstd. */
+  readonly compression?: ParquetCompression
+  /** Bytes, encoded but not compressed, after which a row group of Parquet ends. Default 64 MiB. */
+  readonly rowGroupBytes?: number
+}
+
+export interface ReportOptions {
+  /** Called about five times a second, and once at the end. */
+  readonly onProgress?: (progress: Progress) => void
+}
+
+export interface ExtractOptions extends SelectOptions, FormatOptions, ReportOptions {
+  /** The folder below which the layout begins; made when it is not there. */
+  readonly to: string
+  /**
+   * Called before anything is written when the columns are not those of the last manifest in this place; throw to
+   * stop. The manifest says it too.
+   */
+  readonly onDrift?: (drift: Drift) => void
+  /**
+   * Whether to go on where a run of the same day with the same options and several partitions failed: what is whole is
+   * kept, and what is missing is read from a later snapshot. Default true.
+   */
+  readonly resume?: boolean
+}
+
+/** What a consumer is told about the batches. */
+export interface BatchInfo {
+  readonly schema: Schema
+  readonly columns: readonly TableColumn[]
+  /** From 0. */
+  readonly partition: number
+  readonly partitions: number
+  readonly batchId: string
+  /** Aborted when the extract is, or when another partition fails. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * Takes record batches, all of them: the server waits while one is being worked on. Called once for each partition, at
+ * the same time.
+ */
+export type BatchConsumer = (batches: AsyncIterable<RecordBatch>, info: BatchInfo) => Promise<unknown>
+
+export interface ConsumeOptions extends SelectOptions, ReportOptions {
+  readonly to: BatchConsumer
+}
+
+export function checkFormat(format: unknown): void {
+  if (EXTRACT_FORMATS.some((known) => known === format)) return
+  throw new PoolsmithError(`There is no format ${JSON.stringify(format)}.`, {
+    code: 'CONFIG_INVALID',
+    phase: 'config',
+    hint: `Use one of ${EXTRACT_FORMATS.join(', ')}.`,
+  })
+}
+
+export function checkPartitions(partitions: number | undefined): number {
+  const wanted = partitions ?? 1
+  if (Number.isInteger(wanted) && wanted >= 1 && wanted <= MOST_PARTITIONS) return wanted
+  throw new PoolsmithError(`partitions is ${wanted}, not a whole number from 1 to ${MOST_PARTITIONS}.`, {
+    code: 'CONFIG_INVALID',
+    phase: 'config',
+    hint: 'As many as the server has processors to spare are enough.',
+  })
+}
+
+const MOST_PARTITIONS = 10_000

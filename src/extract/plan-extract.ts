@@ -1,0 +1,53 @@
+import type { FormatOptions, SelectOptions } from './options.ts'
+import { checkFormat, checkPartitions } from './options.ts'
+import { type ExtractPlan, makePlan } from './plan.ts'
+import { openTable } from './read/open-table.ts'
+import type { ExtractEngine, ExtractSource } from './read/reader.ts'
+import { readState } from './watermark-state.ts'
+
+export interface PlanOptions extends SelectOptions, Partial<FormatOptions> {
+  /**
+   * Whether to keep the session and its snapshot open until the plan is disposed, so that partitions that are read
+   * meanwhile, on any machine, see the table as it is now. Default false: each sees it as it is when it is read.
+   */
+  readonly holdSnapshot?: boolean
+}
+
+/** A plan, and the session that may be open for it. */
+export type HeldPlan = ExtractPlan & AsyncDisposable
+
+/**
+ * Divides a table as {@link extractTable} would, and gives the plan as plain JSON, to be run partition by partition
+ * with {@link extractPartition} wherever that suits. A format is needed for files; without one a consumer takes them.
+ *
+ * @throws PoolsmithError as {@link extractTable}
+ *
+ * @example
+ * const plan = await planExtract(db, { table: 'flights' }, { format: 'parquet', partitions: 16 })
+ * await writeFile('plan.json', JSON.stringify(plan))
+ */
+export async function planExtract(
+  db: ExtractEngine,
+  source: ExtractSource,
+  options: PlanOptions = {},
+): Promise<HeldPlan> {
+  if (options.format !== undefined) checkFormat(options.format)
+  const partitions = checkPartitions(options.partitions)
+  const { watermark, holdSnapshot = false } = options
+  const state = watermark?.state === undefined ? undefined : await readState(watermark.state)
+  await using stack = new AsyncDisposableStack()
+  const open = stack.use(await openTable(db, source, options))
+  const plan = await makePlan(db, open, {
+    ...options,
+    startedAt: new Date(),
+    partitions,
+    ...(watermark === undefined ? {} : { watermark: { ...watermark, after: state?.watermark ?? watermark.after } }),
+  })
+  const snapshot = holdSnapshot ? await open.exportSnapshot?.() : undefined
+  const held = snapshot === undefined ? undefined : stack.move()
+  return {
+    ...plan,
+    ...(snapshot === undefined ? {} : { snapshot }),
+    [Symbol.asyncDispose]: async () => held?.disposeAsync(),
+  }
+}

@@ -1,0 +1,196 @@
+/** The plan of an extract: plain JSON that says all of what is read, so that any machine can read any part of it. */
+
+import { createHash, randomUUID } from 'node:crypto'
+import { PoolsmithError } from '../errors.ts'
+import { BRONZE_COLUMNS, type Bronze } from './bronze.ts'
+import { extractFolder } from './layout.ts'
+import type { ExtractFormat, FormatOptions, SelectOptions, WatermarkOptions } from './options.ts'
+import type {
+  ExtractEngine,
+  ExtractSource,
+  OpenOptions,
+  OpenTable,
+  Partition,
+  ReadPlan,
+  TableColumn,
+  Watermark,
+} from './read/reader.ts'
+
+const VERSION = 1
+
+/** Treat it as you treat code: it holds SQL, which runs with the rights of whoever runs a partition. */
+export interface ExtractPlan {
+  readonly version: number
+  /** Of this run; in every file's name and in `_batch_id`. */
+  readonly batchId: string
+  /** Times are ISO 8601 in UTC. */
+  readonly plannedAt: string
+  readonly extractedAt: string
+  readonly source: string
+  readonly schema: string
+  readonly table: string
+  /** SQL, when it is a query that is read. */
+  readonly query?: string
+  /** `batches` when a consumer takes them. */
+  readonly format: ExtractFormat | 'batches'
+  readonly columns: readonly TableColumn[]
+  readonly options: Pick<OpenOptions, 'columns' | 'asText' | 'rowHash' | 'batchRows' | 'batchBytes'> &
+    Omit<FormatOptions, 'format'>
+  readonly conditions: readonly string[]
+  readonly watermark?: Watermark & { readonly condition: string; readonly after: string | null }
+  readonly partitions: readonly Partition[]
+  readonly byPlace: boolean
+  readonly identity: string
+  readonly estimatedRows?: number
+  readonly notes: readonly string[]
+  /** Of everything above. */
+  readonly checksum: string
+  /** The snapshot that all partitions are read on while the session that planned it is open. */
+  readonly snapshot?: string
+}
+
+export interface PlanInput extends SelectOptions, Partial<FormatOptions> {
+  readonly startedAt: Date
+  readonly partitions: number
+  readonly watermark?: WatermarkOptions
+}
+
+/** Plans on an opened table's snapshot. */
+export async function makePlan(db: ExtractEngine, open: OpenTable, input: PlanInput): Promise<ExtractPlan> {
+  const { columns, asText, rowHash, batchRows, batchBytes, compression, rowGroupBytes, format = 'batches' } = input
+  refuseOurNames(open)
+  const read = await readPlan(open, input)
+  const shown = format === 'csv' || format === 'jsonl' ? open.asLines(format, '', []) : await open.asArrow([])
+  const content: Omit<ExtractPlan, 'checksum'> = {
+    version: VERSION,
+    batchId: randomUUID(),
+    plannedAt: input.startedAt.toISOString(),
+    extractedAt: (input.extractedAt ?? input.startedAt).toISOString(),
+    source: input.source ?? db.connection.id ?? db.connection.database ?? 'database',
+    schema: open.schema,
+    table: open.table,
+    ...(open.query === undefined ? {} : { query: open.query }),
+    format,
+    columns: shown.columns,
+    options: defined({ columns, asText, rowHash, batchRows, batchBytes, compression, rowGroupBytes }),
+    conditions: read.conditions,
+    ...(read.mark === undefined
+      ? {}
+      : { watermark: { ...read.mark.watermark, condition: read.mark.condition, after: read.mark.after } }),
+    partitions: read.partitions,
+    byPlace: read.byPlace,
+    identity: read.identity,
+    ...(read.estimatedRows === undefined ? {} : { estimatedRows: read.estimatedRows }),
+    notes: [...open.notes, ...read.notes],
+  }
+  return { ...content, checksum: hashOf(content) }
+}
+
+async function readPlan(open: OpenTable, input: PlanInput): Promise<ReadPlan> {
+  const { where, watermark, partitions, partitionBy } = input
+  if (open.plan !== undefined) {
+    const mark = watermark === undefined ? undefined : { column: watermark.column, after: watermark.after }
+    return open.plan({ where, watermark: mark, partitions, partitionBy })
+  }
+  if (where !== undefined || watermark !== undefined || partitions > 1) {
+    throw new PoolsmithError('The reader of this database cannot do where, watermark or partitions.', {
+      code: 'CONFIG_INVALID',
+      phase: 'config',
+      hint: 'Select in a view of the database, and extract the view.',
+    })
+  }
+  return {
+    conditions: [],
+    mark: undefined,
+    partitions: [{ label: 'all rows', condition: null }],
+    byPlace: false,
+    identity: '',
+    estimatedRows: open.estimatedRows,
+    notes: [],
+  }
+}
+
+/** Without the keys that have no value, which JSON would drop anyway. */
+function defined<T extends object>(values: T): { [Key in keyof T]: Exclude<T[Key], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never
+}
+
+function hashOf(content: unknown): string {
+  return createHash('sha256').update(JSON.stringify(content)).digest('hex')
+}
+
+/**
+ * The same for two runs that do the same: what a failed run has left whole is good for one that has the same key. Rows
+ * are not the same ones once the table was rewritten.
+ */
+export function resumeKey(plan: ExtractPlan, input: PlanInput): string {
+  const { source, schema, table, query, format, columns, options, conditions, identity } = plan
+  const { extractedAt, partitions, partitionBy } = input
+  const after = plan.watermark?.after
+  const same = { source, schema, table, query, format, columns, options, conditions, identity }
+  return hashOf([same, after, partitions, partitionBy, extractedAt?.toISOString()]).slice(0, 16)
+}
+
+/**
+ * Checks what came from a file.
+ *
+ * @throws PoolsmithError PLAN_INVALID
+ */
+export function checkPlan(plan: ExtractPlan, partition: number): void {
+  const { checksum, snapshot, ...content } = plan
+  if (content.version !== VERSION) {
+    throw badPlan(`it is of version ${JSON.stringify(content.version)}, not ${VERSION}`)
+  }
+  if (hashOf(content) !== checksum) throw badPlan('it is not as it was written')
+  if (!Number.isInteger(partition) || partition < 0 || partition >= plan.partitions.length) {
+    throw badPlan(`it has the partitions 0 to ${plan.partitions.length - 1}, and not ${partition}`)
+  }
+}
+
+export function badPlan(what: string, cause?: unknown): PoolsmithError {
+  return new PoolsmithError(`The plan cannot be used: ${what}.`, {
+    code: 'PLAN_INVALID',
+    phase: 'config',
+    hint: 'Plan again, and hand the plan on as it is.',
+    cause,
+  })
+}
+
+/** SQL conditions of one partition. */
+export function conditionsOf(plan: ExtractPlan, number: number): readonly string[] {
+  const partition = plan.partitions[number]?.condition ?? null
+  return [
+    ...plan.conditions,
+    ...(plan.watermark === undefined ? [] : [plan.watermark.condition]),
+    ...(partition === null ? [] : [partition]),
+  ]
+}
+
+export function bronzeOf(plan: ExtractPlan): Bronze {
+  return { extractedAt: new Date(plan.extractedAt), source: plan.source, batchId: plan.batchId }
+}
+
+/** For another session to open. */
+export function sourceOf(plan: ExtractPlan): ExtractSource {
+  const { schema, table, query } = plan
+  return query === undefined ? { schema, table } : { schema, name: table, query }
+}
+
+export function folderOf(plan: ExtractPlan, to: string): string {
+  return extractFolder({ ...bronzeOf(plan), to, schema: plan.schema, table: plan.table })
+}
+
+/** The name of a partition's file; that of the only one has no number. */
+export function partName(plan: ExtractPlan, number: number): string {
+  const digits = plan.partitions.length === 1 ? '' : `-${String(number).padStart(5, '0')}`
+  return `part-${plan.batchId}${digits}.${plan.format}`
+}
+
+function refuseOurNames(open: OpenTable): void {
+  const taken = open.columnNames.filter((name) => BRONZE_COLUMNS.some((ours) => ours === name))
+  if (taken.length === 0) return
+  throw new PoolsmithError(
+    `${open.schema}.${open.table} has columns that an extract adds itself: ${taken.join(', ')}.`,
+    { code: 'CONFIG_INVALID', phase: 'config', hint: 'Name the columns to read in `columns`, without these.' },
+  )
+}

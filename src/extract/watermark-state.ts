@@ -1,0 +1,139 @@
+/** The file that keeps a watermark from run to run. */
+
+import { link, readFile, rename, rm } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
+import { PoolsmithError } from '../errors.ts'
+import type { ExtractPlan } from './plan.ts'
+import type { Watermark } from './read/reader.ts'
+import { syncFolder, TargetFile, writeFailure } from './target-file.ts'
+
+const VERSION = 1
+
+export interface WatermarkState {
+  readonly version: number
+  readonly schema: string
+  readonly table: string
+  readonly watermark: Watermark
+  /** The run that wrote it. */
+  readonly batchId: string
+  readonly savedAt: string
+}
+
+/**
+ * Reads the file; undefined when there is none yet.
+ *
+ * @throws PoolsmithError STATE_INVALID
+ */
+export async function readState(path: string): Promise<WatermarkState | undefined> {
+  const state = await readStateAt(path)
+  // A run that was killed between its two last steps has left its state beside the file: it counts.
+  const next = nextPath(path, state)
+  if ((await readStateAt(next)) === undefined) return state
+  await rename(next, path).catch(() => undefined)
+  return readStateAt(path)
+}
+
+async function readStateAt(path: string): Promise<WatermarkState | undefined> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    throw badState(path, 'cannot be read', error)
+  }
+  try {
+    const state = JSON.parse(text) as WatermarkState
+    const { column, type, high, identity, rows } = state.watermark
+    const isText = [column, type, state.table, state.schema, state.batchId].every((value) => typeof value === 'string')
+    const isMark = (high === null || typeof high === 'string') && Array.isArray(identity)
+    if (state.version === VERSION && isText && isMark && (rows === null || Array.isArray(rows))) return state
+  } catch (error) {
+    throw badState(path, 'is damaged', error)
+  }
+  throw badState(path, 'is not one of this version')
+}
+
+/**
+ * Moves the state on, in one step and only if it is still the one that this run began with.
+ *
+ * The new state is linked beside the file under a name made of the old one, which only one run can do; then the file
+ * is looked at again, and only then replaced. Without hard links (FAT, some network mounts) the last look is all.
+ *
+ * @throws PoolsmithError STATE_CONFLICT, and as {@link TargetFile}
+ */
+export async function saveWatermark(
+  path: string,
+  plan: ExtractPlan,
+  before: WatermarkState | undefined,
+): Promise<void> {
+  const { batchId, schema, table, watermark } = plan
+  if (watermark === undefined) throw new TypeError('The plan has no watermark to save.')
+  const { column, type, high, identity, rows } = watermark
+  const state: WatermarkState = {
+    version: VERSION,
+    schema,
+    table,
+    watermark: { column, type, high, identity, rows },
+    batchId,
+    savedAt: new Date().toISOString(),
+  }
+  const folder = dirname(path)
+  const name = `${basename(path)}.${batchId}`
+  const mine = `${folder}/${name}`
+  const next = nextPath(path, before)
+  try {
+    await using file = await TargetFile.create(folder, name, 'w')
+    await file.write(Buffer.from(`${JSON.stringify(state, undefined, 2)}\n`))
+    await file.finish()
+    const linked = await linkOnce(mine, next)
+    if (!linked) throw conflict(path)
+    const now = await readStateAt(path)
+    if (now?.batchId !== before?.batchId) {
+      await rm(next, { force: true })
+      throw conflict(path)
+    }
+    await rename(next, path)
+    await syncFolder(folder)
+  } catch (error) {
+    throw writeFailure(error, path)
+  } finally {
+    await rm(mine, { force: true }).catch(() => undefined)
+  }
+}
+
+/** False when another run was first. */
+async function linkOnce(mine: string, next: string): Promise<boolean> {
+  try {
+    await link(mine, next)
+    return true
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : ''
+    if (code === 'EEXIST') return false
+    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'].includes(String(code))) throw error
+    await rename(mine, next)
+    return true
+  }
+}
+
+function nextPath(path: string, before: WatermarkState | undefined): string {
+  return `${path}.after-${before?.batchId ?? 'nothing'}`
+}
+
+export function badState(path: string, what: string, cause?: unknown): PoolsmithError {
+  return new PoolsmithError(`The state file ${path} ${what}.`, {
+    code: 'STATE_INVALID',
+    phase: 'config',
+    hint: 'Restore it, or remove it and give `after` by hand: the last manifest has the watermark.',
+    details: { path },
+    cause,
+  })
+}
+
+function conflict(path: string): PoolsmithError {
+  return new PoolsmithError(`Another run has moved ${path} on since this one began.`, {
+    code: 'STATE_CONFLICT',
+    phase: 'write',
+    hint: 'Let only one run at a time use a state file; what this one read, the other has read too.',
+    details: { path },
+  })
+}
