@@ -231,9 +231,7 @@ test('a frozen KDC holds up only who needs it: a pool with its ticket for the se
     const waiting = failure(stuck.raw('select 1'))
     await sleep(100)
     const begin = Date.now()
-    const answers = await Promise.all(
-      Array.from({ length: 10 }, () => going.raw(`${WHO} and pg_sleep(0.4) is not null`)),
-    )
+    const answers = await Promise.all(Array.from({ length: 10 }, () => going.raw('select pg_sleep(0.4)')))
     assert.equal(answers.length, 10)
     assert.ok(Date.now() - begin < 1800, 'nobody waited for the one who waits for the KDC')
     assert.equal((await waiting).code, 'KDC_TIMEOUT')
