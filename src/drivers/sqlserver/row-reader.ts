@@ -68,7 +68,7 @@ export function tokenParserClass(
         await this.#tokens(parser, handler)
       }
       // Fields of unknown length may have asked for more than was to come.
-      parser.bytesNeeded = 1
+      parser.bytesNeeded = parser.buffer.length - parser.position + 1
       await this.#tokens(parser, handler)
       parser.end()
     }

@@ -53,11 +53,15 @@ const integer: FieldText = (chunk, start, end) => {
   return String(end - start === 4 ? chunk.readInt32LE(start) : chunk.readInt16LE(start))
 }
 
+/** The smallest number of 32 bits that has all its binary digits. */
+const LEAST_WHOLE = 2 ** -126
+
 /** The fewest digits that are this number again. */
 const float: FieldText = (chunk, start, end) => {
   if (end - start === 8) return shown(chunk.readDoubleLE(start))
   const value = chunk.readFloatLE(start)
-  for (let digits = 6; digits < 9; digits += 1) {
+  // Six digits are always kept, but by the numbers next to zero.
+  for (let digits = Math.abs(value) < LEAST_WHOLE ? 1 : 6; digits < 9; digits += 1) {
     const rounded = Number(value.toPrecision(digits))
     if (Math.fround(rounded) === value) return shown(rounded)
   }

@@ -1,7 +1,7 @@
 /** Part of the TDS server test double: the requests of one logged-in client (MS-TDS 3.3.5.6 and after). */
 
 import { randomBytes } from 'node:crypto'
-import { Backend } from './backend.ts'
+import { type Answer, Backend } from './backend.ts'
 import type { Faults } from './faults.ts'
 import { backendConfig, type LoggedIn, PROGRAM, refusal, SERVER_NAME, strike, VERSION } from './login.ts'
 import type { Journal, TdsServerOptions } from './options.ts'
@@ -321,8 +321,9 @@ export class Session {
     // In SQL Server a failed statement does not end the transaction around it.
     const guarded = this.#transactionCount > 0
     if (guarded) await this.#backend.execute('savepoint tds_statement')
+    let answer: Answer | undefined
     try {
-      const answer = await this.#backend.run(translated)
+      answer = await this.#backend.run(translated)
       if (answer.columns.length > 0) await response.write(colMetadata(answer.columns))
       let sent = 0
       for (let rows = await answer.read(); rows.length > 0 && !this.#stopping; rows = await answer.read()) {
@@ -344,6 +345,8 @@ export class Session {
       if (count !== undefined) this.#rowCount = count
       await response.done(DONE.final, this.#noCount ? undefined : count)
     } catch (error) {
+      // What is left unread would stand in the way of the next statement.
+      await answer?.close()
       if (guarded) await this.#backend.execute('rollback to savepoint tds_statement')
       throw error
     }
