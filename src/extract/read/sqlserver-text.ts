@@ -60,6 +60,7 @@ const LEAST_WHOLE = 2 ** -126
 const float: FieldText = (chunk, start, end) => {
   if (end - start === 8) return shown(chunk.readDoubleLE(start))
   const value = chunk.readFloatLE(start)
+  if (value === 0) return shown(value)
   // Six digits are always kept, but by the numbers next to zero.
   for (let digits = Math.abs(value) < LEAST_WHOLE ? 1 : 6; digits < 9; digits += 1) {
     const rounded = Number(value.toPrecision(digits))
