@@ -92,8 +92,9 @@ async function readPlan(open: OpenTable, input: PlanInput): Promise<ReadPlan> {
     const mark = watermark === undefined ? undefined : { column: watermark.column, after: watermark.after }
     return open.plan({ where, watermark: mark, partitions, partitionBy })
   }
-  if (where !== undefined || watermark !== undefined || partitions > 1) {
-    throw new PoolsmithError('The reader of this database cannot do where, watermark or partitions.', {
+  // A reader that does not plan heeds `where` by itself, when it is opened.
+  if (watermark !== undefined || partitions > 1) {
+    throw new PoolsmithError('The reader of this database cannot do watermark or partitions.', {
       code: 'CONFIG_INVALID',
       phase: 'config',
       hint: 'Select in a view of the database, and extract the view.',

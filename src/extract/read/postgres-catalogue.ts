@@ -3,6 +3,7 @@
 import type { Client } from 'pg'
 import { PoolsmithError } from '../../errors.ts'
 import { nearNames } from '../near-names.ts'
+import { wrongSql } from './postgres-failures.ts'
 
 export interface Relation {
   readonly oid: number
@@ -69,9 +70,11 @@ export function quotedRelation(relation: { readonly schema: string; readonly nam
   return `${quoteIdentifier(relation.schema)}.${quoteIdentifier(relation.name)}`
 }
 
+const AS_TEXT = { getTypeParser: () => (text: string) => text }
+
 /** One JSON document as text, so that type parsers set on the client (or on all of pg) cannot touch it. */
 export async function document<T>(client: Client, text: string, values: readonly unknown[] = []): Promise<T> {
-  const { rows } = await client.query<[string]>({ text, values: [...values], rowMode: 'array' })
+  const { rows } = await client.query<[string]>({ text, values: [...values], rowMode: 'array', types: AS_TEXT })
   return JSON.parse(rows[0]?.[0] ?? 'null') as T
 }
 
@@ -188,7 +191,10 @@ export async function readCatalogue(client: Client, oid: number): Promise<Catalo
 
 /** The same for a query; what it returns is what the server itself says of it. */
 export async function describeQuery(client: Client, sql: string): Promise<Catalogue> {
-  const { fields } = await client.query({ text: `select * from (\n${sql}\n) as q limit 0`, rowMode: 'array' })
+  const text = `select * from (\n${sql}\n) as q limit 0`
+  const { fields } = await client.query({ text, rowMode: 'array' }).catch((error: unknown) => {
+    throw wrongSql(error, 'The query')
+  })
   const columns = [
     fields.map((field) => field.name),
     fields.map((field) => field.dataTypeID),

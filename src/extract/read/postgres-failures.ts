@@ -49,6 +49,18 @@ function meaningOf(sqlState: string | undefined): Meaning {
   return { code: 'QUERY_FAILED', hint: 'The message is the server’s own; its log may say more.', transient }
 }
 
+/** What the server says of SQL that it sees for the first time: nothing has changed, it is wrong. */
+export function wrongSql(error: unknown, what: string): unknown {
+  if (!(error instanceof Error) || !('code' in error) || !/^42P01$|^42703$/.test(String(error.code))) return error
+  return new PoolsmithError(`${what} cannot be read: ${error.message}`, {
+    code: 'QUERY_FAILED',
+    phase: 'query',
+    hint: 'The message is the server’s own: a name in the SQL is wrong, or not in the search_path.',
+    details: { sqlstate: String(error.code) },
+    cause: error,
+  })
+}
+
 /** True when the session is over, so that nothing more can be asked of it. */
 export function endsSession(error: unknown): boolean {
   return error instanceof PoolsmithError && error.code === 'CONNECTION_LOST'
@@ -68,7 +80,7 @@ export function readFailure(error: unknown, table: string, signal: AbortSignal |
   const state = 'code' in error && typeof error.code === 'string' ? error.code : undefined
   // SQLSTATEs are five capitals or digits; Node's own codes (ECONNRESET, ERR_...) are longer.
   const sqlState = state !== undefined && /^[0-9A-Z]{5}$/.test(state) ? state : undefined
-  const isOurs = error instanceof RangeError || error instanceof TypeError
+  const isOurs = [RangeError, SyntaxError, TypeError].some((ours) => error instanceof ours)
   const meaning: Meaning = isOurs
     ? { code: 'EXTRACT_PROTOCOL', hint: 'Report this with the server version and the cause.' }
     : meaningOf(sqlState)

@@ -1,6 +1,7 @@
 /** How the rows of a table are chosen and divided, settled against one snapshot. */
 
 import { type CatalogueColumn, document, noColumn, quoteIdentifier } from './postgres-catalogue.ts'
+import { wrongSql } from './postgres-failures.ts'
 import { columnOf, type Ground, typeName, whereClause } from './postgres-ground.ts'
 import { quoteText } from './postgres-literals.ts'
 import { planMark } from './postgres-mark.ts'
@@ -50,7 +51,7 @@ async function plannedRows(ground: Ground, conditions: readonly string[]): Promi
         catalogue.columns.map((candidate) => candidate.name),
       )
     }
-    throw error
+    throw wrongSql(error, '`where`')
   }
 }
 

@@ -1,0 +1,431 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, describe, test } from 'node:test'
+import fc from 'fast-check'
+import type { Knex } from 'knex'
+import { PoolsmithError } from '../../src/errors.ts'
+import { extractTable } from '../../src/extract/extract-table.ts'
+import type { Manifest } from '../../src/extract/manifest.ts'
+import { EXTRACT_FORMATS, type ExtractOptions, type WatermarkOptions } from '../../src/extract/options.ts'
+import { inline } from '../../src/extract/read/postgres-literals.ts'
+import { readTable } from '../../src/extract/read-table.ts'
+import { dataText, filesBelow, superuserEngine } from '../support/extract.ts'
+import { temporaryFolder } from '../support/folder.ts'
+import { startPostgres } from '../support/postgres.ts'
+
+const server = await startPostgres()
+const db = await superuserEngine(server)
+after(async () => {
+  await db.destroy()
+  await server[Symbol.asyncDispose]()
+})
+await server.sql(`create table flights (id int primary key, carrier text, "Delay?" int, at timestamptz, tags text[], j jsonb);
+  insert into flights select g, (array['AA','UA','o''k\\'])[g % 3 + 1], g % 50, timestamptz '2024-01-01Z' + g * interval '1 hour',
+    array['t' || g % 5], jsonb_build_object('k', g % 7) from generate_series(1, 1000) g; analyze flights;
+  create view late as select id, "Delay?" as delay from flights where "Delay?" > 40`)
+
+type Rows = Record<string, string>[]
+
+/** The rows of a CSV without any quoting in it. */
+async function rowsOf(manifest: Manifest): Promise<Rows> {
+  const [header = '', ...lines] = (await dataText(manifest)).split('\n').slice(0, -1)
+  const names = header.split(',')
+  return lines.map((line) => Object.fromEntries(names.map((name, index) => [name, line.split(',')[index] ?? ''])))
+}
+
+const idsOf = async (manifest: Manifest): Promise<number[]> => (await rowsOf(manifest)).map((row) => Number(row.id))
+
+async function failureOf(work: Promise<unknown>): Promise<PoolsmithError> {
+  const error = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  assert.ok(error instanceof PoolsmithError, String(error))
+  return error
+}
+
+describe('where', () => {
+  const cases: readonly [string, (query: Knex.QueryBuilder) => unknown, string][] = [
+    ['a value that is full of traps', (query) => query.where('carrier', "o'k\\"), `carrier = 'o''k\\'`],
+    ['or, which stays in its brackets', (query) => query.where('id', 1).orWhere('id', 2), 'id in (1, 2)'],
+    ['an array and a comparison', (query) => query.whereRaw('id = any(?)', [[3, 4, 5]]), 'id in (3, 4, 5)'],
+    ['an instant', (query) => query.where('at', '<', new Date('2024-01-02Z')), `at < '2024-01-02Z'`],
+    ['a column with a question mark', (query) => query.whereRaw('?? > ?', ['Delay?', 48]), '"Delay?" > 48'],
+    ['an operator that is a question mark', (query) => query.whereRaw("j \\? 'k' and id < ?", [4]), 'id < 4'],
+    ['json, and a list', (query) => query.where('j', '@>', { k: 3 }).whereIn('id', [3, 10, 11]), 'id in (3, 10)'],
+    ['a comment that would swallow what follows', (query) => query.whereRaw('id = 7 -- the seventh'), 'id = 7'],
+    [
+      'a subquery',
+      (query) => query.whereIn('id', (late) => late.select('id').from('late').where('delay', 49)),
+      '"Delay?" = 49',
+    ],
+    ['nothing', (query) => query, 'true'],
+  ]
+  for (const [name, where, oracle] of cases) {
+    test(name, async () => {
+      await using folder = await temporaryFolder()
+      const options = { to: folder.path, format: 'csv', columns: ['id'], where } as const
+      const manifest = await extractTable(db, { table: 'flights' }, options)
+      const expected = await server.sql(`select id from flights where ${oracle} order by id`)
+      assert.notEqual(expected, '')
+      assert.deepEqual((await idsOf(manifest)).sort((a, b) => a - b).join('\n'), expected)
+    })
+  }
+
+  test('in every format, with the estimate of the planner, and for readTable', async () => {
+    await using folder = await temporaryFolder()
+    for (const format of EXTRACT_FORMATS) {
+      let estimate: number | undefined
+      const manifest = await extractTable(
+        db,
+        { table: 'flights' },
+        {
+          to: folder.path,
+          format,
+          where: (query) => query.where('id', '<=', 100),
+          onProgress: ({ estimatedRows }) => {
+            estimate = estimatedRows
+          },
+        },
+      )
+      assert.equal(manifest.rows, 100)
+      assert.deepEqual(manifest.where, [`"id" <= (E'100')`])
+      assert.ok(estimate !== undefined && estimate > 50 && estimate < 200, String(estimate))
+    }
+    let rows = 0
+    const where = (query: Knex.QueryBuilder): unknown => query.where('id', '<=', 100)
+    for await (const batch of readTable(db, { table: 'flights' }, { where })) rows += batch.numRows
+    assert.equal(rows, 100)
+  })
+
+  test('a view can be selected from too', async () => {
+    await using folder = await temporaryFolder()
+    const where = (query: Knex.QueryBuilder): unknown => query.where('delay', '>', 45)
+    const manifest = await extractTable(db, { table: 'late' }, { to: folder.path, format: 'csv', where })
+    assert.equal(String(manifest.rows), await server.sql('select count(*) from late where delay > 45'))
+  })
+
+  const wrong: readonly [string, (query: Knex.QueryBuilder) => unknown, string, RegExp][] = [
+    ['a limit', (query) => query.where('id', 1).limit(5), 'CONFIG_INVALID', /more than add conditions/],
+    ['a join', (query) => query.join('late', 'late.id', 'flights.id'), 'CONFIG_INVALID', /more than add conditions/],
+    ['undefined', (query) => query.where({ id: undefined }), 'CONFIG_INVALID', /a value is undefined/],
+    ['half a character', (query) => query.where('carrier', '\ud800'), 'CONFIG_INVALID', /surrogate/],
+    ['NUL', (query) => query.where('carrier', 'a\0b'), 'CONFIG_INVALID', /NUL/],
+    ['two statements', (query) => query.whereRaw('true; drop table flights'), 'CONFIG_INVALID', /more than one/],
+    ['an unknown column', (query) => query.where('carier', 'AA'), 'COLUMN_NOT_FOUND', /Did you mean "carrier"\?/],
+    ['a value of another type', (query) => query.where('id', 'x'), 'QUERY_FAILED', /invalid input syntax/],
+  ]
+  for (const [name, where, code, message] of wrong) {
+    test(`refused: ${name}`, async () => {
+      await using folder = await temporaryFolder()
+      const error = await failureOf(extractTable(db, { table: 'flights' }, { to: folder.path, format: 'csv', where }))
+      assert.equal(error.code, code)
+      assert.match(error.message, message)
+      assert.deepEqual(await filesBelow(folder.path), [])
+    })
+  }
+})
+
+for (const setting of ['on', 'off']) {
+  test(`every value comes through a literal as it went in, with standard_conforming_strings ${setting}`, async () => {
+    const client = (await db.pool.acquire().promise) as unknown as {
+      query(text: object): Promise<{ rows: string[][] }>
+    }
+    const value = fc.oneof(
+      fc.string({ unit: 'binary' }).map((text) => text.replaceAll('\0', '')),
+      fc.array(fc.constantFrom("'", '\\', '"', '$$', '--', '/*', ';', '?', '\\?', '\n')).map((parts) => parts.join('')),
+    )
+    try {
+      await client.query({ text: `set standard_conforming_strings = ${setting}` })
+      await fc.assert(
+        fc.asyncProperty(fc.array(value, { minLength: 1, maxLength: 30 }), async (values) => {
+          const sql = `select ${values.map(() => '?::text').join(', ')}`
+          const { rows } = await client.query({ text: inline({ sql, native: '', bindings: values }), rowMode: 'array' })
+          assert.deepEqual(rows, [values])
+        }),
+        { numRuns: 200 },
+      )
+    } finally {
+      await client.query({ text: 'reset standard_conforming_strings' })
+      db.pool.release(client)
+    }
+  })
+}
+
+describe('a query in place of a table', () => {
+  test('of knex, with values, into every format', async () => {
+    await using folder = await temporaryFolder()
+    const query = db('flights')
+      .where('carrier', 'AA')
+      .groupBy('carrier')
+      .select('carrier', db.raw('sum(??)::numeric(12,2) as delay, count(*) n', ['Delay?']))
+    for (const format of EXTRACT_FORMATS) {
+      const manifest = await extractTable(db, { query, name: 'delays' }, { to: folder.path, format, source: 'crm' })
+      assert.equal(manifest.rows, 1)
+      assert.match(manifest.folder, /\/crm\/query\.delays\/extract_date=/)
+      assert.deepEqual(
+        manifest.columns.slice(0, 3).map(({ name, type }) => `${name} ${type}`),
+        ['carrier text', 'delay numeric(12,2)', 'n bigint'],
+      )
+      assert.match(manifest.query ?? '', /"carrier" = \(E'AA'\)/)
+    }
+  })
+
+  test('of text and of knex.raw, with columns, where and a hash on top', async () => {
+    await using folder = await temporaryFolder()
+    for (const query of [
+      "select id, carrier || '?' as c from flights -- all\n;",
+      db.raw("select id, carrier || '\\?' as c from flights where id > ?", [0]),
+    ]) {
+      const where = (builder: Knex.QueryBuilder): unknown => builder.where('id', 2)
+      const options = { to: folder.path, format: 'csv', columns: ['c', 'id'], where, rowHash: true } as const
+      const manifest = await extractTable(db, { query, name: 'q', schema: 'reports' }, options)
+      const [row] = await rowsOf(manifest)
+      assert.deepEqual([row?.c, row?.id], ["o'k\\?", '2'])
+      assert.match(manifest.folder, /reports\.q/)
+    }
+  })
+
+  test('refused: what selects nothing, twice the same name, what is no query', async () => {
+    await using folder = await temporaryFolder()
+    const options = { to: folder.path, format: 'csv' } as const
+    const code = async (query: Knex.QueryBuilder | string): Promise<string> =>
+      (await failureOf(extractTable(db, { query, name: 'q' }, options))).code
+    assert.equal(await code(db('flights').where('id', -1).delete()), 'CONFIG_INVALID')
+    assert.equal(await code('select 1 as a, 2 as a'), 'CONFIG_INVALID')
+    assert.equal(await code('select 1) as q; delete from flights; select (1'), 'CONFIG_INVALID')
+    assert.equal(await code('selec 1'), 'QUERY_FAILED')
+    assert.equal(await code('select * from nothing'), 'QUERY_FAILED')
+    assert.equal(await code("select set_config('a.b', 'c', false), nextval('nothing')"), 'QUERY_FAILED')
+    await server.sql('create sequence counted')
+    assert.equal(await code("select nextval('counted')"), 'QUERY_FAILED', 'the transaction is read-only')
+  })
+})
+
+test('_row_hash is SHA-256 of what the server writes for the row, and the same in every format and run', async () => {
+  await using folder = await temporaryFolder()
+  await server.sql(`create table hashed (id int, t text, f float8, at timestamptz);
+    insert into hashed values (1, 'two words', 0.1, '2024-03-31 02:30+02'), (2, null, null, null), (3, '', 'NaN', 'infinity')`)
+  const sha = (text: string): string => createHash('sha256').update(text).digest('hex')
+  const expected = [sha('(1,"two words",0.1,"2024-03-31 00:30:00+00")'), sha('(2,,,)'), sha('(3,"",NaN,infinity)')]
+  await server.sql(`alter role postgres set timezone = 'Asia/Tokyo'; alter role postgres set datestyle = 'German';
+    alter role postgres set extra_float_digits = -5`)
+  try {
+    await using other = await superuserEngine(server)
+    for (const engine of [db, other]) {
+      const manifest = await extractTable(
+        engine,
+        { table: 'hashed' },
+        { to: folder.path, format: 'csv', rowHash: true },
+      )
+      assert.deepEqual(
+        (await rowsOf(manifest)).map((row) => row._row_hash),
+        expected,
+      )
+      const found: unknown[] = []
+      for await (const batch of readTable(engine, { table: 'hashed' }, { rowHash: true })) {
+        for (const row of batch) found.push(row._row_hash)
+      }
+      assert.deepEqual(found, expected)
+    }
+  } finally {
+    await server.sql('alter role postgres reset all')
+  }
+  await server.sql('create table taken (_row_hash text)')
+  const error = await failureOf(extractTable(db, { table: 'taken' }, { to: folder.path, format: 'csv', rowHash: true }))
+  assert.equal(error.code, 'CONFIG_INVALID')
+})
+
+describe('the consumer of one’s own', () => {
+  test('takes every batch, with our columns', async () => {
+    let rows = 0
+    const seen = new Set<string>()
+    const content = await extractTable(
+      db,
+      { table: 'flights' },
+      {
+        batchRows: 100,
+        to: async (batches, info) => {
+          assert.deepEqual([info.partition, info.partitions, info.signal.aborted], [0, 1, false])
+          for await (const batch of batches) {
+            rows += batch.numRows
+            seen.add(String(batch.get(0)?._batch_id))
+          }
+        },
+      },
+    )
+    assert.deepEqual([rows, content.rows, content.files, [...seen]], [1000, 1000, [], [content.batchId]])
+  })
+
+  test('may not stop halfway, and its own error stays its own', async () => {
+    const take = async (batches: AsyncIterable<unknown>): Promise<void> => {
+      for await (const _batch of batches) break
+    }
+    const error = await failureOf(extractTable(db, { table: 'flights' }, { batchRows: 100, to: take }))
+    assert.equal(error.code, 'EXTRACT_INCOMPLETE')
+    const own = new Error('mine')
+    const fail = (): Promise<never> => Promise.reject(own)
+    await assert.rejects(extractTable(db, { table: 'flights' }, { to: fail }), (reason) => reason === own)
+    assert.equal(db.pool.stats().inUse, 0)
+  })
+})
+
+describe('watermark', () => {
+  const run = (
+    table: string,
+    to: string,
+    watermark: WatermarkOptions,
+    more: Partial<ExtractOptions> = {},
+  ): Promise<Manifest> => extractTable(db, { table }, { format: 'csv', ...more, to, watermark })
+
+  test('reads what came since, and rows with the same mark neither twice nor never', async () => {
+    await using folder = await temporaryFolder()
+    await server.sql(`create table changes (id int primary key, at timestamptz not null);
+      insert into changes values (1, '2024-01-01 00:00:00.000001Z'), (2, '2024-01-02Z'), (3, '2024-01-02Z')`)
+    const first = await run('changes', folder.path, { column: 'at' })
+    assert.deepEqual(await idsOf(first), [1, 2, 3])
+    assert.deepEqual([first.watermark?.high, first.watermark?.after], ['2024-01-02 00:00:00+00', null])
+
+    // The same mark again, committed later; and a new one.
+    await server.sql("insert into changes values (4, '2024-01-02Z'), (5, '2024-01-02 00:00:00.000001Z')")
+    const second = await run('changes', folder.path, { column: 'at', after: first.watermark })
+    assert.deepEqual(await idsOf(second), [4, 5])
+    assert.equal(second.watermark?.high, '2024-01-02 00:00:00.000001+00')
+
+    const third = await run('changes', folder.path, { column: 'at', after: second.watermark })
+    assert.deepEqual([third.rows, third.watermark?.high], [0, second.watermark?.high])
+    await server.sql("insert into changes values (6, '2024-01-02 00:00:00.000001Z')")
+    const fourth = await run('changes', folder.path, { column: 'at', after: third.watermark })
+    assert.deepEqual(await idsOf(fourth), [6])
+    const fifth = await run('changes', folder.path, { column: 'at', after: fourth.watermark })
+    assert.equal(fifth.rows, 0)
+
+    const byValue = await run('changes', folder.path, { column: 'at', after: new Date('2024-01-02Z') })
+    assert.deepEqual(await idsOf(byValue), [5, 6], 'after a value alone comes what is greater')
+  })
+
+  test('without a key rows are told apart as a whole, also when a column was added', async () => {
+    await using folder = await temporaryFolder()
+    await server.sql(`create table log (n bigint not null, line text); insert into log values (9, 'a'), (9, 'b')`)
+    const first = await run('log', folder.path, { column: 'n' })
+    assert.equal(first.rows, 2)
+    await server.sql("alter table log add column level int; insert into log values (9, 'c', 1)")
+    const second = await run('log', folder.path, { column: 'n', after: first.watermark })
+    assert.deepEqual(
+      (await rowsOf(second)).map((row) => row.line),
+      ['c'],
+    )
+    await server.sql('alter table log drop column line; insert into log values (10, 5)')
+    const third = await run('log', folder.path, { column: 'n', after: first.watermark })
+    assert.deepEqual(
+      (await rowsOf(third)).map((row) => row.n),
+      ['10'],
+    )
+    assert.match(third.notes.join(), /are gone/)
+  })
+
+  test('an empty table, and numbers beyond a double', async () => {
+    await using folder = await temporaryFolder()
+    await server.sql('create table numbers (id bigint primary key)')
+    const empty = await run('numbers', folder.path, { column: 'id' })
+    assert.deepEqual([empty.rows, empty.watermark?.high], [0, null])
+    await server.sql('insert into numbers values (9007199254740993)')
+    const one = await run('numbers', folder.path, { column: 'id', after: empty.watermark })
+    assert.deepEqual([one.rows, one.watermark?.high], [1, '9007199254740993'])
+    const none = await run('numbers', folder.path, { column: 'id', after: 9007199254740993n })
+    assert.equal(none.rows, 0)
+  })
+
+  test('only what the condition takes counts, for the mark too', async () => {
+    await using folder = await temporaryFolder()
+    const where = (query: Knex.QueryBuilder): unknown => query.where('id', '<=', 500)
+    const manifest = await run('flights', folder.path, { column: 'id', after: 490 }, { where })
+    assert.deepEqual([manifest.rows, manifest.watermark?.high], [10, '500'])
+  })
+
+  test('more rows with one mark than can be remembered: said', async () => {
+    await using folder = await temporaryFolder()
+    await server.sql('create table bulk as select g as id, 1 as load from generate_series(1, 2000) g')
+    const manifest = await run('bulk', folder.path, { column: 'load' })
+    assert.deepEqual([manifest.rows, manifest.watermark?.rows], [2000, null])
+    assert.match(manifest.notes.join(), /More than 1000 rows share/)
+    assert.equal((await run('bulk', folder.path, { column: 'load', after: manifest.watermark })).rows, 0)
+  })
+
+  const bad: readonly [string, string, WatermarkOptions, string, RegExp][] = [
+    ['NULL in some rows', 'holes', { column: 'n' }, 'WATERMARK_INVALID', /is NULL in some rows/],
+    ['no order', 'holes', { column: 'j' }, 'WATERMARK_INVALID', /is of type json/],
+    ['infinite', 'holes', { column: 'at' }, 'WATERMARK_INVALID', /is infinity in some rows/],
+    ['no such column', 'flights', { column: 'idd' }, 'COLUMN_NOT_FOUND', /Did you mean "id"/],
+    ['text for a number', 'flights', { column: 'id', after: 'soon' }, 'WATERMARK_INVALID', /no value of/],
+    ['a date for a number', 'flights', { column: 'id', after: new Date(0) }, 'WATERMARK_INVALID', /no value of/],
+    ['a number for a time', 'flights', { column: 'at', after: 5 }, 'WATERMARK_INVALID', /no value of/],
+    ['a fraction', 'flights', { column: 'id', after: 1.5 }, 'WATERMARK_INVALID', /no value of/],
+  ]
+  for (const [name, table, watermark, code, message] of bad) {
+    test(`refused: ${name}`, async () => {
+      await server.sql(`create table if not exists holes as select 1 as n, '1'::json as j, timestamptz 'infinity' as at
+        union all select null, null, 'epoch'`)
+      await using folder = await temporaryFolder()
+      const error = await failureOf(run(table, folder.path, watermark))
+      assert.equal(error.code, code)
+      assert.match(error.message, message)
+      assert.ok(error.hint)
+      assert.deepEqual(await filesBelow(folder.path), [])
+    })
+  }
+
+  test('refused: the mark of another column or type; rows without one may be left out knowingly', async () => {
+    await using folder = await temporaryFolder()
+    const mark = { column: 'id', type: 'int8', high: '5', identity: [], rows: null }
+    assert.equal(
+      (await failureOf(run('flights', folder.path, { column: 'id', after: mark }))).code,
+      'WATERMARK_INVALID',
+    )
+    assert.match(
+      (await failureOf(run('flights', folder.path, { column: 'at', after: mark }))).message,
+      /of which the last mark is/,
+    )
+    const where = (query: Knex.QueryBuilder): unknown => query.whereNotNull('n')
+    assert.equal((await run('holes', folder.path, { column: 'n' }, { where })).rows, 1)
+  })
+
+  test('a state file is moved on only when the files are whole, and by one run only', async () => {
+    await using folder = await temporaryFolder()
+    await server.sql(`create table kept (id int primary key); insert into kept select generate_series(1, 10)`)
+    const to = join(folder.path, 'bronze')
+    const state = join(folder.path, 'state', 'kept.json')
+    const watermark = { column: 'id', state }
+    assert.equal((await run('kept', to, watermark)).rows, 10)
+    const saved = await readFile(state, 'utf8')
+    assert.equal(JSON.parse(saved).watermark.high, '10')
+    await server.sql('insert into kept values (11)')
+
+    const failing = (): never => {
+      throw new Error('no')
+    }
+    await assert.rejects(run('kept', to, watermark, { onProgress: failing }))
+    assert.equal(await readFile(state, 'utf8'), saved)
+
+    const before = await filesBelow(to)
+    const both = await Promise.allSettled([run('kept', to, watermark), run('kept', to, watermark)])
+    const won = both.filter((result) => result.status === 'fulfilled')
+    // Where they did not meet, the second found nothing new.
+    const read = won.map((result) => result.value.rows).sort()
+    assert.deepEqual(
+      read.filter((rows) => rows > 0),
+      [1],
+    )
+    for (const result of both) if (result.status === 'rejected') assert.equal(result.reason.code, 'STATE_CONFLICT')
+    assert.equal((await filesBelow(to)).length, before.length + 2 * won.length, 'a run that lost leaves no files')
+    assert.deepEqual(await readdir(join(folder.path, 'state')), ['kept.json'])
+    assert.equal((await run('kept', to, watermark)).rows, 0)
+
+    await writeFile(state, saved.slice(0, 20))
+    assert.equal((await failureOf(run('kept', to, watermark))).code, 'STATE_INVALID')
+    await writeFile(state, saved)
+    assert.match((await failureOf(run('flights', to, watermark))).message, /is of public\.kept/)
+  })
+})
