@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { open, symlink, writeFile } from 'node:fs/promises'
+import { symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { after, describe, mock, test } from 'node:test'
+import { after, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createEngine, type Engine } from '../../src/engine/create-engine.ts'
 import { PoolsmithError } from '../../src/errors.ts'
@@ -9,7 +9,7 @@ import { extractTable } from '../../src/extract/extract-table.ts'
 import { EXTRACT_FORMATS, type ExtractOptions } from '../../src/extract/options.ts'
 import type { TableName } from '../../src/extract/read/reader.ts'
 import { readTable } from '../../src/extract/read-table.ts'
-import { copiesRunning, filesBelow, superuserEngine } from '../support/extract.ts'
+import { beforeWrites, copiesRunning, filesBelow, superuserEngine } from '../support/extract.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { startPostgres } from '../support/postgres.ts'
 
@@ -53,21 +53,6 @@ async function eventually(what: string, holds: () => Promise<boolean>): Promise<
     if (Date.now() > deadline) assert.fail(`It never came about that ${what}.`)
     await sleep(20)
   }
-}
-
-type Write = (bytes: Uint8Array) => Promise<void>
-
-/** Puts something before every write to a file, until disposed. */
-async function beforeWrites(step: Write): Promise<Disposable> {
-  const probe = await open('/dev/null', 'w')
-  const prototype = Object.getPrototypeOf(probe) as typeof probe
-  await probe.close()
-  const { write } = prototype
-  const mocked = mock.method(prototype, 'write', async function (this: typeof probe, ...args: unknown[]) {
-    await step(args[0] as Uint8Array)
-    return Reflect.apply(write, this, args)
-  })
-  return { [Symbol.dispose]: () => mocked.mock.restore() }
 }
 
 /** Once, when the copy is under way and cannot end because nobody takes its rows. */

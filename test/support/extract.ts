@@ -1,7 +1,8 @@
 /** What the tests of reading tables share. */
 
-import { readdir, readFile } from 'node:fs/promises'
+import { open, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { mock } from 'node:test'
 import { createEngine, type Engine } from '../../src/engine/create-engine.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
 import type { PoolOptions } from '../../src/pool/options.ts'
@@ -32,4 +33,17 @@ export async function filesBelow(folder: string): Promise<string[]> {
 /** Copies that run on the server now. */
 export function copiesRunning(server: PostgresServer): Promise<string> {
   return server.sql("select count(*) from pg_stat_activity where query ilike 'copy%' and state <> 'idle'")
+}
+
+/** Puts something before every write to a file, until disposed. */
+export async function beforeWrites(step: (bytes: Uint8Array) => Promise<void>): Promise<Disposable> {
+  const probe = await open('/dev/null', 'w')
+  const prototype = Object.getPrototypeOf(probe) as typeof probe
+  await probe.close()
+  const { write } = prototype
+  const mocked = mock.method(prototype, 'write', async function (this: typeof probe, ...args: unknown[]) {
+    await step(args[0] as Uint8Array)
+    return Reflect.apply(write, this, args)
+  })
+  return { [Symbol.dispose]: () => mocked.mock.restore() }
 }

@@ -1,0 +1,467 @@
+import assert from 'node:assert/strict'
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, describe, test } from 'node:test'
+import type { Engine } from '../../src/engine/create-engine.ts'
+import { PoolsmithError } from '../../src/errors.ts'
+import { extractPartition } from '../../src/extract/extract-partition.ts'
+import { extractTable } from '../../src/extract/extract-table.ts'
+import type { Manifest } from '../../src/extract/manifest.ts'
+import type { ExtractOptions } from '../../src/extract/options.ts'
+import type { ExtractPlan } from '../../src/extract/plan.ts'
+import { planExtract } from '../../src/extract/plan-extract.ts'
+import type { ExtractSource } from '../../src/extract/read/reader.ts'
+import { beforeWrites, copiesRunning, filesBelow, superuserEngine } from '../support/extract.ts'
+import { temporaryFolder } from '../support/folder.ts'
+import { readParquetFile } from '../support/parquet.ts'
+import { startPostgres } from '../support/postgres.ts'
+
+const server = await startPostgres()
+const db = await superuserEngine(server)
+after(async () => {
+  await db.destroy()
+  await server[Symbol.asyncDispose]()
+})
+const ROWS = 40_000
+await server.sql(`create table flights (id int primary key, carrier text, filler text);
+  insert into flights select g, (array['AA','UA','DL'])[g % 3 + 1], repeat(md5(g::text), 3) from generate_series(1, ${ROWS}) g;
+  create table wide as select g as id, repeat(md5(g::text), 50) as filler from generate_series(1, 50000) g;
+  create table parts (id int, k text) partition by list (k);
+  create table parts_a partition of parts for values in ('a'); create table parts_b partition of parts for values in ('b');
+  create table parts_rest partition of parts default;
+  insert into parts select g, case when g % 10 = 0 then 'b' when g % 100 = 1 then null else 'a' end
+    from generate_series(1, 20000) g;
+  create view seen as select id, k from parts`)
+
+/** The ids in all files of a run, sorted. */
+async function idsOf(manifests: Manifest | readonly Manifest[]): Promise<number[]> {
+  const ids: number[] = []
+  for (const { folder, files } of [manifests].flat() as readonly Manifest[]) {
+    for (const { name, rows } of files) {
+      const path = join(folder, name)
+      const found = name.endsWith('.csv')
+        ? (await readFile(path, 'utf8'))
+            .split('\n')
+            .slice(1, -1)
+            .map((line) => Number(line.split(',')[0]))
+        : (await readParquetFile(path)).rows.map((row) => Number(row.id))
+      assert.equal(found.length, rows, name)
+      ids.push(...found)
+    }
+  }
+  return ids.sort((a, b) => a - b)
+}
+
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1)
+
+async function failureOf(work: Promise<unknown>): Promise<PoolsmithError> {
+  const error = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  assert.ok(error instanceof PoolsmithError, String(error))
+  return error
+}
+
+const run = (
+  to: string,
+  options: Partial<ExtractOptions> = {},
+  source: ExtractSource = { table: 'flights' },
+  engine: Engine = db,
+): Promise<Manifest> => extractTable(engine, source, { to, format: 'csv', partitions: 4, ...options })
+
+/** What is done once, when the first rows have been written. */
+function once(action: () => Promise<unknown> | undefined): { onProgress: () => void; done: Promise<unknown> } {
+  const { promise, resolve } = Promise.withResolvers<unknown>()
+  let begun = false
+  const onProgress = (): void => {
+    if (begun) return
+    begun = true
+    resolve(action())
+  }
+  return { onProgress, done: promise }
+}
+
+const clean = async (): Promise<void> => {
+  assert.equal(await copiesRunning(server), '0')
+  assert.equal(db.pool.stats().inUse, 0)
+  const open =
+    "select count(*) from pg_stat_activity where state like 'idle in%' or state like 'active%' and query like 'copy%'"
+  assert.equal(await server.sql(open), '0')
+}
+
+describe('one snapshot', () => {
+  for (const format of ['parquet', 'csv'] as const) {
+    test(`${format}: every row once, as it was at the beginning, whatever is done meanwhile`, async () => {
+      await server.sql(
+        `create table busy as select g as id, repeat('x', 300) as filler from generate_series(1, 40000) g`,
+      )
+      await using folder = await temporaryFolder()
+      // Moves rows to other places, takes some away, adds some: all of it in the middle of the reading.
+      const { onProgress, done } = once(() =>
+        server.sql(`update busy set filler = 'y'; delete from busy where id % 2 = 0;
+          insert into busy select g, 'z' from generate_series(50000, 60000) g`),
+      )
+      const manifest = await run(folder.path, { format, batchRows: 500, onProgress }, { table: 'busy' })
+      await done
+      assert.equal(manifest.files.length, 4)
+      assert.deepEqual(await idsOf(manifest), upTo(40_000))
+      assert.equal(manifest.rows, 40_000)
+      const labels = manifest.files.map(({ label }) => label)
+      assert.match(labels[0] ?? '', /^pages 0 to \d+$/)
+      assert.match(labels[3] ?? '', /to the end$/)
+      // About equal, since the rows are.
+      for (const { rows } of manifest.files) assert.ok(rows > 8000 && rows < 12_000, String(rows))
+      const left = await filesBelow(folder.path)
+      assert.equal(left.length, 5, left.join())
+      await clean()
+      await server.sql('drop table busy')
+    })
+  }
+
+  test('the parts of a partitioned table, and of one with heirs', async () => {
+    await using folder = await temporaryFolder()
+    const manifest = await run(folder.path, { format: 'parquet' }, { table: 'parts' })
+    assert.ok(manifest.files.length > 1)
+    assert.deepEqual(await idsOf(manifest), upTo(20_000))
+    await server.sql(`create table parent (id int); create table heir () inherits (parent);
+      insert into parent select generate_series(1, 1000); insert into heir select generate_series(1001, 20000)`)
+    assert.deepEqual(await idsOf(await run(folder.path, {}, { table: 'parent' })), upTo(20_000))
+  })
+
+  test('a view, a foreign table and a query are one part, or ranges of a column', async () => {
+    await using folder = await temporaryFolder()
+    assert.equal((await run(folder.path, {}, { table: 'seen' })).files.length, 1)
+    const ranged = await run(folder.path, { partitionBy: 'id' }, { table: 'seen' })
+    assert.deepEqual(
+      ranged.files.map(({ rows }) => rows),
+      [4999, 5000, 5000, 5001],
+    )
+    assert.deepEqual(await idsOf(ranged), upTo(20_000))
+    const query = { query: db('parts').select('id', 'k').where('id', '<=', 100), name: 'q' }
+    const byText = await run(folder.path, { partitionBy: 'k' }, query)
+    assert.deepEqual(await idsOf(byText), upTo(100), 'NULL, and one value that fills most ranges')
+    const where = await run(
+      folder.path,
+      { partitionBy: 'id', where: (q) => q.where('id', '>', 19_000) },
+      { table: 'parts' },
+    )
+    assert.deepEqual(await idsOf(where), upTo(20_000).slice(19_000))
+    assert.equal((await failureOf(run(folder.path, { partitionBy: 'idd' }))).code, 'COLUMN_NOT_FOUND')
+    assert.equal((await failureOf(run(folder.path, { partitions: 0 }))).code, 'CONFIG_INVALID')
+  })
+
+  test('an empty table and one of few pages have as many parts as there is to divide', async () => {
+    await using folder = await temporaryFolder()
+    await server.sql('create table little as select 1 as id; create table none (id int)')
+    assert.deepEqual(
+      (await run(folder.path, {}, { table: 'little' })).files.map(({ rows }) => rows),
+      [1],
+    )
+    assert.deepEqual(
+      (await run(folder.path, {}, { table: 'none' })).files.map(({ rows }) => rows),
+      [0],
+    )
+  })
+
+  test('never more connections than the pool has, and no wait for those that others hold', async () => {
+    await using folder = await temporaryFolder()
+    await using single = await superuserEngine(server, { pool_size: 1, max_overflow: 0 })
+    assert.deepEqual(await idsOf(await run(folder.path, {}, { table: 'flights' }, single)), upTo(ROWS))
+    await using two = await superuserEngine(server, { pool_size: 2, max_overflow: 0 })
+    const held = await two.pool.acquire().promise
+    const started = Date.now()
+    assert.deepEqual(await idsOf(await run(folder.path, {}, { table: 'flights' }, two)), upTo(ROWS))
+    assert.ok(Date.now() - started < 25_000, 'the pool would have waited for 30 seconds')
+    two.pool.release(held)
+  })
+
+  test('a consumer is called for each partition', async () => {
+    const seen: number[] = []
+    let rows = 0
+    const content = await extractTable(
+      db,
+      { table: 'flights' },
+      {
+        partitions: 3,
+        to: async (batches, { partition }) => {
+          seen.push(partition)
+          for await (const batch of batches) rows += batch.numRows
+        },
+      },
+    )
+    assert.deepEqual([seen.sort(), rows, content.rows], [[0, 1, 2], ROWS, ROWS])
+  })
+
+  test('aborted midway: nothing stays behind, on either side', async () => {
+    await using folder = await temporaryFolder()
+    const abort = new AbortController()
+    const onProgress = (): void => abort.abort(new Error('enough'))
+    const error = await failureOf(run(folder.path, { batchRows: 500, signal: abort.signal, onProgress }))
+    assert.deepEqual([error.code, (error.cause as Error).message], ['ABORTED', 'enough'])
+    assert.deepEqual(await filesBelow(folder.path), [])
+    await clean()
+  })
+})
+
+describe('a failure midway', () => {
+  /** Of their CSV, about. A quarter of `wide` is more than all the buffers on the way hold. */
+  const ROWS_BYTES: Readonly<Record<string, number>> = { flights: ROWS * 196, wide: 50_000 * 1694 }
+
+  /** One connection, so that partitions come one after the other; the step is taken within the third one. */
+  async function failThird(
+    to: string,
+    options: Partial<ExtractOptions> = {},
+    step = diskFull,
+    table = 'flights',
+  ): Promise<PoolsmithError> {
+    await using single = await superuserEngine(server, { pool_size: 1, max_overflow: 0 })
+    let bytes = 0
+    let done = false
+    using _fault = await beforeWrites(async (chunk) => {
+      // Parts are of about equal size; small writes are the notes beside them.
+      if (chunk.length > 100_000) bytes += chunk.length
+      if (done || bytes < 0.6 * (ROWS_BYTES[table] ?? 0)) return
+      done = true
+      await step()
+    })
+    return await failureOf(run(to, options, { table }, single))
+  }
+
+  const diskFull = (): Promise<unknown> =>
+    Promise.reject(Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' }))
+
+  test('says which partition, shows nothing that looks whole, and the next run goes on', async () => {
+    await using folder = await temporaryFolder()
+    const error = await failThird(folder.path)
+    assert.deepEqual([error.code, error.details.partition, error.details.whole], ['DISK_FULL', 2, 2])
+    assert.match(error.message, /^Partition 2 of 4 \(pages \d+ to \d+\): /)
+    assert.match(error.hint ?? '', /2 are whole/)
+    const left = await filesBelow(folder.path)
+    assert.deepEqual(
+      left.filter((name) => /\.csv$|_manifest/.test(name)),
+      [],
+    )
+    assert.equal(left.filter((name) => name.endsWith('.whole')).length, 2)
+
+    const kept = await readFile(join(folder.path, left.find((name) => name.endsWith('00000.whole')) ?? ''), 'utf8')
+    const manifest = await run(folder.path)
+    assert.deepEqual(
+      manifest.files.map(({ keptFrom }) => keptFrom !== undefined),
+      [true, true, false, false],
+    )
+    assert.match(manifest.notes.join(), /Partitions 0, 1 were kept/)
+    assert.deepEqual(await idsOf(manifest), upTo(ROWS))
+    assert.equal(await readFile(join(manifest.folder, manifest.files[0]?.name ?? ''), 'utf8'), kept)
+    const batches = new Set(manifest.files.map(({ name }) => name.slice(5, 41)))
+    assert.deepEqual([...batches], [manifest.batchId])
+    assert.equal((await filesBelow(folder.path)).length, 5)
+    const again = await run(folder.path)
+    assert.notEqual(again.batchId, manifest.batchId)
+    assert.deepEqual(
+      again.files.filter(({ keptFrom }) => keptFrom !== undefined),
+      [],
+    )
+  })
+
+  test('the connection is lost, or somebody cancels', async () => {
+    await using folder = await temporaryFolder()
+    for (const [how, code] of [
+      ['pg_terminate_backend', 'CONNECTION_LOST'],
+      ['pg_cancel_backend', 'QUERY_CANCELED'],
+    ]) {
+      const step = (): Promise<string> =>
+        server.sql(`select ${how}(pid) from pg_stat_activity where query ilike 'copy%' and state = 'active'`)
+      const error = await failThird(folder.path, { resume: false }, step, 'wide')
+      assert.deepEqual([error.code, error.details.partition, error.details.whole], [code, 2, 2])
+    }
+    assert.deepEqual(await idsOf(await run(folder.path, {}, { table: 'wide' })), upTo(50_000))
+  })
+
+  const anew: readonly [string, Partial<ExtractOptions>, string | undefined][] = [
+    ['asked to begin anew', { resume: false }, undefined],
+    ['with other options', { rowHash: true }, undefined],
+    ['with another condition', { where: (query) => query.where('id', '>', 0) }, undefined],
+    ['when the table was rewritten', {}, 'vacuum full flights'],
+    ['when a column was added', {}, 'alter table flights add column extra int'],
+    ['when a file was damaged', {}, undefined],
+  ]
+  for (const [name, options, sql] of anew) {
+    test(`nothing is kept ${name}`, async () => {
+      await using folder = await temporaryFolder()
+      await failThird(folder.path)
+      if (sql !== undefined) await server.sql(sql)
+      if (name.includes('damaged')) {
+        for (const file of await filesBelow(folder.path)) {
+          if (file.endsWith('.whole')) await writeFile(join(folder.path, file), 'id\n')
+        }
+      }
+      const manifest = await run(folder.path, options)
+      assert.deepEqual(
+        manifest.files.filter(({ keptFrom }) => keptFrom !== undefined),
+        [],
+      )
+      assert.deepEqual(await idsOf(manifest), upTo(ROWS))
+    })
+  }
+
+  test('two runs at once, one of which could go on: neither touches the other', async () => {
+    await using folder = await temporaryFolder()
+    await failThird(folder.path)
+    const both = await Promise.all([run(folder.path), run(folder.path)])
+    assert.notEqual(both[0].batchId, both[1].batchId)
+    for (const manifest of both) assert.deepEqual(await idsOf(manifest), upTo(ROWS))
+    assert.equal((await filesBelow(folder.path)).length, 10)
+  })
+
+  test('a state file stays as it was, and moves on with the run that is completed', async () => {
+    await using folder = await temporaryFolder()
+    const state = join(folder.path, 'state.json')
+    const watermark = { column: 'id', state }
+    const to = join(folder.path, 'bronze')
+    await failThird(to, { watermark })
+    await assert.rejects(readFile(state), { code: 'ENOENT' })
+    const manifest = await run(to, { watermark })
+    assert.deepEqual(
+      manifest.files.map(({ keptFrom }) => keptFrom !== undefined),
+      [true, true, false, false],
+    )
+    assert.equal(JSON.parse(await readFile(state, 'utf8')).watermark.high, String(ROWS))
+    assert.equal((await run(to, { watermark })).rows, 0)
+  })
+})
+
+describe('a plan for other machines', () => {
+  const asJson = (plan: ExtractPlan): ExtractPlan => JSON.parse(JSON.stringify(plan)) as ExtractPlan
+
+  test('its partitions together are the table, and what is whole is not read again', async () => {
+    await using folder = await temporaryFolder()
+    const where = {
+      where: (query: { where(column: string, op: string, value: number): unknown }) => query.where('id', '>', 20_000),
+    }
+    const plan = asJson(
+      await planExtract(
+        db,
+        { table: 'flights' },
+        { format: 'parquet', partitions: 3, source: 'crm', ...where, rowHash: true },
+      ),
+    )
+    assert.equal(plan.partitions.length, 3)
+    const to = folder.path
+    const manifests = await Promise.all(plan.partitions.map((_, number) => extractPartition(db, plan, number, { to })))
+    assert.deepEqual(await idsOf(manifests), upTo(ROWS).slice(20_000))
+    assert.deepEqual(
+      manifests.map(({ partition }) => partition?.number),
+      [0, 1, 2],
+    )
+    assert.ok(manifests[0]?.columns.some(({ name }) => name === '_row_hash'))
+    const files = await filesBelow(folder.path)
+    assert.equal(files.length, 6)
+
+    await server.sql('update flights set id = -id where id = 30000')
+    try {
+      assert.deepEqual(await extractPartition(db, plan, 1, { to }), manifests[1])
+    } finally {
+      await server.sql('update flights set id = -id where id = -30000')
+    }
+    await rm(join(folder.path, files.find((name) => name.endsWith('00001.parquet')) ?? ''))
+    assert.notEqual((await extractPartition(db, plan, 1, { to })).finishedAt, manifests[1]?.finishedAt)
+  })
+
+  test('of a query with a watermark, into a consumer', async () => {
+    const query = db('flights').select('id', 'carrier').where('carrier', 'AA')
+    const options = { partitions: 2, partitionBy: 'id', watermark: { column: 'id', after: 100 } }
+    const plan = asJson(await planExtract(db, { query, name: 'aa' }, options))
+    assert.equal(plan.watermark?.high, await server.sql("select max(id) from flights where carrier = 'AA'"))
+    let rows = 0
+    for (const number of plan.partitions.keys()) {
+      await extractPartition(db, plan, number, {
+        to: async (batches) => {
+          for await (const batch of batches) rows += batch.numRows
+        },
+      })
+    }
+    assert.equal(String(rows), await server.sql("select count(*) from flights where carrier = 'AA' and id > 100"))
+  })
+
+  test('without a snapshot each sees its own time; with one that is held, the time of the plan', async () => {
+    await server.sql(
+      `create table moving as select g as id, repeat('x', 100) as filler from generate_series(1, 5000) g`,
+    )
+    await using folder = await temporaryFolder()
+    const to = folder.path
+    const options = { format: 'csv', partitions: 2 } as const
+    const held = await planExtract(db, { table: 'moving' }, { ...options, holdSnapshot: true })
+    const loose = asJson(await planExtract(db, { table: 'moving' }, options))
+    await server.sql(`delete from moving where id <= 100; insert into moving values (5001, 'late')`)
+
+    const all = async (plan: ExtractPlan): Promise<number[]> =>
+      idsOf(await Promise.all([0, 1].map((number) => extractPartition(db, asJson(plan), number, { to }))))
+    assert.deepEqual(await all(held), upTo(5000))
+    assert.deepEqual(await all(loose), upTo(5001).slice(100))
+    await held[Symbol.asyncDispose]()
+    await rm(folder.path, { recursive: true })
+    assert.equal((await failureOf(extractPartition(db, asJson(held), 0, { to }))).code, 'SNAPSHOT_GONE')
+    assert.equal(db.pool.stats().inUse, 0)
+  })
+
+  test('refused: a plan that was touched, a number beyond it, a table that is another one now', async () => {
+    await server.sql(
+      `create table planned as select g as id, repeat('x', 100) as filler from generate_series(1, 5000) g`,
+    )
+    await using folder = await temporaryFolder()
+    const to = folder.path
+    const plan = asJson(await planExtract(db, { table: 'planned' }, { format: 'csv', partitions: 2 }))
+    const code = async (changed: ExtractPlan, number = 0): Promise<string> =>
+      (await failureOf(extractPartition(db, changed, number, { to }))).code
+    assert.equal(await code({ ...plan, table: 'flights' }), 'PLAN_INVALID')
+    assert.equal(await code({ ...plan, version: 2 }), 'PLAN_INVALID')
+    assert.equal(await code(plan, 2), 'PLAN_INVALID')
+    const wrong = extractPartition(db, plan, 0, { to: async () => undefined })
+    assert.equal((await failureOf(wrong)).code, 'CONFIG_INVALID')
+
+    await server.sql('vacuum full planned')
+    const moved = await failureOf(extractPartition(db, plan, 1, { to }))
+    assert.deepEqual([moved.code, moved.details.partition], ['TABLE_CHANGED', 1])
+    await server.sql('alter table planned add column extra int')
+    assert.equal(await code(plan), 'TABLE_CHANGED')
+    await server.sql('drop table planned')
+    assert.equal(await code(plan), 'TABLE_NOT_FOUND')
+    assert.deepEqual(await filesBelow(folder.path), [])
+  })
+
+  test('the same partition twice at once: one reads it, the other says so or finds it whole', async () => {
+    await using folder = await temporaryFolder()
+    const to = folder.path
+    const plan = asJson(await planExtract(db, { table: 'flights' }, { format: 'csv', partitions: 2 }))
+    const { onProgress, done } = once(() =>
+      failureOf(extractPartition(db, plan, 0, { to })).then((error) => assert.equal(error.code, 'EXTRACT_BUSY')),
+    )
+    await extractPartition(db, plan, 0, { to, onProgress })
+    await done
+    assert.equal((await filesBelow(folder.path)).length, 2)
+  })
+})
+
+test('columns that were added, removed or retyped since the last manifest are told', async () => {
+  await using folder = await temporaryFolder()
+  await server.sql('create table drifting (id int, gone text, n int); insert into drifting values (1)')
+  const source = { table: 'drifting' }
+  const first = await run(folder.path, { extractedAt: new Date('2024-01-01Z') }, source)
+  assert.equal(first.drift, undefined)
+  assert.equal((await run(folder.path, { extractedAt: new Date('2024-01-02Z') }, source)).drift, undefined)
+  await server.sql('alter table drifting drop column gone, add column fresh date, alter column n type bigint')
+  const stop = new Error('stop')
+  const onDrift = (): void => {
+    throw stop
+  }
+  const before = await filesBelow(folder.path)
+  await assert.rejects(run(folder.path, { onDrift }, source), (error) => error === stop)
+  assert.deepEqual(await filesBelow(folder.path), before)
+  const { drift } = await run(folder.path, {}, source)
+  assert.deepEqual(
+    [drift?.added.map(({ name }) => name), drift?.removed.map(({ name }) => name), drift?.retyped],
+    [['fresh'], ['gone'], [{ name: 'n', from: 'integer', to: 'bigint' }]],
+  )
+  assert.equal((await run(folder.path, {}, source)).drift, undefined)
+})
