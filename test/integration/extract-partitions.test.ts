@@ -131,6 +131,12 @@ describe('one snapshot', () => {
 
   test('a view, a foreign table and a query are one part, or ranges of a column', async () => {
     await using folder = await temporaryFolder()
+    await server.sql(`create extension postgres_fdw; create server here foreign data wrapper postgres_fdw
+      options (host '${server.socketDirectory}', port '${server.port}', dbname 'postgres');
+      create user mapping for postgres server here options (user 'postgres');
+      create foreign table far (id int, k text) server here options (table_name 'parts')`)
+    assert.equal((await run(folder.path, {}, { table: 'far' })).files.length, 1)
+    assert.deepEqual(await idsOf(await run(folder.path, { partitionBy: 'id' }, { table: 'far' })), upTo(20_000))
     assert.equal((await run(folder.path, {}, { table: 'seen' })).files.length, 1)
     const ranged = await run(folder.path, { partitionBy: 'id' }, { table: 'seen' })
     assert.deepEqual(

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
 import { PHASE_EXIT_CODES } from '../../../src/cli/exit-codes.ts'
@@ -93,3 +94,119 @@ test('Ctrl-C ends an extract with exit code 130, leaves no file and no statement
   assert.deepEqual(await filesBelow(folder.path), [])
   assert.equal(await server.sql("select count(*) from pg_stat_activity where usename = 'etl'"), '0')
 })
+
+test('selecting, partitions, a watermark with its state, and a hash', async () => {
+  await using folder = await temporaryFolder()
+  const run = async (...more: string[]): Promise<{ rows: number; files: { name: string }[]; folder: string }> => {
+    const { code, stdout } = await runCli(['extract', location, 'endless', '--to', folder.path, '--json', ...more])
+    assert.equal(code, 0, stdout)
+    return JSON.parse(stdout)
+  }
+  const selected = await run(
+    '--where',
+    "i <= 10 and filling <> 'what?'",
+    '--row-hash',
+    '--format',
+    'csv',
+    '--columns',
+    'i',
+  )
+  assert.equal(selected.rows, 10)
+  const text = await readFile(join(selected.folder, selected.files[0]?.name ?? ''), 'utf8')
+  assert.match(text, /^i,_row_hash,_extracted_at,_source,_batch_id\n1,[0-9a-f]{64},/)
+
+  const parted = await run('--partitions', '3', '--format', 'csv')
+  assert.deepEqual([parted.rows, parted.files.length], [400_000, 3])
+  const ranged = await run('--partitions', '2', '--partition-by', 'i', '--where', 'i <= 100', '--format', 'csv')
+  assert.deepEqual([ranged.rows, ranged.files.length], [100, 2])
+
+  const state = join(folder.path, 'state.json')
+  const since = ['--watermark', 'i', '--after', '399990', '--state', state, '--where', 'i is not null']
+  assert.equal((await run(...since)).rows, 10)
+  assert.equal((await run(...since)).rows, 0)
+  const { stdout } = await runCli(['extract', location, 'endless', '--to', folder.path, ...since])
+  assert.match(stdout, /watermark\s+i 400000/)
+})
+
+test('--query reads a query under the name given, also from a file', async () => {
+  await using folder = await temporaryFolder()
+  const file = join(folder.path, 'q.sql')
+  await writeFile(file, "select i as id, i || '?' as label from endless where i < 5;\n")
+  for (const query of ['select i from endless where i < 5', `@${file}`]) {
+    const args = ['extract', location, 'reports.small', '--query', query, '--to', folder.path, '--json']
+    const { code, stdout } = await runCli(args)
+    assert.equal(code, 0, stdout)
+    const { rows, schema, table } = JSON.parse(stdout)
+    assert.deepEqual([rows, schema, table], [4, 'reports', 'small'])
+  }
+})
+
+test('a plan is run partition by partition, and a partition that is whole is not read again', async () => {
+  await using folder = await temporaryFolder()
+  const plan = join(folder.path, 'plan.json')
+  const planned = await runCli(['extract', location, 'endless', '--partitions', '3', '--format', 'csv', '--plan', plan])
+  assert.equal(planned.code, 0, planned.stderr)
+  assert.match(planned.stdout, /public\.endless: 3 partitions in /)
+  const to = join(folder.path, 'bronze')
+  const rowsOf = async (number: number): Promise<{ rows: number; finishedAt: string }> => {
+    const { code, stdout } = await runCli([
+      'extract',
+      location,
+      '--partition',
+      `${plan}#${number}`,
+      '--to',
+      to,
+      '--json',
+    ])
+    assert.equal(code, 0, stdout)
+    return JSON.parse(stdout)
+  }
+  const parts = await Promise.all([0, 1, 2].map(rowsOf))
+  assert.equal(
+    parts.reduce((sum, { rows }) => sum + rows, 0),
+    400_000,
+  )
+  assert.equal((await rowsOf(1)).finishedAt, parts[1]?.finishedAt)
+  assert.equal((await filesBelow(to)).length, 6)
+  const beyond = await runCli(['extract', location, '--partition', `${plan}#3`, '--to', to])
+  assert.equal(beyond.code, PHASE_EXIT_CODES.config, beyond.stderr)
+  assert.match(beyond.stderr, /PLAN_INVALID/)
+})
+
+test('--hold keeps the snapshot of the plan until Ctrl-C', async () => {
+  await using folder = await temporaryFolder()
+  await server.sql('create table held as select generate_series(1, 100) as i; grant select on held to etl')
+  const plan = join(folder.path, 'plan.json')
+  let rows = 0
+  const used = async (): Promise<void> => {
+    while (!(await readFile(plan, 'utf8').catch(() => ''))) await sleep(20)
+    await server.sql('delete from held')
+    const args = ['extract', location, '--partition', `${plan}#0`, '--to', folder.path, '--json']
+    rows = JSON.parse((await runCli(args)).stdout).rows
+  }
+  const { stderr } = await runCli(['extract', location, 'held', '--format', 'csv', '--plan', plan, '--hold'], {
+    interrupt: { when: used(), signal: 'SIGINT' },
+  })
+  assert.match(stderr, /its snapshot is held until Ctrl-C/)
+  assert.equal(rows, 100)
+  assert.equal(await server.sql("select count(*) from pg_stat_activity where usename = 'etl'"), '0')
+})
+
+const usage: readonly [string, string[], RegExp][] = [
+  ['no table', ['--to', 'x'], /<schema\.table> is missing/],
+  ['no target', ['endless'], /--to is missing/],
+  ['a number that is none', ['endless', '--to', 'x', '--partitions', '0'], /--partitions expects a whole number/],
+  ['--state without --watermark', ['endless', '--to', 'x', '--state', 's'], /need --watermark/],
+  ['--hold without --plan', ['endless', '--to', 'x', '--hold'], /--hold goes with --plan/],
+  ['--partition without a number', ['--partition', 'plan.json', '--to', 'x'], /expects FILE#K/],
+  ['--partition of no file', ['--partition', '/nowhere/plan.json#1', '--to', 'x'], /cannot be read/],
+  ['--partition and a table', ['endless', '--partition', 'p#1', '--to', 'x'], /takes the table from the plan/],
+  ['--partition and --where', ['--partition', 'p#1', '--to', 'x', '--where', 'true'], /leave --where out/],
+]
+for (const [name, args, message] of usage) {
+  test(`usage: ${name}`, async () => {
+    const { code, stderr } = await runCli(['extract', location, ...args])
+    assert.equal(code, 2, stderr)
+    assert.match(stderr, message)
+  })
+}
