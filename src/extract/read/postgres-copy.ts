@@ -114,25 +114,40 @@ export class CopyOut<Item> {
   }
 
   #onData(chunk: Buffer): void {
-    let buffer = chunk
-    if (this.#have > 0) {
-      this.#parts.push(chunk)
-      this.#have += chunk.length
-      if (this.#have < this.#need) return
-      buffer = Buffer.concat(this.#parts, this.#have)
-      this.#parts = []
-      this.#have = 0
-    }
-    const rest = this.#frames(buffer)
-    if (rest < buffer.length) {
-      this.#parts = [rest === 0 ? buffer : buffer.subarray(rest)]
-      this.#have = buffer.length - rest
-    }
+    this.#feed(chunk)
     if (this.#ready.length > 0 && !this.#discarding && !this.#settled) {
       this.#paused = true
       this.#socket?.pause()
     }
     this.#wake?.()
+  }
+
+  #feed(chunk: Buffer): void {
+    const parse = this.#parse
+    let from = 0
+    // Only the message that began before is put together; all others stay where they are.
+    while (this.#have > 0) {
+      const missing = this.#need - this.#have
+      const part = chunk.subarray(from, from + missing)
+      this.#parts.push(part)
+      this.#have += part.length
+      if (part.length < missing) return
+      from += missing
+      const whole = Buffer.concat(this.#parts, this.#have)
+      this.#keep(whole, this.#frames(whole))
+      if (this.#settled) {
+        if (from < chunk.length) parse?.(chunk.subarray(from))
+        return
+      }
+    }
+    if (from === chunk.length) return
+    const buffer = from === 0 ? chunk : chunk.subarray(from)
+    this.#keep(buffer, this.#frames(buffer))
+  }
+
+  #keep(buffer: Buffer, rest: number): void {
+    this.#parts = rest < buffer.length ? [buffer.subarray(rest)] : []
+    this.#have = buffer.length - rest
   }
 
   /** Walks over the whole messages of a buffer; returns where the first one begins that is not whole. */

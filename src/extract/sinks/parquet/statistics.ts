@@ -165,12 +165,24 @@ class BytesBounds implements Statistics {
     const hasNulls = data.nullCount > 0
     let min = this.#min
     let max = this.#max
+    // What all values so far have in common needs one look, not two.
+    let shared = commonPrefix(min, max)
     for (let row = 0; row < data.length; row += 1) {
       if (hasNulls && !isValid(data, row)) continue
       const start = valueOffsets[row] as number
       const end = valueOffsets[row + 1] as number
-      if (min === undefined || compareBytes(values, start, end, min) < 0) min = values.slice(start, end)
-      if (max === undefined || compareBytes(values, start, end, max) > 0) max = values.slice(start, end)
+      if (min === undefined || max === undefined) {
+        min = values.slice(start, end)
+        max = min
+        shared = min.length
+        continue
+      }
+      let byte = 0
+      while (byte < shared && start + byte < end && values[start + byte] === min[byte]) byte += 1
+      if (compareBytes(values, start, end, min, byte) < 0) min = values.slice(start, end)
+      else if (compareBytes(values, start, end, max, byte) > 0) max = values.slice(start, end)
+      else continue
+      shared = commonPrefix(min, max)
     }
     this.#min = min
     this.#max = max
@@ -183,9 +195,17 @@ class BytesBounds implements Statistics {
   }
 }
 
-function compareBytes(values: Uint8Array, start: number, end: number, other: Uint8Array): number {
+function commonPrefix(one: Uint8Array | undefined, other: Uint8Array | undefined): number {
+  if (one === undefined || other === undefined) return 0
+  let byte = 0
+  while (byte < one.length && byte < other.length && one[byte] === other[byte]) byte += 1
+  return byte
+}
+
+/** @param from so many bytes are known to be the same */
+function compareBytes(values: Uint8Array, start: number, end: number, other: Uint8Array, from: number): number {
   const common = Math.min(end - start, other.length)
-  for (let byte = 0; byte < common; byte += 1) {
+  for (let byte = from; byte < common; byte += 1) {
     const difference = (values[start + byte] as number) - (other[byte] as number)
     if (difference !== 0) return difference
   }
