@@ -35,19 +35,23 @@ export async function planExtract(
   const partitions = checkPartitions(options.partitions)
   const { watermark, holdSnapshot = false } = options
   const state = watermark?.state === undefined ? undefined : await readState(watermark.state)
-  await using stack = new AsyncDisposableStack()
-  const open = stack.use(await openTable(db, source, options))
-  const plan = await makePlan(db, open, {
-    ...options,
-    startedAt: new Date(),
-    partitions,
-    ...(watermark === undefined ? {} : { watermark: { ...watermark, after: state?.watermark ?? watermark.after } }),
-  })
-  const snapshot = holdSnapshot ? await open.exportSnapshot?.() : undefined
-  const held = snapshot === undefined ? undefined : stack.move()
-  return {
-    ...plan,
-    ...(snapshot === undefined ? {} : { snapshot }),
-    [Symbol.asyncDispose]: async () => held?.disposeAsync(),
+  const open = await openTable(db, source, options)
+  let snapshot: string | undefined
+  try {
+    const plan = await makePlan(db, open, {
+      ...options,
+      startedAt: new Date(),
+      partitions,
+      ...(watermark === undefined ? {} : { watermark: { ...watermark, after: state?.watermark ?? watermark.after } }),
+    })
+    if (holdSnapshot) snapshot = await open.exportSnapshot?.()
+    const held = snapshot === undefined ? undefined : open
+    return {
+      ...plan,
+      ...(snapshot === undefined ? {} : { snapshot }),
+      [Symbol.asyncDispose]: async () => held?.[Symbol.asyncDispose](),
+    }
+  } finally {
+    if (snapshot === undefined) await open[Symbol.asyncDispose]()
   }
 }

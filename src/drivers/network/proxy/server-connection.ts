@@ -1,5 +1,6 @@
 import { isIP, type Socket } from 'node:net'
-import { createSecureContext, getCACertificates, rootCertificates, type SecureContext, type TLSSocket } from 'node:tls'
+// As a whole: an older Node has no getCACertificates, and would refuse an import by that name.
+import * as tls from 'node:tls'
 import type { CaFile } from '../../../credentials/trust-files.ts'
 import { PoolsmithError } from '../../../errors.ts'
 import { connectSocket, type Lookup, resolveHost } from '../socket.ts'
@@ -19,7 +20,7 @@ export class ProxyServer {
   readonly #address: ProxyAddress
   readonly #lookup: Lookup
   readonly #ca: CaFile | 'system' | undefined
-  #latest: { readonly ca: string; readonly context: SecureContext } | undefined
+  #latest: { readonly ca: string; readonly context: tls.SecureContext } | undefined
 
   /** @param ca a PEM file, or `system`. Default: Node's own list, and NODE_EXTRA_CA_CERTS */
   constructor(address: ProxyAddress, lookup: Lookup, ca: CaFile | 'system' | undefined) {
@@ -62,7 +63,7 @@ export class ProxyServer {
     })
   }
 
-  async #tls(socket: Socket, route: ProxyRoute, signal: AbortSignal): Promise<TLSSocket> {
+  async #tls(socket: Socket, route: ProxyRoute, signal: AbortSignal): Promise<tls.TLSSocket> {
     const { host } = this.#address
     try {
       return await startTls(socket, {
@@ -86,9 +87,9 @@ export class ProxyServer {
     }
   }
 
-  async #secureContext(route: ProxyRoute): Promise<SecureContext> {
-    if (this.#ca === undefined) return createSecureContext({ minVersion: 'TLSv1.2' })
-    if (this.#ca === 'system') return createSecureContext({ ca: systemAuthorities(), minVersion: 'TLSv1.2' })
+  async #secureContext(route: ProxyRoute): Promise<tls.SecureContext> {
+    if (this.#ca === undefined) return tls.createSecureContext({ minVersion: 'TLSv1.2' })
+    if (this.#ca === 'system') return tls.createSecureContext({ ca: systemAuthorities(), minVersion: 'TLSv1.2' })
     let ca: string
     try {
       ca = await this.#ca.load()
@@ -96,12 +97,12 @@ export class ProxyServer {
       if (!(error instanceof PoolsmithError)) throw error
       throw inProxyPhase(error, route, 'Set proxy_ca to a PEM file with the authority that signed its certificate.')
     }
-    if (this.#latest?.ca !== ca) this.#latest = { ca, context: createSecureContext({ ca, minVersion: 'TLSv1.2' }) }
+    if (this.#latest?.ca !== ca) this.#latest = { ca, context: tls.createSecureContext({ ca, minVersion: 'TLSv1.2' }) }
     return this.#latest.context
   }
 }
 
 function systemAuthorities(): string[] {
   // Before Node 22.15 there is no way to ask.
-  return typeof getCACertificates === 'function' ? getCACertificates('system') : [...rootCertificates]
+  return typeof tls.getCACertificates === 'function' ? tls.getCACertificates('system') : [...tls.rootCertificates]
 }
