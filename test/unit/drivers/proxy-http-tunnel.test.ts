@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { showProxy } from '../../../src/drivers/network/proxy/address.ts'
-import type { Challenge } from '../../../src/drivers/network/proxy/challenges.ts'
 import { openHttpTunnel } from '../../../src/drivers/network/proxy/http-tunnel.ts'
 import type { ProxyLogin } from '../../../src/drivers/network/proxy/login.ts'
 import { ProxyServer } from '../../../src/drivers/network/proxy/server-connection.ts'
 import { systemLookup } from '../../../src/drivers/network/socket.ts'
+import type { Challenge } from '../../../src/kerberos/http-challenges.ts'
 import {
   type ProxyAnswer,
   type ProxyDouble,

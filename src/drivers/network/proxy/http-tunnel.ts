@@ -1,5 +1,5 @@
+import { parseChallenges } from '../../../kerberos/http-challenges.ts'
 import { StreamClosed, Wire } from '../wire.ts'
-import { parseChallenges } from './challenges.ts'
 import { type ProxyRoute, proxyError, statusError } from './errors.ts'
 import { type HttpAnswer, NotHttp, readAnswer, skipBody } from './http-answer.ts'
 import type { ProxyLogin } from './login.ts'

@@ -1,8 +1,8 @@
 import { PoolsmithError } from '../../../errors.ts'
 import { openCredential } from '../../../kerberos/ensure-ticket.ts'
 import type { GssContext, GssFlag, GssStep } from '../../../kerberos/gss-api.ts'
+import type { Challenge } from '../../../kerberos/http-challenges.ts'
 import { loadGssApi } from '../../../kerberos/load-gss-api.ts'
-import type { Challenge } from './challenges.ts'
 import { inProxyPhase, type ProxyRoute, proxyError } from './errors.ts'
 import { notOffered, type ProxyLogin } from './login.ts'
 

@@ -1,6 +1,6 @@
+import type { Challenge } from '../../../kerberos/http-challenges.ts'
 import type { Secret } from '../../../secret.ts'
 import type { ProxyInfo } from '../../driver.ts'
-import type { Challenge } from './challenges.ts'
 import { type ProxyRoute, proxyError } from './errors.ts'
 
 /** One attempt to log in to an HTTP proxy. */

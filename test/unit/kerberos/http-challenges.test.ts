@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { parseChallenges } from '../../../src/drivers/network/proxy/challenges.ts'
+import { parseChallenges } from '../../../src/kerberos/http-challenges.ts'
 
 test('challenges are found in one header or in many, whatever the commas and quotes', () => {
   const negotiate = { scheme: 'negotiate' }

@@ -1,4 +1,4 @@
-/** A way to log in that a proxy offers. */
+/** A way to log in that an HTTP server or proxy offers. */
 export interface Challenge {
   /** Lower case: `negotiate`, `basic`. */
   readonly scheme: string
@@ -13,8 +13,9 @@ const CHALLENGE = new RegExp(`^(${TOKEN})(?:[ \\t]+(.*))?$`)
 const TOKEN68 = /^[\w.~+/-]+=*$/
 
 /**
- * The challenges of all `Proxy-Authenticate` headers (RFC 9110, 11.6.1), in order. One header may hold several, and
- * the comma between two of them is also the comma between the parameters of one; what is not understood is left out.
+ * The challenges of all `WWW-Authenticate` or `Proxy-Authenticate` headers (RFC 9110, 11.6.1), in order. One header may
+ * hold several, and the comma between two of them is also the comma between the parameters of one; what is not
+ * understood is left out.
  */
 export function parseChallenges(values: readonly string[]): readonly Challenge[] {
   const found: Challenge[] = []
