@@ -35,6 +35,8 @@ export const ERROR_CODES = {
   CREDENTIAL_MISSING:
     'Nothing was found to prove who we are: no key, no profile, no file, no identity on this machine.',
   CREDENTIAL_TIMEOUT: 'The issuer of the credential did not answer within the time limit of one fetch.',
+  SIGN_IN_IMPOSSIBLE: 'A person has to sign in, and nobody can be asked here.',
+  SIGN_IN_TIMEOUT: 'Nobody signed in within `sign_in_timeout`.',
   CREDENTIAL_EXPIRED: 'The credential was already over when it arrived.',
   // credential: the client certificate and its key
   CERTIFICATE_FILE_MISSING: 'The client certificate file does not exist.',

@@ -22,6 +22,14 @@ export interface PoolsmithEvents {
   'security:warning': { readonly code: string; readonly message: string }
   /** A client or CA certificate nears its end. `expiresAt` in milliseconds since the epoch. */
   'certificate:expiring': { readonly file: string; readonly subject: string; readonly expiresAt: number }
+  /** A person has to sign in now: `message` says where and how. `expiresAt` is when it is given up. */
+  'credential:prompt': {
+    readonly message: string
+    readonly url: string
+    /** What to type in there, for a sign-in by device code. */
+    readonly userCode: string | undefined
+    readonly expiresAt: number
+  }
   'credential:refreshed': {
     readonly identity: string
     readonly expiresAt: number | undefined

@@ -1,4 +1,5 @@
 import type { Listener } from '../pool/events.ts'
+import type { Screen } from './terminal.ts'
 
 /** Something that the engine wants people to know, and that is no error. */
 export interface Notice {
@@ -7,13 +8,14 @@ export interface Notice {
 }
 
 interface NoticeListeners {
+  readonly 'credential:prompt': Listener<'credential:prompt'>
   readonly 'config:warning': Listener<'config:warning'>
   readonly 'security:warning': Listener<'security:warning'>
   readonly 'certificate:expiring': Listener<'certificate:expiring'>
 }
 
-/** Listeners for an engine that hand on what deserves a word, each thing once. */
-export function noticeListeners(tell: (notice: Notice) => void): NoticeListeners {
+/** Listeners for an engine that hand on what deserves a word, each thing once; and, at once, what a person has to do. */
+export function noticeListeners(tell: (notice: Notice) => void, log: Screen): NoticeListeners {
   const told = new Set<string>()
   const once = (kind: Notice['kind'], message: string): void => {
     if (told.has(message)) return
@@ -21,6 +23,7 @@ export function noticeListeners(tell: (notice: Notice) => void): NoticeListeners
     tell({ kind, message })
   }
   return {
+    'credential:prompt': ({ message }) => log.line(message),
     'config:warning': ({ path, message }) => once('config', `${path}: ${message}`),
     'security:warning': ({ message }) => once('security', message),
     'certificate:expiring': ({ file, subject, expiresAt }) =>

@@ -67,6 +67,7 @@ export async function buildPool(
   const parts = await dialect.build(connection, settings.driver, events.emit, proxies?.route)
   const source = await settings.strategy.credentials(connection, settings.strategyOptions, {
     emit: events.emit,
+    listens: (name) => events.interest(name)(),
     environment,
     settings: settings.all,
     ...(proxies === undefined ? {} : { agents: proxies.agents }),

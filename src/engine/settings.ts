@@ -47,7 +47,7 @@ export function resolveSettings<DriverFields extends Fields>(
   const fields = { ...engineFields, ...poolFields, ...proxyFields, ...driverFields, ...known?.fields }
   const parsed = parseFields(fields, given, {
     strict: head.strict_extras,
-    ...(known?.defaults === undefined ? {} : { defaults: known.defaults }),
+    ...(known === undefined ? {} : { defaults: defaultsOf(known, given) }),
     elsewhere: (key) => ownerOf(key, connection.type, known, registry),
   })
   const { problems, warnings } = parsed
@@ -66,6 +66,11 @@ export function resolveSettings<DriverFields extends Fields>(
     problems,
     warnings,
   }
+}
+
+function defaultsOf(strategy: Strategy, given: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const own = strategy.defaultsFor?.(parseFields(strategy.fields, given).values)
+  return { ...strategy.defaults, ...own }
 }
 
 /** SQL Server takes nobody without a login but by Windows authentication, as Microsoft's drivers name it. */

@@ -4,39 +4,53 @@ import { Secret } from '../secret.ts'
 import { subjectOf } from './azure/claims.ts'
 import { scopeOf } from './azure/cloud.ts'
 import { type AuthorityObservation, azureFailure } from './azure/failure.ts'
-import { azureFields, azureProblems } from './azure/fields.ts'
-import { fetchAzureToken } from './azure/token.ts'
+import { asksPerson, azureFields, azureProblems, credentialKind } from './azure/fields.ts'
+import { personSignIn } from './azure/sign-in.ts'
+import { type Attempt, fetchAzureToken } from './azure/token.ts'
 import { refuse } from './refuse.ts'
 import { settled } from './settled.ts'
 import { defineStrategy } from './strategy.ts'
+
+/** What comes before and after the time that a person takes: requests to Entra, and opening the connection. */
+const SIGN_IN_GRACE_SECONDS = 30
+const PASSWORD_WARNING = {
+  code: 'PASSWORD_TO_ENTRA',
+  message:
+    "azure_credential=password hands a person's password to Entra: Microsoft has deprecated it, and no account with a second factor gets in by it.",
+}
 
 export const azureAd = defineStrategy({
   name: 'azure_ad',
   aliases: ['entra'],
   dialects: ['postgres', 'mssql'],
   description:
-    'A Microsoft Entra token by @azure/identity: default chain, service principal, managed identity or workload identity.',
+    'A Microsoft Entra token by @azure/identity: default chain, service principal, managed or workload identity, or a person who signs in.',
   fields: azureFields,
   defaults: { sslmode: 'verify-full' },
-  check: (_connection, options, environment) => azureProblems(options, environment),
-  async credentials(connection, options, { emit, environment, agents }) {
-    refuse(azureProblems(options, environment))
+  defaultsFor: (options) =>
+    asksPerson(credentialKind(options)) ? { pool_timeout: options.sign_in_timeout + SIGN_IN_GRACE_SECONDS } : {},
+  check: (connection, options, environment) => azureProblems(options, environment, connection),
+  async credentials(connection, options, { emit, environment, agents, listens }) {
+    refuse(azureProblems(options, environment, connection))
     const identity = await loadPackage('@azure/identity', () => import('@azure/identity'), 'auth_method=azure_ad')
     const scope = options.scope ?? scopeOf(options.cloud, connection.type)
-    const secrets = [options.client_secret, options.client_certificate_password]
+    const secrets = [options.client_secret, options.client_certificate_password, connection.password]
+    const kind = credentialKind(options)
+    if (kind === 'password') emit('security:warning', PASSWORD_WARNING)
+    const person = asksPerson(kind)
+    const fetchToken = person
+      ? personSignIn(identity, options, scope, { kind, login: connection.login, emit, environment, agents, listens })
+      : (attempt: Attempt) => fetchAzureToken(identity, options, scope, attempt, connection, agents)
     return refreshingSource({
       emit,
+      // A person is asked once, not five times in a row.
+      ...(person
+        ? { fetchTimeoutMillis: (options.sign_in_timeout + SIGN_IN_GRACE_SECONDS) * 1000, maxAttempts: 1 }
+        : {}),
       fetch: settled(async (signal) => {
         const observation: AuthorityObservation = {}
         try {
-          const { token, expiresOnTimestamp } = await fetchAzureToken(
-            identity,
-            options,
-            scope,
-            signal,
-            observation,
-            agents,
-          )
+          const { token, expiresOnTimestamp } = await fetchToken({ signal, observation })
           return {
             kind: 'token',
             identity: subjectOf(token) ?? options.client_id ?? connection.login ?? 'unknown',

@@ -4,11 +4,13 @@ import type { Connection, Dialect } from '../connections/connection.ts'
 import type { Fields, ValuesOf } from '../connections/fields.ts'
 import type { CredentialSource } from '../credentials/credential.ts'
 import type { ConfigProblem } from '../errors.ts'
-import type { Emit } from '../events.ts'
+import type { Emit, EventName } from '../events.ts'
 
 /** What a strategy is handed besides the connection and its own options. */
 export interface StrategyContext {
   readonly emit: Emit
+  /** Whether anybody listens to an event: a prompt that nobody sees need not be made. Absent: nobody does. */
+  readonly listens?: (name: EventName) => boolean
   /** The environment to read (`process.env` unless a test holds it still). */
   readonly environment: Readonly<Record<string, string | undefined>>
   /**
@@ -40,6 +42,8 @@ export interface Strategy<F extends Fields = Fields> {
   readonly fields: F
   /** Stricter defaults for options that belong to the driver, such as `{ sslmode: 'verify-full' }`. */
   readonly defaults?: Readonly<Record<string, unknown>>
+  /** Defaults that depend on its own options; they come before `defaults`. */
+  defaultsFor?(options: ValuesOf<F>): Readonly<Record<string, unknown>>
   /**
    * What is wrong with the connection and the options taken together, so that it is told with all other problems.
    * `credentials` is not called when there is any.

@@ -50,7 +50,7 @@ async function check(call: Call, trace?: Trace): Promise<Outcome> {
     ...timeoutOf(call),
     stores: storesOf(call),
     on: {
-      ...noticeListeners((notice) => notices.push(notice)),
+      ...noticeListeners((notice) => notices.push(notice), terminal.log),
       'credential:refreshed': ({ durationMillis }) => {
         timings.credential = durationMillis
       },

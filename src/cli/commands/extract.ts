@@ -111,7 +111,7 @@ async function withEngine(
   await using db = await createEngine(call.positionals[0] ?? '', {
     ...timeoutOf(call),
     stores: storesOf(call),
-    on: noticeListeners(({ kind, message }) => say(`${kind} warning: ${message}`)),
+    on: noticeListeners(({ kind, message }) => say(`${kind} warning: ${message}`), log),
   })
   return await work(db, { bar, say, onProgress: quiet ? {} : { onProgress: (progress) => bar.update(progress) } })
 }

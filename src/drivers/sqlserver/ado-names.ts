@@ -122,17 +122,20 @@ const ENTRA: Readonly<Record<string, (login: string | undefined, password: Secre
     ...(client_id === undefined ? {} : { client_id }),
   }),
   activedirectorydefault: () => ({ azure_credential: 'default' }),
+  // These take the login and the password as the record has them.
+  activedirectorypassword: () => ({ azure_credential: 'password' }),
+  activedirectoryinteractive: () => ({ azure_credential: 'interactive' }),
+  activedirectorydevicecodeflow: () => ({ azure_credential: 'device_code' }),
 }
 
 const WITHOUT_A_PERSON =
   'use ActiveDirectoryServicePrincipal, ActiveDirectoryMsi, ActiveDirectoryWorkloadIdentity or ActiveDirectoryDefault'
 
-/** Ways to log in to Entra that @azure/identity does not have, or that need a person at a screen. */
+/** Ways to log in to Entra that @azure/identity does not have. */
 const NOT_HERE: Readonly<Record<string, string>> = {
   activedirectoryintegrated:
     "asks Entra for a token by this machine's Windows login or Kerberos ticket, which @azure/identity cannot do; for " +
     `a SQL Server that takes the ticket itself say Trusted_Connection=yes, for Azure SQL ${WITHOUT_A_PERSON}`,
-  activedirectorypassword: `hands a person's password to Entra, which no second factor survives and @azure/identity has given up; ${WITHOUT_A_PERSON}`,
 }
 
 function managedIdentity(login: string | undefined): object {
@@ -207,8 +210,7 @@ export function normaliseMssqlExtras(given: MssqlRecord): NormalisedMssql {
   else if (entra !== undefined) {
     extra.auth_method ??= 'azure_ad'
     for (const [option, setting] of Object.entries(entra(record.login, record.password))) extra[option] ??= setting
-  } else
-    problems.push({ path, message: NOT_HERE[value] ?? `is not one that works without a person; ${WITHOUT_A_PERSON}` })
+  } else problems.push({ path, message: NOT_HERE[value] ?? `is not one that is known; ${WITHOUT_A_PERSON}` })
   return { record, notes, problems }
 }
 

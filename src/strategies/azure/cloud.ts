@@ -32,3 +32,8 @@ export function authorityOf(cloud: Cloud): string {
 export function scopeOf(cloud: Cloud, dialect: Dialect): string {
   return TABLE[cloud][dialect]
 }
+
+/** The public client of the Azure CLI, which every tenant knows and @azure/identity takes for people too. */
+export const PUBLIC_CLIENT = '04b07795-8ddb-461a-bbee-02f9e1bf7b46'
+/** In place of a tenant: the one of whoever signs in, personal accounts left out. */
+export const ANY_TENANT = 'organizations'

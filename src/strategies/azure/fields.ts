@@ -1,23 +1,35 @@
-import { boolean, oneOf, path, secret, text, type ValuesOf } from '../../connections/fields.ts'
+import type { Connection } from '../../connections/connection.ts'
+import { boolean, oneOf, path, seconds, secret, text, type ValuesOf } from '../../connections/fields.ts'
 import type { ConfigProblem } from '../../errors.ts'
 import { CLOUDS } from './cloud.ts'
 
-const CREDENTIALS = ['default', 'service_principal', 'managed_identity', 'workload_identity', 'cli'] as const
+const CREDENTIALS = [
+  'default',
+  'service_principal',
+  'managed_identity',
+  'workload_identity',
+  'cli',
+  'password',
+  'interactive',
+  'device_code',
+] as const
 export type AzureCredentialKind = (typeof CREDENTIALS)[number]
 
 export const azureFields = {
   azure_credential: oneOf(CREDENTIALS, {
     aliases: ['credential'],
     description:
-      'Where the token comes from. Without it the other options decide: a secret or a certificate means service_principal, a token file workload_identity, a managed_identity_* option managed_identity; none of them means default, the chain of DefaultAzureCredential.',
+      'Where the token comes from. Without it the other options decide: a secret or a certificate means service_principal, a token file workload_identity, a managed_identity_* option managed_identity; none of them means default, the chain of DefaultAzureCredential. A person comes in only when asked for: by their password (which no second factor survives, and Microsoft advises against), interactive in the browser of this machine, or device_code in any other.',
   }),
   tenant_id: text({
     aliases: ['azure_tenant_id', 'tenantId'],
-    description: 'The Entra tenant (directory): its id or one of its domains.',
+    description:
+      "The Entra tenant (directory): its id or one of its domains. Default, for a person: the one of the person's account.",
   }),
   client_id: text({
     aliases: ['azure_client_id', 'clientId'],
-    description: 'The application (client) id of the service principal or of the workload identity.',
+    description:
+      'The application (client) id of the service principal or of the workload identity; for a person, of the public client that they sign in to (default: that of the Azure CLI).',
   }),
   client_secret: secret({
     aliases: ['azure_client_secret'],
@@ -35,6 +47,15 @@ export const azureFields = {
   federated_token_file: path({
     description:
       'The file with the token of a workload identity. Default, under workload_identity, is AZURE_FEDERATED_TOKEN_FILE.',
+  }),
+  azure_username: text({
+    description: "The name (UPN) of the person who signs in. Default: the connection's login.",
+  }),
+  sign_in_timeout: seconds({
+    default: 180,
+    min: 1,
+    description:
+      'How long a person may take to sign in, under interactive and device_code. pool_timeout is then 30 s longer by default.',
   }),
   cloud: oneOf(CLOUDS, {
     default: 'public',
@@ -64,10 +85,16 @@ export function credentialKind(options: AzureOptions): AzureCredentialKind {
   return 'default'
 }
 
+/** Whether somebody has to sit at a screen for it. */
+export function asksPerson(kind: AzureCredentialKind): kind is 'interactive' | 'device_code' {
+  return kind === 'interactive' || kind === 'device_code'
+}
+
 /** Everything that does not fit together, at once. */
 export function azureProblems(
   options: AzureOptions,
   environment: Readonly<Record<string, string | undefined>>,
+  connection: Pick<Connection, 'login' | 'password'> = {},
 ): ConfigProblem[] {
   const kind = credentialKind(options)
   const problems: ConfigProblem[] = []
@@ -88,6 +115,13 @@ export function azureProblems(
     need('tenant_id', 'AZURE_TENANT_ID')
     need('client_id', 'AZURE_CLIENT_ID')
     need('federated_token_file', 'AZURE_FEDERATED_TOKEN_FILE')
+  }
+  if (kind === 'password') {
+    const message = 'azure_credential password needs it'
+    if (connection.password === undefined) problems.push({ path: 'password', message })
+    if (connection.login === undefined && options.azure_username === undefined) {
+      problems.push({ path: 'login', message: `${message}, or azure_username` })
+    }
   }
   if (options.managed_identity_client_id !== undefined && options.managed_identity_resource_id !== undefined) {
     problems.push({

@@ -1,11 +1,18 @@
 import type { AccessToken, TokenCredential } from '@azure/identity'
+import type { Connection } from '../../connections/connection.ts'
 import type { RequestAgents } from '../strategy.ts'
-import { authorityOf } from './cloud.ts'
+import { ANY_TENANT, authorityOf, PUBLIC_CLIENT } from './cloud.ts'
 import type { AuthorityObservation } from './failure.ts'
 import { type AzureOptions, credentialKind } from './fields.ts'
 
-type Identity = typeof import('@azure/identity')
-type PipelineOptions = NonNullable<ConstructorParameters<Identity['ClientSecretCredential']>[3]>
+export type Identity = typeof import('@azure/identity')
+export type PipelineOptions = NonNullable<ConstructorParameters<Identity['ClientSecretCredential']>[3]>
+
+/** One try to get a token: what ends it, and what is seen meanwhile. */
+export interface Attempt {
+  readonly signal: AbortSignal
+  readonly observation: AuthorityObservation
+}
 
 /**
  * One token, by a credential object made for it alone: MSAL keeps tokens in the object, and gives the same one until
@@ -15,17 +22,26 @@ export async function fetchAzureToken(
   identity: Identity,
   options: AzureOptions,
   scope: string,
-  signal: AbortSignal,
-  observation: AuthorityObservation,
+  attempt: Attempt,
+  connection: Pick<Connection, 'login' | 'password'> = {},
   agents?: RequestAgents,
 ): Promise<AccessToken> {
-  const credential = azureCredential(identity, options, pipeline(options, signal, observation, agents))
+  const credential = azureCredential(identity, options, connection, pipeline(options, attempt, agents))
+  return tokenOf(credential, scope, attempt.signal)
+}
+
+export async function tokenOf(credential: TokenCredential, scope: string, signal: AbortSignal): Promise<AccessToken> {
   const token = await credential.getToken(scope, { abortSignal: signal })
   if (token === null) throw new Error('no token was given')
   return token
 }
 
-function azureCredential(identity: Identity, options: AzureOptions, shared: PipelineOptions): TokenCredential {
+function azureCredential(
+  identity: Identity,
+  options: AzureOptions,
+  connection: Pick<Connection, 'login' | 'password'>,
+  shared: PipelineOptions,
+): TokenCredential {
   const { tenant_id: tenantId, client_id: clientId } = options
   switch (credentialKind(options)) {
     case 'service_principal':
@@ -40,6 +56,17 @@ function azureCredential(identity: Identity, options: AzureOptions, shared: Pipe
       return managedIdentity(identity, options, shared)
     case 'cli':
       return new identity.AzureCliCredential(defined({ tenantId }))
+    case 'password':
+      return new identity.UsernamePasswordCredential(
+        tenantId ?? ANY_TENANT,
+        clientId ?? PUBLIC_CLIENT,
+        options.azure_username ?? connection.login ?? '',
+        connection.password?.reveal() ?? '',
+        { ...shared, retryOptions: { maxRetries: 0 } },
+      )
+    case 'interactive':
+    case 'device_code':
+      throw new TypeError('A person signs in: see sign-in.ts.')
     case 'default':
       return new identity.DefaultAzureCredential({
         ...shared,
@@ -77,10 +104,10 @@ function managedIdentity(identity: Identity, options: AzureOptions, shared: Pipe
  * MSAL hands neither the caller's signal to its requests nor their outcome to the caller: a policy in the SDK's own
  * HTTP pipeline does both, and says which way requests go.
  */
-function pipeline(
+export function pipeline(
   options: AzureOptions,
-  signal: AbortSignal,
-  observation: AuthorityObservation,
+  /** Looked at anew for each request, for a credential that outlives the attempt that it was made in. */
+  attempt: Attempt,
   agents: RequestAgents | undefined,
 ): PipelineOptions {
   return {
@@ -92,6 +119,7 @@ function pipeline(
         policy: {
           name: 'poolsmithObservation',
           async sendRequest(request, next) {
+            const { signal, observation } = attempt
             request.abortSignal = signal
             // The SDK's own reading of HTTPS_PROXY gives way to an agent that is there already.
             if (agents !== undefined) request.agent = request.url.startsWith('http:') ? agents.http : agents.https
@@ -112,7 +140,7 @@ function pipeline(
 }
 
 /** Without the keys that have no value: the SDK tells "not given" from "given as undefined". */
-function defined<T extends Record<string, string | undefined>>(values: T): { [K in keyof T]?: string } {
+export function defined<T extends Record<string, string | undefined>>(values: T): { [K in keyof T]?: string } {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
     [K in keyof T]?: string
   }

@@ -1,0 +1,170 @@
+/** The ways in which a person at a screen proves who they are: asked once, and then renewed without them. */
+
+import type { AccessToken, TokenCredential } from '@azure/identity'
+import { PoolsmithError } from '../../errors.ts'
+import type { Emit, PoolsmithEvents } from '../../events.ts'
+import type { StrategyContext } from '../strategy.ts'
+import { askInBrowser } from './browser.ts'
+import { ANY_TENANT, authorityOf, PUBLIC_CLIENT } from './cloud.ts'
+import { azureFailure } from './failure.ts'
+import type { AzureOptions } from './fields.ts'
+import { type Attempt, defined, type Identity, type PipelineOptions, pipeline, tokenOf } from './token.ts'
+
+export interface SignInContext extends Pick<StrategyContext, 'emit' | 'environment'> {
+  readonly kind: 'interactive' | 'device_code'
+  readonly login: string | undefined
+  readonly agents: StrategyContext['agents'] | undefined
+  readonly listens: StrategyContext['listens'] | undefined
+}
+
+/**
+ * Gives tokens for a person, who is asked when there is no other way: the first time, and when Entra does not renew
+ * what they once gave. The SDK's credential keeps the refresh token, in memory only.
+ *
+ * @returns a function that throws PoolsmithError SIGN_IN_IMPOSSIBLE, SIGN_IN_TIMEOUT, and whatever the SDK throws
+ */
+export function personSignIn(
+  identity: Identity,
+  options: AzureOptions,
+  scope: string,
+  context: SignInContext,
+): (attempt: Attempt) => Promise<AccessToken> {
+  let current: Attempt = { signal: AbortSignal.abort(), observation: {} }
+  const shared: PipelineOptions = {
+    ...pipeline(
+      options,
+      {
+        get signal() {
+          return current.signal
+        },
+        get observation() {
+          return current.observation
+        },
+      },
+      context.agents,
+    ),
+    retryOptions: { maxRetries: 0 },
+  }
+  /** The credential by which somebody has signed in. */
+  let known: TokenCredential | undefined
+
+  return async ({ signal: given, observation }) => {
+    const limit = AbortSignal.timeout(options.sign_in_timeout * 1000)
+    const signal = AbortSignal.any([given, limit])
+    current = { signal, observation }
+    try {
+      if (known !== undefined) {
+        try {
+          return await tokenOf(known, scope, signal)
+        } catch (error) {
+          if (signal.aborted || azureFailure(error, observation, []).transient) throw error
+        }
+        current = { signal, observation: {} }
+      }
+      refuseWhereNobodyIs(context)
+      const credential = await ask(identity, options, scope, context, shared, signal)
+      const token = await tokenOf(credential, scope, signal)
+      known = credential
+      return token
+    } catch (error) {
+      Object.assign(observation, current.observation)
+      throw limit.aborted && !given.aborted ? tooSlow(options.sign_in_timeout) : error
+    }
+  }
+}
+
+async function ask(
+  identity: Identity,
+  options: AzureOptions,
+  scope: string,
+  { kind, login, emit, environment, listens }: SignInContext,
+  shared: PipelineOptions,
+  signal: AbortSignal,
+): Promise<TokenCredential> {
+  const tenantId = options.tenant_id ?? ANY_TENANT
+  const clientId = options.client_id ?? PUBLIC_CLIENT
+  const show = (message: string, url: string, userCode?: string): void => {
+    const expiresAt = Date.now() + options.sign_in_timeout * 1000
+    tell({ message, url, userCode, expiresAt }, emit, listens)
+  }
+  if (kind === 'device_code') {
+    const credential = new identity.DeviceCodeCredential({
+      ...shared,
+      tenantId,
+      clientId,
+      // The next time, too, it is for us to say whether somebody is there to be asked.
+      disableAutomaticAuthentication: true,
+      userPromptCallback: ({ message, verificationUri, userCode }) => show(message, verificationUri, userCode),
+    })
+    await credential.authenticate(scope, { abortSignal: signal })
+    return credential
+  }
+  const { code, redirectUri, verifier } = await askInBrowser({
+    authorizeUrl: `${options.authority_host ?? authorityOf(options.cloud)}/${tenantId}/oauth2/v2.0/authorize`,
+    parameters: {
+      client_id: clientId,
+      scope: `${scope} openid profile offline_access`,
+      ...defined({ login_hint: options.azure_username ?? login }),
+    },
+    environment,
+    show: (url) => show(`Sign in in the browser. Where none opens, open this address on this machine: ${url}`, url),
+    signal,
+  })
+  return new identity.AuthorizationCodeCredential(tenantId, clientId, code, redirectUri, {
+    ...shared,
+    additionalPolicies: [...(shared.additionalPolicies ?? []), pkce(verifier)],
+  })
+}
+
+/** The SDK's credential has no room for the proof that whoever asked for the code is who redeems it (RFC 7636, 4.5). */
+function pkce(verifier: string): NonNullable<PipelineOptions['additionalPolicies']>[number] {
+  return {
+    position: 'perCall',
+    policy: {
+      name: 'poolsmithPkce',
+      sendRequest(request, next) {
+        const { body } = request
+        if (typeof body === 'string' && new URLSearchParams(body).get('grant_type') === 'authorization_code') {
+          request.body = `${body}&code_verifier=${verifier}`
+        }
+        return next(request)
+      },
+    },
+  }
+}
+
+function tell(
+  prompt: PoolsmithEvents['credential:prompt'],
+  emit: Emit,
+  listens: StrategyContext['listens'] | undefined,
+): void {
+  if (listens?.('credential:prompt') !== true && process.stderr.isTTY) process.stderr.write(`${prompt.message}\n`)
+  emit('credential:prompt', prompt)
+}
+
+/** A prompt that nobody sees would only end in a time limit. */
+function refuseWhereNobodyIs({ kind, environment, listens }: SignInContext): void {
+  const desktop =
+    process.platform === 'darwin' ||
+    process.platform === 'win32' ||
+    [environment.DISPLAY, environment.WAYLAND_DISPLAY, environment.BROWSER, environment.WSL_DISTRO_NAME].some(Boolean)
+  const seen = listens?.('credential:prompt') === true || process.stderr.isTTY || (kind === 'interactive' && desktop)
+  const unattended = !['', '0', 'false'].includes(environment.CI?.toLowerCase() ?? '')
+  if (seen && !unattended) return
+  const why = unattended
+    ? 'CI is set in the environment'
+    : `nobody listens to the event credential:prompt, and stderr is no terminal${kind === 'interactive' ? ', nor is there a desktop' : ''}`
+  throw new PoolsmithError(`azure_credential=${kind} needs a person, and nobody can be asked here: ${why}.`, {
+    code: 'SIGN_IN_IMPOSSIBLE',
+    phase: 'credential',
+    hint: 'Use a service principal, a managed identity or a workload identity where nobody is; or show the event credential:prompt to somebody.',
+  })
+}
+
+function tooSlow(limitSeconds: number): PoolsmithError {
+  return new PoolsmithError(`Nobody signed in within ${limitSeconds} s (sign_in_timeout).`, {
+    code: 'SIGN_IN_TIMEOUT',
+    phase: 'credential',
+    hint: 'Sign in when the prompt appears, or give more time by sign_in_timeout.',
+  })
+}
