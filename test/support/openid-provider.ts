@@ -1,10 +1,11 @@
 /**
- * A Microsoft Entra tenant as far as a confidential client sees it: OpenID discovery and the token endpoint with the
- * client credentials grant, over HTTPS on loopback, with signed JWTs out. @azure/identity with MSAL is the client
- * that checks it. It can be slow, refuse, throttle or be down.
+ * A Microsoft Entra tenant as far as a client sees it: OpenID discovery, the token endpoint with the client credentials
+ * grant and those of a person (password, code with PKCE, device code, refresh token), and the pages that a person goes
+ * to, over HTTPS on loopback, with signed JWTs out. @azure/identity with MSAL is the client that checks it. It can be
+ * slow, refuse, throttle or be down.
  */
 
-import type { webcrypto } from 'node:crypto'
+import { createHash, type webcrypto } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
@@ -44,6 +45,19 @@ export interface OpenIdProvider extends AsyncDisposable {
   readonly keys: JWTVerifyGetKey
   /** Throws, with the reason, when the token is not one of ours for this audience, in time. */
   verify(token: string, audience: string): Promise<{ readonly appid: string; readonly jti: string }>
+  /**
+   * What a person does in a browser at the address that they were shown: signs in and lets the browser go back.
+   *
+   * @param name nobody: says no
+   */
+  visit(url: string, name?: string): Promise<{ readonly status: number; readonly words: string }>
+  /** What a person does with a device code: types it in and signs in, or says no. */
+  enter(userCode: string, name?: string): void
+  changePassword(name: string, password: string): void
+  /** How long the access tokens of people live, in seconds. */
+  lifeSeconds: number
+  /** Refresh tokens are good no more. */
+  forgetPeople(): void
   /** Closes the port; `start` opens the same one again. */
   stop(): Promise<void>
   start(): Promise<void>
@@ -57,8 +71,12 @@ export interface ClientRegistration {
   readonly workloadKey?: webcrypto.CryptoKey
 }
 
+/**
+ * @param people those who can sign in, by name, with their passwords; any public client may ask them
+ */
 export async function startOpenIdProvider(
   clients: Readonly<Record<string, ClientRegistration>>,
+  people: Readonly<Record<string, string>> = {},
 ): Promise<OpenIdProvider> {
   const pki = await createPki('poolsmith test authority')
   const { cert, key } = await pki.issue({ commonName: 'localhost', dns: ['localhost', 'login.test'] })
@@ -75,8 +93,14 @@ export async function startOpenIdProvider(
   const state = { answer: { kind: 'token' } as TokenAnswer }
   let serial = 0
 
-  const issue = async (clientId: string, resource: string, lifeSeconds: number): Promise<string> =>
-    new SignJWT({ appid: clientId, oid: `oid-of-${clientId}`, tid: tenant })
+  const persons = new Persons(people, tenant)
+  const issue = async (clientId: string, resource: string, lifeSeconds: number, upn?: string): Promise<string> =>
+    new SignJWT({
+      appid: clientId,
+      oid: `oid-of-${upn ?? clientId}`,
+      tid: tenant,
+      ...(upn === undefined ? {} : { upn }),
+    })
       .setProtectedHeader({ alg: 'RS256', kid: 'k1', typ: 'JWT' })
       .setIssuer(issuer)
       .setAudience(resource)
@@ -102,6 +126,10 @@ export async function startOpenIdProvider(
     }
     if (request.url?.startsWith(`/${tenant}/discovery/v2.0/keys`)) {
       say(200, { keys: [jwk] })
+      return
+    }
+    if (request.method === 'POST' && request.url?.startsWith(`/${tenant}/oauth2/v2.0/devicecode`)) {
+      say(200, persons.deviceCode())
       return
     }
     if (request.method !== 'POST' || !request.url?.startsWith(`/${tenant}/oauth2/v2.0/token`)) {
@@ -138,6 +166,20 @@ export async function startOpenIdProvider(
   const grant = async (form: URLSearchParams, answer: TokenAnswer & { kind: 'token' }): Promise<unknown> => {
     const clientId = form.get('client_id') ?? ''
     const client = clients[clientId]
+    const name = persons.grant(form)
+    if (name !== undefined) {
+      const scope =
+        form
+          .get('scope')
+          ?.split(' ')
+          .find((each) => each.startsWith('https://')) ?? ''
+      return persons.answer(
+        name,
+        clientId,
+        await issue(clientId, scope.replace(/\/\.default$/, ''), persons.lifeSeconds, name),
+        scope,
+      )
+    }
     if (form.get('grant_type') !== 'client_credentials') throw new Refusal('70003', 'Another grant type.')
     if (client === undefined) throw new Refusal('700016', `Application with identifier '${clientId}' was not found.`)
     await authenticate(form, clientId, client, `https://localhost:${port}/${tenant}/oauth2/v2.0/token`)
@@ -186,6 +228,16 @@ export async function startOpenIdProvider(
       const { payload } = await jwtVerify(token, signing.publicKey, { issuer, audience, algorithms: ['RS256'] })
       return { appid: String(payload.appid), jti: String(payload.jti) }
     },
+    visit: (url, name) => persons.visit(url, name),
+    changePassword: (name, password) => persons.changePassword(name, password),
+    enter: (userCode, name) => persons.enter(userCode, name),
+    get lifeSeconds() {
+      return persons.lifeSeconds
+    },
+    set lifeSeconds(value) {
+      persons.lifeSeconds = value
+    },
+    forgetPeople: () => persons.forget(),
     stop,
     async start() {
       if (!server.listening) await listen(port)
@@ -227,17 +279,19 @@ async function authenticate(
 
 class Refusal extends Error {
   readonly number: string
+  readonly word: string
 
-  constructor(number: string, text: string) {
+  constructor(number: string, text: string, word = 'invalid_client') {
     super(text)
     this.number = number
+    this.word = word
   }
 }
 
 /** The shape of an error of Entra's token endpoint. */
-export function entraError(number: string, text: string): unknown {
+export function entraError(number: string, text: string, word = 'invalid_client'): unknown {
   return {
-    error: 'invalid_client',
+    error: word,
     error_description: `AADSTS${number}: ${text} Trace ID: 00000000-0000-0000-0000-000000000000 Correlation ID: 00000000-0000-0000-0000-000000000000 Timestamp: 2026-01-01 00:00:00Z`,
     error_codes: [Number(number)],
     timestamp: '2026-01-01 00:00:00Z',
@@ -246,7 +300,122 @@ export function entraError(number: string, text: string): unknown {
   }
 }
 
+/** The people of a tenant: what they were asked, and what they answered. */
+class Persons {
+  lifeSeconds = 3600
+  readonly #passwords: Map<string, string>
+  readonly #tenant: string
+  readonly #codes = new Map<string, { readonly name: string; readonly challenge: string; readonly redirect: string }>()
+  /** By device code: undefined while nobody has answered, null when they said no. */
+  readonly #devices = new Map<string, string | null | undefined>()
+  readonly #refreshTokens = new Map<string, string>()
+  #serial = 0
+
+  constructor(passwords: Readonly<Record<string, string>>, tenant: string) {
+    this.#passwords = new Map(Object.entries(passwords))
+    this.#tenant = tenant
+  }
+
+  deviceCode(): object {
+    const code = `device-${++this.#serial}`
+    this.#devices.set(code, undefined)
+    const verification_uri = 'https://login.test/device'
+    const message = `To sign in, open the page ${verification_uri} and enter the code ${code}`
+    return { device_code: code, user_code: code, verification_uri, expires_in: 900, interval: 0.05, message }
+  }
+
+  changePassword(name: string, password: string): void {
+    this.#passwords.set(name, password)
+  }
+
+  enter(userCode: string, name?: string): void {
+    if (!this.#devices.has(userCode)) throw new Error(`nobody asked for ${userCode}`)
+    this.#devices.set(userCode, name ?? null)
+  }
+
+  async visit(url: string, name?: string): Promise<{ status: number; words: string }> {
+    const { searchParams: asked } = new URL(url)
+    const redirect = asked.get('redirect_uri') ?? ''
+    const code = `code-${++this.#serial}`
+    const form = new URLSearchParams({ state: asked.get('state') ?? '' })
+    if (asked.get('response_mode') !== 'form_post' || asked.get('code_challenge_method') !== 'S256') {
+      throw new Error(`the page was asked for in another way: ${url}`)
+    }
+    if (name === undefined) {
+      form.set('error', 'access_denied')
+      form.set('error_description', 'AADSTS65004: User declined to consent.')
+    } else {
+      this.#codes.set(code, { name, challenge: asked.get('code_challenge') ?? '', redirect })
+      form.set('code', code)
+    }
+    const response = await fetch(redirect.replace('localhost', '127.0.0.1'), { method: 'POST', body: form })
+    return { status: response.status, words: await response.text() }
+  }
+
+  /** Who a grant is for; undefined when it is not one of a person. */
+  grant(form: URLSearchParams): string | undefined {
+    switch (form.get('grant_type')) {
+      case 'password': {
+        const name = form.get('username') ?? ''
+        const password = this.#passwords.get(name)
+        if (password === undefined) throw new Refusal('50034', `The user account ${name} does not exist.`)
+        if (form.get('password') !== password) throw new Refusal('50126', 'Invalid username or password.')
+        return name
+      }
+      case 'authorization_code': {
+        const code = form.get('code') ?? ''
+        const known = this.#codes.get(code)
+        this.#codes.delete(code)
+        const proof = createHash('sha256')
+          .update(form.get('code_verifier') ?? '')
+          .digest('base64url')
+        if (known === undefined) throw new Refusal('54005', 'The code was already redeemed.')
+        if (proof !== known.challenge) throw new Refusal('501481', 'The Code_Verifier does not match.')
+        if (form.get('redirect_uri') !== known.redirect) throw new Refusal('500112', 'Another redirect_uri.')
+        return known.name
+      }
+      case 'device_code':
+      case 'urn:ietf:params:oauth:grant-type:device_code': {
+        const name = this.#devices.get(form.get('device_code') ?? '')
+        if (name === undefined) throw new Refusal('70016', 'Nobody has signed in yet.', 'authorization_pending')
+        if (name === null) throw new Refusal('65004', 'The user said no.', 'authorization_declined')
+        return name
+      }
+      case 'refresh_token': {
+        const name = this.#refreshTokens.get(form.get('refresh_token') ?? '')
+        if (name === undefined) throw new Refusal('700082', 'The refresh token has expired.', 'invalid_grant')
+        return name
+      }
+      default:
+        return undefined
+    }
+  }
+
+  /** As MSAL needs it to know the account: an id token, and where the account lives. */
+  answer(name: string, clientId: string, accessToken: string, scope: string): object {
+    const refreshToken = `refresh-${++this.#serial}`
+    this.#refreshTokens.set(refreshToken, name)
+    const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+    const now = Math.floor(Date.now() / 1000)
+    const identity = { oid: `oid-of-${name}`, tid: this.#tenant, preferred_username: name, sub: name, aud: clientId }
+    return {
+      token_type: 'Bearer',
+      scope,
+      expires_in: this.lifeSeconds,
+      ext_expires_in: this.lifeSeconds,
+      access_token: accessToken,
+      refresh_token: refreshToken,
+      id_token: `${part({ alg: 'none' })}.${part({ ...identity, ver: '2.0', iat: now, exp: now + 3600 })}.`,
+      client_info: part({ uid: `oid-of-${name}`, utid: this.#tenant }),
+    }
+  }
+
+  forget(): void {
+    this.#refreshTokens.clear()
+  }
+}
+
 function oauthError(error: unknown): unknown {
-  if (error instanceof Refusal) return entraError(error.number, error.message)
+  if (error instanceof Refusal) return entraError(error.number, error.message, error.word)
   return entraError('700027', error instanceof Error ? error.message : 'The assertion is not valid.')
 }

@@ -12,6 +12,9 @@ export interface AuthorityObservation {
   error?: unknown
 }
 
+const NEEDS_SECOND_FACTOR =
+  'The account needs a second factor, which no password gives: use interactive or device_code, or a service principal.'
+
 /** Entra's error codes that a configuration causes (Microsoft Learn, "Microsoft Entra authentication and authorization error codes"). */
 const HINTS: Readonly<Record<string, string>> = {
   '7000215': "client_secret is wrong: give the secret's value (not its id), and check that it is this application's.",
@@ -31,6 +34,16 @@ const HINTS: Readonly<Record<string, string>> = {
   '7000112': 'The application is disabled in this tenant.',
   '53003': 'A conditional access policy of the tenant blocks this sign-in.',
   '50034': 'The user does not exist in this tenant.',
+  '50053': 'The account is locked after too many wrong passwords: wait, or have it unlocked.',
+  '50055': "The person's password is over: they must set a new one first.",
+  '50057': 'The account is disabled in Entra.',
+  '50076': NEEDS_SECOND_FACTOR,
+  '50079': NEEDS_SECOND_FACTOR,
+  '50126': "The person's name or password is wrong, or the account is one that only its own identity provider knows.",
+  '65001': 'The application has no consent to act for people here: grant it in Entra, or leave client_id out.',
+  '65004': 'The person said no; sign in again to say yes.',
+  '7000218':
+    "The application takes people only with a secret: in Entra, set 'Allow public client flows' for client_id.",
 }
 
 /** An error of @azure/identity or of MSAL underneath, as ours. */

@@ -113,15 +113,22 @@ describe("Microsoft's spellings", () => {
     )
     for (const [word, advice] of [
       ['ActiveDirectoryIntegrated', /Kerberos ticket.*Trusted_Connection=yes/],
-      ['Active Directory Password', /ActiveDirectoryServicePrincipal/],
+      ['Active Directory Telepathy', /ActiveDirectoryServicePrincipal/],
     ] as const) {
       // Not taken for something else that would log in as somebody else.
       const { record, problems } = normaliseMssqlExtras({ extra: { Authentication: word } })
       assert.deepEqual(record.extra, {})
       assert.match(problems[0]?.message ?? '', advice)
     }
-    const person = normaliseMssqlExtras({ extra: { Authentication: 'ActiveDirectoryInteractive' } })
-    assert.equal(person.problems[0]?.path, 'extra.Authentication')
+    for (const [word, azure_credential] of [
+      ['ActiveDirectoryPassword', 'password'],
+      ['ActiveDirectoryInteractive', 'interactive'],
+      ['Active Directory Device Code Flow', 'device_code'],
+    ]) {
+      const person = normaliseMssqlExtras({ login: 'a@b', extra: { Authentication: word } }).record
+      assert.equal(person.login, 'a@b')
+      assert.deepEqual(person.extra, { auth_method: 'azure_ad', azure_credential })
+    }
   })
 
   test('that only a driver of theirs knows are ignored with a note', () => {
