@@ -50,11 +50,12 @@ function cacheIn({ KRB5CCNAME }: Readonly<Record<string, string | undefined>>): 
   return KRB5CCNAME === process.env.KRB5CCNAME || KRB5CCNAME === '' ? undefined : KRB5CCNAME
 }
 
-function targetOf({ type, port, extra }: Connection, host: string): GssTarget {
+function targetOf({ type, port, extra }: Connection, host: string): GssTarget | undefined {
   if (type === 'mssql') {
     const { mssql_spn: spn, instance_name: instance } = parseFields(sqlServerFields, extra).values
     return spn === undefined ? { service: 'MSSQLSvc', host: `${host}:${port ?? instance ?? 1433}` } : { principal: spn }
   }
+  if (host.startsWith('/')) return undefined
   const { krbspn, krbsrvname } = parseFields(postgresFields, extra).values
   return krbspn === undefined ? { service: krbsrvname, host } : { principal: krbspn }
 }
@@ -97,9 +98,11 @@ export function kerberosText({ report, server, trace }: KerberosFindings, screen
         ],
         [
           'service',
-          service.principal === undefined
-            ? `${service.asked}: no ticket for it`
-            : `${service.asked}, that is ${service.principal}`,
+          service === undefined
+            ? undefined
+            : service.principal === undefined
+              ? `${service.asked}: no ticket for it`
+              : `${service.asked}, that is ${service.principal}`,
         ],
         ['names', namesText(names)],
         ...kdcs.map((kdc) => ['kdc', kdcText(kdc)] as const),
@@ -161,7 +164,7 @@ function keytabRows(keytab: KerberosReport['keytab']): (readonly [string, string
   if (keytab === undefined) return []
   return keytab.entries.map(({ principal, kvno, encryptionType, accepted }) => [
     'keytab',
-    `${principal}, kvno ${kvno}, ${encryptionType}${accepted === undefined ? '' : accepted ? ', which the KDC takes' : ', which the KDC does not take'}`,
+    `${principal}, kvno ${kvno}, ${encryptionType}${accepted === undefined ? '' : `, a type that the KDC ${accepted ? 'takes' : 'does not take'}`}`,
   ])
 }
 

@@ -34,11 +34,11 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(EXIT_CODES.success)
 })
 
-const exitCode = await run(process.argv.slice(2), {
+process.exitCode = await run(process.argv.slice(2), {
   terminal: { out: new Screen(process.stdout), log: new Screen(process.stderr) },
   environment: process.env,
   signal: abort.signal,
+  exitCodeOfSignal: () => exitCodeOfSignal,
 })
-process.exitCode = exitCodeOfSignal ?? exitCode
 // A Kerberos call cannot be stopped, and a KDC that is silent would keep the program for half a minute more.
 if (callsInFlight() > 0) await exitAtOnce(process.exitCode)

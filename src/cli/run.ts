@@ -13,11 +13,12 @@ export interface ProgramContext {
   readonly environment: Readonly<Record<string, string | undefined>>
   /** Aborted by Ctrl-C or SIGTERM. */
   readonly signal: AbortSignal
+  /** What the program ends with once a signal has aborted it, whatever became of the command. */
+  readonly exitCodeOfSignal: () => number | undefined
 }
 
 /**
  * Runs the program with the given arguments (without node and the script) and returns its exit code. Never rejects.
- * What a signal's exit code is, the caller knows.
  */
 export async function run(args: readonly string[], context: ProgramContext): Promise<number> {
   const { terminal } = context
@@ -36,16 +37,17 @@ export async function run(args: readonly string[], context: ProgramContext): Pro
     checkPositionals(command, positionals)
     const outcome = await command.run({ ...context, values, positionals })
     terminal.out.line(json ? JSON.stringify({ ok: true, command: command.name, ...outcome.data }) : outcome.text)
-    return EXIT_CODES.success
+    return context.exitCodeOfSignal() ?? EXIT_CODES.success
   } catch (error) {
     const failure = describeFailure(error instanceof UsageError ? withoutConnections(error, args) : error, label)
+    const exitCode = context.exitCodeOfSignal() ?? failure.exitCode
     if (json) {
       const told = { ok: false, ...(command === undefined ? {} : { command: command.name }), error: failure.json }
-      terminal.out.line(JSON.stringify({ ...told, exitCode: failure.exitCode }))
+      terminal.out.line(JSON.stringify({ ...told, exitCode }))
     } else {
       terminal.log.line(failure.text(terminal.log))
     }
-    return failure.exitCode
+    return exitCode
   }
 }
 

@@ -27,7 +27,8 @@ import type { Krb5Functions } from './native/krb5-functions.ts'
 import type { TicketInfo } from './ticket.ts'
 
 export interface DiagnoseRequest {
-  readonly target: GssTarget
+  /** Left out where no ticket for a service is used: over a Unix socket. */
+  readonly target?: GssTarget | undefined
   /** The host as the user named it, where it is to be resolved. */
   readonly host?: string | undefined
   readonly principal?: string | undefined
@@ -65,7 +66,7 @@ export interface KeytabReport {
 export interface KerberosReport {
   readonly realm?: string
   readonly ticket?: TicketInfo
-  readonly service: {
+  readonly service?: {
     /** As it was asked for: `postgres@db`. */
     readonly asked: string
     /** As krb5 made it of that, once the KDC has given a ticket for it: `postgres/db.example.com@EXAMPLE.COM`. */
@@ -96,8 +97,10 @@ export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport
     try {
       return await run()
     } catch (error) {
-      request.signal.throwIfAborted()
-      problems.push(problemOf(error))
+      throwIfAborted(request.signal)
+      const problem = problemOf(error)
+      // A keytab that is missing fails twice: where it is used, and where it is read.
+      if (!problems.some(({ message }) => message === problem.message)) problems.push(problem)
       return undefined
     }
   }
@@ -107,9 +110,9 @@ export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport
   const wanted = { principal: request.principal, cache: request.cache ?? own, keytab: request.keytab }
   try {
     const ticket = await tried(() => ensureTicket(wanted, { signal: limit() }))
-    const asked = targetName(request.target)
-    const principal = ticket === undefined ? undefined : await tried(() => serviceOf(request.target, ticket, limit()))
-    const { principal: name } = request
+    const { target, principal: name } = request
+    const principal =
+      ticket === undefined || target === undefined ? undefined : await tried(() => serviceOf(target, ticket, limit()))
     const client =
       ticket?.principal ?? (name === undefined ? undefined : await tried(() => fullPrincipal(functions, name)))
     const realm = realmIn(client) ?? configuredValues(functions, [['libdefaults', 'default_realm']])[0]
@@ -123,10 +126,13 @@ export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport
     problems.push(...kdcProblems(answers), ...clockProblems(offset))
     const keytab = await keytabOf(functions, request, question, kdcs, limit, tried)
     if (keytab !== undefined) problems.push(...keytabProblems(keytab, client))
+    throwIfAborted(request.signal)
     return {
       ...(realm === undefined ? {} : { realm }),
       ...(ticket === undefined ? {} : { ticket }),
-      service: { asked, ...(principal === undefined ? {} : { principal }) },
+      ...(target === undefined
+        ? {}
+        : { service: { asked: targetName(target), ...(principal === undefined ? {} : { principal }) } }),
       ...(names === undefined ? {} : { names }),
       kdcs: answers.map(({ address, udp, tcp }) => ({ address, udp, tcp })),
       ...(offset === undefined ? {} : { clockOffsetMillis: offset }),
@@ -136,6 +142,11 @@ export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport
   } finally {
     if (own !== undefined) forget(functions, own)
   }
+}
+
+function throwIfAborted({ aborted, reason }: AbortSignal): void {
+  if (!aborted) return
+  throw new PoolsmithError('The look at Kerberos was aborted.', { code: 'ABORTED', phase: 'gss', cause: reason })
 }
 
 function forget(functions: Krb5Functions, cache: string): void {

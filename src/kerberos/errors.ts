@@ -11,6 +11,8 @@ export interface KerberosFacts {
   readonly keytab?: string | undefined
   /** Who else is in the keytab. */
   readonly keytabPrincipals?: readonly string[] | undefined
+  /** The version of the newest key that the keytab has for the principal. */
+  readonly kvno?: number | undefined
   /** The service as it was asked for. */
   readonly spn?: string | undefined
   readonly realm?: string | undefined
@@ -45,7 +47,8 @@ export function realmIn(principal: string | undefined): string | undefined {
 /** A new ticket, as a command. */
 function kinit(facts: KerberosFacts): string {
   const words = ['kinit']
-  if (facts.cache !== undefined) words.push('-c', facts.cache)
+  // What is in our memory nobody else can fill.
+  if (facts.cache !== undefined && !facts.cache.startsWith('MEMORY:')) words.push('-c', facts.cache)
   if (facts.keytab !== undefined) words.push('-k', '-t', facts.keytab)
   const principal = facts.principal ?? facts.owner
   if (principal !== undefined) words.push(principal)
@@ -129,7 +132,9 @@ const ADVICE: Partial<Record<ErrorCode, (facts: KerberosFacts) => Advice>> = {
   }),
   KEYTAB_CORRUPT: (facts) => ({
     message: `${keytabOf(facts)} is not a keytab, or is damaged`,
-    hint: `See \`klist -k ${fileOf(facts.keytab)}\`; a keytab is binary and must not pass through a text field unencoded`,
+    hint:
+      `See \`klist -k ${fileOf(facts.keytab)}\`: a keytab is binary and must not pass through a text field unencoded, ` +
+      'and a container has an empty directory where the file to be mounted is missing',
   }),
   KEYTAB_WITHOUT_PRINCIPAL: (facts) => ({
     message:
@@ -140,8 +145,10 @@ const ADVICE: Partial<Record<ErrorCode, (facts: KerberosFacts) => Advice>> = {
     hint: 'Correct `principal`, or export the keytab for it; case counts',
   }),
   KEYTAB_REFUSED: (facts) => ({
-    message: `The KDC of ${realmOf(facts)} does not accept the key of ${who(facts)} in ${keytabOf(facts)}`,
-    hint: `The key was changed since the keytab was written: export it anew, and compare \`klist -kt\` with \`kvno ${who(facts)}\``,
+    message:
+      `The KDC of ${realmOf(facts)} does not accept the key of ${who(facts)} in ${keytabOf(facts)}` +
+      (facts.kvno === undefined ? '' : `, whose newest is of kvno ${facts.kvno}`),
+    hint: `The key was changed since the keytab was written: export it anew, and compare \`klist -kt ${fileOf(facts.keytab)}\` with what \`kvno ${who(facts)}\` says to somebody who has a ticket`,
   }),
   PRINCIPAL_UNKNOWN: (facts) => ({
     message: `The Kerberos database of ${realmOf(facts)} does not know ${who(facts)}`,

@@ -36,6 +36,7 @@ export async function namesOf(
   }
   // getaddrinfo cannot be stopped; what comes too late is left out.
   const late = new Promise<undefined>((resolve) => {
+    if (signal.aborted) resolve(undefined)
     signal.addEventListener('abort', () => resolve(undefined), { once: true })
   })
   const inTime = <T>(promise: Promise<T>): Promise<T | undefined> =>

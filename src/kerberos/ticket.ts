@@ -1,4 +1,6 @@
+import { statSync } from 'node:fs'
 import { type ErrorCode, PoolsmithError } from '../errors.ts'
+import { cachePath } from './cache-file.ts'
 import { type KerberosFacts, kerberosError, realmIn } from './errors.ts'
 import { type CacheContents, type CachedTicket, fullPrincipal, loadKrb5, readCache } from './native/krb5.ts'
 import type { Krb5Functions } from './native/krb5-functions.ts'
@@ -59,13 +61,24 @@ function contentsOf(functions: Krb5Functions, request: TicketRequest): CacheCont
   try {
     return readCache(functions, request)
   } catch (error) {
-    // krb5 says the same about its own choice as about a cache that was named; the advice differs.
-    if (request.cache !== undefined || !(error instanceof PoolsmithError) || error.code !== 'TICKET_CACHE_MISSING') {
-      throw error
-    }
+    if (!(error instanceof PoolsmithError)) throw error
     const cache = typeof error.details.cache === 'string' ? error.details.cache : undefined
-    throw kerberosError('TICKET_MISSING', { cache, principal: request.principal }, { cause: error })
+    const facts = { cache, principal: request.principal }
+    // krb5 says the same about its own choice as about a cache that was named; the advice differs.
+    if (error.code === 'TICKET_CACHE_MISSING' && request.cache === undefined) {
+      throw kerberosError('TICKET_MISSING', facts, { cause: error })
+    }
+    if (error.code === 'TICKET_CACHE_EMPTY' && isFolder(cache)) {
+      const more = 'It is a directory, which is what a container gets where the file to be mounted is missing.'
+      throw kerberosError('TICKET_CACHE_CORRUPT', facts, { cause: error, more })
+    }
+    throw error
   }
+}
+
+function isFolder(cache: string | undefined): boolean {
+  const path = cache === undefined ? undefined : cachePath(cache)
+  return path !== undefined && statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 }
 
 function ticketOf(contents: CacheContents): TicketInfo {

@@ -4,6 +4,7 @@ import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolsmithError } from '../../src/errors.ts'
+import { diagnose } from '../../src/kerberos/diagnose.ts'
 import { ensureTicket } from '../../src/kerberos/ensure-ticket.ts'
 import { loadGssApi } from '../../src/kerberos/load-gss-api.ts'
 import { callsInFlight } from '../../src/kerberos/native/load.ts'
@@ -128,6 +129,19 @@ test('a caller that is behind a silent KDC says what it waited for', async (t) =
   assert.match(message(second), /for our turn .*without an answer are a ticket for postgres@localhost \(TEST\.REALM\)/)
   assert.match(message(third), /We waited 0\.\d s for a new ticket of alice@TEST\.REALM/)
   await assert.rejects(two.step(undefined, { signal: AbortSignal.abort() }), { code: 'ABORTED' })
+  kdc.thaw()
+})
+
+test('a look at Kerberos ends when it is told to, whatever it waits for', async (t) => {
+  const kdc = await realm(t)
+  const cache = `FILE:${kdc.path('cc')}`
+  await kdc.kinit('alice', cache, { password: 'a' })
+  kdc.freeze()
+  for (const signal of [AbortSignal.timeout(200), AbortSignal.abort()]) {
+    const begin = performance.now()
+    await assert.rejects(diagnose({ target: TARGET, host: 'localhost', cache, signal }), { code: 'ABORTED' })
+    assert.ok(performance.now() - begin < 2500)
+  }
   kdc.thaw()
 })
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Credential } from '../../credentials/credential.ts'
 import { type Phase, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
-import type { GssContext } from '../../kerberos/gss-api.ts'
+import { type GssContext, targetName } from '../../kerberos/gss-api.ts'
 import { Secret } from '../../secret.ts'
 import type { KerberosInfo } from '../driver.ts'
 import { peersOf } from '../kerberos-info.ts'
@@ -247,16 +247,17 @@ export class Proof implements Disposable {
       return {
         code: 'LOGIN_REFUSED',
         hint:
-          `The server knows who we are, but does not let that principal in as ${user}: see map=, include_realm and ` +
-          'krb_realm of its line in pg_hba.conf, pg_ident.conf, and the server log.',
+          `The server knows that we are ${(this.#transport.kerberos ?? this.kerberos)?.principal}, but does not let that ` +
+          `principal in as ${user}: see map=, include_realm and krb_realm of its line in pg_hba.conf, pg_ident.conf, and ` +
+          'the server log.',
       }
     }
     if (this.#gss === undefined) return undefined
     return {
       code: 'GSS_SERVER_REFUSED',
       hint:
-        'The server could not use our ticket: its krb_server_keyfile is old, of another name or unreadable for it; its ' +
-        'log says which.',
+        `The server could not use our ticket for ${targetName(identity.target)}: its krb_server_keyfile is old, of another ` +
+        'name or unreadable for it; its log says which.',
     }
   }
 

@@ -1,4 +1,5 @@
 import type { KerberosFacts } from '../errors.ts'
+import { codeOf } from '../status.ts'
 import { type Krb5Functions, krb5Functions, type RawCreds } from './krb5-functions.ts'
 import { Operation } from './krb5-operation.ts'
 import { callAsync, loadKerberosLibraries, type Out, type Pointer } from './load.ts'
@@ -225,10 +226,22 @@ export async function obtainTicket(functions: Krb5Functions, options: ObtainOpti
 
   const creds = Buffer.alloc(functions.sizes.creds)
   const code = await callAsync(functions.getInitCredsKeytab, context, creds, client, keys, 0, null, request)
-  const keytabPrincipals = code === KT_NOTFOUND ? principalsIn(functions, keytab) : undefined
-  operation.check('obtain', code, { ...facts, keytabPrincipals })
+  operation.check('obtain', code, { ...facts, ...keytabFacts(functions, code, facts) })
   operation.defer(() => functions.freeCredContents(context, creds))
   store(operation, into, client, creds, facts)
+}
+
+/** What the keytab has instead of the key that is missing, or is not the present one. */
+function keytabFacts(
+  functions: Krb5Functions,
+  code: number,
+  { keytab, principal }: Pick<ObtainOptions, 'keytab' | 'principal'>,
+): KerberosFacts {
+  if (code === KT_NOTFOUND) return { keytabPrincipals: principalsIn(functions, keytab) }
+  if (codeOf({ call: 'obtain', minor: code, text: '' }) !== 'KEYTAB_REFUSED') return {}
+  const name = fullPrincipal(functions, principal)
+  const own = readKeytab(functions, keytab).filter((entry) => entry.principal === name)
+  return { kvno: Math.max(...own.map(({ kvno }) => kvno)) }
 }
 
 /** Renews the ticket of one cache (RFC 4120 2.3) into another, or the same. As {@link obtainTicket} else. */

@@ -80,7 +80,7 @@ test('a keytab with encryption types that the realm no longer takes is told apar
   await kdc.kadmin('cpw -e aes128-cts:normal -randkey strong')
   const { code, stderr } = await check({ extra: { keytab, principal: 'strong' } })
   assert.equal(code, PHASE_EXIT_CODES.credential)
-  assert.match(stderr, /keytab +strong@TEST\.REALM, kvno 1, aes256-cts-hmac-sha1-96, which the KDC does not take/)
+  assert.match(stderr, /keytab +strong@TEST\.REALM, kvno 1, aes256-cts-hmac-sha1-96, a type that the KDC does not take/)
   assert.match(stderr, /ENCRYPTION_TYPE_REFUSED +The KDC takes none of the encryption types/)
 })
 
@@ -137,6 +137,19 @@ test('permission in a container: whose file it is not, and what to do', async ()
   assert.match(stderr, /\(TICKET_CACHE_UNREADABLE\)/)
   assert.match(stderr, new RegExp(`This process \\(uid \\d+\\) may not read the ticket cache FILE:${file}`))
   assert.match(stderr, /what to do +See `ls -ln \S+locked`/)
+})
+
+test('over a Unix socket no ticket for a service is looked for; a failure that shows twice is told once', async () => {
+  const { stdout, stderr } = await check({ host: '%2Fnonexistent' })
+  assert.match(stdout + stderr, /ticket +alice@TEST\.REALM/)
+  assert.doesNotMatch(stdout + stderr, /service|SPN_UNKNOWN/)
+  const { error } = JSON.parse(
+    (await check({ extra: { principal: 'alice', keytab: '/nonexistent' } }, ['--json'])).stdout,
+  )
+  assert.deepEqual(
+    error.details.kerberos.problems.map(({ code }: { code: string }) => code),
+    ['KEYTAB_MISSING'],
+  )
 })
 
 test('the KDC is away, or its clock is wrong', async () => {

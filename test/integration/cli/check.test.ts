@@ -154,6 +154,21 @@ test('Ctrl-C ends a check that hangs, with exit code 130', async () => {
   assert.equal(stderr, 'poolsmith check: interrupted\n')
 })
 
+for (const [signal, expected] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  test(`under --json ${signal} is told with the exit code that the program ends with`, async () => {
+    await using silent = await silentPort()
+    const { code, stdout } = await runCli(
+      ['check', `postgres://etl:${PASSWORD}@127.0.0.1:${silent.port}/postgres?sslmode=disable`, '--json'],
+      { interrupt: { when: silent.connected, signal } },
+    )
+    const { ok, error, exitCode } = JSON.parse(stdout)
+    assert.deepEqual([ok, error.code, exitCode, code], [false, 'ABORTED', expected, expected])
+  })
+}
+
 test('on a terminal it colours its result and keeps within the columns; NO_COLOR takes the colours away', async () => {
   const args = ['check', `${location}?sslmode=verify-full&sslrootcert=${files.ca}`]
   const environment = { TERM: 'xterm-256color' }

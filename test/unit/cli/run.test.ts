@@ -24,7 +24,12 @@ async function poolsmith(args: string[], environment: Record<string, string> = {
       }),
     )
   const terminal = { out: screen('out'), log: screen('log') }
-  const code = await run(args, { terminal, environment, signal: new AbortController().signal })
+  const code = await run(args, {
+    terminal,
+    environment,
+    signal: new AbortController().signal,
+    exitCodeOfSignal: () => undefined,
+  })
   return { code, ...texts }
 }
 
