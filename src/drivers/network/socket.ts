@@ -1,6 +1,7 @@
 import { lookup as dnsLookup } from 'node:dns/promises'
 import { connect, isIP, type Socket } from 'node:net'
 import { PoolsmithError } from '../../errors.ts'
+import { guardAcknowledgement } from './acknowledgement.ts'
 
 /** One place to connect to, after name resolution. */
 export type Endpoint =
@@ -59,7 +60,7 @@ export async function resolveHost(host: string, lookup: Lookup, signal: AbortSig
 
 export interface ConnectOptions {
   readonly signal: AbortSignal
-  /** TCP keep-alive: idle time before the first probe. Off when undefined. */
+  /** TCP keep-alive: idle time before the first probe. When undefined a peer that is gone is not looked for at all. */
   readonly keepAliveIdleMillis?: number | undefined
 }
 
@@ -94,6 +95,7 @@ export async function connectSocket(endpoint: Endpoint, options: ConnectOptions)
   signal.addEventListener('abort', onAbort, { once: true })
   try {
     await promise
+    if (endpoint.kind === 'tcp' && keepAliveIdleMillis !== undefined) guardAcknowledgement(socket)
     return socket
   } finally {
     socket.off('connect', resolve)

@@ -107,7 +107,12 @@ export const postgresFields = {
       '0 leaves it to the limit of the pool.',
     default: 15,
   }),
-  keepalives: boolean({ description: 'Whether TCP keep-alive probes are sent on an idle connection.', default: true }),
+  keepalives: boolean({
+    description:
+      'Whether TCP keep-alive probes are sent on an idle connection, and (on Linux) a connection is ended whose ' +
+      'bytes have been sent again in vain for half a minute.',
+    default: true,
+  }),
   keepalives_idle: integer({
     description: 'Seconds of silence before the first keep-alive probe.',
     default: 60,

@@ -49,7 +49,7 @@ export const sqlServerFields = {
     description:
       'How long a statement may take until its first row or result, and how long the server may be silent between two ' +
       'pieces of the answer while nobody holds it up; it is then cancelled, and the session closed if that takes as ' +
-      'long again (5 seconds at most). 0 for no limit.',
+      'long again (5 seconds at most). 0 for no limit; a network that is gone is noticed within 40 seconds all the same.',
   }),
   packet_size: integer({
     default: 4096,

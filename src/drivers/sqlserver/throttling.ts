@@ -14,21 +14,25 @@ export interface Patience {
 
 /**
  * Tries again, with growing pauses, while a server says that it is busy, moving or waking up (Azure SQL). A database
- * that is down is not such a server. When there is no time left for another pause, the server's own error is thrown.
+ * that is down is not such a server. When the time is over, in a pause or in another try, the server's own error is
+ * thrown: it says more than that the time is over.
  */
 export async function patiently<T>(open: () => Promise<T>, patience: Patience): Promise<T> {
   const { signal, left, random = Math.random } = patience
+  let throttled: PoolsmithError | undefined
   for (let pauses = 0; ; pauses++) {
     try {
       return await open()
     } catch (error) {
-      if (!(error instanceof PoolsmithError) || error.code !== 'SERVER_THROTTLED') throw error
+      if (!(error instanceof PoolsmithError) || error.code !== 'SERVER_THROTTLED') {
+        throw signal.aborted && throttled !== undefined ? throttled : error
+      }
+      throttled = error
       const pause = Math.min(LONGEST_PAUSE_MILLIS, FIRST_PAUSE_MILLIS * 2 ** pauses) * (0.75 + 0.25 * random())
       if (pause >= left() || signal.aborted) throw error
       try {
         await sleep(pause, undefined, { signal })
       } catch {
-        // Whoever ended the wait has an error of his own; the server's says more.
         throw error
       }
     }
