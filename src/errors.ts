@@ -38,6 +38,12 @@ export const ERROR_CODES = {
   SIGN_IN_IMPOSSIBLE: 'A person has to sign in, and nobody can be asked here.',
   SIGN_IN_TIMEOUT: 'Nobody signed in within `sign_in_timeout`.',
   CREDENTIAL_EXPIRED: 'The credential was already over when it arrived.',
+  // credential: from a Kerberos ticket to a token of Entra
+  FEDERATION_MISSING: 'The domain of the user is not federated in a way that takes a Kerberos ticket.',
+  FEDERATION_NO_ENDPOINT: 'The federation service offers no https endpoint that takes a Kerberos ticket.',
+  FEDERATION_REFUSED: 'The federation service refused the Kerberos ticket, or to vouch for its owner.',
+  FEDERATION_NOT_GENUINE: 'The proof that the federation service gave of itself is false.',
+  FEDERATION_FAILED: 'An answer on the way from the ticket to the token cannot be used; `details.step` says which.',
   // credential: the client certificate and its key
   CERTIFICATE_FILE_MISSING: 'The client certificate file does not exist.',
   CERTIFICATE_FILE_UNREADABLE: 'The client certificate file cannot be read.',
@@ -179,6 +185,7 @@ export const ERROR_CODES = {
   QUERY_FAILED: 'The server refused the statement; the message holds its words and `details.sqlstate` its code.',
   CONNECTION_LOST: 'The connection broke while a statement was running.',
   WATERMARK_INVALID: 'The watermark column cannot serve as one: NULL in some rows, another type, or no value of it.',
+  SNAPSHOT_UNAVAILABLE: 'The database cannot show one moment of the table to several sessions; the hint says what would.',
   SNAPSHOT_GONE: 'The snapshot that a plan names is over: the session that held it has ended.',
   PLAN_INVALID: 'The plan of an extract is damaged, of another version, or has no such partition.',
   EXTRACT_BUSY: 'Another session is extracting the same partition of the same plan.',

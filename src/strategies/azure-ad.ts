@@ -1,15 +1,19 @@
+import type { AccessToken } from '@azure/identity'
+import type { Connection } from '../connections/connection.ts'
 import { refreshingSource } from '../credentials/refreshing-source.ts'
 import { loadPackage } from '../optional-package.ts'
 import { Secret } from '../secret.ts'
 import { subjectOf } from './azure/claims.ts'
 import { scopeOf } from './azure/cloud.ts'
 import { type AuthorityObservation, azureFailure } from './azure/failure.ts'
-import { asksPerson, azureFields, azureProblems, credentialKind } from './azure/fields.ts'
+import { ticketSignIn } from './azure/federation/sign-in.ts'
+import { type AzureOptions, asksPerson, azureFields, azureProblems, credentialKind } from './azure/fields.ts'
 import { personSignIn } from './azure/sign-in.ts'
 import { type Attempt, fetchAzureToken } from './azure/token.ts'
 import { refuse } from './refuse.ts'
 import { settled } from './settled.ts'
-import { defineStrategy } from './strategy.ts'
+import { defineStrategy, type StrategyContext } from './strategy.ts'
+import { ticketCache } from './ticket-cache.ts'
 
 /** What comes before and after the time that a person takes: requests to Entra, and opening the connection. */
 const SIGN_IN_GRACE_SECONDS = 30
@@ -24,27 +28,22 @@ export const azureAd = defineStrategy({
   aliases: ['entra'],
   dialects: ['postgres', 'mssql'],
   description:
-    'A Microsoft Entra token by @azure/identity: default chain, service principal, managed or workload identity, or a person who signs in.',
+    'A Microsoft Entra token by @azure/identity: default chain, service principal, managed or workload identity, or a person who signs in; or by a Kerberos ticket.',
   fields: azureFields,
   defaults: { sslmode: 'verify-full' },
   defaultsFor: (options) =>
     asksPerson(credentialKind(options)) ? { pool_timeout: options.sign_in_timeout + SIGN_IN_GRACE_SECONDS } : {},
   check: (connection, options, environment) => azureProblems(options, environment, connection),
-  async credentials(connection, options, { emit, environment, agents, listens }) {
+  async credentials(connection, options, context) {
+    const { emit, environment } = context
     refuse(azureProblems(options, environment, connection))
-    const identity = await loadPackage('@azure/identity', () => import('@azure/identity'), 'auth_method=azure_ad')
-    const scope = options.scope ?? scopeOf(options.cloud, connection.type)
     const secrets = [options.client_secret, options.client_certificate_password, connection.password]
-    const kind = credentialKind(options)
-    if (kind === 'password') emit('security:warning', PASSWORD_WARNING)
-    const person = asksPerson(kind)
-    const fetchToken = person
-      ? personSignIn(identity, options, scope, { kind, login: connection.login, emit, environment, agents, listens })
-      : (attempt: Attempt) => fetchAzureToken(identity, options, scope, attempt, connection, agents)
-    return refreshingSource({
+    const cache = ticketCache(options, environment)
+    const fetchToken = await fetcher(connection, options, context, cache.name)
+    const source = refreshingSource({
       emit,
       // A person is asked once, not five times in a row.
-      ...(person
+      ...(asksPerson(credentialKind(options))
         ? { fetchTimeoutMillis: (options.sign_in_timeout + SIGN_IN_GRACE_SECONDS) * 1000, maxAttempts: 1 }
         : {}),
       fetch: settled(async (signal) => {
@@ -64,5 +63,24 @@ export const azureAd = defineStrategy({
         }
       }),
     })
+    return cache.endWith(source)
   },
 })
+
+/** How a token is got under the options. */
+async function fetcher(
+  connection: Connection,
+  options: AzureOptions,
+  { emit, environment, agents, listens }: StrategyContext,
+  cache: string | undefined,
+): Promise<(attempt: Attempt) => Promise<Pick<AccessToken, 'token' | 'expiresOnTimestamp'>>> {
+  const scope = options.scope ?? scopeOf(options.cloud, connection.type)
+  const kind = credentialKind(options)
+  const { login } = connection
+  if (kind === 'integrated') return ticketSignIn(options, scope, { login, cache, agents })
+  const identity = await loadPackage('@azure/identity', () => import('@azure/identity'), 'auth_method=azure_ad')
+  if (kind === 'password') emit('security:warning', PASSWORD_WARNING)
+  return asksPerson(kind)
+    ? personSignIn(identity, options, scope, { kind, login, emit, environment, agents, listens })
+    : (attempt) => fetchAzureToken(identity, options, scope, attempt, connection, agents)
+}

@@ -1,17 +1,14 @@
-import { randomUUID } from 'node:crypto'
 import { list, path, seconds, text } from '../connections/fields.ts'
-import type { CredentialSource, GssCredential } from '../credentials/credential.ts'
+import type { GssCredential } from '../credentials/credential.ts'
 import { refreshingSource } from '../credentials/refreshing-source.ts'
 import { ConfigError } from '../errors.ts'
 import { ensureTicket, type TicketPolicy } from '../kerberos/ensure-ticket.ts'
-import { destroyCache, loadKrb5 } from '../kerberos/native/krb5.ts'
 import { userOf } from '../kerberos/user-name.ts'
 import { defineStrategy } from './strategy.ts'
+import { KDC_LIMIT_MILLIS, ticketCache } from './ticket-cache.ts'
 
 /** How often a ticket that somebody else renews is looked at: one short file. */
 const RECHECK_MILLIS = 10_000
-/** How long we wait for a KDC; with a silent one krb5 itself takes half a minute and more. */
-const KDC_LIMIT_MILLIS = 8000
 /** A ticket by keytab is replaced when less than this share of its life is left. */
 const REFRESH_BELOW = 0.5
 
@@ -46,15 +43,15 @@ export const kerberos = defineStrategy({
   credentials(connection, options, { emit, environment }) {
     const suffixes = suffixesOf(options.realm_suffixes ?? [])
     const { keytab } = options
-    const own = keytab !== undefined && options.ccache === undefined ? `MEMORY:poolsmith-${randomUUID()}` : undefined
-    const cache = options.ccache ?? own ?? cacheIn(environment)
+    const cache = ticketCache(options, environment)
     let principal = options.principal
     const source = refreshingSource({
       emit,
       subject: 'The Kerberos ticket could not be had',
       ...(keytab === undefined ? { recheckMillis: RECHECK_MILLIS } : {}),
       async fetch(signal): Promise<GssCredential> {
-        const policy: TicketPolicy = { principal, cache, keytab, minimumLifetimeSeconds: options.min_ticket_lifetime }
+        const { min_ticket_lifetime: minimumLifetimeSeconds } = options
+        const policy: TicketPolicy = { principal, cache: cache.name, keytab, minimumLifetimeSeconds }
         const ticket = await ensureTicket(policy, {
           signal: AbortSignal.any([signal, AbortSignal.timeout(KDC_LIMIT_MILLIS)]),
           refreshBelow: REFRESH_BELOW,
@@ -68,13 +65,13 @@ export const kerberos = defineStrategy({
           principal: ticket.principal,
           cache: ticket.cache,
           ...(keytab === undefined ? {} : { keytab }),
-          minimumLifetimeSeconds: options.min_ticket_lifetime,
+          minimumLifetimeSeconds,
           issuedAt: ticket.startsAt,
           expiresAt: ticket.expiresAt,
         }
       },
     })
-    return own === undefined ? source : ending(source, () => forget(own))
+    return cache.endWith(source)
   },
 })
 
@@ -88,37 +85,4 @@ function suffixesOf(given: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     given.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
   )
-}
-
-/** The source with something to do at its end. */
-function ending(source: CredentialSource, end: () => void): CredentialSource {
-  let closed = false
-  return {
-    current: () => source.current(),
-    get: (signal) => source.get(signal),
-    reject: (credential) => source.reject(credential),
-    onChange: (listener) => source.onChange(listener),
-    get failure() {
-      return source.failure
-    },
-    close: () => {
-      source.close()
-      if (!closed) end()
-      closed = true
-    },
-  }
-}
-
-/** Takes the pool's own tickets out of memory. */
-function forget(cache: string): void {
-  loadKrb5()
-    .then((functions) => destroyCache(functions, cache))
-    // Never filled, or the library never there: nothing to forget.
-    .catch(() => undefined)
-}
-
-/** krb5 reads the process' own environment itself, and then also searches a collection for the principal. */
-function cacheIn(environment: Readonly<Record<string, string | undefined>>): string | undefined {
-  const { KRB5CCNAME } = environment
-  return KRB5CCNAME === process.env.KRB5CCNAME || KRB5CCNAME === '' ? undefined : KRB5CCNAME
 }

@@ -163,12 +163,12 @@ describe('azure_ad', () => {
     assert.equal(exposed.code, 'TLS_NEEDED')
   })
 
-  test('that would be somebody else’s identity is an error, not a guess', async () => {
+  test('of a way that nobody knows is an error, not a guess', async () => {
     const error = await failure(
-      createEngine({ type: 'mssql', host: 'x', extra: { Authentication: 'ActiveDirectoryIntegrated' } }),
+      createEngine({ type: 'mssql', host: 'x', extra: { Authentication: 'ActiveDirectoryTelepathy' } }),
     )
     assert.equal(error.code, 'CONFIG_INVALID')
-    assert.match(error.message, /Trusted_Connection=yes/)
+    assert.match(error.message, /ActiveDirectoryServicePrincipal/)
   })
 })
 

@@ -126,17 +126,11 @@ const ENTRA: Readonly<Record<string, (login: string | undefined, password: Secre
   activedirectorypassword: () => ({ azure_credential: 'password' }),
   activedirectoryinteractive: () => ({ azure_credential: 'interactive' }),
   activedirectorydevicecodeflow: () => ({ azure_credential: 'device_code' }),
+  activedirectoryintegrated: () => ({ azure_credential: 'integrated' }),
 }
 
 const WITHOUT_A_PERSON =
   'use ActiveDirectoryServicePrincipal, ActiveDirectoryMsi, ActiveDirectoryWorkloadIdentity or ActiveDirectoryDefault'
-
-/** Ways to log in to Entra that @azure/identity does not have. */
-const NOT_HERE: Readonly<Record<string, string>> = {
-  activedirectoryintegrated:
-    "asks Entra for a token by this machine's Windows login or Kerberos ticket, which @azure/identity cannot do; for " +
-    `a SQL Server that takes the ticket itself say Trusted_Connection=yes, for Azure SQL ${WITHOUT_A_PERSON}`,
-}
 
 function managedIdentity(login: string | undefined): object {
   return {
@@ -210,7 +204,7 @@ export function normaliseMssqlExtras(given: MssqlRecord): NormalisedMssql {
   else if (entra !== undefined) {
     extra.auth_method ??= 'azure_ad'
     for (const [option, setting] of Object.entries(entra(record.login, record.password))) extra[option] ??= setting
-  } else problems.push({ path, message: NOT_HERE[value] ?? `is not one that is known; ${WITHOUT_A_PERSON}` })
+  } else problems.push({ path, message: `is not one that is known; ${WITHOUT_A_PERSON}` })
   return { record, notes, problems }
 }
 

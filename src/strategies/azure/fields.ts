@@ -12,6 +12,7 @@ const CREDENTIALS = [
   'password',
   'interactive',
   'device_code',
+  'integrated',
 ] as const
 export type AzureCredentialKind = (typeof CREDENTIALS)[number]
 
@@ -19,17 +20,17 @@ export const azureFields = {
   azure_credential: oneOf(CREDENTIALS, {
     aliases: ['credential'],
     description:
-      'Where the token comes from. Without it the other options decide: a secret or a certificate means service_principal, a token file workload_identity, a managed_identity_* option managed_identity; none of them means default, the chain of DefaultAzureCredential. A person comes in only when asked for: by their password (which no second factor survives, and Microsoft advises against), interactive in the browser of this machine, or device_code in any other.',
+      'Where the token comes from. Without it the other options decide: a secret or a certificate means service_principal, a token file workload_identity, a managed_identity_* option managed_identity; none of them means default, the chain of DefaultAzureCredential. A person comes in only when asked for: by their password (which no second factor survives, and Microsoft advises against), interactive in the browser of this machine, or device_code in any other. integrated trades a Kerberos ticket for the token, where the domain is federated with AD FS.',
   }),
   tenant_id: text({
     aliases: ['azure_tenant_id', 'tenantId'],
     description:
-      "The Entra tenant (directory): its id or one of its domains. Default, for a person: the one of the person's account.",
+      'The Entra tenant (directory): its id or one of its domains. Default, for a person and under integrated: the one of the account.',
   }),
   client_id: text({
     aliases: ['azure_client_id', 'clientId'],
     description:
-      'The application (client) id of the service principal or of the workload identity; for a person, of the public client that they sign in to (default: that of the Azure CLI).',
+      'The application (client) id of the service principal or of the workload identity; for a person and under integrated, of the public client that is signed in to (default: that of the Azure CLI).',
   }),
   client_secret: secret({
     aliases: ['azure_client_secret'],
@@ -49,13 +50,26 @@ export const azureFields = {
       'The file with the token of a workload identity. Default, under workload_identity, is AZURE_FEDERATED_TOKEN_FILE.',
   }),
   azure_username: text({
-    description: "The name (UPN) of the person who signs in. Default: the connection's login.",
+    description:
+      "The name (UPN) of the person who signs in. Default: the connection's login; under integrated only one with an @ in it, else the principal of the ticket.",
   }),
   sign_in_timeout: seconds({
     default: 180,
     min: 1,
     description:
       'How long a person may take to sign in, under interactive and device_code. pool_timeout is then 30 s longer by default.',
+  }),
+  principal: text({
+    description:
+      'Under integrated: the client principal, `etl@EXAMPLE.COM`. Default: whoever the ticket cache belongs to.',
+  }),
+  keytab: path({
+    description:
+      'Under integrated: gets and refreshes the ticket by this keytab, without kinit. Default: none; the ticket must be in the cache.',
+  }),
+  ccache: text({
+    description:
+      "Under integrated: the ticket cache. Default: KRB5CCNAME or krb5.conf's; with a keytab one in memory of the pool's own.",
   }),
   cloud: oneOf(CLOUDS, {
     default: 'public',

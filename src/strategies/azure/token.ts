@@ -66,7 +66,8 @@ function azureCredential(
       )
     case 'interactive':
     case 'device_code':
-      throw new TypeError('A person signs in: see sign-in.ts.')
+    case 'integrated':
+      throw new TypeError('Not by one credential of the SDK: see sign-in.ts and federation/sign-in.ts.')
     case 'default':
       return new identity.DefaultAzureCredential({
         ...shared,

@@ -1,0 +1,87 @@
+/** The little of XML that WS-Trust needs: well-formed texts without a DTD, and elements by namespace. */
+
+import type { XmlDocument, XmlElement, XmlNode } from '@rgrove/parse-xml'
+import { loadPackage } from '../../../optional-package.ts'
+
+export type { XmlElement } from '@rgrove/parse-xml'
+
+/** Reads a text; throws an Error that says what is wrong with it and repeats nothing of it. */
+export type XmlReader = (text: string) => XmlElement
+
+export async function loadXmlReader(neededFor: string): Promise<XmlReader> {
+  const { parseXml } = await loadPackage('@rgrove/parse-xml', () => import('@rgrove/parse-xml'), neededFor)
+  return (text) => {
+    // SOAP forbids them (SOAP 1.2 Part 1, 5), and nothing that could be declared in one is wanted here.
+    if (text.includes('<!DOCTYPE')) throw new Error('it has a DTD')
+    let document: XmlDocument
+    try {
+      document = parseXml(text, { includeOffsets: true })
+    } catch {
+      // The parser's message shows the line that it stumbled over.
+      throw new Error('it is not well-formed XML')
+    }
+    if (document.root === null) throw new Error('it is empty')
+    return document.root
+  }
+}
+
+function isElement(node: XmlNode): node is XmlElement {
+  return node.type === 'element'
+}
+
+/** What a prefix stands for at an element; the empty one is the default namespace. */
+function namespaceOf(element: XmlElement, prefix: string): string | undefined {
+  const declaration = prefix === '' ? 'xmlns' : `xmlns:${prefix}`
+  for (let at: XmlNode | null = element; at !== null && isElement(at); at = at.parent) {
+    if (Object.hasOwn(at.attributes, declaration)) return at.attributes[declaration]
+  }
+  return undefined
+}
+
+function split(name: string): [prefix: string, local: string] {
+  const colon = name.indexOf(':')
+  return colon < 0 ? ['', name] : [name.slice(0, colon), name.slice(colon + 1)]
+}
+
+export function isNamed(element: XmlElement, namespace: string, name: string): boolean {
+  const [prefix, local] = split(element.name)
+  return local === name && namespaceOf(element, prefix) === namespace
+}
+
+export function elementsIn(element: XmlElement): XmlElement[] {
+  return element.children.filter(isElement)
+}
+
+/** The elements that a path of children leads to, each step of it a namespace and a name. */
+export function find(element: XmlElement, ...path: readonly (readonly [string, string])[]): XmlElement[] {
+  return path.reduce(
+    (found, [namespace, name]) =>
+      found.flatMap((each) => elementsIn(each).filter((at) => isNamed(at, namespace, name))),
+    [element],
+  )
+}
+
+/** All elements of a name, at any depth, the element itself included. */
+export function descendants(element: XmlElement, namespace: string, name: string): XmlElement[] {
+  const found: XmlElement[] = []
+  const waiting = [element]
+  for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
+    if (isNamed(at, namespace, name)) found.push(at)
+    waiting.push(...elementsIn(at).reverse())
+  }
+  return found
+}
+
+/** An attribute with a namespace of its own; one without is `element.attributes[name]`. */
+export function attributeOf(element: XmlElement, namespace: string, name: string): string | undefined {
+  for (const [key, value] of Object.entries(element.attributes)) {
+    const [prefix, local] = split(key)
+    if (prefix !== '' && local === name && namespaceOf(element, prefix) === namespace) return value
+  }
+  return undefined
+}
+
+/** A text as the content of an element. */
+export function escapeXml(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
+}
