@@ -95,6 +95,15 @@ export function text(meta: Meta<string>): Field<string | undefined> {
   })
 }
 
+/** The home directory; `/`, as container engines have it, for a user whom the system does not know. */
+export function homeFolder(): string {
+  try {
+    return homedir()
+  } catch {
+    return '/'
+  }
+}
+
 /** A path in the local file system; `~/` at the start is the home directory of the process. */
 export function path(meta: Meta<string>): Field<string | undefined> {
   const { parse, ...base } = text(meta)
@@ -103,7 +112,7 @@ export function path(meta: Meta<string>): Field<string | undefined> {
     type: 'path',
     parse: (value) => {
       const given = parse(value)
-      return given?.startsWith('~/') ? join(homedir(), given.slice(2)) : given
+      return given?.startsWith('~/') ? join(homeFolder(), given.slice(2)) : given
     },
   }
 }

@@ -1,5 +1,5 @@
-import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { homeFolder } from '../connections/fields.ts'
 import { CertificateFiles } from '../credentials/certificate-files.ts'
 import { refreshingSource } from '../credentials/refreshing-source.ts'
 import { Secret } from '../secret.ts'
@@ -16,7 +16,7 @@ export const sslCert = defineStrategy({
   fields: {},
   defaults: { sslmode: 'verify-full' },
   credentials(connection, _options, { emit, settings }) {
-    const folder = join(homedir(), '.postgresql')
+    const folder = join(homeFolder(), '.postgresql')
     const certificateFile = textOf(settings.sslcert) ?? join(folder, 'postgresql.crt')
     const keyFile = textOf(settings.sslkey) ?? join(folder, 'postgresql.key')
     const passphrase = settings.sslpassword instanceof Secret ? settings.sslpassword : undefined

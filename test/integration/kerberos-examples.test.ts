@@ -1,13 +1,11 @@
-/** The examples for Kerberos, run as their first lines say, against a real realm. */
+/** The example of tables to bronze, run as its first lines say, against a real realm. */
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
-import { parse } from 'yaml'
-import { COMMANDS } from '../../src/cli/commands.ts'
 import { type KerberosPostgres, startKerberosPostgres } from '../support/kerberos-postgres.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..')
@@ -51,17 +49,4 @@ test('kerberos-bronze reads every table by a ticket alone', async () => {
     )
   }
   await assert.rejects(runExample('kerberos-bronze/bronze.ts', { DB_HOST: '' }), { code: 2 })
-})
-
-test('kerberos-sidecar: the worker works, and the sidecar of compose.yaml is a command that there is', async () => {
-  assert.match(await runExample('kerberos-sidecar/worker.ts', { RUNS: '1' }), /who: 'alice'/)
-  const compose = parse(await readFile(join(ROOT, 'examples', 'kerberos-sidecar', 'compose.yaml'), 'utf8'), {
-    merge: true,
-  })
-  const [program, name, action, option] = compose.services.sidecar.command
-  const command = COMMANDS.find((candidate) => candidate.name === name)
-  assert.equal(program, 'poolsmith')
-  assert.equal(action, 'run')
-  assert.ok(command !== undefined && Object.hasOwn(command.options, option.replace('--', '')))
-  assert.equal(compose.services.worker.environment.KRB5CCNAME, compose.services.sidecar.environment.KRB5CCNAME)
 })

@@ -7,6 +7,8 @@ import { enterRealm, type Kdc, type PrincipalOptions, startKdc } from './kdc.ts'
 import { type PostgresServer, startPostgres } from './postgres.ts'
 
 export interface KerberosPostgresOptions {
+  /** Default `TEST.REALM`. */
+  readonly realm?: string
   readonly hba: readonly string[]
   /** Principals besides `alice`. */
   readonly principals?: Readonly<Record<string, PrincipalOptions>>
@@ -31,7 +33,7 @@ export interface KerberosPostgres extends AsyncDisposable {
 /** Enters the realm with this process, too. */
 export async function startKerberosPostgres(options: KerberosPostgresOptions): Promise<KerberosPostgres> {
   const { principals = {}, roles = ['alice'] } = options
-  const kdc = await startKdc()
+  const kdc = await startKdc(options.realm === undefined ? {} : { realm: options.realm })
   try {
     enterRealm(kdc)
     // The server runs under another account than the KDC.

@@ -1,8 +1,8 @@
 import { X509Certificate } from 'node:crypto'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 // As a whole: an older Node has no getCACertificates, and would refuse an import by that name.
 import * as tls from 'node:tls'
+import { homeFolder } from '../../connections/fields.ts'
 import { CertificateFiles, subjectOf } from '../../credentials/certificate-files.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { CaFile, CrlFile } from '../../credentials/trust-files.ts'
@@ -48,7 +48,7 @@ export class TlsSettings {
   #latest: { readonly material: Material; readonly setup: TlsSetup } | undefined
 
   constructor(options: PostgresOptions, context: TlsSettingsContext) {
-    const { emit, home = homedir() } = context
+    const { emit, home = homeFolder() } = context
     this.#options = options
     const place = (name: string): string => join(home, '.postgresql', name)
     const onExpiring = (certificate: { file: string; subject: string; expiresAt: number }): void =>
