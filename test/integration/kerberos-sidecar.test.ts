@@ -201,11 +201,8 @@ test('the sidecar gets the ticket, is healthy, and the worker works by it, witho
   const working = start(worker, workers, database())
   assert.equal(await working.ended, 0, await working.output)
   assert.match(await working.output, /who: 'etl'/)
-  assert.equal(
-    (await stat(join(tickets, 'krb5cc'))).mtimeMs === before,
-    isRoot,
-    'only root can mount for reading alone',
-  )
+  // Where it could, krb5 would have put the ticket for the server beside the others.
+  assert.equal((await stat(join(tickets, 'krb5cc'))).mtimeMs === before, mayMount)
 
   keeping.child.kill('SIGTERM')
   assert.equal(await keeping.ended, 143, await keeping.output)
