@@ -18,8 +18,8 @@ import type { ClientBackend } from './postgres-client.ts'
 
 export interface MssqlBackend extends ClientBackend<SqlServerConnection> {
   /**
-   * Decimals, money, dates and times as text with every digit, and a `Date` bound as `datetime2`. A single query
-   * decides otherwise by `.options({ exactValues: true })`.
+   * How the connections give values: decimals, money, dates and times as text with every digit, and a `Date` is bound
+   * as `datetime2`. A single query decides otherwise by `.options({ exactValues: true })`.
    */
   readonly exactValues: boolean
 }
@@ -122,7 +122,7 @@ export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Kn
               query.response = rows
               resolve(query)
             })
-            if (exactFor(query)) setRowMode(request, { exact: true, bare: false })
+            if (exactFor(query) !== backend.exactValues) setRowMode(request, { exact: exactFor(query), bare: false })
             request.on('row', (row: unknown) => rows.push(row))
             this._assignBindings(request, query.bindings)
             connection.execSql(request)

@@ -115,6 +115,37 @@ describe("a pool of mssql's over ours", () => {
     await pool.query('drop table moves')
   })
 
+  test('gives every digit under exact_values, in results, prepared statements and streams', async () => {
+    await using server = await start()
+    await using pool = await poolOf(server, { extra: { exact_values: true } })
+    const columns =
+      "cast('12345678901234567890123456.789012345678' as decimal(38,12)) as d, cast('922337203685477.5807' as money) as m, " +
+      "cast('2026-01-02 03:04:05.1234567' as datetime2(7)) as t, cast('2026-01-02 03:04:05.1 +05:30' as datetimeoffset(3)) as o"
+    const exact = {
+      d: '12345678901234567890123456.789012345678',
+      m: '922337203685477.5807',
+      t: '2026-01-02 03:04:05.1234567',
+      o: '2026-01-02 03:04:05.100 +05:30',
+    }
+    assert.deepEqual((await pool.query(`select ${columns}`)).recordset, [exact])
+    const statement = new sql.PreparedStatement(pool)
+    statement.input('n', sql.Int)
+    await statement.prepare(`select @n as n, ${columns}`)
+    assert.deepEqual((await statement.execute({ n: 1 })).recordset, [{ n: 1, ...exact }])
+    await statement.unprepare()
+    const request = new sql.Request(pool)
+    request.stream = true
+    const rows: unknown[] = []
+    request.on('row', (row) => rows.push(row))
+    const done = once(request, 'done')
+    void request.query(`select ${columns}`)
+    await done
+    assert.deepEqual(rows, [exact])
+    // What is bound is exact as far as its type is: text for a decimal keeps every digit.
+    const bound = new sql.Request(pool).input('d', sql.NVarChar, exact.d)
+    assert.deepEqual((await bound.query('select cast(@d as decimal(38,12)) as d')).recordset, [{ d: exact.d }])
+  })
+
   test('prepares a statement and runs it again and again', async () => {
     await using server = await start()
     await using pool = await poolOf(server, { pool_size: 1 })

@@ -32,10 +32,10 @@ export function setRowMode(request: object, mode: RowMode): void {
   modes.set(request, mode)
 }
 
-/** The mode of the request that a token handler serves, if one was set. */
-export function rowModeFor(handler: unknown): RowMode | undefined {
+/** The mode of the request that a token handler serves, or `otherwise` for one that nobody has set; none without a request. */
+export function rowModeFor(handler: unknown, otherwise?: RowMode): RowMode | undefined {
   const request = typeof handler === 'object' && handler !== null && 'request' in handler ? handler.request : undefined
-  return typeof request === 'object' && request !== null ? modes.get(request) : undefined
+  return typeof request === 'object' && request !== null ? (modes.get(request) ?? otherwise) : undefined
 }
 
 type MakeParser = (message: unknown, debug: unknown, handler: unknown, options: object, mode: RowMode) => TokenParser

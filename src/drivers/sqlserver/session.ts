@@ -90,6 +90,7 @@ export async function openSession(
     certificateHost,
     enter: (phase) => clock.enter(phase),
     silenceLimitMillis: options.request_timeout === 0 ? undefined : requestLimitMillis(options),
+    ...(options.exact_values ? { rowMode: { exact: true, bare: false } } : {}),
     secret: credential.kind === 'password' || credential.kind === 'token' ? credential.kind : undefined,
     ...sspiFor(plan, credential, port),
   }

@@ -15,7 +15,7 @@ import type { KerberosInfo } from '../driver.ts'
 import { orAbort } from '../network/socket.ts'
 import { ENCRYPT_OFF, splitLoginReply, withEncryption, withSspi } from './login-bytes.ts'
 import { PacketGuard } from './packet-guard.ts'
-import { rowModeFor, rowParserFactory } from './row-reader.ts'
+import { type RowMode, rowModeFor, rowParserFactory } from './row-reader.ts'
 import { SilenceWatch } from './silence.ts'
 import type { SspiProvider } from './sspi.ts'
 import {
@@ -40,6 +40,8 @@ export interface LoginPlan {
   readonly secret: 'password' | 'token' | undefined
   /** How long the server may be silent in the middle of an answer; undefined for no limit. */
   readonly silenceLimitMillis: number | undefined
+  /** How rows are given to a request that does not say it itself, such as one of somebody else's code. Default: tedious' own way. */
+  readonly rowMode?: RowMode
   /** For a login by Kerberos: the context towards the given server. */
   readonly sspi?: (host: string, port: number | undefined, signal: AbortSignal) => Promise<SspiProvider>
 }
@@ -327,7 +329,7 @@ async function buildClass(): Promise<ConnectionClass> {
     }
 
     override createTokenStreamParser(message: unknown, handler: unknown): NodeJS.EventEmitter {
-      const mode = rowModeFor(handler)
+      const mode = rowModeFor(handler, this.#plan.rowMode)
       if (mode === undefined) return super.createTokenStreamParser(message, handler)
       return rowParser(message, this.debug, handler, this.config.options, mode)
     }
