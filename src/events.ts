@@ -54,5 +54,26 @@ export interface PoolsmithEvents {
 
 export type EventName = keyof PoolsmithEvents
 
+const NAMES: Readonly<Record<EventName, true>> = {
+  'config:warning': true,
+  'security:warning': true,
+  'certificate:expiring': true,
+  'credential:prompt': true,
+  'credential:refreshed': true,
+  'credential:failed': true,
+  'connection:opened': true,
+  'connection:failed': true,
+  'connection:closed': true,
+  'connection:leaked': true,
+  'pool:acquired': true,
+  'pool:released': true,
+  'pool:timeout': true,
+  'pool:suspended': true,
+  'pool:resumed': true,
+  'pool:destroyed': true,
+}
+/** For a program that is not type-checked. */
+export const EVENT_NAMES: readonly string[] = Object.keys(NAMES)
+
 /** Raises an event. Listeners' errors never come back through it. */
 export type Emit = <Name extends EventName>(name: Name, payload: PoolsmithEvents[Name]) => void

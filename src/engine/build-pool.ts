@@ -47,7 +47,9 @@ export async function buildPool(
 ): Promise<BuiltPool> {
   const { extra, on, registry = strategies, stores = {}, ...poolOptions } = options
   const events = new EventHub()
-  for (const [name, listener] of Object.entries(on ?? {})) events.on(name as EventName, listener as Listener<EventName>)
+  for (const [name, listener] of Object.entries(on ?? {})) {
+    if (listener !== undefined) events.on(name as EventName, listener as Listener<EventName>)
+  }
   const warn = (warning: ConfigProblem): void => {
     events.emit('config:warning', warning)
     process.emitWarning(`${warning.path}: ${warning.message}`, { type: 'PoolsmithWarning', code: 'CONFIG_WARNING' })

@@ -3,6 +3,7 @@ import type { Connection } from '../connections/connection.ts'
 import type { ConnectionInput } from '../connections/parse.ts'
 import type { ConnectionPool } from '../pool/pool.ts'
 import { type BuildPoolOptions, buildPool } from './build-pool.ts'
+import { checkCallOptions } from './check-options.ts'
 
 /** Options of {@link createEngine}: the pool's, under their names in the extras, and what only a program can give. */
 export interface EngineOptions extends BuildPoolOptions {
@@ -36,6 +37,7 @@ export interface Engine extends Knex, AsyncDisposable {
  * await db('flights').where({ carrier: 'AA' }).limit(10)
  */
 export async function createEngine(input: ConnectionInput, options: EngineOptions = {}): Promise<Engine> {
+  checkCallOptions(options)
   const { knex: knexOptions, ...poolOptions } = options
   const { pool, parts, connection, strategy } = await buildPool(input, poolOptions)
   try {

@@ -10,6 +10,7 @@ import { PoolsmithError } from '../errors.ts'
 import { loadPackage } from '../optional-package.ts'
 import type { ConnectionPool } from '../pool/pool.ts'
 import { type BuildPoolOptions, buildPool } from './build-pool.ts'
+import { checkCallOptions } from './check-options.ts'
 
 export interface MssqlPoolOptions extends BuildPoolOptions {
   /** Options of mssql itself that are about requests: `stream`, `arrayRowMode`, `parseJSON`. */
@@ -58,6 +59,7 @@ export async function createMssqlPool<Pool extends object = MssqlConnectionPool>
   input: ConnectionInput,
   options: MssqlPoolOptions = {},
 ): Promise<Pool & MssqlPoolExtras> {
+  checkCallOptions(options)
   const { mssql: mssqlOptions, ...poolOptions } = options
   const module = await loadMssql()
   const { pool, connection, strategy } = await buildPool(input, poolOptions, ({ type }) =>

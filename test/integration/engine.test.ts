@@ -51,6 +51,27 @@ test('options of the call take the place of the extras, and all problems come at
   })
 })
 
+test('a second argument that is none, and listeners to nothing, are refused with what there is', async () => {
+  for (const nothing of [null, 'pool_size', 7, []]) {
+    await assert.rejects(engine(nothing as unknown as EngineOptions), (error) => {
+      assert.ok(error instanceof ConfigError)
+      assert.match(error.message, /^The second argument is not valid: expected an object with options$/)
+      return true
+    })
+  }
+  const on = { 'pool:aquired': () => undefined, 'pool:drained': () => undefined, 'pool:resumed': 7 }
+  await assert.rejects(engine({ on } as unknown as EngineOptions), (error) => {
+    assert.ok(error instanceof ConfigError)
+    const told = Object.fromEntries(error.problems.map(({ path, message }) => [path, message]))
+    assert.match(told['on.pool:aquired'] ?? '', /did you mean pool:acquired\?/)
+    assert.match(told['on.pool:drained'] ?? '', /one of config:warning, .*, pool:destroyed$/)
+    assert.equal(told['on.pool:resumed'], 'expected a function')
+    return true
+  })
+  await using db = await engine({ on: { 'pool:resumed': undefined } as unknown as NonNullable<EngineOptions['on']> })
+  db.pool.resume()
+})
+
 test("pool.use hands out the driver's own client, of the type that the caller gives it", async () => {
   await using db = await engine()
   const { rows } = await db.pool.use(async (client: pg.Client) => client.query<{ n: number }>('select 1 as n'))

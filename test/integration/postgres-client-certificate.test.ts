@@ -55,3 +55,21 @@ describe('a client certificate of another authority', () => {
     }
   }
 })
+
+describe('a server that wants a client certificate', () => {
+  for (const method of ['cert', 'scram-sha-256 clientcert=verify-ca']) {
+    test(`and gets none, by ${method}: says what to set`, async () => {
+      const pki = await createPki()
+      const { cert, key } = await pki.issue({ commonName: 'localhost', ip: ['127.0.0.1'] })
+      await using server = await startPostgres({
+        tls: { cert, key, ca: pki.ca },
+        hba: [`hostssl all all 127.0.0.1/32 ${method}`],
+      })
+      const { driver } = driverFor({ host: server.host, port: server.port, login: 'postgres' }, { sslmode: 'require' })
+      const error = await openingError(driver, passwordCredential(server.superuserPassword))
+      assert.deepEqual([error.code, error.phase], ['TLS_CLIENT_CERTIFICATE_REFUSED', 'login'], error.message)
+      assert.match(error.hint ?? '', /set sslcert and sslkey/)
+      assert.doesNotMatch(error.hint ?? '', /sslmode|gssencmode/)
+    })
+  }
+})

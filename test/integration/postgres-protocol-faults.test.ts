@@ -50,11 +50,13 @@ async function scram(peer: Peer, shape: (nonce: string) => string): Promise<void
   peer.send(authentication(11, shape(nonce)))
 }
 
-const refused = (code: string, routine: string) => async (peer: Peer) => {
-  await peer.startup()
-  peer.send(errorResponse({ C: code, M: 'no', R: routine }))
-  peer.end()
-}
+const refused =
+  (code: string, routine: string, words = 'no') =>
+  async (peer: Peer) => {
+    await peer.startup()
+    peer.send(errorResponse({ C: code, M: words, R: routine }))
+    peer.end()
+  }
 
 const asks = (code: number, rest?: string) => async (peer: Peer) => {
   await peer.startup()
@@ -224,8 +226,14 @@ const FAULTS: readonly Fault[] = [
   { name: 'a refused token', script: refused('28000', 'auth_failed'), code: 'LOGIN_REFUSED', phase: 'login' },
   {
     name: 'no line in pg_hba.conf',
-    script: refused('28000', 'ClientAuthentication'),
+    script: refused('28000', 'ClientAuthentication', 'kein pg_hba.conf-Eintrag für Host'),
     code: 'LOGIN_NOT_ADMITTED',
+    phase: 'login',
+  },
+  {
+    name: 'no client certificate, in the language of the server',
+    script: refused('28000', 'ClientAuthentication', 'Verbindung erfordert ein gültiges Clientzertifikat'),
+    code: 'TLS_CLIENT_CERTIFICATE_REFUSED',
     phase: 'login',
   },
   {

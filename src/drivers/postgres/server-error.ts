@@ -38,6 +38,13 @@ function adviceFor({ fields, advice }: ServerRefusal): Advice {
   if (advice !== undefined && (state === '28P01' || state === '28000')) return advice
   // The message is translated to the server's language; the name of the routine that raised it is not.
   if (state === '28000' && fields.R === 'ClientAuthentication') {
+    // The name of the file stands in every translation of the other messages of this routine.
+    if (fields.M !== undefined && !fields.M.includes('pg_hba.conf')) {
+      return {
+        code: 'TLS_CLIENT_CERTIFICATE_REFUSED',
+        hint: 'The line of pg_hba.conf that fits asks for a client certificate, and none was sent: set sslcert and sslkey, or use auth_method=ssl_cert.',
+      }
+    }
     return {
       code: 'LOGIN_NOT_ADMITTED',
       hint: 'No line of pg_hba.conf lets this user from this address into this database this way; compare sslmode and gssencmode.',
