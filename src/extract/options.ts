@@ -14,10 +14,12 @@ export interface WatermarkOptions {
   /** Rises with every row that is added or changed: a sequence's number, a time of change. */
   readonly column: string
   /**
-   * Where the last run ended: its `manifest.watermark`, or a value. After a value alone, rows that were committed
-   * later with that same value are not found; its manifest knows which rows it has read. Default: from the beginning.
+   * Where the last run ended: its `manifest.watermark`, which knows the rows with the last mark that were read; or a
+   * value, all rows with which count as read. Default: from the beginning.
    */
   readonly after?: MarkValue | Watermark
+  /** The least value to begin with; counts where there is neither `after` nor a state. */
+  readonly from?: MarkValue
   /** A JSON file that keeps it from run to run; while there is none yet, `after` counts. */
   readonly state?: string
 }

@@ -89,7 +89,8 @@ export async function makePlan(db: ExtractEngine, open: OpenTable, input: PlanIn
 async function readPlan(open: OpenTable, input: PlanInput): Promise<ReadPlan> {
   const { where, watermark, partitions, partitionBy } = input
   if (open.plan !== undefined) {
-    const mark = watermark === undefined ? undefined : { column: watermark.column, after: watermark.after }
+    const { column, after, from } = watermark ?? {}
+    const mark = column === undefined ? undefined : { column, after, from }
     return open.plan({ where, watermark: mark, partitions, partitionBy })
   }
   // A reader that does not plan heeds `where` by itself, when it is opened.
@@ -126,10 +127,11 @@ function hashOf(content: unknown): string {
  */
 export function resumeKey(plan: ExtractPlan, input: PlanInput): string {
   const { source, schema, table, query, format, columns, options, conditions, identity } = plan
-  const { extractedAt, partitions, partitionBy } = input
-  const after = plan.watermark?.after
+  const { extractedAt, partitions, partitionBy, watermark: { after } = {} } = input
   const same = { source, schema, table, query, format, columns, options, conditions, identity }
-  return hashOf([same, after, partitions, partitionBy, extractedAt?.toISOString()]).slice(0, 16)
+  // The same mark is not the same beginning when other rows that have it were read.
+  const begun = [plan.watermark?.after, typeof after === 'object' && 'rows' in after ? after.rows : null]
+  return hashOf([same, begun, partitions, partitionBy, extractedAt?.toISOString()]).slice(0, 16)
 }
 
 /**

@@ -1,8 +1,9 @@
 /**
  * The watermark of an incremental extract: what came after the last one, up to the highest mark of this snapshot.
  *
- * Rows that share the highest mark: all that the snapshot shows are read now, and remembered by a hash each; what is
- * committed later with the same mark is not among them, and so is read the next time.
+ * Rows that share the highest mark: all that the snapshot shows are remembered, however many, by a hash each, and of
+ * that mark only these are read, also where the plan is read in a later snapshot. What is committed later with the
+ * same mark is not among them, and so is read the next time.
  */
 
 import { PoolsmithError } from '../../errors.ts'
@@ -10,15 +11,16 @@ import { type CatalogueColumn, document, quoteIdentifier } from './postgres-cata
 import { baseType, columnOf, type Ground, typeName, whereClause } from './postgres-ground.ts'
 import { literal, quoteText } from './postgres-literals.ts'
 import { rowHashExpression } from './postgres-types.ts'
-import type { MarkValue, PlanRequest, Watermark } from './reader.ts'
+import type { PlanRequest, Watermark } from './reader.ts'
 
 /** Types whose order is the order in which values come to be, by oid. */
-const ORDERED = new Set([20, 21, 23, 25, 1043, 1082, 1114, 1184, 1700, 2950])
-const TYPES = 'smallint, integer, bigint, numeric, date, timestamp, timestamptz, text, varchar or uuid'
-/** Rows with the highest mark that are remembered. */
-const MOST_ROWS = 1000
-/** Hexadecimal, of each. */
-const HASH_DIGITS = 32
+const ORDERED = new Set([20, 21, 23, 25, 1043, 1082, 1114, 1184, 1700, 2950, 5069])
+const TYPES = 'smallint, integer, bigint, numeric, date, timestamp, timestamptz, text, varchar, uuid or xid8'
+/** Hexadecimal, of each row that is remembered. */
+const HASH_DIGITS = 16
+const HASH = new RegExp(`^[0-9a-f]{${HASH_DIGITS}}$`)
+
+type MarkRequest = NonNullable<PlanRequest['watermark']>
 
 export interface PlannedMark {
   readonly condition: string
@@ -28,11 +30,7 @@ export interface PlannedMark {
   readonly notes: readonly string[]
 }
 
-export async function planMark(
-  ground: Ground,
-  own: readonly string[],
-  request: NonNullable<PlanRequest['watermark']>,
-): Promise<PlannedMark> {
+export async function planMark(ground: Ground, own: readonly string[], request: MarkRequest): Promise<PlannedMark> {
   const { client, catalogue, from, shown } = ground
   const column = columnOf(ground, request.column)
   const name = quoteIdentifier(column.name)
@@ -41,7 +39,7 @@ export async function planMark(
     throw badMark(shown, column, `is of type ${column.declared}`, `Use a column of type ${TYPES}.`)
   }
   const cast = typeName(catalogue, column)
-  const last = await lastMark(ground, column, request.after)
+  const last = await lastMark(ground, column, request)
   const after = last.high === null ? undefined : `${quoteText(last.high)}::${cast}`
 
   if (!column.notNull) {
@@ -76,47 +74,87 @@ export async function planMark(
     return { condition: 'false', after: last.high, watermark: last, notes: [] }
   }
 
-  const identity = await identityOf(ground)
+  const { identity, isKey } = await identityOf(ground)
   const limit = `${quoteText(high)}::${cast}`
   const rows = await document<string[]>(
     client,
     `select coalesce(json_agg(h order by h), '[]')::text from (select ${rowHash(identity)} as h ` +
-      `from ${from}${whereClause([...own, `${name} = ${limit}`])} limit ${MOST_ROWS + 1}) q`,
+      `from ${from}${whereClause([...own, `${name} = ${limit}`])}) q`,
   )
-  const tooMany = rows.length > MOST_ROWS
-  const known = knownRows(ground, last)
+  const since =
+    after === undefined
+      ? []
+      : isTold(ground, last)
+        ? await sinceConditions(ground, { own, name, after, last, hasCopies: !isKey })
+        : [`${name} > ${after}`]
   return {
-    condition: [...(after === undefined ? [] : [sinceCondition(name, after, last, known)]), `${name} <= ${limit}`].join(
-      ' and ',
-    ),
+    // The first comparison alone would do for an index.
+    condition: [...since, `${name} <= ${limit}`, `(${name} < ${limit} or ${isAmong(identity, rows)})`].join(' and '),
     after: last.high,
-    watermark: { column: column.name, type: type.name, high, identity, rows: tooMany ? null : rows },
-    notes: [
-      ...(tooMany
-        ? [
-            `More than ${MOST_ROWS} rows share the highest ${column.name}: rows that are committed later with the same ` +
-              'value will not be read.',
-          ]
-        : []),
-      ...(known || last.high === null || last.rows === null || last.rows.length === 0
+    watermark: { column: column.name, type: type.name, high, identity, rows },
+    notes:
+      isTold(ground, last) || last.rows === null
         ? []
-        : [
-            'The columns that told rows with the same mark apart are gone: later rows with the last mark are not read.',
-          ]),
-    ],
+        : ['The columns that told rows with the same mark apart are gone: later rows with the last mark are not read.'],
   }
 }
 
-function sinceCondition(name: string, after: string, last: Watermark, known: boolean): string {
-  if (!known || last.rows === null) return `${name} > ${after}`
-  const read = quoteText(`{${last.rows.join(',')}}`)
-  // The first comparison alone would do for an index.
-  return `${name} >= ${after} and (${name} > ${after} or ${rowHash(last.identity)} <> all (${read}::pg_catalog.text[]))`
+interface Since {
+  readonly own: readonly string[]
+  readonly name: string
+  readonly after: string
+  readonly last: Watermark
+  /** Whether two rows may be the same in all that they are told apart by. */
+  readonly hasCopies: boolean
 }
 
-/** Whether the rows that the last run remembered can still be told apart. */
-function knownRows({ catalogue }: Ground, last: Watermark): boolean {
-  if (last.rows === null || last.rows.length === 0) return false
+/** What is greater than the last mark, and what has that mark but was not read. */
+async function sinceConditions(ground: Ground, since: Since): Promise<string[]> {
+  const { name, after, last, hasCopies } = since
+  const upwards = `${name} >= ${after}`
+  if (last.rows === null || last.rows.length === 0) return [upwards]
+  const places = hasCopies ? await placesOfCopies(ground, since, last.rows) : []
+  const copies = places.length === 0 ? '' : ` or ${PLACE} in (${places.map(quoteText).join(', ')})`
+  return [upwards, `(${name} > ${after} or not ${isAmong(last.identity, last.rows)}${copies})`]
+}
+
+const PLACE = 'pg_catalog.concat(tableoid, ctid)'
+
+/**
+ * Where the rows are that came since and are the same in every column as rows that were read: of each kind as many as
+ * there are more than were read. Only rows of a table have a place.
+ */
+async function placesOfCopies(
+  { client, from, relation }: Ground,
+  { own, name, after, last }: Since,
+  rows: readonly string[],
+): Promise<readonly string[]> {
+  if (relation === undefined || !['r', 'p', 'm'].includes(relation.kind)) return []
+  return document<string[]>(
+    client,
+    `select coalesce(json_agg(place), '[]')::text from (
+      select h, ${PLACE} as place, row_number() over (partition by h order by tableoid, ctid) as n
+      from (select tableoid, ctid, ${rowHash(last.identity)} as h from ${from}${whereClause([...own, `${name} = ${after}`])}) same
+    ) now join (select h, count(*) as n from ${listed(rows)} group by h) read using (h) where now.n > read.n`,
+  )
+}
+
+/**
+ * Whether a row is among these: looked up in a hash table, whatever the version of the server. It makes one because it
+ * cannot see how many they are (`offset 0`); seeing it, it may go through all of them for each row.
+ */
+function isAmong(identity: readonly string[], rows: readonly string[]): string {
+  return `${rowHash(identity)} in (select h from ${listed(rows)})`
+}
+
+function listed(rows: readonly string[]): string {
+  const list = quoteText(`{${rows.join(',')}}`)
+  return `(select pg_catalog.unnest(a) as h from (select ${list}::pg_catalog.text[] as a offset 0) list) listed`
+}
+
+/** Whether it is known which rows with the last mark were read, and they can still be told apart. */
+function isTold({ catalogue }: Ground, last: Watermark): boolean {
+  if (last.rows === null) return false
   return last.identity.every((name) => catalogue.columns.some((column) => column.name === name))
 }
 
@@ -124,15 +162,12 @@ function rowHash(identity: readonly string[]): string {
   return `pg_catalog.left(${rowHashExpression(identity)}, ${HASH_DIGITS})`
 }
 
-/** The last run's mark in full, or a value that stands alone: then no row is known to have it. */
-async function lastMark(
-  ground: Ground,
-  column: CatalogueColumn,
-  given: MarkValue | Watermark | undefined,
-): Promise<Watermark> {
+/** The last run's mark in full, or a value that stands alone: then all rows that have it count as read, or none. */
+async function lastMark(ground: Ground, column: CatalogueColumn, { after, from }: MarkRequest): Promise<Watermark> {
   const { client, catalogue, shown } = ground
   const type = baseType(catalogue, column)
-  const none = { column: column.name, type: type.name, high: null, identity: [], rows: null }
+  const none = { column: column.name, type: type.name, high: null, identity: [], rows: after === undefined ? [] : null }
+  const given = after ?? from
   if (given === undefined) return none
   const isMark = typeof given === 'object' && !(given instanceof Date)
   if (isMark && given.column !== column.name) {
@@ -140,6 +175,9 @@ async function lastMark(
   }
   if (isMark && given.type !== type.name) {
     throw badMark(shown, column, `is of type ${type.name}, but the last mark is of type ${given.type}`, RESTART)
+  }
+  if (isMark && given.rows !== null && !given.rows.every((hash) => HASH.test(hash))) {
+    throw badMark(shown, column, 'comes with a last mark whose rows are no hashes of this version', RESTART)
   }
   const value = isMark ? given.high : given
   if (value === null) return none
@@ -157,7 +195,7 @@ async function lastMark(
     throw badMark(
       shown,
       column,
-      `is of type ${column.declared}, which \`after\` is no value of`,
+      `is of type ${column.declared}, which \`${after === undefined ? 'from' : 'after'}\` is no value of`,
       `Give a value of ${column.declared}, as text where a number would lose digits.`,
       error,
     )
@@ -166,18 +204,22 @@ async function lastMark(
 
 const RESTART = 'Give `after` by hand once, or remove the state file to begin anew.'
 
-/** The primary key, else every column: what makes a row that row. */
-async function identityOf({ client, catalogue, relation }: Ground): Promise<readonly string[]> {
+/** The primary key, else every column: what makes a row that row. The key of a table with heirs is not theirs. */
+async function identityOf({
+  client,
+  catalogue,
+  relation,
+}: Ground): Promise<{ readonly identity: readonly string[]; readonly isKey: boolean }> {
   const key = await document<string[] | null>(
     client,
     `select (select json_agg(a.attname order by k.n) from pg_catalog.pg_index i,
       unnest(i.indkey::int2[]) with ordinality k(attnum, n)
       join pg_catalog.pg_attribute a on a.attnum = k.attnum and a.attrelid = $1
-      where i.indrelid = $1 and i.indisprimary and k.n <= i.indnkeyatts)::text`,
-    [relation?.oid ?? 0],
+      where i.indrelid = $1 and i.indisprimary and k.n <= i.indnkeyatts
+        and not exists (select from pg_catalog.pg_inherits h where h.inhparent = $1 and $2 <> 'p'))::text`,
+    [relation?.oid ?? 0, relation?.kind ?? ''],
   )
-  const names = catalogue.columns.map((column) => column.name)
-  return key ?? names
+  return { identity: key ?? catalogue.columns.map((column) => column.name), isKey: key !== null }
 }
 
 function badMark(shown: string, column: CatalogueColumn, what: string, hint: string, cause?: unknown): PoolsmithError {

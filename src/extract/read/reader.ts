@@ -90,14 +90,24 @@ export interface Watermark {
   readonly high: string | null
   /** The columns by which rows that share the highest mark are told apart: the primary key, else all of them. */
   readonly identity: readonly string[]
-  /** A hash of those columns of each row that has the highest mark and was read; null when they are too many. */
+  /**
+   * A hash of those columns of each row that has the highest mark and was read, 16 hexadecimal digits long, sorted;
+   * null when all rows that have it count as read, whichever they are.
+   */
   readonly rows: readonly string[] | null
 }
 
 /** What to settle against the snapshot of an opened table. */
 export interface PlanRequest {
   readonly where: WhereCallback | undefined
-  readonly watermark: { readonly column: string; readonly after: MarkValue | Watermark | undefined } | undefined
+  readonly watermark:
+    | {
+        readonly column: string
+        readonly after: MarkValue | Watermark | undefined
+        /** Counts where there is no `after`. */
+        readonly from?: MarkValue | undefined
+      }
+    | undefined
   /** At least 1. */
   readonly partitions: number
   /** Split by ranges of this column; without it as the reader does best. */
