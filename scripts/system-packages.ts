@@ -26,6 +26,11 @@ const systemPackages: readonly SystemPackage[] = [
   { name: 'curl', file: '/usr/bin/curl', neededFor: 'a client of it that is not ours' },
   { name: 'openssl', file: '/usr/bin/openssl', neededFor: 'the password file of that proxy' },
   { name: 'freetds-bin', file: '/usr/bin/tsql', neededFor: 'a client for SQL Server that nobody here wrote' },
+  {
+    name: 'python3-msal',
+    file: '/usr/lib/python3/dist-packages/msal/wstrust_request.py',
+    neededFor: "Microsoft's own client of a federated domain, to check the test double of one",
+  },
   { name: 'procps', file: '/usr/bin/ps', neededFor: "finding a server's processes, to freeze them" },
 ]
 

@@ -13,7 +13,7 @@ export interface AuthorityObservation {
 }
 
 const NEEDS_SECOND_FACTOR =
-  'The account needs a second factor, which no password gives: use interactive or device_code, or a service principal.'
+  'The account needs a second factor, which neither a password nor a Kerberos ticket gives: use interactive or device_code, or a service principal.'
 
 /** Entra's error codes that a configuration causes (Microsoft Learn, "Microsoft Entra authentication and authorization error codes"). */
 const HINTS: Readonly<Record<string, string>> = {
@@ -33,6 +33,10 @@ const HINTS: Readonly<Record<string, string>> = {
     "The application has no federated credential for this subject: check the workload's namespace and service account.",
   '7000112': 'The application is disabled in this tenant.',
   '53003': 'A conditional access policy of the tenant blocks this sign-in.',
+  '50008':
+    'Entra does not take the assertion: the signing certificate of AD FS may have changed since Entra was told of it, or the clocks differ.',
+  '50107':
+    "The assertion's issuer is not the one that Entra knows for this domain: check the domain's federation settings.",
   '50034': 'The user does not exist in this tenant.',
   '50053': 'The account is locked after too many wrong passwords: wait, or have it unlocked.',
   '50055': "The person's password is over: they must set a new one first.",

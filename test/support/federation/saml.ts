@@ -14,6 +14,7 @@ export interface AssertionFacts {
   readonly issuer: string
   readonly audience: string
   readonly upn: string
+  readonly displayName: string
 }
 
 const DSIG = 'http://www.w3.org/2000/09/xmldsig#'
@@ -49,7 +50,7 @@ function canonicalInfo(info: string): string {
   return `<ds:SignedInfo xmlns:ds="${DSIG}">${info}</ds:SignedInfo>`
 }
 
-function saml11(id: string, now: string, end: string, { issuer, audience, upn }: AssertionFacts) {
+function saml11(id: string, now: string, end: string, { issuer, audience, upn, displayName }: AssertionFacts) {
   const subject =
     `<saml:Subject><saml:NameIdentifier Format="${UPN_CLAIM}">${upn}</saml:NameIdentifier>` +
     `<saml:SubjectConfirmation><saml:ConfirmationMethod>urn:oasis:names:tc:SAML:1.0:cm:bearer` +
@@ -59,19 +60,21 @@ function saml11(id: string, now: string, end: string, { issuer, audience, upn }:
     `<saml:Conditions NotBefore="${now}" NotOnOrAfter="${end}"><saml:AudienceRestrictionCondition>` +
       `<saml:Audience>${audience}</saml:Audience></saml:AudienceRestrictionCondition></saml:Conditions>` +
       `<saml:AttributeStatement>${subject}<saml:Attribute AttributeName="UPN" AttributeNamespace="http://schemas.xmlsoap.org/claims">` +
-      // A character beyond ASCII: the assertion is bytes, not letters.
-      `<saml:AttributeValue>${upn}</saml:AttributeValue></saml:Attribute><saml:Attribute AttributeName="displayname" AttributeNamespace="http://schemas.xmlsoap.org/claims"><saml:AttributeValue>Zoë Ω 𝄞</saml:AttributeValue></saml:Attribute></saml:AttributeStatement>` +
+      `<saml:AttributeValue>${upn}</saml:AttributeValue></saml:Attribute>` +
+      `<saml:Attribute AttributeName="displayname" AttributeNamespace="http://schemas.xmlsoap.org/claims">` +
+      `<saml:AttributeValue>${displayName}</saml:AttributeValue></saml:Attribute></saml:AttributeStatement>` +
       `<saml:AuthenticationStatement AuthenticationInstant="${now}" AuthenticationMethod="urn:federation:authentication:windows">${subject}</saml:AuthenticationStatement>`,
     '</saml:Assertion>',
   ] as const
 }
 
-function saml20(id: string, now: string, end: string, { issuer, audience, upn }: AssertionFacts) {
+function saml20(id: string, now: string, end: string, { issuer, audience, upn, displayName }: AssertionFacts) {
   return [
     `<Assertion xmlns="urn:oasis:names:tc:SAML:2.0:assertion" ID="${id}" IssueInstant="${now}" Version="2.0"><Issuer>${issuer}</Issuer>`,
     `<Subject><NameID>${upn}</NameID></Subject>` +
       `<Conditions NotBefore="${now}" NotOnOrAfter="${end}"><AudienceRestriction><Audience>${audience}</Audience></AudienceRestriction></Conditions>` +
-      `<AttributeStatement><Attribute Name="${UPN_CLAIM}"><AttributeValue>${upn}</AttributeValue></Attribute></AttributeStatement>`,
+      `<AttributeStatement><Attribute Name="${UPN_CLAIM}"><AttributeValue>${upn}</AttributeValue></Attribute>` +
+      `<Attribute Name="displayname"><AttributeValue>${displayName}</AttributeValue></Attribute></AttributeStatement>`,
     '</Assertion>',
   ] as const
 }

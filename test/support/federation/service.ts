@@ -5,7 +5,7 @@
  * and MSAL for Python are the clients that check it. Any step can be made to go wrong.
  */
 
-import { generateKeyPairSync } from 'node:crypto'
+import { generateKeyPairSync, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
@@ -64,10 +64,15 @@ export interface Federation extends AsyncDisposable {
   readonly deviations: Partial<Record<Step, Deviation>>
   /** Assertions are of SAML 1.1 unless a test says otherwise. */
   saml: SamlVersion
+  /** In the assertions. By default with letters beyond ASCII, which MSAL for Python cannot take. */
+  displayName: string
   lifeSeconds: number
+  /** Everything as it was at the start. */
+  reset(): void
   verify(token: string, audience: string): Promise<{ readonly upn: string }>
 }
 
+const DISPLAY_NAME = 'Zoë Ω 𝄞'
 const AUDIENCE = 'urn:federation:MicrosoftOnline'
 const TRUST = {
   '13': 'http://docs.oasis-open.org/ws-sx/ws-trust/200512',
@@ -76,7 +81,7 @@ const TRUST = {
 const SOAP = 'http://www.w3.org/2003/05/soap-envelope'
 
 export async function startFederation(options: FederationOptions): Promise<Federation> {
-  const pki = await createPki('poolsmith test federation')
+  const pki = await createPki(`poolsmith test federation ${randomUUID()}`)
   const names = ['localhost', 'sts.test', 'login.test']
   const { cert, key } = await pki.issue({ commonName: 'localhost', dns: names })
   const trusted = tls.getCACertificates('default')
@@ -92,7 +97,7 @@ export async function startFederation(options: FederationOptions): Promise<Feder
   const issuer = `https://sts.windows.net/${tenant}/`
   const seen: Seen[] = []
   const deviations: Partial<Record<Step, Deviation>> = {}
-  const state: { saml: SamlVersion; lifeSeconds: number } = { saml: '1.1', lifeSeconds: 3600 }
+  const state = { saml: '1.1' as SamlVersion, displayName: DISPLAY_NAME, lifeSeconds: 3600 }
   const acceptors = new Map<Socket, GssAcceptor>()
   const sockets = new Map<Socket, number>()
 
@@ -206,7 +211,12 @@ export async function startFederation(options: FederationOptions): Promise<Feder
     }
     const assertion = signedAssertion(
       state.saml,
-      { issuer: `http://${options.host ?? 'localhost'}/adfs/services/trust`, audience: AUDIENCE, upn },
+      {
+        issuer: `http://${options.host ?? 'localhost'}/adfs/services/trust`,
+        audience: AUDIENCE,
+        upn,
+        displayName: state.displayName,
+      },
       saml,
     )
     const type =
@@ -262,11 +272,22 @@ export async function startFederation(options: FederationOptions): Promise<Feder
     set saml(value) {
       state.saml = value
     },
+    get displayName() {
+      return state.displayName
+    },
+    set displayName(value) {
+      state.displayName = value
+    },
     get lifeSeconds() {
       return state.lifeSeconds
     },
     set lifeSeconds(value) {
       state.lifeSeconds = value
+    },
+    reset() {
+      for (const step of Object.keys(answers)) delete deviations[step as Step]
+      Object.assign(state, { saml: '1.1', displayName: DISPLAY_NAME, lifeSeconds: 3600 })
+      seen.length = 0
     },
     async verify(token, audience) {
       const { payload } = await jwtVerify(token, signing.publicKey, { issuer, audience, algorithms: ['RS256'] })

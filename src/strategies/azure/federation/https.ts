@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { type Agent, request } from 'node:https'
-import { credentialFailure, proxyFailure } from '../../../credentials/failure.ts'
+import { credentialFailure, faultOf, isTransient, proxyFailure } from '../../../credentials/failure.ts'
 import { PoolsmithError } from '../../../errors.ts'
 import { retryAfterMillis } from '../../retry-after.ts'
 import { type FederationStep, federationError } from './errors.ts'
@@ -113,10 +113,18 @@ async function exchange({ step, subject, url, headers, body }: Question, signal:
   return { status, headers: response.headers, text: Buffer.concat(chunks).toString('utf8') }
 }
 
-/** The error for an answer that says no more than its status. */
-export function statusFailure({ step, subject }: Question, { status, headers }: Answer): PoolsmithError {
+/** The error for an answer that says no more than its status: to be asked again for one of a server in trouble. */
+export function statusFailure({ step, subject, url }: Question, { status, headers }: Answer): PoolsmithError {
+  const error = Object.assign(new Error(`the answer is HTTP ${status}`), { status })
+  if (!isTransient(faultOf(error))) {
+    return federationError('FEDERATION_FAILED', `${subject}: ${error.message}.`, {
+      step,
+      hint: `See what answers at ${url.host}${url.pathname}.`,
+      details: { status },
+    })
+  }
   const wait = retryAfterMillis(headers['retry-after'])
-  return credentialFailure(subject, Object.assign(new Error(`the answer is HTTP ${status}`), { status }), {
+  return credentialFailure(subject, error, {
     details: { step, ...(wait === undefined ? {} : { retryAfterMillis: wait }) },
   })
 }

@@ -19,7 +19,7 @@ export interface FederatedToken {
  * Trades an assertion for a token at Entra's token endpoint (RFC 7521, 4.1). No refresh token is asked for: the
  * Kerberos ticket is what a new token is got by, so that it ends when the ticket does.
  *
- * @throws an Error whose message holds Entra's own AADSTS code
+ * @throws an Error with the status and Entra's own words, the AADSTS code in them
  */
 export async function tradeAssertion(
   { xml, grantType }: Assertion,
@@ -49,7 +49,7 @@ export async function tradeAssertion(
     if (answer.status >= 500 || answer.status === 429 || typeof refusal !== 'string') {
       throw statusFailure(question, answer)
     }
-    throw new Error(plainWords(refusal))
+    throw Object.assign(new Error(plainWords(refusal)), { status: answer.status })
   }
   const life = Number(seconds)
   if (typeof token !== 'string' || token === '' || !(life > 0)) {
