@@ -1,4 +1,5 @@
 import type { GssApi, GssCredentialHandle, GssMechanism } from './gss-api.ts'
+import { krb5ToRead } from './kcm-daemon.ts'
 import { loadGssApi } from './load-gss-api.ts'
 import { copyCache, loadKrb5 } from './native/krb5.ts'
 import { refreshTicket } from './refresh-ticket.ts'
@@ -25,8 +26,8 @@ export async function ensureTicket(policy: TicketPolicy, options: EnsureOptions 
     using opened = await openLogonCredential(await loadGssApi(), policy, options)
     return opened.ticket
   }
-  const functions = await loadKrb5()
   const { keytab, principal, cache } = policy
+  const functions = await krb5ToRead(cache)
   if (keytab === undefined) return checkTicket(functions, policy)
   const good = (ticket: TicketInfo): boolean => {
     const left = ticket.expiresAt - Date.now()

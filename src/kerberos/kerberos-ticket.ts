@@ -3,6 +3,7 @@ import { PoolsmithError } from '../errors.ts'
 import { cachePath } from './cache-file.ts'
 import { kerberosError } from './errors.ts'
 import { FileLock } from './file-lock.ts'
+import { krb5ToRead } from './kcm-daemon.ts'
 import { cacheName, destroyCache, loadKrb5, readKeytab } from './native/krb5.ts'
 import { pause } from './pause.ts'
 import { chooseKeytab, type RefreshOptions, refreshTicket, type TicketSource } from './refresh-ticket.ts'
@@ -94,8 +95,9 @@ export class KerberosTicket implements AsyncDisposable {
 
   /** What is in the cache now. No network. Rejects only when the library itself is missing. */
   async status(): Promise<TicketStatus> {
-    const functions = await loadKrb5()
+    await loadKrb5()
     try {
+      const functions = await krb5ToRead(this.#named)
       // krb5's own choice is not named here, so that "there is no ticket" does not read as "wrong cache".
       const chosen = this.#named === undefined && this.#updater !== 'process' ? undefined : await this.cache()
       const ticket = checkTicket(functions, { cache: chosen, principal: this.#options.principal })
@@ -154,7 +156,7 @@ export class KerberosTicket implements AsyncDisposable {
   async destroy(): Promise<void> {
     const cache = await this.cache()
     try {
-      destroyCache(await loadKrb5(), cache)
+      destroyCache(await krb5ToRead(cache), cache)
     } catch (error) {
       if (!(error instanceof PoolsmithError) || error.code !== 'TICKET_CACHE_MISSING') throw error
     }
@@ -167,7 +169,7 @@ export class KerberosTicket implements AsyncDisposable {
   }
 
   async #chooseCache(): Promise<string> {
-    const cache = cacheName(await loadKrb5(), { cache: this.#named, principal: this.#options.principal })
+    const cache = cacheName(await krb5ToRead(this.#named), { cache: this.#named, principal: this.#options.principal })
     return this.#updater === 'process' ? `${cache}_${process.pid}` : cache
   }
 

@@ -4,11 +4,11 @@ import { cachePath, replaceCacheFile } from './cache-file.ts'
 import { kdcCalls } from './call-queue.ts'
 import { type KerberosFacts, kerberosError, realmIn } from './errors.ts'
 import { FileLock } from './file-lock.ts'
+import { krb5ToRead } from './kcm-daemon.ts'
 import {
   cacheName,
   defaultKeytabs,
   fullPrincipal,
-  loadKrb5,
   obtainTicket,
   principalsIn,
   readKeytab,
@@ -59,7 +59,7 @@ const inFlight = new Map<string, Promise<RefreshedTicket>>()
  * One that gives up leaves at once; the refresh itself runs on and serves the next.
  */
 export async function refreshTicket(options: RefreshOptions): Promise<RefreshedTicket> {
-  const functions = await loadKrb5()
+  const functions = await krb5ToRead(options.cache)
   const cache = cacheName(functions, options)
   const { principal, keytab } = whoAndBy(functions, cache, options)
   const key = `${options.by} ${cache} ${principal} ${keytab ?? ''}`

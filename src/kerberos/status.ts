@@ -146,8 +146,8 @@ const WORDS: readonly (readonly [words: string, minor: number])[] = [
 /** The error code for a status; `GSS_FAILED` when the table does not know it. */
 export function codeOf(status: NativeStatus): ErrorCode {
   const text = status.text.toLowerCase()
-  // The KCM daemon's absence hides behind "no credentials available"; only the words tell.
-  if (text.includes('kcm')) return 'TICKET_CACHE_DAEMON_MISSING'
+  // The KCM daemon's absence hides behind "no credentials available"; only the words tell. (`KCM:` names caches, too.)
+  if (text.includes('no kcm server')) return 'TICKET_CACHE_DAEMON_MISSING'
   const minor =
     status.minor >= FIRST_MAPPED_MINOR && status.minor < FIRST_MAPPED_MINOR + 1000
       ? (WORDS.find(([words]) => text.includes(words))?.[1] ?? status.minor)

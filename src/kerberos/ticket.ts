@@ -2,7 +2,8 @@ import { statSync } from 'node:fs'
 import { type ErrorCode, PoolsmithError } from '../errors.ts'
 import { cachePath } from './cache-file.ts'
 import { type KerberosFacts, kerberosError, realmIn } from './errors.ts'
-import { type CacheContents, type CachedTicket, fullPrincipal, loadKrb5, readCache } from './native/krb5.ts'
+import { krb5ToRead } from './kcm-daemon.ts'
+import { type CacheContents, type CachedTicket, fullPrincipal, readCache } from './native/krb5.ts'
 import type { Krb5Functions } from './native/krb5-functions.ts'
 
 /** The ticket that a cache stands on: its ticket-granting ticket. Times in milliseconds since the epoch, by this machine's clock. */
@@ -36,7 +37,7 @@ export interface TicketRequest {
  * TICKET_NOT_YET_VALID; PACKAGE_MISSING, GSS_LIBRARY_MISSING
  */
 export async function verifyTicket(request: TicketRequest = {}): Promise<TicketInfo> {
-  return checkTicket(await loadKrb5(), request)
+  return checkTicket(await krb5ToRead(request.cache), request)
 }
 
 /** {@link verifyTicket} once the library is loaded. */

@@ -10,6 +10,7 @@ import { loadGssApi } from '../../src/kerberos/load-gss-api.ts'
 import { destroyCache, loadKrb5, readKeytab } from '../../src/kerberos/native/krb5.ts'
 import { refreshTicket } from '../../src/kerberos/refresh-ticket.ts'
 import { verifyTicket } from '../../src/kerberos/ticket.ts'
+import { startKcm } from '../support/kcm.ts'
 import { enterRealm, type Kdc, startKdc } from '../support/kdc.ts'
 
 let kdc: Kdc
@@ -190,6 +191,24 @@ function keyringsWork(): Promise<boolean> {
   )
 }
 
+async function gotVerifiedUsedAndRefreshed(cache: string): Promise<void> {
+  await failure('TICKET_CACHE_MISSING', verifyTicket({ cache }))
+  const policy = { principal: ALICE, keytab, cache }
+  const ticket = await ensureTicket(policy)
+  assert.equal((await verifyTicket({ principal: ALICE, cache })).expiresAt, ticket.expiresAt)
+  const gss = await loadGssApi()
+  using opened = await openCredential(gss, policy)
+  using context = gss.initContext({
+    target: { service: 'postgres', host: 'localhost' },
+    flags: [],
+    credential: opened.handle,
+  })
+  assert.ok((await context.step()).token)
+  await sleep(1100)
+  assert.ok((await refreshTicket({ by: 'keytab', ...policy })).expiresAt > ticket.expiresAt)
+  destroyCache(await loadKrb5(), ticket.cache)
+}
+
 for (const [kind, make] of Object.entries(KINDS)) {
   test(`${kind}: got, verified, used and refreshed`, async () => {
     const cache = await make()
@@ -198,23 +217,38 @@ for (const [kind, make] of Object.entries(KINDS)) {
       await assert.rejects(ensureTicket({ principal: ALICE, keytab, cache }), PoolsmithError)
       return
     }
-    await failure('TICKET_CACHE_MISSING', verifyTicket({ cache }))
-    const policy = { principal: ALICE, keytab, cache }
-    const ticket = await ensureTicket(policy)
-    assert.equal((await verifyTicket({ principal: ALICE, cache })).expiresAt, ticket.expiresAt)
-    const gss = await loadGssApi()
-    using opened = await openCredential(gss, policy)
-    using context = gss.initContext({
-      target: { service: 'postgres', host: 'localhost' },
-      flags: [],
-      credential: opened.handle,
-    })
-    assert.ok((await context.step()).token)
-    await sleep(1100)
-    assert.ok((await refreshTicket({ by: 'keytab', ...policy })).expiresAt > ticket.expiresAt)
-    destroyCache(await loadKrb5(), ticket.cache)
+    await gotVerifiedUsedAndRefreshed(cache)
   })
 }
+
+test('KCM: got, verified, used and refreshed like any other, also where it is krb5’s own choice', async (t) => {
+  await using kcm = await startKcm(kdc.path('kcm.socket'))
+  t.after(async () => {
+    await kdc.configure([])
+    enterRealm(kdc)
+  })
+  await kdc.configure([`kcm_socket = ${kcm.socket}`])
+  await gotVerifiedUsedAndRefreshed('KCM:alices')
+  const policy = { principal: ALICE, keytab, cache: 'KCM:alices' }
+  await ensureTicket(policy)
+  assert.match(await kdc.klist('KCM:alices'), /Default principal: alice@TEST\.REALM/)
+  process.env.KRB5CCNAME = 'KCM:'
+  assert.equal((await verifyTicket({ principal: ALICE })).cache, 'KCM:alices')
+
+  // krb5 would wait for it for ever, and everything else in the process with it.
+  kcm.freeze()
+  let ticks = 0
+  const ticking = setInterval(() => ticks++, 50)
+  const silent = /does not answer\. It was silent for \d s/
+  for (const cache of ['KCM:alices', undefined]) {
+    const error = await failure('TICKET_CACHE_DAEMON_MISSING', verifyTicket({ cache }))
+    assert.match(error.message, silent)
+  }
+  clearInterval(ticking)
+  assert.ok(ticks > 20, `${ticks}`)
+  kcm.thaw()
+  assert.equal((await verifyTicket({ cache: 'KCM:alices' })).principal, ALICE)
+})
 
 test('KCM without its daemon, and a kind that does not exist', async () => {
   await failure('TICKET_CACHE_DAEMON_MISSING', verifyTicket({ cache: 'KCM:' }))
