@@ -125,8 +125,8 @@ async function checkTable(open: OpenTable, plan: ExtractPlan): Promise<void> {
   const { columns } = isText ? open.asLines(plan.format, '', []) : await open.asArrow([])
   if (JSON.stringify(columns) !== JSON.stringify(plan.columns)) throw changed('has other columns or types than', open)
   if (!plan.byPlace) return
-  const now = await open.plan?.({ where: undefined, watermark: undefined, partitions: 1, partitionBy: undefined })
-  if (now?.identity !== plan.identity) throw changed('was rewritten or made anew since', open)
+  const now = await open.plan({ where: undefined, watermark: undefined, partitions: 1, partitionBy: undefined })
+  if (now.identity !== plan.identity) throw changed('was rewritten or made anew since', open)
 }
 
 function changed(what: string, { schema, table }: OpenTable): PoolsmithError {

@@ -33,7 +33,7 @@ export type { ExtractFormat, ExtractOptions } from './options.ts'
  * With a function as `to`, the rows go to it as record batches instead, with the same columns added.
  *
  * @throws PoolsmithError as {@link readTable}, and CONFIG_INVALID, TARGET_NOT_WRITABLE, DISK_FULL, WRITE_FAILED,
- *   WATERMARK_INVALID, STATE_INVALID, STATE_CONFLICT, EXTRACT_INCOMPLETE; `details.partition` says which one it was
+ *   WATERMARK_INVALID, STATE_INVALID, STATE_CONFLICT, EXTRACT_INCOMPLETE, SNAPSHOT_UNAVAILABLE; `details.partition` says which one it was
  *
  * @example
  * const manifest = await extractTable(db, { schema: 'public', table: 'flights' }, {
@@ -65,7 +65,8 @@ export async function extractTable(
 
   const stop = new AbortController()
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal])
-  await using open = await openTable(db, source, { ...options, signal })
+  const sessions = options.oneSnapshot === false ? 1 : partitions
+  await using open = await openTable(db, source, { ...options, signal, sessions })
   if (state !== undefined) checkState(state, watermark?.state ?? '', open)
   const input: PlanInput = {
     ...options,

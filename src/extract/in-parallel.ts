@@ -63,7 +63,13 @@ export async function readInParallel(work: ParallelWork): Promise<void> {
 
   const atOnce = Math.min(queue.length, db.pool.stats?.().max ?? 1)
   const snapshot = atOnce > 1 ? await first.exportSnapshot?.() : undefined
-  const others = Array.from({ length: Math.max(0, atOnce - 1) }, () => join(snapshot))
+  const company = async (companion: OpenTable): Promise<void> => {
+    await using open = companion
+    await takeAll(open)
+  }
+  const others =
+    first.companions?.slice(0, Math.max(0, atOnce - 1)).map(company) ??
+    Array.from({ length: Math.max(0, atOnce - 1) }, () => join(snapshot))
   await Promise.all([takeAll(first), ...others])
   if (failure !== undefined) throw failure.error
 }

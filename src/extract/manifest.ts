@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { bronzeManifestColumns } from './bronze.ts'
 import type { Drift } from './drift.ts'
 import type { ExtractPlan } from './plan.ts'
-import type { TableColumn, Watermark } from './read/reader.ts'
+import type { Condition, TableColumn, Watermark } from './read/reader.ts'
 import { type FinishedFile, TargetFile } from './target-file.ts'
 
 /** What a run has written, as the JSON file beside it and as {@link extractTable} returns it. */
@@ -25,9 +25,9 @@ export interface ManifestContent {
   /** None when a consumer took the rows. */
   readonly files: readonly ManifestFile[]
   /** The SQL that was read, when it was a query. */
-  readonly query?: string
+  readonly query?: Condition
   /** SQL of the conditions, when not all rows were read. */
-  readonly where?: readonly string[]
+  readonly where?: readonly Condition[]
   /** Give it back as `watermark.after`; its own `after` is where this run began. */
   readonly watermark?: Watermark & { readonly after: string | null }
   /** How the columns differ from those of the last manifest in this place; absent when they do not. */

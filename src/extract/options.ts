@@ -38,8 +38,13 @@ export interface SelectOptions extends ReadOptions {
    * `partitionBy`. Default 1.
    */
   readonly partitions?: number
-  /** Divide by ranges of this column, rather than by places in the table's files. */
+  /** Divide by ranges of this column, rather than by places in the table's files or its key. */
   readonly partitionBy?: string
+  /**
+   * Whether the sessions that read the parts have to see the table at one moment. False, where a database cannot do
+   * that or not now: each sees it at a moment of its own, and the manifest says so. Default true.
+   */
+  readonly oneSnapshot?: boolean
 }
 
 export interface FormatOptions {

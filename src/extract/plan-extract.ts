@@ -1,8 +1,9 @@
+import { PoolsmithError } from '../errors.ts'
 import type { FormatOptions, SelectOptions } from './options.ts'
 import { checkFormat, checkPartitions } from './options.ts'
 import { type ExtractPlan, makePlan } from './plan.ts'
 import { openTable } from './read/open-table.ts'
-import type { ExtractEngine, ExtractSource } from './read/reader.ts'
+import type { ExtractEngine, ExtractSource, OpenTable } from './read/reader.ts'
 import { readState } from './watermark-state.ts'
 
 export interface PlanOptions extends SelectOptions, Partial<FormatOptions> {
@@ -44,7 +45,7 @@ export async function planExtract(
       partitions,
       ...(watermark === undefined ? {} : { watermark: { ...watermark, after: state?.watermark ?? watermark.after } }),
     })
-    if (holdSnapshot) snapshot = await open.exportSnapshot?.()
+    if (holdSnapshot) snapshot = await exportSnapshot(open)
     const held = snapshot === undefined ? undefined : open
     return {
       ...plan,
@@ -54,4 +55,15 @@ export async function planExtract(
   } finally {
     if (snapshot === undefined) await open[Symbol.asyncDispose]()
   }
+}
+
+function exportSnapshot(open: OpenTable): Promise<string> {
+  if (open.exportSnapshot !== undefined) return open.exportSnapshot()
+  throw new PoolsmithError('SQL Server has no snapshot that sessions on other machines could share.', {
+    code: 'SNAPSHOT_UNAVAILABLE',
+    phase: 'query',
+    hint:
+      'Plan without holdSnapshot, by a column that is never changed (partitionBy) and without the rows that still ' +
+      'change (where); or plan on a database snapshot (CREATE DATABASE … AS SNAPSHOT OF), which all sessions see alike.',
+  })
 }

@@ -6,12 +6,12 @@ import { BRONZE_COLUMNS, type Bronze } from './bronze.ts'
 import { extractFolder } from './layout.ts'
 import type { ExtractFormat, FormatOptions, SelectOptions, WatermarkOptions } from './options.ts'
 import type {
+  Condition,
   ExtractEngine,
   ExtractSource,
   OpenOptions,
   OpenTable,
   Partition,
-  ReadPlan,
   TableColumn,
   Watermark,
 } from './read/reader.ts'
@@ -30,14 +30,14 @@ export interface ExtractPlan {
   readonly schema: string
   readonly table: string
   /** SQL, when it is a query that is read. */
-  readonly query?: string
+  readonly query?: Condition
   /** `batches` when a consumer takes them. */
   readonly format: ExtractFormat | 'batches'
   readonly columns: readonly TableColumn[]
   readonly options: Pick<OpenOptions, 'columns' | 'asText' | 'rowHash' | 'batchRows' | 'batchBytes'> &
     Omit<FormatOptions, 'format'>
-  readonly conditions: readonly string[]
-  readonly watermark?: Watermark & { readonly condition: string; readonly after: string | null }
+  readonly conditions: readonly Condition[]
+  readonly watermark?: Watermark & { readonly condition: Condition; readonly after: string | null }
   readonly partitions: readonly Partition[]
   readonly byPlace: boolean
   readonly identity: string
@@ -59,7 +59,10 @@ export interface PlanInput extends SelectOptions, Partial<FormatOptions> {
 export async function makePlan(db: ExtractEngine, open: OpenTable, input: PlanInput): Promise<ExtractPlan> {
   const { columns, asText, rowHash, batchRows, batchBytes, compression, rowGroupBytes, format = 'batches' } = input
   refuseOurNames(open)
-  const read = await readPlan(open, input)
+  const { where, watermark, partitions, partitionBy } = input
+  const { column, after, from } = watermark ?? {}
+  const mark = column === undefined ? undefined : { column, after, from }
+  const read = await open.plan({ where, watermark: mark, partitions, partitionBy })
   const shown = format === 'csv' || format === 'jsonl' ? open.asLines(format, '', []) : await open.asArrow([])
   const content: Omit<ExtractPlan, 'checksum'> = {
     version: VERSION,
@@ -84,32 +87,6 @@ export async function makePlan(db: ExtractEngine, open: OpenTable, input: PlanIn
     notes: [...open.notes, ...read.notes],
   }
   return { ...content, checksum: hashOf(content) }
-}
-
-async function readPlan(open: OpenTable, input: PlanInput): Promise<ReadPlan> {
-  const { where, watermark, partitions, partitionBy } = input
-  if (open.plan !== undefined) {
-    const { column, after, from } = watermark ?? {}
-    const mark = column === undefined ? undefined : { column, after, from }
-    return open.plan({ where, watermark: mark, partitions, partitionBy })
-  }
-  // A reader that does not plan heeds `where` by itself, when it is opened.
-  if (watermark !== undefined || partitions > 1) {
-    throw new PoolsmithError('The reader of this database cannot do watermark or partitions.', {
-      code: 'CONFIG_INVALID',
-      phase: 'config',
-      hint: 'Select in a view of the database, and extract the view.',
-    })
-  }
-  return {
-    conditions: [],
-    mark: undefined,
-    partitions: [{ label: 'all rows', condition: null }],
-    byPlace: false,
-    identity: '',
-    estimatedRows: open.estimatedRows,
-    notes: [],
-  }
 }
 
 /** Without the keys that have no value, which JSON would drop anyway. */
@@ -160,7 +137,7 @@ export function badPlan(what: string, cause?: unknown): PoolsmithError {
 }
 
 /** SQL conditions of one partition. */
-export function conditionsOf(plan: ExtractPlan, number: number): readonly string[] {
+export function conditionsOf(plan: ExtractPlan, number: number): readonly Condition[] {
   const partition = plan.partitions[number]?.condition ?? null
   return [
     ...plan.conditions,

@@ -13,13 +13,33 @@ export interface TableName {
 
 /** The rows of a query in place of a table. */
 export interface QuerySource {
-  /** A select of knex's, bound values and all; or SQL as text, which is code like any other: build none from values. */
-  readonly query: Knex.QueryBuilder | Knex.Raw | string
+  /**
+   * A select of knex's, bound values and all; or SQL as text, which is code like any other: build none from values; or
+   * what a plan has kept of such a select.
+   */
+  readonly query: Knex.QueryBuilder | Knex.Raw | BoundSql | string
   /** Stands where a table's name would: in the path, in the manifest and in errors. */
   readonly name: string
   /** Stands where a table's schema would. Default: `query`. */
   readonly schema?: string
 }
+
+/** A value apart from the SQL that it belongs to, as plain JSON. */
+export interface BoundValue {
+  /** What the parameter is declared as. */
+  readonly type: 'bigint' | 'float' | 'bit' | 'datetime2' | 'varbinary' | 'nvarchar'
+  /** With every digit; moments as ISO 8601 in UTC, bytes in Base64. */
+  readonly value: string | null
+}
+
+/** SQL with its values apart: `?` stands for each value, `\?` for a question mark. */
+export interface BoundSql {
+  readonly sql: string
+  readonly values: readonly BoundValue[]
+}
+
+/** SQL of the database's dialect, whole as it is: text, or with its values apart where the database takes them so. */
+export type Condition = string | BoundSql
 
 /** What can be read. */
 export type ExtractSource = TableName | QuerySource
@@ -76,6 +96,11 @@ export interface TableColumn {
 export interface OpenOptions extends ReadOptions {
   /** The snapshot of another session, as its {@link OpenTable.exportSnapshot} named it. */
   readonly snapshot?: string
+  /**
+   * So many sessions are to read at one moment. A reader that cannot name its snapshot for others opens
+   * {@link OpenTable.companions} for it. Default 1.
+   */
+  readonly sessions?: number
 }
 
 /** A mark's value: text keeps all digits. A Date is its instant in UTC. */
@@ -119,16 +144,16 @@ export interface Partition {
   /** For people: `pages 0 to 1200`. */
   readonly label: string
   /** SQL of the database's dialect, whole as it is; null when there is only one part. */
-  readonly condition: string | null
+  readonly condition: Condition | null
 }
 
 /** How to read: plain JSON, good in another session too. */
 export interface ReadPlan {
   /** What `where` says, as SQL of the database's dialect. */
-  readonly conditions: readonly string[]
+  readonly conditions: readonly Condition[]
   /** What the watermark says, and where this run has come to once all parts are read. */
   readonly mark:
-    | { readonly condition: string; readonly after: string | null; readonly watermark: Watermark }
+    | { readonly condition: Condition; readonly after: string | null; readonly watermark: Watermark }
     | undefined
   readonly partitions: readonly Partition[]
   /** Whether the parts are places in the table's files, which mean other rows once the table is rewritten. */
@@ -151,6 +176,8 @@ export interface ArrowRows {
   readonly schema: Schema
   readonly columns: readonly TableColumn[]
   batches(): AsyncIterable<RecordBatch>
+  /** Nobody reads this batch any more, the last one that {@link batches} gave: its memory may be filled again. */
+  reuse(batch: RecordBatch): void
   /** What the values themselves had to say, such as infinities; complete after the last batch. */
   findings(): readonly { readonly column: string; readonly note: string }[]
 }
@@ -173,18 +200,22 @@ export interface OpenTable extends AsyncDisposable {
   readonly estimatedRows: number | undefined
   readonly notes: readonly string[]
   /** The query's SQL with its values, for other sessions to open; undefined for a table. */
-  readonly query?: string | undefined
+  readonly query?: Condition | undefined
+  /**
+   * Further sessions that see what this one sees, opened with it; disposed with it at the latest. Undefined when each
+   * further session is to be opened by itself.
+   */
+  readonly companions?: readonly OpenTable[] | undefined
   /**
    * Loads apache-arrow. May be called again when the rows of the call before have been read.
    *
    * @param conditions what {@link plan} has given; default: what the options say
    */
-  asArrow(conditions?: readonly string[]): Promise<ArrowRows>
+  asArrow(conditions?: readonly Condition[]): Promise<ArrowRows>
   /** CSV without its header (a newline ends each row), or JSON Lines, made by the server; `suffix` ends each row. */
-  asLines(format: 'csv' | 'jsonl', suffix: string, conditions?: readonly string[]): LineRows
-  /** A reader without it cannot select or split: it reads whole tables. */
-  plan?(request: PlanRequest): Promise<ReadPlan>
-  /** Names the snapshot for other sessions, while this one is open. Without it each session has its own. */
+  asLines(format: 'csv' | 'jsonl', suffix: string, conditions?: readonly Condition[]): LineRows
+  plan(request: PlanRequest): Promise<ReadPlan>
+  /** Names the snapshot for other sessions, while this one is open. A database may not have such names. */
   exportSnapshot?(): Promise<string>
   /**
    * Whether this session alone now holds the name, until it is given back, among all sessions of the database.

@@ -8,8 +8,6 @@ import type { ExtractEngine, QuerySource, WhereCallback } from './reader.ts'
 export interface CompiledSql {
   /** knex's own form: `?` for each value, `\?` for a question mark. */
   readonly sql: string
-  /** The database's form: `$1`, or `@p0`. */
-  readonly native: string
   readonly bindings: readonly unknown[]
 }
 
@@ -33,7 +31,7 @@ export function compileWhere(engine: ExtractEngine, where: WhereCallback): Compi
       where(group)
     })
     const whole = sqlOf(plain)
-    const { sql, native, bindings } = sqlOf(grouped)
+    const { sql, bindings } = sqlOf(grouped)
     const conditions = strip(sql)
     // Whatever is more than conditions shows in the whole statement, but not in the group.
     if (whole.sql !== (conditions === '' ? 'select *' : `${BARE}${conditions}`)) {
@@ -42,7 +40,7 @@ export function compileWhere(engine: ExtractEngine, where: WhereCallback): Compi
         'Only where... methods belong there; for joins, limits and columns extract a query: { query, name }.',
       )
     }
-    return conditions === '' ? undefined : { sql: conditions, native: strip(native), bindings }
+    return conditions === '' ? undefined : { sql: conditions, bindings }
   })
 }
 
@@ -50,6 +48,9 @@ export function compileWhere(engine: ExtractEngine, where: WhereCallback): Compi
 export function compileQuery(source: QuerySource): CompiledSql | string {
   const { query } = source
   if (typeof query === 'string') return query
+  if ('values' in query) {
+    throw invalid('`query` has its values as a plan of SQL Server has them.', 'Run a plan where it was made for.')
+  }
   return compiling('`query`', () => {
     const { method } = query.toSQL() as { readonly method?: string }
     if (method !== undefined && !['select', 'raw', 'first', 'pluck'].includes(method)) {
@@ -60,8 +61,8 @@ export function compileQuery(source: QuerySource): CompiledSql | string {
 }
 
 function sqlOf(query: Knex.QueryBuilder | Knex.Raw): CompiledSql {
-  const compiled = query.toSQL()
-  return { sql: compiled.sql, native: compiled.toNative().sql, bindings: compiled.bindings ?? [] }
+  const { sql, bindings } = query.toSQL()
+  return { sql, bindings: bindings ?? [] }
 }
 
 /** Takes the brackets of the group and the select round it away. */

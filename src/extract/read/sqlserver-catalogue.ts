@@ -2,15 +2,19 @@
 
 import { PoolsmithError } from '../../errors.ts'
 import { nearNames } from '../near-names.ts'
+import type { BoundSql } from './reader.ts'
+import { declarations, type Statement } from './sqlserver-bound.ts'
 
-/** Runs one statement and gives its rows; parameters are texts. */
+/** Runs one statement and gives its rows; parameters by name are texts. */
 export type AskServer = (
-  sql: string,
+  question: string | BoundSql,
   parameters?: Readonly<Record<string, string>>,
 ) => Promise<readonly (readonly unknown[])[]>
 
 export interface SqlServerTableId {
   readonly id: number
+  /** False for a view. */
+  readonly isTable: boolean
   readonly schema: string
   readonly name: string
 }
@@ -27,14 +31,25 @@ export interface SqlServerColumn {
   readonly scale: number
   /** Of char, varchar and text. */
   readonly codePage: number | undefined
+  /** Of all kinds of text. */
+  readonly collation: string | undefined
+  readonly nullable: boolean
   /** Hierarchyid, geometry, geography, and types that somebody wrote. */
   readonly isClr: boolean
 }
 
-/** ALTER DATABASE … SET ALLOW_SNAPSHOT_ISOLATION and READ_COMMITTED_SNAPSHOT. */
+/** What the database can show of one moment. */
 export interface SnapshotSupport {
+  /** ALTER DATABASE … SET ALLOW_SNAPSHOT_ISOLATION. */
   readonly transactions: boolean
+  /** ALTER DATABASE … SET READ_COMMITTED_SNAPSHOT. */
   readonly statements: boolean
+  /** It is a database snapshot, which never changes. */
+  readonly frozen: boolean
+  /** Locks mean something: not on a readable secondary, where they are passed over. */
+  readonly locks: boolean
+  /** No rowversion below this one will come any more: eight bytes in hexadecimal, behind 0x. */
+  readonly leastRowVersion: string
 }
 
 export function quoteBrackets(name: string): string {
@@ -83,7 +98,7 @@ export async function findTable(ask: AskServer, schema: string, table: string): 
   const [found] = await ask(FIND, { schema, table })
   const kind = String(found?.[1] ?? '').trim()
   if (found !== undefined && READABLE.has(kind)) {
-    return { id: Number(found[0]), schema: String(found[2]), name: String(found[3]) }
+    return { id: Number(found[0]), isTable: kind === 'U', schema: String(found[2]), name: String(found[3]) }
   }
   const name = quotedTable({ schema, name: table })
   if (found !== undefined) {
@@ -118,7 +133,7 @@ export async function findTable(ask: AskServer, schema: string, table: string): 
 
 const COLUMNS = `
 select c.name, coalesce(b.name, u.name), c.max_length, c.precision, c.scale,
-  collationproperty(c.collation_name, 'CodePage'), c.system_type_id
+  collationproperty(c.collation_name, 'CodePage'), c.system_type_id, c.is_nullable, c.collation_name
 from sys.columns c
 join sys.types u on u.user_type_id = c.user_type_id
 left join sys.types b on b.user_type_id = c.system_type_id
@@ -133,20 +148,72 @@ const OF_TWO_BYTES = new Set(['nchar', 'nvarchar'])
 
 /** The columns in their order: computed, identity, sparse and hidden ones like the others. */
 export async function readColumns(ask: AskServer, table: SqlServerTableId): Promise<SqlServerColumn[]> {
-  const rows = await ask(COLUMNS, { id: String(table.id) })
-  return rows.map(([name, typeName, maxLength, precision, scale, codePage, systemType]) => {
-    const type = String(typeName).toLowerCase()
-    const bytes = Number(maxLength)
-    const length = bytes > 0 && OF_TWO_BYTES.has(type) ? bytes / 2 : bytes
-    const column = { type, length, precision: Number(precision), scale: Number(scale) }
-    return {
-      name: String(name),
-      ...column,
-      declared: declaredAs(column),
-      codePage: codePage === null || codePage === undefined ? undefined : Number(codePage),
-      isClr: Number(systemType) === CLR,
-    }
-  })
+  return (await ask(COLUMNS, { id: String(table.id) })).map(columnOf)
+}
+
+const DESCRIBE = `
+select r.name, coalesce(b.name, u.name), r.max_length, r.precision, r.scale,
+  collationproperty(r.collation_name, 'CodePage'), r.system_type_id, r.is_nullable, r.collation_name,
+  r.error_number, r.error_message
+from sys.dm_exec_describe_first_result_set(@statement, @declared, 0) r
+left join sys.types u on u.user_type_id = coalesce(r.user_type_id, r.system_type_id)
+left join sys.types b on b.user_type_id = r.system_type_id
+order by r.column_ordinal`
+
+/**
+ * The columns of a query, which is not run for it.
+ *
+ * @throws PoolsmithError QUERY_FAILED with the server's number and words
+ */
+export async function describeQuery(ask: AskServer, { text, values }: Statement): Promise<SqlServerColumn[]> {
+  const rows = await ask(DESCRIBE, { statement: text, declared: declarations(values) })
+  const wrong = rows.find((row) => row[9] !== null && row[9] !== undefined)
+  if (wrong !== undefined) {
+    throw new PoolsmithError(`The query cannot be read: ${wrong[10]}`, {
+      code: 'QUERY_FAILED',
+      phase: 'query',
+      hint:
+        Number(wrong[9]) === ORDERED_WITHIN
+          ? 'Leave ORDER BY out: the order of rows is not kept.'
+          : 'The message is the server’s own. The query stands in the brackets of another one: a plain select, or WITH and a select.',
+      details: { number: Number(wrong[9]) },
+    })
+  }
+  const nameless = rows.findIndex(([name]) => name === null || name === '')
+  if (rows.length > 0 && nameless < 0) return rows.map(columnOf)
+  throw new PoolsmithError(
+    rows.length === 0 ? 'The query gives no rows.' : `Column ${nameless + 1} of the query has no name.`,
+    { code: 'CONFIG_INVALID', phase: 'config', hint: 'Give one select, and each of its columns a name.' },
+  )
+}
+
+/** sys.messages: ORDER BY in a derived table. */
+const ORDERED_WITHIN = 1033
+
+function columnOf([
+  name,
+  typeName,
+  maxLength,
+  precision,
+  scale,
+  codePage,
+  systemType,
+  nullable,
+  collation,
+]: readonly unknown[]) {
+  const type = String(typeName).toLowerCase()
+  const bytes = Number(maxLength)
+  const length = bytes > 0 && OF_TWO_BYTES.has(type) ? bytes / 2 : bytes
+  const column = { type, length, precision: Number(precision), scale: Number(scale) }
+  return {
+    name: String(name),
+    ...column,
+    declared: declaredAs(column),
+    codePage: codePage === null || codePage === undefined ? undefined : Number(codePage),
+    collation: collation === null || collation === undefined ? undefined : String(collation),
+    nullable: nullable !== false,
+    isClr: Number(systemType) === CLR,
+  }
 }
 
 function declaredAs({
@@ -173,11 +240,58 @@ export async function estimateRows(ask: AskServer, table: SqlServerTableId): Pro
 }
 
 const SNAPSHOTS = `
-select d.snapshot_isolation_state, d.is_read_committed_snapshot_on from sys.databases d where d.name = db_name()`
+select d.snapshot_isolation_state, d.is_read_committed_snapshot_on, d.source_database_id,
+  convert(nvarchar(20), databasepropertyex(db_name(), 'Updateability')), cast(min_active_rowversion() as binary(8))
+from sys.databases d where d.name = db_name()`
 /** sys.databases.snapshot_isolation_state: 1 is on; 2 and 3 are on the way. */
 const SNAPSHOT_ON = 1
 
 export async function snapshotSupport(ask: AskServer): Promise<SnapshotSupport> {
-  const [[transactions, statements] = []] = await ask(SNAPSHOTS)
-  return { transactions: Number(transactions) === SNAPSHOT_ON, statements: Boolean(statements) }
+  const [[transactions, statements, source, updateability, rowVersion] = []] = await ask(SNAPSHOTS)
+  return {
+    transactions: Number(transactions) === SNAPSHOT_ON,
+    statements: Boolean(statements),
+    frozen: source !== null && source !== undefined,
+    locks: updateability === 'READ_WRITE',
+    leastRowVersion: exactText(rowVersion),
+  }
+}
+
+/** A value as {@link AskServer} gives it, as text that the server takes back. */
+export function exactText(value: unknown): string {
+  return Buffer.isBuffer(value) ? `0x${value.toString('hex').toUpperCase()}` : String(value)
+}
+
+const KEYS = `
+select i.index_id, i.is_primary_key, c.name
+from sys.indexes i
+join sys.index_columns k on k.object_id = i.object_id and k.index_id = i.index_id
+join sys.columns c on c.object_id = k.object_id and c.column_id = k.column_id
+where i.object_id = @id and k.key_ordinal > 0 and i.is_disabled = 0 and i.has_filter = 0
+  and (i.index_id = 1 or i.is_primary_key = 1 or i.is_unique = 1)
+order by i.index_id, k.key_ordinal`
+
+/** What tells rows apart, and by what they can be divided. */
+export interface SqlServerKeys {
+  readonly primary: readonly string[]
+  /** The first column of the clustered index, else of the primary key, else of another unique index. */
+  readonly leading: string | undefined
+}
+
+export async function readKeys(ask: AskServer, table: SqlServerTableId): Promise<SqlServerKeys> {
+  const rows = await ask(KEYS, { id: String(table.id) })
+  const primary = rows.filter((row) => Boolean(row[1])).map((row) => String(row[2]))
+  const clustered = rows.find((row) => Number(row[0]) === 1)
+  const first = clustered?.[2] ?? primary[0] ?? rows[0]?.[2]
+  return { primary, leading: first === undefined ? undefined : String(first) }
+}
+
+const SAMPLED = `
+select count(*) from sys.indexes i join sys.tables t on t.object_id = i.object_id
+where i.object_id = @id and i.index_id in (0, 1) and i.type in (0, 1) and t.is_memory_optimized = 0`
+
+/** Whether TABLESAMPLE can be said of it: a table whose rows lie on pages. */
+export async function canBeSampled(ask: AskServer, table: SqlServerTableId): Promise<boolean> {
+  const [[count] = []] = await ask(SAMPLED, { id: String(table.id) })
+  return Number(count) > 0
 }

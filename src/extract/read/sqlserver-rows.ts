@@ -7,6 +7,7 @@ import { csvField } from '../sinks/text.ts'
 import type { ColumnBuilder } from './columns/column.ts'
 import type { BatchLimits } from './postgres-rows.ts'
 import type { Lines } from './reader.ts'
+import { ROW_HASH, RowHash } from './sqlserver-row-hash.ts'
 import type { FieldConsumer } from './sqlserver-statement.ts'
 import { type JsonForm, type ValueText, valueText } from './sqlserver-text.ts'
 
@@ -16,6 +17,7 @@ export class FieldBatches implements FieldConsumer<RecordBatch> {
   readonly #finish: (builders: readonly ColumnBuilder[], rows: number) => RecordBatch
   readonly #limits: BatchLimits
   #builders: readonly ColumnBuilder[] = []
+  #columns = 0
   #rows = 0
   #bytes = 0
   #total = 0
@@ -40,18 +42,22 @@ export class FieldBatches implements FieldConsumer<RecordBatch> {
   }
 
   columns(sent: readonly ColumnMetadata[]): void {
+    this.#columns = sent.length
     this.#builders = this.#begin(sent)
   }
 
   take({ chunk, fields, rows }: FieldRun): RecordBatch[] {
     const builders = this.#builders
-    const stride = builders.length * 2
+    const columns = this.#columns
+    const stride = columns * 2
     const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length)
     const batches: RecordBatch[] = []
     for (let from = 0; from < rows; ) {
       const count = Math.min(rows - from, this.#limits.rows - this.#rows)
       for (let column = 0; column < builders.length; column += 1) {
-        builders[column]?.append(chunk, view, fields, from * stride + column * 2, stride, count)
+        // What is made of whole rows begins at their first field.
+        const slot = column < columns ? column * 2 : 0
+        builders[column]?.append(chunk, view, fields, from * stride + slot, stride, count)
       }
       from += count
       this.#rows += count
@@ -89,13 +95,17 @@ const BLOCK_CHARACTERS = 1 << 19
 /** One line for each row. */
 abstract class FieldLines implements FieldConsumer<Lines> {
   readonly #suffix: string
+  readonly #withHash: boolean
+  #hash: RowHash | undefined
   #parts = ''
   #rows = 0
   #total = 0
   protected values: readonly ValueText[] = []
 
-  constructor(suffix: string) {
+  /** @param withHash whether `_row_hash` ends each row */
+  constructor(suffix: string, withHash: boolean) {
     this.#suffix = suffix
+    this.#withHash = withHash
   }
 
   get total(): number {
@@ -105,15 +115,20 @@ abstract class FieldLines implements FieldConsumer<Lines> {
   /** A row without what ends it; its fields begin at `slot`. */
   protected abstract line(chunk: Buffer, fields: Int32Array, slot: number): string
 
+  protected abstract hashed(hash: string): string
+
   columns(sent: readonly ColumnMetadata[]): void {
     this.values = sent.map(valueText)
+    if (this.#withHash) this.#hash = new RowHash(sent)
   }
 
   take({ chunk, fields, rows }: FieldRun): Lines[] {
     const stride = this.values.length * 2
     const ready: Lines[] = []
     for (let row = 0; row < rows; row += 1) {
-      this.#parts += this.line(chunk, fields, row * stride) + this.#suffix
+      this.#parts += this.line(chunk, fields, row * stride)
+      if (this.#hash !== undefined) this.#parts += this.hashed(this.#hash.of(chunk, fields, row * stride))
+      this.#parts += this.#suffix
       this.#rows += 1
       if (this.#parts.length >= BLOCK_CHARACTERS) ready.push(this.#emit())
     }
@@ -135,6 +150,10 @@ abstract class FieldLines implements FieldConsumer<Lines> {
 
 /** NULL is an empty field, the empty string is `""`. */
 export class FieldCsv extends FieldLines {
+  protected hashed(hash: string): string {
+    return `,${hash}`
+  }
+
   protected line(chunk: Buffer, fields: Int32Array, slot: number): string {
     let line = ''
     this.values.forEach(({ text }, column) => {
@@ -161,10 +180,14 @@ export class FieldJson extends FieldLines {
   readonly #asText: ReadonlySet<string>
   #forms: readonly ((text: string) => string)[] = []
 
-  constructor(suffix: string, names: readonly string[], asText: ReadonlySet<string>) {
-    super(suffix)
+  constructor(suffix: string, withHash: boolean, names: readonly string[], asText: ReadonlySet<string>) {
+    super(suffix, withHash)
     this.#names = names.map((name) => JSON.stringify(name))
     this.#asText = new Set([...asText].map((name) => JSON.stringify(name)))
+  }
+
+  protected hashed(hash: string): string {
+    return `,"${ROW_HASH}":"${hash}"`
   }
 
   override columns(sent: readonly ColumnMetadata[]): void {

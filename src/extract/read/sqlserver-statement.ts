@@ -1,10 +1,13 @@
 /** Statements on a tedious connection: short ones for their rows, a long one for its fields, no faster than they are taken. */
 
+import type { Request } from 'tedious'
 import type { FieldRun } from '../../drivers/sqlserver/row-fields.ts'
 import { setRowMode } from '../../drivers/sqlserver/row-reader.ts'
 import type { SqlServerConnection } from '../../drivers/sqlserver/tedious-connection.ts'
 import type { ColumnMetadata } from '../../drivers/sqlserver/tedious-internals.ts'
 import { loadPackage } from '../../optional-package.ts'
+import type { BoundValue } from './reader.ts'
+import { compiled, type Statement } from './sqlserver-bound.ts'
 import type { AskServer } from './sqlserver-catalogue.ts'
 
 /** Turns the fields of an answer into items for the reader. */
@@ -32,29 +35,47 @@ function firstError(error: Error): Error {
   return error instanceof AggregateError && error.errors[0] instanceof Error ? error.errors[0] : error
 }
 
-/** Asks short questions: parameters are bound as texts, values come with every digit. */
+/** Asks short questions: values come with every digit. What the caller has made long is no slow server's fault. */
 export async function asker(connection: SqlServerConnection): Promise<AskServer> {
   const { Request, TYPES } = await loadTedious()
-  return (sql, parameters = {}) =>
+  return (question, parameters = {}) =>
     new Promise((resolve, reject) => {
       const rows: (readonly unknown[])[] = []
-      const request = new Request(sql, (error) => (error ? reject(firstError(error)) : resolve(rows)))
+      const { text, values } = typeof question === 'string' ? { text: question, values: [] } : compiled(question)
+      const request = new Request(text, (error) => (error ? reject(firstError(error)) : resolve(rows)))
+      request.setTimeout(0)
       setRowMode(request, { exact: true, bare: true })
       request.on('row', (row: unknown) => rows.push(row as readonly unknown[]))
       for (const [name, value] of Object.entries(parameters)) request.addParameter(name, TYPES.NVarChar, value)
+      bind(request, TYPES, values)
       connection.execSql(request)
     })
 }
 
 type Types = typeof import('tedious').TYPES
 
-/** As what a value is bound: nothing of it may be lost. */
-function typeOf(types: Types, value: unknown): Types[keyof Types] {
-  if (typeof value === 'bigint') return types.BigInt
-  if (typeof value === 'boolean') return types.Bit
-  if (typeof value === 'number') return Number.isSafeInteger(value) ? types.BigInt : types.Float
-  if (value instanceof Date) return types.DateTime2
-  return value instanceof Uint8Array ? types.VarBinary : types.NVarChar
+function bind(request: Request, types: Types, values: readonly BoundValue[]): void {
+  for (const [index, { type, value }] of values.entries()) {
+    const [tediousType, given] = value === null ? [types.NVarChar, null] : parameter(types, type, value)
+    request.addParameter(`p${index}`, tediousType, given)
+  }
+}
+
+function parameter(types: Types, type: BoundValue['type'], value: string): [Types[keyof Types], unknown] {
+  switch (type) {
+    case 'bigint':
+      return [types.BigInt, BigInt(value)]
+    case 'float':
+      return [types.Float, Number(value)]
+    case 'bit':
+      return [types.Bit, value === '1']
+    case 'datetime2':
+      return [types.DateTime2, new Date(value)]
+    case 'varbinary':
+      return [types.VarBinary, Buffer.from(value, 'base64')]
+    case 'nvarchar':
+      return [types.NVarChar, value]
+  }
 }
 
 /** The request, as everything else takes it. */
@@ -85,9 +106,9 @@ export class FieldStatement<Item> {
     return this.#settled
   }
 
-  async start(connection: SqlServerConnection, sql: string, bindings: readonly unknown[] = []): Promise<void> {
+  async start(connection: SqlServerConnection, { text, values }: Statement): Promise<void> {
     const { Request, TYPES } = await loadTedious()
-    const request = new Request(sql, (error, rowCount) => this.#end(error, rowCount))
+    const request = new Request(text, (error, rowCount) => this.#end(error, rowCount))
     setRowMode(request, { exact: true, bare: true, fields: true })
     // A long answer is no slow one, whatever the connection's limit says.
     request.setTimeout(0)
@@ -95,10 +116,8 @@ export class FieldStatement<Item> {
     this.#request = fields
     fields.on('columnMetadata', (sent) => this.#guarded(() => this.#consumer.columns(sent)))
     fields.on('row', (run) => this.#guarded(() => this.#give(this.#consumer.take(run))))
-    bindings.forEach((value, index) => {
-      request.addParameter(`p${index}`, typeOf(TYPES, value), value)
-    })
-    if (bindings.length === 0) connection.execSqlBatch(request)
+    bind(request, TYPES, values)
+    if (values.length === 0) connection.execSqlBatch(request)
     else connection.execSql(request)
   }
 

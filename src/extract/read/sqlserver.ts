@@ -1,17 +1,29 @@
 /** Reads a table of SQL Server: one SELECT, whose fields go into Arrow batches or lines as they come over the wire. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { RecordBatch, Schema } from 'apache-arrow'
-import { rollback, runBatch } from '../../drivers/sqlserver/requests.ts'
-import type { SqlServerConnection } from '../../drivers/sqlserver/tedious-connection.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
-import { nearNames } from '../near-names.ts'
-import type { Arrow, ColumnBuilder } from './columns/column.ts'
-import type { ArrowRows, ExtractEngine, LineRows, Lines, OpenTable, ReadOptions, TableName } from './reader.ts'
-import { type CompiledSql, compileWhere } from './selection.ts'
+import { type Arrow, type ColumnBuilder, reuse } from './columns/column.ts'
+import type {
+  ArrowRows,
+  BoundSql,
+  Condition,
+  ExtractEngine,
+  ExtractSource,
+  LineRows,
+  Lines,
+  OpenOptions,
+  OpenTable,
+  PlanRequest,
+  QuerySource,
+  ReadOptions,
+  ReadPlan,
+  WhereCallback,
+} from './reader.ts'
+import { compileQuery, compileWhere } from './selection.ts'
+import { compiled, derived, type Statement, shownSql, sql, whereClause, whole } from './sqlserver-bound.ts'
 import {
-  didYouMean,
+  describeQuery,
   estimateRows,
   findTable,
   quoteBrackets,
@@ -19,165 +31,110 @@ import {
   readColumns,
   type SnapshotSupport,
   type SqlServerColumn,
-  type SqlServerTableId,
   snapshotSupport,
 } from './sqlserver-catalogue.ts'
-import { sqlServerReadFailure } from './sqlserver-failures.ts'
+import { columnNamed, type SqlServerGround } from './sqlserver-ground.ts'
+import { Lease } from './sqlserver-lease.ts'
+import { planReading } from './sqlserver-plan.ts'
+import { ROW_HASH, RowHashColumn } from './sqlserver-row-hash.ts'
 import { FieldBatches, FieldCsv, FieldJson } from './sqlserver-rows.ts'
-import { asker, type FieldConsumer, FieldStatement } from './sqlserver-statement.ts'
+import { beginTogether, type Together } from './sqlserver-together.ts'
 import { planColumns, type SqlServerPlan, selectExpression } from './sqlserver-types.ts'
 
 const DEFAULT_SCHEMA = 'dbo'
+const DEFAULT_QUERY_SCHEMA = 'query'
 const DEFAULT_BATCH_ROWS = 32_768
 const DEFAULT_BATCH_BYTES = 8 << 20
-/** How long a table that somebody else keeps locked is waited for, when the session has no limit. */
-const LOCK_TIMEOUT_MILLIS = 60_000
-/** How long the server may take to end a cancelled statement, and to end the transaction. */
-const CANCEL_MILLIS = 5000
-const ROLLBACK_MILLIS = 5000
+/** The query in the FROM of ours; no name of its own should be this one. */
+const QUERY_ALIAS = '[poolsmith rows]'
 
-/** Opens a table for reading. Dispose what it returns. */
+/** Opens a table or a query for reading. Dispose what it returns. */
 export async function openSqlServerTable(
   engine: ExtractEngine,
-  name: TableName,
-  options: ReadOptions = {},
+  source: ExtractSource,
+  options: OpenOptions = {},
 ): Promise<OpenTable> {
-  const { signal } = options
-  const schema = name.schema ?? DEFAULT_SCHEMA
-  const where = options.where === undefined ? undefined : compileWhere(engine, options.where)
-  const connection = (await engine.pool.acquire({ signal }).promise) as SqlServerConnection
-  const lease = new Lease(engine, connection, quotedTable({ schema, name: name.table }), signal)
+  const { signal, snapshot } = options
+  if (snapshot !== undefined) throw foreignSnapshot()
+  const query = 'query' in source ? queryOf(source) : undefined
+  const given =
+    'query' in source
+      ? { schema: source.schema ?? DEFAULT_QUERY_SCHEMA, name: source.name }
+      : { schema: source.schema ?? DEFAULT_SCHEMA, name: source.table }
+  const lease = await Lease.take(engine, quotedTable(given), signal)
   try {
-    return await lease.run(async () => {
-      const ask = await asker(connection)
-      const support = await snapshotSupport(ask)
-      await lease.begin(support)
-      const table = await findTable(ask, schema, name.table)
-      const columns = await readColumns(ask, table)
-      return new SqlServerTable(
-        lease,
-        { table, columns, support, estimatedRows: await estimateRows(ask, table) },
-        where,
-        options,
-      )
-    })
+    const support = await lease.run(() => snapshotSupport(lease.ask))
+    const together = await begin(engine, lease, given, query, support, options)
+    try {
+      const found = await lease.run(() => find(lease, given, query, support))
+      return new SqlServerTable(engine, found, options, lease, together)
+    } catch (error) {
+      await Promise.all((together?.companions ?? []).map((companion) => companion[Symbol.asyncDispose]()))
+      throw error
+    }
   } catch (error) {
     await lease[Symbol.asyncDispose]()
     throw error
   }
 }
 
-/** A session on loan from the pool, and the statement that runs on it. */
-class Lease implements AsyncDisposable {
-  readonly #engine: ExtractEngine
-  readonly #connection: SqlServerConnection
-  readonly #table: string
-  readonly #signal: AbortSignal | undefined
-  #statement: FieldStatement<unknown> | undefined
-  #lost = false
-  #returned = false
+function queryOf(source: QuerySource): BoundSql {
+  const { query } = source
+  return whole(typeof query === 'object' && 'values' in query ? query : compileQuery(source))
+}
 
-  constructor(engine: ExtractEngine, connection: SqlServerConnection, table: string, signal: AbortSignal | undefined) {
-    this.#engine = engine
-    this.#connection = connection
-    this.#table = table
-    this.#signal = signal
+interface Given {
+  readonly schema: string
+  readonly name: string
+}
+
+/** Begins the transaction; and those of further sessions, when several are to see one moment. */
+async function begin(
+  engine: ExtractEngine,
+  first: Lease,
+  given: Given,
+  query: BoundSql | undefined,
+  support: SnapshotSupport,
+  { sessions = 1, signal }: OpenOptions,
+): Promise<Together | undefined> {
+  if (sessions === 1) {
+    if (support.transactions) await first.run(() => first.beginSnapshot())
+    return undefined
   }
-
-  /** A transaction that sees one state of the database, where the database allows it. */
-  async begin(support: SnapshotSupport): Promise<void> {
-    await runBatch(this.#connection, `if @@lock_timeout = -1 set lock_timeout ${LOCK_TIMEOUT_MILLIS}`)
-    if (!support.transactions) return
-    const { ISOLATION_LEVEL } = await loadPackage('tedious', () => import('tedious'), 'Reading from SQL Server')
-    await new Promise<void>((resolve, reject) => {
-      this.#connection.beginTransaction((error) => (error ? reject(error) : resolve()), '', ISOLATION_LEVEL.SNAPSHOT)
-    })
-  }
-
-  /** Runs short statements; the signal does not wait for them. */
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    const { promise: aborted, reject } = Promise.withResolvers<never>()
-    const onAbort = (): void => reject(this.#signal?.reason)
-    this.#signal?.addEventListener('abort', onAbort, { once: true })
-    const working = work()
-    try {
-      this.#signal?.throwIfAborted()
-      return await Promise.race([working, aborted])
-    } catch (error) {
-      // The statement that may still be running is nobody's any more: the session cannot be used again.
-      if (this.#signal?.aborted) this.#lost = true
-      working.catch(() => undefined)
-      throw this.failure(error)
-    } finally {
-      this.#signal?.removeEventListener('abort', onAbort)
-    }
-  }
-
-  async *fields<Item>(
-    sql: string,
-    bindings: readonly unknown[],
-    consumer: FieldConsumer<Item>,
-  ): AsyncGenerator<Item, number | undefined> {
-    const statement = new FieldStatement(consumer)
-    this.#statement = statement as FieldStatement<unknown>
-    try {
-      await statement.start(this.#connection, sql, bindings)
-      for (let item = await statement.next(this.#signal); item !== undefined; ) {
-        yield item
-        item = await statement.next(this.#signal)
-      }
-      return statement.rows
-    } catch (error) {
-      throw this.failure(error)
-    }
-  }
-
-  failure(error: unknown): PoolsmithError {
-    const failure = sqlServerReadFailure(error, this.#table, this.#signal)
-    if (failure.code === 'CONNECTION_LOST') this.#lost = true
-    return failure
-  }
-
-  /** Cancels what still runs, ends the transaction and gives the session back: clean, or not at all. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#returned) return
-    this.#returned = true
-    const clean = await this.#clean()
-    if (!clean) this.#engine.pool.invalidate(this.#connection)
-    this.#engine.pool.release(this.#connection)
-  }
-
-  async #clean(): Promise<boolean> {
-    if (this.#lost) return false
-    const statement = this.#statement
-    if (statement !== undefined && !statement.settled && !(await statement.stop(AbortSignal.timeout(CANCEL_MILLIS)))) {
-      return false
-    }
-    try {
-      const ended = this.#end().then(() => true)
-      return await Promise.race([ended, sleep(ROLLBACK_MILLIS, false, { ref: false })])
-    } catch {
-      // A session that cannot even end its transaction is over.
-      return false
-    }
-  }
-
-  async #end(): Promise<void> {
-    if (this.#connection.inTransaction) await rollback(this.#connection)
-    // Not every server's reset of a session takes these back.
-    await runBatch(
-      this.#connection,
-      `set transaction isolation level read committed; if @@lock_timeout = ${LOCK_TIMEOUT_MILLIS} set lock_timeout -1`,
+  const table = query === undefined ? await first.run(() => findTable(first.ask, given.schema, given.name)) : undefined
+  const beginning = beginTogether({ engine, first, table, support, sessions, signal })
+  try {
+    return await first.run(() => beginning)
+  } catch (error) {
+    // Nobody waits for it any more: what it still gets is given back.
+    beginning.then(
+      ({ companions }) => Promise.all(companions.map((companion) => companion[Symbol.asyncDispose]())),
+      () => undefined,
     )
+    throw error
   }
 }
 
-/** What the catalogue says. */
-interface Found {
-  readonly table: SqlServerTableId
-  readonly columns: readonly SqlServerColumn[]
-  readonly support: SnapshotSupport
-  readonly estimatedRows: number | undefined
+/** What the server says of the table or the query. */
+interface Found extends Given {
+  readonly ground: SqlServerGround
+  readonly query: BoundSql | undefined
+}
+
+async function find(lease: Lease, given: Given, query: BoundSql | undefined, support: SnapshotSupport): Promise<Found> {
+  const { ask } = lease
+  const shown = quotedTable(given)
+  if (query !== undefined) {
+    const columns = await describeQuery(ask, compiled(query))
+    const ground = { ask, shown, columns, support, table: undefined, estimatedRows: undefined }
+    return { ...given, query, ground: { ...ground, ...derived(query, QUERY_ALIAS) } }
+  }
+  const table = await findTable(ask, given.schema, given.name)
+  const columns = await readColumns(ask, table)
+  const estimatedRows = await estimateRows(ask, table)
+  const place = { before: sql``, from: sql`${quotedTable(table)}` }
+  const ground = { ask, shown: quotedTable(table), columns, support, table, estimatedRows, ...place }
+  return { schema: table.schema, name: table.name, query, ground }
 }
 
 class SqlServerTable implements OpenTable {
@@ -186,47 +143,86 @@ class SqlServerTable implements OpenTable {
   readonly columnNames: readonly string[]
   readonly estimatedRows: number | undefined
   readonly notes: readonly string[]
+  readonly query: Condition | undefined
+  readonly companions: readonly SqlServerTable[] | undefined
+  readonly #engine: ExtractEngine
+  readonly #ground: SqlServerGround
   readonly #lease: Lease
+  readonly #together: Together | undefined
   readonly #columns: readonly SqlServerColumn[]
-  readonly #where: CompiledSql | undefined
-  readonly #options: ReadOptions
+  readonly #options: OpenOptions
   readonly #asText: ReadonlySet<string>
 
-  constructor(
-    lease: Lease,
-    { table, columns, support, estimatedRows }: Found,
-    where: CompiledSql | undefined,
-    options: ReadOptions,
-  ) {
+  constructor(engine: ExtractEngine, found: Found, options: OpenOptions, lease: Lease, together: Together | undefined) {
+    const { ground, query } = found
+    this.#engine = engine
+    this.#ground = ground
     this.#lease = lease
-    this.#where = where
-    this.#columns = chooseColumns(table, columns, options)
+    this.#together = together
+    this.#columns = chooseColumns(ground, options)
     this.#options = options
     this.#asText = new Set(options.asText)
-    this.schema = table.schema
-    this.table = table.name
-    this.columnNames = this.#columns.map((column) => column.name)
-    this.estimatedRows = estimatedRows
-    this.notes = snapshotNotes(support)
+    this.schema = found.schema
+    this.table = found.name
+    this.query = query === undefined ? undefined : shownSql(query)
+    this.columnNames = [...this.#columns.map((column) => column.name), ...(options.rowHash ? [ROW_HASH] : [])]
+    refuseDoubles(ground.shown, this.columnNames)
+    this.estimatedRows = ground.estimatedRows
+    this.notes = snapshotNotes(ground.support)
+    this.companions = together?.companions.map((one) => new SqlServerTable(engine, found, options, one, undefined))
   }
 
-  async asArrow(conditions?: readonly string[]): Promise<ArrowRows> {
+  async plan(request: PlanRequest): Promise<ReadPlan> {
+    const where = request.where === undefined ? undefined : this.#where(request.where)
+    const plan = await this.#lease.run(() => planReading(this.#ground, where, request))
+    if (plan.partitions.length === 1) {
+      // Nothing for the others to do.
+      await this.#dismiss()
+      return plan
+    }
+    return { ...plan, notes: [...plan.notes, this.#together?.note ?? APART] }
+  }
+
+  claim(name: string): Promise<boolean> {
+    return this.#lease.run(() => this.#lease.claim(name))
+  }
+
+  #where(callback: WhereCallback): BoundSql | undefined {
+    const conditions = compileWhere(this.#engine, callback)
+    return conditions === undefined ? undefined : whole(conditions)
+  }
+
+  #conditions(given: readonly Condition[] | undefined): readonly BoundSql[] {
+    // A plan may come from a file: nothing in it reaches beyond its brackets.
+    if (given !== undefined) return given.map(whole)
+    const where = this.#options.where === undefined ? undefined : this.#where(this.#options.where)
+    return where === undefined ? [] : [where]
+  }
+
+  async asArrow(given?: readonly Condition[]): Promise<ArrowRows> {
+    const conditions = this.#conditions(given)
     const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), 'Reading a table as Arrow or Parquet')
     const plans = planColumns(arrow, this.#columns, this.#asText)
-    const schema = new arrow.Schema(plans.map((plan) => new arrow.Field(plan.name, plan.arrowType, true)))
+    const fields = plans.map((plan) => new arrow.Field(plan.name, plan.arrowType, true))
+    if (this.#options.rowHash) fields.push(new arrow.Field(ROW_HASH, new arrow.Utf8(), true))
+    const schema = new arrow.Schema(fields)
     let builders: readonly ColumnBuilder[] = []
     const begin = (made: readonly ColumnBuilder[]): void => {
       builders = made
     }
     return {
       schema,
-      columns: plans.map((plan) => ({
-        name: plan.name,
-        type: plan.declared,
-        arrow: String(plan.arrowType),
-        ...(plan.note === undefined ? {} : { note: plan.note }),
-      })),
+      columns: [
+        ...plans.map((plan) => ({
+          name: plan.name,
+          type: plan.declared,
+          arrow: String(plan.arrowType),
+          ...(plan.note === undefined ? {} : { note: plan.note }),
+        })),
+        ...(this.#options.rowHash ? [{ ...HASH_COLUMN, arrow: 'Utf8' }] : []),
+      ],
       batches: () => this.#batches(arrow, schema, plans, begin, conditions),
+      reuse: (batch) => reuse(builders, batch),
       findings: () =>
         builders.flatMap((builder, index) => {
           const note = builder.finding?.()
@@ -235,9 +231,13 @@ class SqlServerTable implements OpenTable {
     }
   }
 
-  asLines(format: 'csv' | 'jsonl', suffix: string, conditions?: readonly string[]): LineRows {
+  asLines(format: 'csv' | 'jsonl', suffix: string, given?: readonly Condition[]): LineRows {
+    const conditions = this.#conditions(given)
     return {
-      columns: this.#columns.map((column) => ({ name: column.name, type: column.declared })),
+      columns: [
+        ...this.#columns.map((column) => ({ name: column.name, type: column.declared })),
+        ...(this.#options.rowHash ? [HASH_COLUMN] : []),
+      ],
       lines: () => this.#lines(format, suffix, conditions),
     }
   }
@@ -247,7 +247,7 @@ class SqlServerTable implements OpenTable {
     schema: Schema,
     plans: readonly SqlServerPlan[],
     begin: (builders: readonly ColumnBuilder[]) => void,
-    conditions: readonly string[] | undefined,
+    conditions: readonly BoundSql[],
   ): AsyncGenerator<RecordBatch> {
     const struct = new arrow.Struct(schema.fields)
     const rows = new FieldBatches(
@@ -256,12 +256,13 @@ class SqlServerTable implements OpenTable {
         bytes: this.#options.batchBytes ?? DEFAULT_BATCH_BYTES,
       },
       (sent) => {
-        const builders = plans.map((plan, index) => {
+        const builders: ColumnBuilder[] = plans.map((plan, index) => {
           const metadata = sent[index]
           if (metadata === undefined)
             throw new RangeError(`${sent.length} columns where ${plans.length} were asked for`)
           return plan.builder(metadata)
         })
+        if (this.#options.rowHash) builders.push(new RowHashColumn(arrow, sent))
         begin(builders)
         return builders
       },
@@ -270,33 +271,26 @@ class SqlServerTable implements OpenTable {
         return new arrow.RecordBatch(schema, arrow.makeData({ type: struct, length, nullCount: 0, children }))
       },
     )
-    const sent = yield* this.#lease.fields(this.#select(conditions), this.#bindings(conditions), rows)
+    const sent = yield* this.#lease.fields(this.#select(conditions), rows)
     this.#check(rows.total, sent)
   }
 
-  async *#lines(
-    format: 'csv' | 'jsonl',
-    suffix: string,
-    conditions: readonly string[] | undefined,
-  ): AsyncGenerator<Lines> {
-    const rows = format === 'csv' ? new FieldCsv(suffix) : new FieldJson(suffix, this.columnNames, this.#asText)
-    const sent = yield* this.#lease.fields(this.#select(conditions, format), this.#bindings(conditions), rows)
+  async *#lines(format: 'csv' | 'jsonl', suffix: string, conditions: readonly BoundSql[]): AsyncGenerator<Lines> {
+    const { rowHash = false } = this.#options
+    const rows =
+      format === 'csv' ? new FieldCsv(suffix, rowHash) : new FieldJson(suffix, rowHash, this.columnNames, this.#asText)
+    const sent = yield* this.#lease.fields(this.#select(conditions, format), rows)
     this.#check(rows.total, sent)
   }
 
-  #select(conditions: readonly string[] | undefined, format?: 'csv' | 'jsonl'): string {
+  #select(conditions: readonly BoundSql[], format?: 'csv' | 'jsonl'): Statement {
     const list = this.#columns.map((column) => {
       // As text, CSV and JSON show what a column that is asked for as text would.
       const forceText = format === 'csv' || this.#asText.has(column.name)
       return `${selectExpression(column, forceText)} as ${quoteBrackets(column.name)}`
     })
-    const all = conditions ?? (this.#where === undefined ? [] : [this.#where.native])
-    const where = all.length === 0 ? '' : ` where ${all.map((condition) => `(${condition})`).join(' and ')}`
-    return `select ${list.join(', ')} from ${quotedTable({ schema: this.schema, name: this.table })}${where}`
-  }
-
-  #bindings(conditions: readonly string[] | undefined): readonly unknown[] {
-    return conditions === undefined ? (this.#where?.bindings ?? []) : []
+    const { before, from } = this.#ground
+    return compiled(sql`${before}select ${list.join(', ')} from ${from}${whereClause(conditions)}`)
   }
 
   #check(decoded: number, sent: number | undefined): void {
@@ -308,13 +302,18 @@ class SqlServerTable implements OpenTable {
     })
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#lease[Symbol.asyncDispose]()
+  async #dismiss(): Promise<void> {
+    await Promise.all((this.companions ?? []).map((companion) => companion[Symbol.asyncDispose]()))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#dismiss()
+    await this.#lease[Symbol.asyncDispose]()
   }
 }
 
 function snapshotNotes(support: SnapshotSupport): string[] {
-  if (support.transactions) return []
+  if (support.transactions || support.frozen) return []
   if (support.statements) {
     return ['The rows are of the moment at which the statement began (READ_COMMITTED_SNAPSHOT).']
   }
@@ -324,23 +323,31 @@ function snapshotNotes(support: SnapshotSupport): string[] {
   ]
 }
 
-function chooseColumns(
-  table: SqlServerTableId,
-  columns: readonly SqlServerColumn[],
-  options: ReadOptions,
-): readonly SqlServerColumn[] {
-  const byName = new Map(columns.map((column) => [column.name, column]))
-  const pick = (name: string): SqlServerColumn => {
-    const found = byName.get(name)
-    if (found !== undefined) return found
-    const near = nearNames(name, [...byName.keys()])
-    throw new PoolsmithError(`${quotedTable(table)} has no column ${quoteBrackets(name)}.${didYouMean(near)}`, {
-      code: 'COLUMN_NOT_FOUND',
-      phase: 'query',
-      hint: 'Give the column as the catalogue spells it; names are case-sensitive here.',
-      details: { column: name, near },
-    })
-  }
-  for (const name of options.asText ?? []) pick(name)
-  return options.columns === undefined ? columns : [...new Set(options.columns)].map(pick)
+function chooseColumns(ground: SqlServerGround, options: ReadOptions): readonly SqlServerColumn[] {
+  for (const name of options.asText ?? []) columnNamed(ground, name)
+  if (options.columns === undefined) return ground.columns
+  return [...new Set(options.columns)].map((name) => columnNamed(ground, name))
+}
+
+function refuseDoubles(shown: string, names: readonly string[]): void {
+  const doubles = names.filter((name, index) => names.indexOf(name) !== index)
+  if (doubles.length === 0) return
+  throw new PoolsmithError(`${shown} has more than one column ${doubles.map(quoteBrackets).join(', ')}.`, {
+    code: 'CONFIG_INVALID',
+    phase: 'config',
+    hint: `Give each column a name of its own; with rowHash none may be ${ROW_HASH}.`,
+    details: { columns: doubles },
+  })
+}
+
+const HASH_COLUMN = { name: ROW_HASH, type: 'char(64)' }
+const APART =
+  'Each part was read at a moment of its own: a row that was changed meanwhile may be there twice, or not at all.'
+
+function foreignSnapshot(): PoolsmithError {
+  return new PoolsmithError('The plan names a snapshot, which SQL Server has none of.', {
+    code: 'PLAN_INVALID',
+    phase: 'config',
+    hint: 'Run the plan against the database that it was made for.',
+  })
 }

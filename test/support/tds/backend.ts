@@ -152,6 +152,8 @@ const NUMBERS: Readonly<Record<string, readonly [number: number, state: number, 
   '22003': [8115, 2, 16],
   '40P01': [1205, 13, 13],
   '42P07': [2714, 6, 16],
+  '55P03': [1222, 51, 16],
+  '42P10': [1033, 1, 15],
   '3D000': [4060, 1, 11],
 }
 

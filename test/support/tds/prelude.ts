@@ -4,6 +4,8 @@
  * under a type of their own, so that a result's columns tell what they are.
  */
 
+import { COLLATED } from './collations.ts'
+
 const textLike = (name: string, modifier: boolean): string => `
   create type mssql.${name};
   create function mssql.${name}_in(cstring) returns mssql.${name} language internal immutable strict as 'textin';
@@ -19,8 +21,53 @@ const textLike = (name: string, modifier: boolean): string => `
     ${modifier ? `, typmod_in = mssql.${name}_mod_in, typmod_out = mssql.${name}_mod_out` : ''}
   );`
 
-const withModifier = ['datetime2', 'datetimeoffset', 'time7']
-const without = ['tinyint', 'money', 'smallmoney', 'datetime', 'sql_variant', 'mssql_xml', 'hierarchyid', 'geography']
+/** Their order is that of the values, not of their text: a number for each. */
+const KEYS: Readonly<Record<string, string>> = {
+  tinyint: '$1::text::numeric',
+  money: '$1::text::numeric',
+  smallmoney: '$1::text::numeric',
+  datetime2: `extract(epoch from left($1::text, 19)::timestamp) * 10000000 + rpad(substr($1::text, 21), 7, '0')::numeric`,
+  datetime: `extract(epoch from left($1::text, 19)::timestamp) * 10000000 + rpad(substr($1::text, 21), 7, '0')::numeric`,
+  smalldatetime: 'extract(epoch from left($1::text, 19)::timestamp) * 10000000',
+  datetimeoffset: `extract(epoch from (left($1::text, 19) || right($1::text, 6))::timestamptz) * 10000000 +
+    rpad(coalesce(substring($1::text from '[.]([0-9]+)'), ''), 7, '0')::numeric`,
+  time7: `extract(epoch from left($1::text, 8)::time) * 10000000 + rpad(substr($1::text, 10), 7, '0')::numeric`,
+}
+
+const COMPARISONS: readonly (readonly [operator: string, name: string, strategy: number])[] = [
+  ['<', 'lt', 1],
+  ['<=', 'le', 2],
+  ['=', 'eq', 3],
+  ['>=', 'ge', 4],
+  ['>', 'gt', 5],
+]
+
+const ordered = ([name, key]: readonly [string, string]): string => `
+  create function mssql.${name}_key(mssql.${name}) returns numeric language sql immutable strict as $f$ select ${key} $f$;
+  create function mssql.${name}_cmp(mssql.${name}, mssql.${name}) returns int language sql immutable strict
+    as $f$ select sign(mssql.${name}_key($1) - mssql.${name}_key($2))::int $f$;
+  ${COMPARISONS.map(
+    ([operator, word]) => `
+      create function mssql.${name}_${word}(mssql.${name}, mssql.${name}) returns boolean language sql immutable strict
+        as $f$ select mssql.${name}_key($1) ${operator} mssql.${name}_key($2) $f$;
+      create operator mssql.${operator} (leftarg = mssql.${name}, rightarg = mssql.${name}, function = mssql.${name}_${word});`,
+  ).join('')}
+  create operator class mssql.${name}_ops default for type mssql.${name} using btree as
+    ${COMPARISONS.map(([operator, , strategy]) => `operator ${strategy} mssql.${operator}`).join(', ')},
+    function 1 mssql.${name}_cmp(mssql.${name}, mssql.${name});`
+
+const withModifier = ['datetime2', 'datetimeoffset', 'time7', ...COLLATED.map(({ type }) => type)]
+const without = [
+  'smalldatetime',
+  'tinyint',
+  'money',
+  'smallmoney',
+  'datetime',
+  'sql_variant',
+  'mssql_xml',
+  'hierarchyid',
+  'geography',
+]
 
 export const OWN_TYPES: readonly string[] = [...withModifier, ...without]
 
@@ -80,6 +127,8 @@ const CALLED: Readonly<Record<string, string>> = {
   numeric: 'decimal',
   uuid: 'uniqueidentifier',
   time7: 'time',
+  rowversion: 'timestamp',
+  ...Object.fromEntries(COLLATED.map(({ type }) => [type, 'varchar'])),
   mssql_xml: 'xml',
 }
 
@@ -95,11 +144,39 @@ begin
   ${withModifier.map((name) => textLike(name, true)).join('\n')}
   ${without.map((name) => textLike(name, false)).join('\n')}
 
+  ${Object.entries(KEYS).map(ordered).join('\n')}
+  ${COLLATED.map(({ type }) => `create cast (mssql.${type} as text) with inout as implicit;`).join('\n')}
+
+  -- Eight bytes that rise with every row that is written; mssql.min_active is how a test leaves a transaction open.
+  create sequence mssql.dbts;
+  create domain mssql.rowversion as bytea default int8send(nextval('mssql.dbts'));
+  create function dbo.min_active_rowversion() returns bytea language sql volatile as $f$
+    select coalesce(decode(nullif(current_setting('mssql.min_active', true), ''), 'hex'),
+      (select int8send(case when is_called then last_value + 1 else last_value end) from mssql.dbts)) $f$;
+  create function dbo.databasepropertyex(varchar, varchar) returns varchar language sql stable
+    as $f$ select coalesce(nullif(current_setting('mssql.updateability', true), ''), 'READ_WRITE') $f$;
+  create function dbo.hashbytes(varchar, text) returns bytea language sql immutable strict
+    as $f$ select sha256(convert_to($2, 'UTF8')) $f$;
+  create function dbo.charindex(text, text) returns int language sql immutable strict
+    as $f$ select strpos(lower($2), lower($1)) $f$;
+  create function mssql.styled(value anyelement, style int) returns text language sql immutable strict as $f$
+    select case when pg_typeof(value) = 'bytea'::regtype
+      then case when style = 1 then '0x' else '' end || upper(substr(value::text, 3)) else value::text end $f$;
+  create function mssql.try_cast(value text, sample anyelement) returns anyelement language plpgsql immutable as $f$
+    declare result alias for $0;
+    begin
+      if pg_typeof(sample)::text like 'mssql.date%' then perform left(value, 19)::timestamp; end if;
+      execute format('select %L::%s', value, pg_typeof(sample)) into result;
+      return result;
+    exception when data_exception then return null;
+    end $f$;
+
   create view sys.schemas as
     select nspname::varchar(128) as name, oid::int as schema_id from pg_namespace
     where nspname not like 'pg\\_%' and nspname not in ('mssql', 'information_schema');
   create view sys.tables as
-    select c.relname::varchar(128) as name, c.oid::int as object_id, c.relnamespace::int as schema_id, 'U'::char(2) as type
+    select c.relname::varchar(128) as name, c.oid::int as object_id, c.relnamespace::int as schema_id, 'U'::char(2) as type,
+      0 as is_memory_optimized
     from pg_class c join sys.schemas s on s.schema_id = c.relnamespace::int where c.relkind in ('r', 'p');
   create view sys.objects as
     select c.relname::varchar(128) as name, c.oid::int as object_id, c.relnamespace::int as schema_id,
@@ -111,7 +188,8 @@ begin
   create view sys.databases as
     select (case datname when 'postgres' then 'master' else datname end)::varchar(128) as name, oid::int as database_id,
       coalesce(nullif(current_setting('mssql.snapshot', true), ''), '1')::smallint as snapshot_isolation_state,
-      coalesce(nullif(current_setting('mssql.rcsi', true), ''), 'off')::boolean as is_read_committed_snapshot_on
+      coalesce(nullif(current_setting('mssql.rcsi', true), ''), 'off')::boolean as is_read_committed_snapshot_on,
+      nullif(current_setting('mssql.source', true), '')::int as source_database_id
     from pg_database where not datistemplate;
   create table sys.types (name varchar(128), system_type_id int, user_type_id int);
   insert into sys.types values ${TYPES.map(([name, system, user = system]) => `('${name}', ${system}, ${user})`).join(', ')};
@@ -127,8 +205,10 @@ begin
         when t.typname in ('datetime2', 'datetimeoffset', 'time7') then case when a.atttypmod < 0 then 7
           else a.atttypmod - 5 end
         when t.typname in ('timestamp', 'timestamptz', 'time') then 6 else 0 end as scale,
-      (case when t.typname in ('varchar', 'bpchar', 'text') then 'Latin1_General_CI_AS' end)::varchar(128)
-        as collation_name
+      (case when t.typname in ('varchar', 'bpchar', 'text') then 'Latin1_General_CI_AS'
+        else '${JSON.stringify(Object.fromEntries(COLLATED.map(({ type, name }) => [type, name])))}'::json ->> t.typname
+        end)::varchar(128) as collation_name,
+      not a.attnotnull as is_nullable
     from pg_attribute a join pg_type t on t.oid = a.atttypid
     join sys.types y on y.name = coalesce(('${JSON.stringify(CALLED)}'::json ->> t.typname), t.typname)
     where a.attnum > 0 and not a.attisdropped;
@@ -136,7 +216,22 @@ begin
     select oid::int as object_id, 1 as index_id, reltuples::bigint as rows
     from pg_class where relkind = 'r' and reltuples >= 0;
   create function dbo.collationproperty(varchar, varchar) returns int language sql immutable
-    as $f$ select case when $1 is not null then 1252 end $f$;
+    as $f$ select case when $1 is not null then coalesce(
+      ('${JSON.stringify(Object.fromEntries(COLLATED.map(({ name, codePage }) => [name, codePage])))}'::json ->> $1)::int, 1252) end $f$;
+  create view sys.indexes as
+    select i.indrelid::int as object_id,
+      case when i.indisprimary then 1 else 1 + row_number() over (partition by i.indrelid order by i.indexrelid) end
+        as index_id,
+      case when i.indisprimary then 1 else 2 end as type, i.indisprimary::int as is_primary_key,
+      i.indisunique::int as is_unique, 0 as is_disabled, (i.indpred is not null)::int as has_filter, i.indexrelid
+    from pg_index i
+    union all
+    select c.oid::int, 0, 0, 0, 0, 0, 0, null from pg_class c
+    where c.relkind = 'r' and not exists (select 1 from pg_index i where i.indrelid = c.oid and i.indisprimary);
+  create view sys.index_columns as
+    select x.object_id, x.index_id, k.n as key_ordinal, k.attnum::int as column_id
+    from sys.indexes x join pg_index i on i.indexrelid = x.indexrelid,
+      unnest(i.indkey::int2[]) with ordinality k(attnum, n);
   create function dbo.sql_variant_property(mssql.sql_variant, varchar) returns varchar language sql immutable
     as $f$ select split_part(split_part($1::text, ':', 1), '(', 1) $f$;
 end

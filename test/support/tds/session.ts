@@ -27,6 +27,9 @@ const DEFAULT_LOCK_TIMEOUT = -1
 const TRANSACTION = { begin: 5, commit: 7, rollback: 8, save: 9 } as const
 const ISOLATION = ['', 'read uncommitted', 'read committed', 'repeatable read', 'serializable', 'repeatable read']
 
+const DESCRIBE = 'dm_exec_describe_first_result_set'
+const HELD = /with \(tablock, holdlock\)/i
+
 /** The response to one request as it grows: a statement's DONE waits until it is known whether it is the last. */
 class Response {
   readonly writer: MessageWriter
@@ -238,13 +241,15 @@ export class Session {
 
   async #batch(sql: string, parameters: readonly Parameter[], response: Response): Promise<void> {
     this.#journal.requests.push(sql)
+    // What DECLARE adds lives as long as the batch.
+    const variables = [...parameters]
     for (const statement of statements(tokenize(sql))) {
       if (this.#stopping) return
-      await this.#statement(statement, parameters, response)
+      await this.#statement(statement, variables, response)
     }
   }
 
-  async #statement(tokens: readonly Token[], parameters: readonly Parameter[], response: Response): Promise<void> {
+  async #statement(tokens: readonly Token[], parameters: Parameter[], response: Response): Promise<void> {
     const words = tokens.filter((token) => token.kind !== 'space')
     const [first, second] = [wordOf(words[0]), wordOf(words[1])]
     const literal =
@@ -282,11 +287,77 @@ export class Session {
       }
       case 'if':
         return this.#conditional(tokens, parameters, response)
+      case 'declare':
+        parameters.push({ name: words[1]?.text ?? '', cast: words[2]?.text, value: null })
+        return
       case 'exec':
       case 'execute':
+        if (words.some((word) => /^sp_(get|release)applock$/i.test(word.text))) {
+          return this.#applicationLock(words, parameters)
+        }
         throw new SqlError(2812, 62, 16, `Could not find stored procedure '${words[1]?.text}'.`)
     }
     await this.#query(tokens, parameters, response)
+  }
+
+  /** sp_getapplock and sp_releaseapplock, of the session, without waiting. */
+  async #applicationLock(words: readonly Token[], parameters: Parameter[]): Promise<void> {
+    const named = (name: string): string => {
+      const at = words.findIndex((word) => word.kind === 'variable' && word.text === name)
+      const given = words[at + 2]
+      const value = parameters.find((one) => one.name === given?.text)?.value
+      return value ?? given?.text.replace(/^'|'$/g, '') ?? ''
+    }
+    const resource = named('Resource')
+    if (resource.length === 0 || resource.length > 255 || named('LockOwner') !== 'Session') {
+      throw new SqlError(15600, 1, 15, 'An invalid parameter or option was specified for procedure sp_getapplock.')
+    }
+    const releases = words.some((word) => /^sp_releaseapplock$/i.test(word.text))
+    const call = releases ? 'pg_advisory_unlock' : 'pg_try_advisory_lock'
+    const answer = await this.#backend.run({ text: `select ${call}(hashtext($1))`, values: [resource] })
+    const [row] = await answer.read()
+    await answer.close()
+    const variable = words[1]?.kind === 'variable' ? words[1].text : undefined
+    const at = parameters.findIndex((one) => one.name === variable)
+    const found = parameters[at]
+    if (found !== undefined) parameters[at] = { ...found, value: row?.[0] === 't' ? '0' : '-1' }
+  }
+
+  /** A shared lock on a whole table, until the transaction ends. */
+  async #lockTable(tokens: readonly Token[]): Promise<void> {
+    const words = tokens.filter((token) => token.kind !== 'space')
+    const from = words.findIndex((word) => wordOf(word) === 'from')
+    const names = [words[from + 1], words[from + 3]].map((word) => `"${(word?.text ?? '').replaceAll('"', '""')}"`)
+    await this.#backend.execute(`set local lock_timeout = ${Math.max(0, this.#lockTimeout)}`)
+    await this.#backend.execute(`lock table ${names.join('.')} in share mode`)
+  }
+
+  /** A view of the statement, whose columns are asked for next; or the error that it makes. */
+  async #describe(tokens: readonly Token[], parameters: readonly Parameter[]): Promise<void> {
+    const at = tokens.findIndex((token) => wordOf(token) === 'dm_exec_describe_first_result_set')
+    const given = tokens.slice(at).filter((token) => token.kind === 'variable')
+    const [statement = '', declared = ''] = given.map(
+      ({ text }) => parameters.find((one) => one.name === text)?.value ?? '',
+    )
+    const variables = [...declared.matchAll(/@(\w+)/g)].map(([, name = '']) => ({ name, cast: undefined, value: null }))
+    await this.#backend.execute("select set_config('mssql.error_number', '', false)")
+    const make = async (text: string): Promise<void> => {
+      await this.#backend.execute('drop view if exists pg_temp.tds_described')
+      await this.#backend.execute(`create temporary view tds_described as ${text.replace(/\$\d+/g, 'null')}`)
+    }
+    const inTransaction = this.#transactionCount > 0
+    if (inTransaction) await this.#backend.execute('savepoint tds_describe')
+    try {
+      await make(translate(tokenize(statement), variables, this.#globals()).text)
+    } catch (error) {
+      if (!(error instanceof SqlError)) throw error
+      if (inTransaction) await this.#backend.execute('rollback to savepoint tds_describe')
+      await make('select 1 as error')
+      const message = error.message.replaceAll("'", "''")
+      await this.#backend.execute(
+        `select set_config('mssql.error_number', '${error.number}', false), set_config('mssql.error_message', '${message}', false)`,
+      )
+    }
   }
 
   /** PRINT takes an expression; texts are joined by `+`. */
@@ -305,7 +376,7 @@ export class Session {
   }
 
   /** `IF condition statement`: the condition is asked of PostgreSQL. */
-  async #conditional(tokens: readonly Token[], parameters: readonly Parameter[], response: Response): Promise<void> {
+  async #conditional(tokens: readonly Token[], parameters: Parameter[], response: Response): Promise<void> {
     let depth = 0
     const start = tokens.findIndex((token, index) => {
       if (token.kind === 'symbol' && token.text === '(') depth++
@@ -317,6 +388,8 @@ export class Session {
   }
 
   async #query(tokens: readonly Token[], parameters: readonly Parameter[], response: Response): Promise<void> {
+    if (tokens.some((token) => wordOf(token) === DESCRIBE)) await this.#describe(tokens, parameters)
+    if (this.#transactionCount > 0 && HELD.test(tokens.map(({ text }) => text).join(''))) await this.#lockTable(tokens)
     const translated = translate(tokens, parameters, this.#globals())
     // In SQL Server a failed statement does not end the transaction around it.
     const guarded = this.#transactionCount > 0

@@ -83,6 +83,15 @@ export function encodeDateTime(text: string): Buffer {
   return buffer
 }
 
+/** `smalldatetime`: days since 1900, then minutes. */
+export function encodeSmallDateTime(text: string): Buffer {
+  const { days, ticks } = parseMoment(text)
+  const buffer = Buffer.alloc(4)
+  buffer.writeUInt16LE(days - (YEAR_1900 - YEAR_ONE) / DAY_MILLIS, 0)
+  buffer.writeUInt16LE(Number(ticks / 600_000_000n), 2)
+  return buffer
+}
+
 const two = (value: number): string => String(value).padStart(2, '0')
 
 function dateText(days: number): string {

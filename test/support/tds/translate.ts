@@ -3,6 +3,7 @@
  * by word, so it is no parser: what a suite does not use is not here.
  */
 
+import { COLLATED } from './collations.ts'
 import type { Parameter } from './parameters.ts'
 import { type Token, wordOf } from './tsql.ts'
 
@@ -33,7 +34,8 @@ const TYPES: Readonly<Record<string, string>> = {
   datetime2: 'mssql.datetime2',
   datetimeoffset: 'mssql.datetimeoffset',
   datetime: 'mssql.datetime',
-  smalldatetime: 'mssql.datetime',
+  smalldatetime: 'mssql.smalldatetime',
+  rowversion: 'mssql.rowversion',
   money: 'mssql.money',
   smallmoney: 'mssql.smallmoney',
   tinyint: 'mssql.tinyint',
@@ -62,6 +64,18 @@ const FUNCTIONS: Readonly<Record<string, string>> = {
   sysdatetimeoffset: 'clock_timestamp()',
   newid: 'gen_random_uuid()',
 }
+
+/** Types that a style of CONVERT makes of bytes, or bytes of. */
+const TEXTUAL = new Set(['char', 'varchar', 'nchar', 'nvarchar'])
+const BINARY = new Set(['binary', 'varbinary'])
+
+/** What sys.dm_exec_describe_first_result_set says, of the view that the session has made of the statement. */
+export const DESCRIBED_VIEW = 'pg_temp.tds_described'
+const DESCRIBED = `(select column_id as column_ordinal, nullif(name, '?column?') as name, is_nullable, system_type_id,
+  case when user_type_id <> system_type_id then user_type_id end as user_type_id, max_length, precision, scale,
+  collation_name, nullif(current_setting('mssql.error_number', true), '')::int as error_number,
+  current_setting('mssql.error_message', true)::varchar(4000) as error_message
+  from sys.columns where object_id = '${DESCRIBED_VIEW}'::regclass::int)`
 
 const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`
 const quoteText = (text: string): string => `'${text.replaceAll("'", "''")}'`
@@ -236,13 +250,43 @@ export function translate(tokens: readonly Token[], parameters: readonly Paramet
       at = closing(open)
       continue
     }
-    if (word === 'convert' && called) {
+    if ((word === 'convert' || word === 'try_convert') && called) {
       const end = closing(open)
-      const comma = tokens.findIndex(
-        (_, index) => index > open && symbolAt(index, ',') && balanced(tokens, open + 1, index),
+      const commas = tokens.flatMap((_, index) =>
+        index > open && index < end && symbolAt(index, ',') && balanced(tokens, open + 1, index) ? [index] : [],
       )
-      out.push(`cast(${sub(comma + 1, end - 1)} as ${sub(open + 1, comma)})`)
+      const [first = end, second] = commas
+      const type = sub(open + 1, first)
+      const value = sub(first + 1, second ?? end - 1)
+      const style = second === undefined ? 0 : Number(plain(tokens, second + 1, end - 1))
+      const target = wordOf(tokens[next(open + 1)]) ?? ''
+      if (BINARY.has(target) && style === 1) out.push(`decode(substr(${value}::text, 3), 'hex')`)
+      else if (word === 'try_convert') {
+        const bare = type.replace(/\(.*\)/, '')
+        out.push(`mssql.try_cast((${value})::text, null::${bare})`)
+      } else if (TEXTUAL.has(target) && (style === 1 || style === 2)) {
+        out.push(`cast(mssql.styled(${value}, ${style}) as ${type})`)
+      } else out.push(`cast(${value} as ${type})`)
       at = end
+      continue
+    }
+    if (word === 'collate') {
+      // Where a column is declared it makes the type, which stands before it; elsewhere it says how to compare.
+      const name = tokens[open]?.text.toLowerCase()
+      const collated = COLLATED.find((one) => one.name.toLowerCase() === name)
+      const declared = out.findLastIndex((one) => one.trim() !== '' && !/^[\s\d()]*$/.test(one))
+      if (collated !== undefined && out[declared] === 'varchar') out[declared] = `mssql.${collated.type}`
+      at = open + 1
+      continue
+    }
+    if (word === 'percent' && /\btablesample\b/i.test(plain(tokens, 0, at))) continue
+    if (word === 'count_big' && called) {
+      out.push('count')
+      continue
+    }
+    if (word === 'dm_exec_describe_first_result_set' && called && /^sys$/i.test(out.at(-2) ?? '')) {
+      out.splice(-2, 2, DESCRIBED)
+      at = closing(open)
       continue
     }
     if (called) {

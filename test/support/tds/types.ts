@@ -3,7 +3,15 @@
  * TYPE_INFO and value bytes. Every type is written from the specification, not from a client.
  */
 
-import { encodeDate, encodeDateTime, encodeDateTime2, encodeDateTimeOffset, encodeTime } from './temporal.ts'
+import { COLLATED } from './collations.ts'
+import {
+  encodeDate,
+  encodeDateTime,
+  encodeDateTime2,
+  encodeDateTimeOffset,
+  encodeSmallDateTime,
+  encodeTime,
+} from './temporal.ts'
 
 export interface TdsType {
   /** TYPE_INFO. */
@@ -157,6 +165,20 @@ const dateTime: TdsType = {
   absent: NO_BYTES,
 }
 
+const smallDateTime: TdsType = {
+  info: Buffer.from([0x6f, 4]),
+  encode: (text) => short(encodeSmallDateTime(text)),
+  absent: NO_BYTES,
+}
+
+/** varchar of a collation: its bytes are those of its code page. */
+function collated(name: string): TdsType | undefined {
+  const found = COLLATED.find((one) => one.type === name)
+  if (found === undefined) return undefined
+  const info = Buffer.concat([Buffer.from([0xa7, 0x40, 0x1f]), found.collation])
+  return { info, encode: (text) => sized16(found.encode(text)), absent: NO_SHORT }
+}
+
 function guidBytes(text: string): Buffer {
   const bytes = Buffer.from(text.replaceAll('-', ''), 'hex')
   // The first three groups are little-endian numbers.
@@ -283,6 +305,8 @@ function ownType(name: string, modifier: number): TdsType | undefined {
       return smallMoney
     case 'datetime':
       return dateTime
+    case 'smalldatetime':
+      return smallDateTime
     case 'datetime2':
       return dateTime2(scale)
     case 'datetimeoffset':
@@ -297,7 +321,7 @@ function ownType(name: string, modifier: number): TdsType | undefined {
     case 'geography':
       return udt(name)
     default:
-      return undefined
+      return collated(name)
   }
 }
 

@@ -74,7 +74,7 @@ describe('values come where knex left a place for them, and nowhere else', () =>
     ['a = ?', ['? $1 ?'], "a = (E'? $1 ?')"],
   ]
   for (const [sql, bindings, expected] of cases) {
-    test(sql, () => assert.equal(inline({ sql, native: '', bindings }), expected))
+    test(sql, () => assert.equal(inline({ sql, bindings }), expected))
   }
 
   test('a place too many or too few', () => {
@@ -82,7 +82,7 @@ describe('values come where knex left a place for them, and nowhere else', () =>
       ['a = ?', []],
       ["a = '?'", [1]],
     ] as const) {
-      assert.throws(() => inline({ sql, native: '', bindings }), { code: 'CONFIG_INVALID' })
+      assert.throws(() => inline({ sql, bindings }), { code: 'CONFIG_INVALID' })
     }
   })
 })

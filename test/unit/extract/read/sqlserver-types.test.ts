@@ -15,6 +15,8 @@ const column = (type: string, more: Partial<SqlServerColumn> = {}): SqlServerCol
   precision: 0,
   scale: 0,
   codePage: undefined,
+  collation: undefined,
+  nullable: true,
   isClr: false,
   ...more,
 })

@@ -1,0 +1,149 @@
+/** Values of a column in conditions: bound as text, and made into the column's own type by the server. */
+
+import type { BoundSql, MarkValue } from './reader.ts'
+import { sql } from './sqlserver-bound.ts'
+import { quoteBrackets, type SqlServerColumn } from './sqlserver-catalogue.ts'
+
+const INTEGERS = new Set(['tinyint', 'smallint', 'int', 'bigint'])
+const DECIMALS = new Set(['decimal', 'numeric', 'money', 'smallmoney'])
+const TIMES = new Set(['date', 'smalldatetime', 'datetime', 'datetime2', 'datetimeoffset'])
+const TEXTS = new Set(['char', 'varchar', 'nchar', 'nvarchar', 'sysname'])
+const OTHERS = new Set(['uniqueidentifier', 'timestamp'])
+const ORDERED_TOO = new Set(['real', 'float', 'time', 'binary', 'varbinary'])
+
+/** Whether its order is the order in which values come to be, or can be. */
+export function canMark({ type }: SqlServerColumn): boolean {
+  return [INTEGERS, DECIMALS, TIMES, TEXTS, OTHERS].some((types) => types.has(type))
+}
+
+/** Whether rows can be divided by ranges of it. */
+export function canDivide(column: SqlServerColumn): boolean {
+  return canMark(column) || ORDERED_TOO.has(column.type)
+}
+
+/**
+ * The value as the column's type has it. Styles are named where the session's language would have a say otherwise
+ * (CAST and CONVERT: 23 and 121 are ODBC's canonical forms, 1 is hexadecimal behind 0x).
+ *
+ * @param call `try_convert` gives NULL for what is no value of the type
+ */
+export function constant(column: SqlServerColumn, text: string, call: 'convert' | 'try_convert' = 'convert'): BoundSql {
+  const value: BoundSql = { sql: '?', values: [{ type: 'nvarchar', value: text }] }
+  const made = (type: string, style?: number): BoundSql =>
+    sql`${call}(${type}, ${value}${style === undefined ? '' : `, ${style}`})`
+  const { type, length } = column
+  switch (type) {
+    case 'decimal':
+    case 'numeric':
+      // As many digits as there are: none is rounded away.
+      return made(`decimal(38, ${text.split('.')[1]?.length ?? 0})`)
+    case 'smallmoney':
+      return made('money')
+    case 'date':
+      return made('date', 23)
+    case 'smalldatetime':
+    case 'datetime':
+      return made(type, 121)
+    case 'time':
+    case 'datetime2':
+    case 'datetimeoffset':
+      return made(`${type}(7)`, 121)
+    case 'timestamp':
+      return made('binary(8)', 1)
+    case 'binary':
+    case 'varbinary':
+      return made(`varbinary(${length < 0 ? 'max' : 8000})`, 1)
+    case 'char':
+    case 'varchar':
+      // By the column's own collation: its code page has the characters, and its rules order them.
+      if (column.collation === undefined || !/^\w+$/.test(column.collation)) return value
+      return sql`${call}(varchar(${length < 0 ? 'max' : 8000}), ${value} collate ${column.collation})`
+    case 'nchar':
+    case 'nvarchar':
+    case 'sysname':
+      return value
+    default:
+      return made(type)
+  }
+}
+
+/**
+ * What a caller gives as a mark, as the text that {@link constant} takes; undefined when it is no value of the type.
+ * Where the type has fewer digits, what is beyond them is cut off: nothing lies between the two.
+ */
+export function markText({ type }: SqlServerColumn, value: MarkValue): string | undefined {
+  if (value instanceof Date) {
+    return TIMES.has(type) && Number.isFinite(value.getTime()) ? momentText(type, value.toISOString()) : undefined
+  }
+  const text = String(value).trim()
+  if (INTEGERS.has(type)) return /^[+-]?\d+$/.test(text) ? text : undefined
+  if (type === 'decimal' || type === 'numeric') return /^[+-]?\d+(\.\d+)?$/.test(text) ? text : undefined
+  if (DECIMALS.has(type)) return /^[+-]?\d+(\.\d{1,4})?$/.test(text) ? text : undefined
+  if (type === 'timestamp') return rowVersionText(text)
+  if (typeof value !== 'string') return undefined
+  if (TIMES.has(type)) return momentText(type, text)
+  return TEXTS.has(type) ? value : text
+}
+
+const MOMENT = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:\.(\d{1,7}))?)?)?\s*(Z|[+-]\d\d:\d\d)?$/
+
+function momentText(type: string, given: string): string | undefined {
+  const match = MOMENT.exec(given)
+  if (match === null) return undefined
+  const [, day, minute = '00:00', second = '00', fraction = '', offset] = match
+  // A type without an offset has no place for one, but for that of UTC, in which a Date is.
+  if (type !== 'datetimeoffset' && offset !== undefined && offset !== 'Z') return undefined
+  switch (type) {
+    case 'date':
+      return day
+    case 'smalldatetime':
+      return `${day} ${minute}:00`
+    case 'datetime':
+      return `${day} ${minute}:${second}.${thirds(fraction)}`
+    case 'datetime2':
+      return `${day} ${minute}:${second}.${fraction.padEnd(7, '0')}`
+    default:
+      return `${day} ${minute}:${second}.${fraction.padEnd(7, '0')} ${offset === undefined || offset === 'Z' ? '+00:00' : offset}`
+  }
+}
+
+/** Milliseconds of datetime end in 0, 3 or 7. */
+function thirds(fraction: string): string {
+  const millis = fraction.padEnd(3, '0').slice(0, 3)
+  const last = Number(millis[2])
+  return `${millis.slice(0, 2)}${last < 3 ? 0 : last < 7 ? 3 : 7}`
+}
+
+function rowVersionText(text: string): string | undefined {
+  if (/^0x[\da-f]{16}$/i.test(text)) return `0x${text.slice(2).toUpperCase()}`
+  if (!/^\d+$/.test(text) || BigInt(text) > 0xffff_ffff_ffff_ffffn) return undefined
+  return `0x${BigInt(text).toString(16).padStart(16, '0').toUpperCase()}`
+}
+
+/** Half of SHA-256, in hexadecimal, of what the columns hold: equal for rows that are equal in them. */
+export function rowHash(columns: readonly SqlServerColumn[]): string {
+  // CONCAT takes 254 values at most, and NVARCHAR(MAX) among them makes its answer as long as it needs to be.
+  const groups = Array.from({ length: Math.ceil(columns.length / 200) }, (_, index) =>
+    columns.slice(index * 200, index * 200 + 200).map(hashed),
+  )
+  const texts = groups.map((group) => `concat(cast('' as nvarchar(max)), ${group.join(', ')})`)
+  return `left(convert(char(64), hashbytes('SHA2_256', concat(cast('' as nvarchar(max)), ${texts.join(', ')})), 2), 32)`
+}
+
+/** Its length before it, so that no two rows read the same when their columns are put together. */
+function hashed(column: SqlServerColumn): string {
+  const name = quoteBrackets(column.name)
+  const text = `convert(nvarchar(max), ${textOf(column, name)})`
+  return `case when ${name} is null then '-' else concat(cast(len(concat(${text}, '.')) as varchar(20)), ':', ${text}) end`
+}
+
+function textOf({ type, isClr }: SqlServerColumn, name: string): string {
+  if (isClr || type === 'image') return `convert(varchar(max), convert(varbinary(max), ${name}), 1)`
+  if (type === 'binary' || type === 'varbinary') return `convert(varchar(max), ${name}, 1)`
+  if (type === 'timestamp') return `convert(varchar(18), cast(${name} as binary(8)), 1)`
+  if (type === 'sql_variant') return `convert(nvarchar(4000), ${name})`
+  if (type === 'money' || type === 'smallmoney') return `convert(varchar(30), ${name}, 2)`
+  if (type === 'float' || type === 'real') return `convert(varchar(40), ${name}, 3)`
+  if (type === 'time' || TIMES.has(type)) return `convert(varchar(40), ${name}, 121)`
+  return name
+}

@@ -1,0 +1,153 @@
+/** How the rows of a table of SQL Server are chosen and divided. */
+
+import { PoolsmithError } from '../../errors.ts'
+import type { BoundSql, Partition, PlanRequest, ReadPlan } from './reader.ts'
+import { sql, whereClause } from './sqlserver-bound.ts'
+import { canBeSampled, exactText, quoteBrackets, readKeys, type SqlServerColumn } from './sqlserver-catalogue.ts'
+import { canDivide, constant } from './sqlserver-constants.ts'
+import { askOne, columnNamed, noColumn, type SqlServerGround } from './sqlserver-ground.ts'
+import { planMark } from './sqlserver-mark.ts'
+
+export async function planReading(
+  ground: SqlServerGround,
+  where: BoundSql | undefined,
+  request: PlanRequest,
+): Promise<ReadPlan> {
+  const own = where === undefined ? [] : [where]
+  // First of all: what is wrong with the condition is said before anything is read for it.
+  if (where !== undefined) await checkCondition(ground, where)
+  const mark = request.watermark === undefined ? undefined : await planMark(ground, own, request.watermark)
+  const conditions = [...own, ...(mark === undefined ? [] : [mark.condition])]
+  const { partitions, notes } = await divide(ground, conditions, request)
+  return {
+    conditions: own,
+    mark: mark === undefined ? undefined : { condition: mark.condition, after: mark.after, watermark: mark.watermark },
+    partitions,
+    byPlace: false,
+    identity: String(ground.table?.id ?? ''),
+    estimatedRows: conditions.length === 0 ? ground.estimatedRows : undefined,
+    notes: [...(mark?.notes ?? []), ...notes],
+  }
+}
+
+/** sys.messages: an invalid column name, which stands in the message only. */
+const NO_COLUMN = 207
+const NAME = /'([^']+)'/
+
+async function checkCondition(ground: SqlServerGround, where: BoundSql): Promise<void> {
+  const { shown, from, columns } = ground
+  try {
+    await askOne(ground, sql`select top (0) 1 as one from ${from}${whereClause([where])}`)
+  } catch (error) {
+    if (!(error instanceof Error) || !('number' in error)) throw error
+    if (error.number === NO_COLUMN) {
+      const name = NAME.exec(error.message)?.[1] ?? ''
+      const names = columns.map((column) => column.name)
+      throw noColumn(shown, name, names, error)
+    }
+    if (error.number !== NO_TABLE) throw error
+    throw new PoolsmithError(`\`where\` cannot be read: ${error.message}`, {
+      code: 'QUERY_FAILED',
+      phase: 'query',
+      hint: 'The message is the server’s own: a name in the SQL is wrong.',
+      details: { number: error.number },
+      cause: error,
+    })
+  }
+}
+
+const NO_TABLE = 208
+
+const WHOLE: readonly Partition[] = [{ label: 'all rows', condition: null }]
+/** More rows than this are not all looked at to find where to divide. */
+const SAMPLED_ROWS = 200_000
+
+interface Division {
+  readonly partitions: readonly Partition[]
+  readonly notes: readonly string[]
+}
+
+async function divide(
+  ground: SqlServerGround,
+  conditions: readonly BoundSql[],
+  { partitions: wanted, partitionBy }: PlanRequest,
+): Promise<Division> {
+  if (wanted === 1) return { partitions: WHOLE, notes: [] }
+  const { ask, table, columns } = ground
+  if (partitionBy !== undefined) {
+    const column = columnNamed(ground, partitionBy)
+    if (!canDivide(column)) throw indivisible(ground, column)
+    return { partitions: await byKey(ground, column, conditions, wanted), notes: [] }
+  }
+  const leading = table?.isTable ? (await readKeys(ask, table)).leading : undefined
+  const column = columns.find(({ name }) => name === leading)
+  if (column !== undefined && canDivide(column)) {
+    return { partitions: await byKey(ground, column, conditions, wanted), notes: [] }
+  }
+  return { partitions: WHOLE, notes: ['One part: there is no key to divide by. `partitionBy` names a column.'] }
+}
+
+/**
+ * Ranges of a column's values with about as many rows in each; rows without a value are in the first. Of a large table
+ * a sample of its pages is looked at.
+ */
+async function byKey(
+  ground: SqlServerGround,
+  column: SqlServerColumn,
+  conditions: readonly BoundSql[],
+  partitions: number,
+): Promise<readonly Partition[]> {
+  const { ask, before, from, table, estimatedRows = 0 } = ground
+  const name = quoteBrackets(column.name)
+  const isLarge = table?.isTable && estimatedRows > SAMPLED_ROWS && (await canBeSampled(ask, table))
+  const percent = ((100 * SAMPLED_ROWS) / estimatedRows).toFixed(6)
+  const rows = sql`${from}${isLarge ? ` tablesample system (${percent} percent) repeatable (1)` : ''}${whereClause([
+    ...conditions,
+    sql`${name} is not null`,
+  ])}`
+  const count = Number(await askOne(ground, sql`select count_big(*) from ${rows}`))
+  const wanted = Array.from(
+    { length: partitions - 1 },
+    (_, index) => Math.floor((count * (index + 1)) / partitions) + 1,
+  )
+  const value = column.type === 'timestamp' ? `cast(${name} as binary(8))` : name
+  const found = await ask(
+    sql`${before}select q.mark from (select ${value} as mark, row_number() over (order by ${name}) as place from ${rows}) q where q.place in (${[...new Set(wanted)].join(', ')}) order by q.place`,
+  )
+  const bounds = [...new Set(found.map(([bound]) => exactText(bound)))]
+  if (bounds.length === 0) return WHOLE
+  const ends = [undefined, ...bounds, undefined]
+  return ends.slice(1).map((high, index) => {
+    const low = ends[index]
+    return {
+      label: [
+        ...(low === undefined ? [] : [`from ${column.name} ${low}`]),
+        ...(high === undefined ? [] : [`below ${column.name} ${high}`]),
+      ].join(' '),
+      condition: rangeCondition(column, name, low, high),
+    }
+  })
+}
+
+function rangeCondition(
+  column: SqlServerColumn,
+  name: string,
+  low: string | undefined,
+  high: string | undefined,
+): BoundSql | null {
+  if (low === undefined) return high === undefined ? null : sql`${name} < ${constant(column, high)} or ${name} is null`
+  const from = sql`${name} >= ${constant(column, low)}`
+  return high === undefined ? from : sql`${from} and ${name} < ${constant(column, high)}`
+}
+
+function indivisible({ shown }: SqlServerGround, column: SqlServerColumn): PoolsmithError {
+  return new PoolsmithError(
+    `${shown} cannot be divided by ${quoteBrackets(column.name)}, which is of type ${column.declared}.`,
+    {
+      code: 'CONFIG_INVALID',
+      phase: 'config',
+      hint: 'Name a column of numbers, moments, texts, bytes or uniqueidentifiers in partitionBy.',
+      details: { column: column.name },
+    },
+  )
+}
