@@ -69,7 +69,17 @@ after(() => stack.disposeAsync())
 
 test('it installs without any driver, SDK or file format', async () => {
   const installed = await readdir(join(project, 'node_modules'))
-  for (const name of ['pg', '@aws-sdk', '@azure', 'apache-arrow', 'parquet-wasm', 'koffi', 'tedious', 'mssql']) {
+  for (const name of [
+    'pg',
+    '@aws-sdk',
+    '@azure',
+    '@rgrove',
+    'apache-arrow',
+    'parquet-wasm',
+    'koffi',
+    'tedious',
+    'mssql',
+  ]) {
     assert.ok(!installed.includes(name), `${name} was installed`)
   }
 })
@@ -180,4 +190,7 @@ test('without its SDK, a cloud strategy says how to install it', async () => {
   const azure = await failureOf(`postgres://etl@${host}?auth_method=azure_ad`)
   assert.equal(azure['code'], 'PACKAGE_MISSING')
   assert.equal(azure['hint'], 'npm install @azure/identity')
+  const integrated = await failureOf(`postgres://etl@${host}?auth_method=azure_ad&azure_credential=integrated`)
+  assert.equal(integrated['code'], 'PACKAGE_MISSING')
+  assert.equal(integrated['hint'], 'npm install @rgrove/parse-xml')
 })
