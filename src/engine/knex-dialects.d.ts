@@ -21,6 +21,7 @@ declare module 'knex/lib/dialects/mssql/index.js' {
 
   export default class MssqlClient extends Knex.Client {
     constructor(config: Knex.Config)
+    database(): string | undefined
     wrapIdentifierImpl(value: string): string
     _typeForBinding(binding: unknown): [value: unknown, type: unknown]
     _setReqInput(request: Request, index: number, binding: unknown): void

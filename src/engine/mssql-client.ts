@@ -22,6 +22,8 @@ export interface MssqlBackend extends ClientBackend<SqlServerConnection> {
    * as `datetime2`. A single query decides otherwise by `.options({ exactValues: true })`.
    */
   readonly exactValues: boolean
+  /** The name of the database, for questions to the catalogue. */
+  readonly database: () => string | undefined
 }
 
 /** A mark that knex leaves on a connection whose statement it gave up on: it must not be used again. */
@@ -87,6 +89,10 @@ export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Kn
         return
       }
       callback?.()
+    }
+
+    override database(): string | undefined {
+      return backend.database()
     }
 
     override wrapIdentifierImpl(value: string): string {

@@ -31,6 +31,7 @@ export const mssqlDialect: EngineDialect<typeof sqlServerFields> = {
         mssqlClientClass({
           pool: pool as unknown as ConnectionPool<SqlServerConnection>,
           cancel: (raw) => driver.cancel(raw),
+          database: () => connection.database ?? driver.database,
           exactValues: options.exact_values,
         }),
     }

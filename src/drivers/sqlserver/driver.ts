@@ -33,6 +33,8 @@ export interface SqlServerDriverContext {
 
 /** A driver that can also interrupt what a session is doing. */
 export interface SqlServerDriver extends Driver<SqlServerConnection> {
+  /** The database of the latest session: what the server chose where the connection names none. */
+  readonly database: string | undefined
   /** Cancels the running statement (an attention, MS-TDS 2.2.1.7); resolves when the session is ready again. */
   cancel(raw: SqlServerConnection): Promise<void>
 }
@@ -97,6 +99,7 @@ class SessionDriver implements SqlServerDriver {
   readonly #plan: SessionPlan
   readonly #states = new WeakMap<SqlServerConnection, SessionState>()
   #warn: (() => void) | undefined
+  #database: string | undefined
 
   constructor(plan: SessionPlan, warn: () => void) {
     this.#plan = plan
@@ -150,7 +153,12 @@ class SessionDriver implements SqlServerDriver {
     }
   }
 
+  get database(): string | undefined {
+    return this.#database
+  }
+
   #adopt(connection: SqlServerConnection, info: SessionInfo): void {
+    this.#database = info.database
     const state: SessionState = { info, broken: false, cleanAt: connection.requestCount }
     const end = (): void => {
       state.broken = true
@@ -178,7 +186,7 @@ class SessionDriver implements SqlServerDriver {
   }
 
   needsReset(raw: SqlServerConnection, mode: 'rollback' | 'full'): boolean {
-    if (isBusy(raw) || raw.inTransaction) return true
+    if (isBusy(raw) || raw.inTransaction || raw.isolationLeft) return true
     return mode === 'full' && this.#state(raw).cleanAt !== raw.requestCount
   }
 

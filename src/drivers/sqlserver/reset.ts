@@ -1,6 +1,6 @@
 import { PoolsmithError } from '../../errors.ts'
 import { orAbort } from '../network/socket.ts'
-import { isBusy, rollback, untilIdle } from './requests.ts'
+import { isBusy, rollback, runBatch, untilIdle } from './requests.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
 
 /** How long a statement that is still running on a returned connection may take to end by itself, and then to be stopped. */
@@ -10,7 +10,7 @@ const CANCEL_LIMIT_MILLIS = 2000
 /**
  * Puts a returned session right.
  *
- * `rollback`: ends an open transaction. `full`: the protocol's own reset (the RESETCONNECTION bit, MS-TDS 2.2.3.1.2),
+ * `rollback`: ends an open transaction, and takes back the isolation level that one has left behind. `full`: the protocol's own reset (the RESETCONNECTION bit, MS-TDS 2.2.3.1.2),
  * which also ends settings, temporary tables, cursors and locks. A statement that is still running is cancelled.
  *
  * @throws PoolsmithError SESSION_BUSY when it cannot be stopped; the session must then be closed
@@ -19,6 +19,11 @@ export async function resetConnection(connection: SqlServerConnection, mode: 'ro
   if (isBusy(connection)) await quiet(connection)
   // Not left to the reset, which ends the transaction without telling tedious.
   if (connection.inTransaction) await rollback(connection)
+  if (connection.isolationLeft) {
+    // In both modes: servers before 2014 keep it over a reset too.
+    await runBatch(connection, 'set transaction isolation level read committed')
+    connection.isolationLeft = false
+  }
   if (mode === 'rollback') return
   await new Promise<void>((resolve, reject) => {
     connection.reset((error) => (error ? reject(error) : resolve()))

@@ -29,6 +29,9 @@ import {
 /** MS-TDS 2.2.3.1.1. */
 const SSPI_PACKET = 0x11
 
+/** The level that a session begins with, and a transaction that says nothing (MS-TDS 2.2.6.9). */
+const READ_COMMITTED = 2
+
 /** What a login needs besides tedious' own configuration. */
 export interface LoginPlan {
   readonly encrypt: 'true' | 'false' | 'strict'
@@ -61,6 +64,8 @@ export interface SqlServerConnection extends Connection {
   readonly kerberos: KerberosInfo | undefined
   /** Requests made so far. */
   readonly requestCount: number
+  /** Whether a transaction has left its isolation level to the statements after it, as SQL Server does. */
+  isolationLeft: boolean
 }
 
 export interface Greeting {
@@ -103,6 +108,7 @@ async function buildClass(): Promise<ConnectionClass> {
     #greeting: Greeting = { processId: undefined, user: undefined, version: undefined }
     #kerberos: KerberosInfo | undefined
     #requests = 0
+    isolationLeft = false
     readonly #silence: SilenceWatch | undefined
 
     constructor(config: ConnectionConfiguration, plan: LoginPlan) {
@@ -337,6 +343,14 @@ async function buildClass(): Promise<ConnectionClass> {
     override cleanupConnection(): void {
       this.#silence?.stop()
       super.cleanupConnection()
+      // For whoever would roll it back: that fails, and hides the error that ended the session.
+      this.inTransaction = false
+    }
+
+    override beginTransaction(...given: Parameters<Connection['beginTransaction']>): void {
+      const [, , isolationLevel = READ_COMMITTED] = given
+      this.isolationLeft = isolationLevel !== READ_COMMITTED
+      super.beginTransaction(...given)
     }
 
     override makeRequest(request: object, type: number, payload: object): void {

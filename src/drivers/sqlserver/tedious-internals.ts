@@ -38,6 +38,9 @@ export interface TediousInternals {
   sendInitialSql(): void
   getInitialSql(): string
   makeRequest(request: object, type: number, payload: object): void
+  inTransaction: boolean
+  /** Public; here as a method, so that it can be overridden. */
+  beginTransaction(...given: Parameters<Connection['beginTransaction']>): void
 }
 
 /** tedious' Connection as it is inside. */

@@ -1,0 +1,252 @@
+/** What knex does every day, on SQL Server: schemas, migrations, seeds, transactions and queries of every kind. */
+
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, afterEach, before, describe, test } from 'node:test'
+import type { Knex } from 'knex'
+import { createEngine, type Engine, type EngineOptions } from '../../src/index.ts'
+import { temporaryFolder } from '../support/folder.ts'
+import { createPki } from '../support/pki.ts'
+import { startPostgres } from '../support/postgres.ts'
+import { startTdsServer, type TdsServer } from '../support/tds/server.ts'
+
+const resources = new AsyncDisposableStack()
+let server: TdsServer
+let db: Engine
+
+before(async () => {
+  const postgres = resources.use(await startPostgres())
+  const certificate = await (await createPki()).issue({ commonName: 'localhost', dns: ['localhost'] })
+  server = resources.use(await startTdsServer({ postgres, logins: { sa: 'pw' }, tls: certificate }))
+  db = resources.use(await engine({ pool_size: 3 }))
+  await db.schema.createTable('flights', (table) => {
+    table.increments('id')
+    table.string('code', 20).notNullable().unique()
+    table.decimal('price', 12, 2)
+    table.boolean('late').defaultTo(false)
+    table.dateTime('left_at', { precision: 7 })
+    table.bigInteger('miles')
+    table.uuid('ticket')
+    table.text('words')
+    table.binary('seal')
+    table.timestamps(true, true)
+    table.index(['price'])
+  })
+})
+after(() => resources.disposeAsync())
+afterEach(async () => {
+  assert.equal(db.pool.stats().inUse, 0, 'a connection is out')
+  assert.deepEqual(server.complaints, [])
+})
+
+function engine(options: EngineOptions = {}): Promise<Engine> {
+  const extra = { trust_server_certificate: true }
+  return createEngine(
+    { type: 'mssql', host: 'localhost', port: server.port, login: 'sa', password: 'pw', extra },
+    options,
+  )
+}
+
+const fill = async (trx: Knex = db): Promise<void> => {
+  await trx('flights').del()
+  await trx.batchInsert(
+    'flights',
+    Array.from({ length: 250 }, (_, index) => ({ code: `F${index}`, price: index, late: index % 2 === 0 })),
+    100,
+  )
+}
+
+describe('schemas', () => {
+  test('are built, altered and taken away', async () => {
+    assert.equal(await db.schema.hasTable('flights'), true)
+    assert.equal(await db.schema.hasTable('nowhere'), false)
+    await db.schema.alterTable('flights', (table) => {
+      table.integer('extra').notNullable().defaultTo(7)
+    })
+    await db('flights').insert({ code: 'X' })
+    assert.deepEqual(await db('flights').where({ code: 'X' }).pluck('extra'), [7])
+    await db.schema.alterTable('flights', (table) => table.dropColumn('extra'))
+    await assert.rejects(db('flights').insert({ code: 'X' }), Error, 'the unique index')
+    await db.schema.createTable('seats', (table) => {
+      table.increments('id')
+      table.integer('flight').references('id').inTable('flights')
+    })
+    await assert.rejects(db('seats').insert({ flight: -1 }), Error, 'the foreign key')
+    await db('seats').truncate()
+    await db.schema.createView('cheap', (view) => {
+      view.columns(['code'])
+      view.as(db('flights').select('code').where('price', '<', 10))
+    })
+    assert.deepEqual(await db('cheap').select(), [])
+    await db.schema.dropView('cheap')
+    await db.schema.dropTableIfExists('seats')
+    assert.equal(await db.schema.hasTable('seats'), false)
+  })
+
+  test('are asked for under the name that the server gave, where the record names no database', async () => {
+    assert.equal(db.connection.database, undefined)
+    await db.raw('select 1 as one')
+    const { bindings } = db('flights').columnInfo().toSQL() as unknown as { bindings: unknown[] }
+    assert.deepEqual(bindings, ['flights', 'master'])
+  })
+})
+
+test('migrations and seeds run, are listed, and are taken back', async () => {
+  await using folder = await temporaryFolder()
+  const write = (name: string, text: string): Promise<void> => writeFile(join(folder.path, name), text)
+  await write(
+    '1_table.mjs',
+    `export const up = (db) => db.schema.createTable('moved', (table) => { table.increments('id'); table.string('name') })
+     export const down = (db) => db.schema.dropTable('moved')`,
+  )
+  await write(
+    '2_rows.mjs',
+    `export const up = (db) => db('moved').insert({ name: 'first' })
+     export const down = (db) => db('moved').del()`,
+  )
+  const config = { directory: folder.path, loadExtensions: ['.mjs'] }
+  assert.deepEqual(await db.migrate.latest(config), [1, ['1_table.mjs', '2_rows.mjs']])
+  assert.deepEqual(await db('moved').pluck('name'), ['first'])
+  const [done, pending] = await db.migrate.list(config)
+  assert.deepEqual([done.length, pending.length], [2, 0])
+  await using seeds = await temporaryFolder()
+  await writeFile(join(seeds.path, 'seed.mjs'), `export const seed = (db) => db('moved').insert({ name: 'second' })`)
+  await db.seed.run({ ...config, directory: seeds.path })
+  assert.deepEqual(await db('moved').orderBy('id').pluck('name'), ['first', 'second'])
+
+  await write(
+    '3_bad.mjs',
+    `export const up = async (db) => { await db('moved').del(); throw new Error('no') }
+     export const down = () => undefined`,
+  )
+  await assert.rejects(db.migrate.latest(config), /no/)
+  assert.equal((await db('moved').pluck('name')).length, 2, 'what failed was not taken back')
+  assert.equal(await db.migrate.currentVersion(config), '2')
+  assert.equal((await db.migrate.rollback(config, true))[1].length, 2)
+  assert.equal(await db.schema.hasTable('moved'), false)
+})
+
+describe('transactions', () => {
+  test('have savepoints: what is inside goes back alone', async () => {
+    await fill()
+    const names = await db.transaction(async (trx) => {
+      await trx('flights').where({ code: 'F1' }).update({ words: 'outer' })
+      await assert.rejects(
+        trx.transaction(async (inner) => {
+          await inner('flights').where({ code: 'F1' }).update({ words: 'inner' })
+          throw new Error('back')
+        }),
+        /back/,
+      )
+      await trx.transaction((inner) => inner('flights').where({ code: 'F2' }).update({ words: 'kept' }))
+      return trx('flights').whereIn('code', ['F1', 'F2']).orderBy('code').pluck('words')
+    })
+    assert.deepEqual(names, ['outer', 'kept'])
+  })
+
+  test('of every isolation level leave it to nobody after them', async () => {
+    await using own = await engine({ pool_size: 1, max_overflow: 0 })
+    const restored = (): number =>
+      server.journal.requests.filter((sql) => /^set transaction isolation level read committed$/i.test(sql)).length
+    const levels = ['read uncommitted', 'repeatable read', 'serializable', 'snapshot'] as const
+    for (const isolationLevel of levels) {
+      const before = restored()
+      const [row] = await own.transaction((trx) => trx('flights').count('* as n'), { isolationLevel })
+      assert.ok(Number(row?.n) >= 0)
+      await own.raw('select 1 as one')
+      assert.equal(restored() - before, 1, isolationLevel)
+    }
+    const before = restored()
+    await own.transaction((trx) => trx('flights').count('* as n'), { isolationLevel: 'read committed' })
+    await own.transaction((trx) => trx('flights').count('* as n'))
+    assert.equal(restored(), before)
+    const unknown = { isolationLevel: 'psychic' as 'snapshot' }
+    await assert.rejects(async () => own.transaction(async () => undefined, unknown), /Invalid isolationLevel/)
+    assert.equal(own.pool.stats().inUse, 0)
+  })
+
+  test('are provided, committed and rolled back by hand', async () => {
+    await fill()
+    const provider = db.transactionProvider()
+    const trx = await provider()
+    assert.equal(await provider(), trx)
+    await trx('flights').where({ code: 'F3' }).del()
+    await trx.rollback()
+    const second = await db.transaction()
+    await second('flights').where({ code: 'F4' }).del()
+    await second.commit()
+    assert.deepEqual(await db('flights').whereIn('code', ['F3', 'F4']).pluck('code'), ['F3'])
+  })
+
+  test('whose session dies say what killed it, and not that they could not be rolled back', async () => {
+    await using own = await engine({ pool_size: 1, max_overflow: 0 })
+    const error = await own
+      .transaction(async (trx) => {
+        await trx.raw('select 1 as one')
+        server.faults.add({ at: 'request', fault: { do: 'reset' }, times: 1 })
+        await trx.raw('select 2 as two')
+      })
+      .then(
+        () => undefined,
+        (thrown: Error) => thrown,
+      )
+    server.faults.clear()
+    assert.match(error?.message ?? '', /select 2 as two - read ECONNRESET/)
+    assert.deepEqual(await own.raw('select 1 as one'), [{ one: 1 }])
+  })
+})
+
+describe('queries', () => {
+  test('of every kind are understood by the server', async () => {
+    await fill()
+    const flights = (): Knex.QueryBuilder => db('flights')
+    assert.deepEqual(await flights().count('* as n').first(), { n: '250' })
+    assert.deepEqual(
+      await flights().select('late').count('* as n').groupBy('late').havingRaw('count(*) > ?', [1]).orderBy('late'),
+      [
+        { late: false, n: '125' },
+        { late: true, n: '125' },
+      ],
+    )
+    const [sums] = await flights().min('price as least').max('price as most').sum('price as all')
+    assert.deepEqual(sums, { least: 0, most: 249, all: 31_125 })
+    assert.deepEqual(await flights().orderBy('id').offset(5).limit(2).pluck('code'), ['F5', 'F6'])
+    assert.deepEqual(await flights().whereBetween('price', [7, 8]).orWhere('code', 'F1').orderBy('id').pluck('code'), [
+      'F1',
+      'F7',
+      'F8',
+    ])
+    assert.deepEqual(await flights().whereIn('id', flights().select('id').where('price', 5)).pluck('code'), ['F5'])
+    const few = db
+      .with('few', flights().where('price', '<', 3))
+      .select('code')
+      .from('few')
+      .orderBy('code')
+    assert.deepEqual(await few, [{ code: 'F0' }, { code: 'F1' }, { code: 'F2' }])
+    const both = flights().select('code').where('price', 1).union(flights().select('code').where('price', 2))
+    assert.deepEqual((await both).length, 2)
+    const joined = db({ a: 'flights' }).join({ b: 'flights' }, 'a.id', 'b.id').where('a.price', 9).pluck('b.code')
+    assert.deepEqual(await joined, ['F9'])
+    assert.deepEqual(await flights().where('price', 5).increment('price', 500), 1)
+    assert.deepEqual(await flights().where('price', 505).update({ words: 'w' }, ['code', 'words']), [
+      { code: 'F5', words: 'w' },
+    ])
+    assert.deepEqual(await flights().where('price', 505).del(['code']), [{ code: 'F5' }])
+    assert.deepEqual(await flights().insert({ code: 'new', late: true }).returning(['code', 'late']), [
+      { code: 'new', late: true },
+    ])
+    assert.deepEqual(await flights().whereNull('price').whereRaw('?? = ?', ['code', 'new']).pluck('late'), [true])
+    const locked = await db.transaction((trx) => trx('flights').forUpdate().where('code', 'F7').pluck('code'))
+    assert.deepEqual(locked, ['F7'])
+    const heard: string[] = []
+    const own = db.withUserParams({})
+    own.on('query', ({ sql }: { sql: string }) => heard.push(sql))
+    await own.raw('select ? as one', [1])
+    assert.deepEqual(heard, ['select @p0 as one'])
+  })
+
+  test('with onConflict are refused, as SQL Server has no such thing', () => {
+    assert.throws(() => db('flights').insert({ code: 'F1' }).onConflict('code').merge().toString(), /not supported/)
+  })
+})
