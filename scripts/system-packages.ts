@@ -31,6 +31,7 @@ const systemPackages: readonly SystemPackage[] = [
     file: '/usr/lib/python3/dist-packages/msal/wstrust_request.py',
     neededFor: "Microsoft's own client of a federated domain, to check the test double of one",
   },
+  { name: 'xmlsec1', file: '/usr/bin/xmlsec1', neededFor: 'a judge of signatures in XML that nobody here wrote' },
   { name: 'procps', file: '/usr/bin/ps', neededFor: "finding a server's processes, to freeze them" },
 ]
 

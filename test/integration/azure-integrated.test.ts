@@ -19,6 +19,7 @@ import { assertionRequest } from '../../src/strategies/azure/federation/ws-trust
 import { loadXmlReader } from '../../src/strategies/azure/federation/xml.ts'
 import { azureAd } from '../../src/strategies/azure-ad.ts'
 import { ALL_ENDPOINTS, metadataDocument } from '../support/federation/metadata.ts'
+import type { SamlVersion } from '../support/federation/saml.ts'
 import { type Deviation, envelope, fault, type Step, startFederation } from '../support/federation/service.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { enterRealm, startKdc } from '../support/kdc.ts'
@@ -100,6 +101,17 @@ async function failureOf(extra: Readonly<Record<string, unknown>> = {}, login?: 
   return outcome
 }
 
+/** Has xmlsec1 judge the signature of an assertion as we handed it on. */
+async function assertSigned(assertion: string | null, saml: SamlVersion): Promise<void> {
+  const [file, key] = [join(folder.path, 'assertion.xml'), join(folder.path, 'saml.pem')]
+  await writeFile(file, Buffer.from(assertion ?? '', 'base64url'))
+  await writeFile(key, federation.samlKey)
+  const [id, version] = saml === '1.1' ? ['AssertionID', '1.0'] : ['ID', '2.0']
+  const marked = [`--id-attr:${id}`, `urn:oasis:names:tc:SAML:${version}:assertion:Assertion`]
+  const { stderr } = await run('xmlsec1', ['--verify', '--pubkey-pem', key, ...marked, file])
+  assert.match(stderr, /^OK\nSignedInfo References \(ok\/all\): 1\/1$/m)
+}
+
 /** Requests by step. */
 const steps = (): string[] => federation.seen.map(({ step }) => step)
 
@@ -177,6 +189,7 @@ describe('a ticket becomes a token', () => {
         federation.saml = saml
         if (metadata !== undefined) federation.deviations.metadata = metadata
         assert.equal((await federation.verify(await tokenFor(), SQL_AUDIENCE)).upn, UPN)
+        await assertSigned(new URLSearchParams(federation.seen.at(-1)?.body).get('assertion'), saml)
         const version = metadata === undefined ? '13' : '2005'
         assert.equal(federation.seen[2]?.path, `/adfs/services/trust/${version}/windowstransport`)
       }

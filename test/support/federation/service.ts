@@ -57,6 +57,8 @@ export interface Federation extends AsyncDisposable {
   readonly issuer: string
   /** PEM. */
   readonly ca: string
+  /** PEM: the key that the assertions are signed with. */
+  readonly samlKey: string
   /** The public keys of the tokens. */
   readonly keys: JWTVerifyGetKey
   readonly seen: Seen[]
@@ -263,6 +265,7 @@ export async function startFederation(options: FederationOptions): Promise<Feder
     tenant,
     issuer,
     ca: pki.ca,
+    samlKey: saml.publicKey,
     keys: createLocalJWKSet({ keys: [jwk] }),
     seen,
     deviations,
