@@ -61,6 +61,8 @@ describe('schemas', () => {
   test('are built, altered and taken away', async () => {
     assert.equal(await db.schema.hasTable('flights'), true)
     assert.equal(await db.schema.hasTable('nowhere'), false)
+    assert.equal(await db.schema.hasColumn('flights', 'price'), true)
+    assert.equal(await db.schema.hasColumn('flights', 'prize'), false)
     await db.schema.alterTable('flights', (table) => {
       table.integer('extra').notNullable().defaultTo(7)
     })

@@ -304,6 +304,12 @@ export function translate(tokens: readonly Token[], parameters: readonly Paramet
       }
       if (word === 'object_id') {
         const end = closing(open)
+        const variable = tokens.slice(open, end).find((one) => one.kind === 'variable')
+        if (variable !== undefined) {
+          out.push(`to_regclass(translate(${parameter(variable.text)}::text, '[]', '""'))::oid::int`)
+          at = end
+          continue
+        }
         const name = tokens.slice(open, end).find((one) => one.kind === 'string')
         const text = (name?.text ?? "''")
           .slice(1, -1)
