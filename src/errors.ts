@@ -185,7 +185,8 @@ export const ERROR_CODES = {
   QUERY_FAILED: 'The server refused the statement; the message holds its words and `details.sqlstate` its code.',
   CONNECTION_LOST: 'The connection broke while a statement was running.',
   WATERMARK_INVALID: 'The watermark column cannot serve as one: NULL in some rows, another type, or no value of it.',
-  SNAPSHOT_UNAVAILABLE: 'The database cannot show one moment of the table to several sessions; the hint says what would.',
+  SNAPSHOT_UNAVAILABLE:
+    'The database cannot show one moment of the table to several sessions; the hint says what would.',
   SNAPSHOT_GONE: 'The snapshot that a plan names is over: the session that held it has ended.',
   PLAN_INVALID: 'The plan of an extract is damaged, of another version, or has no such partition.',
   EXTRACT_BUSY: 'Another session is extracting the same partition of the same plan.',

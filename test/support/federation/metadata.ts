@@ -60,7 +60,7 @@ export function metadataDocument(authority: string, endpoints: readonly Endpoint
 }
 
 function asserted(kind: EndpointWish['kind'], version: EndpointWish['version']): string {
-  // AD FS describes its Windows endpoints in the older language, whatever the version of WS-Trust.
+  // MSAL for Python looks for Windows' endpoints in the older language alone.
   const sp = `xmlns:sp="${SECURITY_POLICY[kind === 'windowstransport' ? '2005' : version]}"`
   const transport = `<sp:TransportBinding ${sp}><wsp:Policy><sp:TransportToken><wsp:Policy><sp:HttpsToken RequireClientCertificate="false"/></wsp:Policy></sp:TransportToken></wsp:Policy></sp:TransportBinding>`
   if (kind === 'windowstransport') {
