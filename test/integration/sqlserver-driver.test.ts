@@ -10,6 +10,7 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Credential } from '../../src/credentials/credential.ts'
 import type { SqlServerDriver } from '../../src/drivers/sqlserver/driver.ts'
+import type { SspiFactory } from '../../src/drivers/sqlserver/sspi.ts'
 import { PoolsmithError } from '../../src/errors.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { createPki, type IssuedCertificate, type Pki } from '../support/pki.ts'
@@ -309,6 +310,38 @@ describe('a server that misbehaves', () => {
       // The double sees every client leave.
       server.faults.clear()
       await driver.close((await open(driver, sa())).raw)
+    })
+  }
+
+  for (const at of ['fedauth', 'sspi'] as const) {
+    test(`at ${at} gives a specific error in time, in its phase`, async () => {
+      const acceptor = {
+        step: async () => ({ output: Buffer.from('ok'), principal: 'DOMAIN\\user' }),
+        close: () => undefined,
+      }
+      await using server = await start({ tokens: issuer.rules, sspi: { acceptor: () => acceptor } })
+      const sspi: SspiFactory = async () => ({
+        step: async (input) => ({ output: Buffer.from('A'), complete: input !== undefined }),
+      })
+      const { driver } = testDriver({ port: server.port }, { ca_file: caFile, connect_timeout: 1 }, { sspi })
+      const credential: Credential =
+        at === 'fedauth' ? token(await issuer.issue()) : { kind: 'gss', identity: 'user', issuedAt: Date.now() }
+      await driver.close((await open(driver, credential)).raw)
+      for (const [what, codes] of [
+        ['hang', ['CONNECT_TIMEOUT']],
+        ['cut', ['CONNECTION_CLOSED']],
+        ['reset', ['CONNECTION_CLOSED']],
+        ['garble', ['NOT_SQL_SERVER']],
+      ] as const) {
+        server.faults.add({ at, fault: { do: what }, times: 1 })
+        const error = await failure(driver, credential)
+        assert.ok((codes as readonly string[]).includes(error.code), `${what}: ${error.code} ${error.message}`)
+        assert.equal(error.phase, 'login', what)
+      }
+      server.faults.add({ at, fault: { do: 'refuse', number: 18456, state: 102, message: 'Login failed.' }, times: 1 })
+      const refused = await failure(driver, credential)
+      assert.deepEqual([refused.code, refused.details.number, refused.details.state], ['LOGIN_REFUSED', 18456, 102])
+      await driver.close((await open(driver, credential)).raw)
     })
   }
 

@@ -89,8 +89,9 @@ describe('schemas', () => {
   test('are asked for under the name that the server gave, where the record names no database', async () => {
     assert.equal(db.connection.database, undefined)
     await db.raw('select 1 as one')
-    const { bindings } = db('flights').columnInfo().toSQL() as unknown as { bindings: unknown[] }
-    assert.deepEqual(bindings, ['flights', 'master'])
+    // Its types say that this is a promise; it is a query like others.
+    const asked = db('flights').columnInfo() as unknown as Knex.QueryBuilder
+    assert.deepEqual(asked.toSQL().bindings, ['flights', 'master'])
   })
 })
 
@@ -211,8 +212,8 @@ describe('queries', () => {
         { late: true, n: '125' },
       ],
     )
-    const [sums] = await flights().min('price as least').max('price as most').sum('price as all')
-    assert.deepEqual(sums, { least: 0, most: 249, all: 31_125 })
+    const sums = flights().min('price as least').max('price as most').sum('price as all').first()
+    assert.deepEqual(await sums, { least: 0, most: 249, all: 31_125 })
     assert.deepEqual(await flights().orderBy('id').offset(5).limit(2).pluck('code'), ['F5', 'F6'])
     assert.deepEqual(await flights().whereBetween('price', [7, 8]).orWhere('code', 'F1').orderBy('id').pluck('code'), [
       'F1',

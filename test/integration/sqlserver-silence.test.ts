@@ -113,3 +113,44 @@ describe('silence', () => {
     assert.equal(rows, 40_000)
   })
 })
+
+describe('a server that breaks off', () => {
+  const statements = {
+    request: 'select 2 as two',
+    rows: MANY,
+    // Its time limit is what sends the attention.
+    attention: "waitfor delay '00:00:30'",
+  } as const
+  for (const at of ['request', 'rows', 'attention'] as const) {
+    for (const what of ['hang', 'cut', 'reset', 'garble'] as const) {
+      test(`at ${at}, by ${what}: the statement fails in time, and the next one has a session that works`, async () => {
+        await using db = await engine(0.5)
+        await db.raw('select 1 as one')
+        server.faults.add({ at, fault: { do: what }, times: 1, ...(at === 'rows' ? { after: 1000 } : {}) })
+        const begin = performance.now()
+        const code = await codeOf(db.raw(statements[at]))
+        server.faults.clear()
+        assert.ok(performance.now() - begin < 5000)
+        if (what === 'hang') assert.equal(code, 'ETIMEOUT')
+        else assert.ok(code !== undefined)
+        await assertReplaced(db)
+      })
+    }
+  }
+
+  test('by an error of its own goes on with the session', async () => {
+    await using db = await engine(0.5)
+    await db.raw('select 1 as one')
+    for (const at of ['request', 'rows'] as const) {
+      const fault = { do: 'refuse', number: 1205, class: 13, message: 'You are the deadlock victim.' } as const
+      server.faults.add({ at, fault, times: 1, ...(at === 'rows' ? { after: 1000 } : {}) })
+      await assert.rejects(
+        async () => db.raw(MANY),
+        (error: Error & { number?: number }) => error.number === 1205,
+      )
+      server.faults.clear()
+      assert.deepEqual(await db.raw('select 1 as one'), [{ one: 1 }])
+    }
+    assert.equal(db.pool.stats().counts.opened, 1)
+  })
+})

@@ -48,6 +48,8 @@ export function backendConfig(options: TdsServerOptions, database: string): obje
   }
 }
 
+export const GARBAGE = 'HTTP/1.1 400 Bad Request\r\n\r\n not a TDS packet at all'
+
 /** Does what the script says at this step; returns a refusal for the caller to send. */
 export async function strike(
   transport: Transport,
@@ -74,7 +76,7 @@ export async function strike(
       transport.socket.resetAndDestroy()
       throw new LoginEnded('reset')
     case 'garble':
-      await transport.writeRaw(Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n not a TDS packet at all'))
+      await transport.writeRaw(Buffer.from(GARBAGE))
       while ((await transport.read()) !== undefined);
       throw new LoginEnded('garbled')
   }
@@ -233,10 +235,10 @@ async function authenticate(
     if (options.fedAuthRequired === true && !login.fedAuth.echo) {
       throw new LoginEnded('the client did not repeat that federated authentication is required')
     }
+    const refused = await strike(transport, faults, 'fedauth')
+    if (refused !== undefined) throw refusal(refused)
     let token = login.fedAuth.token
     if (token === undefined) {
-      const refused = await strike(transport, faults, 'fedauth')
-      if (refused !== undefined) throw refusal(refused)
       await transport.send(
         PACKET.response,
         Buffer.concat([

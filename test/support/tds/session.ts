@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { type Answer, Backend } from './backend.ts'
 import type { Faults } from './faults.ts'
-import { backendConfig, type LoggedIn, PROGRAM, refusal, SERVER_NAME, strike, VERSION } from './login.ts'
+import { backendConfig, GARBAGE, type LoggedIn, PROGRAM, refusal, SERVER_NAME, strike, VERSION } from './login.ts'
 import type { Journal, TdsServerOptions } from './options.ts'
 import { type Message, MessageWriter, PACKET, type Transport } from './packets.ts'
 import { type Parameter, readHeaders, readRpc } from './parameters.ts'
@@ -151,10 +151,18 @@ export class Session {
   }
 
   async #attention(): Promise<void> {
-    const refused = this.#faults.take('attention')
-    if (refused?.do === 'hang') return
-    if (refused?.do === 'cut') {
-      this.#transport.socket.destroy()
+    const fault = this.#faults.take('attention')
+    if (fault?.do === 'hang') return
+    if (fault?.do === 'cut') {
+      this.#transport.socket.end()
+      return
+    }
+    if (fault?.do === 'reset') {
+      this.#transport.socket.resetAndDestroy()
+      return
+    }
+    if (fault?.do === 'garble') {
+      await this.#transport.writeRaw(Buffer.from(GARBAGE))
       return
     }
     this.#stopping = true
