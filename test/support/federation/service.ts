@@ -68,12 +68,12 @@ export interface Federation extends AsyncDisposable {
   saml: SamlVersion
   /** In the assertions. By default with letters beyond ASCII, which MSAL for Python cannot take. */
   displayName: string
-  lifeSeconds: number
   /** Everything as it was at the start. */
   reset(): void
   verify(token: string, audience: string): Promise<{ readonly upn: string }>
 }
 
+const LIFE_SECONDS = 3600
 const DISPLAY_NAME = 'Zoë Ω 𝄞'
 const AUDIENCE = 'urn:federation:MicrosoftOnline'
 const TRUST = {
@@ -99,7 +99,7 @@ export async function startFederation(options: FederationOptions): Promise<Feder
   const issuer = `https://sts.windows.net/${tenant}/`
   const seen: Seen[] = []
   const deviations: Partial<Record<Step, Deviation>> = {}
-  const state = { saml: '1.1' as SamlVersion, displayName: DISPLAY_NAME, lifeSeconds: 3600 }
+  const state = { saml: '1.1' as SamlVersion, displayName: DISPLAY_NAME }
   const acceptors = new Map<Socket, GssAcceptor>()
   const sockets = new Map<Socket, number>()
 
@@ -198,9 +198,9 @@ export async function startFederation(options: FederationOptions): Promise<Feder
         .setIssuer(issuer)
         .setAudience(scope.replace(/\/\.default$/, ''))
         .setIssuedAt()
-        .setExpirationTime(Math.floor(Date.now() / 1000) + state.lifeSeconds)
+        .setExpirationTime(Math.floor(Date.now() / 1000) + LIFE_SECONDS)
         .sign(signing.privateKey)
-      say(response, 200, { token_type: 'Bearer', expires_in: state.lifeSeconds, scope, access_token: token })
+      say(response, 200, { token_type: 'Bearer', expires_in: LIFE_SECONDS, scope, access_token: token })
     },
   }
 
@@ -281,15 +281,9 @@ export async function startFederation(options: FederationOptions): Promise<Feder
     set displayName(value) {
       state.displayName = value
     },
-    get lifeSeconds() {
-      return state.lifeSeconds
-    },
-    set lifeSeconds(value) {
-      state.lifeSeconds = value
-    },
     reset() {
       for (const step of Object.keys(answers)) delete deviations[step as Step]
-      Object.assign(state, { saml: '1.1', displayName: DISPLAY_NAME, lifeSeconds: 3600 })
+      Object.assign(state, { saml: '1.1', displayName: DISPLAY_NAME })
       seen.length = 0
     },
     async verify(token, audience) {
