@@ -27,11 +27,16 @@ export const EXTRACT_OPTIONS = {
     value: 'COLUMN',
     description: 'Read only what came since the last run: a column that rises with each row added or changed.',
   },
-  after: { type: 'string', value: 'VALUE', description: 'Where the last run ended. Default: from the beginning.' },
+  after: {
+    type: 'string',
+    value: 'VALUE',
+    description: 'Read what is greater than this value of the watermark. Default: from the beginning.',
+  },
+  from: { type: 'string', value: 'VALUE', description: 'The same, with the rows that have this very value.' },
   state: {
     type: 'string',
     value: 'FILE',
-    description: 'Keep the watermark in this file from run to run; --after counts while there is none.',
+    description: 'Keep the watermark in this file from run to run; --after and --from count while there is none.',
   },
   partitions: { type: 'string', value: 'N', description: 'Read in N parts at the same time. Default: 1.' },
   'partition-by': { type: 'string', value: 'COLUMN', description: 'Divide by ranges of this column.' },
@@ -65,6 +70,7 @@ const NOT_WITH_PARTITION: readonly Name[] = [
   'query',
   'watermark',
   'after',
+  'from',
   'state',
   'partitions',
   'partition-by',
@@ -123,12 +129,19 @@ export function selectOptions(call: Call): SelectOptions & { readonly format: Ex
 function watermarkOption(call: Call): WatermarkOptions | undefined {
   const column = textOption(call, 'watermark')
   const after = textOption(call, 'after')
+  const from = textOption(call, 'from')
   const state = textOption(call, 'state')
   if (column === undefined) {
-    if (after === undefined && state === undefined) return undefined
-    throw new UsageError('--after and --state need --watermark: the column that they are about.')
+    if (after === undefined && from === undefined && state === undefined) return undefined
+    throw new UsageError('--after, --from and --state need --watermark: the column that they are about.')
   }
-  return { column, ...(after === undefined ? {} : { after }), ...(state === undefined ? {} : { state }) }
+  if (after !== undefined && from !== undefined) throw new UsageError('Either --after or --from, not both.')
+  return {
+    column,
+    ...(after === undefined ? {} : { after }),
+    ...(from === undefined ? {} : { from }),
+    ...(state === undefined ? {} : { state }),
+  }
 }
 
 function partitionsOption(given: string | undefined): number | undefined {

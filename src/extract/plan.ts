@@ -6,6 +6,7 @@ import { BRONZE_COLUMNS, type Bronze } from './bronze.ts'
 import { extractFolder } from './layout.ts'
 import type { ExtractFormat, FormatOptions, SelectOptions, WatermarkOptions } from './options.ts'
 import type {
+  Choice,
   Condition,
   ExtractEngine,
   ExtractSource,
@@ -137,7 +138,7 @@ export function badPlan(what: string, cause?: unknown): PoolsmithError {
 }
 
 /** SQL conditions of one partition. */
-export function conditionsOf(plan: ExtractPlan, number: number): readonly Condition[] {
+export function conditionsOf(plan: ExtractPlan, number: number): readonly Choice[] {
   const partition = plan.partitions[number]?.condition ?? null
   return [
     ...plan.conditions,

@@ -35,15 +35,21 @@ export function copiesRunning(server: PostgresServer): Promise<string> {
   return server.sql("select count(*) from pg_stat_activity where query ilike 'copy%' and state <> 'idle'")
 }
 
-/** Puts something before every write to a file, until disposed. */
+/** Puts something before everything that is written to a file, until disposed. */
 export async function beforeWrites(step: (bytes: Uint8Array) => Promise<void>): Promise<Disposable> {
   const probe = await open('/dev/null', 'w')
   const prototype = Object.getPrototypeOf(probe) as typeof probe
   await probe.close()
-  const { write } = prototype
-  const mocked = mock.method(prototype, 'write', async function (this: typeof probe, ...args: unknown[]) {
-    await step(args[0] as Uint8Array)
-    return Reflect.apply(write, this, args)
+  const mocked = (['write', 'writev'] as const).map((name) => {
+    const own = prototype[name]
+    return mock.method(prototype, name, async function (this: typeof probe, ...args: unknown[]) {
+      for (const bytes of [args[0]].flat() as Uint8Array[]) await step(bytes)
+      return Reflect.apply(own, this, args)
+    })
   })
-  return { [Symbol.dispose]: () => mocked.mock.restore() }
+  return {
+    [Symbol.dispose]: () => {
+      for (const one of mocked) one.mock.restore()
+    },
+  }
 }

@@ -30,7 +30,12 @@ export interface PlannedMark {
   readonly notes: readonly string[]
 }
 
-export async function planMark(ground: Ground, own: readonly string[], request: MarkRequest): Promise<PlannedMark> {
+export async function planMark(
+  ground: Ground,
+  own: readonly string[],
+  request: MarkRequest,
+  hasPlaces: boolean,
+): Promise<PlannedMark> {
   const { client, catalogue, from, shown } = ground
   const column = columnOf(ground, request.column)
   const name = quoteIdentifier(column.name)
@@ -85,7 +90,7 @@ export async function planMark(ground: Ground, own: readonly string[], request: 
     after === undefined
       ? []
       : isTold(ground, last)
-        ? await sinceConditions(ground, { own, name, after, last, hasCopies: !isKey })
+        ? await sinceConditions(ground, { own, name, after, last, hasCopies: hasPlaces && !isKey })
         : [`${name} > ${after}`]
   return {
     // The first comparison alone would do for an index.
@@ -104,7 +109,7 @@ interface Since {
   readonly name: string
   readonly after: string
   readonly last: Watermark
-  /** Whether two rows may be the same in all that they are told apart by. */
+  /** Whether two rows may be the same in all that they are told apart by, but have a place each. */
   readonly hasCopies: boolean
 }
 
@@ -122,14 +127,13 @@ const PLACE = 'pg_catalog.concat(tableoid, ctid)'
 
 /**
  * Where the rows are that came since and are the same in every column as rows that were read: of each kind as many as
- * there are more than were read. Only rows of a table have a place.
+ * there are more than were read.
  */
 async function placesOfCopies(
-  { client, from, relation }: Ground,
+  { client, from }: Ground,
   { own, name, after, last }: Since,
   rows: readonly string[],
 ): Promise<readonly string[]> {
-  if (relation === undefined || !['r', 'p', 'm'].includes(relation.kind)) return []
   return document<string[]>(
     client,
     `select coalesce(json_agg(place), '[]')::text from (

@@ -5,17 +5,19 @@ import { wrongSql } from './postgres-failures.ts'
 import { columnOf, type Ground, typeName, whereClause } from './postgres-ground.ts'
 import { quoteText } from './postgres-literals.ts'
 import { planMark } from './postgres-mark.ts'
+import { byLeaves, byPages, type Leaf } from './postgres-places.ts'
 import type { Partition, PlanRequest, ReadPlan } from './reader.ts'
 
 export async function planReading(ground: Ground, where: string | undefined, request: PlanRequest): Promise<ReadPlan> {
   const own = where === undefined ? [] : [where]
   // First of all: what is wrong with the condition is said before anything is read for it.
   const ownRows = own.length === 0 ? undefined : await plannedRows(ground, own)
-  const mark = request.watermark === undefined ? undefined : await planMark(ground, own, request.watermark)
+  const storage = await storageOf(ground)
+  const mark =
+    request.watermark === undefined ? undefined : await planMark(ground, own, request.watermark, isAllHeap(storage))
   const conditions = [...own, ...(mark === undefined ? [] : [mark.condition])]
   const isAll = conditions.length === 0 && ground.relation !== undefined
-  const storage = await storageOf(ground)
-  const { byPlace, partitions } = await divide(ground, conditions, request, storage)
+  const { byPlace, partitions, notes } = await divide(ground, conditions, request, storage)
   return {
     conditions: own,
     partitions,
@@ -27,7 +29,7 @@ export async function planReading(ground: Ground, where: string | undefined, req
       : mark === undefined && ownRows !== undefined
         ? ownRows
         : await plannedRows(ground, conditions),
-    notes: mark?.notes ?? [],
+    notes: [...(mark?.notes ?? []), ...notes],
   }
 }
 
@@ -56,10 +58,10 @@ async function plannedRows(ground: Ground, conditions: readonly string[]): Promi
 }
 
 interface Storage {
-  /** Whether every part of the table is an ordinary heap, whose rows have a place. */
-  readonly heap: boolean
-  /** Of each part. */
-  readonly pages: readonly number[]
+  /** The tables that hold the rows: the table itself, its heirs, the partitions of a partitioned one. */
+  readonly leaves: readonly (Leaf & { readonly readable: boolean })[]
+  /** Whether it consists of other tables, which could be read in its place. */
+  readonly composed: boolean
   readonly version: number
   /** Changes when the table, or a part of it, is rewritten. */
   readonly identity: string
@@ -67,20 +69,32 @@ interface Storage {
   readonly key: string | null
 }
 
+/**
+ * A leaf can be read in the table's place when the role may read it and no policy would hide other rows of it than of
+ * the table; and no column is computed while it is read, which a leaf may do in its own way. Foreign tables have the
+ * pages that ANALYZE was told.
+ */
 const STORAGE = `
 with recursive parts(oid) as (
   select $1::oid
   union
   select i.inhrelid from parts p join pg_catalog.pg_inherits i on i.inhparent = p.oid
 ), leaves as (
-  select c.oid, c.relkind, c.relam, pg_catalog.pg_relation_filenode(c.oid) as node,
+  select c.oid, c.relkind, n.nspname, c.relname, pg_catalog.pg_relation_filenode(c.oid) as node,
+    c.relkind in ('r', 'm') and c.relam = 2 as heap,
     case when c.relkind in ('r', 'm')
-      then pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8 else 0 end as pages
-  from parts p join pg_catalog.pg_class c on c.oid = p.oid where c.relkind not in ('p', 'i', 'I')
+      then pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8
+      else greatest(c.relpages, 1) end as pages,
+    pg_catalog.has_schema_privilege(n.oid, 'USAGE') and pg_catalog.has_table_privilege(c.oid, 'SELECT')
+      and not pg_catalog.row_security_active(c.oid) as readable
+  from parts p join pg_catalog.pg_class c on c.oid = p.oid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where c.relkind not in ('p', 'i', 'I')
 )
 select json_build_object(
-  'heap', (select coalesce(bool_and(relkind in ('r', 'm') and relam = 2), false) from leaves),
-  'pages', (select coalesce(json_agg(pages order by oid), '[]') from leaves),
+  'leaves', (select coalesce(json_agg(json_build_object(
+    'schema', nspname, 'name', relname, 'pages', pages, 'heap', heap, 'readable', readable) order by oid), '[]') from leaves),
+  'composed', (select count(*) > 1 from parts) and not exists (
+    select from pg_catalog.pg_attribute a where a.attrelid = $1::oid and to_jsonb(a) ->> 'attgenerated' = 'v'),
   'version', pg_catalog.current_setting('server_version_num')::int4,
   'identity', (select $1::text || ':' || coalesce(string_agg(coalesce(node, 0)::text, ',' order by oid), '') from leaves),
   'key', (select a.attname
@@ -96,6 +110,7 @@ async function storageOf({ client, relation }: Ground): Promise<Storage> {
 const CTID_RANGES = 140_000
 
 interface Division {
+  readonly notes: readonly string[]
   readonly byPlace: boolean
   readonly partitions: readonly Partition[]
 }
@@ -107,51 +122,35 @@ async function divide(
   storage: Storage,
 ): Promise<Division> {
   const { partitions: wanted, partitionBy } = request
-  if (wanted === 1) return { byPlace: false, partitions: WHOLE }
-  if (partitionBy === undefined && storage.heap && storage.version >= CTID_RANGES) {
-    return { byPlace: true, partitions: byPages(storage.pages, wanted) }
+  const { leaves, composed, version, key } = storage
+  if (wanted === 1) return { byPlace: false, partitions: WHOLE, notes: [] }
+  const isHeap = isAllHeap(storage)
+  const hasRanges = version >= CTID_RANGES
+  if (partitionBy === undefined) {
+    const isReadable = composed && !ground.catalogue.rowSecurity && leaves.every(({ readable }) => readable)
+    if (isReadable) {
+      const cut = leaves.map((leaf) => ({ ...leaf, heap: leaf.heap && hasRanges }))
+      return { byPlace: true, partitions: byLeaves(cut, wanted), notes: [] }
+    }
+    if (isHeap && hasRanges) {
+      const pages = leaves.map((leaf) => leaf.pages)
+      return { byPlace: true, partitions: byPages(pages, wanted), notes: [] }
+    }
   }
-  const key = partitionBy ?? (storage.heap ? storage.key : null)
-  if (key === null) return { byPlace: false, partitions: WHOLE }
-  return { byPlace: false, partitions: await byKey(ground, columnOf(ground, key), conditions, wanted, storage) }
+  const by = partitionBy ?? (isHeap ? key : null)
+  if (by === null) {
+    const notes = ['One part: there are no places or single key to divide by. `partitionBy` names a column.']
+    return { byPlace: false, partitions: WHOLE, notes }
+  }
+  const partitions = await byKey(ground, columnOf(ground, by), conditions, wanted, storage)
+  return { byPlace: false, partitions, notes: [] }
+}
+
+function isAllHeap({ leaves }: Storage): boolean {
+  return leaves.length > 0 && leaves.every(({ heap }) => heap)
 }
 
 const WHOLE: readonly Partition[] = [{ label: 'all rows', condition: null }]
-
-/**
- * Ranges of places in the table's files, the same in each of its parts, with about as many pages in each range. Every
- * row has one place, so that every row is in one range; the last one has no end, for rows that are added meanwhile.
- */
-export function byPages(pages: readonly number[], partitions: number): readonly Partition[] {
-  const total = pages.reduce((sum, count) => sum + count, 0)
-  const bounds: number[] = []
-  for (let part = 1; part < partitions; part += 1) {
-    const bound = boundAt(pages, (total * part) / partitions)
-    if (bound > (bounds.at(-1) ?? 0) && bound < Math.max(...pages)) bounds.push(bound)
-  }
-  const place = (page: number): string => `'(${page},0)'::pg_catalog.tid`
-  return ranges(bounds, {
-    label: (from, to) => `pages ${from ?? 0} to ${to === undefined ? 'the end' : to - 1}`,
-    condition: (from, to) =>
-      [
-        ...(from === undefined ? [] : [`ctid >= ${place(from)}`]),
-        ...(to === undefined ? [] : [`ctid < ${place(to)}`]),
-      ].join(' and '),
-  })
-}
-
-/** The smallest page number below which the parts together have so many pages. */
-function boundAt(pages: readonly number[], wanted: number): number {
-  let low = 0
-  let high = Math.max(0, ...pages)
-  while (low < high) {
-    const middle = Math.floor((low + high) / 2)
-    const below = pages.reduce((sum, count) => sum + Math.min(count, middle), 0)
-    if (below >= wanted) high = middle
-    else low = middle + 1
-  }
-  return low
-}
 
 /** More pages than this are not all looked at to find where to divide. */
 const SAMPLED_PAGES = 5000
@@ -167,8 +166,8 @@ async function byKey(
   const { client, from, relation } = ground
   const name = quoteIdentifier(column.name)
   const shares = Array.from({ length: partitions - 1 }, (_, index) => (index + 1) / partitions)
-  const pages = storage.pages.reduce((sum, count) => sum + count, 0)
-  const isSampled = relation !== undefined && storage.heap && pages > SAMPLED_PAGES
+  const pages = storage.leaves.reduce((sum, leaf) => sum + leaf.pages, 0)
+  const isSampled = relation !== undefined && isAllHeap(storage) && pages > SAMPLED_PAGES
   const sample = isSampled ? ` tablesample system (${(100 * SAMPLED_PAGES) / pages}) repeatable (0)` : ''
   const found = await document<(string | null)[] | null>(
     client,
@@ -178,27 +177,20 @@ async function byKey(
   const type = typeName(ground.catalogue, column)
   const bounds = [...new Set(found ?? [])].filter((bound) => bound !== null)
   const constant = (value: string): string => `${quoteText(value)}::${type}`
-  return ranges(bounds, {
-    label: (low, high) =>
-      [
+  if (bounds.length === 0) return WHOLE
+  return [...bounds, undefined].map((high, index) => {
+    const low = bounds[index - 1]
+    return {
+      label: [
         ...(low === undefined ? [] : [`from ${column.name} ${low}`]),
         ...(high === undefined ? [] : [`below ${column.name} ${high}`]),
       ].join(' '),
-    condition: (low, high) =>
-      low === undefined
-        ? `${name} < ${constant(high ?? '')} or ${name} is null`
-        : [`${name} >= ${constant(low)}`, ...(high === undefined ? [] : [`${name} < ${constant(high)}`])].join(' and '),
-  })
-}
-
-function ranges<Bound>(
-  bounds: readonly Bound[],
-  write: Record<'label' | 'condition', (from: Bound | undefined, to: Bound | undefined) => string>,
-): readonly Partition[] {
-  if (bounds.length === 0) return WHOLE
-  const ends = [undefined, ...bounds, undefined]
-  return ends.slice(1).map((to, index) => {
-    const from = ends[index]
-    return { label: write.label(from, to), condition: write.condition(from, to) }
+      condition:
+        low === undefined
+          ? `${name} < ${constant(high ?? '')} or ${name} is null`
+          : [`${name} >= ${constant(low)}`, ...(high === undefined ? [] : [`${name} < ${constant(high)}`])].join(
+              ' and ',
+            ),
+    }
   })
 }

@@ -5,7 +5,7 @@ import type { RecordBatch, Schema } from 'apache-arrow'
 import type { Client } from 'pg'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
-import type { Arrow } from './columns/column.ts'
+import { type Arrow, reuse } from './columns/column.ts'
 import {
   type Catalogue,
   type CatalogueColumn,
@@ -28,6 +28,7 @@ import { beginSnapshot } from './postgres-session.ts'
 import { type ColumnPlan, planColumns, rowHashExpression, textColumn, textExpression } from './postgres-types.ts'
 import type {
   ArrowRows,
+  Choice,
   ExtractEngine,
   ExtractSource,
   LineRows,
@@ -38,6 +39,7 @@ import type {
   QuerySource,
   ReadOptions,
   ReadPlan,
+  TableSlice,
   WhereCallback,
 } from './reader.ts'
 import { compileQuery, compileWhere } from './selection.ts'
@@ -101,6 +103,12 @@ interface From {
   /** One of the two is undefined. */
   readonly relation: Relation | undefined
   readonly query: string | undefined
+}
+
+/** What stands in the FROM of the statement that reads, and in its WHERE. */
+interface Chosen {
+  readonly from: string
+  readonly conditions: readonly string[]
 }
 
 class PostgresTable implements OpenTable {
@@ -178,15 +186,32 @@ class PostgresTable implements OpenTable {
     return compiled === undefined ? undefined : fragment(inline(compiled))
   }
 
-  #conditions(given: readonly string[] | undefined): readonly string[] {
+  #chosen(given: readonly Choice[] | undefined): Chosen {
+    const { from } = this.#from
+    if (given === undefined) {
+      const where = this.#options.where === undefined ? undefined : this.#where(this.#options.where)
+      return { from, conditions: where === undefined ? [] : [where] }
+    }
+    const slices = given.flatMap((condition) =>
+      typeof condition === 'object' && 'tables' in condition ? condition.tables : [],
+    )
     // A plan may come from a file: nothing in it reaches beyond its brackets.
-    if (given !== undefined) return given.map(fragment)
-    const where = this.#options.where === undefined ? undefined : this.#where(this.#options.where)
-    return where === undefined ? [] : [where]
+    const conditions = given.filter((condition) => typeof condition === 'string').map(fragment)
+    return { from: slices.length === 0 ? from : this.#fromSlices(slices), conditions }
   }
 
-  async asArrow(given?: readonly string[]): Promise<ArrowRows> {
-    const conditions = this.#conditions(given)
+  /** Goes by the table's name, and has its columns and places, so that conditions mean in it what they mean in the table. */
+  #fromSlices(slices: readonly TableSlice[]): string {
+    const columns = ['tableoid', 'ctid', ...this.#catalogue.columns.map(({ name }) => quoteIdentifier(name))].join(', ')
+    const selects = slices.map(({ schema, name, condition }) => {
+      const table = quotedRelation({ schema, name })
+      return `select ${columns} from only ${table}${whereClause(condition === null ? [] : [fragment(condition)])}`
+    })
+    return `(${selects.join(' union all ')}) as ${quoteIdentifier(this.#from.name)}`
+  }
+
+  async asArrow(given?: readonly Choice[]): Promise<ArrowRows> {
+    const chosen = this.#chosen(given)
     const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), 'Reading a table as Arrow or Parquet')
     const plans = [
       ...planColumns(arrow, this.#catalogue, this.#columns, this.#asText),
@@ -201,7 +226,12 @@ class PostgresTable implements OpenTable {
         arrow: String(plan.arrowType),
         ...(plan.note === undefined ? {} : { note: plan.note }),
       })),
-      batches: () => this.#batches(arrow, schema, plans, conditions),
+      batches: () => this.#batches(arrow, schema, plans, chosen),
+      reuse: (batch) =>
+        reuse(
+          plans.map((plan) => plan.builder),
+          batch,
+        ),
       findings: () =>
         plans.flatMap((plan) => {
           const note = plan.builder.finding?.()
@@ -210,14 +240,14 @@ class PostgresTable implements OpenTable {
     }
   }
 
-  asLines(format: 'csv' | 'jsonl', suffix: string, given?: readonly string[]): LineRows {
-    const conditions = this.#conditions(given)
+  asLines(format: 'csv' | 'jsonl', suffix: string, given?: readonly Choice[]): LineRows {
+    const chosen = this.#chosen(given)
     return {
       columns: [
         ...this.#columns.map((column) => ({ name: column.name, type: column.declared })),
         ...(this.#options.rowHash ? [{ name: ROW_HASH, type: 'text' }] : []),
       ],
-      lines: () => this.#lines(format, suffix, conditions),
+      lines: () => this.#lines(format, suffix, chosen),
     }
   }
 
@@ -225,7 +255,7 @@ class PostgresTable implements OpenTable {
     arrow: Arrow,
     schema: Schema,
     plans: readonly ColumnPlan[],
-    conditions: readonly string[],
+    chosen: Chosen,
   ): AsyncGenerator<RecordBatch> {
     const struct = new arrow.Struct(schema.fields)
     const finish = (length: number): RecordBatch => {
@@ -242,19 +272,19 @@ class PostgresTable implements OpenTable {
     )
     const select = this.#select(
       plans.map((plan) => plan.expression),
-      conditions,
+      chosen,
     )
     const sent = yield* this.#lease.copy(`copy (${select}) to stdout (format binary)`, rows)
     this.#check(rows.total, sent)
   }
 
-  async *#lines(format: 'csv' | 'jsonl', suffix: string, conditions: readonly string[]): AsyncGenerator<Lines> {
+  async *#lines(format: 'csv' | 'jsonl', suffix: string, chosen: Chosen): AsyncGenerator<Lines> {
     // The server's own text needs no casts, but for the columns where one was asked for.
     const expressions = this.#columns.map((column) =>
       this.#asText.has(column.name) ? textExpression(this.#catalogue, column) : quoteIdentifier(column.name),
     )
     if (this.#options.rowHash) expressions.push(rowHashExpression(this.#tableColumnNames()))
-    const select = this.#select(expressions, conditions)
+    const select = this.#select(expressions, chosen)
     const [text, consumer] =
       format === 'csv'
         ? [`copy (${select}) to stdout (format csv)`, new CsvRows(suffix)]
@@ -272,11 +302,11 @@ class PostgresTable implements OpenTable {
     }
   }
 
-  #select(expressions: readonly string[], conditions: readonly string[]): string {
+  #select(expressions: readonly string[], { from, conditions }: Chosen): string {
     const list = expressions.map(
       (expression, index) => `${expression} as ${quoteIdentifier(this.columnNames[index] ?? '')}`,
     )
-    return `select ${list.join(', ')} from ${this.#from.from}${whereClause(conditions)}`
+    return `select ${list.join(', ')} from ${from}${whereClause(conditions)}`
   }
 
   #check(decoded: number, sent: number): void {

@@ -38,8 +38,19 @@ export interface BoundSql {
   readonly values: readonly BoundValue[]
 }
 
+/** One of the tables that a table consists of, or a range of it. */
+export interface TableSlice {
+  readonly schema: string
+  readonly name: string
+  /** SQL; null for all of it. */
+  readonly condition: string | null
+}
+
 /** SQL of the database's dialect, whole as it is: text, or with its values apart where the database takes them so. */
 export type Condition = string | BoundSql
+
+/** What rows are chosen by: a condition, or that they come from these tables alone. */
+export type Choice = Condition | { readonly tables: readonly TableSlice[] }
 
 /** What can be read. */
 export type ExtractSource = TableName | QuerySource
@@ -143,8 +154,8 @@ export interface PlanRequest {
 export interface Partition {
   /** For people: `pages 0 to 1200`. */
   readonly label: string
-  /** SQL of the database's dialect, whole as it is; null when there is only one part. */
-  readonly condition: Condition | null
+  /** Null when there is only one part. */
+  readonly condition: Choice | null
 }
 
 /** How to read: plain JSON, good in another session too. */
@@ -211,9 +222,9 @@ export interface OpenTable extends AsyncDisposable {
    *
    * @param conditions what {@link plan} has given; default: what the options say
    */
-  asArrow(conditions?: readonly Condition[]): Promise<ArrowRows>
+  asArrow(conditions?: readonly Choice[]): Promise<ArrowRows>
   /** CSV without its header (a newline ends each row), or JSON Lines, made by the server; `suffix` ends each row. */
-  asLines(format: 'csv' | 'jsonl', suffix: string, conditions?: readonly Condition[]): LineRows
+  asLines(format: 'csv' | 'jsonl', suffix: string, conditions?: readonly Choice[]): LineRows
   plan(request: PlanRequest): Promise<ReadPlan>
   /** Names the snapshot for other sessions, while this one is open. A database may not have such names. */
   exportSnapshot?(): Promise<string>

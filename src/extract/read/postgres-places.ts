@@ -1,0 +1,101 @@
+/** Parts of a table by the places of its rows: ranges of pages, each page in one of them. */
+
+import type { Partition, TableSlice } from './reader.ts'
+
+/** A table that holds rows itself: an ordinary one, a partition that has none, or one that others inherit from. */
+export interface Leaf {
+  readonly schema: string
+  readonly name: string
+  readonly pages: number
+  /** Whether its rows have a place that a range can be read of; else it is read as a whole. */
+  readonly heap: boolean
+}
+
+const place = (page: number): string => `'(${page},0)'::pg_catalog.tid`
+
+/** The last range has no end, for rows that are added meanwhile. */
+function rangeCondition(from: number, to: number | undefined): string | null {
+  const conditions = [
+    ...(from === 0 ? [] : [`ctid >= ${place(from)}`]),
+    ...(to === undefined ? [] : [`ctid < ${place(to)}`]),
+  ]
+  return conditions.length === 0 ? null : conditions.join(' and ')
+}
+
+function rangeLabel(from: number, to: number | undefined): string {
+  return `pages ${from} to ${to === undefined ? 'the end' : to - 1}`
+}
+
+/** Where to cut so many pages into parts of about the same size; at most one part for each page. */
+function cuts(total: number, partitions: number): readonly number[] {
+  const all = Array.from({ length: partitions - 1 }, (_, part) => Math.round((total * (part + 1)) / partitions))
+  return [...new Set(all)].filter((cut) => cut > 0 && cut < total)
+}
+
+/**
+ * Parts of the tables that a table consists of, laid end to end and cut into parts of about the same size. A table
+ * that cannot be cut belongs to the part in which its middle lies; empty ones are read with the last part, for rows
+ * that are added meanwhile.
+ */
+export function byLeaves(leaves: readonly Leaf[], partitions: number): readonly Partition[] {
+  const total = leaves.reduce((sum, { pages }) => sum + pages, 0)
+  const bounds = cuts(total, partitions)
+  const parts = [...bounds, total].map((): { slices: TableSlice[]; labels: string[] } => ({ slices: [], labels: [] }))
+  let start = 0
+  for (const { schema, name, pages, heap } of leaves.filter((leaf) => leaf.pages > 0)) {
+    const inside = heap ? bounds.filter((bound) => bound > start && bound < start + pages) : []
+    const ends = [...inside.map((bound) => bound - start), undefined]
+    for (const [index, to] of ends.entries()) {
+      const from = ends[index - 1] ?? 0
+      const middle = start + (from + (to ?? pages)) / 2
+      const part = parts[bounds.filter((bound) => bound <= middle).length]
+      part?.slices.push({ schema, name, condition: rangeCondition(from, to) })
+      part?.labels.push(inside.length === 0 ? name : `${name} ${rangeLabel(from, to)}`)
+    }
+    start += pages
+  }
+  const filled = parts.filter(({ slices }) => slices.length > 0)
+  if (filled.length <= 1) return [{ label: 'all rows', condition: null }]
+  const empty = leaves.filter((leaf) => leaf.pages === 0)
+  filled.at(-1)?.slices.push(...empty.map(({ schema, name }) => ({ schema, name, condition: null })))
+  return filled.map(({ slices, labels }) => ({ label: inShort(labels), condition: { tables: slices } }))
+}
+
+const SHOWN = 3
+
+function inShort(labels: readonly string[]): string {
+  const more = labels.length - SHOWN
+  return [...labels.slice(0, SHOWN), ...(more > 0 ? [`${more} more`] : [])].join(', ')
+}
+
+/**
+ * The same ranges of pages in all tables that a table consists of, with about as many pages in each range: for a role
+ * that may read these tables through the one only.
+ */
+export function byPages(pages: readonly number[], partitions: number): readonly Partition[] {
+  const total = pages.reduce((sum, count) => sum + count, 0)
+  const most = Math.max(0, ...pages)
+  const bounds: number[] = []
+  for (let part = 1; part < partitions; part += 1) {
+    const bound = boundAt(pages, (total * part) / partitions)
+    if (bound > (bounds.at(-1) ?? 0) && bound < most) bounds.push(bound)
+  }
+  if (bounds.length === 0) return [{ label: 'all rows', condition: null }]
+  return [...bounds, undefined].map((to, index) => {
+    const from = bounds[index - 1] ?? 0
+    return { label: rangeLabel(from, to), condition: rangeCondition(from, to) }
+  })
+}
+
+/** The smallest page number below which the parts together have so many pages. */
+function boundAt(pages: readonly number[], wanted: number): number {
+  let low = 0
+  let high = Math.max(0, ...pages)
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2)
+    const below = pages.reduce((sum, count) => sum + Math.min(count, middle), 0)
+    if (below >= wanted) high = middle
+    else low = middle + 1
+  }
+  return low
+}
