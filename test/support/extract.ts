@@ -3,9 +3,11 @@
 import { open, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { mock } from 'node:test'
+import { tableFromIPC } from 'apache-arrow'
 import { createEngine, type Engine } from '../../src/engine/create-engine.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
 import type { PoolOptions } from '../../src/pool/options.ts'
+import { readParquetFile } from './parquet.ts'
 import type { PostgresServer } from './postgres.ts'
 
 export function superuserEngine(server: PostgresServer, options: PoolOptions = {}): Promise<Engine> {
@@ -15,6 +17,30 @@ export function superuserEngine(server: PostgresServer, options: PoolOptions = {
 
 export function dataPath(manifest: Manifest): string {
   return join(manifest.folder, manifest.files[0]?.name ?? '')
+}
+
+/** A column of all files of a run, as text. The values of CSV hold no quotes, commas or line breaks. */
+export async function columnOf(manifest: Manifest, column: string): Promise<string[]> {
+  const found: string[] = []
+  for (const { name, rows } of manifest.files) {
+    const path = join(manifest.folder, name)
+    const values = await valuesIn(path, column)
+    if (values.length !== rows) throw new Error(`${name} has ${values.length} rows, the manifest ${rows}.`)
+    found.push(...values)
+  }
+  return found
+}
+
+async function valuesIn(path: string, column: string): Promise<string[]> {
+  if (path.endsWith('.parquet')) return (await readParquetFile(path)).rows.map((row) => String(row[column]))
+  if (path.endsWith('.arrow'))
+    return tableFromIPC(await readFile(path))
+      .toArray()
+      .map((row) => String(row[column]))
+  const lines = (await readFile(path, 'utf8')).split('\n').slice(0, -1)
+  if (path.endsWith('.jsonl')) return lines.map((line) => String(JSON.parse(line)[column]))
+  const at = lines[0]?.split(',').indexOf(column) ?? -1
+  return lines.slice(1).map((line) => line.split(',')[at] ?? '')
 }
 
 export function dataText(manifest: Manifest): Promise<string> {
