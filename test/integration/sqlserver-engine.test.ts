@@ -192,7 +192,7 @@ describe('values', () => {
     await using own = await engine(server, { exact_values: true })
     const { db } = own
     await db.raw(
-      'create table vault (b bigint, d decimal(38,10), m money, t datetime2(7), o datetimeoffset(7), g uniqueidentifier, x varbinary(max), n nvarchar(max))',
+      'create table vault (b bigint, d decimal(38,10), m money, t datetime2(7), o datetimeoffset(7), g uniqueidentifier, x varbinary(max), n nvarchar(max), y xml, c smallmoney, l date, k time(7))',
     )
     const row = {
       b: -9223372036854775808n,
@@ -203,6 +203,10 @@ describe('values', () => {
       g: '6f9619ff-8b86-d011-b42d-00c04fc964ff',
       x: Buffer.alloc(100_000, 0xa5),
       n: 'ü🐘'.repeat(50_000),
+      y: '<a b="1">ü</a>',
+      c: '-214748.3648',
+      l: '0001-01-01',
+      k: '23:59:59.9999999',
     }
     await db('vault').insert(row)
     const [back] = await db('vault').select()

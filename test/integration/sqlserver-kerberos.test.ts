@@ -227,6 +227,43 @@ describe('by a real ticket', () => {
   })
 })
 
+describe('the proof of the server', () => {
+  for (const gss_mechanism of ['krb5', 'spnego'] as const) {
+    test(`is checked: one that was made by another key does not pass, by ${gss_mechanism}`, async () => {
+      let keytab = ''
+      let refusals = 0
+      await using server = await startTdsServer({
+        postgres,
+        tls: certificate,
+        sspi: {
+          acceptor: () => {
+            const acceptor = gssAcceptor(keytab)
+            return {
+              async step(input) {
+                const { output = Buffer.alloc(0), ...rest } = await acceptor.step(input)
+                const forged = Buffer.from(output)
+                const at = forged.length - 5
+                forged[at] = (forged[at] ?? 0) ^ 0xff
+                refusals++
+                return { ...rest, output: forged }
+              },
+              close: () => acceptor.close(),
+            }
+          },
+        },
+      })
+      const service = `MSSQLSvc/localhost:${server.port}`
+      await kdc.addPrincipal(service)
+      keytab = await kdc.keytab(service)
+      const { driver } = driverFor(server, { gss_mechanism })
+      const error = await failure(open(driver, alice))
+      assert.equal(error.phase, 'gss')
+      assert.ok(error.code !== 'LOGIN_REFUSED' && error.code !== 'NOT_SQL_SERVER', error.code)
+      assert.equal(refusals, 1)
+    })
+  }
+})
+
 /** A mechanism of the test's own: each side says a fixed list of words. */
 function scripted(words: readonly Buffer[], completeAfter: number, seen: SspiTarget[] = []): SspiFactory {
   return async (target) => {

@@ -18,23 +18,45 @@ interface Advice {
 
 const LOGIN_FAILED = 18_456
 
-/** What the states of error 18456 mean; most servers tell clients 1 and write the true one into their log. */
-const LOGIN_STATES: Readonly<Record<number, string>> = {
-  2: 'There is no such login.',
-  5: 'There is no such login.',
-  6: 'A Windows account was used with a password; use Kerberos for it.',
-  7: 'The login is disabled, and the password is wrong.',
-  8: 'The password is wrong.',
-  9: 'The password is not valid.',
-  11: 'The account is known but may not connect to this server.',
-  12: 'The account is known but may not connect to this server.',
-  13: 'The service is paused.',
-  18: 'The password must be changed.',
-  38: 'The database does not exist, or the login may not use it.',
-  40: 'The default database of the login does not exist, or the login may not use it.',
-  58: 'The server takes Windows and Entra logins only.',
-  102: 'The Entra token was refused.',
-  132: 'The Entra token was refused.',
+interface State {
+  readonly meaning: string
+  /** Where it is not simply a refused login. */
+  readonly code?: ErrorCode
+  readonly transient?: boolean
+}
+
+const NO_LOGIN: State = { meaning: 'There is no such login.' }
+const NO_ACCESS: State = { meaning: 'The account is known but may not connect to this server.' }
+const NO_DATABASE: State = {
+  meaning: 'The database does not exist, or the login may not use it.',
+  code: 'DATABASE_NOT_FOUND',
+}
+const ENTRA: State = { meaning: 'The Entra login failed.' }
+const EMPTY: State = { meaning: 'The user name or the password is empty.' }
+
+/**
+ * What the states of error 18456 mean (Microsoft Learn, "MSSQLSERVER_18456"); most servers tell clients 1 and write the
+ * true one into their log.
+ */
+const LOGIN_STATES: Readonly<Record<number, State>> = {
+  2: NO_LOGIN,
+  5: NO_LOGIN,
+  6: { meaning: 'A Windows account was used with a password; use Kerberos for it.' },
+  7: { meaning: 'The login is disabled, and the password is wrong.' },
+  8: { meaning: 'The password is wrong.' },
+  9: { meaning: 'The password is not valid.' },
+  11: NO_ACCESS,
+  12: NO_ACCESS,
+  13: { meaning: 'The service is paused.', code: 'SERVER_NOT_READY', transient: true },
+  18: { meaning: 'The password must be changed.', code: 'LOGIN_PASSWORD_CHANGE' },
+  23: { meaning: 'The server is shutting down.', code: 'SERVER_NOT_READY', transient: true },
+  38: NO_DATABASE,
+  40: { ...NO_DATABASE, meaning: 'The default database of the login does not exist, or the login may not use it.' },
+  46: NO_DATABASE,
+  58: { meaning: 'The server takes Windows and Entra logins only.' },
+  ...Object.fromEntries([102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 132, 133].map((state) => [state, ENTRA])),
+  ...Object.fromEntries([122, 123, 124].map((state) => [state, EMPTY])),
+  126: NO_DATABASE,
 }
 
 /** Azure SQL is busy, moving or waking up; the same login succeeds a little later (Microsoft Learn, "Transient faults"). */
@@ -107,6 +129,12 @@ function adviceFor(error: ServerError, credential: Credential): Advice {
 }
 
 function loginFailed(error: ServerError, credential: Credential): Advice {
+  const state = LOGIN_STATES[error.state]
+  const told = (hint: string): Advice => ({
+    code: state?.code ?? 'LOGIN_REFUSED',
+    hint: state === undefined || state === ENTRA ? hint : `${state.meaning} ${hint}`,
+    ...(state?.transient === true ? { transient: true } : {}),
+  })
   if (credential.kind === 'token') {
     const claims = claimsOf(credential.token.reveal())
     if (/expired/i.test(error.message)) {
@@ -120,22 +148,14 @@ function loginFailed(error: ServerError, credential: Credential): Advice {
           'https://database.windows.net/. Check scope and cloud, and that the tenant is the one of the server.',
       }
     }
-    return {
-      code: 'LOGIN_REFUSED',
-      hint: 'The token was read; CREATE USER [name] FROM EXTERNAL PROVIDER must have made this identity a user.',
-    }
+    return told('The token was read; CREATE USER [name] FROM EXTERNAL PROVIDER must have made this identity a user.')
   }
-  const meaning = LOGIN_STATES[error.state]
   if (credential.kind === 'gss') {
-    return {
-      code: 'LOGIN_REFUSED',
-      hint: `${meaning ?? 'The ticket was read, but its principal is no login here:'} CREATE LOGIN [DOMAIN\\name] FROM WINDOWS.`,
-    }
+    const unknown = state === undefined ? 'The ticket was read, but its principal is no login here: ' : ''
+    return told(`${unknown}CREATE LOGIN [DOMAIN\\name] FROM WINDOWS.`)
   }
-  return {
-    code: 'LOGIN_REFUSED',
-    hint: `${meaning ?? 'Check login and password.'} The server's log (ERRORLOG) holds the true state of error 18456.`,
-  }
+  const check = state === undefined ? 'Check login and password. ' : ''
+  return told(`${check}The server's log (ERRORLOG) holds the true state of error 18456.`)
 }
 
 /** The error that the server gave as the reason for refusing a login; it may add 18456 to a more telling one. */
