@@ -36,12 +36,20 @@ export function bronzeBatches(
   const struct = new arrow.Struct(wide.fields)
   const micros = BigInt(bronze.extractedAt.getTime()) * 1000n
 
+  // The same for every batch, so as long as the longest one.
+  let instants = new BigInt64Array(0)
+  let positions = new Int32Array(0)
+
   const add = (batch: RecordBatch): RecordBatch => {
     const length = batch.numRows
+    if (length > instants.length) {
+      instants = new BigInt64Array(length).fill(micros)
+      positions = new Int32Array(length)
+    }
     const constant: Data[] = [
-      arrow.makeData({ type: instant, length, nullCount: 0, data: new BigInt64Array(length).fill(micros) }),
+      arrow.makeData({ type: instant, length, nullCount: 0, data: instants.subarray(0, length) }),
       ...words.map(({ type, dictionary }) =>
-        arrow.makeData({ type, length, nullCount: 0, data: new Int32Array(length), dictionary }),
+        arrow.makeData({ type, length, nullCount: 0, data: positions.subarray(0, length), dictionary }),
       ),
     ]
     const children = [...batch.data.children, ...constant]

@@ -100,14 +100,24 @@ export class TargetFile implements AsyncDisposable {
     return this.#bytes
   }
 
-  async write(bytes: Uint8Array): Promise<void> {
+  write(bytes: Uint8Array): Promise<void> {
+    return this.writeAll([bytes])
+  }
+
+  /** One part after the other, as one call to the system. */
+  async writeAll(parts: readonly Uint8Array[]): Promise<void> {
     try {
-      this.#hash.update(bytes)
-      let written = 0
-      while (written < bytes.length) {
-        written += (await this.#handle.write(bytes, written, bytes.length - written)).bytesWritten
+      const length = parts.reduce((sum, part) => sum + part.length, 0)
+      for (const part of parts) this.#hash.update(part)
+      let { bytesWritten } = await this.#handle.writev(parts)
+      if (bytesWritten < length) {
+        // A full disk takes what it can, and says so only the next time.
+        const bytes = Buffer.concat(parts)
+        while (bytesWritten < length) {
+          bytesWritten += (await this.#handle.write(bytes, bytesWritten, length - bytesWritten)).bytesWritten
+        }
       }
-      this.#bytes += bytes.length
+      this.#bytes += length
     } catch (error) {
       throw writeFailure(error, this.#temporary)
     }

@@ -50,14 +50,16 @@ async function writeBatches(
   const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), `format=${plan.format}`)
   const rows = await open.asArrow(conditionsOf(plan, number))
   const bronze = bronzeBatches(arrow, rows.schema, bronzeOf(plan))
-  const output = (bytes: Uint8Array): Promise<void> => file.write(bytes)
-  const sink =
+  const output = (parts: readonly Uint8Array[]): Promise<void> => file.writeAll(parts)
+  using sink =
     plan.format === 'parquet'
       ? await openParquetSink(bronze.schema, output, plan.options)
       : await openArrowSink(bronze.schema, output)
   for await (const batch of rows.batches()) {
     await sink.write(bronze.add(batch))
     add(batch.numRows)
+    // Parquet's pages are copies; the Arrow writer may still hold the arrays.
+    if (plan.format === 'parquet') rows.reuse(batch)
   }
   await sink.close()
   return rows.findings().map(({ column, note }) => `${column}: ${note}`)
@@ -75,9 +77,10 @@ async function writeLines(
   if (format === 'csv') await file.write(Buffer.from(csvHeader(names)))
   const suffix = (format === 'csv' ? csvSuffix : jsonSuffix)(bronzeOf(plan), names.length)
   const rows = open.asLines(format, suffix, conditionsOf(plan, number))
-  for await (const { bytes, rows: more } of rows.lines()) {
-    await file.write(bytes)
-    add(more)
+  for await (const lines of rows.lines()) {
+    await file.write(lines.bytes)
+    add(lines.rows)
+    rows.reuse?.(lines)
   }
   return []
 }

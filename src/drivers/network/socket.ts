@@ -1,7 +1,8 @@
 import { lookup as dnsLookup } from 'node:dns/promises'
-import { connect, isIP, type Socket } from 'node:net'
+import { isIP, type Socket } from 'node:net'
 import { PoolsmithError } from '../../errors.ts'
 import { guardAcknowledgement } from './acknowledgement.ts'
+import { connectReadingInPlace } from './read-in-place.ts'
 
 /** One place to connect to, after name resolution. */
 export type Endpoint =
@@ -75,7 +76,7 @@ export interface ConnectOptions {
 export async function connectSocket(endpoint: Endpoint, options: ConnectOptions): Promise<Socket> {
   const { signal, keepAliveIdleMillis } = options
   signal.throwIfAborted()
-  const socket = connect(
+  const socket = connectReadingInPlace(
     endpoint.kind === 'unix'
       ? { path: endpoint.path }
       : {

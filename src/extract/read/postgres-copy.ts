@@ -8,6 +8,7 @@
  */
 
 import type { EventEmitter } from 'node:events'
+import { readInPlace } from '../../drivers/network/read-in-place.ts'
 
 /** Takes the CopyData payloads of a copy and turns them into items for the reader. */
 export interface CopyConsumer<Item> {
@@ -128,7 +129,8 @@ export class CopyOut<Item> {
     // Only the message that began before is put together; all others stay where they are.
     while (this.#have > 0) {
       const missing = this.#need - this.#have
-      const part = chunk.subarray(from, from + missing)
+      // A copy, as the chunk may lie where the next one will.
+      const part = Buffer.from(chunk.subarray(from, from + missing))
       this.#parts.push(part)
       this.#have += part.length
       if (part.length < missing) return
@@ -136,7 +138,7 @@ export class CopyOut<Item> {
       const whole = Buffer.concat(this.#parts, this.#have)
       this.#keep(whole, this.#frames(whole))
       if (this.#settled) {
-        if (from < chunk.length) parse?.(chunk.subarray(from))
+        if (from < chunk.length) parse?.(Buffer.from(chunk.subarray(from)))
         return
       }
     }
@@ -146,7 +148,7 @@ export class CopyOut<Item> {
   }
 
   #keep(buffer: Buffer, rest: number): void {
-    this.#parts = rest < buffer.length ? [buffer.subarray(rest)] : []
+    this.#parts = rest < buffer.length ? [Buffer.from(buffer.subarray(rest))] : []
     this.#have = buffer.length - rest
   }
 
@@ -167,9 +169,9 @@ export class CopyOut<Item> {
         // What pg hears may end the statement, and then the rest of the bytes is pg's too.
         const parse = this.#parse
         this.#flush()
-        parse?.(buffer.subarray(at, end))
+        parse?.(Buffer.from(buffer.subarray(at, end)))
         if (this.#settled) {
-          if (end < length) parse?.(buffer.subarray(end))
+          if (end < length) parse?.(Buffer.from(buffer.subarray(end)))
           return length
         }
       }
@@ -208,6 +210,7 @@ export class CopyOut<Item> {
   #settle(): void {
     this.#settled = true
     if (this.#socket !== undefined && this.#parse !== undefined) {
+      readInPlace(this.#socket, undefined)
       this.#socket.off('data', this.#listener)
       this.#socket.on('data', this.#parse)
     }
@@ -237,6 +240,7 @@ export class CopyOut<Item> {
     this.#parse = parse
     stream.off('data', parse)
     stream.on('data', this.#listener)
+    readInPlace(stream, this.#listener)
     ;(connection as PgConnection).query(this.#text)
     return null
   }

@@ -1,6 +1,7 @@
 /** The text formats of COPY: a message for each row, to which the columns that are the same in all rows are added. */
 
 import { PoolsmithError } from '../../errors.ts'
+import { copyBytes, type Viewed, viewed } from './columns/copy-bytes.ts'
 import type { CopyConsumer } from './postgres-copy.ts'
 import type { Lines } from './reader.ts'
 
@@ -14,14 +15,15 @@ export const JSON_QUOTE = 0x01
 
 /** Cuts what ends a row, lets a format look at the rest, and adds the suffix. */
 abstract class TextRows implements CopyConsumer<Lines> {
-  readonly #suffix: Buffer
-  #block = Buffer.allocUnsafeSlow(BLOCK_BYTES)
+  readonly #suffix: Viewed
+  #block = viewed(Buffer.allocUnsafeSlow(BLOCK_BYTES))
+  #spare: Viewed | undefined
   #used = 0
   #rows = 0
   #ready: Lines[] = []
 
   constructor(suffix: string) {
-    this.#suffix = Buffer.from(suffix)
+    this.#suffix = viewed(Buffer.from(suffix))
   }
 
   /** Writes a row without its newline to `block` at `at`; returns where it ends there. */
@@ -36,20 +38,28 @@ abstract class TextRows implements CopyConsumer<Lines> {
       })
     }
     const suffix = this.#suffix
-    const room = end - start + suffix.length
-    if (this.#used + room > this.#block.length) this.#next(room)
-    let at = this.write(this.#block, this.#used, chunk, start, end - 1)
-    for (let byte = 0; byte < suffix.length; byte += 1) this.#block[at + byte] = suffix[byte] as number
-    at += suffix.length
-    this.#used = at
+    const suffixBytes = suffix.buffer.length
+    const room = end - start + suffixBytes
+    if (this.#used + room > this.#block.buffer.length) this.#next(room)
+    const at = this.write(this.#block.buffer, this.#used, chunk, start, end - 1)
+    copyBytes(suffix, 0, suffixBytes, this.#block, at)
+    this.#used = at + suffixBytes
     this.#rows += 1
   }
 
   #next(room: number): void {
-    if (this.#rows > 0) this.#ready.push({ bytes: this.#block.subarray(0, this.#used), rows: this.#rows })
-    this.#block = Buffer.allocUnsafeSlow(Math.max(BLOCK_BYTES, room))
+    if (this.#rows > 0) this.#ready.push({ bytes: this.#block.buffer.subarray(0, this.#used), rows: this.#rows })
+    const spare = this.#spare
+    const fits = spare !== undefined && spare.buffer.length >= room
+    this.#block = fits ? spare : viewed(Buffer.allocUnsafeSlow(Math.max(BLOCK_BYTES, room)))
+    this.#spare = undefined
     this.#used = 0
     this.#rows = 0
+  }
+
+  /** Nobody reads these lines any more: their memory may be filled again. */
+  reuse({ bytes }: Lines): void {
+    this.#spare = viewed(new Uint8Array(bytes.buffer))
   }
 
   flush(): Lines[] {

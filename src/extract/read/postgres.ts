@@ -242,12 +242,14 @@ class PostgresTable implements OpenTable {
 
   asLines(format: 'csv' | 'jsonl', suffix: string, given?: readonly Choice[]): LineRows {
     const chosen = this.#chosen(given)
+    const rows = format === 'csv' ? new CsvRows(suffix) : new JsonRows(suffix)
     return {
       columns: [
         ...this.#columns.map((column) => ({ name: column.name, type: column.declared })),
         ...(this.#options.rowHash ? [{ name: ROW_HASH, type: 'text' }] : []),
       ],
-      lines: () => this.#lines(format, suffix, chosen),
+      lines: () => this.#lines(rows, chosen),
+      reuse: (lines) => rows.reuse(lines),
     }
   }
 
@@ -278,21 +280,18 @@ class PostgresTable implements OpenTable {
     this.#check(rows.total, sent)
   }
 
-  async *#lines(format: 'csv' | 'jsonl', suffix: string, chosen: Chosen): AsyncGenerator<Lines> {
+  async *#lines(consumer: CsvRows | JsonRows, chosen: Chosen): AsyncGenerator<Lines> {
     // The server's own text needs no casts, but for the columns where one was asked for.
     const expressions = this.#columns.map((column) =>
       this.#asText.has(column.name) ? textExpression(this.#catalogue, column) : quoteIdentifier(column.name),
     )
     if (this.#options.rowHash) expressions.push(rowHashExpression(this.#tableColumnNames()))
     const select = this.#select(expressions, chosen)
-    const [text, consumer] =
-      format === 'csv'
-        ? [`copy (${select}) to stdout (format csv)`, new CsvRows(suffix)]
-        : [
-            `copy (select pg_catalog.row_to_json(r) from (${select}) r) to stdout ` +
-              `(format csv, quote e'\\x01', delimiter e'\\x02')`,
-            new JsonRows(suffix),
-          ]
+    const text =
+      consumer instanceof CsvRows
+        ? `copy (${select}) to stdout (format csv)`
+        : `copy (select pg_catalog.row_to_json(r) from (${select}) r) to stdout ` +
+          `(format csv, quote e'\\x01', delimiter e'\\x02')`
     let rows = 0
     const items = this.#lease.copy(text, consumer)
     for (let item = await items.next(); ; item = await items.next()) {

@@ -176,7 +176,7 @@ export interface ReadPlan {
   readonly notes: readonly string[]
 }
 
-/** Whole lines of text. The bytes belong to the receiver. */
+/** Whole lines of text. The bytes belong to the receiver, until it gives them back by {@link LineRows.reuse}. */
 export interface Lines {
   readonly bytes: Uint8Array
   readonly rows: number
@@ -197,6 +197,8 @@ export interface ArrowRows {
 export interface LineRows {
   readonly columns: readonly TableColumn[]
   lines(): AsyncIterable<Lines>
+  /** As {@link ArrowRows.reuse}. */
+  reuse?(lines: Lines): void
 }
 
 /**

@@ -15,7 +15,7 @@ export async function openArrowSink(schema: Schema, output: Output): Promise<Sin
     for (;;) {
       const next = await Promise.race([pending, Promise.resolve(undefined)])
       if (next === undefined || next.done) return
-      await output(next.value)
+      await output([next.value])
       pending = chunks.next()
     }
   }
@@ -27,7 +27,8 @@ export async function openArrowSink(schema: Schema, output: Output): Promise<Sin
     async close() {
       writer.finish()
       writer.close()
-      for (let next = await pending; !next.done; next = await chunks.next()) await output(next.value)
+      for (let next = await pending; !next.done; next = await chunks.next()) await output([next.value])
     },
+    [Symbol.dispose]: () => undefined,
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { open, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { PoolsmithError } from '../../../src/errors.ts'
@@ -19,6 +19,27 @@ test('a file has its name only when it is whole', async () => {
   assert.equal(await readFile(file.path, 'utf8'), 'one,two')
   const sha256 = createHash('sha256').update('one,two').digest('hex')
   assert.deepEqual(finished, { name: 'part.csv', bytes: 7, sha256 })
+})
+
+test('what the system takes only in part is written to the end', async (t) => {
+  await using folder = await temporaryFolder()
+  await using file = await TargetFile.create(folder.path, 'part.csv')
+  const probe = await open(join(folder.path, 'probe'), 'w')
+  const prototype = Object.getPrototypeOf(probe) as typeof probe
+  await probe.close()
+  const { write } = prototype
+  const few = async function (this: typeof probe, bytes: Uint8Array, at = 0): ReturnType<typeof write> {
+    return Reflect.apply(write, this, [bytes, at, Math.min(3, bytes.length - at)])
+  }
+  t.mock.method(prototype, 'writev', async function (this: typeof probe, parts: Uint8Array[]) {
+    const { bytesWritten } = await Reflect.apply(few, this, [Buffer.concat(parts)])
+    return { bytesWritten, buffers: parts }
+  })
+  t.mock.method(prototype, 'write', few)
+  await file.writeAll([Buffer.from('one,'), Buffer.from('two,'), Buffer.from('three')])
+  const { bytes, sha256 } = await file.finish()
+  assert.equal(await readFile(file.path, 'utf8'), 'one,two,three')
+  assert.deepEqual([bytes, sha256], [13, createHash('sha256').update('one,two,three').digest('hex')])
 })
 
 test('a folder that the system denies to have a place for is an error, not a wait without end', async () => {

@@ -1,11 +1,10 @@
 /** Columns of values of any length: text, bytea, json, uuid as text, and enums as a dictionary of their labels. */
 
 import type { Data, DataType, Utf8, Vector } from 'apache-arrow'
-import { type Arrow, type ColumnBuilder, FIRST_ROWS, Nulls, outOfRange, roomFor } from './column.ts'
+import { Arrays, type Arrow, type ColumnBuilder, FIRST_ROWS, Nulls, outOfRange, roomFor } from './column.ts'
+import { copyBytes, viewed } from './copy-bytes.ts'
 
 const FIRST_BYTES = 256
-/** Below this many bytes a loop beats the call that copies. */
-const SHORT = 24
 
 /** Not set to zeros: what is read of it has been written to. In a buffer of its own, as Arrow hands buffers on whole. */
 function room(bytes: number): Uint8Array {
@@ -17,6 +16,8 @@ export abstract class VariableColumn implements ColumnBuilder {
   protected values: Uint8Array = room(FIRST_BYTES)
   protected used = 0
   protected offsets = new Int32Array(FIRST_ROWS + 1)
+  readonly #offsetArrays = new Arrays(Int32Array)
+  #spare: Uint8Array | undefined
   protected rows = 0
   protected readonly nulls = new Nulls()
   readonly #arrow: Arrow
@@ -32,7 +33,7 @@ export abstract class VariableColumn implements ColumnBuilder {
   protected reserveRows(count: number): Int32Array {
     const needed = this.rows + count + 1
     if (needed > this.offsets.length) {
-      const grown = new Int32Array(roomFor(needed, this.offsets.length))
+      const grown = this.#offsetArrays.take(roomFor(needed, this.offsets.length))
       grown.set(this.offsets)
       this.offsets = grown
     }
@@ -57,12 +58,19 @@ export abstract class VariableColumn implements ColumnBuilder {
       data: this.values.subarray(0, this.used),
       ...this.nulls.finish(length),
     } as never) as Data
-    this.offsets = new Int32Array(Math.max(FIRST_ROWS, length) + 1)
+    this.offsets = this.#offsetArrays.take(Math.max(FIRST_ROWS, length) + 1)
     // The next batch is about as long as this one; a little more spares it from moving at its end.
-    this.values = room(Math.max(FIRST_BYTES, this.used + (this.used >> 3)))
+    const likely = Math.max(FIRST_BYTES, this.used + (this.used >> 3))
+    this.values = this.#spare !== undefined && this.#spare.length >= this.used ? this.#spare : room(likely)
+    this.#spare = undefined
     this.rows = 0
     this.used = 0
     return made
+  }
+
+  reuse(data: Data): void {
+    this.#offsetArrays.giveBack(data.valueOffsets)
+    this.#spare = new Uint8Array(data.values.buffer as ArrayBuffer)
   }
 }
 
@@ -75,28 +83,25 @@ export class BytesColumn extends VariableColumn {
     this.#skip = skip
   }
 
-  append(chunk: Buffer, _view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {
+  append(chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {
     const offsets = this.reserveRows(count)
     const skip = this.#skip
     let total = this.used
     for (let i = 0, at = first + 1; i < count; i += 1, at += stride) {
       if ((fields[at] as number) > 0) total += fields[at] as number
     }
-    const values = this.reserveBytes(total)
+    const from = { buffer: chunk, view }
+    const values = viewed(this.reserveBytes(total))
     let used = this.used
     let row = this.rows
     for (let i = 0, at = first; i < count; i += 1, at += stride, row += 1) {
-      const length = (fields[at + 1] as number) - skip
-      if ((fields[at + 1] as number) < 0) {
+      const length = fields[at + 1] as number
+      if (length < 0) {
         this.nulls.add(row)
-      } else if (length < SHORT) {
-        const start = (fields[at] as number) + skip
-        for (let byte = 0; byte < length; byte += 1) values[used + byte] = chunk[start + byte] as number
-        used += length
       } else {
-        const start = (fields[at] as number) + skip
-        chunk.copy(values, used, start, start + length)
-        used += length
+        const start = fields[at] as number
+        copyBytes(from, start + skip, start + length, values, used)
+        used += length - skip
       }
       offsets[row + 1] = used
     }
@@ -105,16 +110,19 @@ export class BytesColumn extends VariableColumn {
   }
 }
 
-/** Two hexadecimal digits for each byte, as the codes of their characters. */
-const HEX_HIGH = new Uint8Array(256)
-const HEX_LOW = new Uint8Array(256)
-for (let byte = 0; byte < 256; byte += 1) {
-  const text = byte.toString(16).padStart(2, '0')
-  HEX_HIGH[byte] = text.charCodeAt(0)
-  HEX_LOW[byte] = text.charCodeAt(1)
-}
 const UUID_TEXT_BYTES = 36
 const HYPHEN = 0x2d
+/** The four hexadecimal digits of 16 bits, in the order in which they are written; made for the first uuid. */
+let digits: Uint32Array | undefined
+
+function hexadecimal(): Uint32Array {
+  if (digits !== undefined) return digits
+  digits = new Uint32Array(1 << 16)
+  for (let value = 0; value < digits.length; value += 1) {
+    digits[value] = Buffer.from(value.toString(16).padStart(4, '0')).readUInt32BE()
+  }
+  return digits
+}
 
 /** 16 bytes written as the canonical 36 characters. */
 export class UuidColumn extends VariableColumn {
@@ -122,9 +130,10 @@ export class UuidColumn extends VariableColumn {
     super(arrow, new arrow.Utf8())
   }
 
-  append(chunk: Buffer, _view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {
+  append(_chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {
     const offsets = this.reserveRows(count)
-    const values = this.reserveBytes(this.used + count * UUID_TEXT_BYTES)
+    const { buffer, view: text } = viewed(this.reserveBytes(this.used + count * UUID_TEXT_BYTES))
+    const hex = hexadecimal()
     let used = this.used
     let row = this.rows
     for (let i = 0, at = first; i < count; i += 1, at += stride, row += 1) {
@@ -132,16 +141,19 @@ export class UuidColumn extends VariableColumn {
         this.nulls.add(row)
       } else {
         const start = fields[at] as number
-        for (let byte = 0; byte < 16; byte += 1) {
-          if (byte === 4 || byte === 6 || byte === 8 || byte === 10) {
-            values[used] = HYPHEN
-            used += 1
-          }
-          const value = chunk[start + byte] as number
-          values[used] = HEX_HIGH[value] as number
-          values[used + 1] = HEX_LOW[value] as number
-          used += 2
-        }
+        text.setUint32(used, hex[view.getUint16(start)] as number)
+        text.setUint32(used + 4, hex[view.getUint16(start + 2)] as number)
+        buffer[used + 8] = HYPHEN
+        text.setUint32(used + 9, hex[view.getUint16(start + 4)] as number)
+        buffer[used + 13] = HYPHEN
+        text.setUint32(used + 14, hex[view.getUint16(start + 6)] as number)
+        buffer[used + 18] = HYPHEN
+        text.setUint32(used + 19, hex[view.getUint16(start + 8)] as number)
+        buffer[used + 23] = HYPHEN
+        text.setUint32(used + 24, hex[view.getUint16(start + 10)] as number)
+        text.setUint32(used + 28, hex[view.getUint16(start + 12)] as number)
+        text.setUint32(used + 32, hex[view.getUint16(start + 14)] as number)
+        used += UUID_TEXT_BYTES
       }
       offsets[row + 1] = used
     }
@@ -159,7 +171,8 @@ export class EnumColumn implements ColumnBuilder {
   readonly #positions: ReadonlyMap<string, number>
   readonly #dictionary: Vector<Utf8>
   readonly #nulls = new Nulls()
-  #values = new Int32Array(FIRST_ROWS)
+  readonly #arrays = new Arrays(Int32Array)
+  #values = this.#arrays.take(FIRST_ROWS)
   #rows = 0
 
   constructor(arrow: Arrow, type: DataType, dictionary: Vector<Utf8>, labels: readonly string[], name: string) {
@@ -173,7 +186,7 @@ export class EnumColumn implements ColumnBuilder {
 
   append(chunk: Buffer, _view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {
     if (this.#rows + count > this.#values.length) {
-      const grown = new Int32Array(roomFor(this.#rows + count, this.#values.length))
+      const grown = this.#arrays.take(roomFor(this.#rows + count, this.#values.length))
       grown.set(this.#values)
       this.#values = grown
     }
@@ -208,9 +221,13 @@ export class EnumColumn implements ColumnBuilder {
       dictionary: this.#dictionary,
       ...this.#nulls.finish(length),
     } as never) as Data
-    this.#values = new Int32Array(Math.max(FIRST_ROWS, length))
+    this.#values = this.#arrays.take(Math.max(FIRST_ROWS, length))
     this.#rows = 0
     return made
+  }
+
+  reuse(data: Data): void {
+    this.#arrays.giveBack(data.values)
   }
 }
 

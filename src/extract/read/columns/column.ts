@@ -1,7 +1,7 @@
 /** What all column builders share: the contract, which rows are NULL, and growing arrays. */
 
 import { PoolsmithError } from '../../../errors.ts'
-import type { Data } from '../../arrow-types.ts'
+import type { Data, RecordBatch } from '../../arrow-types.ts'
 
 /** The module itself, handed in because it is loaded on first use only. */
 export type { Arrow } from '../../arrow-types.ts'
@@ -12,10 +12,20 @@ export type { Arrow } from '../../arrow-types.ts'
  */
 export interface ColumnBuilder {
   append(chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void
-  /** The column so far; the builder begins anew. The arrays in it are not written to again. */
+  /** The column so far; the builder begins anew. The arrays in it are not written to again, but for `reuse`. */
   finish(): Data
+  /** Nobody reads this column any more, which `finish` gave: its arrays may be filled again. */
+  reuse?(data: Data): void
   /** What a reader of the manifest should know about values seen so far, such as infinities. */
   finding?(): string | undefined
+}
+
+/** Gives the columns of a batch back to the builders that made them, in their order. */
+export function reuse(builders: readonly ColumnBuilder[], batch: RecordBatch): void {
+  builders.forEach((builder, index) => {
+    const data = batch.data.children[index]
+    if (data !== undefined) builder.reuse?.(data)
+  })
 }
 
 /** Rows that a builder first makes room for: little, since a table may have 1,600 columns. */
@@ -51,6 +61,31 @@ export class Nulls {
     this.#bits = new Uint8Array(0)
     this.#count = 0
     return { nullCount, nullBitmap: bitmap }
+  }
+}
+
+/** Arrays of numbers for one column: what has been given back is filled again before another one is made. */
+export class Arrays<V extends { readonly length: number; fill(value: 0): unknown }> {
+  readonly #kind: new (
+    room: number | ArrayBuffer,
+  ) => V
+  #spare: V | undefined
+
+  constructor(kind: new (room: number | ArrayBuffer) => V) {
+    this.#kind = kind
+  }
+
+  /** Of at least this length, and all zeros. */
+  take(length: number): V {
+    const spare = this.#spare
+    if (spare === undefined || spare.length < length) return new this.#kind(length)
+    this.#spare = undefined
+    spare.fill(0)
+    return spare
+  }
+
+  giveBack({ buffer }: ArrayBufferView): void {
+    this.#spare = new this.#kind(buffer as ArrayBuffer)
   }
 }
 

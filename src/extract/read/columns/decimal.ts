@@ -4,7 +4,7 @@
  */
 
 import type { Data, DataType } from 'apache-arrow'
-import { type Arrow, type ColumnBuilder, FIRST_ROWS, Nulls, outOfRange, roomFor } from './column.ts'
+import { Arrays, type Arrow, type ColumnBuilder, FIRST_ROWS, Nulls, outOfRange, roomFor } from './column.ts'
 
 const NEGATIVE = 0x4000
 const NOT_A_NUMBER = 0xc000
@@ -24,13 +24,14 @@ export abstract class DecimalColumn implements ColumnBuilder {
   protected rows = 0
   readonly #arrow: Arrow
   readonly #type: DataType
+  readonly #arrays = new Arrays(Uint32Array)
 
   constructor(arrow: Arrow, type: DataType, bits: number, name: string) {
     this.#arrow = arrow
     this.#type = type
     this.name = name
     this.words = bits / 32
-    this.values = new Uint32Array(FIRST_ROWS * this.words)
+    this.values = this.#arrays.take(FIRST_ROWS * this.words)
   }
 
   abstract append(chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void
@@ -38,7 +39,7 @@ export abstract class DecimalColumn implements ColumnBuilder {
   protected reserve(count: number): void {
     const needed = (this.rows + count) * this.words
     if (needed <= this.values.length) return
-    const grown = new Uint32Array(roomFor(needed, this.values.length))
+    const grown = this.#arrays.take(roomFor(needed, this.values.length))
     grown.set(this.values)
     this.values = grown
   }
@@ -75,9 +76,13 @@ export abstract class DecimalColumn implements ColumnBuilder {
       data: this.values.subarray(0, length * this.words),
       ...this.nulls.finish(length),
     } as never) as Data
-    this.values = new Uint32Array(Math.max(FIRST_ROWS, length) * this.words)
+    this.values = this.#arrays.take(Math.max(FIRST_ROWS, length) * this.words)
     this.rows = 0
     return made
+  }
+
+  reuse(data: Data): void {
+    this.#arrays.giveBack(data.values)
   }
 }
 

@@ -1,9 +1,9 @@
 /** Columns whose values all have one width: integers, floats, booleans, dates, times and timestamps. */
 
 import type { Data, DataType } from 'apache-arrow'
-import { type Arrow, type ColumnBuilder, FIRST_ROWS, Nulls, outOfRange, roomFor } from './column.ts'
+import { Arrays, type Arrow, type ColumnBuilder, FIRST_ROWS, Nulls, outOfRange, roomFor } from './column.ts'
 
-type Values = Int16Array | Int32Array | Float32Array | Float64Array | Uint8Array | BigInt64Array
+type Values = Int16Array | Int32Array | Float32Array | Float64Array | Uint8Array
 
 /** Rows, NULLs and room; what a kind adds is its loop. */
 export abstract class FixedColumn<V extends Values> implements ColumnBuilder {
@@ -12,15 +12,15 @@ export abstract class FixedColumn<V extends Values> implements ColumnBuilder {
   protected readonly nulls = new Nulls()
   readonly #arrow: Arrow
   readonly #type: DataType
-  readonly #allocate: (length: number) => V
+  readonly #arrays: Arrays<V>
   readonly #unitsPerRow: number
 
-  constructor(arrow: Arrow, type: DataType, allocate: (length: number) => V, unitsPerRow = 1) {
+  constructor(arrow: Arrow, type: DataType, kind: new (room: number | ArrayBuffer) => V, unitsPerRow = 1) {
     this.#arrow = arrow
     this.#type = type
-    this.#allocate = allocate
+    this.#arrays = new Arrays(kind)
     this.#unitsPerRow = unitsPerRow
-    this.values = allocate(FIRST_ROWS * unitsPerRow)
+    this.values = this.#arrays.take(FIRST_ROWS * unitsPerRow)
   }
 
   abstract append(chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void
@@ -28,7 +28,7 @@ export abstract class FixedColumn<V extends Values> implements ColumnBuilder {
   protected reserve(count: number): V {
     const needed = (this.rows + count) * this.#unitsPerRow
     if (needed > this.values.length) {
-      const grown = this.#allocate(roomFor(needed, this.values.length))
+      const grown = this.#arrays.take(roomFor(needed, this.values.length))
       grown.set(this.values as never)
       this.values = grown
     }
@@ -45,12 +45,16 @@ export abstract class FixedColumn<V extends Values> implements ColumnBuilder {
       ...this.nulls.finish(length),
     } as never) as Data
     this.rows = 0
-    this.values = this.#allocate(Math.max(FIRST_ROWS, length) * this.#unitsPerRow)
+    this.values = this.#arrays.take(Math.max(FIRST_ROWS, length) * this.#unitsPerRow)
     return made
   }
 
+  reuse(data: Data): void {
+    this.#arrays.giveBack(data.values)
+  }
+
   /** The array in the form that Arrow asks for. */
-  protected toData(values: V): Values {
+  protected toData(values: V): Values | BigInt64Array {
     return values
   }
 }
@@ -59,7 +63,7 @@ export class Int16Column extends FixedColumn<Int16Array> {
   readonly #littleEndian: boolean
 
   constructor(arrow: Arrow, littleEndian = false) {
-    super(arrow, new arrow.Int16(), (length) => new Int16Array(length))
+    super(arrow, new arrow.Int16(), Int16Array)
     this.#littleEndian = littleEndian
   }
 
@@ -79,7 +83,7 @@ export class Int32Column extends FixedColumn<Int32Array> {
   readonly #littleEndian: boolean
 
   constructor(arrow: Arrow, littleEndian = false) {
-    super(arrow, new arrow.Int32(), (length) => new Int32Array(length))
+    super(arrow, new arrow.Int32(), Int32Array)
     this.#littleEndian = littleEndian
   }
 
@@ -105,7 +109,7 @@ export class DateColumn extends FixedColumn<Int32Array> {
   #infinite = 0
 
   constructor(arrow: Arrow) {
-    super(arrow, new arrow.DateDay(), (length) => new Int32Array(length))
+    super(arrow, new arrow.DateDay(), Int32Array)
   }
 
   append(_chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {
@@ -136,7 +140,7 @@ export class DateColumn extends FixedColumn<Int32Array> {
 /** 64 bits as they are: bigint, and microseconds of the day. Two 32-bit halves spare a BigInt for each value. */
 export class Int64Column extends FixedColumn<Int32Array> {
   constructor(arrow: Arrow, type: DataType) {
-    super(arrow, type, (length) => new Int32Array(length), 2)
+    super(arrow, type, Int32Array, 2)
   }
 
   append(_chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {
@@ -196,7 +200,7 @@ export class TimestampColumn extends FixedColumn<Int32Array> {
   #infinite = 0
 
   constructor(arrow: Arrow, type: DataType, name: string) {
-    super(arrow, type, (length) => new Int32Array(length), 2)
+    super(arrow, type, Int32Array, 2)
     this.#name = name
   }
 
@@ -249,7 +253,7 @@ export class Float32Column extends FixedColumn<Float32Array> {
   readonly #littleEndian: boolean
 
   constructor(arrow: Arrow, littleEndian = false) {
-    super(arrow, new arrow.Float32(), (length) => new Float32Array(length))
+    super(arrow, new arrow.Float32(), Float32Array)
     this.#littleEndian = littleEndian
   }
 
@@ -269,7 +273,7 @@ export class Float64Column extends FixedColumn<Float64Array> {
   readonly #littleEndian: boolean
 
   constructor(arrow: Arrow, littleEndian = false) {
-    super(arrow, new arrow.Float64(), (length) => new Float64Array(length))
+    super(arrow, new arrow.Float64(), Float64Array)
     this.#littleEndian = littleEndian
   }
 
@@ -288,7 +292,7 @@ export class Float64Column extends FixedColumn<Float64Array> {
 /** One byte a value while gathering, one bit a value when finished. */
 export class BoolColumn extends FixedColumn<Uint8Array> {
   constructor(arrow: Arrow) {
-    super(arrow, new arrow.Bool(), (length) => new Uint8Array(length))
+    super(arrow, new arrow.Bool(), Uint8Array)
   }
 
   append(chunk: Buffer, _view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {

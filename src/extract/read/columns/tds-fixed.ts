@@ -16,7 +16,7 @@ const NEAR_DAYS = Math.floor((Number.MAX_SAFE_INTEGER - DAY_MICROS) / DAY_MICROS
 /** tinyint: one byte without a sign, in 16 bits because many readers of files know no unsigned numbers. */
 export class TinyIntColumn extends FixedColumn<Int16Array> {
   constructor(arrow: Arrow) {
-    super(arrow, new arrow.Int16(), (length) => new Int16Array(length))
+    super(arrow, new arrow.Int16(), Int16Array)
   }
 
   append(chunk: Buffer, _view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {
@@ -33,7 +33,7 @@ export class TinyIntColumn extends FixedColumn<Int16Array> {
 /** Values of 64 bits in halves, low half first: nothing costs a BigInt that does not need one. */
 abstract class WideColumn extends FixedColumn<Int32Array> {
   constructor(arrow: Arrow, type: DataType) {
-    super(arrow, type, (length) => new Int32Array(length), 2)
+    super(arrow, type, Int32Array, 2)
   }
 
   /** Microseconds since 1970 in halves. */
@@ -82,7 +82,7 @@ function threeBytes(chunk: Buffer, at: number): number {
 
 export class DayColumn extends FixedColumn<Int32Array> {
   constructor(arrow: Arrow) {
-    super(arrow, new arrow.DateDay(), (length) => new Int32Array(length))
+    super(arrow, new arrow.DateDay(), Int32Array)
   }
 
   append(chunk: Buffer, _view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {

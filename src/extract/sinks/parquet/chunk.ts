@@ -13,10 +13,8 @@ const DICTIONARY_PAGE = 2
 /** parquet.thrift, Encoding. */
 export const ENCODING = { PLAIN: 0, RLE: 3, RLE_DICTIONARY: 8 } as const
 
-interface Page {
-  readonly header: Uint8Array
-  readonly body: Uint8Array
-}
+/** The header, and the body in one piece or more. */
+type Page = readonly Uint8Array[]
 
 /** What the footer says of a chunk. */
 export interface ChunkMetadata {
@@ -32,23 +30,14 @@ export interface ChunkMetadata {
 
 /**
  * What the chunks of one column share from row group to row group: the page that is being encoded lies where the one
- * before it lay, which has been compressed by then; and about how much compressing leaves of it.
+ * before it lay, which has been compressed by then.
  */
 export class ColumnRoom {
   #bytes: Uint8Array = new Uint8Array(0)
-  #share = 1
 
   readonly take = (bytes: number): Uint8Array => {
     if (bytes > this.#bytes.length) this.#bytes = Buffer.allocUnsafeSlow(bytes + (bytes >> 3))
     return this.#bytes.subarray(0, bytes)
-  }
-
-  expected(bytes: number): number {
-    return Math.ceil(bytes * this.#share)
-  }
-
-  compressed(bytes: number, to: number): void {
-    this.#share = to / Math.max(1, bytes)
   }
 }
 
@@ -80,7 +69,7 @@ export class ColumnChunk {
     this.#values += content.count
     this.#nulls += content.nulls
     const slot = this.#pages.length
-    this.#pages.push({ header: new Uint8Array(0), body: new Uint8Array(0) })
+    this.#pages.push([])
     const isFirst = slot === 0 && this.#leaf.type.layout === 'dictionary'
     return { bytes: content.bytes.length, done: this.#compress(content, slot, isFirst ? content.leaf : undefined) }
   }
@@ -110,35 +99,38 @@ export class ColumnChunk {
   }
 
   async #page(bytes: Uint8Array, type: number, kind: (writer: ThriftWriter) => void): Promise<Page> {
-    const body = await this.#codec.compress(bytes, this.#room.expected(bytes.length))
-    this.#room.compressed(bytes.length, body.length)
+    const body = await this.#codec.compress(bytes)
     const writer = new ThriftWriter()
     writer.i32(1, type)
     writer.i32(2, bytes.length)
-    writer.i32(3, body.length)
+    writer.i32(3, lengthOf(body))
     kind(writer)
     const header = writer.finish()
     this.#uncompressed += header.length + bytes.length
-    return { header, body }
+    return [header, ...body]
   }
 
   /** Hands the pages out in their order; `offset` is where in the file the first one goes. */
   take(offset: number): { readonly parts: Uint8Array[]; readonly metadata: ChunkMetadata } {
     const pages = this.#dictionary === undefined ? this.#pages : [this.#dictionary, ...this.#pages]
-    const parts = pages.flatMap((page) => [page.header, page.body])
+    const parts = pages.flat()
     const dictionary = this.#dictionary
     return {
       parts,
       metadata: {
         leaf: this.#leaf,
         offset,
-        dictionaryBytes: dictionary === undefined ? 0 : dictionary.header.length + dictionary.body.length,
+        dictionaryBytes: dictionary === undefined ? 0 : lengthOf(dictionary),
         values: this.#values,
         nulls: this.#nulls,
         uncompressed: this.#uncompressed,
-        compressed: parts.reduce((sum, part) => sum + part.length, 0),
+        compressed: lengthOf(parts),
         bounds: this.#leaf.isList ? undefined : this.#statistics.bounds(),
       },
     }
   }
+}
+
+function lengthOf(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, part) => sum + part.length, 0)
 }

@@ -5,52 +5,43 @@ import { PoolsmithError } from '../../../errors.ts'
 export const PARQUET_COMPRESSIONS = ['zstd', 'gzip', 'none'] as const
 export type ParquetCompression = (typeof PARQUET_COMPRESSIONS)[number]
 
-export interface Codec {
+/** Compresses pages, off the event loop. Disposed, it gives its memory back; a call that still runs never settles. */
+export interface Codec extends Disposable {
   /** parquet.thrift, CompressionCodec. */
   readonly id: number
-  /** @param expected about how many bytes will come out, where that is known; what comes out is the caller's own */
-  compress(bytes: Uint8Array, expected?: number): Promise<Uint8Array>
+  /** What comes out, in order, is the caller's own; what goes in must stay as it is until then. */
+  compress(bytes: Uint8Array): Promise<readonly Uint8Array[]>
 }
 
 /** Node 22.15 and 23.8 brought zstd. */
 const hasZstd = typeof zlib.zstdCompress === 'function'
 
 /**
- * The codec of a name, on Node's own thread pool, level 1: the higher ones cost more time than they save space here.
+ * The codec of a name, level 1: the higher ones cost more time than they save space here.
  * Without a name: zstd, or gzip on a Node that has none.
  */
 export function codecFor(name: ParquetCompression = hasZstd ? 'zstd' : 'gzip'): Codec {
   switch (name) {
-    case 'zstd': {
-      if (!hasZstd) {
-        throw new PoolsmithError(`Node ${process.versions.node} has no zstd.`, {
-          code: 'CONFIG_INVALID',
-          phase: 'config',
-          hint: "Use Node 22.15 or later, or compression: 'gzip'.",
-        })
-      }
-      const compress = promisify<Uint8Array, zlib.ZstdOptions, Buffer>(zlib.zstdCompress)
-      const params = {
-        [zlib.constants.ZSTD_c_compressionLevel]: 1,
-        // 128 KiB stay in the processor's cache: nearly twice as fast as the level's own window, for 2 % more bytes.
-        [zlib.constants.ZSTD_c_windowLog]: 17,
-      }
-      return {
-        id: 6,
-        compress: async (bytes, expected) =>
-          trim(await compress(bytes, { params, chunkSize: roomFor(bytes, expected) })),
-      }
-    }
+    case 'zstd':
+      if (hasZstd) return new Zstd()
+      throw new PoolsmithError(`Node ${process.versions.node} has no zstd.`, {
+        code: 'CONFIG_INVALID',
+        phase: 'config',
+        hint: "Use Node 22.15 or later, or compression: 'gzip'.",
+      })
     case 'gzip': {
       const compress = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.gzip)
       return {
         id: 2,
-        compress: async (bytes, expected) =>
-          trim(await compress(bytes, { level: 1, chunkSize: roomFor(bytes, expected) })),
+        // Room for all that can come out, so that one call of the thread pool does it, and not kept longer than that.
+        compress: async (bytes) => [
+          new Uint8Array(await compress(bytes, { level: 1, chunkSize: bytes.length + (bytes.length >> 7) + 64 })),
+        ],
+        [Symbol.dispose]: () => undefined,
       }
     }
     case 'none':
-      return { id: 0, compress: async (bytes) => new Uint8Array(bytes) }
+      return { id: 0, compress: async (bytes) => [new Uint8Array(bytes)], [Symbol.dispose]: () => undefined }
     default:
       throw new PoolsmithError(`There is no compression ${JSON.stringify(name)} for Parquet.`, {
         code: 'CONFIG_INVALID',
@@ -60,16 +51,78 @@ export function codecFor(name: ParquetCompression = hasZstd ? 'zstd' : 'gzip'): 
   }
 }
 
+/** Threads of Node's pool (four by default) that may be at it at once: files and names need some of them too. */
+const COMPRESSORS = 2
+/** What a compressor makes room for at once; pages lie in it one after the other. */
+const ROOM_BYTES = 1 << 20
+
 /**
- * Room for what comes out, so that one call of the thread pool does it; Node's default is many of 16 KiB. A little more
- * than is expected: too little costs a second call, too much costs the collector.
+ * A frame for each page from compressors that stay: a new one for each page costs a megabyte of memory each time, and
+ * V8's collector, which counts it, ran for a quarter of the whole extract.
  */
-function roomFor(bytes: Uint8Array, expected = bytes.length): number {
-  const most = bytes.length + (bytes.length >> 7) + 64
-  return Math.max(1024, Math.min(most, expected + (expected >> 4) + 64))
+class Zstd implements Codec {
+  readonly id = 6
+  readonly #compressors: Compressor[] = []
+  readonly #idle: Compressor[] = []
+  readonly #waiting: ((compressor: Compressor) => void)[] = []
+
+  async compress(bytes: Uint8Array): Promise<readonly Uint8Array[]> {
+    const compressor = this.#idle.pop() ?? this.#another() ?? (await this.#next())
+    try {
+      return await compressor.frame(bytes)
+    } finally {
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#idle.push(compressor)
+      else next(compressor)
+    }
+  }
+
+  #another(): Compressor | undefined {
+    if (this.#compressors.length === COMPRESSORS) return undefined
+    const made = new Compressor()
+    this.#compressors.push(made)
+    return made
+  }
+
+  #next(): Promise<Compressor> {
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  [Symbol.dispose](): void {
+    for (const compressor of this.#compressors) compressor[Symbol.dispose]()
+  }
 }
 
-/** Without the room that was not needed: a page waits long enough for that to matter. */
-function trim(bytes: Uint8Array): Uint8Array {
-  return bytes.buffer.byteLength > bytes.length * 1.25 ? new Uint8Array(bytes) : bytes
+class Compressor implements Disposable {
+  readonly #stream = zlib.createZstdCompress({
+    chunkSize: ROOM_BYTES,
+    // Every write is a frame of its own.
+    flush: zlib.constants.ZSTD_e_end,
+    params: {
+      [zlib.constants.ZSTD_c_compressionLevel]: 1,
+      // 128 KiB stay in the processor's cache: nearly twice as fast as the level's own window, for 2 % more bytes.
+      [zlib.constants.ZSTD_c_windowLog]: 17,
+    },
+  })
+  #parts: Uint8Array[] = []
+
+  constructor() {
+    this.#stream.on('data', (part: Buffer) => this.#parts.push(part))
+    // Who writes hears of it.
+    this.#stream.on('error', () => undefined)
+  }
+
+  frame(bytes: Uint8Array): Promise<readonly Uint8Array[]> {
+    return new Promise((resolve, reject) => {
+      this.#stream.write(bytes, (error) => {
+        if (error != null) reject(error)
+        else resolve(this.#parts)
+        this.#parts = []
+      })
+    })
+  }
+
+  [Symbol.dispose](): void {
+    this.#stream.destroy()
+  }
 }

@@ -3,7 +3,7 @@
 import type { Data } from 'apache-arrow'
 import { bitWidthOf, packed, packedBits, repeated, withLength } from './levels.ts'
 import type { Leaf } from './schema.ts'
-import { isValid, plainValues, type Room } from './values.ts'
+import { isValid, plainValues, type Room, validityOf } from './values.ts'
 
 export interface PageContent {
   /** Levels and values, to be compressed together. */
@@ -58,8 +58,9 @@ function positions(data: Data): Uint8Array {
   if (data.nullCount > 0) {
     used = new Int32Array(data.length - data.nullCount)
     count = 0
+    const validity = validityOf(data)
     for (let row = 0; row < data.length; row += 1) {
-      if (!isValid(data, row)) continue
+      if (!isValid(validity, row)) continue
       used[count] = indices[row] as number
       count += 1
     }
@@ -76,19 +77,21 @@ function listLevels(
   const most = data.length + elements.length
   const definition = new Uint8Array(most)
   const repetition = new Uint8Array(most)
+  const validity = validityOf(data)
+  const elementValidity = validityOf(elements)
   let count = 0
   let nulls = 0
   for (let row = 0; row < data.length; row += 1) {
     const start = data.valueOffsets[row] as number
     const end = data.valueOffsets[row + 1] as number
     if (start === end) {
-      definition[count] = isValid(data, row) ? 1 : 0
+      definition[count] = isValid(validity, row) ? 1 : 0
       count += 1
       nulls += 1
       continue
     }
     for (let index = start; index < end; index += 1) {
-      const valid = isValid(elements, index)
+      const valid = isValid(elementValidity, index)
       definition[count] = valid ? 3 : 2
       repetition[count] = index === start ? 0 : 1
       if (!valid) nulls += 1

@@ -17,7 +17,7 @@ import { type Leaf, leavesOf } from './schema.ts'
 
 /** Encoded, before compression. */
 const DEFAULT_ROW_GROUP_BYTES = 64 << 20
-/** Parts that are smaller than this are written together. */
+/** About so many bytes are written, and hashed, in one go. */
 const BLOCK_BYTES = 1 << 20
 
 export interface ParquetOptions {
@@ -98,7 +98,7 @@ class ParquetSink implements Sink {
     let block: Uint8Array[] = []
     let size = 0
     const flush = async (): Promise<void> => {
-      if (size > 0) await this.#output(block.length === 1 ? (block[0] as Uint8Array) : Buffer.concat(block, size))
+      if (size > 0) await this.#output(block)
       this.#offset += size
       block = []
       size = 0
@@ -115,5 +115,9 @@ class ParquetSink implements Sink {
     await this.#endGroup()
     if (this.#offset === 0) await this.#put([MAGIC])
     await this.#put([footerOf(this.#leaves, this.#groups, this.#codec.id)])
+  }
+
+  [Symbol.dispose](): void {
+    this.#codec[Symbol.dispose]()
   }
 }

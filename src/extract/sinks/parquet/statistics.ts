@@ -2,7 +2,7 @@
 
 import type { Data } from 'apache-arrow'
 import { type LeafType, PHYSICAL } from './schema.ts'
-import { isValid, wordsOf } from './values.ts'
+import { isValid, validityOf, wordsOf } from './values.ts'
 
 /** Longer texts and blobs than this would only make the footer heavy. */
 const MOST_BYTES = 64
@@ -57,9 +57,9 @@ class NumberBounds implements Statistics {
     this.#isFloat = !(values instanceof Int16Array)
     let min = this.#min
     let max = this.#max
-    const hasNulls = data.nullCount > 0
+    const validity = validityOf(data)
     for (let row = 0; row < data.length; row += 1) {
-      if (hasNulls && !isValid(data, row)) continue
+      if (!isValid(validity, row)) continue
       const value = values[row] as number
       if (value < min) min = value
       if (value > max) max = value
@@ -106,9 +106,9 @@ class IntegerBounds implements Statistics {
     const stride = this.#stride
     const take = this.#take
     const top = take - 1
-    const hasNulls = data.nullCount > 0
+    const validity = validityOf(data)
     let row = 0
-    while (hasNulls && row < data.length && !isValid(data, row)) row += 1
+    while (row < data.length && !isValid(validity, row)) row += 1
     if (row === data.length) return
     const min = this.#min ?? words.slice(row * stride, row * stride + take)
     const max = this.#max ?? words.slice(row * stride, row * stride + take)
@@ -118,7 +118,7 @@ class IntegerBounds implements Statistics {
     let least = (min[top] as number) | 0
     let most = (max[top] as number) | 0
     for (; row < data.length; row += 1) {
-      if (hasNulls && !isValid(data, row)) continue
+      if (!isValid(validity, row)) continue
       const at = row * stride
       const high = (words[at + top] as number) | 0
       if (high < least || (high === least && compareLower(words, at, min, top) < 0)) {
@@ -154,60 +154,90 @@ function compareLower(words: Uint32Array, at: number, others: Uint32Array, top: 
 
 /** Bytes in their unsigned order, which for UTF-8 is that of code points. */
 class BytesBounds implements Statistics {
-  #min: Uint8Array | undefined
-  #max: Uint8Array | undefined
-  #tooLong = false
+  #min: DataView | undefined
+  #max: DataView | undefined
 
   add(data: Data): void {
-    if (this.#tooLong) return
     const { valueOffsets } = data
-    const values = data.values as Uint8Array
-    const hasNulls = data.nullCount > 0
-    let min = this.#min
-    let max = this.#max
-    // What all values so far have in common needs one look, not two.
-    let shared = commonPrefix(min, max)
-    for (let row = 0; row < data.length; row += 1) {
-      if (hasNulls && !isValid(data, row)) continue
+    const validity = validityOf(data)
+    const view = viewOf(data.values as Uint8Array)
+    let row = 0
+    while (row < data.length && !isValid(validity, row)) row += 1
+    if (row === data.length || this.#tooLong()) return
+    const first = { view, start: valueOffsets[row] as number, end: valueOffsets[row + 1] as number }
+    // Where they are; in text that grows from row to row every value is the largest so far.
+    const min = this.#min === undefined ? { ...first } : { view: this.#min, start: 0, end: this.#min.byteLength }
+    const max = this.#max === undefined ? { ...first } : { view: this.#max, start: 0, end: this.#max.byteLength }
+    // Most values are settled by their first four bytes.
+    let least = headOf(min.view, min.start, min.end)
+    let most = headOf(max.view, max.start, max.end)
+    for (; row < data.length; row += 1) {
+      if (!isValid(validity, row)) continue
       const start = valueOffsets[row] as number
       const end = valueOffsets[row + 1] as number
-      if (min === undefined || max === undefined) {
-        min = values.slice(start, end)
-        max = min
-        shared = min.length
-        continue
+      const head = headOf(view, start, end)
+      if (head <= least && compareBytes(view, start, end, min) < 0) {
+        min.view = view
+        min.start = start
+        min.end = end
+        least = head
       }
-      let byte = 0
-      while (byte < shared && start + byte < end && values[start + byte] === min[byte]) byte += 1
-      if (compareBytes(values, start, end, min, byte) < 0) min = values.slice(start, end)
-      else if (compareBytes(values, start, end, max, byte) > 0) max = values.slice(start, end)
-      else continue
-      shared = commonPrefix(min, max)
+      if (head >= most && compareBytes(view, start, end, max) > 0) {
+        max.view = view
+        max.start = start
+        max.end = end
+        most = head
+      }
     }
-    this.#min = min
-    this.#max = max
-    this.#tooLong = Math.max(min?.length ?? 0, max?.length ?? 0) > MOST_BYTES
+    this.#min = copyOf(min)
+    this.#max = copyOf(max)
+  }
+
+  #tooLong(): boolean {
+    return Math.max(this.#min?.byteLength ?? 0, this.#max?.byteLength ?? 0) > MOST_BYTES
   }
 
   bounds(): Bounds | undefined {
-    if (this.#tooLong || this.#min === undefined || this.#max === undefined) return undefined
-    return { min: this.#min, max: this.#max }
+    if (this.#min === undefined || this.#max === undefined || this.#tooLong()) return undefined
+    return { min: new Uint8Array(this.#min.buffer), max: new Uint8Array(this.#max.buffer) }
   }
 }
 
-function commonPrefix(one: Uint8Array | undefined, other: Uint8Array | undefined): number {
-  if (one === undefined || other === undefined) return 0
-  let byte = 0
-  while (byte < one.length && byte < other.length && one[byte] === other[byte]) byte += 1
-  return byte
+function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, byteLength)
 }
 
-/** @param from so many bytes are known to be the same */
-function compareBytes(values: Uint8Array, start: number, end: number, other: Uint8Array, from: number): number {
-  const common = Math.min(end - start, other.length)
-  for (let byte = from; byte < common; byte += 1) {
-    const difference = (values[start + byte] as number) - (other[byte] as number)
+/** A value where it lies. */
+interface Place {
+  readonly view: DataView
+  readonly start: number
+  readonly end: number
+}
+
+/** Of its own, whatever becomes of the values. */
+function copyOf({ view, start, end }: Place): DataView {
+  return viewOf(new Uint8Array(new Uint8Array(view.buffer, view.byteOffset + start, end - start)))
+}
+
+/** The first four bytes as a number; what is shorter counts as followed by zeros. */
+function headOf(view: DataView, start: number, end: number): number {
+  if (end - start >= 4) return view.getUint32(start)
+  let head = 0
+  for (let byte = 0; byte < 4; byte += 1) head = head * 256 + (start + byte < end ? view.getUint8(start + byte) : 0)
+  return head
+}
+
+function compareBytes(view: DataView, start: number, end: number, other: Place): number {
+  const length = other.end - other.start
+  const common = Math.min(end - start, length)
+  let byte = 0
+  for (; byte + 4 <= common; byte += 4) {
+    const difference = view.getUint32(start + byte) - other.view.getUint32(other.start + byte)
     if (difference !== 0) return difference
   }
-  return end - start - other.length
+  for (; byte < common; byte += 1) {
+    const difference = view.getUint8(start + byte) - other.view.getUint8(other.start + byte)
+    if (difference !== 0) return difference
+  }
+  return end - start - length
 }

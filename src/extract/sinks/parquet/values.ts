@@ -1,12 +1,16 @@
 /** Values in Parquet's PLAIN encoding: those that are not NULL, one after the other (Encodings.md). */
 
 import type { Data } from 'apache-arrow'
+import { copyBytes, viewed } from '../../read/columns/copy-bytes.ts'
 import type { LeafType } from './schema.ts'
 
-const SHORT = 24
+/** Arrow's bitmap of the values that are not NULL; undefined when none is. */
+export function validityOf(data: Data): Uint8Array | undefined {
+  return data.nullCount === 0 ? undefined : data.nullBitmap
+}
 
-export function isValid(data: Data, row: number): boolean {
-  return data.nullCount === 0 || ((data.nullBitmap?.[row >> 3] ?? 0) & (1 << (row & 7))) !== 0
+export function isValid(validity: Uint8Array | undefined, row: number): boolean {
+  return validity === undefined || ((validity[row >> 3] as number) & (1 << (row & 7))) !== 0
 }
 
 function bytesOf(array: ArrayBufferView): Uint8Array {
@@ -58,9 +62,9 @@ function words(data: Data, stride: number, take: number): Uint8Array {
   if (data.nullCount === 0 && stride === take) return bytesOf(source)
   const found = new Uint32Array((data.length - data.nullCount) * take)
   let at = 0
-  const hasNulls = data.nullCount > 0
+  const validity = validityOf(data)
   for (let row = 0; row < data.length; row += 1) {
-    if (hasNulls && !isValid(data, row)) continue
+    if (!isValid(validity, row)) continue
     for (let word = 0; word < take; word += 1) found[at + word] = source[row * stride + word] as number
     at += take
   }
@@ -71,9 +75,9 @@ function widened(data: Data): Uint8Array {
   const source = data.values as Int16Array
   const found = new Int32Array(data.length - data.nullCount)
   let at = 0
-  const hasNulls = data.nullCount > 0
+  const validity = validityOf(data)
   for (let row = 0; row < data.length; row += 1) {
-    if (hasNulls && !isValid(data, row)) continue
+    if (!isValid(validity, row)) continue
     found[at] = source[row] as number
     at += 1
   }
@@ -86,9 +90,9 @@ function bits(data: Data): Uint8Array {
   if (data.nullCount === 0) return source.subarray(0, (count + 7) >> 3)
   const found = new Uint8Array((count + 7) >> 3)
   let at = 0
-  const hasNulls = data.nullCount > 0
+  const validity = validityOf(data)
   for (let row = 0; row < data.length; row += 1) {
-    if (hasNulls && !isValid(data, row)) continue
+    if (!isValid(validity, row)) continue
     if (((source[row >> 3] as number) & (1 << (row & 7))) !== 0) {
       found[at >> 3] = (found[at >> 3] as number) | (1 << (at & 7))
     }
@@ -101,9 +105,9 @@ function bigEndian(data: Data, stride: number, length: number): Uint8Array {
   const source = bytesOf(data.values as ArrayBufferView)
   const found = new Uint8Array((data.length - data.nullCount) * length)
   let at = 0
-  const hasNulls = data.nullCount > 0
+  const validity = validityOf(data)
   for (let row = 0; row < data.length; row += 1) {
-    if (hasNulls && !isValid(data, row)) continue
+    if (!isValid(validity, row)) continue
     const start = row * stride * 4
     for (let byte = 0; byte < length; byte += 1) found[at + byte] = source[start + length - 1 - byte] as number
     at += length
@@ -113,25 +117,20 @@ function bigEndian(data: Data, stride: number, length: number): Uint8Array {
 
 function lengthAndBytes(data: Data, room: Room, front: number): Uint8Array {
   const { valueOffsets } = data
-  const source = Buffer.from(data.values.buffer as ArrayBuffer, data.values.byteOffset, data.values.byteLength)
+  const source = viewed(data.values as Uint8Array)
   const begin = valueOffsets[0] as number
   const end = valueOffsets[data.length] as number
-  const found = room(front + end - begin + (data.length - data.nullCount) * 4)
+  const found = viewed(room(front + end - begin + (data.length - data.nullCount) * 4))
   let at = front
-  const hasNulls = data.nullCount > 0
+  const validity = validityOf(data)
   for (let row = 0; row < data.length; row += 1) {
-    if (hasNulls && !isValid(data, row)) continue
+    if (!isValid(validity, row)) continue
     const start = valueOffsets[row] as number
     const stop = valueOffsets[row + 1] as number
-    const length = stop - start
-    found[at] = length
-    found[at + 1] = length >>> 8
-    found[at + 2] = length >>> 16
-    found[at + 3] = length >>> 24
+    found.view.setInt32(at, stop - start, true)
     at += 4
-    if (length < SHORT) for (let byte = 0; byte < length; byte += 1) found[at + byte] = source[start + byte] as number
-    else source.copy(found, at, start, stop)
-    at += length
+    copyBytes(source, start, stop, found, at)
+    at += stop - start
   }
-  return found
+  return found.buffer
 }

@@ -46,10 +46,10 @@ function batchOf(rows: readonly Row[]): arrow.RecordBatch {
 
 async function write(batches: readonly (readonly Row[])[], options: ParquetOptions): Promise<ArrayBuffer> {
   const parts: Uint8Array[] = []
-  const output = async (bytes: Uint8Array): Promise<void> => {
-    parts.push(bytes.slice())
+  const output = async (more: readonly Uint8Array[]): Promise<void> => {
+    parts.push(...more.map((bytes) => bytes.slice()))
   }
-  const sink = await openParquetSink(SCHEMA, output, options)
+  using sink = await openParquetSink(SCHEMA, output, options)
   for (const rows of batches) await sink.write(batchOf(rows))
   await sink.close()
   const file = Buffer.concat(parts)
