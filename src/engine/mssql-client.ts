@@ -14,7 +14,7 @@ import { setRowMode } from '../drivers/sqlserver/row-reader.ts'
 import type { SqlServerConnection } from '../drivers/sqlserver/tedious-connection.ts'
 import type { ColumnMetadata } from '../drivers/sqlserver/tedious-internals.ts'
 import { loadPackage } from '../optional-package.ts'
-import type { ClientBackend } from './postgres-client.ts'
+import { type ClientBackend, overPool, releaseOnce } from './pooled-client.ts'
 
 export interface MssqlBackend extends ClientBackend<SqlServerConnection> {
   /**
@@ -24,11 +24,6 @@ export interface MssqlBackend extends ClientBackend<SqlServerConnection> {
   readonly exactValues: boolean
   /** The name of the database, for questions to the catalogue. */
   readonly database: () => string | undefined
-}
-
-/** A mark that knex leaves on a connection whose statement it gave up on: it must not be used again. */
-interface KnexMarks {
-  __knex__disposed?: unknown
 }
 
 interface Query {
@@ -48,7 +43,6 @@ const ROWS_AHEAD = 64
 export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Knex.Client> {
   const { default: MssqlDialect } = await import('knex/lib/dialects/mssql/index.js')
   const { Request: TediousRequest, TYPES } = await loadPackage('tedious', () => import('tedious'), 'SQL Server')
-  const { pool, cancel } = backend
   const exactFor = (query: Query): boolean => query.options?.exactValues ?? backend.exactValues
 
   /** A connection runs one statement at a time; in a transaction more may be asked for at once. */
@@ -66,31 +60,6 @@ export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Kn
   }
 
   class PoolsmithMssqlClient extends MssqlDialect {
-    override acquireConnection(): Promise<SqlServerConnection> {
-      return pool.acquire().promise
-    }
-
-    override releaseConnection(connection: SqlServerConnection & KnexMarks): Promise<void> {
-      if (connection.__knex__disposed !== undefined) pool.invalidate(connection)
-      pool.release(connection)
-      return RELEASED
-    }
-
-    override cancelQuery(...[connection]: [SqlServerConnection?]): Promise<void> {
-      return connection === undefined ? RELEASED : cancel(connection)
-    }
-
-    override async destroy(callback?: (error?: unknown) => void): Promise<void> {
-      try {
-        await pool.destroy()
-      } catch (error) {
-        if (callback === undefined) throw error
-        callback(error)
-        return
-      }
-      callback?.()
-    }
-
     override database(): string | undefined {
       return backend.database()
     }
@@ -139,9 +108,7 @@ export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Kn
     override async _stream(connection: SqlServerConnection, query: Query, stream: Transform): Promise<void> {
       // Left before a connection was there: nothing to read, nothing to wait for.
       if (stream.destroyed) return
-      // The first listener is knex's own release; the promise below is what releases instead.
-      const knexRelease = stream.listeners('close')[0]
-      if (knexRelease !== undefined) stream.off('close', knexRelease as () => void)
+      releaseOnce(stream)
       await inTurn(connection, async () => {
         if (stream.destroyed) return
         const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -168,6 +135,7 @@ export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Kn
       })
     }
   }
+  overPool(PoolsmithMssqlClient, backend)
   // knex asks the prototype whether a query can be cancelled when its timeout strikes.
   PoolsmithMssqlClient.prototype.canCancelQuery = true
   return PoolsmithMssqlClient
@@ -204,5 +172,3 @@ function firstError(error: Error): Error {
   const [first] = error.errors
   return first instanceof Error ? Object.assign(first, { errors: error.errors }) : error
 }
-
-const RELEASED = Promise.resolve()

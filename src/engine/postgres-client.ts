@@ -9,22 +9,7 @@
 import type { Transform } from 'node:stream'
 import type { Knex } from 'knex'
 import { loadPackage } from '../optional-package.ts'
-
-/** What the client needs of the pool and the driver behind it. */
-export interface ClientBackend<Raw extends object> {
-  readonly pool: {
-    acquire(): { readonly promise: Promise<Raw> }
-    release(raw: Raw): boolean
-    invalidate(raw: Raw): void
-    destroy(): Promise<void>
-  }
-  readonly cancel: (raw: Raw) => Promise<void>
-}
-
-/** A mark that knex leaves on a connection whose statement it gave up on: it must not be used again. */
-interface KnexMarks {
-  __knex__disposed?: unknown
-}
+import { type ClientBackend, overPool, releaseOnce } from './pooled-client.ts'
 
 interface QueryStream {
   pipe(destination: Transform): unknown
@@ -42,34 +27,7 @@ export async function postgresClientClass<Raw extends object>(
   backend: ClientBackend<Raw>,
 ): Promise<typeof Knex.Client> {
   const { default: PostgresDialect } = await import('knex/lib/dialects/postgres/index.js')
-  const { pool, cancel } = backend
-
-  return class PoolsmithPostgresClient extends PostgresDialect {
-    override acquireConnection(): Promise<Raw> {
-      return pool.acquire().promise
-    }
-
-    override releaseConnection(connection: Raw & KnexMarks): Promise<void> {
-      if (connection.__knex__disposed !== undefined) pool.invalidate(connection)
-      pool.release(connection)
-      return RELEASED
-    }
-
-    override cancelQuery(...[connection]: [Raw?]): Promise<void> {
-      return connection === undefined ? RELEASED : cancel(connection)
-    }
-
-    override async destroy(callback?: (error?: unknown) => void): Promise<void> {
-      try {
-        await pool.destroy()
-      } catch (error) {
-        if (callback === undefined) throw error
-        callback(error)
-        return
-      }
-      callback?.()
-    }
-
+  class PoolsmithPostgresClient extends PostgresDialect {
     override async _stream(
       connection: Raw & StreamingConnection,
       query: { sql: string; bindings?: unknown[] },
@@ -83,9 +41,7 @@ export async function postgresClientClass<Raw extends object>(
       )
       // Left before a connection was there: nothing to read, nothing to wait for.
       if (stream.destroyed) return
-      // The first listener is knex's own release; the promise below is what releases instead.
-      const knexRelease = stream.listeners('close')[0]
-      if (knexRelease !== undefined) stream.off('close', knexRelease as () => void)
+      releaseOnce(stream)
       const source = connection.query(new PgQueryStream(query.sql, query.bindings ?? [], options))
       await new Promise<void>((resolve, reject) => {
         source.on('error', (error) => {
@@ -101,6 +57,6 @@ export async function postgresClientClass<Raw extends object>(
       })
     }
   }
+  overPool(PoolsmithPostgresClient, backend)
+  return PoolsmithPostgresClient
 }
-
-const RELEASED = Promise.resolve()
