@@ -24,11 +24,15 @@ interface Case {
   /** For floats, whose texts differ in form only. */
   readonly asNumber?: true
   readonly noted?: true
+  /** The first version that has the type. */
+  readonly since?: number
 }
 
-const MICROS = `case when isfinite(c) then (extract(epoch from date_trunc('second', c)) * 1000000 + extract(microseconds from c)::int % 1000000)::bigint::text else
+const MICROS = `case when isfinite(c) then (extract(epoch from date_trunc('second', c))::numeric * 1000000 + extract(microseconds from c)::int % 1000000)::bigint::text else
   case when c > 'epoch' then '9223372036854775807' else '-9223372036854775807' end end`
 const bits = (value: unknown): string => (value === true ? 't' : 'f')
+/** Elements of a list of booleans, as the cast to text writes them. */
+const words = (value: unknown): string => (value === true ? 'true' : 'false')
 const hex = (value: unknown): string => `\\x${Buffer.from(value as Uint8Array).toString('hex')}`
 const scaled =
   (scale: number) =>
@@ -112,13 +116,13 @@ const CASES: Readonly<Record<string, Case>> = {
   time: {
     type: 'time',
     values: ["'00:00'", "'23:59:59.999999'", "'24:00'", "'12:34:56.000001'"],
-    expected: 'trunc(extract(epoch from c) * 1000000)::text',
+    expected: 'trunc(extract(epoch from c)::numeric * 1000000)::text',
     arrow: 'Time64<MICROSECOND>',
   },
   time3: {
     type: 'time(3)',
     values: ["'12:34:56.789'"],
-    expected: 'trunc(extract(epoch from c) * 1000000)::text',
+    expected: 'trunc(extract(epoch from c)::numeric * 1000000)::text',
     arrow: 'Time64<MICROSECOND>',
   },
   timetz: { type: 'timetz', values: ["'12:34:56.789012+05:30'"], arrow: 'Utf8', noted: true },
@@ -160,13 +164,16 @@ const CASES: Readonly<Record<string, Case>> = {
       "'178000000 years'",
       "'0'",
       "'1 mon -1 day +1 hour'",
+      "'-178000000 years -11 mons -2147483648 days -1999999:59:59.999999'",
+      "'178000000 years 11 mons 2147483647 days 1999999:59:59.999999'",
     ],
     arrow: 'Utf8',
     noted: true,
   },
+  endless: { type: 'numeric', values: ["'Infinity'", "'-Infinity'"], arrow: 'Utf8', noted: true, since: 14 },
   numeric: {
     type: 'numeric',
-    values: ["'NaN'", "'Infinity'", "'-Infinity'", '0', '-0.0010', '1e-40', `1${big('0', 200)}.${big('7', 200)}`],
+    values: ["'NaN'", '0', '-0.0010', '1e-40', `1${big('0', 200)}.${big('7', 200)}`],
     arrow: 'Utf8',
     noted: true,
   },
@@ -196,8 +203,8 @@ const CASES: Readonly<Record<string, Case>> = {
     text: scaled(3),
   },
   decimal77: { type: 'numeric(77,3)', values: [`${big('9', 74)}.999`], arrow: 'Utf8', noted: true },
-  tens: { type: 'numeric(3,-2)', values: ['99900', '-100', '149'], arrow: 'Decimal[5e0]', text: scaled(0) },
-  tiny: { type: 'numeric(2,5)', values: ['0.00099', '-0.00001'], arrow: 'Decimal[5e+5]', text: scaled(5) },
+  tens: { type: 'numeric(3,-2)', values: ['99900', '-100', '149'], arrow: 'Decimal[5e0]', text: scaled(0), since: 15 },
+  tiny: { type: 'numeric(2,5)', values: ['0.00099', '-0.00001'], arrow: 'Decimal[5e+5]', text: scaled(5), since: 15 },
   whole: { type: 'numeric(20)', values: [big('9', 20), `-${big('9', 20)}`], arrow: 'Decimal[20e0]', text: scaled(0) },
   money: {
     type: 'money',
@@ -261,6 +268,54 @@ const CASES: Readonly<Record<string, Case>> = {
     arrow: 'List<Binary>',
     text: list(hex),
   },
+  bools: { type: 'boolean[]', values: ["'{t,f,NULL}'"], expected: LIST, arrow: 'List<Bool>', text: list(words) },
+  days: {
+    type: 'date[]',
+    values: ["'{1970-01-02,0044-03-15 BC,infinity}'"],
+    expected: `(select json_agg(case when isfinite(e) then (e - date '1970-01-01')::text else '2147483647' end order by n)
+      from unnest(c) with ordinality u(e, n))::text`,
+    arrow: 'List<Date32<DAY>>',
+    text: list(),
+  },
+  pairs: {
+    type: 'pair[]',
+    values: [`array[row(1, 'a "b", c')::pair, row(null, '')::pair, null]`],
+    expected: 'array_to_json(c::text[])::text',
+    arrow: 'List<Utf8>',
+    text: list(),
+    noted: true,
+  },
+  spans: {
+    type: 'int4range[]',
+    values: [`array['[1,5)'::int4range, 'empty']`],
+    expected: LIST,
+    arrow: 'List<Utf8>',
+    text: list(),
+    noted: true,
+  },
+  documents: {
+    type: 'jsonb[]',
+    values: [`array['{"a": 1.10}'::jsonb, 'null', null]`],
+    expected: LIST,
+    arrow: 'List<Utf8>',
+    text: list(),
+  },
+  amounts: {
+    type: 'money[]',
+    values: ['array[1.5, -0.01]::money[]'],
+    expected: 'array_to_json(c::numeric[]::text[])::text',
+    arrow: 'List<Decimal[19e+2]>',
+    text: list(scaled(2)),
+  },
+  grid: { type: 'grid', values: ["'{{1,2},{3,4}}'"], arrow: 'Utf8', noted: true },
+  people: {
+    type: 'people',
+    values: [`array[row(1, 'x')::pair]`],
+    expected: 'array_to_json(c::text[])::text',
+    arrow: 'List<Utf8>',
+    text: list(),
+    noted: true,
+  },
   matrix: { type: 'integer[][]', values: ["'{{1,2},{3,4}}'", "'{5}'"], arrow: 'Utf8', noted: true },
   addresses: { type: 'inet[]', values: ["'{10.0.0.1,10.0.0.0/8}'"], arrow: 'Utf8', noted: true },
   inet: { type: 'inet', values: ["'10.0.0.1'", "'10.0.0.0/8'", "'::1'"], arrow: 'Utf8', noted: true },
@@ -268,7 +323,13 @@ const CASES: Readonly<Record<string, Case>> = {
   macaddr: { type: 'macaddr', values: ["'08:00:2b:01:02:03'"], arrow: 'Utf8', noted: true },
   bit: { type: 'bit varying', values: ["b''", "b'10110'"], arrow: 'Utf8', noted: true },
   range: { type: 'int4range', values: ["'[1,5)'", "'empty'", "'(,)'"], arrow: 'Utf8', noted: true },
-  multirange: { type: 'datemultirange', values: ["'{[2020-01-01,2020-02-01)}'"], arrow: 'Utf8', noted: true },
+  multirange: {
+    since: 14,
+    type: 'datemultirange',
+    values: ["'{[2020-01-01,2020-02-01)}'"],
+    arrow: 'Utf8',
+    noted: true,
+  },
   composite: {
     type: 'pair',
     values: [`row(1, 'a "b", c')`, 'row(null, null)', `row(2, '')`],
@@ -289,16 +350,15 @@ const SETUP = `
 create extension citext; create extension hstore;
 create type mood as enum ('sad', 'so, so', 'Glück');
 create domain price as numeric(10,2) check (value > -1000); create domain cheap_price as price check (value < 100);
-create domain tags as text[];
-create type pair as (a int, b text);
+create domain tags as text[]; create domain grid as int[][];
+create type pair as (a int, b text); create domain people as pair[];
 create type castable as (a int, b int);
 create function castable_text(castable) returns text language sql as $$ select 'not this'::text $$;
 create cast (castable as text) with function castable_text(castable);`
 
-const names = Object.keys(CASES)
 const ROWS = Math.max(...Object.values(CASES).map((one) => one.values.length)) + 1
 
-function tableText(): string {
+function tableText(names: readonly string[]): string {
   const columns = names.map((name) => `"${name}" ${(CASES[name] as Case).type}`)
   const rows = Array.from({ length: ROWS }, (_, row) => {
     const fields = names.map((name) => {
@@ -324,7 +384,8 @@ function stored(vector: Vector, row: number): unknown {
     )
   }
   if (DataType.isTimestamp(type) || DataType.isDate(type) || DataType.isTime(type)) {
-    return vector.data[0]?.values[row + (vector.data[0]?.offset ?? 0)]
+    // A slice's values begin where the slice does.
+    return vector.data[0]?.values[row]
   }
   const value: unknown = vector.get(row)
   if (DataType.isList(type)) {
@@ -344,129 +405,134 @@ function check(name: string, row: number, value: unknown, expected: string | nul
     assert.ok(Object.is(value, number), `${where}: ${String(value)} is not ${expected}`)
   } else {
     const text = (one.text ?? String)(value)
-    assert.equal(text, one.expected === LIST ? compact(expected) : expected, where)
+    assert.equal(text, one.arrow.startsWith('List') ? compact(expected) : expected, where)
   }
 }
 
-describe('every type, value by value', () => {
-  let server: PostgresServer
-  let db: Engine
-  let expected: (string | null)[][]
+for (const [flavor, version] of [
+  ['embedded', 18],
+  ['embedded-13', 13],
+] as const)
+  describe(`every type, value by value, of PostgreSQL ${version}`, () => {
+    const names = Object.keys(CASES).filter((name) => ((CASES[name] as Case).since ?? 0) <= version)
+    let server: PostgresServer
+    let db: Engine
+    let expected: (string | null)[][]
 
-  before(async () => {
-    server = await startPostgres()
-    await server.sql(SETUP + tableText())
-    // Somebody else's settings for this role must change nothing.
-    await server.sql(`alter role postgres set timezone = 'America/St_Johns'; alter role postgres set datestyle = 'German';
+    before(async () => {
+      server = await startPostgres({ flavor })
+      await server.sql(SETUP + tableText(names))
+      // Somebody else's settings for this role must change nothing.
+      await server.sql(`alter role postgres set timezone = 'America/St_Johns'; alter role postgres set datestyle = 'German';
       alter role postgres set intervalstyle = 'iso_8601'; alter role postgres set bytea_output = 'escape';
       alter role postgres set extra_float_digits = 0`)
-    db = await createEngine({
-      type: 'postgres',
-      host: server.host,
-      port: server.port,
-      login: server.superuser,
-      password: server.superuserPassword,
-      database: 'postgres',
+      db = await createEngine({
+        type: 'postgres',
+        host: server.host,
+        port: server.port,
+        login: server.superuser,
+        password: server.superuserPassword,
+        database: 'postgres',
+      })
+      const client = new pg.Client({ host: server.socketDirectory, port: server.port, user: 'postgres' })
+      await client.connect()
+      await client.query(
+        "set timezone = 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set bytea_output = 'hex'; set extra_float_digits = 3",
+      )
+      const list = names.map((name) => {
+        const sql = (CASES[name] as Case).expected
+        if (sql === undefined) return `"${name}"`
+        return `case when "${name}" is not null then (select ${sql} from (select "${name}" as c) s) end`
+      })
+      const answer = await client.query({
+        text: `select ${list.join(', ')} from every_type order by pos`,
+        rowMode: 'array',
+        types: { getTypeParser: () => String },
+      })
+      expected = answer.rows as (string | null)[][]
+      await client.end()
     })
-    const client = new pg.Client({ host: server.socketDirectory, port: server.port, user: 'postgres' })
-    await client.connect()
-    await client.query(
-      "set timezone = 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set bytea_output = 'hex'; set extra_float_digits = 3",
-    )
-    const list = names.map((name) => {
-      const sql = (CASES[name] as Case).expected
-      if (sql === undefined) return `"${name}"`
-      return `case when "${name}" is not null then (select ${sql} from (select "${name}" as c) s) end`
+
+    after(async () => {
+      await db?.destroy()
+      await server?.[Symbol.asyncDispose]()
     })
-    const answer = await client.query({
-      text: `select ${list.join(', ')} from every_type order by pos`,
-      rowMode: 'array',
-      types: { getTypeParser: () => String },
-    })
-    expected = answer.rows as (string | null)[][]
-    await client.end()
-  })
 
-  after(async () => {
-    await db?.destroy()
-    await server?.[Symbol.asyncDispose]()
-  })
-
-  test('in Arrow batches', async () => {
-    const batches: RecordBatch[] = []
-    for await (const batch of readTable(db, { table: 'every_type' }, { batchRows: 3 })) batches.push(batch)
-    assert.deepEqual(
-      batches.map((batch) => batch.numRows),
-      [...Array(Math.floor(ROWS / 3)).fill(3), ROWS % 3].filter((n) => n > 0),
-    )
-    for (const [column, name] of names.entries()) {
-      const field = batches[0]?.schema.fields[column + 1]
-      assert.equal(field?.name, name)
-      assert.equal(String(field?.type), (CASES[name] as Case).arrow, name)
-      let row = 0
-      for (const batch of batches) {
-        const vector = batch.getChildAt(column + 1) as Vector
-        for (let at = 0; at < batch.numRows; at += 1, row += 1) {
-          check(name, row, stored(vector, at), expected[row]?.[column] ?? null)
-        }
-      }
-    }
-  })
-
-  test('in a Parquet file, read by two other readers', async () => {
-    await using folder = await temporaryFolder()
-    // Row groups of a few rows, pages of three.
-    const options = { to: folder.path, format: 'parquet', batchRows: 3, rowGroupBytes: 10_000 } as const
-    const manifest = await extractTable(db, { table: 'every_type' }, options)
-    const content = await readParquetFile(dataPath(manifest))
-    assert.equal(content.rows.length, ROWS)
-    for (const [column, name] of names.entries()) {
-      for (const [row, values] of content.rows.entries())
-        check(name, row, values[name], expected[row]?.[column] ?? null)
-    }
-    assert.ok(content.metadata.row_groups.length > 1)
-
-    const rust = tableFromIPC(readParquet(await readFile(dataPath(manifest))).intoIPCStream())
-    assert.equal(rust.numRows, ROWS)
-    for (const [column, name] of names.entries()) {
-      let row = 0
-      for (const batch of rust.batches) {
-        for (let at = 0; at < batch.numRows; at += 1, row += 1) {
-          check(name, row, stored(batch.getChild(name) as Vector, at), expected[row]?.[column] ?? null)
-        }
-      }
-    }
-    for (const name of names) {
-      const entry = manifest.columns.find((column) => column.name === name)
-      assert.equal(entry?.note !== undefined, (CASES[name] as Case).noted === true, `${name}: ${entry?.note}`)
-    }
-  })
-
-  test('as text where it is asked for, in every format', async () => {
-    await using folder = await temporaryFolder()
-    const plain = new pg.Client({ host: server.socketDirectory, port: server.port, user: 'postgres' })
-    await plain.connect()
-    await plain.query(
-      "set timezone = 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set bytea_output = 'hex'; set extra_float_digits = 3",
-    )
-    const own = await plain.query({
-      text: `select ${names.map((name) => `"${name}"`).join(', ')} from every_type order by pos`,
-      rowMode: 'array',
-      types: { getTypeParser: () => String },
-    })
-    await plain.end()
-    const options = { to: folder.path, asText: names, columns: names } as const
-    const parquet = await extractTable(db, { table: 'every_type' }, { ...options, format: 'parquet' })
-    const lines = await extractTable(db, { table: 'every_type' }, { ...options, format: 'jsonl' })
-    const content = await readParquetFile(dataPath(parquet))
-    const objects = (await dataText(lines)).trimEnd().split('\n')
-    assert.equal(objects.length, ROWS)
-    for (const [row, values] of (own.rows as (string | null)[][]).entries()) {
-      const object = JSON.parse(objects[row] ?? '') as Record<string, unknown>
+    test('in Arrow batches', async () => {
+      const batches: RecordBatch[] = []
+      for await (const batch of readTable(db, { table: 'every_type' }, { batchRows: 3 })) batches.push(batch)
+      assert.deepEqual(
+        batches.map((batch) => batch.numRows),
+        [...Array(Math.floor(ROWS / 3)).fill(3), ROWS % 3].filter((n) => n > 0),
+      )
       for (const [column, name] of names.entries()) {
-        assert.equal(content.rows[row]?.[name] ?? null, values[column], `${name}, row ${row}`)
-        assert.equal(object[name] ?? null, values[column], `${name}, row ${row}, jsonl`)
+        const field = batches[0]?.schema.fields[column + 1]
+        assert.equal(field?.name, name)
+        assert.equal(String(field?.type), (CASES[name] as Case).arrow, name)
+        let row = 0
+        for (const batch of batches) {
+          const vector = batch.getChildAt(column + 1) as Vector
+          for (let at = 0; at < batch.numRows; at += 1, row += 1) {
+            check(name, row, stored(vector, at), expected[row]?.[column] ?? null)
+          }
+        }
       }
-    }
+    })
+
+    test('in a Parquet file, read by two other readers', async () => {
+      await using folder = await temporaryFolder()
+      // Row groups of a few rows, pages of three.
+      const options = { to: folder.path, format: 'parquet', batchRows: 3, rowGroupBytes: 10_000 } as const
+      const manifest = await extractTable(db, { table: 'every_type' }, options)
+      const content = await readParquetFile(dataPath(manifest))
+      assert.equal(content.rows.length, ROWS)
+      for (const [column, name] of names.entries()) {
+        for (const [row, values] of content.rows.entries())
+          check(name, row, values[name], expected[row]?.[column] ?? null)
+      }
+      assert.ok(content.metadata.row_groups.length > 1)
+
+      const rust = tableFromIPC(readParquet(await readFile(dataPath(manifest))).intoIPCStream())
+      assert.equal(rust.numRows, ROWS)
+      for (const [column, name] of names.entries()) {
+        let row = 0
+        for (const batch of rust.batches) {
+          for (let at = 0; at < batch.numRows; at += 1, row += 1) {
+            check(name, row, stored(batch.getChild(name) as Vector, at), expected[row]?.[column] ?? null)
+          }
+        }
+      }
+      for (const name of names) {
+        const entry = manifest.columns.find((column) => column.name === name)
+        assert.equal(entry?.note !== undefined, (CASES[name] as Case).noted === true, `${name}: ${entry?.note}`)
+      }
+    })
+
+    test('as text where it is asked for, in every format', async () => {
+      await using folder = await temporaryFolder()
+      const plain = new pg.Client({ host: server.socketDirectory, port: server.port, user: 'postgres' })
+      await plain.connect()
+      await plain.query(
+        "set timezone = 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set bytea_output = 'hex'; set extra_float_digits = 3",
+      )
+      const own = await plain.query({
+        text: `select ${names.map((name) => `"${name}"`).join(', ')} from every_type order by pos`,
+        rowMode: 'array',
+        types: { getTypeParser: () => String },
+      })
+      await plain.end()
+      const options = { to: folder.path, asText: names, columns: names } as const
+      const parquet = await extractTable(db, { table: 'every_type' }, { ...options, format: 'parquet' })
+      const lines = await extractTable(db, { table: 'every_type' }, { ...options, format: 'jsonl' })
+      const content = await readParquetFile(dataPath(parquet))
+      const objects = (await dataText(lines)).trimEnd().split('\n')
+      assert.equal(objects.length, ROWS)
+      for (const [row, values] of (own.rows as (string | null)[][]).entries()) {
+        const object = JSON.parse(objects[row] ?? '') as Record<string, unknown>
+        for (const [column, name] of names.entries()) {
+          assert.equal(content.rows[row]?.[name] ?? null, values[column], `${name}, row ${row}`)
+          assert.equal(object[name] ?? null, values[column], `${name}, row ${row}, jsonl`)
+        }
+      }
+    })
   })
-})
