@@ -263,6 +263,29 @@ describe('refusals', () => {
     assert.equal(server.journal.logins.length, before)
   })
 
+  test('of a token come in the same way under TDS 8.0 and from where we are sent on to', async () => {
+    await using strict = await start({ tokens: issuer.rules, fedAuthRequired: true, encryption: 'strict' })
+    await using gateway = await start({
+      tokens: issuer.rules,
+      fedAuthRequired: true,
+      encryption: 'strict',
+      routing: { server: 'localhost', port: strict.port },
+    })
+    const { driver } = driverFor(gateway, { encrypt: 'strict' })
+    const { raw } = await open(driver, token(await issuer.issue()))
+    assert.equal(driver.info(raw).peer, `127.0.0.1:${strict.port}`)
+    assert.deepEqual(
+      [gateway, strict].map(({ journal }) => [journal.logins[0]?.authentication, journal.logins[0]?.fedAuthEcho]),
+      [
+        ['fedauth', true],
+        ['fedauth', true],
+      ],
+    )
+    await driver.close(raw)
+    const forged = await failure(driver, token(await issuer.issue({ forged: true })))
+    assert.deepEqual([forged.code, forged.details.number], ['LOGIN_REFUSED', 18456])
+  })
+
   test('of addresses: unknown, closed, silent', async () => {
     const unknown = testDriver({ host: 'no-such-host.invalid' }, {}, { lookup: async () => [] })
     assert.equal((await failure(unknown.driver)).code, 'DNS_NOT_FOUND')

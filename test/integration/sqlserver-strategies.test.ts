@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { createEngine, type EngineOptions } from '../../src/engine/create-engine.ts'
 import { PoolsmithError } from '../../src/errors.ts'
@@ -169,6 +170,38 @@ describe('azure_ad', () => {
     )
     assert.equal(error.code, 'CONFIG_INVALID')
     assert.match(error.message, /ActiveDirectoryServicePrincipal/)
+  })
+
+  test('fetches one token for two hundred who wait, renews it ahead, and logs in with the new one', async () => {
+    await using provider = await startOpenIdProvider({ app: { secret: SECRET } })
+    const tokens = { keys: provider.keys, issuer: provider.issuer, audience: 'https://database.windows.net' }
+    await using server = await start({ tokens, fedAuthRequired: true })
+    provider.answer = { kind: 'token', lifeSeconds: 5 }
+    const extra = {
+      auth_method: 'azure_ad',
+      ca_file: caFile,
+      client_id: 'app',
+      client_secret: SECRET,
+      tenant_id: provider.tenant,
+      authority_host: provider.authorityHost,
+      disable_instance_discovery: true,
+    }
+    await using db = await createEngine(
+      { type: 'mssql', host: 'localhost', port: server.port, database: 'master', extra },
+      { pool_size: 3, max_overflow: 0, retire_on: 'rotation' },
+    )
+    await Promise.all(Array.from({ length: 200 }, () => db.raw('select 1 as one')))
+    assert.equal(provider.requests.length, 1)
+    assert.ok(server.journal.logins.length <= 3)
+    const rotated = Promise.withResolvers<void>()
+    db.pool.on('credential:refreshed', () => rotated.resolve())
+    await rotated.promise
+    const before = server.journal.logins.length
+    await sleep(5000)
+    // The first token has ended by now: who comes in does so by a newer one, which the server has verified.
+    assert.deepEqual(await db.raw('select suser_sname() as who'), [{ who: 'app' }])
+    assert.ok(server.journal.logins.length > before)
+    assert.ok(server.journal.logins.every(({ accepted }) => accepted))
   })
 })
 

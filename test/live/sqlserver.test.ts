@@ -156,3 +156,25 @@ test('rolls back, and keeps brackets', { skip: missing(...LOGIN) }, () =>
     )
   }),
 )
+
+test('has savepoints and isolation levels, and leaves none of them behind', { skip: missing(...LOGIN) }, () =>
+  withEngine(async (db) => {
+    await db.transaction(
+      async (trx) => {
+        await trx.raw('create table #poolsmith_levels (n int)')
+        await trx('#poolsmith_levels').insert({ n: 1 })
+        await assert.rejects(
+          trx.transaction(async (inner) => {
+            await inner('#poolsmith_levels').insert({ n: 2 })
+            throw new Error('back')
+          }),
+          /^Error: back$/,
+        )
+        assert.deepEqual(await trx('#poolsmith_levels').pluck('n'), [1])
+        await trx.raw('drop table #poolsmith_levels')
+      },
+      { isolationLevel: 'serializable' },
+    )
+    assert.deepEqual(await db.raw('select @@trancount as n'), [{ n: 0 }])
+  }),
+)
