@@ -16,6 +16,10 @@ export function canMark({ type }: SqlServerColumn): boolean {
   return [INTEGERS, DECIMALS, TIMES, TEXTS, OTHERS].some((types) => types.has(type))
 }
 
+export function isText({ type }: SqlServerColumn): boolean {
+  return TEXTS.has(type)
+}
+
 /** Whether rows can be divided by ranges of it. */
 export function canDivide(column: SqlServerColumn): boolean {
   return canMark(column) || ORDERED_TOO.has(column.type)
@@ -67,51 +71,62 @@ export function constant(column: SqlServerColumn, text: string, call: 'convert' 
   }
 }
 
-/**
- * What a caller gives as a mark, as the text that {@link constant} takes; undefined when it is no value of the type.
- * Where the type has fewer digits, what is beyond them is cut off: nothing lies between the two.
- */
-export function markText({ type }: SqlServerColumn, value: MarkValue): string | undefined {
-  if (value instanceof Date) {
-    return TIMES.has(type) && Number.isFinite(value.getTime()) ? momentText(type, value.toISOString()) : undefined
+export interface MarkText {
+  /** As {@link constant} takes it. */
+  readonly text: string
+  /** Whether it had more digits than the type has: they are cut off, and nothing lies between the two. */
+  readonly isCut: boolean
+}
+
+/** What a caller gives as a mark; undefined when it is no value of the type. */
+export function markText(column: SqlServerColumn, value: MarkValue): MarkText | undefined {
+  const { type } = column
+  if (TIMES.has(type)) {
+    if (value instanceof Date)
+      return Number.isFinite(value.getTime()) ? momentText(type, value.toISOString()) : undefined
+    return typeof value === 'string' ? momentText(type, value.trim()) : undefined
   }
+  const text = value instanceof Date ? undefined : plainText(type, value)
+  return text === undefined ? undefined : { text, isCut: false }
+}
+
+function plainText(type: string, value: string | number | bigint): string | undefined {
   const text = String(value).trim()
-  if (INTEGERS.has(type)) return /^[+-]?\d+$/.test(text) ? text : undefined
-  if (type === 'decimal' || type === 'numeric') return /^[+-]?\d+(\.\d+)?$/.test(text) ? text : undefined
-  if (DECIMALS.has(type)) return /^[+-]?\d+(\.\d{1,4})?$/.test(text) ? text : undefined
+  const matched = (pattern: RegExp): string | undefined => (pattern.test(text) ? text : undefined)
+  if (INTEGERS.has(type)) return matched(/^[+-]?\d+$/)
+  if (type === 'decimal' || type === 'numeric') return matched(/^[+-]?\d+(\.\d+)?$/)
+  if (DECIMALS.has(type)) return matched(/^[+-]?\d+(\.\d{1,4})?$/)
   if (type === 'timestamp') return rowVersionText(text)
   if (typeof value !== 'string') return undefined
-  if (TIMES.has(type)) return momentText(type, text)
   return TEXTS.has(type) ? value : text
 }
 
 const MOMENT = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:\.(\d{1,7}))?)?)?\s*(Z|[+-]\d\d:\d\d)?$/
 
-function momentText(type: string, given: string): string | undefined {
+function momentText(type: string, given: string): MarkText | undefined {
   const match = MOMENT.exec(given)
   if (match === null) return undefined
-  const [, day, minute = '00:00', second = '00', fraction = '', offset] = match
+  const [, day, minute = '00:00', second = '00', digits = '', zone] = match
   // A type without an offset has no place for one, but for that of UTC, in which a Date is.
-  if (type !== 'datetimeoffset' && offset !== undefined && offset !== 'Z') return undefined
+  if (type !== 'datetimeoffset' && zone !== undefined && zone !== 'Z') return undefined
+  const fraction = digits.padEnd(7, '0')
+  const full = `${day} ${minute}:${second}.${fraction}`
   switch (type) {
     case 'date':
-      return day
+      return { text: `${day}`, isCut: full !== `${day} 00:00:00.0000000` }
     case 'smalldatetime':
-      return `${day} ${minute}:00`
-    case 'datetime':
-      return `${day} ${minute}:${second}.${thirds(fraction)}`
+      return { text: `${day} ${minute}:00`, isCut: full !== `${day} ${minute}:00.0000000` }
+    case 'datetime': {
+      // Milliseconds end in 0, 3 or 7.
+      const last = Number(fraction[2])
+      const millis = `${fraction.slice(0, 2)}${last < 3 ? 0 : last < 7 ? 3 : 7}`
+      return { text: `${day} ${minute}:${second}.${millis}`, isCut: fraction !== `${millis}0000` }
+    }
     case 'datetime2':
-      return `${day} ${minute}:${second}.${fraction.padEnd(7, '0')}`
+      return { text: full, isCut: false }
     default:
-      return `${day} ${minute}:${second}.${fraction.padEnd(7, '0')} ${offset === undefined || offset === 'Z' ? '+00:00' : offset}`
+      return { text: `${full} ${zone === undefined || zone === 'Z' ? '+00:00' : zone}`, isCut: false }
   }
-}
-
-/** Milliseconds of datetime end in 0, 3 or 7. */
-function thirds(fraction: string): string {
-  const millis = fraction.padEnd(3, '0').slice(0, 3)
-  const last = Number(millis[2])
-  return `${millis.slice(0, 2)}${last < 3 ? 0 : last < 7 ? 3 : 7}`
 }
 
 function rowVersionText(text: string): string | undefined {
@@ -120,14 +135,14 @@ function rowVersionText(text: string): string | undefined {
   return `0x${BigInt(text).toString(16).padStart(16, '0').toUpperCase()}`
 }
 
-/** Half of SHA-256, in hexadecimal, of what the columns hold: equal for rows that are equal in them. */
+/** The first digits of SHA-256 in hexadecimal of what the columns hold: equal for rows that are equal in them. */
 export function rowHash(columns: readonly SqlServerColumn[]): string {
   // CONCAT takes 254 values at most, and NVARCHAR(MAX) among them makes its answer as long as it needs to be.
   const groups = Array.from({ length: Math.ceil(columns.length / 200) }, (_, index) =>
     columns.slice(index * 200, index * 200 + 200).map(hashed),
   )
   const texts = groups.map((group) => `concat(cast('' as nvarchar(max)), ${group.join(', ')})`)
-  return `left(convert(char(64), hashbytes('SHA2_256', concat(cast('' as nvarchar(max)), ${texts.join(', ')})), 2), 32)`
+  return `left(convert(char(64), hashbytes('SHA2_256', concat(cast('' as nvarchar(max)), ${texts.join(', ')})), 2), 16)`
 }
 
 /** Its length before it, so that no two rows read the same when their columns are put together. */

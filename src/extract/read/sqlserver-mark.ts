@@ -1,23 +1,25 @@
 /**
  * The watermark of an incremental extract: what came after the last one, up to the highest mark that is seen now.
  *
- * Rows that share the highest mark are remembered by a hash each, and only those that are remembered are read: so the
- * next run can tell what is new among them, also where this one is not read at the moment at which it was planned.
+ * Rows that share the highest mark are remembered by a hash each, however many, and of that mark only these are read:
+ * so the next run can tell what is new among them, also where this one is not read at the moment at which it was planned.
  */
 
 import { PoolsmithError } from '../../errors.ts'
-import type { BoundSql, MarkValue, PlanRequest, Watermark } from './reader.ts'
+import type { BoundSql, PlanRequest, Watermark } from './reader.ts'
 import { joined, sql, whereClause } from './sqlserver-bound.ts'
 import { exactText, quoteBrackets, readKeys, type SqlServerColumn } from './sqlserver-catalogue.ts'
-import { canMark, constant, markText, rowHash } from './sqlserver-constants.ts'
+import { canMark, constant, isText, markText, rowHash } from './sqlserver-constants.ts'
 import { askOne, columnNamed, type SqlServerGround } from './sqlserver-ground.ts'
 
 const TYPES =
   'tinyint, smallint, int, bigint, decimal, money, date, datetime, smalldatetime, datetime2, datetimeoffset, ' +
   'rowversion, char, varchar, nchar, nvarchar or uniqueidentifier'
-/** Rows with the highest mark that are remembered. */
-const MOST_ROWS = 1000
+/** Beyond so many hashes a list is no longer searched from its beginning for each row. */
+const LONG_LIST = 1000
 const RESTART = 'Give `after` by hand once, or remove the state file to begin anew.'
+
+type MarkRequest = NonNullable<PlanRequest['watermark']>
 
 export interface PlannedMark {
   readonly condition: BoundSql
@@ -30,7 +32,7 @@ export interface PlannedMark {
 export async function planMark(
   ground: SqlServerGround,
   own: readonly BoundSql[],
-  request: NonNullable<PlanRequest['watermark']>,
+  request: MarkRequest,
 ): Promise<PlannedMark> {
   const { from, before, ask } = ground
   const column = columnNamed(ground, request.column)
@@ -38,7 +40,7 @@ export async function planMark(
   if (!canMark(column)) {
     throw badMark(ground, column, `is of type ${column.declared}`, `Use a column of type ${TYPES}.`)
   }
-  const last = await lastMark(ground, column, request.after)
+  const last = await lastMark(ground, column, request)
   const after = last.high === null ? undefined : constant(column, last.high)
 
   if (column.nullable) {
@@ -76,72 +78,64 @@ export async function planMark(
   const identity = await identityOf(ground)
   const hash = hashOf(ground, identity)
   const hashes = await ask(
-    sql`${before}select top (${MOST_ROWS + 1}) ${hash} as mark from ${from}${whereClause([...own, sql`${name} = ${limit}`])}`,
+    sql`${before}select ${hash} as mark from ${from}${whereClause([...own, sql`${name} = ${limit}`])}`,
   )
-  const isTooMany = hashes.length > MOST_ROWS
-  const rows = isTooMany ? null : hashes.map(([one]) => String(one)).toSorted()
-  const known = knownRows(ground, last)
-  const since = after === undefined ? [] : [sinceCondition(ground, name, after, last, known)]
-  const upTo =
-    rows === null
-      ? sql`${name} <= ${limit}`
-      : sql`(${name} < ${limit} or ${name} = ${limit} and ${isAmong(hash, rows)})`
+  const rows = hashes.map(([one]) => String(one)).toSorted()
+  const isTold = isKnown(ground, last)
+  const since =
+    after === undefined ? [] : [isTold ? sinceCondition(ground, name, after, last) : sql`${name} > ${after}`]
   return {
-    condition: joined([...since, upTo], ' and '),
+    // The first comparison alone would do for an index.
+    condition: joined(
+      [...since, sql`${name} <= ${limit}`, sql`(${name} < ${limit} or ${isAmong(hash, rows)})`],
+      ' and ',
+    ),
     after: last.high,
     watermark: { column: column.name, type: column.type, high, identity, rows },
-    notes: [
-      ...(isTooMany
-        ? [
-            `More than ${MOST_ROWS} rows share the highest ${column.name}: rows that are committed later with the same ` +
-              'value will not be read.',
-          ]
-        : []),
-      ...(known || last.high === null || last.rows === null || last.rows.length === 0
+    notes:
+      isTold || last.rows === null
         ? []
-        : [
-            'The columns that told rows with the same mark apart are gone: later rows with the last mark are not read.',
-          ]),
-    ],
+        : ['The columns that told rows with the same mark apart are gone: later rows with the last mark are not read.'],
   }
 }
 
-function sinceCondition(
-  ground: SqlServerGround,
-  name: string,
-  after: BoundSql,
-  last: Watermark,
-  known: boolean,
-): BoundSql {
-  if (!known || last.rows === null) return sql`${name} > ${after}`
-  const read = isAmong(hashOf(ground, last.identity), last.rows)
-  // The first comparison alone would do for an index.
-  return sql`${name} >= ${after} and (${name} > ${after} or not ${read})`
+/** What is greater than the last mark, and what has that mark but was not read. */
+function sinceCondition(ground: SqlServerGround, name: string, after: BoundSql, last: Watermark): BoundSql {
+  const upwards = sql`${name} >= ${after}`
+  if (last.rows === null || last.rows.length === 0) return upwards
+  return sql`${upwards} and (${name} > ${after} or not ${isAmong(hashOf(ground, last.identity), last.rows)})`
 }
 
-/** A list in one parameter, which no number of rows is too long for. */
+/** A list in one parameter, of any length. STRING_SPLIT takes a database of the compatibility level 130. */
 function isAmong(hash: string, rows: readonly string[]): BoundSql {
   const list: BoundSql = { sql: '?', values: [{ type: 'nvarchar', value: rows.join(',') }] }
-  return sql`(charindex(${hash}, ${list}) > 0)`
+  if (rows.length <= LONG_LIST) return sql`(charindex(${hash}, ${list}) > 0)`
+  return sql`(${hash} in (select cast(s.value as char(16)) from string_split(${list}, ',') s))`
 }
 
-/** Whether the rows that the last run remembered can still be told apart. */
-function knownRows({ columns }: SqlServerGround, last: Watermark): boolean {
-  if (last.rows === null || last.rows.length === 0) return false
-  return last.identity.every((name) => columns.some((column) => column.name === name))
+/** Whether it is known which rows with the last mark were read, and they can still be told apart. */
+function isKnown({ columns }: SqlServerGround, last: Watermark): boolean {
+  return last.rows !== null && last.identity.every((name) => columns.some((column) => column.name === name))
 }
 
 function hashOf(ground: SqlServerGround, identity: readonly string[]): string {
   return rowHash(identity.map((name) => columnNamed(ground, name)))
 }
 
-/** The last run's mark in full, or a value that stands alone: then no row is known to have it. */
+/** The last run's mark in full, or a value that stands alone: then all rows that have it count as read, or none. */
 async function lastMark(
   ground: SqlServerGround,
   column: SqlServerColumn,
-  given: MarkValue | Watermark | undefined,
+  { after, from }: MarkRequest,
 ): Promise<Watermark> {
-  const none = { column: column.name, type: column.type, high: null, identity: [], rows: null }
+  const none = {
+    column: column.name,
+    type: column.type,
+    high: null,
+    identity: [],
+    rows: after === undefined ? [] : null,
+  }
+  const given = after ?? from
   if (given === undefined) return none
   const isMark = typeof given === 'object' && !(given instanceof Date)
   if (isMark && given.column !== column.name) {
@@ -154,15 +148,19 @@ async function lastMark(
   }
   const value = isMark ? given.high : given
   if (value === null) return none
-  const high = markText(column, value)
-  const isOne = high !== undefined && (await fits(ground, column, high))
-  if (isOne) return isMark ? { ...given, high } : { ...none, high }
-  throw badMark(
-    ground,
-    column,
-    `is of type ${column.declared}, which \`after\` is no value of`,
-    `Give a value of ${column.declared}, as text where a number would lose digits.`,
-  )
+  const mark = markText(column, value)
+  const isOne = mark !== undefined && (isText(column) || (await fits(ground, column, mark.text)))
+  if (!isOne) {
+    throw badMark(
+      ground,
+      column,
+      `is of type ${column.declared}, which \`${after === undefined ? 'from' : 'after'}\` is no value of`,
+      `Give a value of ${column.declared}, as text where a number would lose digits.`,
+    )
+  }
+  if (isMark) return { ...given, high: mark.text }
+  // No row has a value that was cut off: what it was cut off to lies before it.
+  return { ...none, high: mark.text, rows: mark.isCut ? null : none.rows }
 }
 
 async function fits({ ask }: SqlServerGround, column: SqlServerColumn, text: string): Promise<boolean> {

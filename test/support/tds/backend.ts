@@ -157,8 +157,15 @@ const NUMBERS: Readonly<Record<string, readonly [number: number, state: number, 
   '3D000': [4060, 1, 11],
 }
 
+/** Names are found in the words of these by clients. */
+function wordsOf(number: number, message: string): string {
+  const name = /^(?:column|relation) "?(.*?)"? does not exist/.exec(message)?.[1]?.replaceAll('"', '')
+  if (name === undefined) return message
+  return number === 207 ? `Invalid column name '${name.split('.').at(-1)}'.` : `Invalid object name '${name}'.`
+}
+
 export function sqlError(error: unknown): unknown {
   if (!(error instanceof Error) || !('code' in error)) return error
   const [number, state, errorClass] = NUMBERS[String(error.code)] ?? [50000, 1, 16]
-  return new SqlError(number, state, errorClass, error.message)
+  return new SqlError(number, state, errorClass, wordsOf(number, error.message))
 }

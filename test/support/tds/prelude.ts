@@ -159,13 +159,15 @@ begin
     as $f$ select sha256(convert_to($2, 'UTF8')) $f$;
   create function dbo.charindex(text, text) returns int language sql immutable strict
     as $f$ select strpos(lower($2), lower($1)) $f$;
+  create function dbo.string_split(text, text) returns table (value text) language sql immutable
+    as $f$ select unnest(string_to_array($1, $2)) $f$;
   create function mssql.styled(value anyelement, style int) returns text language sql immutable strict as $f$
     select case when pg_typeof(value) = 'bytea'::regtype
       then case when style = 1 then '0x' else '' end || upper(substr(value::text, 3)) else value::text end $f$;
   create function mssql.try_cast(value text, sample anyelement) returns anyelement language plpgsql immutable as $f$
     declare result alias for $0;
     begin
-      if pg_typeof(sample)::text like 'mssql.date%' then perform left(value, 19)::timestamp; end if;
+      if pg_typeof(sample)::text like '%datetime%' then perform left(value, 19)::timestamp; end if;
       execute format('select %L::%s', value, pg_typeof(sample)) into result;
       return result;
     exception when data_exception then return null;
