@@ -290,6 +290,17 @@ test('a Unix socket is never encrypted: prefer does not mind, require is refused
   assert.throws(() => driverFor(target, { gssencmode: 'require' }), { code: 'CONFIG_INVALID', message: /gssencmode/ })
 })
 
+test('require_auth=gss: an encrypted session is proof enough, and so is a login by ticket in the open; a password is not', async () => {
+  const target = { host: 'localhost', port: realm.server.port, login: 'alice', database: 'postgres' }
+  for (const gssencmode of ['require', 'disable']) {
+    const { driver } = driverFor(target, { gssencmode, require_auth: 'gss', hostaddr: '127.0.0.1' })
+    await using session = await openSession(driver, gssCredential(cache, 'alice'))
+    assert.equal(driver.info(session.client).authentication, 'gss')
+    const { driver: strict } = driverFor(target, { gssencmode, require_auth: 'scram-sha-256', hostaddr: '127.0.0.1' })
+    assert.equal((await openingError(strict, gssCredential(cache, 'alice'))).code, 'AUTH_METHOD_REFUSED')
+  }
+})
+
 test('a ticket that may be passed on is passed on when asked for', async () => {
   const forwardable = `FILE:${realm.kdc.path('forwardable')}`
   await realm.kdc.kinit('alice', forwardable, { keytab: await realm.kdc.keytab('alice'), forwardable: true })

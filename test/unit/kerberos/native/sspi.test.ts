@@ -1,0 +1,22 @@
+/** The Windows side is loaded only there and has never run there: all that can be said here is that it loads, and what it says. */
+
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { test } from 'node:test'
+import { createSspi } from '../../../../src/kerberos/native/sspi.ts'
+
+test('loads on any system, and where there is no SSPI says which library is missing', async (t) => {
+  if (process.platform === 'win32') {
+    assert.equal((await createSspi()).provider, 'sspi')
+    return
+  }
+  t.diagnostic('no Windows here: only its absence can be seen')
+  await assert.rejects(createSspi(), { code: 'GSS_LIBRARY_MISSING', message: /secur32\.dll/ })
+})
+
+test('is marked as not tested, in the source and in the guide', async () => {
+  const source = await readFile(new URL('../../../../src/kerberos/native/sspi.ts', import.meta.url), 'utf8')
+  const guide = await readFile(new URL('../../../../docs/kerberos.md', import.meta.url), 'utf8')
+  assert.match(source, /NOT TESTED/)
+  assert.match(guide, /Windows.*not tested/s)
+})
