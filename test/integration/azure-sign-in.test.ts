@@ -14,6 +14,7 @@ import type { EventName, PoolsmithEvents } from '../../src/events.ts'
 import { createEngine } from '../../src/index.ts'
 import { Secret } from '../../src/secret.ts'
 import { azureAd } from '../../src/strategies/azure-ad.ts'
+import { runCli } from '../support/cli.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { startOpenIdProvider } from '../support/openid-provider.ts'
 import { createPki } from '../support/pki.ts'
@@ -279,6 +280,30 @@ test("Microsoft's names mean these ways, through an engine and up to a SQL Serve
     const [row] = await db.raw('select suser_sname() as who')
     assert.equal(row.who, ALICE, Authentication)
   }
+})
+
+test('the command line shows the prompt on stderr, also where that is no terminal, and its answer on stdout alone', async () => {
+  await using postgres = await startPostgres()
+  const pki = await createPki()
+  const certificate = await pki.issue({ commonName: 'localhost', dns: ['localhost'] })
+  const files = { ca: join(folder.path, 'cli-ca.pem'), provider: join(folder.path, 'cli-provider.pem') }
+  await writeFile(files.ca, pki.ca)
+  await writeFile(files.provider, provider.ca)
+  const tokens = { keys: provider.keys, issuer: provider.issuer, audience: AUDIENCE }
+  await using server = await startTdsServer({ postgres, tls: certificate, tokens, fedAuthRequired: true })
+  const extra = { auth_method: 'azure_ad', azure_credential: 'device_code', ca_file: files.ca, ...authority }
+  const record = { type: 'mssql', host: 'localhost', port: server.port, database: 'master', extra }
+  const before = provider.deviceCodes.length
+  const running = runCli(['check', 'sales', '--json'], {
+    environment: { POOLSMITH_CONN_SALES: JSON.stringify(record), NODE_EXTRA_CA_CERTS: files.provider },
+  })
+  while (provider.deviceCodes.length === before) await sleep(20)
+  const [code = ''] = provider.deviceCodes.slice(before)
+  provider.enter(code, ALICE)
+  const { code: exit, stdout, stderr } = await running
+  assert.equal(exit, 0, stderr)
+  assert.match(stderr, new RegExp(`open the page https://login\\.test/device and enter the code ${code}`))
+  assert.equal(JSON.parse(stdout).identity, ALICE)
 })
 
 test('pool_timeout leaves a person the time that they have, unless it is given', async () => {

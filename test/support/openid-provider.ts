@@ -51,6 +51,8 @@ export interface OpenIdProvider extends AsyncDisposable {
    * @param name nobody: says no
    */
   visit(url: string, name?: string): Promise<{ readonly status: number; readonly words: string }>
+  /** The device codes that were asked for. */
+  readonly deviceCodes: readonly string[]
   /** What a person does with a device code: types it in and signs in, or says no. */
   enter(userCode: string, name?: string): void
   changePassword(name: string, password: string): void
@@ -229,6 +231,9 @@ export async function startOpenIdProvider(
       return { appid: String(payload.appid), jti: String(payload.jti) }
     },
     visit: (url, name) => persons.visit(url, name),
+    get deviceCodes() {
+      return persons.deviceCodes
+    },
     changePassword: (name, password) => persons.changePassword(name, password),
     enter: (userCode, name) => persons.enter(userCode, name),
     get lifeSeconds() {
@@ -326,6 +331,10 @@ class Persons {
 
   changePassword(name: string, password: string): void {
     this.#passwords.set(name, password)
+  }
+
+  get deviceCodes(): readonly string[] {
+    return [...this.#devices.keys()]
   }
 
   enter(userCode: string, name?: string): void {
