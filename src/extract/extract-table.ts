@@ -16,6 +16,7 @@ import { type ExtractPlan, folderOf, makePlan, type PlanInput, partName, resumeK
 import { ProgressMeter } from './progress.ts'
 import { openTable } from './read/open-table.ts'
 import type { ExtractEngine, ExtractSource, OpenTable } from './read/reader.ts'
+import { sweep } from './sweep.ts'
 import { TargetFile } from './target-file.ts'
 import { badState, readState, saveWatermark, type WatermarkState } from './watermark-state.ts'
 import { consumePart, writePart } from './write-part.ts'
@@ -109,6 +110,7 @@ async function intoConsumer(run: Run, options: ConsumeOptions): Promise<Manifest
 }
 
 async function intoFiles(run: Run, options: ExtractOptions): Promise<Manifest> {
+  await sweep(folderOf(run.plan, options.to))
   return run.plan.partitions.length === 1 ? intoOneFile(run, options) : intoManyFiles(run, options)
 }
 

@@ -7,9 +7,10 @@ import { createEngine, type Engine } from '../../src/engine/create-engine.ts'
 import { PoolsmithError } from '../../src/errors.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
 import { EXTRACT_FORMATS, type ExtractOptions } from '../../src/extract/options.ts'
+import { openTable } from '../../src/extract/read/open-table.ts'
 import type { TableName } from '../../src/extract/read/reader.ts'
 import { readTable } from '../../src/extract/read-table.ts'
-import { beforeWrites, copiesRunning, filesBelow, superuserEngine } from '../support/extract.ts'
+import { beforeWrites, columnOf, copiesRunning, filesBelow, superuserEngine } from '../support/extract.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { startPostgres } from '../support/postgres.ts'
 
@@ -298,6 +299,32 @@ test('a table that stays locked, and one that cannot be altered while it is read
   }
 })
 
+test('nothing changes its columns between the look at them and the rows, whether it can be locked or not', async () => {
+  await server.sql(`create table base (id int, t text); create view shown as select id, t from base;
+    create materialized view kept as select id from base; create extension postgres_fdw;
+    create server here foreign data wrapper postgres_fdw
+      options (host '${server.socketDirectory}', port '${server.port}', dbname 'postgres');
+    create user mapping for public server here options (user 'postgres', password_required 'false');
+    create foreign table far (id int) server here options (table_name 'base');
+    create role partly login password 'partly'; grant select (id) on base to partly; grant select on shown, kept, far to partly`)
+  const { host, port } = server
+  const place = { type: 'postgres', host, port, login: 'partly', password: 'partly', database: 'postgres' } as const
+  await using partly = await createEngine(place)
+  const changes = {
+    shown: 'drop view shown; create view shown as select id::bigint as id, t from base',
+    kept: 'drop materialized view kept',
+    far: 'alter foreign table far alter column id type bigint',
+    base: 'alter table base alter column t type varchar',
+  }
+  for (const [table, change] of Object.entries(changes)) {
+    await using open = await openTable(partly, { table }, { columns: ['id'] })
+    await assert.rejects(server.sql(`set lock_timeout = '100ms'; ${change}`), { code: '55P03' }, table)
+    let batches = 0
+    for await (const batch of (await open.asArrow()).batches()) batches += batch.numCols
+    assert.equal(batches, 1)
+  }
+})
+
 test('a table that is rewritten just before is read as it is afterwards, not as empty', async () => {
   await server.sql('create table rewritten (id int); insert into rewritten select generate_series(1, 100)')
   await using other = await superuserEngine(server)
@@ -314,6 +341,24 @@ test('a table that is rewritten just before is read as it is afterwards, not as 
     const manifest = await extracting
     assert.deepEqual([manifest.rows, manifest.columns[0]?.type], [100, format === 'arrow' ? 'bigint' : 'numeric(10,2)'])
   }
+})
+
+test('values that do not fit into the precision that was declared', async () => {
+  await server.sql(`create table remote (n numeric); insert into remote values (123456.789); create foreign table narrow (n numeric(5,2))
+      server here options (table_name 'remote');
+    create table claimed (n numeric(9,2)); insert into claimed values (1), (1234567.89);
+    update pg_attribute set atttypmod = ((5 << 16) | 2) + 4 where attrelid = 'claimed'::regclass and attname = 'n'`)
+  for (const format of EXTRACT_FORMATS) {
+    const refused = await failing(db, { table: 'narrow' }, { format })
+    assert.deepEqual([refused.code, refused.details.sqlstate], ['VALUE_OUT_OF_RANGE', '22003'], 'the server says it')
+  }
+  for (const format of ['parquet', 'arrow'] as const) {
+    const error = await failing(db, { table: 'claimed' }, { format })
+    assert.deepEqual([error.code, error.details.column], ['VALUE_OUT_OF_RANGE', 'n'], 'we say it')
+  }
+  await using folder = await temporaryFolder()
+  const text = await extractTable(db, { table: 'claimed' }, { to: folder.path, format: 'parquet', asText: ['n'] })
+  assert.deepEqual(await columnOf(text, 'n'), ['1.00', '1234567.89'])
 })
 
 test('values that cannot be written exactly', async () => {

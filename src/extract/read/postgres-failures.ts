@@ -15,6 +15,10 @@ const BY_STATE: Readonly<Record<string, Meaning>> = {
   },
   '42P01': { code: 'TABLE_CHANGED', hint: 'The table is gone; run again to see what is there now.', transient: true },
   '42703': { code: 'TABLE_CHANGED', hint: 'A column is gone; run again with the table as it is now.', transient: true },
+  '22003': {
+    code: 'VALUE_OUT_OF_RANGE',
+    hint: 'The message is the server’s own: a value does not fit into the type that it is declared as, or compared with.',
+  },
   '55P03': {
     code: 'TABLE_LOCKED',
     hint: 'Run again when the other session (pg_locks shows it) is done, or raise lock_timeout.',

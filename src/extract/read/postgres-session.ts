@@ -42,8 +42,9 @@ select pg_catalog.set_config(name, '0', true) from pg_catalog.pg_settings where 
 
 /**
  * Begins the transaction and locks the table against being altered before the snapshot is taken: a table that is
- * rewritten between the two would look empty. LOCK TABLE takes no snapshot; where it is not allowed (views, or a
- * privilege on some columns only) the statement itself locks.
+ * rewritten between the two would look empty. LOCK TABLE takes no snapshot. Where it is not allowed (views, or a
+ * privilege on some columns only) a statement that reads no row locks as every statement does: from then on, and so
+ * while the columns' types are looked up and used.
  *
  * @param relation the table; undefined for a query
  * @param snapshot another session's, which keeps the table locked already
@@ -58,7 +59,7 @@ export async function beginSnapshot(client: Client, relation: Relation | undefin
     ...(lockTimeout === '0'
       ? [`set local lock_timeout = '${snapshot === undefined ? LOCK_TIMEOUT : SHARED_LOCK_TIMEOUT}'`]
       : []),
-    ...(relation !== undefined && (relation.kind === 'r' || relation.kind === 'p') && relation.selectable
+    ...(relation !== undefined && canLock(relation)
       ? [`lock table ${quotedRelation(relation)} in access share mode`]
       : []),
   ]
@@ -68,6 +69,12 @@ export async function beginSnapshot(client: Client, relation: Relation | undefin
     throw isAboutSnapshot(error, snapshot) ? snapshotGone(error) : error
   }
   await client.query(LATER_SETTINGS)
+  if (relation !== undefined && !canLock(relation))
+    await client.query(`select from ${quotedRelation(relation)} limit 0`)
+}
+
+function canLock({ kind, selectable }: Relation): boolean {
+  return (kind === 'r' || kind === 'p') && selectable
 }
 
 /** An unknown snapshot is a wrong parameter (a missing object from PostgreSQL 17 on), another database's a feature. */

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict'
+import { mkdir, utimes, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { test } from 'node:test'
+import { sweep } from '../../../src/extract/sweep.ts'
+import { filesBelow } from '../../support/extract.ts'
+import { temporaryFolder } from '../../support/folder.ts'
+
+const BATCH = '0b8f3e0a-5f0c-4a53-9d3e-2f1f6f0e2a11'
+const DAY = 86_400
+
+test('only what is ours, unfinished and untouched for a week is taken away', async () => {
+  await using folder = await temporaryFolder()
+  const table = join(folder.path, 'public.flights')
+  const now = Math.floor(Date.now() / 1000)
+  /** Days since it was touched, for each file; a folder is as old as its oldest file. */
+  const ages: Record<string, number> = {
+    // Gone.
+    'extract_date=2024-03-01/_unfinished-0123456789abcdef/plan.json': 9,
+    'extract_date=2024-03-01/_unfinished-0123456789abcdef/part-00000.whole': 8,
+    [`extract_date=2024-03-01/_unfinished-${BATCH}/.part-00001.whole.tmp`]: 30,
+    [`extract_date=2024-03-01/.part-${BATCH}.parquet.tmp`]: 8,
+    [`extract_date=2024-03-02/.part-${BATCH}-00003.csv.tmp`]: 8,
+    [`extract_date=2024-03-02/._manifest-${BATCH}.json.tmp`]: 8,
+    // Stays: young, in part young, whole, or not ours.
+    'extract_date=2024-03-02/_unfinished-fedcba9876543210/plan.json': 9,
+    'extract_date=2024-03-02/_unfinished-fedcba9876543210/.part-00001.whole.tmp': 6,
+    [`extract_date=2024-03-02/.part-${BATCH}.csv.tmp`]: 6,
+    [`extract_date=2024-03-01/part-${BATCH}.parquet`]: 90,
+    [`extract_date=2024-03-01/_manifest-${BATCH}.json`]: 90,
+    'extract_date=2024-03-01/_unfinished-business/notes.txt': 90,
+    'extract_date=2024-03-01/.part-of-mine.tmp': 90,
+    [`elsewhere/.part-${BATCH}.csv.tmp`]: 90,
+  }
+  const entries = Object.entries(ages)
+  for (const [name] of entries) {
+    await mkdir(dirname(join(table, name)), { recursive: true })
+    await writeFile(join(table, name), '')
+  }
+  for (const [name, age] of entries) {
+    await utimes(join(table, name), now - age * DAY, now - age * DAY)
+    await utimes(dirname(join(table, name)), now - age * DAY, now - age * DAY)
+  }
+  await sweep(join(table, 'extract_date=2024-03-03'), now * 1000)
+  const left = entries.slice(6).map(([name]) => name)
+  assert.deepEqual(await filesBelow(table), left.toSorted())
+  await sweep(join(folder.path, 'no', 'such', 'folder'))
+})
