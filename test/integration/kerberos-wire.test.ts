@@ -21,7 +21,7 @@ import { psql } from '../support/postgres.ts'
 import { driverFor, openingError, openSession } from '../support/postgres-driver.ts'
 
 const GSS_REQUEST = 80877104
-const REFUSED = errorResponse({ C: '28000', M: 'not you', R: 'ClientAuthentication' })
+const REFUSED = errorResponse({ C: '28000', M: 'no pg_hba.conf entry for you', R: 'ClientAuthentication' })
 const LET_IN = Buffer.concat([authentication(0), message('K', int32(4711), int32(99)), message('Z', Buffer.from('I'))])
 
 let kdc: Kdc

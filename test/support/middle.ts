@@ -48,6 +48,8 @@ export async function startMiddle(targetPort: number): Promise<Middle> {
           }
         } else {
           for (const piece of outcome) {
+            // One side may have hung up over the piece before.
+            if (!to.writable) break
             if (!to.write(piece)) await Promise.race([once(to, 'drain'), once(to, 'close')])
           }
         }
