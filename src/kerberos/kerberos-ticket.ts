@@ -59,6 +59,9 @@ export interface TicketStatus {
   readonly renewalDueAt: number | undefined
 }
 
+/** How long the end of a cache of the process' own waits for who still writes into it, in milliseconds. */
+const LAST_WRITE_MILLIS = 1000
+
 /** How often a process that was not elected looks whether the elected one has died, in milliseconds. */
 const ELECTION_POLL_MILLIS = 1000
 
@@ -149,7 +152,16 @@ export class KerberosTicket implements AsyncDisposable {
     this.#closing.abort(new PoolsmithError('The ticket manager was closed.', { code: 'ABORTED', phase: 'credential' }))
     await this.#running
     await this.#leadership?.[Symbol.asyncDispose]()
-    if (this.#updater === 'process' && this.#cache !== undefined) await this.destroy()
+    if (this.#updater === 'process' && this.#cache !== undefined) await this.#destroyOwn(this.#cache)
+  }
+
+  /** A ticket that is being written is waited for; one that the KDC has not given yet will not be written. */
+  async #destroyOwn(cache: string): Promise<void> {
+    const path = cachePath(cache)
+    // Where the lock cannot be had the cache is not written either.
+    const lock = path === undefined ? undefined : FileLock.acquire(`${path}.lock`, LAST_WRITE_MILLIS)
+    await using _ = await lock?.catch(() => undefined)
+    await this.destroy()
   }
 
   /** Removes the cache with its tickets. One that is not there is no error. */
@@ -296,6 +308,7 @@ export class KerberosTicket implements AsyncDisposable {
           ...how,
           cache,
           signal,
+          ...(this.#updater === 'process' ? { discard: this.#closing.signal } : {}),
         })
         this.#emit({ kind: fresh ? kind : 'found', ticket })
         return ticket

@@ -44,6 +44,8 @@ export interface RefreshOptions extends TicketSource {
   readonly lockTimeoutMillis?: number | undefined
   readonly environment?: Readonly<Record<string, string | undefined>> | undefined
   readonly signal?: AbortSignal | undefined
+  /** Once aborted, a ticket that comes late is not put into the cache's file any more. */
+  readonly discard?: AbortSignal | undefined
 }
 
 export interface RefreshedTicket extends TicketInfo {
@@ -182,8 +184,14 @@ async function replace(
           : obtainTicket(functions, { ...options, principal, keytab, cache }, into),
       { signal: undefined, aborted: () => undefined },
     )
-  if (cachePath(cache) === undefined) await write(cache)
-  else await replaceCacheFile(cache, options.group, write)
+  if (cachePath(cache) === undefined) {
+    await write(cache)
+    return
+  }
+  await replaceCacheFile(cache, options.group, async (into) => {
+    await write(into)
+    options.discard?.throwIfAborted()
+  })
 }
 
 /** Waits as long as the caller's signal allows. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
+import { after, before, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { GssCredential } from '../../src/credentials/credential.ts'
 import { PoolsmithError } from '../../src/errors.ts'
@@ -45,135 +45,140 @@ test('is there for both databases, also under the names that people try', () => 
   }
 })
 
-test('a ticket that is in the cache: the user comes from it, never from the system', async () => {
-  const cache = `FILE:${kdc.path('present')}`
-  const ticket = await refreshTicket({ by: 'keytab', keytab, cache })
-  const credential = await credentialOf({ ccache: cache })
-  assert.deepEqual(
-    { ...credential },
-    {
-      kind: 'gss',
-      identity: 'alice@TEST.REALM',
-      user: 'alice',
-      principal: 'alice@TEST.REALM',
-      cache,
-      minimumLifetimeSeconds: 30,
-      issuedAt: ticket.startsAt,
-      expiresAt: ticket.expiresAt,
-    },
-  )
-  assert.equal((await credentialOf({ ccache: kdc.path('present') })).user, 'alice')
-})
+// Most of their time is waiting for tickets to end.
+suite('from the ticket to the credential', { concurrency: true }, () => {
+  test('a ticket that is in the cache: the user comes from it, never from the system', async () => {
+    const cache = `FILE:${kdc.path('present')}`
+    const ticket = await refreshTicket({ by: 'keytab', keytab, cache })
+    const credential = await credentialOf({ ccache: cache })
+    assert.deepEqual(
+      { ...credential },
+      {
+        kind: 'gss',
+        identity: 'alice@TEST.REALM',
+        user: 'alice',
+        principal: 'alice@TEST.REALM',
+        cache,
+        minimumLifetimeSeconds: 30,
+        issuedAt: ticket.startsAt,
+        expiresAt: ticket.expiresAt,
+      },
+    )
+    assert.equal((await credentialOf({ ccache: kdc.path('present') })).user, 'alice')
+  })
 
-test('a login that was given stays; a realm can have a suffix', async () => {
-  const cache = `FILE:${kdc.path('names')}`
-  await refreshTicket({ by: 'keytab', keytab, cache })
-  assert.equal((await credentialOf({ ccache: cache }, { login: 'reporting' })).user, 'reporting')
-  assert.equal((await credentialOf({ ccache: cache, realm_suffixes: 'TEST.REALM=@corp' })).user, 'alice@corp')
-  assert.equal((await credentialOf({ ccache: cache, realm_suffixes: ['OTHER=@o'] })).user, 'alice')
-  const paths = await problemPaths(build(kerberos, {}, { ccache: cache, realm_suffixes: 'nonsense' }, { environment }))
-  assert.deepEqual(paths, ['extra.realm_suffixes'])
-})
+  test('a login that was given stays; a realm can have a suffix', async () => {
+    const cache = `FILE:${kdc.path('names')}`
+    await refreshTicket({ by: 'keytab', keytab, cache })
+    assert.equal((await credentialOf({ ccache: cache }, { login: 'reporting' })).user, 'reporting')
+    assert.equal((await credentialOf({ ccache: cache, realm_suffixes: 'TEST.REALM=@corp' })).user, 'alice@corp')
+    assert.equal((await credentialOf({ ccache: cache, realm_suffixes: ['OTHER=@o'] })).user, 'alice')
+    const paths = await problemPaths(
+      build(kerberos, {}, { ccache: cache, realm_suffixes: 'nonsense' }, { environment }),
+    )
+    assert.deepEqual(paths, ['extra.realm_suffixes'])
+  })
 
-test('no ticket, an expired one, one too near its end: each its own error', async () => {
-  await assert.rejects(credentialOf({}), { code: 'TICKET_MISSING' })
-  await assert.rejects(credentialOf({ ccache: `FILE:${kdc.path('none')}` }), { code: 'TICKET_CACHE_MISSING' })
-  const cache = `FILE:${kdc.path('short')}`
-  const short = await kdc.keytab('shortlived')
-  await refreshTicket({ by: 'keytab', keytab: short, cache })
-  await assert.rejects(credentialOf({ ccache: cache }), { code: 'TICKET_EXPIRES_SOON' })
-  assert.equal((await credentialOf({ ccache: cache, min_ticket_lifetime: 0 })).user, 'shortlived')
-  await sleep(4100)
-  await assert.rejects(credentialOf({ ccache: cache, min_ticket_lifetime: 0 }), { code: 'TICKET_EXPIRED' })
-})
+  test('no ticket, an expired one, one too near its end: each its own error', async () => {
+    await assert.rejects(credentialOf({}), { code: 'TICKET_MISSING' })
+    await assert.rejects(credentialOf({ ccache: `FILE:${kdc.path('none')}` }), { code: 'TICKET_CACHE_MISSING' })
+    const cache = `FILE:${kdc.path('short')}`
+    const short = await kdc.keytab('shortlived')
+    await refreshTicket({ by: 'keytab', keytab: short, cache })
+    await assert.rejects(credentialOf({ ccache: cache }), { code: 'TICKET_EXPIRES_SOON' })
+    assert.equal((await credentialOf({ ccache: cache, min_ticket_lifetime: 0 })).user, 'shortlived')
+    await sleep(4100)
+    await assert.rejects(credentialOf({ ccache: cache, min_ticket_lifetime: 0 }), { code: 'TICKET_EXPIRED' })
+  })
 
-test('pools with different principals in one process, each by its own keytab, all at once', async () => {
-  const bobs = await kdc.keytab('bob')
-  const both = await kdc.keytab('alice', 'bob')
-  const before = JSON.stringify(process.env)
-  const extras = [
-    { keytab },
-    { keytab: bobs },
-    { keytab: both, principal: 'bob' },
-    { keytab: both, principal: 'alice@TEST.REALM' },
-  ]
-  const pools = await Promise.all(extras.map((extra) => build(kerberos, {}, extra, { environment })))
-  const gss = await loadGssApi()
-  const server = await kdc.keytab('postgres/localhost')
-  const seen = await Promise.all(
-    pools.map(async ({ source }) => {
-      const credential = (await source.get()) as GssCredential
-      assert.match(credential.cache ?? '', /^MEMORY:poolsmith-/)
-      using opened = await openCredential(gss, credential)
-      const target = { service: 'postgres', host: 'localhost' }
-      using context = gss.initContext({ target, flags: [], credential: opened.handle })
-      const { token } = await context.step()
-      assert.ok(token)
-      const acceptor = gssAcceptor(server)
-      const { principal } = await acceptor.step(token)
-      acceptor.close()
-      return `${credential.user} ${principal}`
-    }),
-  )
-  const [alice, bob] = ['alice alice@TEST.REALM', 'bob bob@TEST.REALM']
-  assert.deepEqual(seen, [alice, bob, bob, alice])
-  assert.equal(JSON.stringify(process.env), before)
+  test('pools with different principals in one process, each by its own keytab, all at once', async () => {
+    const bobs = await kdc.keytab('bob')
+    const both = await kdc.keytab('alice', 'bob')
+    const before = JSON.stringify(process.env)
+    const extras = [
+      { keytab },
+      { keytab: bobs },
+      { keytab: both, principal: 'bob' },
+      { keytab: both, principal: 'alice@TEST.REALM' },
+    ]
+    const pools = await Promise.all(extras.map((extra) => build(kerberos, {}, extra, { environment })))
+    const gss = await loadGssApi()
+    const server = await kdc.keytab('postgres/localhost')
+    const seen = await Promise.all(
+      pools.map(async ({ source }) => {
+        const credential = (await source.get()) as GssCredential
+        assert.match(credential.cache ?? '', /^MEMORY:poolsmith-/)
+        using opened = await openCredential(gss, credential)
+        const target = { service: 'postgres', host: 'localhost' }
+        using context = gss.initContext({ target, flags: [], credential: opened.handle })
+        const { token } = await context.step()
+        assert.ok(token)
+        const acceptor = gssAcceptor(server)
+        const { principal } = await acceptor.step(token)
+        acceptor.close()
+        return `${credential.user} ${principal}`
+      }),
+    )
+    const [alice, bob] = ['alice alice@TEST.REALM', 'bob bob@TEST.REALM']
+    assert.deepEqual(seen, [alice, bob, bob, alice])
+    assert.equal(JSON.stringify(process.env), before)
 
-  const caches = pools.map(({ source }) => (source.current() as GssCredential).cache)
-  assert.equal(new Set(caches).size, 4)
-  for (const { source } of pools) source.close()
-  // The pool's own tickets are gone with it.
-  for (const cache of caches) {
-    for (let attempt = 0; ; attempt++) {
-      const error = await verifyTicket({ cache }).catch((thrown: unknown) => thrown)
-      if (error instanceof PoolsmithError && error.code === 'TICKET_CACHE_MISSING') break
-      assert.ok(attempt < 100, `${cache} is still there`)
-      await sleep(10)
+    const caches = pools.map(({ source }) => (source.current() as GssCredential).cache)
+    assert.equal(new Set(caches).size, 4)
+    for (const { source } of pools) source.close()
+    // The pool's own tickets are gone with it.
+    for (const cache of caches) {
+      for (let attempt = 0; ; attempt++) {
+        const error = await verifyTicket({ cache }).catch((thrown: unknown) => thrown)
+        if (error instanceof PoolsmithError && error.code === 'TICKET_CACHE_MISSING') break
+        assert.ok(attempt < 100, `${cache} is still there`)
+        await sleep(10)
+      }
     }
-  }
-})
+  })
 
-test('with a keytab a ticket of four seconds is always there, renewed before its end', async () => {
-  const short = await kdc.keytab('shortlived')
-  const { source, events } = await build(kerberos, {}, { keytab: short, min_ticket_lifetime: 0 }, { environment })
-  const ends = new Set<number | undefined>()
-  const end = Date.now() + 7000
-  while (Date.now() < end) {
-    const credential = source.current() ?? (await source.get())
-    ends.add(credential.expiresAt)
-    await verifyTicket({ cache: (credential as GssCredential).cache, principal: 'shortlived' })
-    await sleep(20)
-  }
-  source.close()
-  assert.ok(ends.size >= 3, `${ends.size} tickets`)
-  assert.equal(events.filter(({ name }) => name === 'credential:failed').length, 0)
-})
+  test('with a keytab a ticket of four seconds is always there, renewed before its end', async () => {
+    const short = await kdc.keytab('shortlived')
+    const { source, events } = await build(kerberos, {}, { keytab: short, min_ticket_lifetime: 0 }, { environment })
+    const ends = new Set<number | undefined>()
+    const end = Date.now() + 7000
+    while (Date.now() < end) {
+      const credential = source.current() ?? (await source.get())
+      ends.add(credential.expiresAt)
+      await verifyTicket({ cache: (credential as GssCredential).cache, principal: 'shortlived' })
+      await sleep(20)
+    }
+    source.close()
+    assert.ok(ends.size >= 3, `${ends.size} tickets`)
+    assert.equal(events.filter(({ name }) => name === 'credential:failed').length, 0)
+  })
 
-test('a cache that changes hands under a pool is an error, not another user', async () => {
-  const cache = `FILE:${kdc.path('changing')}`
-  await refreshTicket({ by: 'keytab', keytab, cache })
-  const { source } = await build(kerberos, {}, { ccache: cache }, { environment })
-  const credential = (await source.get()) as GssCredential
-  await refreshTicket({ by: 'keytab', keytab: await kdc.keytab('bob'), principal: 'bob', cache })
-  // Each new connection looks again, also while the source still has its credential.
-  const gss = await loadGssApi()
-  const mismatch = { code: 'TICKET_PRINCIPAL_MISMATCH', message: /bob@TEST\.REALM, not to alice@TEST\.REALM/ }
-  await assert.rejects(openCredential(gss, credential), mismatch)
-  source.reject(credential)
-  await assert.rejects(source.get(), mismatch)
-  source.close()
-})
+  test('a cache that changes hands under a pool is an error, not another user', async () => {
+    const cache = `FILE:${kdc.path('changing')}`
+    await refreshTicket({ by: 'keytab', keytab, cache })
+    const { source } = await build(kerberos, {}, { ccache: cache }, { environment })
+    const credential = (await source.get()) as GssCredential
+    await refreshTicket({ by: 'keytab', keytab: await kdc.keytab('bob'), principal: 'bob', cache })
+    // Each new connection looks again, also while the source still has its credential.
+    const gss = await loadGssApi()
+    const mismatch = { code: 'TICKET_PRINCIPAL_MISMATCH', message: /bob@TEST\.REALM, not to alice@TEST\.REALM/ }
+    await assert.rejects(openCredential(gss, credential), mismatch)
+    source.reject(credential)
+    await assert.rejects(source.get(), mismatch)
+    source.close()
+  })
 
-test('somebody else’s kinit is noticed', async () => {
-  const cache = `FILE:${kdc.path('renewed')}`
-  const short = await kdc.keytab('shortlived')
-  await refreshTicket({ by: 'keytab', keytab: short, cache })
-  const { source } = await build(kerberos, {}, { ccache: cache, min_ticket_lifetime: 0 }, { environment })
-  const first = await source.get()
-  await sleep(1100)
-  await kdc.kinit('shortlived', cache, { keytab: short })
-  await sleep(Math.max(0, (first.expiresAt ?? 0) - Date.now()) + 50)
-  const next = await source.get()
-  assert.ok((next.expiresAt ?? 0) > (first.expiresAt ?? 0))
-  source.close()
+  test('somebody else’s kinit is noticed', async () => {
+    const cache = `FILE:${kdc.path('renewed')}`
+    const short = await kdc.keytab('shortlived')
+    await refreshTicket({ by: 'keytab', keytab: short, cache })
+    const { source } = await build(kerberos, {}, { ccache: cache, min_ticket_lifetime: 0 }, { environment })
+    const first = await source.get()
+    await sleep(1100)
+    await kdc.kinit('shortlived', cache, { keytab: short })
+    await sleep(Math.max(0, (first.expiresAt ?? 0) - Date.now()) + 50)
+    const next = await source.get()
+    assert.ok((next.expiresAt ?? 0) > (first.expiresAt ?? 0))
+    source.close()
+  })
 })

@@ -4,10 +4,11 @@ import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { createInterface } from 'node:readline'
-import { after, before, type TestContext, test } from 'node:test'
+import { after, before, suite, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolsmithError } from '../../src/errors.ts'
 import { KerberosTicket, type KerberosTicketOptions } from '../../src/kerberos/kerberos-ticket.ts'
+import { callsInFlight } from '../../src/kerberos/native/load.ts'
 import { verifyTicket } from '../../src/kerberos/ticket.ts'
 import { enterRealm, type Kdc, startKdc } from '../support/kdc.ts'
 
@@ -122,76 +123,123 @@ function watch(cache: string): { stop(): Promise<number> } {
   }
 }
 
-test('lock: several updaters of one cache, one killed while it writes; readers never see a broken one', async (t) => {
-  const path = kdc.path('locked')
-  const cache = `FILE:${path}`
-  const updaters = Array.from({ length: 4 }, () => updater(t, { cache, updater: 'lock' }))
-  await Promise.all(updaters.map((each) => each.saw('started')))
-  const readers = watch(cache)
+// Most of their time is waiting for tickets to end. Two at once, since each has processes of its own.
+suite('while the KDC is there', { concurrency: 2 }, () => {
+  test('lock: several updaters of one cache, one killed while it writes; readers never see a broken one', async (t) => {
+    const path = kdc.path('locked')
+    const cache = `FILE:${path}`
+    const updaters = Array.from({ length: 4 }, () => updater(t, { cache, updater: 'lock' }))
+    await Promise.all(updaters.map((each) => each.saw('started')))
+    const readers = watch(cache)
 
-  const dying = dyingWriter(t, path)
-  await dying.saw('writing')
-  assert.equal((await halfWritten(path)).length, 1)
-  await dying.kill('SIGKILL')
-  await updaters[0]?.kill('SIGKILL')
-  await eventually(async () => (await halfWritten(path)).length === 0, 'what the dead writer left is cleared away')
-  await sleep(3500)
+    const dying = dyingWriter(t, path)
+    await dying.saw('writing')
+    assert.equal((await halfWritten(path)).length, 1)
+    await dying.kill('SIGKILL')
+    await updaters[0]?.kill('SIGKILL')
+    await eventually(async () => (await halfWritten(path)).length === 0, 'what the dead writer left is cleared away')
+    await sleep(3500)
 
-  assert.ok((await readers.stop()) > 20)
-  // Who acquires does so because the ticket is due, and then it is not: two of the same second would be two at once.
-  const acquired = updaters.flatMap(({ events }) => events.filter(({ kind }) => kind === 'acquired'))
-  assert.ok(acquired.length >= 3, `${acquired.length} tickets`)
-  assert.equal(new Set(acquired.map(({ expiresAt }) => expiresAt)).size, acquired.length)
-  for (const each of updaters.slice(1)) await each.kill('SIGTERM')
-  assert.ok(await verifyTicket({ cache }), 'a shared cache stays')
+    assert.ok((await readers.stop()) > 20)
+    // Who acquires does so because the ticket is due, and then it is not: two of the same second would be two at once.
+    const acquired = updaters.flatMap(({ events }) => events.filter(({ kind }) => kind === 'acquired'))
+    assert.ok(acquired.length >= 3, `${acquired.length} tickets`)
+    assert.equal(new Set(acquired.map(({ expiresAt }) => expiresAt)).size, acquired.length)
+    for (const each of updaters.slice(1)) await each.kill('SIGTERM')
+    assert.ok(await verifyTicket({ cache }), 'a shared cache stays')
+  })
+
+  test('elected: one updates, the others watch; when it is killed while it writes another takes over', async (t) => {
+    const path = kdc.path('elected')
+    const cache = `FILE:${path}`
+    const updaters = Array.from({ length: 3 }, () => updater(t, { cache, updater: 'elected' }))
+    await Promise.all(updaters.map((each) => each.saw('started')))
+    const isElected = (each: Updater): boolean => each.events.some((event) => event.kind === 'elected')
+    assert.equal(updaters.filter(isElected).length, 1)
+    const leader = updaters.find(isElected)
+    const others = updaters.filter((each) => each !== leader)
+    await Promise.all(others.map((each) => each.saw('found')))
+    assert.ok(others.every((each) => each.events.every((event) => event.kind !== 'acquired')))
+
+    // The elected one dies, and so does one that is writing at that moment.
+    const dying = dyingWriter(t, path)
+    await dying.saw('writing')
+    await leader?.kill('SIGKILL')
+    await dying.kill('SIGKILL')
+    await eventually(() => others.filter(isElected).length === 1, 'another is elected')
+    const heir = others.find(isElected)
+    await heir?.saw('acquired')
+    await eventually(async () => (await halfWritten(path)).length === 0, 'what the dead writer left is cleared away')
+    const readers = watch(cache)
+    await sleep(3500)
+    assert.ok((await readers.stop()) > 20)
+    for (const each of others) await each.kill('SIGTERM')
+  })
+
+  test('process: each has a cache of its own, which ends with it', async (t) => {
+    const cache = `FILE:${kdc.path('own')}`
+    const updaters = Array.from({ length: 3 }, () => updater(t, { cache, updater: 'process' }))
+    await Promise.all(updaters.map((each) => each.saw('started')))
+    const caches = updaters.map((each) => each.events.find((event) => event.kind === 'started')?.cache ?? '')
+    assert.equal(new Set(caches).size, 3)
+    assert.deepEqual(
+      caches,
+      updaters.map((each) => `${cache}_${each.child.pid}`),
+    )
+    const [first, second] = updaters
+    await first?.kill('SIGKILL')
+    await second?.saw('acquired')
+    const readers = watch(caches[1] ?? '')
+    await sleep(3500)
+    assert.ok((await readers.stop()) > 20)
+    for (const each of updaters.slice(1)) await each.kill('SIGTERM')
+    for (const gone of caches.slice(1))
+      await assert.rejects(verifyTicket({ cache: gone }), { code: 'TICKET_CACHE_MISSING' })
+  })
+
+  test('renews where there is no keytab, and says when there is nothing more to renew', async () => {
+    await kdc.addPrincipal('renewing', { maxLife: '2 seconds', maxRenewLife: '5 seconds', password: 'r' })
+    const cache = `FILE:${kdc.path('renewing')}`
+    await kdc.kinit('renewing', cache, { password: 'r', renewable: '5s' })
+    const events: string[] = []
+    await using ticket = new KerberosTicket({
+      cache,
+      retry: { attempts: 2, firstWaitMillis: 20, longestWaitMillis: 200 },
+      onEvent: (event) => events.push(event.kind === 'failed' ? event.error.code : event.kind),
+    })
+    await ticket.start()
+    await eventually(() => events.includes('renewed'), 'renewed')
+    await eventually(() => events.some((event) => event.startsWith('TICKET_')), 'the end of renewal')
+    assert.ok(
+      events.every((event) => ['renewed', 'TICKET_NOT_RENEWABLE', 'TICKET_EXPIRED'].includes(event)),
+      events.join(),
+    )
+  })
+
+  test('closing stops everything: a program that closes its ticket ends by itself', async (t) => {
+    const one = updater(t, { cache: `FILE:${kdc.path('closing')}` })
+    await one.saw('started')
+    one.child.kill('SIGTERM')
+    const [code] = await once(one.child, 'exit')
+    assert.equal(code, 0)
+  })
 })
 
-test('elected: one updates, the others watch; when it is killed while it writes another takes over', async (t) => {
-  const path = kdc.path('elected')
-  const cache = `FILE:${path}`
-  const updaters = Array.from({ length: 3 }, () => updater(t, { cache, updater: 'elected' }))
-  await Promise.all(updaters.map((each) => each.saw('started')))
-  const isElected = (each: Updater): boolean => each.events.some((event) => event.kind === 'elected')
-  assert.equal(updaters.filter(isElected).length, 1)
-  const leader = updaters.find(isElected)
-  const others = updaters.filter((each) => each !== leader)
-  await Promise.all(others.map((each) => each.saw('found')))
-  assert.ok(others.every((each) => each.events.every((event) => event.kind !== 'acquired')))
-
-  // The elected one dies, and so does one that is writing at that moment.
-  const dying = dyingWriter(t, path)
-  await dying.saw('writing')
-  await leader?.kill('SIGKILL')
-  await dying.kill('SIGKILL')
-  await eventually(() => others.filter(isElected).length === 1, 'another is elected')
-  const heir = others.find(isElected)
-  await heir?.saw('acquired')
-  await eventually(async () => (await halfWritten(path)).length === 0, 'what the dead writer left is cleared away')
-  const readers = watch(cache)
-  await sleep(3500)
-  assert.ok((await readers.stop()) > 20)
-  for (const each of others) await each.kill('SIGTERM')
-})
-
-test('process: each has a cache of its own, which ends with it', async (t) => {
-  const cache = `FILE:${kdc.path('own')}`
-  const updaters = Array.from({ length: 3 }, () => updater(t, { cache, updater: 'process' }))
-  await Promise.all(updaters.map((each) => each.saw('started')))
-  const caches = updaters.map((each) => each.events.find((event) => event.kind === 'started')?.cache ?? '')
-  assert.equal(new Set(caches).size, 3)
+test('process: a ticket that comes after the end is not kept', async () => {
+  const cache = `FILE:${kdc.path('late')}`
+  const ticket = new KerberosTicket({ principal: 'etl', keytab, cache, updater: 'process' })
+  kdc.freeze()
+  const starting = assert.rejects(ticket.start(), { code: 'ABORTED' })
+  await eventually(() => callsInFlight() > 0, 'the KDC is asked')
+  await ticket.close()
+  await starting
+  kdc.thaw()
+  await eventually(() => callsInFlight() === 0, 'the KDC has answered')
+  await eventually(async () => (await halfWritten(`${kdc.path('late')}_${process.pid}`)).length === 0, 'all is done')
   assert.deepEqual(
-    caches,
-    updaters.map((each) => `${cache}_${each.child.pid}`),
+    (await readdir(kdc.folder)).filter((name) => name.startsWith('late')),
+    [],
   )
-  const [first, second] = updaters
-  await first?.kill('SIGKILL')
-  await second?.saw('acquired')
-  const readers = watch(caches[1] ?? '')
-  await sleep(3500)
-  assert.ok((await readers.stop()) > 20)
-  for (const each of updaters.slice(1)) await each.kill('SIGTERM')
-  for (const gone of caches.slice(1))
-    await assert.rejects(verifyTicket({ cache: gone }), { code: 'TICKET_CACHE_MISSING' })
 })
 
 test('a KDC that is away is tried again with back-off; what cannot get better is not', async () => {
@@ -236,25 +284,6 @@ test('a KDC that is away is tried again with back-off; what cannot get better is
   assert.deepEqual(events, ['KEYTAB_WITHOUT_PRINCIPAL undefined'])
 })
 
-test('renews where there is no keytab, and says when there is nothing more to renew', async () => {
-  await kdc.addPrincipal('renewing', { maxLife: '2 seconds', maxRenewLife: '5 seconds', password: 'r' })
-  const cache = `FILE:${kdc.path('renewing')}`
-  await kdc.kinit('renewing', cache, { password: 'r', renewable: '5s' })
-  const events: string[] = []
-  await using ticket = new KerberosTicket({
-    cache,
-    retry: { attempts: 2, firstWaitMillis: 20, longestWaitMillis: 200 },
-    onEvent: (event) => events.push(event.kind === 'failed' ? event.error.code : event.kind),
-  })
-  await ticket.start()
-  await eventually(() => events.includes('renewed'), 'renewed')
-  await eventually(() => events.some((event) => event.startsWith('TICKET_')), 'the end of renewal')
-  assert.ok(
-    events.every((event) => ['renewed', 'TICKET_NOT_RENEWABLE', 'TICKET_EXPIRED'].includes(event)),
-    events.join(),
-  )
-})
-
 test('while the present ticket is good a failed renewal is no error', async () => {
   await kdc.addPrincipal('steady', { maxLife: '1 day' })
   const steady = await kdc.keytab('steady')
@@ -276,12 +305,4 @@ test('while the present ticket is good a failed renewal is no error', async () =
   assert.deepEqual(events, ['acquired', 'KDC_UNREACHABLE'])
   await kdc.start()
   assert.ok((await ticket.ensure()).expiresAt > first.expiresAt)
-})
-
-test('closing stops everything: a program that closes its ticket ends by itself', async (t) => {
-  const one = updater(t, { cache: `FILE:${kdc.path('closing')}` })
-  await one.saw('started')
-  one.child.kill('SIGTERM')
-  const [code] = await once(one.child, 'exit')
-  assert.equal(code, 0)
 })

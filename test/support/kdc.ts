@@ -143,7 +143,14 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
     return `${stdout}${stderr}`
   }
   const full = (name: string): string => (name.includes('@') ? name : `${name}@${realm}`)
-  const kadmin = async (query: string): Promise<string> => {
+  // One at a time: they lock the database, and do not wait for long.
+  let lastQuery: Promise<unknown> = Promise.resolve()
+  const kadmin = (query: string): Promise<string> => {
+    const answer = lastQuery.then(() => ask(query))
+    lastQuery = answer.catch(() => undefined)
+    return answer
+  }
+  const ask = async (query: string): Promise<string> => {
     const output = await tool('kadmin.local', ['-r', realm, '-q', query])
     if (/while (?!initializing)|does not exist|not found/i.test(output)) throw new Error(`kadmin ${query}: ${output}`)
     return output
@@ -230,7 +237,8 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
       if (kinit.forwardable === true) args.push('-f')
       if (kinit.keytab !== undefined) args.push('-k', '-t', kinit.keytab)
       const running = run('kinit', [...args, full(principal)], { env: childEnvironment })
-      running.child.stdin?.end(`${kinit.password ?? ''}\n`)
+      // A kinit that asks for no password may be gone before it is written.
+      running.child.stdin?.on('error', () => undefined).end(`${kinit.password ?? ''}\n`)
       await running
     },
     klist: (cache) => tool('klist', ['-e', '-f', cache]),
