@@ -42,6 +42,10 @@ export const EXTRACT_OPTIONS = {
   'partition-by': { type: 'string', value: 'COLUMN', description: 'Divide by ranges of this column.' },
   'row-hash': { type: 'boolean', description: 'Add _row_hash, the SHA-256 of each row.' },
   'no-resume': { type: 'boolean', description: 'Begin anew where a run in parts has failed today.' },
+  'no-one-snapshot': {
+    type: 'boolean',
+    description: 'SQL Server: let each session read its parts as they are at a moment of its own.',
+  },
   plan: {
     type: 'string',
     value: 'FILE',
@@ -76,6 +80,7 @@ const NOT_WITH_PARTITION: readonly Name[] = [
   'partition-by',
   'row-hash',
   'no-resume',
+  'no-one-snapshot',
   'plan',
   'hold',
   'source',
@@ -122,6 +127,7 @@ export function selectOptions(call: Call): SelectOptions & { readonly format: Ex
     ...(watermark === undefined ? {} : { watermark }),
     ...(partitions === undefined ? {} : { partitions }),
     ...(partitionBy === undefined ? {} : { partitionBy }),
+    ...(call.values['no-one-snapshot'] === true ? { oneSnapshot: false } : {}),
     ...(call.values['row-hash'] === true ? { rowHash: true } : {}),
   }
 }

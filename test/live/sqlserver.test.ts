@@ -8,7 +8,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Knex } from 'knex'
 import type { Credential } from '../../src/credentials/credential.ts'
+import { createEngine } from '../../src/engine/create-engine.ts'
 import { PoolsmithError } from '../../src/errors.ts'
+import { sqlServerExtractSuite } from '../support/sqlserver-extract-suite.ts'
 import { open, password, testDriver, token } from '../support/tds/driver.ts'
 import { type TestEngine, testEngine } from '../support/tds/engine.ts'
 
@@ -178,3 +180,14 @@ test('has savepoints and isolation levels, and leaves none of them behind', { sk
     assert.deepEqual(await db.raw('select @@trancount as n'), [{ n: 0 }])
   }),
 )
+
+/** Needs a database that allows snapshot isolation (master does) and a login that may create tables in its schema dbo. */
+sqlServerExtractSuite({
+  name: 'live',
+  skip: missing(...LOGIN),
+  open: (options = {}) =>
+    createEngine(
+      { type: 'mssql', ...target(), login: setting('USER') ?? '', password: setting('PASSWORD') ?? '', extra: extra() },
+      options,
+    ),
+})

@@ -155,7 +155,8 @@ async function lock(holder: Lease, name: string, signal: AbortSignal | undefined
       await holder.ask(`select top (1) 1 as one from ${name} with (tablock, holdlock)`)
       return undefined
     } catch (error) {
-      if (!(error instanceof Error) || !('number' in error) || typeof error.number !== 'number') throw error
+      if (!(error instanceof Error)) throw error
+      if (!('number' in error)) return 'the session that was to lock it was lost'
       await holder.endTransaction()
       if (error.number !== LOCK_TIMEOUT) return error.message
       if (attempt === ATTEMPTS) return 'somebody keeps changing it'

@@ -30,6 +30,8 @@ export interface FaultRule {
   readonly times?: number
   /** At `rows`: after how many. At the others: how many pass unharmed first. Default 0. */
   readonly after?: number
+  /** At `request`: only one that says this. */
+  readonly sql?: RegExp
 }
 
 export class Faults {
@@ -49,9 +51,10 @@ export class Faults {
   }
 
   /** The fault that is due at this step, if any; counts it as used. */
-  take(step: Step, rowsSent = 0): Fault | undefined {
+  take(step: Step, rowsSent = 0, sql = ''): Fault | undefined {
     for (const entry of this.#rules) {
       if (entry.rule.at !== step || entry.left <= 0) continue
+      if (entry.rule.sql !== undefined && !entry.rule.sql.test(sql)) continue
       if (step === 'rows' && rowsSent < (entry.rule.after ?? 0)) continue
       if (entry.skip > 0) {
         entry.skip--

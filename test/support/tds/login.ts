@@ -56,8 +56,9 @@ export async function strike(
   faults: Faults,
   step: Step,
   rows = 0,
+  sql = '',
 ): Promise<Extract<Fault, { do: 'refuse' }> | undefined> {
-  const fault = faults.take(step, rows)
+  const fault = faults.take(step, rows, sql)
   switch (fault?.do) {
     case undefined:
       return undefined

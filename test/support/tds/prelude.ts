@@ -21,7 +21,7 @@ const textLike = (name: string, modifier: boolean): string => `
     ${modifier ? `, typmod_in = mssql.${name}_mod_in, typmod_out = mssql.${name}_mod_out` : ''}
   );`
 
-/** Their order is that of the values, not of their text: a number for each. */
+/** Their order is that of the values, not of their text. */
 const KEYS: Readonly<Record<string, string>> = {
   tinyint: '$1::text::numeric',
   money: '$1::text::numeric',
@@ -43,9 +43,10 @@ const COMPARISONS: readonly (readonly [operator: string, name: string, strategy:
 ]
 
 const ordered = ([name, key]: readonly [string, string]): string => `
-  create function mssql.${name}_key(mssql.${name}) returns numeric language sql immutable strict as $f$ select ${key} $f$;
+  create function mssql.${name}_key(mssql.${name}) returns ${KEYS[name] === undefined ? 'text' : 'numeric'} language sql immutable strict as $f$ select ${key} $f$;
   create function mssql.${name}_cmp(mssql.${name}, mssql.${name}) returns int language sql immutable strict
-    as $f$ select sign(mssql.${name}_key($1) - mssql.${name}_key($2))::int $f$;
+    as $f$ select case when mssql.${name}_key($1) < mssql.${name}_key($2) then -1
+      when mssql.${name}_key($1) = mssql.${name}_key($2) then 0 else 1 end $f$;
   ${COMPARISONS.map(
     ([operator, word]) => `
       create function mssql.${name}_${word}(mssql.${name}, mssql.${name}) returns boolean language sql immutable strict
@@ -144,7 +145,7 @@ begin
   ${withModifier.map((name) => textLike(name, true)).join('\n')}
   ${without.map((name) => textLike(name, false)).join('\n')}
 
-  ${Object.entries(KEYS).map(ordered).join('\n')}
+  ${[...Object.entries(KEYS), ...COLLATED.map(({ type }) => [type, '$1::text'] as const)].map(ordered).join('\n')}
   ${COLLATED.map(({ type }) => `create cast (mssql.${type} as text) with inout as implicit;`).join('\n')}
 
   -- Eight bytes that rise with every row that is written; mssql.min_active is how a test leaves a transaction open.

@@ -198,7 +198,7 @@ export class Session {
       return
     }
     try {
-      const refused = await strike(this.#transport, this.#faults, 'request')
+      const refused = await strike(this.#transport, this.#faults, 'request', 0, message.data.toString('utf16le'))
       if (refused !== undefined) throw refusal(refused)
       switch (message.type) {
         case PACKET.sqlBatch:

@@ -1,0 +1,418 @@
+/** What goes wrong with parts of SQL Server's tables, and what only a test double can be told to do. */
+
+import assert from 'node:assert/strict'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { createEngine, type Engine } from '../../src/engine/create-engine.ts'
+import { extractTable } from '../../src/extract/extract-table.ts'
+import type { Manifest } from '../../src/extract/manifest.ts'
+import type { ExtractOptions } from '../../src/extract/options.ts'
+import type { PoolOptions } from '../../src/pool/options.ts'
+import { runCli } from '../support/cli.ts'
+import { filesBelow } from '../support/extract.ts'
+import { temporaryFolder } from '../support/folder.ts'
+import { readParquetFile } from '../support/parquet.ts'
+import { createPki, type IssuedCertificate } from '../support/pki.ts'
+import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { failureOf } from '../support/sqlserver-extract-suite.ts'
+import type { FaultRule } from '../support/tds/faults.ts'
+import { startTdsServer, type TdsServer } from '../support/tds/server.ts'
+
+let postgres: PostgresServer
+let tls: IssuedCertificate
+let server: TdsServer
+let db: Engine
+
+const start = (): Promise<TdsServer> => startTdsServer({ postgres, logins: { sa: 'pw' }, tls })
+
+const location = (to: TdsServer): string => `mssql://sa:pw@localhost:${to.port}/master?trust_server_certificate=true`
+
+const engineFor = (to: TdsServer, options: PoolOptions = {}): Promise<Engine> => createEngine(location(to), options)
+
+before(async () => {
+  postgres = await startPostgres()
+  tls = await (await createPki()).issue({ commonName: 'localhost', dns: ['localhost'] })
+  server = await start()
+  db = await engineFor(server)
+  await db.raw('create table dbo.flights (id int not null primary key, filler nvarchar(200))')
+  await postgres.sql(`insert into dbo.flights select g, repeat(md5(g::text), 5) from generate_series(1, 20000) g;
+    create table dbo.moved (id int not null primary key, v int not null);
+    insert into dbo.moved select g, 100 from generate_series(1, 40) g; analyze`)
+})
+
+after(async () => {
+  await db.destroy()
+  const { complaints } = server
+  await server[Symbol.asyncDispose]()
+  await postgres[Symbol.asyncDispose]()
+  assert.deepEqual(complaints, [])
+})
+
+async function rowsOf(manifest: Manifest): Promise<Record<string, unknown>[]> {
+  const parts = await Promise.all(manifest.files.map(({ name }) => readParquetFile(join(manifest.folder, name))))
+  return parts.flatMap(({ rows }) => rows)
+}
+
+/** Extracts `moved` in parts while something goes wrong, and somebody moves amounts from part to part. */
+async function whileMoving(rule: FaultRule | undefined, options: Partial<ExtractOptions> = {}) {
+  await using own = await start()
+  await using engine = await engineFor(own)
+  if (rule !== undefined) own.faults.add(rule)
+  await using folder = await temporaryFolder()
+  let stop = false
+  const moving = (async () => {
+    while (!stop) {
+      await postgres.sql(`begin; update dbo.moved set v = v - 1 where id <= 5; update dbo.moved set v = v + 1 where id > 35;
+        commit`)
+    }
+  })()
+  try {
+    const to = folder.path
+    const manifest = await extractTable(
+      engine,
+      { table: 'moved' },
+      { to, format: 'parquet', partitions: 3, ...options },
+    )
+    const sum = (await rowsOf(manifest)).reduce((total, row) => total + Number(row['v']), 0)
+    assert.equal(engine.pool.stats().inUse, 0)
+    return { sum, notes: manifest.notes.join(' '), logins: own.journal.logins.length }
+  } finally {
+    stop = true
+    await moving
+  }
+}
+
+const TOUCH = /^[^;]*select top \(1\) 1 as one from \[dbo\]\.\[moved\]$/
+const LOCK = /from \[dbo\]\.\[moved\] with \(tablock, holdlock\)$/
+
+describe('several sessions at one moment', () => {
+  test('one of them is late: the table waits for it', async () => {
+    const { sum, notes } = await whileMoving({
+      at: 'request',
+      sql: TOUCH,
+      times: 1,
+      fault: { do: 'delay', millis: 300 },
+    })
+    assert.equal(sum, 4000)
+    assert.match(notes, /3 sessions read at one moment/)
+  })
+
+  test('one of them is later than the table can wait: the others read its share', async () => {
+    const { sum, notes } = await whileMoving({
+      at: 'request',
+      sql: TOUCH,
+      times: 1,
+      fault: { do: 'delay', millis: 1700 },
+    })
+    assert.equal(sum, 4000)
+    assert.match(notes, /2 sessions read at one moment|One session has read all parts/)
+  })
+
+  const locks: readonly [string, FaultRule, RegExp][] = [
+    ['the one that locks is cut off', { at: 'request', sql: LOCK, fault: { do: 'cut' } }, /was lost/],
+    [
+      'the table cannot be locked',
+      {
+        at: 'request',
+        sql: LOCK,
+        fault: { do: 'refuse', number: 10794, message: 'not supported with memory optimized' },
+      },
+      /memory optimized/,
+    ],
+    [
+      'others keep locking it',
+      { at: 'request', sql: LOCK, fault: { do: 'refuse', number: 1222, message: 'Lock request time out' } },
+      /somebody keeps changing it/,
+    ],
+  ]
+  for (const [what, rule, note] of locks) {
+    test(`${what}: one session reads all parts`, async () => {
+      const { sum, notes } = await whileMoving(rule)
+      assert.equal(sum, 4000)
+      assert.match(notes, /One session has read all parts, one after the other/)
+      assert.match(notes, note)
+    })
+  }
+
+  test('the lock is asked for again when it was not to be had at first', async () => {
+    const refuse = { do: 'refuse', number: 1222, message: 'Lock request time out' } as const
+    const { sum, notes } = await whileMoving({ at: 'request', sql: LOCK, times: 2, fault: refuse })
+    assert.equal(sum, 4000)
+    assert.match(notes, /3 sessions read at one moment/)
+  })
+
+  const settings = async (text: string, options: Partial<ExtractOptions> = {}) => {
+    await postgres.sql(`alter database postgres ${text}`)
+    try {
+      return await whileMoving(undefined, options)
+    } finally {
+      await postgres.sql('alter database postgres reset all')
+    }
+  }
+
+  test('the database allows no snapshots: refused with what to do, unless each may have its own moment', async () => {
+    const error = await failureOf(settings("set mssql.snapshot = '0'"))
+    assert.deepEqual([error.code, error.phase], ['SNAPSHOT_UNAVAILABLE', 'query'])
+    assert.match(error.hint ?? '', /ALTER DATABASE CURRENT SET ALLOW_SNAPSHOT_ISOLATION ON/)
+    const { notes } = await settings("set mssql.snapshot = '0'", { oneSnapshot: false })
+    assert.match(notes, /no snapshot.*Each part was read at a moment of its own/)
+    await settings("set mssql.snapshot = '0'", { partitions: 1 })
+  })
+
+  test('a read-only replica, where locks mean nothing; a database snapshot, which needs none', async () => {
+    const replica = await settings("set mssql.updateability = 'READ_ONLY'")
+    assert.match(replica.notes, /One session has read all parts.*read-only replica/)
+    assert.equal(replica.sum, 4000)
+    const frozen = await settings("set mssql.source = '7'; alter database postgres set mssql.snapshot = '0'")
+    assert.match(frozen.notes, /All sessions read one database snapshot/)
+  })
+
+  test('a pool too small for that: one session reads all parts', async () => {
+    await using engine = await engineFor(server, { pool_size: 2, max_overflow: 0 })
+    await using folder = await temporaryFolder()
+    const manifest = await extractTable(engine, { table: 'moved' }, { to: folder.path, format: 'csv', partitions: 2 })
+    assert.match(manifest.notes.join(), /the pool had no two further connections/)
+    assert.deepEqual([manifest.files.length, manifest.rows], [2, 40])
+  })
+
+  test('aborted while it gathers and locks: nothing is left behind', async () => {
+    await using own = await start()
+    await using engine = await engineFor(own)
+    own.faults.add({
+      at: 'request',
+      sql: LOCK,
+      fault: { do: 'refuse', number: 1222, message: 'Lock request time out' },
+    })
+    await using folder = await temporaryFolder()
+    const options = { to: folder.path, format: 'csv', partitions: 3, signal: AbortSignal.timeout(400) } as const
+    const error = await failureOf(extractTable(engine, { table: 'moved' }, options))
+    assert.equal(error.code, 'ABORTED')
+    for (let tries = 0; engine.pool.stats().inUse > 0 && tries < 100; tries += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+    assert.equal(engine.pool.stats().inUse, 0)
+    assert.deepEqual(await engine.select(engine.raw('1 as one')), [{ one: 1 }])
+  })
+})
+
+describe('rowversion', () => {
+  test('what an open transaction may still write below is left for the next run', async () => {
+    await db.raw('create table dbo.versions (id int not null primary key, v rowversion)')
+    await db.raw('insert into dbo.versions (id) values (1), (2), (3)')
+    const [{ v }] = (await db('versions').where('id', 2).select(db.raw('cast(v as binary(8)) as v'))) as [{ v: Buffer }]
+    await postgres.sql(`alter database postgres set mssql.min_active = '${v.toString('hex')}'`)
+    try {
+      await using own = await start()
+      await using engine = await engineFor(own)
+      await using folder = await temporaryFolder()
+      const run = async (watermark: ExtractOptions['watermark']): Promise<[Manifest, unknown[]]> => {
+        const options = watermark === undefined ? {} : { watermark }
+        const manifest = await extractTable(
+          engine,
+          { table: 'versions' },
+          { to: folder.path, format: 'parquet', ...options },
+        )
+        return [manifest, (await rowsOf(manifest)).map((row) => row['id'])]
+      }
+      const [first, rows] = await run({ column: 'v' })
+      assert.deepEqual(rows, [1])
+      await postgres.sql('alter database postgres reset all')
+      await using fresh = await engineFor(server)
+      const after = first.watermark
+      assert.ok(after)
+      const next = await extractTable(
+        fresh,
+        { table: 'versions' },
+        { to: folder.path, format: 'parquet', watermark: { column: 'v', after } },
+      )
+      assert.deepEqual(
+        (await rowsOf(next)).map((row) => row['id']),
+        [2, 3],
+      )
+    } finally {
+      await postgres.sql('alter database postgres reset all')
+    }
+  })
+})
+
+describe('texts of every kind of collation, and smalldatetime', () => {
+  const texts: Readonly<Record<string, string>> = {
+    Cyrillic_General_CI_AS: 'Привет, "мир" Ђ№',
+    Polish_CI_AS: 'Zażółć gęślą jaźń €',
+    SQL_Latin1_General_CP1_CI_AS: 'Größe ñ € ™',
+    Latin1_General_100_CI_AS_SC_UTF8: '漢字 😀 Größe',
+    Greek_CI_AS: 'Ελλάδα',
+  }
+  test('are what the server stores, in files and as marks', async () => {
+    const columns = Object.keys(texts).map((collation, index) => `c${index} varchar(60) collate ${collation}`)
+    await db.raw(`create table dbo.collations (id int not null primary key, ${columns.join(', ')}, s smalldatetime)`)
+    const values = Object.values(texts).map((text) => `'${text}'`)
+    await db.raw(`insert into dbo.collations values (1, ${values.join(', ')}, '2079-06-06 23:59:00'),
+      (2, ${values.map(() => "''").join(', ')}, '1900-01-01 00:00:00'), (3, ${values.map(() => 'null').join(', ')}, null)`)
+    await using folder = await temporaryFolder()
+    const options = { to: folder.path, rowHash: true }
+    const manifest = await extractTable(db, { table: 'collations' }, { ...options, format: 'parquet' })
+    const rows = await rowsOf(manifest)
+    const names = Object.keys(texts).map((_, index) => `c${index}`)
+    assert.deepEqual(
+      rows.map((row) => names.map((name) => row[name] ?? null)),
+      [Object.values(texts), names.map(() => ''), names.map(() => null)],
+    )
+    assert.deepEqual(
+      rows.map((row) => (row['s'] === undefined || row['s'] === null ? null : Number(row['s']))),
+      [Date.UTC(2079, 5, 6, 23, 59) * 1000, Date.UTC(1900, 0, 1) * 1000, null],
+    )
+    assert.deepEqual(
+      manifest.columns.slice(1, 7).map(({ type }) => type.replace(/\(.*/, '')),
+      ['varchar', 'varchar', 'varchar', 'varchar', 'varchar', 'smalldatetime'],
+    )
+    const csv = await extractTable(db, { table: 'collations' }, { ...options, format: 'csv' })
+    const text = await readFile(join(csv.folder, csv.files[0]?.name ?? ''), 'utf8')
+    assert.ok(
+      text.includes('1,"Привет, ""мир"" Ђ№",Zażółć gęślą jaźń €,Größe ñ € ™,漢字 😀 Größe,Ελλάδα,2079-06-06 23:59:00,'),
+    )
+    assert.ok(text.includes('\n3,,,,,,,'))
+    for (const name of names) {
+      const where = (query: { whereNotNull(column: string): unknown }): unknown => query.whereNotNull(name)
+      const marked = await extractTable(
+        db,
+        { table: 'collations' },
+        { to: folder.path, format: 'parquet', watermark: { column: name }, where },
+      )
+      assert.equal(marked.watermark?.high, texts[Object.keys(texts)[names.indexOf(name)] ?? ''])
+      const after = marked.watermark
+      const next = await extractTable(
+        db,
+        { table: 'collations' },
+        {
+          to: folder.path,
+          format: 'parquet',
+          watermark: { column: name, ...(after === undefined ? {} : { after }) },
+          where,
+        },
+      )
+      assert.deepEqual([marked.rows, next.rows], [2, 0])
+    }
+  })
+})
+
+describe('a part fails', () => {
+  const SECOND = /where[^]*>= convert\(int, @p0\)/
+  const faults: readonly [string, string, FaultRule['fault']][] = [
+    ['the connection is lost', 'CONNECTION_LOST', { do: 'reset' }],
+    [
+      'the table was dropped',
+      'TABLE_CHANGED',
+      { do: 'refuse', number: 208, message: "Invalid object name 'dbo.flights'." },
+    ],
+    [
+      'the table was altered',
+      'TABLE_CHANGED',
+      { do: 'refuse', number: 3961, message: 'Snapshot isolation transaction failed' },
+    ],
+    ['a column is gone', 'TABLE_CHANGED', { do: 'refuse', number: 207, message: "Invalid column name 'filler'." }],
+    ['a deadlock', 'QUERY_CANCELED', { do: 'refuse', number: 1205, class: 13, message: 'deadlock victim' }],
+    [
+      'the right is taken away',
+      'PERMISSION_DENIED',
+      { do: 'refuse', number: 229, class: 14, message: 'SELECT denied' },
+    ],
+    ['the server has no memory', 'QUERY_FAILED', { do: 'refuse', number: 701, class: 17, message: 'no memory' }],
+  ]
+  for (const [what, code, fault] of faults) {
+    test(`${what}: which part, nothing that looks whole, and the next run goes on`, async () => {
+      await using own = await start()
+      // One session: what comes before the part that fails is whole.
+      await using engine = await engineFor(own, { pool_size: 1, max_overflow: 0 })
+      await using folder = await temporaryFolder()
+      const run = (): Promise<Manifest> =>
+        extractTable(engine, { table: 'flights' }, { to: folder.path, format: 'parquet', partitions: 4 })
+      own.faults.add({ at: 'request', sql: SECOND, after: 1, times: 1, fault })
+      const error = await failureOf(run())
+      assert.deepEqual([error.code, error.details.partition, error.details.whole], [code, 2, 2])
+      assert.match(error.message, /^Partition 2 of 4 \(from id 10001 below id 15001\): /)
+      assert.deepEqual(
+        (await filesBelow(folder.path)).filter((name) => /\.parquet$|_manifest/.test(name)),
+        [],
+      )
+      assert.equal(engine.pool.stats().inUse, 0)
+      const before = own.journal.requests.length
+      const manifest = await run()
+      assert.deepEqual(
+        manifest.files.map(({ keptFrom }) => keptFrom !== undefined),
+        [true, true, false, false],
+      )
+      const reads = own.journal.requests.slice(before).filter((sql) => /^select \[id\] as/.test(sql))
+      assert.equal(reads.length, 2)
+      const rows = await rowsOf(manifest)
+      assert.equal(new Set(rows.map((row) => row['id'])).size, 20_000)
+      assert.equal(rows.length, 20_000)
+    })
+  }
+
+  test('midway through the rows', async () => {
+    await using own = await start()
+    await using engine = await engineFor(own)
+    await engine.select(engine.raw('1 as one'))
+    await using folder = await temporaryFolder()
+    own.faults.add({ at: 'rows', after: 3000, times: 1, fault: { do: 'reset' } })
+    const error = await failureOf(
+      extractTable(engine, { table: 'flights' }, { to: folder.path, format: 'csv', partitions: 4 }),
+    )
+    assert.equal(error.code, 'CONNECTION_LOST')
+    assert.ok(Number(error.details.partition) >= 0)
+    assert.deepEqual(
+      (await filesBelow(folder.path)).filter((name) => /\.csv$|_manifest/.test(name)),
+      [],
+    )
+    assert.equal(engine.pool.stats().inUse, 0)
+  })
+
+  test('two runs at once on one target: only one has the lock that lets it go on', async () => {
+    await using folder = await temporaryFolder()
+    const run = (): Promise<Manifest> =>
+      extractTable(db, { table: 'flights' }, { to: folder.path, format: 'csv', partitions: 2 })
+    const [one, two] = await Promise.all([run(), run()])
+    assert.notEqual(one?.batchId, two?.batchId)
+    assert.deepEqual([one?.rows, two?.rows], [20_000, 20_000])
+    assert.equal((await run()).rows, 20_000)
+  })
+})
+
+describe('from a shell', () => {
+  test('where, parts, hash; a plan, and one part of it', async () => {
+    await using folder = await temporaryFolder()
+    const extract = async (...args: readonly string[]): Promise<Record<string, unknown>> => {
+      const { code, stdout, stderr } = await runCli(['extract', location(server), ...args, '--json'])
+      assert.equal(code, 0, stdout + stderr)
+      return JSON.parse(stdout)
+    }
+    const to = ['--to', folder.path, '--format', 'csv']
+    const all = await extract(
+      'dbo.flights',
+      ...to,
+      '--where',
+      "id <= 1000 and filler <> '?'",
+      '--partitions',
+      '2',
+      '--row-hash',
+    )
+    assert.deepEqual([all['rows'], (all['files'] as unknown[]).length], [1000, 2])
+    const marked = await extract('dbo.flights', ...to, '--watermark', 'id', '--after', '19990')
+    assert.equal(marked['rows'], 10)
+    const query = ['--query', 'with few as (select id from dbo.flights where id < 5) select id from few']
+    assert.equal((await extract('few', ...to, ...query))['rows'], 4)
+    const apart = await extract('dbo.flights', ...to, '--partitions', '2', '--no-one-snapshot')
+    assert.match(String(apart['notes']), /Each part was read at a moment of its own/)
+
+    const plan = join(folder.path, 'plan.json')
+    await extract('dbo.flights', '--format', 'parquet', '--partitions', '4', '--plan', plan)
+    const part = await extract('--partition', `${plan}#3`, '--to', folder.path)
+    assert.equal(part['rows'], 5000)
+    await writeFile(plan, (await readFile(plan, 'utf8')).replace('"flights"', '"moved"'))
+    const touched = await runCli(['extract', location(server), '--partition', `${plan}#3`, '--to', folder.path])
+    assert.notEqual(touched.code, 0)
+    assert.match(touched.stderr, /not as it was written/)
+  })
+})
