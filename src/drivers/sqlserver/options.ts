@@ -77,7 +77,8 @@ export const sqlServerFields = {
     default: false,
     description:
       'Give decimals, money, dates and times as text with every digit instead of numbers and `Date`s, and bind a ' +
-      '`Date` as `datetime2`. One query decides otherwise by `.options({ exactValues: true })`.',
+      '`Date` as `datetime2`. One query decides otherwise by `.options({ exactValues: true })`. The rows of requests of ' +
+      'your own, and of the package mssql, are given so too.',
   }),
 } as const
 
