@@ -63,9 +63,10 @@ export class ProgressBar {
     }
     if (progress.bytes !== undefined) facts.push(bytes(progress.bytes))
     // A line that wraps cannot be redrawn: what does not fit is left out, the last first.
-    const fits = (line: string): boolean => line.length < this.#screen.width
+    const columns = Math.min(this.#screen.columns, this.#screen.width)
+    const fits = (line: string): boolean => line.length < columns
     while (facts.length > 1 && !fits([head, ...facts].join('  '))) facts.pop()
     const line = [head, ...facts].join('  ')
-    return fits(line) ? line : line.slice(0, this.#screen.width - 1)
+    return fits(line) ? line : line.slice(0, columns - 1)
   }
 }

@@ -17,13 +17,19 @@ export class Screen {
     this.#stream = stream
   }
 
+  /** Whether somebody is watching, on a terminal that can draw over what it has drawn. */
   get isTTY(): boolean {
-    return this.#stream.isTTY === true
+    return this.#stream.isTTY === true && process.env['TERM'] !== 'dumb'
   }
 
-  /** Columns to fill. What is not a terminal is not wrapped. */
+  /** Columns that there are. A terminal that does not know says 0. */
+  get columns(): number {
+    return this.isTTY ? this.#stream.columns || 80 : Number.POSITIVE_INFINITY
+  }
+
+  /** Columns to fill with text. What is not a terminal is not wrapped. */
   get width(): number {
-    return this.isTTY ? Math.max(40, Math.min(this.#stream.columns ?? 80, 100)) : Number.POSITIVE_INFINITY
+    return this.isTTY ? Math.max(40, Math.min(this.columns, 100)) : Number.POSITIVE_INFINITY
   }
 
   /** Colours, where the stream is a terminal and NO_COLOR does not forbid it. */

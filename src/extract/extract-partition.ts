@@ -64,7 +64,10 @@ export async function extractPartition(
   const there = typeof to === 'string' ? await wholeManifest(content, number, to) : undefined
   if (there !== undefined) return there
 
-  const meter = new ProgressMeter(onProgress, undefined)
+  // The parts are about equal.
+  const estimatedRows =
+    content.estimatedRows === undefined ? undefined : Math.ceil(content.estimatedRows / content.partitions.length)
+  const meter = new ProgressMeter(onProgress, estimatedRows)
   try {
     const { snapshot } = content
     await using open = await openTable(db, sourceOf(content), {

@@ -24,6 +24,7 @@ after(async () => {
 const ROWS = 40_000
 await server.sql(`create table flights (id int primary key, carrier text, filler text);
   insert into flights select g, (array['AA','UA','DL'])[g % 3 + 1], repeat(md5(g::text), 3) from generate_series(1, ${ROWS}) g;
+  analyze flights;
   create table wide as select g as id, repeat(md5(g::text), 50) as filler from generate_series(1, 50000) g;
   create table parts (id int, k text) partition by list (k);
   create table parts_a partition of parts for values in ('a'); create table parts_b partition of parts for values in ('b');
@@ -470,8 +471,16 @@ describe('a plan for other machines', () => {
     const { onProgress, done } = once(() =>
       failureOf(extractPartition(db, plan, 0, { to })).then((error) => assert.equal(error.code, 'EXTRACT_BUSY')),
     )
-    await extractPartition(db, plan, 0, { to, onProgress })
+    let estimate: number | undefined
+    await extractPartition(db, plan, 0, {
+      to,
+      onProgress: (progress) => {
+        estimate = progress.estimatedRows
+        onProgress()
+      },
+    })
     await done
+    assert.equal(estimate, Math.ceil((plan.estimatedRows ?? 0) / 2))
     assert.equal((await filesBelow(folder.path)).length, 2)
   })
 })

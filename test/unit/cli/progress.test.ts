@@ -36,6 +36,32 @@ test('on a narrow terminal it leaves out what does not fit', () => {
   assert.equal(written[0], '\r\x1b[2Kflights [########--------] 50%  100,000 rows')
 })
 
+test('on a very narrow terminal no line is wrapped, and one that does not know its width counts as 80 columns', () => {
+  for (const columns of [1, 5, 12, 30]) {
+    const { screen, written } = recorder({ isTTY: true, columns })
+    const bar = new ProgressBar(screen, 'flights', () => 0)
+    bar.update({ rows: 100_000, estimatedRows: 200_000 })
+    assert.ok((written[0] ?? '').replace('\r\x1b[2K', '').length < columns)
+  }
+  assert.equal(recorder({ isTTY: true, columns: 0 }).screen.columns, 80)
+})
+
+test('a terminal that cannot draw over a line gets plain ones', (t) => {
+  const { TERM } = process.env
+  t.after(() => {
+    if (TERM === undefined) delete process.env['TERM']
+    else process.env['TERM'] = TERM
+  })
+  process.env['TERM'] = 'dumb'
+  const { screen, written } = recorder({ isTTY: true, columns: 80 })
+  let now = 0
+  const bar = new ProgressBar(screen, 'flights', () => now)
+  now = 6000
+  bar.update({ rows: 6000, estimatedRows: 12_000 })
+  bar.clear()
+  assert.deepEqual(written, ['flights 50%  6,000 rows  1,000 rows/s  6.0 s left\n'])
+})
+
 test('an estimate that was too low never says 100 percent', () => {
   const { screen, written } = recorder({ isTTY: true, columns: 100 })
   let now = 0
