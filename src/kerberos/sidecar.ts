@@ -130,11 +130,12 @@ async function listen(options: SidecarOptions, health: () => Health): Promise<Se
     response.writeHead(state.healthy ? 200 : 503, { 'content-type': 'application/json' })
     response.end(`${JSON.stringify(state)}\n`)
   })
-  server.listen(options.healthPort, options.healthHost ?? '127.0.0.1')
   try {
+    server.listen(options.healthPort, options.healthHost ?? '127.0.0.1')
     await once(server, 'listening')
   } catch (cause) {
-    throw new PoolsmithError(`The health port ${options.healthPort} cannot be listened on.`, {
+    const why = cause instanceof Error ? ` (${cause.message})` : ''
+    throw new PoolsmithError(`The health port ${options.healthPort} cannot be listened on${why}.`, {
       code: 'CONFIG_INVALID',
       phase: 'config',
       hint: 'Choose another port, or 0 for a free one.',

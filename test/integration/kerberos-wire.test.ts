@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { PoolsmithError } from '../../src/errors.ts'
 import {
   authentication,
@@ -18,7 +19,7 @@ import { type GssAcceptor, gssAcceptor } from '../support/gss-acceptor.ts'
 import { enterRealm, type Kdc, startKdc } from '../support/kdc.ts'
 import { gssCredential } from '../support/kerberos-postgres.ts'
 import { psql } from '../support/postgres.ts'
-import { driverFor, openingError, openSession } from '../support/postgres-driver.ts'
+import { driverFor, openingError, openSession, passwordCredential } from '../support/postgres-driver.ts'
 
 const GSS_REQUEST = 80877104
 const REFUSED = errorResponse({ C: '28000', M: 'no pg_hba.conf entry for you', R: 'ClientAuthentication' })
@@ -287,6 +288,41 @@ for (const script of SCRIPTS) {
     }
   })
 }
+
+test('a ticket that has expired is one to psql and to us, a cache that is not there is none', async (t) => {
+  await kdc.addPrincipal('brief', { maxLife: '1 second' })
+  const expired = `FILE:${kdc.path('expired')}`
+  await kdc.kinit('brief', expired, { keytab: await kdc.keytab('brief') })
+  await sleep(2000)
+  t.after(() => enterRealm(kdc))
+  const START_UP = 196608
+  for (const [ticket, expected] of [
+    [cache, [GSS_REQUEST, START_UP]],
+    [expired, [GSS_REQUEST, START_UP]],
+    [`FILE:${kdc.path('none')}`, [START_UP]],
+  ] as const) {
+    const listen = (asked: number[]) =>
+      startFakePostgres(async (peer) => {
+        const code = (await peer.first()).readInt32BE()
+        asked.push(code)
+        if (code === GSS_REQUEST) {
+          peer.send(Buffer.from('G'))
+          await readFrame(peer)
+        } else peer.send(REFUSED)
+        peer.end()
+      })
+    const [ours, theirs]: [number[], number[]] = [[], []]
+    const extra = { gssencmode: 'prefer', sslmode: 'disable', hostaddr: '127.0.0.1' }
+    process.env.KRB5CCNAME = ticket
+    await using one = await listen(ours)
+    const { driver } = driverFor({ host: 'localhost', port: one.port, login: 'alice' }, extra)
+    await openingError(driver, passwordCredential('x'))
+    await using other = await listen(theirs)
+    const words = Object.entries({ ...extra, host: 'localhost', port: String(other.port), user: 'alice' })
+    await psql(['-c', 'select 1', words.map(([key, value]) => `${key}=${value}`).join(' ')], { KRB5CCNAME: ticket })
+    assert.deepEqual([ours, theirs], [expected, expected], ticket)
+  }
+})
 
 async function openAgainst(
   script: (peer: Peer) => Promise<void>,

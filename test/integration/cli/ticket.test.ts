@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile, stat } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
@@ -65,6 +66,18 @@ test('the default keytab serves where none is named, KRB5_KTNAME before it', asy
 test('a command line that is wrong', async () => {
   for (const args of [[], ['nothing'], ['run', '--interval', 'soon'], ['run', '--updater', 'nobody']]) {
     assert.equal((await ticket(args)).code, 2, args.join(' '))
+  }
+})
+
+test('a health port that cannot be', async (t) => {
+  const taken = createServer().listen(0, '127.0.0.1')
+  t.after(() => taken.close())
+  await once(taken, 'listening')
+  const { port } = taken.address() as AddressInfo
+  for (const given of [port, 99_999, 1.5]) {
+    const run = await ticket(['run', '--keytab', keytab, '--ccache', kdc.path('port'), '--health-port', String(given)])
+    assert.equal(run.code, 3, run.stderr)
+    assert.match(run.stderr, new RegExp(`The health port ${given} cannot be listened on \\(.+\\)`))
   }
 })
 
