@@ -32,6 +32,7 @@ const systemPackages: readonly SystemPackage[] = [
     neededFor: "Microsoft's own client of a federated domain, to check the test double of one",
   },
   { name: 'xmlsec1', file: '/usr/bin/xmlsec1', neededFor: 'a judge of signatures in XML that nobody here wrote' },
+  { name: 'python3', file: '/usr/bin/python3', neededFor: "an example's DAG of Airflow" },
   { name: 'procps', file: '/usr/bin/ps', neededFor: "finding a server's processes, to freeze them" },
 ]
 
