@@ -212,18 +212,19 @@ describe('what is wrong is told with its number, state, advice and exit code', (
     })
   })
 
-  for (const [state, hint] of [
-    [5, /no such login/],
-    [7, /disabled/],
-    [8, /password is wrong/],
-    [38, /database does not exist/],
-    [58, /Windows and Entra/],
+  for (const [state, code, hint] of [
+    [5, 'LOGIN_REFUSED', /no such login/],
+    [7, 'LOGIN_REFUSED', /disabled/],
+    [8, 'LOGIN_REFUSED', /password is wrong/],
+    [18, 'LOGIN_PASSWORD_CHANGE', /must be changed/],
+    [38, 'DATABASE_NOT_FOUND', /database does not exist/],
+    [58, 'LOGIN_REFUSED', /Windows and Entra/],
   ] as const) {
     test(`a refused login, state ${state}`, async () => {
       await using server = await start()
       server.faults.add({ at: 'login', fault: { do: 'refuse', number: 18456, state, message: 'Login failed.' } })
       await assertFails(check({ port: server.port }, '--json'), {
-        code: 'LOGIN_REFUSED',
+        code,
         phase: 'login',
         hint,
         number: 18456,
@@ -236,7 +237,7 @@ describe('what is wrong is told with its number, state, advice and exit code', (
     test(`an Azure SQL that is busy (${number}) is tried again, until the time is over`, async () => {
       await using server = await start()
       server.faults.add({ at: 'login', fault: { do: 'refuse', number, message: 'Come back later.' } })
-      await assertFails(check({ port: server.port, extra: { connect_timeout: 1 } }, '--json'), {
+      await assertFails(check({ port: server.port, extra: { connect_timeout: 3 } }, '--json'), {
         code: 'SERVER_THROTTLED',
         phase: 'login',
         hint: /later/,
