@@ -3,13 +3,14 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import { createEngine, type Engine } from '../../src/engine/create-engine.ts'
+import type { PoolsmithError } from '../../src/errors.ts'
 import { extractPartition } from '../../src/extract/extract-partition.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
 import type { ExtractOptions } from '../../src/extract/options.ts'
 import { planExtract } from '../../src/extract/plan-extract.ts'
 import type { ExtractEngine, ExtractSource } from '../../src/extract/read/reader.ts'
-import { columnOf, filesBelow, superuserEngine } from '../support/extract.ts'
+import { beforeWrites, columnOf, filesBelow, superuserEngine } from '../support/extract.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { startPostgres } from '../support/postgres.ts'
 
@@ -210,6 +211,32 @@ for (const [flavor, version] of [
       const loose = await run(folder.path, { table: 'loose' })
       isAll(await idsOf(loose))
       assert.equal(loose.files.length, hasRanges ? 4 : 1)
+    })
+
+    test('a run that failed is gone on with, part by part', async () => {
+      await using folder = await temporaryFolder()
+      await using single = await superuserEngine(server, { pool_size: 1, max_overflow: 0 })
+      // Parts of one write each.
+      for (const table of hasRanges ? ['keyed', 'sales'] : ['keyed']) {
+        let large = 0
+        {
+          using _full = await beforeWrites(async (bytes) => {
+            if (bytes.length > 100_000) large += 1
+            if (large > 2) throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' })
+          })
+          await assert.rejects(run(folder.path, { table }, {}, single), (error: PoolsmithError) => {
+            assert.deepEqual([error.code, error.details.partition, error.details.whole], ['DISK_FULL', 2, 2])
+            return true
+          })
+        }
+        const manifest = await run(folder.path, { table })
+        isAll(await idsOf(manifest))
+        const anew = manifest.files.filter(({ keptFrom }) => keptFrom === undefined)
+        assert.deepEqual(
+          anew.map(({ partition }) => partition),
+          [2, 3],
+        )
+      }
     })
 
     test('every format gives the same rows', async () => {
