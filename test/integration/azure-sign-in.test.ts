@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { chmod, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { after, afterEach, describe, test } from 'node:test'
+import { after, afterEach, describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { parseFields } from '../../src/connections/fields.ts'
@@ -84,6 +84,16 @@ async function subject({ source }: SigningIn): Promise<string> {
   assert.equal(credential.kind, 'token')
   await provider.verify(credential.kind === 'token' ? credential.token.reveal() : '', AUDIENCE)
   return credential.identity
+}
+
+/** Says for one test whether stderr is a terminal. */
+function terminal(t: TestContext, isTTY: boolean): void {
+  const before = Object.getOwnPropertyDescriptor(process.stderr, 'isTTY')
+  Object.defineProperty(process.stderr, 'isTTY', { value: isTTY, configurable: true })
+  t.after(() => {
+    if (before === undefined) Reflect.deleteProperty(process.stderr, 'isTTY')
+    else Object.defineProperty(process.stderr, 'isTTY', before)
+  })
 }
 
 describe('password', () => {
@@ -234,7 +244,8 @@ for (const kind of ['interactive', 'device_code'] as const) {
       ['in CI', { CI: 'true', BROWSER: '/bin/true' }, () => undefined],
       ['where nobody sees the prompt', {}, undefined],
     ] as const) {
-      test(`is not waited for ${where}`, async () => {
+      test(`is not waited for ${where}`, async (t) => {
+        terminal(t, false)
         const before = provider.requests.length
         using person = await signIn({ azure_credential: kind }, listener, environment)
         const error = await failureOf(person)
@@ -245,6 +256,20 @@ for (const kind of ['interactive', 'device_code'] as const) {
     }
   })
 }
+
+test('where nobody listens the prompt goes to the terminal', async (t) => {
+  terminal(t, true)
+  const written = Promise.withResolvers<string>()
+  t.mock.method(process.stderr, 'write', (text: string) => {
+    written.resolve(text)
+    return true
+  })
+  using person = await signIn({ azure_credential: 'device_code' }, undefined, {})
+  const token = subject(person)
+  const [, code = ''] = /enter the code (device-\d+)\n$/.exec(await written.promise) ?? []
+  provider.enter(code, ALICE)
+  assert.equal(await token, ALICE)
+})
 
 test("Microsoft's names mean these ways, through an engine and up to a SQL Server that verifies the token", async () => {
   await using postgres = await startPostgres()

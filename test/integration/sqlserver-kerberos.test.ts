@@ -197,16 +197,21 @@ describe('by a real ticket', () => {
     )
   })
 
-  test('of another server when we are sent on: its own principal, whatever mssql_spn says', async () => {
-    await using target = await start()
-    await using gateway = await start({ routing: { server: 'localhost', port: target.port } })
-    const { driver } = driverFor(gateway, { mssql_spn: `MSSQLSvc/localhost:${gateway.port}@${kdc.realm}` })
-    const { raw } = await open(driver, alice)
-    assert.equal(driver.info(raw).peer, `127.0.0.1:${target.port}`)
-    assert.equal(gateway.seen.length, 1)
-    assert.equal(target.seen.length, 1)
-    await driver.close(raw)
-  })
+  for (const encrypt of ['true', 'false', 'strict'] as const) {
+    test(`of another server when we are sent on, under encrypt=${encrypt}: its own principal, whatever mssql_spn says`, async () => {
+      const strict = encrypt === 'strict' ? ({ encryption: 'strict' } as const) : {}
+      await using target = await start(strict)
+      await using gateway = await start({ ...strict, routing: { server: 'localhost', port: target.port } })
+      const mssql_spn = `MSSQLSvc/localhost:${gateway.port}@${kdc.realm}`
+      const { driver } = driverFor(gateway, { encrypt, mssql_spn })
+      const { raw } = await open(driver, alice)
+      assert.equal(driver.info(raw).peer, `127.0.0.1:${target.port}`)
+      assert.equal(driver.info(raw).kerberos?.server, `MSSQLSvc/localhost:${target.port}@${kdc.realm}`)
+      assert.equal(gateway.seen.length, 1)
+      assert.equal(target.seen.length, 1)
+      await driver.close(raw)
+    })
+  }
 
   test('is refused with the reason', async () => {
     await using server = await start()
