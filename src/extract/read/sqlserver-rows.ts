@@ -3,10 +3,10 @@
 import type { RecordBatch } from 'apache-arrow'
 import type { FieldRun } from '../../drivers/sqlserver/row-fields.ts'
 import type { ColumnMetadata } from '../../drivers/sqlserver/tedious-internals.ts'
-import { csvField } from '../sinks/text.ts'
 import type { ColumnBuilder } from './columns/column.ts'
 import type { BatchLimits } from './postgres-rows.ts'
 import type { Lines } from './reader.ts'
+import { csvWriter, type FieldWriter, roomFor } from './sqlserver-csv.ts'
 import { ROW_HASH, RowHash } from './sqlserver-row-hash.ts'
 import type { FieldConsumer } from './sqlserver-statement.ts'
 import { type JsonForm, type ValueText, valueText } from './sqlserver-text.ts'
@@ -89,22 +89,27 @@ function bytesOf(fields: Int32Array, stride: number, rows: number): number {
   return Math.max(0, (fields[last] as number) + Math.max(0, length) - (fields[0] as number))
 }
 
-/** Bytes that are gathered before they go on to the file. */
+/** What is gathered before it goes on to the file; a row that does not fit into the margin makes the block longer. */
 const BLOCK_CHARACTERS = 1 << 19
+const BLOCK_BYTES = 1 << 19
+const MARGIN_BYTES = 1 << 14
+const HASH_BYTES = 65
+const COMMA = 0x2c
 
-/** One line for each row. */
-abstract class FieldLines implements FieldConsumer<Lines> {
-  readonly #suffix: string
+/** NULL is an empty field, the empty string is `""`. */
+export class FieldCsv implements FieldConsumer<Lines> {
+  readonly #suffix: Buffer
   readonly #withHash: boolean
   #hash: RowHash | undefined
-  #parts = ''
+  #writers: readonly FieldWriter[] = []
+  #out = Buffer.allocUnsafeSlow(BLOCK_BYTES)
+  #used = 0
   #rows = 0
   #total = 0
-  protected values: readonly ValueText[] = []
 
   /** @param withHash whether `_row_hash` ends each row */
   constructor(suffix: string, withHash: boolean) {
-    this.#suffix = suffix
+    this.#suffix = Buffer.from(suffix)
     this.#withHash = withHash
   }
 
@@ -112,25 +117,34 @@ abstract class FieldLines implements FieldConsumer<Lines> {
     return this.#total
   }
 
-  /** A row without what ends it; its fields begin at `slot`. */
-  protected abstract line(chunk: Buffer, fields: Int32Array, slot: number): string
-
-  protected abstract hashed(hash: string): string
-
   columns(sent: readonly ColumnMetadata[]): void {
-    this.values = sent.map(valueText)
+    this.#writers = sent.map(csvWriter)
     if (this.#withHash) this.#hash = new RowHash(sent)
   }
 
   take({ chunk, fields, rows }: FieldRun): Lines[] {
-    const stride = this.values.length * 2
+    const columns = this.#writers.length
     const ready: Lines[] = []
     for (let row = 0; row < rows; row += 1) {
-      this.#parts += this.line(chunk, fields, row * stride)
-      if (this.#hash !== undefined) this.#parts += this.hashed(this.#hash.of(chunk, fields, row * stride))
-      this.#parts += this.#suffix
+      const slot = row * columns * 2
+      let at = this.#used
+      for (let column = 0; column < columns; column += 1) {
+        const length = fields[slot + column * 2 + 1] as number
+        const out = this.#room(at, roomFor(length))
+        if (column > 0) {
+          out[at] = COMMA
+          at += 1
+        }
+        if (length < 0) continue
+        const start = fields[slot + column * 2] as number
+        at = (this.#writers[column] as FieldWriter)(chunk, start, start + length, out, at)
+      }
+      const end = this.#room(at, this.#suffix.length + HASH_BYTES)
+      if (this.#hash !== undefined) at += end.write(`,${this.#hash.of(chunk, fields, slot)}`, at, 'latin1')
+      end.set(this.#suffix, at)
+      this.#used = at + this.#suffix.length
       this.#rows += 1
-      if (this.#parts.length >= BLOCK_CHARACTERS) ready.push(this.#emit())
+      if (this.#used >= BLOCK_BYTES - MARGIN_BYTES) ready.push(this.#emit())
     }
     this.#total += rows
     return ready
@@ -140,29 +154,22 @@ abstract class FieldLines implements FieldConsumer<Lines> {
     return this.#rows > 0 ? [this.#emit()] : []
   }
 
+  /** The block, with so many bytes free behind `at`. */
+  #room(at: number, bytes: number): Buffer {
+    if (at + bytes > this.#out.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(this.#out.length * 2, at + bytes))
+      this.#out.copy(grown, 0, 0, at)
+      this.#out = grown
+    }
+    return this.#out
+  }
+
   #emit(): Lines {
-    const lines: Lines = { bytes: Buffer.from(this.#parts), rows: this.#rows }
-    this.#parts = ''
+    const lines: Lines = { bytes: this.#out.subarray(0, this.#used), rows: this.#rows }
+    this.#out = Buffer.allocUnsafeSlow(BLOCK_BYTES)
+    this.#used = 0
     this.#rows = 0
     return lines
-  }
-}
-
-/** NULL is an empty field, the empty string is `""`. */
-export class FieldCsv extends FieldLines {
-  protected hashed(hash: string): string {
-    return `,${hash}`
-  }
-
-  protected line(chunk: Buffer, fields: Int32Array, slot: number): string {
-    let line = ''
-    this.values.forEach(({ text }, column) => {
-      if (column > 0) line += ','
-      const at = slot + column * 2
-      const length = fields[at + 1] as number
-      if (length >= 0) line += csvField(text(chunk, fields[at] as number, (fields[at] as number) + length))
-    })
-    return line
   }
 }
 
@@ -174,39 +181,73 @@ const MEMBERS: Readonly<Record<JsonForm, (text: string) => string>> = {
   base64: (text) => JSON.stringify(Buffer.from(text.slice(2), 'hex').toString('base64')),
 }
 
-/** An object, open at its end so that the suffix can add members and close it. */
-export class FieldJson extends FieldLines {
+/** An object for each row, open at its end so that the suffix can add members and close it. */
+export class FieldJson implements FieldConsumer<Lines> {
+  readonly #suffix: string
+  readonly #withHash: boolean
   readonly #names: readonly string[]
   readonly #asText: ReadonlySet<string>
+  #hash: RowHash | undefined
+  #values: readonly ValueText[] = []
   #forms: readonly ((text: string) => string)[] = []
+  #parts = ''
+  #rows = 0
+  #total = 0
 
+  /** @param withHash whether `_row_hash` is the last member of the row's own */
   constructor(suffix: string, withHash: boolean, names: readonly string[], asText: ReadonlySet<string>) {
-    super(suffix, withHash)
+    this.#suffix = suffix
+    this.#withHash = withHash
     this.#names = names.map((name) => JSON.stringify(name))
     this.#asText = new Set([...asText].map((name) => JSON.stringify(name)))
   }
 
-  protected hashed(hash: string): string {
-    return `,"${ROW_HASH}":"${hash}"`
+  get total(): number {
+    return this.#total
   }
 
-  override columns(sent: readonly ColumnMetadata[]): void {
-    super.columns(sent)
-    this.#forms = this.values.map(({ json }, column) =>
+  columns(sent: readonly ColumnMetadata[]): void {
+    this.#values = sent.map(valueText)
+    this.#forms = this.#values.map(({ json }, column) =>
       this.#asText.has(this.#names[column] ?? '') ? MEMBERS.text : MEMBERS[json],
     )
+    if (this.#withHash) this.#hash = new RowHash(sent)
   }
 
-  protected line(chunk: Buffer, fields: Int32Array, slot: number): string {
+  take({ chunk, fields, rows }: FieldRun): Lines[] {
+    const stride = this.#values.length * 2
+    const ready: Lines[] = []
+    for (let row = 0; row < rows; row += 1) {
+      this.#parts += this.#members(chunk, fields, row * stride) + this.#suffix
+      this.#rows += 1
+      if (this.#parts.length >= BLOCK_CHARACTERS) ready.push(this.#emit())
+    }
+    this.#total += rows
+    return ready
+  }
+
+  end(): Lines[] {
+    return this.#rows > 0 ? [this.#emit()] : []
+  }
+
+  #members(chunk: Buffer, fields: Int32Array, slot: number): string {
     let line = '{'
-    for (let column = 0; column < this.values.length; column += 1) {
+    for (let column = 0; column < this.#values.length; column += 1) {
       const at = slot + column * 2
       const length = fields[at + 1] as number
       const start = fields[at] as number
-      const text = length < 0 ? undefined : this.values[column]?.text(chunk, start, start + length)
+      const text = length < 0 ? undefined : this.#values[column]?.text(chunk, start, start + length)
       const value = text === undefined ? 'null' : this.#forms[column]?.(text)
       line += `${column > 0 ? ',' : ''}${this.#names[column]}:${value}`
     }
-    return line
+    if (this.#hash === undefined) return line
+    return `${line},"${ROW_HASH}":"${this.#hash.of(chunk, fields, slot)}"`
+  }
+
+  #emit(): Lines {
+    const lines: Lines = { bytes: Buffer.from(this.#parts), rows: this.#rows }
+    this.#parts = ''
+    this.#rows = 0
+    return lines
   }
 }
