@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -65,6 +65,26 @@ test('a table that does not exist ends with the exit code of the query phase and
   assert.deepEqual(await filesBelow(folder.path), [])
 })
 
+test('a folder that this user may not write in is an error of the phase write, and says which', async () => {
+  await using folder = await temporaryFolder()
+  const closed = join(folder.path, 'closed')
+  await mkdir(closed, { mode: 0o555 })
+  await chmod(folder.path, 0o755)
+  for (const more of [[], ['--partitions', '2']]) {
+    const { code, stderr } = await runCli(
+      ['extract', location, 'endless', '--to', join(closed, 'bronze'), '--format', 'csv', ...more],
+      {
+        // Root may write everywhere.
+        ...(process.getuid?.() === 0 ? { as: { uid: 65_534, gid: 65_534 } } : {}),
+      },
+    )
+    assert.equal(code, PHASE_EXIT_CODES.write, stderr)
+    assert.match(stderr, /TARGET_NOT_WRITABLE/)
+    assert.ok(stderr.includes(join(closed, 'bronze')), stderr)
+  }
+  assert.deepEqual(await filesBelow(folder.path), [])
+})
+
 test('on a terminal it draws a bar, and the last thing on the screen is the result', async () => {
   await using folder = await temporaryFolder()
   await server.sql('analyze endless')
@@ -124,6 +144,7 @@ test('selecting, partitions, a watermark with its state, and a hash', async () =
   const since = ['--watermark', 'i', '--after', '399990', '--state', state, '--where', 'i is not null']
   assert.equal((await run(...since)).rows, 10)
   assert.equal((await run(...since)).rows, 0)
+  assert.equal((await run('--watermark', 'i', '--from', '399990', '--format', 'csv')).rows, 11)
   const { stdout } = await runCli(['extract', location, 'endless', '--to', folder.path, ...since])
   assert.match(stdout, /watermark\s+i 400000/)
 })
@@ -197,6 +218,8 @@ const usage: readonly [string, string[], RegExp][] = [
   ['no target', ['endless'], /--to is missing/],
   ['a number that is none', ['endless', '--to', 'x', '--partitions', '0'], /--partitions expects a whole number/],
   ['--state without --watermark', ['endless', '--to', 'x', '--state', 's'], /need --watermark/],
+  ['--from without --watermark', ['endless', '--to', 'x', '--from', '1'], /need --watermark/],
+  ['--from and --after', ['endless', '--to', 'x', '--watermark', 'i', '--from', '1', '--after', '1'], /not both/],
   ['--hold without --plan', ['endless', '--to', 'x', '--hold'], /--hold goes with --plan/],
   ['--partition without a number', ['--partition', 'plan.json', '--to', 'x'], /expects FILE#K/],
   ['--partition of no file', ['--partition', '/nowhere/plan.json#1', '--to', 'x'], /cannot be read/],
