@@ -8,6 +8,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { temporaryFolder } from '../support/folder.ts'
+import { gssAcceptor } from '../support/gss-acceptor.ts'
+import { startKdc } from '../support/kdc.ts'
 import { createPki } from '../support/pki.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { createIssuer } from '../support/tds/issuer.ts'
@@ -15,10 +17,13 @@ import { startTdsServer } from '../support/tds/server.ts'
 
 const SUITE = fileURLToPath(new URL('../live/sqlserver.test.ts', import.meta.url))
 
-async function runSuite(settings: Readonly<Record<string, string>>): Promise<{ code: unknown; output: string }> {
+async function runSuite(
+  settings: Readonly<Record<string, string>>,
+  more: Readonly<Record<string, string>> = {},
+): Promise<{ code: unknown; output: string }> {
   const environment = Object.entries(settings).map(([name, value]) => [`POOLSMITH_TEST_MSSQL_${name}`, value])
   const child = spawn(process.execPath, ['--test', '--test-reporter=tap', SUITE], {
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...Object.fromEntries(environment) },
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...more, ...Object.fromEntries(environment) },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''
@@ -59,4 +64,35 @@ test('the live suite passes on the double, and leaves out what is not named', as
   assert.match(output, /needs POOLSMITH_TEST_MSSQL_STRICT/)
   assert.match(output, /needs POOLSMITH_TEST_MSSQL_CCACHE/)
   assert.deepEqual(server.complaints, [])
+})
+
+test('its Kerberos part passes on the double too, by a ticket of a real KDC', async () => {
+  await using folder = await temporaryFolder()
+  await using postgres = await startPostgres()
+  await using kdc = await startKdc()
+  // The acceptor works in this process.
+  Object.assign(process.env, kdc.environment)
+  const pki = await createPki()
+  const caFile = join(folder.path, 'ca.pem')
+  await writeFile(caFile, pki.ca)
+  let keytab = ''
+  await using server = await startTdsServer({
+    postgres,
+    sspi: { acceptor: () => gssAcceptor(keytab) },
+    tls: await pki.issue({ commonName: 'localhost', dns: ['localhost'] }),
+  })
+  const service = `MSSQLSvc/localhost:${server.port}`
+  const CCACHE = `FILE:${kdc.path('alice')}`
+  await kdc.addPrincipal('alice', { password: 'pw' })
+  await kdc.addPrincipal(service)
+  keytab = await kdc.keytab(service)
+  await kdc.kinit('alice', CCACHE, { password: 'pw' })
+  const settings = { HOST: 'localhost', PORT: String(server.port), CA_FILE: caFile, CCACHE }
+  const { code, output } = await runSuite(settings, kdc.environment)
+  assert.equal(code, 0, output)
+  assert.match(output, /# pass 1\n# fail 0/)
+  assert.deepEqual(
+    server.journal.logins.map(({ authentication }) => authentication),
+    ['sspi', 'sspi'],
+  )
 })
