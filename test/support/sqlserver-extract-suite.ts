@@ -592,6 +592,20 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       assert.deepEqual([error.code, error.details.partition], ['TABLE_CHANGED', 1])
     })
 
+    test('a plan with a mark that is read later: what came meanwhile with the highest mark is the next run’s', async () => {
+      const name = await table('id int not null primary key, m int not null', ['1, 1', '2, 2', '3, 2'])
+      await using folder = await temporaryFolder()
+      await using planned = await planExtract(db, { table: name }, { format: 'parquet', watermark: { column: 'm' } })
+      const plan = JSON.parse(JSON.stringify(planned)) as typeof planned
+      await insert(name, '4, 2')
+      await insert(name, '5, 3')
+      const manifest = await extractPartition(db, plan, 0, { to: folder.path })
+      assert.deepEqual(ids((await readParquetFile(dataPath(manifest))).rows), [1, 2, 3])
+      const after = manifest.watermark
+      assert.ok(after)
+      assert.deepEqual(ids((await extract({ table: name }, { watermark: { column: 'm', after } })).rows), [4, 5])
+    })
+
     test('drift is told', async () => {
       const name = await table('id int not null primary key, a int', ['1, 1'])
       await using folder = await temporaryFolder()
