@@ -3,7 +3,7 @@
  * here knows a password: the ticket that kinit or a renewal sidecar left in the cache is all there is, and it also says
  * who we are.
  *
- *   npm run build && npm install pg koffi apache-arrow parquet-wasm && kinit
+ *   npm run build && npm install pg koffi apache-arrow && kinit
  *   DB_HOST=db.example.com DB_NAME=analytics node examples/kerberos-bronze/bronze.ts
  *
  * DB_HOST must be the name that the principal of the server was made for: postgres/db.example.com@EXAMPLE.COM.

@@ -1,7 +1,9 @@
+import { PoolsmithError } from '../errors.ts'
 import type { GssApi, GssCredentialHandle, GssMechanism } from './gss-api.ts'
 import { krb5ToRead } from './kcm-daemon.ts'
 import { loadGssApi } from './load-gss-api.ts'
 import { copyCache, loadKrb5 } from './native/krb5.ts'
+import type { Krb5Functions } from './native/krb5-functions.ts'
 import { refreshTicket } from './refresh-ticket.ts'
 import { checkTicket, isMendable, type TicketInfo, type TicketRequest } from './ticket.ts'
 
@@ -73,7 +75,7 @@ export async function openCredential(
   const ticket = await ensureTicket(policy, options)
   const handle = await gss.acquireCredential({
     principal: ticket.principal,
-    cache: await reachableCache(ticket.cache),
+    cache: await reachableCache(ticket),
     ...(mechanism === undefined ? {} : { mechanism }),
     ...(signal === undefined ? {} : { signal }),
   })
@@ -81,14 +83,26 @@ export async function openCredential(
 }
 
 /**
- * Linux gives each thread its own view of the process and thread keyrings, and GSS calls run on other threads than
- * this: what such a cache holds is copied to where all of them see it.
+ * Linux gives each thread its own view of the process and thread keyrings, and a persistent one is reached through the
+ * former; GSS calls run on other threads than this. What such a cache holds is copied to where all of them see it. The
+ * copy stays while it is the same ticket, and with it the service tickets that krb5 has put there.
  */
-async function reachableCache(cache: string): Promise<string> {
-  if (!/^KEYRING:(process|thread):/.test(cache)) return cache
-  const copy = `MEMORY:poolsmith-${cache}`
-  copyCache(await loadKrb5(), cache, copy)
+async function reachableCache(ticket: TicketInfo): Promise<string> {
+  if (!/^KEYRING:(process|thread|persistent):/.test(ticket.cache)) return ticket.cache
+  const functions = await loadKrb5()
+  const copy = `MEMORY:poolsmith-${ticket.cache}`
+  if (!holds(functions, copy, ticket)) copyCache(functions, ticket.cache, copy)
   return copy
+}
+
+function holds(functions: Krb5Functions, cache: string, { principal, startsAt, expiresAt }: TicketInfo): boolean {
+  try {
+    const found = checkTicket(functions, { cache })
+    return found.principal === principal && found.startsAt === startsAt && found.expiresAt === expiresAt
+  } catch (error) {
+    if (error instanceof PoolsmithError) return false
+    throw error
+  }
 }
 
 /** On Windows the system keeps the ticket, and tells little about it. NOT TESTED. */

@@ -70,7 +70,9 @@ const ADVICE: Partial<Record<ErrorCode, (facts: KerberosFacts) => Advice>> = {
   }),
   TICKET_CACHE_UNREADABLE: (facts) => ({
     message: `This process (uid ${process.getuid?.() ?? 'unknown'}) may not read the ticket cache ${cacheOf(facts)}`,
-    hint: `See \`ls -ln ${fileOf(facts.cache)}\`: run under the uid that owns it, or let its updater name a common group`,
+    hint: facts.cache?.startsWith('KEYRING:')
+      ? 'Containers mostly forbid the kernel’s keyrings, and not every kernel has persistent ones: use a FILE cache, by `ccache` or default_ccache_name in krb5.conf'
+      : `See \`ls -ln ${fileOf(facts.cache)}\`: run under the uid that owns it, or let its updater name a common group`,
   }),
   TICKET_CACHE_EMPTY: (facts) => ({
     message: `The ticket cache ${cacheOf(facts)} is empty or cut short`,

@@ -69,9 +69,13 @@ const ROWS: readonly Row[] = [
     minor: [-1765328189, -1765328243, -1750600188, ENOENT],
     calls: [...gssCalls, 'read-cache', 'renew'],
   },
-  { code: 'TICKET_CACHE_UNREADABLE', minor: [-1765328190, EACCES, EPERM], calls: [...gssCalls, 'read-cache', 'renew'] },
+  {
+    code: 'TICKET_CACHE_UNREADABLE',
+    minor: [-1765328190, -1765328191, EACCES, EPERM],
+    calls: [...gssCalls, 'read-cache', 'renew'],
+  },
   { code: 'TICKET_CACHE_EMPTY', minor: [-1765328185, -1765328242] },
-  { code: 'TICKET_CACHE_CORRUPT', minor: [-1765328172, -1765328191, EISDIR] },
+  { code: 'TICKET_CACHE_CORRUPT', minor: [-1765328172, EISDIR] },
   { code: 'TICKET_CACHE_TYPE_UNKNOWN', minor: [-1765328244, -1765328245, -1750600187, -1750600186, -1750600185] },
   // KRB5_KCM_…: the daemon cannot be reached, or its answer makes no sense.
   { code: 'TICKET_CACHE_DAEMON_MISSING', minor: [-1750600184, -1750600183, -1750600182, -1750600181] },

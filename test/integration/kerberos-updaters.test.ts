@@ -70,10 +70,10 @@ function updater(t: TestContext, options: KerberosTicketOptions): Updater {
       const tell = (event) => console.log(JSON.stringify(event))
       const options = ${JSON.stringify({ ...options, keytab, principal: 'etl' })}
       const ticket = new KerberosTicket({ ...options, onEvent: (event) => tell({ kind: event.kind, expiresAt: event.ticket?.expiresAt }) })
-      const { cache } = await ticket.start()
-      tell({ kind: 'started', cache })
       const running = setInterval(() => undefined, 1000)
       process.once('SIGTERM', () => ticket.close().then(() => clearInterval(running)))
+      const { cache } = await ticket.start()
+      tell({ kind: 'started', cache })
     `,
   )
 }
