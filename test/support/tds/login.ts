@@ -110,7 +110,7 @@ export async function logIn(
   await strike(transport, faults, 'connect')
   const isStrict = await new Promise<boolean>((resolve, reject) => {
     transport.onFirstByte((isTls) => {
-      if (isTls !== (support === 'strict')) {
+      if (isTls ? support !== 'strict' && options.strictToo !== true : support === 'strict') {
         transport.socket.destroy()
         reject(new LoginEnded('TDS 8.0 on one side only'))
       } else if (!isTls) resolve(false)

@@ -27,6 +27,8 @@ export interface TdsServerOptions {
    * nobody. Default: `off` with a certificate, else `not-supported`.
    */
   readonly encryption?: 'off' | 'required' | 'not-supported' | 'strict'
+  /** Speaks TDS 8.0 with who begins so, besides what `encryption` says, as SQL Server 2022 does. */
+  readonly strictToo?: boolean
   readonly tls?: { readonly cert: string; readonly key: string }
   readonly tokens?: TokenRules
   /** Asks for federated authentication in the PRELOGIN answer; a client must say that it heard it. */
