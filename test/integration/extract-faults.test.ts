@@ -258,7 +258,7 @@ test('cancelled by somebody else', async () => {
 
 test('a slow consumer makes the server wait, whatever its time limits say', async () => {
   await server.sql(`alter role postgres set statement_timeout = '400ms';
-    alter role postgres set idle_in_transaction_session_timeout = '400ms'`)
+    alter role postgres set idle_in_transaction_session_timeout = '400ms'; alter role postgres set transaction_timeout = '400ms'`)
   try {
     await using slow = await superuserEngine(server)
     let rows = 0

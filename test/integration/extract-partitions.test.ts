@@ -240,7 +240,11 @@ describe('one snapshot', () => {
 
 describe('a failure midway', () => {
   /** Of their CSV, about. A quarter of `wide` is more than all the buffers on the way hold. */
-  const ROWS_BYTES: Readonly<Record<string, number>> = { flights: ROWS * 196, wide: 50_000 * 1694 }
+  const ROWS_BYTES: Readonly<Record<string, number>> = {
+    flights: ROWS * 196,
+    wide: 50_000 * 1694,
+    tied: ROWS * 196,
+  }
 
   /** One connection, so that partitions come one after the other; the step is taken within the third one. */
   async function failThird(
@@ -346,6 +350,22 @@ describe('a failure midway', () => {
     assert.notEqual(both[0].batchId, both[1].batchId)
     for (const manifest of both) sameIds(await idsOf(manifest), upTo(ROWS))
     assert.equal((await filesBelow(folder.path)).length, 10)
+  })
+
+  test('nothing is kept when other rows with the same mark were read in between', async () => {
+    await server.sql(`create table tied as select 0 as id, 1 as n, carrier, filler from flights limit 1;
+      alter table tied add primary key (id)`)
+    await using folder = await temporaryFolder()
+    const to = join(folder.path, 'bronze')
+    const watermark = { column: 'n', state: join(folder.path, 'state.json') }
+    assert.equal((await run(to, { watermark }, { table: 'tied' })).rows, 1)
+    await server.sql('insert into tied select id, 1, carrier, filler from flights')
+    const error = await failThird(to, { watermark }, diskFull, 'tied')
+    assert.ok(Number(error.details.whole) > 0)
+    const between = await run(to, { watermark, partitions: 1 }, { table: 'tied' })
+    sameIds(await idsOf(between), upTo(ROWS))
+    assert.equal(between.watermark?.high, between.watermark?.after)
+    assert.equal((await run(to, { watermark }, { table: 'tied' })).rows, 0)
   })
 
   test('a state file stays as it was, and moves on with the run that is completed', async () => {
