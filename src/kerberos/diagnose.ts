@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { resolveSrv } from 'node:dns/promises'
 import { PoolsmithError } from '../errors.ts'
-import { ensureTicket } from './ensure-ticket.ts'
+import { ensureTicket, openCredential } from './ensure-ticket.ts'
 import { realmIn } from './errors.ts'
 import { type GssTarget, targetName } from './gss-api.ts'
 import { type HostNames, type NamesProblem, namesOf } from './host-names.ts'
@@ -166,8 +166,8 @@ function problemOf(error: unknown): KerberosProblem {
 /** Asks for a ticket for the service. Without mutual proof the context stands at once and tells the name. */
 async function serviceOf(target: GssTarget, ticket: TicketInfo, signal: AbortSignal): Promise<string> {
   const gss = await loadGssApi()
-  using credential = await gss.acquireCredential({ principal: ticket.principal, cache: ticket.cache, signal })
-  using context = gss.initContext({ target, flags: [], credential })
+  using opened = await openCredential(gss, { principal: ticket.principal, cache: ticket.cache }, { signal })
+  using context = gss.initContext({ target, flags: [], credential: opened.handle })
   await context.step(undefined, { signal })
   return context.inquire().target
 }

@@ -5,6 +5,7 @@ import { chmod, chown, copyFile, mkdir, readdir, readFile, rm, stat, writeFile }
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ErrorCode, PoolsmithError } from '../../src/errors.ts'
+import { diagnose } from '../../src/kerberos/diagnose.ts'
 import { ensureTicket, openCredential } from '../../src/kerberos/ensure-ticket.ts'
 import { loadGssApi } from '../../src/kerberos/load-gss-api.ts'
 import { destroyCache, loadKrb5, readKeytab } from '../../src/kerberos/native/krb5.ts'
@@ -207,6 +208,13 @@ async function gotVerifiedUsedAndRefreshed(cache: string): Promise<void> {
     credential: opened.handle,
   })
   assert.ok((await context.step()).token)
+  const { service, problems } = await diagnose({
+    target: { service: 'postgres', host: 'localhost' },
+    principal: ALICE,
+    cache,
+    signal: AbortSignal.timeout(10_000),
+  })
+  assert.deepEqual([service?.principal, problems], ['postgres/localhost@TEST.REALM', []])
   await sleep(1100)
   assert.ok((await refreshTicket({ by: 'keytab', ...policy })).expiresAt > ticket.expiresAt)
   destroyCache(await loadKrb5(), ticket.cache)
