@@ -259,12 +259,11 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       ['a column that is not there', 'select nothing_of_it from dbo.[T]', /cannot be read/, 'QUERY_FAILED'],
       ['a table that is not there', 'select 1 as one from dbo.nowhere_at_all', /cannot be read/, 'QUERY_FAILED'],
       ['a column without a name', 'select id + 1 from dbo.[T]', /has no name/, 'CONFIG_INVALID'],
-      ['two columns of one name', 'select id as a, grp as b, id as [A] from dbo.[T]', /./, ''],
       ['two statements', 'select 1 as a; delete from dbo.[T]', /more than one statement/, 'CONFIG_INVALID'],
       ['a bracket too many', 'select 1 as a) as x, (select 2 as b', /closed that was not opened/, 'CONFIG_INVALID'],
       ['a comment that eats the rest', 'select 1 as a /*', /comment is not closed/, 'CONFIG_INVALID'],
     ]
-    for (const [what, query, message, code] of wrong.filter((one) => one[3] !== '')) {
+    for (const [what, query, message, code] of wrong) {
       test(`a query with ${what}`, async () => {
         const error = await failureOf(extract({ query: query.replace('[T]', `[${numbers}]`), name: 'wrong' }))
         assert.equal(error.code, code)

@@ -8,7 +8,7 @@ import { declarations, type Statement } from './sqlserver-bound.ts'
 /** Runs one statement and gives its rows; parameters by name are texts. */
 export type AskServer = (
   question: string | BoundSql,
-  parameters?: Readonly<Record<string, string>>,
+  parameters?: Readonly<Record<string, string | null>>,
 ) => Promise<readonly (readonly unknown[])[]>
 
 export interface SqlServerTableId {
@@ -166,7 +166,7 @@ order by r.column_ordinal`
  * @throws PoolsmithError QUERY_FAILED with the server's number and words
  */
 export async function describeQuery(ask: AskServer, { text, values }: Statement): Promise<SqlServerColumn[]> {
-  const rows = await ask(DESCRIBE, { statement: text, declared: declarations(values) })
+  const rows = await ask(DESCRIBE, { statement: text, declared: values.length === 0 ? null : declarations(values) })
   const wrong = rows.find((row) => row[9] !== null && row[9] !== undefined)
   if (wrong !== undefined) {
     throw new PoolsmithError(`The query cannot be read: ${wrong[10]}`, {

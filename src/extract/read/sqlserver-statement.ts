@@ -35,7 +35,7 @@ function firstError(error: Error): Error {
   return error instanceof AggregateError && error.errors[0] instanceof Error ? error.errors[0] : error
 }
 
-/** Asks short questions: values come with every digit. What the caller has made long is no slow server's fault. */
+/** Asks questions: values come with every digit. No time limit: where to divide a long table is no short question. */
 export async function asker(connection: SqlServerConnection): Promise<AskServer> {
   const { Request, TYPES } = await loadTedious()
   return (question, parameters = {}) =>
