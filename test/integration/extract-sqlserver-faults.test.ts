@@ -74,7 +74,7 @@ async function whileMoving(rule: FaultRule | undefined, options: Partial<Extract
       { table: 'moved' },
       { to, format: 'parquet', partitions: 3, ...options },
     )
-    const sum = (await rowsOf(manifest)).reduce((total, row) => total + Number(row['v']), 0)
+    const sum = (await rowsOf(manifest)).reduce((total, row) => total + Number(row.v), 0)
     assert.equal(engine.pool.stats().inUse, 0)
     return { sum, notes: manifest.notes.join(' '), logins: own.journal.logins.length }
   } finally {
@@ -213,7 +213,7 @@ describe('rowversion', () => {
           { table: 'versions' },
           { to: folder.path, format: 'parquet', ...options },
         )
-        return [manifest, (await rowsOf(manifest)).map((row) => row['id'])]
+        return [manifest, (await rowsOf(manifest)).map((row) => row.id)]
       }
       const [first, rows] = await run({ column: 'v' })
       assert.deepEqual(rows, [1])
@@ -227,7 +227,7 @@ describe('rowversion', () => {
         { to: folder.path, format: 'parquet', watermark: { column: 'v', after } },
       )
       assert.deepEqual(
-        (await rowsOf(next)).map((row) => row['id']),
+        (await rowsOf(next)).map((row) => row.id),
         [2, 3],
       )
     } finally {
@@ -260,7 +260,7 @@ describe('texts of every kind of collation, and smalldatetime', () => {
       [Object.values(texts), names.map(() => ''), names.map(() => null)],
     )
     assert.deepEqual(
-      rows.map((row) => (row['s'] === undefined || row['s'] === null ? null : Number(row['s']))),
+      rows.map((row) => (row.s === undefined || row.s === null ? null : Number(row.s))),
       [Date.UTC(2079, 5, 6, 23, 59) * 1000, Date.UTC(1900, 0, 1) * 1000, null],
     )
     assert.deepEqual(
@@ -295,6 +295,37 @@ describe('texts of every kind of collation, and smalldatetime', () => {
       assert.deepEqual([marked.rows, next.rows], [2, 0])
     }
   })
+})
+
+test('_row_hash is what PostgreSQL says of the same row', async () => {
+  await db.raw(
+    'create table dbo.hashed (id int not null primary key, big bigint, amount decimal(20,5), t nvarchar(60), d date)',
+  )
+  const texts = [
+    'plain',
+    'two words',
+    'a,b',
+    '(x)',
+    'q"uote',
+    'back\\slash',
+    '',
+    'tab\there',
+    'line\nend',
+    'ä€😀',
+    "it''s",
+  ]
+  await db.raw(
+    `insert into dbo.hashed values ${texts
+      .map((text, index) => `(${index}, ${index}000000000000, ${index}.5, '${text}', '2024-02-2${index % 10}')`)
+      .join(', ')}, (99, null, null, null, null)`,
+  )
+  const expected = await postgres.sql(
+    "select id || ' ' || encode(sha256(convert_to(row(id, big, amount, t, d)::text, 'UTF8')), 'hex') from dbo.hashed order by id",
+  )
+  await using folder = await temporaryFolder()
+  const manifest = await extractTable(db, { table: 'hashed' }, { to: folder.path, format: 'parquet', rowHash: true })
+  const rows = await rowsOf(manifest)
+  assert.deepEqual(rows.map((row) => `${row.id} ${row._row_hash}`).toSorted(), expected.trim().split('\n').toSorted())
 })
 
 describe('a part fails', () => {
@@ -346,7 +377,7 @@ describe('a part fails', () => {
       const reads = own.journal.requests.slice(before).filter((sql) => /^select \[id\] as/.test(sql))
       assert.equal(reads.length, 2)
       const rows = await rowsOf(manifest)
-      assert.equal(new Set(rows.map((row) => row['id'])).size, 20_000)
+      assert.equal(new Set(rows.map((row) => row.id)).size, 20_000)
       assert.equal(rows.length, 20_000)
     })
   }
@@ -398,18 +429,18 @@ describe('from a shell', () => {
       '2',
       '--row-hash',
     )
-    assert.deepEqual([all['rows'], (all['files'] as unknown[]).length], [1000, 2])
+    assert.deepEqual([all.rows, (all.files as unknown[]).length], [1000, 2])
     const marked = await extract('dbo.flights', ...to, '--watermark', 'id', '--after', '19990')
-    assert.equal(marked['rows'], 10)
+    assert.equal(marked.rows, 10)
     const query = ['--query', 'with few as (select id from dbo.flights where id < 5) select id from few']
-    assert.equal((await extract('few', ...to, ...query))['rows'], 4)
+    assert.equal((await extract('few', ...to, ...query)).rows, 4)
     const apart = await extract('dbo.flights', ...to, '--partitions', '2', '--no-one-snapshot')
-    assert.match(String(apart['notes']), /Each part was read at a moment of its own/)
+    assert.match(String(apart.notes), /Each part was read at a moment of its own/)
 
     const plan = join(folder.path, 'plan.json')
     await extract('dbo.flights', '--format', 'parquet', '--partitions', '4', '--plan', plan)
     const part = await extract('--partition', `${plan}#3`, '--to', folder.path)
-    assert.equal(part['rows'], 5000)
+    assert.equal(part.rows, 5000)
     await writeFile(plan, (await readFile(plan, 'utf8')).replace('"flights"', '"moved"'))
     const touched = await runCli(['extract', location(server), '--partition', `${plan}#3`, '--to', folder.path])
     assert.notEqual(touched.code, 0)
