@@ -94,7 +94,9 @@ export async function planMark(
         : [`${name} > ${after}`]
   return {
     // The first comparison alone would do for an index.
-    condition: [...since, `${name} <= ${limit}`, `(${name} < ${limit} or ${isAmong(identity, rows)})`].join(' and '),
+    condition: [...since, `${name} <= ${limit}`, `(${name} < ${limit} or ${isAmong(rowHash(identity), rows)})`].join(
+      ' and ',
+    ),
     after: last.high,
     watermark: { column: column.name, type: type.name, high, identity, rows },
     notes:
@@ -119,8 +121,8 @@ async function sinceConditions(ground: Ground, since: Since): Promise<string[]> 
   const upwards = `${name} >= ${after}`
   if (last.rows === null || last.rows.length === 0) return [upwards]
   const places = hasCopies ? await placesOfCopies(ground, since, last.rows) : []
-  const copies = places.length === 0 ? '' : ` or ${PLACE} in (${places.map(quoteText).join(', ')})`
-  return [upwards, `(${name} > ${after} or not ${isAmong(last.identity, last.rows)}${copies})`]
+  const copies = places.length === 0 ? '' : ` or ${isAmong(PLACE, places)}`
+  return [upwards, `(${name} > ${after} or not ${isAmong(rowHash(last.identity), last.rows)}${copies})`]
 }
 
 const PLACE = 'pg_catalog.concat(tableoid, ctid)'
@@ -144,15 +146,16 @@ async function placesOfCopies(
 }
 
 /**
- * Whether a row is among these: looked up in a hash table, whatever the version of the server. It makes one because it
+ * Whether a text is among these: looked up in a hash table, whatever the version of the server. It makes one because it
  * cannot see how many they are (`offset 0`); seeing it, it may go through all of them for each row.
  */
-function isAmong(identity: readonly string[], rows: readonly string[]): string {
-  return `${rowHash(identity)} in (select h from ${listed(rows)})`
+function isAmong(expression: string, values: readonly string[]): string {
+  return `${expression} in (select h from ${listed(values)})`
 }
 
-function listed(rows: readonly string[]): string {
-  const list = quoteText(`{${rows.join(',')}}`)
+/** Of texts without quotes and backslashes. */
+function listed(values: readonly string[]): string {
+  const list = quoteText(`{${values.map((value) => `"${value}"`).join(',')}}`)
   return `(select pg_catalog.unnest(a) as h from (select ${list}::pg_catalog.text[] as a offset 0) list) listed`
 }
 
