@@ -4,7 +4,9 @@
  */
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { TYPES } from 'tedious'
@@ -164,6 +166,43 @@ describe('stock tedious', () => {
     connection.close()
     assert.deepEqual(server.complaints, [])
   })
+
+  for (const encrypt of [true, 'strict'] as const) {
+    test(`is understood in pieces of any size, whatever byte they begin with, under encrypt=${encrypt}`, async () => {
+      await using server = await start(encrypt === 'strict' ? { encryption: 'strict' } : {})
+      // Every byte that can begin a packet begins a piece of an encrypted record sooner or later.
+      const crumbling = createServer((client) => {
+        const onward = connect(server.port, '127.0.0.1').setNoDelay()
+        onward.pipe(client)
+        client.on('data', async (chunk: Buffer) => {
+          client.pause()
+          for (let at = 0; at < chunk.length; at += 7) {
+            onward.write(chunk.subarray(at, at + 7))
+            await new Promise(setImmediate)
+          }
+          client.resume()
+        })
+        for (const socket of [client, onward]) socket.on('error', () => undefined)
+        client.once('close', () => onward.destroy())
+      })
+      crumbling.listen(0, '127.0.0.1')
+      await once(crumbling, 'listening')
+      const { port } = crumbling.address() as AddressInfo
+      try {
+        const options = { encrypt, requestTimeout: 20_000, ...trusting() } as object
+        const connection = await connectStock({ port, authentication: sa, options })
+        const text = 'ü🐘'.repeat(4000)
+        const { rows } = await runStock(connection, 'select len(@t) as n', {
+          onRequest: (request) => request.addParameter('t', TYPES.NVarChar, text),
+        })
+        assert.deepEqual(rows, [{ n: 8000 }])
+        connection.close()
+      } finally {
+        crumbling.close()
+      }
+      assert.deepEqual(server.complaints, [])
+    })
+  }
 
   test('works in transactions, cancels, and resets', async () => {
     await using server = await start()

@@ -46,15 +46,22 @@ function packet(type: number, payload: Buffer, last: boolean, id: number): Buffe
 class TlsCarrier extends Duplex {
   readonly #socket: Socket
   #wrapping: boolean
+  /** Whether the client may still send packets: once it sends bare records, any byte may stand where a piece begins. */
+  #unwrapping: boolean
   #rest: Buffer = Buffer.alloc(0)
 
   constructor(socket: Socket, wrapping: boolean) {
     super()
     this.#socket = socket
     this.#wrapping = wrapping
+    this.#unwrapping = wrapping
   }
 
   feed(chunk: Buffer): void {
+    if (!this.#unwrapping) {
+      this.push(chunk)
+      return
+    }
     let data = Buffer.concat([this.#rest, chunk])
     while (data[0] === PACKET.prelogin) {
       const length = data.length < HEADER_LENGTH ? HEADER_LENGTH : data.readUInt16BE(2)
@@ -63,6 +70,7 @@ class TlsCarrier extends Duplex {
       data = data.subarray(length)
     }
     if (data.length > 0 && data[0] !== PACKET.prelogin) {
+      this.#unwrapping = false
       this.push(data)
       data = Buffer.alloc(0)
     }
