@@ -98,6 +98,18 @@ describe('several sessions at one moment', () => {
     assert.match(notes, /3 sessions read at one moment/)
   })
 
+  test('no session keeps what was set for it', async () => {
+    await using engine = await engineFor(server, { pool_size: 4, max_overflow: 0 })
+    await using folder = await temporaryFolder()
+    await extractTable(engine, { table: 'moved' }, { to: folder.path, format: 'csv', partitions: 3 })
+    const sessions = await Promise.all([1, 2, 3, 4].map(() => engine.pool.acquire().promise))
+    for (const session of sessions) engine.pool.release(session)
+    for (let turn = 0; turn < 8; turn += 1) {
+      const state = await engine.select(engine.raw('@@lock_timeout as lock_limit, @@trancount as open_ones'))
+      assert.deepEqual(state, [{ lock_limit: -1, open_ones: 0 }])
+    }
+  })
+
   test('one of them is later than the table can wait: the others read its share', async () => {
     const { sum, notes } = await whileMoving({
       at: 'request',

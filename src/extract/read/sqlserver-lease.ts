@@ -88,10 +88,6 @@ export class Lease implements AsyncDisposable {
     return rollback(this.#connection)
   }
 
-  async setLockTimeout(millis: number): Promise<void> {
-    await runBatch(this.#connection, `set lock_timeout ${millis}`)
-  }
-
   /** The server's lock of this name for this session alone, until it is given back. */
   async claim(name: string): Promise<boolean> {
     const resource = `poolsmith ${createHash('sha256').update(name).digest('hex')}`

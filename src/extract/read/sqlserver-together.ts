@@ -148,11 +148,11 @@ async function underLock(
 
 /** Undefined when the lock is held; else why it is not to be had. */
 async function lock(holder: Lease, name: string, signal: AbortSignal | undefined): Promise<string | undefined> {
-  await holder.setLockTimeout(LOCK_MILLIS)
   for (let attempt = 1; ; attempt += 1) {
     await holder.beginLocking()
     try {
-      await holder.ask(`select top (1) 1 as one from ${name} with (tablock, holdlock)`)
+      // The limit is that of this statement alone: sp_executesql takes back what is set in it.
+      await holder.ask(`set lock_timeout ${LOCK_MILLIS}; select top (1) 1 as one from ${name} with (tablock, holdlock)`)
       return undefined
     } catch (error) {
       if (!(error instanceof Error)) throw error

@@ -227,8 +227,15 @@ export class Session {
   async #call(data: Buffer, response: Response): Promise<void> {
     const { procedure, parameters } = readRpc(data)
     switch (procedure.toLowerCase()) {
-      case 'sp_executesql':
-        return this.#batch(parameters[0]?.value ?? '', parameters.slice(2), response)
+      case 'sp_executesql': {
+        const before = this.#lockTimeout
+        try {
+          return await this.#batch(parameters[0]?.value ?? '', parameters.slice(2), response)
+        } finally {
+          // What is set within is taken back.
+          this.#lockTimeout = before
+        }
+      }
       case 'sp_prepare': {
         const handle = this.#prepared.size + 1
         this.#prepared.set(handle, { sql: parameters[2]?.value ?? '' })
@@ -269,7 +276,10 @@ export class Session {
     switch (first) {
       case 'set':
         if (second === 'nocount') this.#noCount = wordOf(words[2]) === 'on'
-        if (second === 'lock_timeout') this.#lockTimeout = numbers[0] ?? DEFAULT_LOCK_TIMEOUT
+        if (second === 'lock_timeout') {
+          const sign = words.some((word) => word.text === '-') ? -1 : 1
+          this.#lockTimeout = sign * (numbers[0] ?? 0)
+        }
         return
       case 'begin':
         if (second?.startsWith('tran')) return this.#begin(response)
