@@ -8,6 +8,7 @@ import { checkPlan, type ExtractPlan, folderOf, partName, sourceOf } from './pla
 import { ProgressMeter } from './progress.ts'
 import { openTable } from './read/open-table.ts'
 import type { ExtractEngine, OpenTable } from './read/reader.ts'
+import { sweep } from './sweep.ts'
 import { TargetFile } from './target-file.ts'
 import { consumePart, writePart } from './write-part.ts'
 
@@ -85,6 +86,7 @@ export async function extractPartition(
     }
     if ((await open.claim?.(`${content.checksum}#${number}`)) === false) throw busy(number)
     const folder = folderOf(content, to)
+    await sweep(folder)
     await using file = await TargetFile.create(folder, partName(content, number), 'w')
     const { rows, notes } = await writePart(open, content, number, file, (more) => meter.add(more, file.bytes))
     const label = content.partitions[number]?.label ?? ''

@@ -9,6 +9,7 @@ import { extractTable } from '../../src/extract/extract-table.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
 import type { ExtractOptions } from '../../src/extract/options.ts'
 import { planExtract } from '../../src/extract/plan-extract.ts'
+import type { Progress } from '../../src/extract/progress.ts'
 import type { ExtractEngine, ExtractSource } from '../../src/extract/read/reader.ts'
 import { beforeWrites, columnOf, filesBelow, superuserEngine } from '../support/extract.ts'
 import { temporaryFolder } from '../support/folder.ts'
@@ -133,7 +134,13 @@ for (const [flavor, version] of [
         insert into elder select g from generate_series(1, 5000) g; insert into heir select g from generate_series(5001, 12000) g;
         insert into late select g from generate_series(12001, ${ROWS}) g;
         create table husk (id int); create table kernel () inherits (husk); insert into kernel select generate_series(1, ${ROWS})`)
-      isAll(await idsOf(await run(folder.path, { table: 'elder' })))
+      await server.sql('analyze elder; analyze heir; analyze late')
+      let estimate: number | undefined
+      const onProgress = ({ estimatedRows }: Progress): void => {
+        estimate = estimatedRows
+      }
+      isAll(await idsOf(await run(folder.path, { table: 'elder' }, { onProgress })))
+      assert.equal(estimate, ROWS, 'of all of them')
       isAll(await idsOf(await run(folder.path, { table: 'husk' })))
       isAll(await idsOf(await run(folder.path, { table: 'heir' })), 5001)
     })

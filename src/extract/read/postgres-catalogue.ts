@@ -153,7 +153,6 @@ with recursive cols as (${columns}
   select $1::oid
   union
   select i.inhrelid from parts p join pg_catalog.pg_inherits i on i.inhparent = p.oid
-  where (select relkind from pg_catalog.pg_class where oid = $1) = 'p'
 ), needed(oid) as (
   select distinct atttypid from cols
   union
