@@ -18,7 +18,7 @@ import { openTable } from './read/open-table.ts'
 import type { ExtractEngine, ExtractSource, OpenTable } from './read/reader.ts'
 import { sweep } from './sweep.ts'
 import { TargetFile } from './target-file.ts'
-import { badState, readState, saveWatermark, type WatermarkState } from './watermark-state.ts'
+import { checkState, readState, saveWatermark, type WatermarkState } from './watermark-state.ts'
 import { consumePart, writePart } from './write-part.ts'
 
 export type { ExtractFormat, ExtractOptions } from './options.ts'
@@ -68,7 +68,7 @@ export async function extractTable(
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal])
   const sessions = options.oneSnapshot === false ? 1 : partitions
   await using open = await openTable(db, source, { ...options, signal, sessions })
-  if (state !== undefined) checkState(state, watermark?.state ?? '', open)
+  checkState(state, watermark?.state, open)
   const input: PlanInput = {
     ...options,
     startedAt,
@@ -199,11 +199,6 @@ async function driftIn(folder: string, plan: ExtractPlan, options: ExtractOption
   const drift = last === undefined ? undefined : driftBetween(last, manifestColumns(plan))
   if (drift !== undefined) options.onDrift?.(drift)
   return drift
-}
-
-function checkState({ schema, table }: WatermarkState, path: string, open: OpenTable): void {
-  if (schema === open.schema && table === open.table) return
-  throw badState(path, `is of ${schema}.${table}, not of ${open.schema}.${open.table}`)
 }
 
 async function commitState({ input, state }: Run, plan: ExtractPlan): Promise<void> {

@@ -4,7 +4,7 @@ import { checkFormat, checkPartitions } from './options.ts'
 import { type ExtractPlan, makePlan } from './plan.ts'
 import { openTable } from './read/open-table.ts'
 import type { ExtractEngine, ExtractSource, OpenTable } from './read/reader.ts'
-import { readState } from './watermark-state.ts'
+import { checkState, readState } from './watermark-state.ts'
 
 export interface PlanOptions extends SelectOptions, Partial<FormatOptions> {
   /**
@@ -39,6 +39,7 @@ export async function planExtract(
   const open = await openTable(db, source, options)
   let snapshot: string | undefined
   try {
+    checkState(state, watermark?.state, open)
     const plan = await makePlan(db, open, {
       ...options,
       startedAt: new Date(),

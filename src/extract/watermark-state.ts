@@ -33,6 +33,19 @@ export async function readState(path: string): Promise<WatermarkState | undefine
   return readStateAt(path)
 }
 
+/**
+ * @param open what the state is to be used for
+ * @throws PoolsmithError STATE_INVALID
+ */
+export function checkState(
+  state: WatermarkState | undefined,
+  path: string | undefined,
+  open: { readonly schema: string; readonly table: string },
+): void {
+  if (state === undefined || (state.schema === open.schema && state.table === open.table)) return
+  throw badState(path ?? '', `is of ${state.schema}.${state.table}, not of ${open.schema}.${open.table}`)
+}
+
 async function readStateAt(path: string): Promise<WatermarkState | undefined> {
   let text: string
   try {
@@ -119,7 +132,7 @@ function nextPath(path: string, before: WatermarkState | undefined): string {
   return `${path}.after-${before?.batchId ?? 'nothing'}`
 }
 
-export function badState(path: string, what: string, cause?: unknown): PoolsmithError {
+function badState(path: string, what: string, cause?: unknown): PoolsmithError {
   return new PoolsmithError(`The state file ${path} ${what}.`, {
     code: 'STATE_INVALID',
     phase: 'config',

@@ -9,6 +9,7 @@ import { PoolsmithError } from '../../src/errors.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
 import { EXTRACT_FORMATS, type ExtractOptions, type WatermarkOptions } from '../../src/extract/options.ts'
+import { planExtract } from '../../src/extract/plan-extract.ts'
 import { inline } from '../../src/extract/read/postgres-literals.ts'
 import { readTable } from '../../src/extract/read-table.ts'
 import { dataText, filesBelow, superuserEngine } from '../support/extract.ts'
@@ -426,5 +427,8 @@ describe('watermark', () => {
     assert.equal((await failureOf(run('kept', to, watermark))).code, 'STATE_INVALID')
     await writeFile(state, saved)
     assert.match((await failureOf(run('flights', to, watermark))).message, /is of public\.kept/)
+    assert.equal((await planExtract(db, { table: 'kept' }, { watermark })).watermark?.after, '10')
+    assert.equal((await failureOf(planExtract(db, { table: 'flights' }, { watermark }))).code, 'STATE_INVALID')
+    assert.equal(db.pool.stats().inUse, 0)
   })
 })
