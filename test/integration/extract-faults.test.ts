@@ -5,8 +5,10 @@ import { after, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createEngine, type Engine } from '../../src/engine/create-engine.ts'
 import { PoolsmithError } from '../../src/errors.ts'
+import { extractPartition } from '../../src/extract/extract-partition.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
 import { EXTRACT_FORMATS, type ExtractOptions } from '../../src/extract/options.ts'
+import { planExtract } from '../../src/extract/plan-extract.ts'
 import { openTable } from '../../src/extract/read/open-table.ts'
 import type { TableName } from '../../src/extract/read/reader.ts'
 import { readTable } from '../../src/extract/read-table.ts'
@@ -359,6 +361,28 @@ test('values that do not fit into the precision that was declared', async () => 
   await using folder = await temporaryFolder()
   const text = await extractTable(db, { table: 'claimed' }, { to: folder.path, format: 'parquet', asText: ['n'] })
   assert.deepEqual(await columnOf(text, 'n'), ['1.00', '1234567.89'])
+})
+
+test('an enum that gains a label is read with it; one whose label is renamed under the reader is an error', async () => {
+  await server.sql(
+    "create type mood as enum ('sad', 'ok'); create table moods (m mood); insert into moods values ('sad'), ('ok')",
+  )
+  const plan = await planExtract(db, { table: 'moods' }, { format: 'parquet' })
+  await server.sql("alter type mood add value 'glad' before 'ok'")
+  await server.sql("insert into moods values ('glad')")
+  await using folder = await temporaryFolder()
+  const manifest = await extractPartition(db, plan, 0, { to: folder.path })
+  assert.deepEqual(await columnOf(manifest, 'm'), ['sad', 'ok', 'glad'])
+
+  await using open = await openTable(db, { table: 'moods' })
+  await server.sql("alter type mood rename value 'ok' to 'fine'")
+  const { batches } = await open.asArrow()
+  const read = async (): Promise<void> => {
+    for await (const batch of batches()) assert.fail(`${batch.numRows} rows`)
+  }
+  const error = await failureOf(read())
+  assert.deepEqual([error.code, error.details.column], ['VALUE_OUT_OF_RANGE', 'm'])
+  assert.match(error.message, /the label "fine"/)
 })
 
 test('values that cannot be written exactly', async () => {
