@@ -5,9 +5,11 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { createEngine, type Engine } from '../../src/engine/create-engine.ts'
+import { PoolsmithError } from '../../src/errors.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
 import type { ExtractOptions } from '../../src/extract/options.ts'
+import { Lease } from '../../src/extract/read/sqlserver-lease.ts'
 import type { PoolOptions } from '../../src/pool/options.ts'
 import { runCli } from '../support/cli.ts'
 import { filesBelow } from '../support/extract.ts'
@@ -84,7 +86,7 @@ async function whileMoving(rule: FaultRule | undefined, options: Partial<Extract
 }
 
 const TOUCH = /^[^;]*select top \(1\) 1 as one from \[dbo\]\.\[moved\]$/
-const LOCK = /from \[dbo\]\.\[moved\] with \(tablock, holdlock\)$/
+const LOCK = /from \[dbo\]\.\[moved\] with \(tablock, holdlock\)/
 
 describe('several sessions at one moment', () => {
   test('one of them is late: the table waits for it', async () => {
@@ -152,6 +154,29 @@ describe('several sessions at one moment', () => {
     const { sum, notes } = await whileMoving({ at: 'request', sql: LOCK, times: 2, fault: refuse })
     assert.equal(sum, 4000)
     assert.match(notes, /3 sessions read at one moment/)
+  })
+
+  test('nobody hears that the lock is no longer needed: the server has given it up, and nothing is taken for proven', async () => {
+    const { sum, notes } = await whileMoving({ at: 'attention', times: 1, fault: { do: 'hang' } })
+    assert.equal(sum, 4000)
+    assert.match(notes, /One session has read all parts/)
+  })
+
+  test('the server gives the lock up by itself, and says that it was not there until the end', async () => {
+    await using engine = await engineFor(server)
+    await using lease = await Lease.take(engine, 'moved', undefined)
+    const lock = await lease.holdTable('[dbo].[moved]', 250)
+    const waited = await failureOf(
+      postgres.sql("set lock_timeout = '100ms'; update dbo.moved set v = v where id = 1").catch(() => {
+        throw new PoolsmithError('locked', { code: 'TABLE_LOCKED', phase: 'query', hint: '' })
+      }),
+    )
+    assert.equal(waited.code, 'TABLE_LOCKED')
+    // Waits for the lock, which nobody releases.
+    await postgres.sql("set lock_timeout = '20s'; update dbo.moved set v = v where id = 1")
+    assert.equal(await lock.release(), false)
+    const again = await lease.holdTable('[dbo].[moved]', 250)
+    assert.equal(await again.release(), true)
   })
 
   const settings = async (text: string, options: Partial<ExtractOptions> = {}) => {

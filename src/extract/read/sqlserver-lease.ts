@@ -18,6 +18,14 @@ const LOCK_TIMEOUT_MILLIS = 60_000
 const CANCEL_MILLIS = 5000
 const ROLLBACK_MILLIS = 5000
 
+/** What the server says when the lock is there. */
+const HELD = 'poolsmith holds the table'
+
+export interface HeldTable {
+  /** Gives the lock up; true when it was there until now. */
+  release(): Promise<boolean>
+}
+
 export class Lease implements AsyncDisposable {
   readonly #engine: ExtractEngine
   readonly #connection: SqlServerConnection
@@ -72,10 +80,6 @@ export class Lease implements AsyncDisposable {
     return this.#begin('SNAPSHOT')
   }
 
-  beginLocking(): Promise<void> {
-    return this.#begin('READ_COMMITTED')
-  }
-
   async #begin(level: 'SNAPSHOT' | 'READ_COMMITTED'): Promise<void> {
     const { ISOLATION_LEVEL } = await loadPackage('tedious', () => import('tedious'), 'Reading from SQL Server')
     await new Promise<void>((resolve, reject) => {
@@ -83,9 +87,50 @@ export class Lease implements AsyncDisposable {
     })
   }
 
-  /** Rejects when there was none: the server has ended it, or the session is gone. */
-  endTransaction(): Promise<void> {
-    return rollback(this.#connection)
+  /**
+   * Takes a shared lock on a whole table, which the server itself gives up after a second: whatever becomes of this
+   * process or of the network, nobody has to wait for longer.
+   *
+   * @param table quoted
+   * @param patienceMillis how long the lock is waited for
+   */
+  async holdTable(table: string, patienceMillis: number): Promise<HeldTable> {
+    await this.#begin('READ_COMMITTED')
+    const { Request } = await loadPackage('tedious', () => import('tedious'), 'Reading from SQL Server')
+    const { promise: held, resolve: onHeld } = Promise.withResolvers<void>()
+    const { promise: ended, resolve, reject } = Promise.withResolvers<void>()
+    const onInfo = ({ message }: { readonly message: string }): void => {
+      if (message === HELD) onHeld()
+    }
+    const request = new Request(
+      `set lock_timeout ${patienceMillis}; select top (1) 1 as one from ${table} with (tablock, holdlock); ` +
+        `if @@error = 0 raiserror('${HELD}', 0, 1) with nowait; set lock_timeout ${LOCK_TIMEOUT_MILLIS}; ` +
+        `waitfor delay '00:00:01'; rollback`,
+      (error) => (error ? reject(error) : resolve()),
+    )
+    request.setTimeout(0)
+    this.#connection.on('infoMessage', onInfo)
+    this.#connection.execSqlBatch(request)
+    ended.catch(() => undefined)
+    try {
+      await Promise.race([held, ended])
+    } catch (error) {
+      if (this.#connection.inTransaction) await rollback(this.#connection)
+      throw error
+    } finally {
+      this.#connection.off('infoMessage', onInfo)
+    }
+    return {
+      release: async () => {
+        request.cancel()
+        await ended.catch(() => undefined)
+        // There is a transaction to end only if the server has not given the lock up before.
+        return rollback(this.#connection).then(
+          () => true,
+          () => false,
+        )
+      },
+    }
   }
 
   /** The server's lock of this name for this session alone, until it is given back. */

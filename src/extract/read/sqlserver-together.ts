@@ -12,16 +12,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolsmithError } from '../../errors.ts'
 import type { ExtractEngine } from './reader.ts'
 import { quotedTable, type SnapshotSupport, type SqlServerTableId } from './sqlserver-catalogue.ts'
-import { Lease } from './sqlserver-lease.ts'
+import { type HeldTable, Lease } from './sqlserver-lease.ts'
 
 /** How long the pool may take to give the further sessions. */
 const GATHER_MILLIS = 10_000
 /** How long the lock is waited for, how often, and how long the pauses between are: in them the others go on. */
 const LOCK_MILLIS = 250
-const ATTEMPTS = 8
+const ATTEMPTS = 5
 const PAUSE_MILLIS = 250
-/** How long the lock is held at most. */
-const HOLD_MILLIS = 1000
+/** How long the sessions have to begin: less than the second for which the lock is held. */
+const BEGIN_MILLIS = 800
 /** sys.messages: the lock was not to be had in time. */
 const LOCK_TIMEOUT = 1222
 
@@ -111,10 +111,10 @@ async function underLock(
   signal: AbortSignal | undefined,
 ): Promise<Together> {
   const name = quotedTable(table)
-  const refused = await lock(holder, name, signal)
-  if (refused !== undefined) {
+  const lock = await lockOf(holder, name, signal)
+  if (typeof lock === 'string') {
     await disposeAll(companions)
-    return alone(first, `the table could not be locked for the moment that takes (${refused})`)
+    return alone(first, `the table could not be locked for the moment that takes (${lock})`)
   }
   const since = performance.now()
   const begun = new Set<Lease>()
@@ -126,14 +126,11 @@ async function underLock(
   }
   const own = begin(first)
   const all = Promise.allSettled([own, ...companions.map(begin)])
-  await Promise.race([all, sleep(HOLD_MILLIS, undefined, { ref: false })])
+  await Promise.race([all, sleep(BEGIN_MILLIS, undefined, { ref: false })])
   const inTime = new Set(begun)
   const millis = Math.round(performance.now() - since)
   // The lock was there all the time only if it is still there to be given up.
-  const isHeld = await holder.endTransaction().then(
-    () => true,
-    () => false,
-  )
+  const isHeld = await lock.release()
   const together = companions.filter((lease) => isHeld && inTime.has(first) && inTime.has(lease))
   const others = companions.filter((lease) => !together.includes(lease))
   for (const lease of others) if (!begun.has(lease)) lease.giveUp()
@@ -146,18 +143,14 @@ async function underLock(
   return { companions: together, note }
 }
 
-/** Undefined when the lock is held; else why it is not to be had. */
-async function lock(holder: Lease, name: string, signal: AbortSignal | undefined): Promise<string | undefined> {
+/** The lock, or why it is not to be had. */
+async function lockOf(holder: Lease, name: string, signal: AbortSignal | undefined): Promise<HeldTable | string> {
   for (let attempt = 1; ; attempt += 1) {
-    await holder.beginLocking()
     try {
-      // The limit is that of this statement alone: sp_executesql takes back what is set in it.
-      await holder.ask(`set lock_timeout ${LOCK_MILLIS}; select top (1) 1 as one from ${name} with (tablock, holdlock)`)
-      return undefined
+      return await holder.holdTable(name, LOCK_MILLIS)
     } catch (error) {
       if (!(error instanceof Error)) throw error
       if (!('number' in error)) return 'the session that was to lock it was lost'
-      await holder.endTransaction()
       if (error.number !== LOCK_TIMEOUT) return error.message
       if (attempt === ATTEMPTS) return 'somebody keeps changing it'
     }

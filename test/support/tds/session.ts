@@ -293,6 +293,13 @@ export class Session {
       case 'print':
         return this.#print(tokens.slice(1), parameters, response)
       case 'raiserror':
+        // Of the severities up to 10 they are no errors.
+        if ((numbers[0] ?? 16) <= 10) {
+          const notice = { number: 50000, state: numbers[1] ?? 1, class: 0, message: literal }
+          await response.write(errorToken(notice, SERVER_NAME, true))
+          if (words.some((word) => wordOf(word) === 'nowait')) await response.writer.flush()
+          return
+        }
         throw new SqlError(50000, numbers[1] ?? 1, numbers[0] ?? 16, literal)
       case 'throw':
         throw new SqlError(numbers[0] ?? 50000, numbers[1] ?? 1, 16, literal)

@@ -396,6 +396,9 @@ function global(name: string, globals: Globals): string {
       return `${globals.transactionCount}::int`
     case '@@ROWCOUNT':
       return `${globals.rowCount}::int`
+    case '@@ERROR':
+      // An error ends the double's batch.
+      return '0'
     case '@@LOCK_TIMEOUT':
       return `(${globals.lockTimeout})::int`
     default:
