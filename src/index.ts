@@ -58,6 +58,9 @@ export type { ExtractPlan } from './extract/plan.ts'
 export { type HeldPlan, type PlanOptions, planExtract } from './extract/plan-extract.ts'
 export type { Progress } from './extract/progress.ts'
 export type {
+  BoundSql,
+  BoundValue,
+  Condition,
   ExtractEngine,
   ExtractSource,
   MarkValue,
