@@ -39,10 +39,11 @@ function readJson(file) {
 }
 
 /** Whether what is installed is what the lockfile asks for. npm writes its own record last, so half an install has none. */
-function isInstalled() {
-  const lock = readJson('package-lock.json')
-  if (lock === undefined) return fail('package-lock.json is missing; restore it from the repository and try again.')
-  const installed = readJson('node_modules/.package-lock.json')
+function isInstalled(folder) {
+  const lockfile = path.join(folder, 'package-lock.json')
+  const lock = readJson(lockfile)
+  if (lock === undefined) return fail(lockfile + ' is missing; restore it from the repository and try again.')
+  const installed = readJson(path.join(folder, 'node_modules', '.package-lock.json'))
   if (installed === undefined) return false
   return Object.keys(lock.packages).every((name) => {
     const wanted = lock.packages[name]
@@ -53,7 +54,7 @@ function isInstalled() {
 }
 
 /** Runs `npm ci` on the Node that npm itself came with: the one in node_modules is deleted in the course of it. */
-function install() {
+function install(folder) {
   const env = Object.assign({}, process.env)
   env.PATH = (env.PATH || '')
     .split(path.delimiter)
@@ -66,7 +67,7 @@ function install() {
   const command = insideNpm ? process.env.npm_node_execpath || process.execPath : 'npm'
   const before = insideNpm ? [script] : []
   const options = {
-    cwd: root,
+    cwd: path.join(root, folder),
     env: env,
     encoding: 'utf8',
     maxBuffer: 64 * 1024 * 1024,
@@ -84,7 +85,7 @@ function install() {
         ' is too old to read package-lock.json; install Node.js 22 or newer and try again.',
     )
   }
-  console.error('Installing the locked dependencies (npm ci) ...')
+  console.error('Installing the locked dependencies (npm ci' + (folder === '.' ? '' : ' in ' + folder) + ') ...')
   const result = spawnSync(command, before.concat(args), options)
   if (result.error || result.status !== 0) {
     console.error((result.stdout || '') + (result.stderr || ''))
@@ -114,7 +115,11 @@ function findNode() {
 const task = process.argv[2]
 const file = Object.keys(tasks).indexOf(task) === -1 ? undefined : tasks[task]
 if (file === undefined) fail('unknown task ' + task + '; the tasks are ' + Object.keys(tasks).join(', ') + '.')
-if (!isInstalled()) install()
+// What the tests alone need has a lockfile of its own.
+const folders = task === 'test' ? ['.', 'test/support/postgres-13'] : ['.']
+for (const folder of folders) {
+  if (!isInstalled(folder)) install(folder)
+}
 const node = findNode()
 const env = Object.assign({}, process.env)
 env.PATH = path.dirname(node) + path.delimiter + (env.PATH || '')

@@ -8,6 +8,7 @@ import { test } from 'node:test'
 import { temporaryFolder } from '../support/folder.ts'
 
 const SCRIPTS = join(import.meta.dirname, '..', '..', 'scripts')
+const TESTS_ONLY = 'test/support/postgres-13'
 const LOCK = {
   packages: { '': {}, 'node_modules/a': { version: '1.0.0' }, 'node_modules/b': { version: '1.0.0', optional: true } },
 }
@@ -15,6 +16,8 @@ const LOCK = {
 interface Setup {
   /** What stands in node_modules/.package-lock.json, npm's record of what it installed. */
   readonly installed?: object
+  /** The same for what only the tests need. Default: nothing is needed. */
+  readonly installedForTests?: object | null
   /** What npm does when it is called: shell commands. */
   readonly npm?: string
   /** A pinned Node that answers --version; it runs the task with the Node of this test. Default true. */
@@ -33,7 +36,13 @@ async function launch(setup: Setup): Promise<{ code: number | null; stdout: stri
     await writeFile(path, content)
   }
   await write(at('package-lock.json'), JSON.stringify(LOCK))
-  await write(at('scripts', 'test.ts'), `console.log('task ' + process.argv.slice(2)); process.exitCode = 7`)
+  await write(at(TESTS_ONLY, 'package-lock.json'), JSON.stringify({ packages: {} }))
+  const { installedForTests = { packages: {} } } = setup
+  if (installedForTests !== null)
+    await write(at(TESTS_ONLY, 'node_modules', '.package-lock.json'), JSON.stringify(installedForTests))
+  for (const task of ['test.ts', 'demo.ts']) {
+    await write(at('scripts', task), `console.log('task ' + process.argv.slice(2)); process.exitCode = 7`)
+  }
   await copyFile(join(SCRIPTS, 'launch.cjs'), at('scripts', 'launch.cjs'))
   if (setup.installed !== undefined)
     await write(at('node_modules', '.package-lock.json'), JSON.stringify(setup.installed))
@@ -73,6 +82,16 @@ for (const [what, installed] of Object.entries(INCOMPLETE)) {
     assert.match(npm, /^--version\nci --include=dev .*\n$/)
   })
 }
+
+test('what only the tests need is installed apart, for them alone', async () => {
+  const setup: Setup = { installed: COMPLETE, installedForTests: null }
+  const { code, stderr, npm } = await launch(setup)
+  assert.equal(code, 7)
+  assert.equal(stderr, `Installing the locked dependencies (npm ci in ${TESTS_ONLY}) ...\n`)
+  assert.match(npm, /^--version\nci --include=dev .*\n$/)
+  const other = await launch({ ...setup, args: ['demo'] })
+  assert.deepEqual({ code: other.code, npm: other.npm }, { code: 7, npm: '' })
+})
 
 /** Each ends with one sentence on its last line and runs no task. */
 const OBSTACLES: Record<string, { readonly setup: Setup; readonly says: RegExp }> = {

