@@ -11,8 +11,8 @@ export const mssqlDialect: EngineDialect<typeof sqlServerFields> = {
   fields: sqlServerFields,
   normalise(connection, overrides) {
     const own = normaliseMssqlExtras(connection)
-    // What the caller says comes before the record's extras, but not before the record's own host, login and database.
-    const given = normaliseMssqlExtras({ ...own.record, extra: overrides })
+    // What the caller says comes before all that the record says.
+    const given = normaliseMssqlExtras({ ...own.record, extra: overrides }, { extrasFirst: true })
     return {
       connection: Object.freeze({ ...connection, ...given.record, extra: Object.freeze(own.record.extra) }),
       overrides: given.record.extra,

@@ -5,6 +5,7 @@
 
 import type { ConfigProblem } from '../../errors.ts'
 import { Secret } from '../../secret.ts'
+import { isPort, serverAddress } from './server-address.ts'
 
 /** The fields of a connection record that such spellings can also say. */
 export interface MssqlRecord {
@@ -45,12 +46,14 @@ const RENAMED: Readonly<Record<string, string>> = {
   wsid: 'workstation_id',
   serverspn: 'mssql_spn',
   instancename: 'instance_name',
+  msiclientid: 'managed_identity_client_id',
 }
 
 const SERVER = new Set(['server', 'servername', 'datasource', 'address', 'addr', 'networkaddress'])
 const DATABASE = new Set(['database', 'databasename', 'initialcatalog'])
 const LOGIN = new Set(['uid', 'user', 'userid', 'username'])
 const PASSWORD = new Set(['pwd', 'password'])
+const PORT = 'portnumber'
 const INTEGRATED = new Set(['trustedconnection', 'integratedsecurity'])
 
 /** Keys that mean something to one of Microsoft's drivers and nothing here. */
@@ -66,8 +69,10 @@ const IGNORED = new Set([
   'quotedid',
   'regional',
   'usefmtonly',
-  'queryloglogfile',
+  'querylogfile',
+  'querylogtime',
   'querylogon',
+  'statslogfile',
   'statslogon',
   'transparentnetworkipresolution',
   'columnencryption',
@@ -91,6 +96,35 @@ const IGNORED = new Set([
   'keepalive',
   'keepaliveinterval',
   'longasmax',
+  'attachdbfilename',
+  'attestationprotocol',
+  'clientcertificate',
+  'clientkey',
+  'concatnullyieldsnull',
+  'connectionreset',
+  'contextconnection',
+  'currentlanguage',
+  'description',
+  'enclaveattestationprotocol',
+  'enclaveattestationurl',
+  'extendedproperties',
+  'failoverpartnerspn',
+  'getdataextensions',
+  'initialfilename',
+  'ipaddresspreference',
+  'keystoreauthentication',
+  'keystorelocation',
+  'keystoreprincipalid',
+  'keystoresecret',
+  'language',
+  'net',
+  'poolblockingperiod',
+  'retryexec',
+  'selectmethod',
+  'sendstringparametersasunicode',
+  'transactionbinding',
+  'userinstance',
+  'vectortypesupport',
 ])
 
 const TRUE = new Set(['true', 'yes', '1', 'sspi', 'on'])
@@ -103,6 +137,7 @@ const KNOWN = new Set([
   ...LOGIN,
   ...PASSWORD,
   ...INTEGRATED,
+  PORT,
   'encrypt',
   'applicationintent',
   'authentication',
@@ -129,8 +164,17 @@ const ENTRA: Readonly<Record<string, (login: string | undefined, password: Secre
   activedirectoryintegrated: () => ({ azure_credential: 'integrated' }),
 }
 
-const WITHOUT_A_PERSON =
-  'use ActiveDirectoryServicePrincipal, ActiveDirectoryMsi, ActiveDirectoryWorkloadIdentity or ActiveDirectoryDefault'
+/** As Microsoft writes them. */
+const AUTHENTICATIONS =
+  'SqlPassword, ActiveDirectoryServicePrincipal, ActiveDirectoryMsi, ActiveDirectoryManagedIdentity, ' +
+  'ActiveDirectoryWorkloadIdentity, ActiveDirectoryDefault, ActiveDirectoryIntegrated, ActiveDirectoryInteractive, ' +
+  'ActiveDirectoryDeviceCodeFlow, ActiveDirectoryPassword'
+
+/** What `auth_method` may say beside `Authentication` without contradicting it. */
+const SAME_METHOD: Readonly<Record<string, ReadonlySet<unknown>>> = {
+  sql_auth: new Set(['sql_auth', 'password']),
+  azure_ad: new Set(['azure_ad', 'entra']),
+}
 
 function managedIdentity(login: string | undefined): object {
   return {
@@ -142,19 +186,46 @@ function managedIdentity(login: string | undefined): object {
 /**
  * Says Microsoft's spellings in ours: `Encrypt=Mandatory`, `Trusted_Connection=yes`, `Server=tcp:db\SALES,1433`,
  * `Authentication=ActiveDirectoryMsi`. Keys that are ours already, or unknown, pass as they are. What the record
- * itself says of host, login and database comes first.
+ * itself says of host, login and database comes first, unless `extrasFirst`.
  */
-export function normaliseMssqlExtras(given: MssqlRecord): NormalisedMssql {
+export function normaliseMssqlExtras(
+  given: MssqlRecord,
+  { extrasFirst = false }: { readonly extrasFirst?: boolean } = {},
+): NormalisedMssql {
   const notes: ConfigProblem[] = []
   const problems: ConfigProblem[] = []
   const extra: Record<string, unknown> = {}
   const fields: { -readonly [K in keyof MssqlRecord]?: MssqlRecord[K] } = {}
+  const saidBy: Partial<Record<keyof MssqlRecord, string>> = {}
   let authentication: { readonly key: string; readonly value: string } | undefined
   let trustKey: string | undefined
   const set = (key: string, name: string, value: unknown): void => {
     if (Object.hasOwn(extra, name))
       problems.push({ path: `extra.${key}`, message: `says the same as ${name}; keep one of them` })
     else extra[name] = value
+  }
+  const tell = <K extends 'host' | 'port' | 'login' | 'password' | 'database'>(
+    key: string,
+    name: K,
+    value: MssqlRecord[K],
+  ): void => {
+    const other = saidBy[name]
+    if (other !== undefined)
+      problems.push({ path: `extra.${key}`, message: `says the same as ${other}; keep one of them` })
+    saidBy[name] = key
+    fields[name] = value
+  }
+  const tellServer = (key: string, text: string): void => {
+    const address = serverAddress(text)
+    if (typeof address === 'string') {
+      problems.push({ path: `extra.${key}`, message: address })
+      return
+    }
+    // Its port and its instance are another server's then.
+    if (given.host !== undefined && !extrasFirst) return
+    tell(key, 'host', address.host)
+    if (address.port !== undefined) tell(key, 'port', address.port)
+    if (address.instance !== undefined) extra.instance_name ??= address.instance
   }
 
   for (const [key, wrapped] of Object.entries(given.extra)) {
@@ -168,14 +239,13 @@ export function normaliseMssqlExtras(given: MssqlRecord): NormalisedMssql {
       notes.push({ path, message: 'means something to an ODBC or ADO.NET driver only; ignored' })
     } else if (name === 'encrypt') set(key, 'encrypt', encryptOf(value))
     else if (name === 'applicationintent') set(key, 'application_intent', intentOf(value))
-    else if (SERVER.has(name)) {
-      const { host, port, instance } = serverOf(String(value))
-      fields.host = host
-      if (port !== undefined) fields.port = port
-      if (instance !== undefined) extra.instance_name ??= instance
-    } else if (DATABASE.has(name)) fields.database = String(value)
-    else if (LOGIN.has(name)) fields.login = String(value)
-    else if (PASSWORD.has(name)) fields.password = value instanceof Secret ? value : new Secret(String(value))
+    else if (SERVER.has(name)) tellServer(key, String(value))
+    else if (name === PORT) {
+      if (isPort(String(value))) tell(key, 'port', Number(value))
+      else problems.push({ path, message: `expected a port, got ${JSON.stringify(value)}` })
+    } else if (DATABASE.has(name)) tell(key, 'database', String(value))
+    else if (LOGIN.has(name)) tell(key, 'login', String(value))
+    else if (PASSWORD.has(name)) tell(key, 'password', value instanceof Secret ? value : new Secret(String(value)))
     else if (INTEGRATED.has(name)) {
       const word = String(value).toLowerCase()
       if (TRUE.has(word)) set(key, 'auth_method', 'kerberos')
@@ -193,18 +263,31 @@ export function normaliseMssqlExtras(given: MssqlRecord): NormalisedMssql {
     notes.push({ path: `extra.${trustKey}`, message: 'has no effect under Encrypt=Strict; ignored' })
   }
   const { extra: _, ...own } = given
-  const record: MssqlRecord = { ...fields, ...own, extra }
-  if (authentication === undefined) return { record, notes, problems }
+  const record: MssqlRecord = extrasFirst ? { ...own, ...fields, extra } : { ...fields, ...own, extra }
+  if (authentication === undefined || authentication.value === 'notspecified') return { record, notes, problems }
 
   const { key, value } = authentication
   const path = `extra.${key}`
-  const entra = ENTRA[value]
-  if (value === 'sqlpassword') extra.auth_method ??= 'sql_auth'
-  else if (value === 'notspecified') return { record, notes, problems }
-  else if (entra !== undefined) {
-    extra.auth_method ??= 'azure_ad'
-    for (const [option, setting] of Object.entries(entra(record.login, record.password))) extra[option] ??= setting
-  } else problems.push({ path, message: `is not one that is known; ${WITHOUT_A_PERSON}` })
+  const settings = value === 'sqlpassword' ? {} : ENTRA[value]?.(record.login, record.password)
+  if (settings === undefined) {
+    problems.push({ path, message: `is not one that is known; use one of ${AUTHENTICATIONS}` })
+    return { record, notes, problems }
+  }
+  const method = value === 'sqlpassword' ? 'sql_auth' : 'azure_ad'
+  extra.auth_method ??= method
+  for (const [option, setting] of Object.entries(settings)) extra[option] ??= setting
+  // Two ways to log in: whichever were taken, somebody would be somebody else than they think.
+  if (SAME_METHOD[method]?.has(extra.auth_method) !== true) {
+    problems.push({
+      path,
+      message: `means ${method}, but ${String(extra.auth_method)} is asked for too; keep one of them`,
+    })
+  } else if ('azure_credential' in settings && extra.azure_credential !== settings.azure_credential) {
+    problems.push({
+      path,
+      message: `means azure_credential=${settings.azure_credential}, but ${String(extra.azure_credential)} is asked for too; keep one of them`,
+    })
+  }
   return { record, notes, problems }
 }
 
@@ -219,16 +302,4 @@ function encryptOf(value: unknown): unknown {
 function intentOf(value: unknown): unknown {
   const word = plain(String(value))
   return word === 'readonly' ? 'ReadOnly' : word === 'readwrite' ? 'ReadWrite' : value
-}
-
-/** `tcp:db.example.com\SALES,1433`, `(local)`, `.`; the port wins over the instance, as in Microsoft's drivers. */
-function serverOf(text: string): { host: string; port?: number; instance?: string } {
-  const [, address = '', instance, port] =
-    /^(?:tcp:|np:|lpc:)?\s*([^\\,]+?)\s*(?:\\([^,]+?))?\s*(?:,\s*(\d+))?\s*$/i.exec(text) ?? []
-  const host = address === '.' || /^\(local\)$/i.test(address) || address === '' ? 'localhost' : address
-  return {
-    host,
-    ...(port === undefined ? {} : { port: Number(port) }),
-    ...(instance === undefined || instance.toUpperCase() === 'MSSQLSERVER' || port !== undefined ? {} : { instance }),
-  }
 }

@@ -68,6 +68,8 @@ describe("Microsoft's spellings", () => {
       ['.', { host: 'localhost', extra: {} }],
       ['(local)', { host: 'localhost', extra: {} }],
       ['2001:db8::1', { host: '2001:db8::1', extra: {} }],
+      ['tcp:[2001:db8::1],1444', { host: '2001:db8::1', port: 1444, extra: {} }],
+      ['db \\ SALES , 1444', { host: 'db', port: 1444, extra: {} }],
     ]
     for (const [server, meant] of servers) {
       assert.deepEqual(normaliseMssqlExtras({ extra: { Server: server } }).record, meant)
@@ -79,6 +81,58 @@ describe("Microsoft's spellings", () => {
     assert.deepEqual([record.host, record.database, record.login], ['own', 'sales', 'bob'])
     assert.ok(record.password?.equals(new Secret('pw')))
     assert.deepEqual(record.extra, {})
+  })
+
+  test('of a server that cannot be read lead nowhere, least of all to this machine', () => {
+    const servers = ['db:1433', 'db,abc', 'db,0', 'db,70000', 'a,b,c', ',1433', '\\SALES', 'db SALES']
+    for (const server of [...servers, 'np:db', 'lpc:db', 'admin:db', '\\\\db\\pipe\\sql\\query', '(localdb)\\v11']) {
+      const { record, problems } = normaliseMssqlExtras({ extra: { Server: server } })
+      assert.deepEqual(record, { extra: {} }, server)
+      assert.deepEqual(
+        problems.map(({ path }) => path),
+        ['extra.Server'],
+        server,
+      )
+    }
+    assert.match(normaliseMssqlExtras({ extra: { Server: 'db:1433' } }).problems[0]?.message ?? '', /behind a comma/)
+  })
+
+  test('of a server do not lend their port to another one', () => {
+    const extra = { Server: 'other\\SALES' }
+    assert.deepEqual(normaliseMssqlExtras({ host: 'own', extra }).record, { host: 'own', extra: {} })
+    assert.deepEqual(normaliseMssqlExtras({ host: 'own', extra: { Server: 'other,1444' } }).record, {
+      host: 'own',
+      extra: {},
+    })
+    // What the caller says comes before the record.
+    assert.deepEqual(
+      normaliseMssqlExtras({ host: 'own', login: 'a', extra: { Server: 'new', UID: 'b' } }, { extrasFirst: true })
+        .record,
+      { host: 'new', login: 'b', extra: {} },
+    )
+  })
+
+  test('of JDBC alone', () => {
+    assert.equal(normaliseMssqlExtras({ extra: { serverName: 'db', portNumber: '1444' } }).record.port, 1444)
+    assert.equal(normaliseMssqlExtras({ extra: { portNumber: 'x' } }).problems[0]?.path, 'extra.portNumber')
+    assert.equal(extraOf({ Authentication: 'ActiveDirectoryMSI', msiClientId: 'id' }).managed_identity_client_id, 'id')
+  })
+
+  test('of two logins at once are a problem', () => {
+    const pairs = [
+      { Authentication: 'ActiveDirectoryIntegrated', Trusted_Connection: 'yes' },
+      { Authentication: 'SqlPassword', auth_method: 'kerberos' },
+      { Authentication: 'ActiveDirectoryMsi', azure_credential: 'interactive' },
+      { Server: 'a', 'Data Source': 'b' },
+      { UID: 'a', User: 'b' },
+    ]
+    for (const extra of pairs) assert.equal(normaliseMssqlExtras({ extra }).problems.length, 1, JSON.stringify(extra))
+    for (const extra of [
+      { Authentication: 'SqlPassword', auth_method: 'password' },
+      { Authentication: 'ActiveDirectoryMsi', auth_method: 'azure_ad', azure_credential: 'managed_identity' },
+    ]) {
+      assert.deepEqual(normaliseMssqlExtras({ extra }).problems, [])
+    }
   })
 
   test('of the login choose the strategy', () => {
@@ -131,12 +185,19 @@ describe("Microsoft's spellings", () => {
 
   test('that only a driver of theirs knows are ignored with a note', () => {
     const { record, notes, problems } = normaliseMssqlExtras({
-      extra: { driver: 'ODBC Driver 18 for SQL Server', MARS_Connection: 'yes', encrypt: 'yes', own_key: 1 },
+      extra: {
+        driver: 'ODBC Driver 18 for SQL Server',
+        MARS_Connection: 'yes',
+        IpAddressPreference: 'IPv4First',
+        QueryLogFile: '/tmp/log',
+        encrypt: 'yes',
+        own_key: 1,
+      },
     })
     assert.deepEqual(record.extra, { encrypt: 'true', own_key: 1 })
     assert.deepEqual(
       notes.map((note) => note.path),
-      ['extra.driver', 'extra.MARS_Connection'],
+      ['extra.driver', 'extra.MARS_Connection', 'extra.IpAddressPreference', 'extra.QueryLogFile'],
     )
     assert.deepEqual(problems, [])
   })
