@@ -107,6 +107,7 @@ describe('encryption', () => {
     await using old = await start()
     const error = await failure(driverFor(old, { encrypt: 'strict' }).driver)
     assert.equal(error.code, 'TLS_HANDSHAKE_FAILED')
+    assert.match(error.hint ?? '', /needs SQL Server 2022/)
     assert.equal((await failure(driverFor(server).driver)).code, 'CONNECTION_CLOSED')
   })
 

@@ -7,11 +7,13 @@ import { authority } from '../network/proxy/address.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { connectSocket, type Endpoint, type Lookup, resolveHost, showEndpoint } from '../network/socket.ts'
 import { startTls } from '../network/tls.ts'
+import { withHint } from './open-error.ts'
 import type { TlsSetup } from './tls-settings.ts'
 
 /** The probes of TCP that notice a peer that is gone while the session is idle. */
 const KEEP_ALIVE_IDLE_MILLIS = 30_000
 const ALPN = 'tds/8.0'
+const NEEDS_2022 = 'encrypt=strict needs SQL Server 2022 or later, or Azure SQL; use encrypt=true for an older server.'
 
 export interface Reach {
   readonly lookup: Lookup
@@ -108,12 +110,15 @@ export async function strictTls(
     serverName: isIP(name) === 0 ? name : undefined,
     alpn: ALPN,
     signal,
+  }).catch((error: unknown) => {
+    // An older server takes the first bytes of TLS for damaged ones and hangs up.
+    throw error instanceof PoolsmithError && error.code === 'TLS_HANDSHAKE_FAILED' ? withHint(error, NEEDS_2022) : error
   })
   if (tls.alpnProtocol === ALPN) return tls
   tls.destroy()
   throw new PoolsmithError(`What answers at ${name} speaks TLS, but not TDS 8.0 inside it.`, {
     code: 'TLS_ALPN',
     phase: 'tls',
-    hint: 'encrypt=strict needs SQL Server 2022 or later, or Azure SQL; use encrypt=true for an older server.',
+    hint: NEEDS_2022,
   })
 }

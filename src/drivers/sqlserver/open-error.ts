@@ -1,4 +1,4 @@
-import { type Phase, PoolsmithError } from '../../errors.ts'
+import { type ErrorCode, type Phase, PoolsmithError } from '../../errors.ts'
 import { tlsError } from '../network/tls.ts'
 import { NotSqlServer } from './tedious-connection.ts'
 
@@ -51,18 +51,27 @@ function isSocketError(error: Error): boolean {
   )
 }
 
+const OTHER_NAME =
+  'Connect by a name that the certificate holds, or say in host_name_in_certificate which one is right.'
+
 /** The words of the TLS room name libpq's settings. */
+const OUR_HINTS: Readonly<Partial<Record<ErrorCode, string>>> = {
+  TLS_UNTRUSTED:
+    'Set ca_file to the certificate of the authority that signed it; a server without a certificate of its own ' +
+    'signs one itself, which only trust_server_certificate=true takes.',
+  TLS_HOSTNAME_MISMATCH: OTHER_NAME,
+  TLS_VERSION: 'We speak TLS 1.2 and 1.3 only: update the server, and let its operating system speak TLS 1.2.',
+}
+
 function withOurHint(error: PoolsmithError): PoolsmithError {
-  if (error.code !== 'TLS_UNTRUSTED') return error
-  return new PoolsmithError(error.message, {
-    code: error.code,
-    phase: error.phase,
-    details: error.details,
-    cause: error.cause,
-    hint:
-      'Set ca_file to the certificate of the authority that signed it; a server without a certificate of its own ' +
-      'signs one itself, which only trust_server_certificate=true takes.',
-  })
+  const hint = OUR_HINTS[error.code]
+  return hint === undefined ? error : withHint(error, hint)
+}
+
+/** The same error with other advice. */
+export function withHint(error: PoolsmithError, hint: string): PoolsmithError {
+  const { code, phase, transient, details, cause } = error
+  return new PoolsmithError(error.message, { code, phase, transient, details, cause, hint })
 }
 
 function otherHost(host: string, cause: Error): PoolsmithError {
@@ -72,7 +81,7 @@ function otherHost(host: string, cause: Error): PoolsmithError {
     {
       code: 'TLS_HOSTNAME_MISMATCH',
       phase: 'tls',
-      hint: 'Connect by a name that the certificate holds, or say in host_name_in_certificate which one is right.',
+      hint: OTHER_NAME,
       details: { host, names },
       cause,
     },

@@ -2,6 +2,9 @@ import type { Connection } from '../../connections/connection.ts'
 import { boolean, integer, oneOf, path, seconds, text, type ValuesOf } from '../../connections/fields.ts'
 import type { ConfigProblem } from '../../errors.ts'
 
+/** A packet must fit into one record of TLS (Microsoft Learn, "network packet size"). */
+const LARGEST_ENCRYPTED_PACKET = 16_383
+
 const ENCRYPT = ['true', 'false', 'strict'] as const
 
 /** The extras that the SQL Server driver understands. Microsoft's own spellings are in ado-names.ts. */
@@ -55,7 +58,9 @@ export const sqlServerFields = {
     default: 4096,
     min: 512,
     max: 32_767,
-    description: 'The size of network packets that is asked for, in bytes. The server may give less.',
+    description:
+      'The size of network packets that is asked for, in bytes; at most 16383 where the session is encrypted. The ' +
+      'server may give less.',
   }),
   application_name: text({ default: 'poolsmith', description: 'Shown in sys.dm_exec_sessions and in audit logs.' }),
   workstation_id: text({ description: 'The name of this machine as the server sees it. Default: its host name.' }),
@@ -97,6 +102,12 @@ export function checkSqlServerOptions(target: SqlServerTarget, options: SqlServe
     problems.push({
       path: 'extra.trust_server_certificate',
       message: 'encrypt=strict always verifies the certificate; give ca_file or host_name_in_certificate instead',
+    })
+  }
+  if (options.encrypt !== 'false' && options.packet_size > LARGEST_ENCRYPTED_PACKET) {
+    problems.push({
+      path: 'extra.packet_size',
+      message: `the server takes at most ${LARGEST_ENCRYPTED_PACKET} where the session is encrypted`,
     })
   }
   return problems

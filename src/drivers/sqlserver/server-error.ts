@@ -102,7 +102,49 @@ function adviceFor(error: ServerError, credential: Credential): Advice {
       }
     case 916:
       return { code: 'DATABASE_NOT_PERMITTED', hint: 'CREATE USER … FOR LOGIN … in this database.' }
+    case 976:
+    case 983:
+      return {
+        code: 'SERVER_NOT_READY',
+        transient: true,
+        hint:
+          'This replica does not serve the database now: connect to the listener of the availability group, with ' +
+          'multi_subnet_failover=true, or wait for the failover to end.',
+      }
+    case 978:
+      return {
+        code: 'DATABASE_NOT_PERMITTED',
+        hint: 'This replica is for readers: set application_intent=ReadOnly, or connect to the primary.',
+      }
+    case 979:
+      return {
+        code: 'DATABASE_NOT_PERMITTED',
+        hint: 'This replica takes no readers: leave application_intent at ReadWrite, or connect to a secondary.',
+      }
+    case 17_892:
+      return {
+        code: 'LOGIN_NOT_ADMITTED',
+        hint: "A logon trigger of the server refuses it; the server's log says why.",
+      }
+    case 18_451:
+    case 18_461:
+      return {
+        code: 'SERVER_NOT_READY',
+        transient: true,
+        hint: 'The server is kept for an administrator; wait for the end of the maintenance.',
+      }
+    case 40_532:
+      return {
+        code: 'LOGIN_REFUSED',
+        hint: 'Azure knows no such server: check the host; behind an alias the login must be written login@server.',
+      }
+    case 40_607:
+      return {
+        code: 'AUTH_METHOD_UNSUPPORTED',
+        hint: 'Azure SQL Database takes no tickets: use auth_method=azure_ad, whose azure_credential=integrated begins with one.',
+      }
     case 40_615:
+    case 40_914:
     case 47_073:
       return { code: 'LOGIN_NOT_ADMITTED', hint: "Let this machine's address through the firewall of the server." }
     case 17_809:

@@ -108,3 +108,24 @@ describe('every other refusal', () => {
 test('an error of severity 20 ends the session, and no lesser one', () => {
   assert.deepEqual([endsSession({ number: 1, class: 20 }), endsSession({ number: 1, class: 19 })], [true, false])
 })
+
+describe('errors that only a setting or a little patience helps against', () => {
+  for (const [number, code, transient, hint] of [
+    [976, 'SERVER_NOT_READY', true, /listener/],
+    [983, 'SERVER_NOT_READY', true, /listener/],
+    [978, 'DATABASE_NOT_PERMITTED', false, /application_intent=ReadOnly/],
+    [979, 'DATABASE_NOT_PERMITTED', false, /ReadWrite/],
+    [17_892, 'LOGIN_NOT_ADMITTED', false, /logon trigger/],
+    [18_461, 'SERVER_NOT_READY', true, /administrator/],
+    [40_532, 'LOGIN_REFUSED', false, /login@server/],
+    [40_607, 'AUTH_METHOD_UNSUPPORTED', false, /azure_ad/],
+    [40_914, 'LOGIN_NOT_ADMITTED', false, /firewall/],
+  ] as const) {
+    test(`${number}`, () => {
+      const error = refused(number)
+      assert.equal(error.code, code)
+      assert.equal(error.transient, transient)
+      assert.match(error.hint ?? '', hint)
+    })
+  }
+})

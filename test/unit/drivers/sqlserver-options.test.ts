@@ -1,0 +1,20 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { parseFields } from '../../../src/connections/fields.ts'
+import { checkSqlServerOptions, sqlServerFields } from '../../../src/drivers/sqlserver/options.ts'
+
+const problemsOf = (extra: object, host = 'db'): readonly string[] =>
+  checkSqlServerOptions({ host }, parseFields(sqlServerFields, { ...extra }).values).map(({ path }) => path)
+
+test('options that contradict each other, or what a server takes, are told', () => {
+  assert.deepEqual(problemsOf({}), [])
+  assert.deepEqual(problemsOf({}, '/var/run'), ['host'])
+  assert.deepEqual(problemsOf({ encrypt: 'strict', trust_server_certificate: true }), [
+    'extra.trust_server_certificate',
+  ])
+  assert.deepEqual(problemsOf({ packet_size: 16_383 }), [])
+  for (const encrypt of ['true', 'strict']) {
+    assert.deepEqual(problemsOf({ encrypt, packet_size: 16_384 }), ['extra.packet_size'])
+  }
+  assert.deepEqual(problemsOf({ encrypt: 'false', packet_size: 32_767 }), [])
+})
