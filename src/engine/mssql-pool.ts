@@ -3,6 +3,7 @@
  * requests, transactions and prepared statements are its own; only where its connections come from is ours.
  */
 
+import type { EventEmitter } from 'node:events'
 import { createRequire } from 'node:module'
 import type { Connection } from '../connections/connection.ts'
 import type { ConnectionInput } from '../connections/parse.ts'
@@ -98,11 +99,28 @@ export async function createMssqlPool<Pool extends object = MssqlConnectionPool>
   return own as unknown as Pool & MssqlPoolExtras
 }
 
-/** Our pool with the few names by which mssql knows tarn's. */
+/**
+ * Our pool with the few names by which mssql knows tarn's. A session that ends while it is handed out gives its place
+ * back by itself: mssql never releases the one of a prepared statement that can no longer be unprepared.
+ */
 function asTarn(pool: ConnectionPool<object>): object {
+  const onEnd = new WeakMap<object, () => void>()
+  const handOut = async (): Promise<object> => {
+    const raw = await pool.acquire().promise
+    const end = (): void => {
+      pool.release(raw)
+    }
+    onEnd.set(raw, end)
+    ;(raw as EventEmitter).once('end', end)
+    return raw
+  }
   return {
-    acquire: () => pool.acquire(),
-    release: (raw: object) => pool.release(raw),
+    acquire: () => ({ promise: handOut() }),
+    release: (raw: object) => {
+      const end = onEnd.get(raw)
+      if (end !== undefined) (raw as EventEmitter).off('end', end)
+      return pool.release(raw)
+    },
     destroy: () => pool.destroy(),
     numFree: () => pool.numFree(),
     numUsed: () => pool.numUsed(),

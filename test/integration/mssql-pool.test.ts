@@ -115,6 +115,19 @@ describe("a pool of mssql's over ours", () => {
     await pool.query('drop table moves')
   })
 
+  test('gets back the place of a prepared statement whose session has died', async () => {
+    await using server = await start()
+    await using pool = await poolOf(server, { pool_size: 1 })
+    const statement = new sql.PreparedStatement(pool)
+    statement.input('n', sql.Int)
+    await statement.prepare('select @n as n')
+    for (const session of server.sessions()) session.kill()
+    await assert.rejects(statement.execute({ n: 1 }))
+    await assert.rejects(statement.unprepare())
+    assert.deepEqual((await pool.query('select 1 as one')).recordset, [{ one: 1 }])
+    assert.equal(pool.connections.stats().inUse, 0)
+  })
+
   test('gives every digit under exact_values, in results, prepared statements and streams', async () => {
     await using server = await start()
     await using pool = await poolOf(server, { extra: { exact_values: true } })

@@ -80,18 +80,23 @@ export function azureFailure(
       details: { ...details, aadsts: Number(entra.code) },
     })
   }
-  const missing = isUnavailable(error) && fault.kind === 'other'
+  const unavailable = isUnavailable(error)
+  const missing = unavailable && fault.kind === 'other'
+  const refused = fault.kind === 'refused'
   return credentialFailure(SUBJECT, error, {
-    code: missing ? 'CREDENTIAL_MISSING' : fault.kind === 'refused' ? 'CREDENTIAL_REFUSED' : 'CREDENTIAL_FAILED',
+    code: missing ? 'CREDENTIAL_MISSING' : refused ? 'CREDENTIAL_REFUSED' : 'CREDENTIAL_FAILED',
     transient: false,
     secrets,
     details: { ...details, ...triedBy(error, secrets) },
-    ...(missing ? { hint: MISSING_HINT } : {}),
+    ...(missing || refused ? { hint: unavailable ? MISSING_HINT : REFUSED_HINT } : {}),
   })
 }
 
 const MISSING_HINT =
   'No identity was found here. Give client_id, tenant_id and client_secret (or client_certificate_path), assign a managed identity to this machine, or run `az login`.'
+
+const REFUSED_HINT =
+  'The token endpoint turned the request down: check client_id, tenant_id and cloud; for a managed identity, that it is assigned to this machine.'
 
 function isUnavailable(error: unknown): boolean {
   return (

@@ -55,6 +55,19 @@ test('no identity here: what each credential of the chain had to say, and what t
   assert.match(failure.hint ?? '', /az login/)
 })
 
+test('an endpoint of this machine that turns us down is told with what to do, alone or at the end of the chain', () => {
+  const chain = named('AggregateAuthenticationError', 'ChainedTokenCredential authentication failed.', { errors: [] })
+  const alone = named('AuthenticationError', 'client_error', { statusCode: 400 })
+  for (const [error, hint] of [
+    [chain, /No identity was found here/],
+    [alone, /assigned to this machine/],
+  ] as const) {
+    const failure = azureFailure(error, { status: 400 }, [])
+    assert.deepEqual([failure.code, failure.transient], ['CREDENTIAL_REFUSED', false])
+    assert.match(failure.hint ?? '', hint)
+  }
+})
+
 test('nothing of the request is kept, and the secret is blotted out', () => {
   const error = named('AuthenticationError', 'bad s3cret', {
     request: { body: 'client_secret=s3cret' },
