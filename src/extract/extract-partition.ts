@@ -85,6 +85,9 @@ export async function extractPartition(
       return manifestContent(content, { startedAt, rows, notes, files: [], drift: undefined, partition: number })
     }
     if ((await open.claim?.(`${content.checksum}#${number}`)) === false) throw busy(number)
+    // Whoever had the claim until now may have made it whole.
+    const since = await wholeManifest(content, number, to)
+    if (since !== undefined) return since
     const folder = folderOf(content, to)
     await sweep(folder)
     await using file = await TargetFile.create(folder, partName(content, number), 'w')
@@ -92,14 +95,16 @@ export async function extractPartition(
     const label = content.partitions[number]?.label ?? ''
     const files = [{ ...(await file.finish()), rows, partition: number, label }]
     const outcome = { startedAt, rows, notes, files, drift: undefined, partition: number }
-    try {
-      const manifest = await writeManifest(folder, manifestContent(content, outcome), manifestName(content, number))
-      meter.finish(file.bytes)
-      return manifest
-    } catch (error) {
+    const manifest = await writeManifest(
+      folder,
+      manifestContent(content, outcome),
+      manifestName(content, number),
+    ).catch(async (error: unknown) => {
       await file.withdraw()
       throw error
-    }
+    })
+    meter.finish(file.bytes)
+    return manifest
   } catch (error) {
     throw inPartition(error, content, number)
   }

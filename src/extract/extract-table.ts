@@ -123,14 +123,13 @@ async function intoOneFile(run: Run, options: ExtractOptions): Promise<Manifest>
   const { notes } = await writePart(open, plan, 0, file, (rows) => meter.add(rows, file.bytes))
   const finished = await file.finish()
   const files = [{ ...finished, rows: meter.rows }]
-  try {
-    const manifest = await publishManifest(run, plan, folder, { rows: meter.rows, files, notes, drift })
-    meter.finish(file.bytes)
-    return manifest
-  } catch (error) {
+  const outcome = { rows: meter.rows, files, notes, drift }
+  const manifest = await publishManifest(run, plan, folder, outcome).catch(async (error: unknown) => {
     await file.withdraw()
     throw error
-  }
+  })
+  meter.finish(file.bytes)
+  return manifest
 }
 
 async function intoManyFiles(run: Run, options: ExtractOptions): Promise<Manifest> {
@@ -152,16 +151,15 @@ async function intoManyFiles(run: Run, options: ExtractOptions): Promise<Manifes
     throw isOurs && parts.whole > 0 ? resumable(error, parts) : error
   }
   const { rows, bytes, notes } = parts
-  try {
-    const files = await parts.publish()
-    const manifest = await publishManifest(run, plan, folder, { rows, files, notes, drift })
-    await parts.done()
-    meter.finish(bytes)
-    return manifest
-  } catch (error) {
+  const publish = async (): Promise<Manifest> =>
+    publishManifest(run, plan, folder, { rows, files: await parts.publish(), notes, drift })
+  const manifest = await publish().catch(async (error: unknown) => {
     await parts.takeBack(error instanceof PoolsmithError && error.code === 'STATE_CONFLICT')
     throw error
-  }
+  })
+  await parts.done()
+  meter.finish(bytes)
+  return manifest
 }
 
 function inParallel(
@@ -197,7 +195,7 @@ function manifestOf({ input }: Run, plan: ExtractPlan, outcome: Omit<Outcome, 's
 async function driftIn(folder: string, plan: ExtractPlan, options: ExtractOptions): Promise<Drift | undefined> {
   const last = await lastManifest(folder)
   const drift = last === undefined ? undefined : driftBetween(last, manifestColumns(plan))
-  if (drift !== undefined) options.onDrift?.(drift)
+  if (drift !== undefined) await options.onDrift?.(drift)
   return drift
 }
 

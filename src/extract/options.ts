@@ -65,9 +65,9 @@ export interface ExtractOptions extends SelectOptions, FormatOptions, ReportOpti
   readonly to: string
   /**
    * Called before anything is written when the columns are not those of the last manifest in this place; throw to
-   * stop. The manifest says it too.
+   * stop. A promise that it returns is awaited. The manifest says it too.
    */
-  readonly onDrift?: (drift: Drift) => void
+  readonly onDrift?: (drift: Drift) => unknown
   /**
    * Whether to go on where a run of the same day with the same options and several partitions failed: what is whole is
    * kept, and what is missing is read from a later snapshot. Default true.

@@ -128,11 +128,15 @@ export class TargetFile implements AsyncDisposable {
       await this.#handle.sync()
       await this.#close()
       await rename(this.#temporary, this.path)
-      this.#finished = true
-      await syncFolder(this.#folder)
+      await syncFolder(this.#folder).catch(async (error: unknown) => {
+        // The caller is told that there is no file.
+        await this.withdraw()
+        throw error
+      })
     } catch (error) {
       throw writeFailure(error, this.#temporary)
     }
+    this.#finished = true
     return { name: this.#name, bytes: this.#bytes, sha256: this.#hash.digest('hex') }
   }
 

@@ -1,6 +1,6 @@
 /** The file that keeps a watermark from run to run. */
 
-import { link, readFile, rename, rm } from 'node:fs/promises'
+import { link, readFile, rename, rm, unlink } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { PoolsmithError } from '../errors.ts'
 import type { ExtractPlan } from './plan.ts'
@@ -100,17 +100,31 @@ export async function saveWatermark(
     await file.finish()
     const linked = await linkOnce(mine, next)
     if (!linked) throw conflict(path)
-    const now = await readStateAt(path)
-    if (now?.batchId !== before?.batchId) {
-      await rm(next, { force: true })
-      throw conflict(path)
-    }
-    await rename(next, path)
-    await syncFolder(folder)
+    await moveOn(path, next, before)
+    // The state counts from here on: to fail now would take back the files that it counts as read.
+    await syncFolder(folder).catch(() => undefined)
   } catch (error) {
     throw writeFailure(error, path)
   } finally {
     await rm(mine, { force: true }).catch(() => undefined)
+  }
+}
+
+/**
+ * A run that begins meanwhile takes `next` for what a killed one has left, and moves the state on itself ({@link
+ * readState}): whoever takes the name away has decided. What cannot be moved on must not stay for a later run to find.
+ */
+async function moveOn(path: string, next: string, before: WatermarkState | undefined): Promise<void> {
+  try {
+    const now = await readStateAt(path)
+    if (now?.batchId !== before?.batchId) throw conflict(path)
+    await rename(next, path)
+  } catch (error) {
+    const isTaken = await unlink(next).then(
+      () => false,
+      (failure: NodeJS.ErrnoException) => failure.code === 'ENOENT',
+    )
+    if (!isTaken) throw error
   }
 }
 

@@ -9,6 +9,7 @@ import { extractPartition } from '../../src/extract/extract-partition.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
 import { EXTRACT_FORMATS, type ExtractOptions } from '../../src/extract/options.ts'
 import { planExtract } from '../../src/extract/plan-extract.ts'
+import type { Progress } from '../../src/extract/progress.ts'
 import { openTable } from '../../src/extract/read/open-table.ts'
 import type { TableName } from '../../src/extract/read/reader.ts'
 import { readTable } from '../../src/extract/read-table.ts'
@@ -214,6 +215,26 @@ test('leaving the loop early ends the statement; the consumer’s own error stay
   await assert.rejects(extractTable(db, { table: 'flights' }, options), (error) => error === own)
   assert.deepEqual(await filesBelow(folder.path), [])
   assert.ok(await allIdle())
+})
+
+test('what the last report throws is told, and takes back nothing of a run that is whole', async () => {
+  const own = new Error('mine')
+  const onProgress = ({ done }: Progress): void => {
+    if (done) throw own
+  }
+  for (const partitions of [1, 2]) {
+    await using folder = await temporaryFolder()
+    const to = folder.path
+    const run = extractTable(db, { table: 'flights' }, { to, format: 'csv', partitions, onProgress })
+    await assert.rejects(run, (error) => error === own)
+    const files = await filesBelow(to)
+    assert.equal(files.filter((path) => path.endsWith('.csv')).length, partitions)
+    assert.equal(files.length, partitions + 1)
+
+    const plan = await planExtract(db, { table: 'flights' }, { format: 'csv', partitions })
+    await assert.rejects(extractPartition(db, plan, 0, { to, onProgress }), (error) => error === own)
+    assert.equal((await filesBelow(to)).length, partitions + 3)
+  }
 })
 
 for (const format of EXTRACT_FORMATS) {

@@ -484,6 +484,16 @@ describe('a plan for other machines', () => {
     assert.deepEqual(await filesBelow(folder.path), [])
   })
 
+  test('whole since it was asked for: it is not read again', async () => {
+    await using folder = await temporaryFolder()
+    const plan = asJson(await planExtract(db, { table: 'flights' }, { format: 'csv', partitions: 2 }))
+    // The second waits for the connection of the first.
+    await using one = await superuserEngine(server, { pool_size: 1, max_overflow: 0 })
+    const read = (): Promise<Manifest> => extractPartition(one, plan, 0, { to: folder.path })
+    const [first, second] = await Promise.all([read(), read()])
+    assert.equal(second.finishedAt, first.finishedAt)
+  })
+
   test('the same partition twice at once: one reads it, the other says so or finds it whole', async () => {
     await using folder = await temporaryFolder()
     const to = folder.path
@@ -514,7 +524,7 @@ test('columns that were added, removed or retyped since the last manifest are to
   assert.equal((await run(folder.path, { extractedAt: new Date('2024-01-02Z') }, source)).drift, undefined)
   await server.sql('alter table drifting drop column gone, add column fresh date, alter column n type bigint')
   const stop = new Error('stop')
-  const onDrift = (): void => {
+  const onDrift = async (): Promise<void> => {
     throw stop
   }
   const before = await filesBelow(folder.path)

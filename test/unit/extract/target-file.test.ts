@@ -68,6 +68,21 @@ test('an unfinished one is gone, also when its folder is', async () => {
   await assert.rejects(file.finish(), { code: 'TARGET_NOT_WRITABLE', phase: 'write' })
 })
 
+test('one whose name may not last is taken back', async (t) => {
+  await using folder = await temporaryFolder()
+  await using file = await TargetFile.create(folder.path, 'part.csv')
+  const probe = await open(join(folder.path, 'probe'), 'w')
+  const prototype = Object.getPrototypeOf(probe) as typeof probe
+  await probe.close()
+  const { sync } = prototype
+  t.mock.method(prototype, 'sync', async function (this: typeof probe) {
+    if ((await this.stat()).isDirectory()) throw Object.assign(new Error('EIO: i/o error'), { code: 'EIO' })
+    return Reflect.apply(sync, this, [])
+  })
+  await assert.rejects(file.finish(), { code: 'WRITE_FAILED', phase: 'write' })
+  assert.deepEqual(await readdir(folder.path), ['probe'])
+})
+
 test('what the file system says has a code, a phase and a hint', () => {
   const codes = {
     ENOSPC: 'DISK_FULL',

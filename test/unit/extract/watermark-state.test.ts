@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { copyFile, readdir, readFile, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { ExtractPlan } from '../../../src/extract/plan.ts'
@@ -60,6 +60,52 @@ test('a run that was killed between its last two steps has moved it on all the s
   await writeFile(path, first)
   assert.equal((await readState(path))?.batchId, 'two')
   assert.deepEqual(await readdir(folder.path), ['state.json'])
+})
+
+test('a run that begins between the last two steps of another one moves the state on for it', async () => {
+  await using folder = await temporaryFolder()
+  const path = join(folder.path, 'state.json')
+  for (let round = 0; round < 20; round += 1) {
+    const before = await readState(path)
+    let saved = false
+    const watch = async (): Promise<void> => {
+      while (!saved) await readState(path)
+    }
+    const saving = saveWatermark(path, planOf(`run ${round}`, `${round}`), before).finally(() => {
+      saved = true
+    })
+    await Promise.all([saving, watch(), watch(), watch()])
+    assert.equal((await readState(path))?.batchId, `run ${round}`)
+  }
+  assert.deepEqual(await readdir(folder.path), ['state.json'])
+})
+
+test('a state that cannot be moved on is not found by a later run', async () => {
+  await using folder = await temporaryFolder()
+  const path = join(folder.path, 'state.json')
+  await mkdir(path)
+  await assert.rejects(saveWatermark(path, planOf('one', '1'), undefined), { code: 'STATE_INVALID' })
+  assert.deepEqual(await readdir(folder.path), ['state.json'])
+})
+
+test('a state that has moved on counts, whatever is said of the folder then', async (t) => {
+  await using folder = await temporaryFolder()
+  const path = join(folder.path, 'state.json')
+  const probe = await open(join(folder.path, 'probe'), 'w')
+  const prototype = Object.getPrototypeOf(probe) as typeof probe
+  await probe.close()
+  const { sync } = prototype
+  let failed = 0
+  t.mock.method(prototype, 'sync', async function (this: typeof probe) {
+    if ((await readFile(path, 'utf8').catch(() => '')).includes('"one"')) {
+      failed += 1
+      throw Object.assign(new Error('EIO: i/o error'), { code: 'EIO' })
+    }
+    return Reflect.apply(sync, this, [])
+  })
+  await saveWatermark(path, planOf('one', '1'), undefined)
+  assert.equal(failed, 1)
+  assert.equal((await readState(path))?.batchId, 'one')
 })
 
 test('what is no state is an error that says where', async () => {
