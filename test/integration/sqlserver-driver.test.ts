@@ -421,6 +421,7 @@ describe('finding the server', () => {
       const wrong = testDriver({}, { instance_name: 'OTHER', connect_timeout: 0.6 }, context)
       const error = await failure(wrong.driver)
       assert.deepEqual([error.code, error.phase], ['CONNECT_TIMEOUT', 'connect'])
+      assert.match(error.hint ?? '', /UDP 1434/)
     } finally {
       browser.close()
     }

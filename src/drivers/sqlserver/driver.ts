@@ -238,7 +238,9 @@ function timeoutError(plan: SessionPlan, clock: PhaseClock, limitSeconds: number
       transient: true,
       hint:
         clock.phase === 'connect'
-          ? 'A firewall may drop the packets silently; check security groups and the address.'
+          ? plan.port === undefined
+            ? 'A firewall may drop the packets silently, those to the SQL Server Browser (UDP 1434) too; give the port instead of the instance.'
+            : 'A firewall may drop the packets silently; check security groups and the address.'
           : 'The server accepts connections but does not answer; it may be overloaded or frozen.',
       details: { host: plan.host, limitMillis: limitSeconds * 1000 },
     },

@@ -93,7 +93,7 @@ function adviceFor(error: ServerError, credential: Credential): Advice {
         code: 'GSS_SERVER_REFUSED',
         hint:
           'The server could not use the ticket: check that the SPN belongs to the account under which it runs ' +
-          '(setspn -L), and that our realm is one that its domain trusts.',
+          '(setspn -L), that our realm is one that its domain trusts, and that Extended Protection is not Required there.',
       }
     case 4060:
       return {
