@@ -114,6 +114,10 @@ describe('sql_auth', () => {
     const at = { host: 'localhost', port: server.port, login: 'sa', password: SECRET }
     await askBy(at, { Encrypt: 'strict', app: 'theirs' }, { extra: { encrypt: 'true', 'Application Name': 'ours' } })
     assert.equal(server.journal.logins[0]?.applicationName, 'ours')
+    // And before the record itself.
+    const other = { host: 'nowhere.invalid', login: 'nobody', password: 'x' }
+    const own = { Server: `tcp:localhost,${server.port}`, UID: 'sa', PWD: SECRET }
+    assert.equal((await askBy(other, {}, { extra: own })).who, 'sa')
   })
 
   test('says every problem of the extras at once', async () => {
