@@ -667,3 +667,28 @@ test('a slow reader makes the server wait: memory stays as it is', async () => {
   assert.equal(rows, 12_000)
   assert.ok(most < 80 << 20, `${most >> 20} MB`)
 })
+
+test('a memory-optimized table has snapshots of its own kind, and one session that reads its parts', async () => {
+  await db.raw('create table dbo.in_memory (id int not null primary key, v nvarchar(20))')
+  await db.raw("insert into dbo.in_memory values (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')")
+  for (const allowed of ['1', '0']) {
+    await using another = await startTdsServer({ postgres, logins: { sa: 'pw' }, tls: certificate })
+    await postgres.sql(`alter database postgres set mssql.snapshot = '${allowed}'`)
+    const engine = await engineFor(another)
+    try {
+      for (const partitions of [1, 2]) {
+        await using folder = await temporaryFolder()
+        const watermark = { column: 'id', after: 1 }
+        const options: ExtractOptions = { to: folder.path, format: 'csv', partitions, watermark }
+        const manifest = await extractTable(engine, { table: 'in_memory' }, options)
+        assert.equal(manifest.rows, 3)
+        assert.equal(manifest.files.length, partitions)
+        assert.doesNotMatch(manifest.notes.join(), /READ.COMMITTED/)
+        if (partitions > 1) assert.match(manifest.notes.join(), /One session .*memory-optimized/)
+      }
+    } finally {
+      await engine.destroy()
+      await postgres.sql('alter database postgres reset mssql.snapshot')
+    }
+  }
+})

@@ -15,6 +15,8 @@ export interface SqlServerTableId {
   readonly id: number
   /** False for a view. */
   readonly isTable: boolean
+  /** Memory-optimized: its snapshots are not the database's, and have to be asked for by name. */
+  readonly inMemory: boolean
   readonly schema: string
   readonly name: string
 }
@@ -67,8 +69,8 @@ export function didYouMean(candidates: readonly string[]): string {
 }
 
 const FIND = `
-select o.object_id, o.type, s.name, o.name
-from sys.objects o join sys.schemas s on s.schema_id = o.schema_id
+select o.object_id, o.type, s.name, o.name, t.is_memory_optimized
+from sys.objects o join sys.schemas s on s.schema_id = o.schema_id left join sys.tables t on t.object_id = o.object_id
 where s.name = @schema and o.name = @table`
 
 const NEIGHBOURS = `
@@ -98,7 +100,9 @@ export async function findTable(ask: AskServer, schema: string, table: string): 
   const [found] = await ask(FIND, { schema, table })
   const kind = String(found?.[1] ?? '').trim()
   if (found !== undefined && READABLE.has(kind)) {
-    return { id: Number(found[0]), isTable: kind === 'U', schema: String(found[2]), name: String(found[3]) }
+    const [id, , schemaName, name, inMemory] = found
+    const names = { schema: String(schemaName), name: String(name) }
+    return { id: Number(id), isTable: kind === 'U', inMemory: Boolean(inMemory), ...names }
   }
   const name = quotedTable({ schema, name: table })
   if (found !== undefined) {
@@ -287,11 +291,11 @@ export async function readKeys(ask: AskServer, table: SqlServerTableId): Promise
 }
 
 const SAMPLED = `
-select count(*) from sys.indexes i join sys.tables t on t.object_id = i.object_id
-where i.object_id = @id and i.index_id in (0, 1) and i.type in (0, 1) and t.is_memory_optimized = 0`
+select count(*) from sys.indexes i where i.object_id = @id and i.index_id in (0, 1) and i.type in (0, 1)`
 
 /** Whether TABLESAMPLE can be said of it: a table whose rows lie on pages. */
 export async function canBeSampled(ask: AskServer, table: SqlServerTableId): Promise<boolean> {
+  if (table.inMemory) return false
   const [[count] = []] = await ask(SAMPLED, { id: String(table.id) })
   return Number(count) > 0
 }

@@ -20,7 +20,7 @@ import type {
 } from './reader.ts'
 import { compileWhere } from './selection.ts'
 import { compiled, type Statement, shownSql, sql, whereClause, whole } from './sqlserver-bound.ts'
-import { quoteBrackets, type SnapshotSupport, type SqlServerColumn } from './sqlserver-catalogue.ts'
+import { quoteBrackets, type SqlServerColumn } from './sqlserver-catalogue.ts'
 import { columnNamed, type SqlServerGround } from './sqlserver-ground.ts'
 import type { Lease } from './sqlserver-lease.ts'
 import { planReading } from './sqlserver-plan.ts'
@@ -75,7 +75,7 @@ export class SqlServerTable implements OpenTable {
     this.columnNames = [...this.#columns.map((column) => column.name), ...(options.rowHash ? [ROW_HASH] : [])]
     refuseDoubles(ground.shown, this.columnNames)
     this.estimatedRows = ground.estimatedRows
-    this.notes = snapshotNotes(ground.support)
+    this.notes = snapshotNotes(ground)
     this.companions = together?.companions.map((one) => new SqlServerTable(engine, found, options, one, undefined))
   }
 
@@ -219,8 +219,8 @@ export class SqlServerTable implements OpenTable {
   }
 }
 
-function snapshotNotes(support: SnapshotSupport): string[] {
-  if (support.transactions || support.frozen) return []
+function snapshotNotes({ support, table }: SqlServerGround): string[] {
+  if (support.transactions || support.frozen || table?.inMemory) return []
   if (support.statements) {
     return ['The rows are of the moment at which the statement began (READ_COMMITTED_SNAPSHOT).']
   }

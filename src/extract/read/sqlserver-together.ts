@@ -45,6 +45,7 @@ interface Group {
 /** Begins the first session's transaction, and those of as many others as can be had and brought to the same moment. */
 export async function beginTogether(group: Group): Promise<Together> {
   const { engine, first, table, support, sessions, signal } = group
+  if (table?.inMemory) return alone(first, 'a memory-optimized table cannot be locked as a whole', true)
   if (!support.transactions && !support.frozen) throw noSnapshots()
   if (support.frozen) {
     const companions = await gather(group, sessions - 1)
@@ -75,8 +76,8 @@ function hindranceOf({ table, support }: Group): string | undefined {
   return support.locks ? undefined : 'locks mean nothing on a read-only replica'
 }
 
-async function alone(first: Lease, reason: string): Promise<Together> {
-  await first.beginSnapshot()
+async function alone(first: Lease, reason: string, inMemory = false): Promise<Together> {
+  await first.beginSnapshot(inMemory)
   return {
     companions: [],
     note:

@@ -11,6 +11,7 @@ import {
   quotedTable,
   readColumns,
   type SnapshotSupport,
+  type SqlServerTableId,
   snapshotSupport,
 } from './sqlserver-catalogue.ts'
 import { Lease } from './sqlserver-lease.ts'
@@ -38,9 +39,10 @@ export async function openSqlServerTable(
   const lease = await Lease.take(engine, quotedTable(given), signal)
   try {
     const support = await lease.run(() => snapshotSupport(lease.ask))
-    const together = await begin(engine, lease, given, query, support, options)
+    const read = query ?? (await lease.run(() => findTable(lease.ask, given.schema, given.name)))
+    const together = await begin(engine, lease, 'id' in read ? read : undefined, support, options)
     try {
-      const found = await lease.run(() => find(lease, given, query, support))
+      const found = await lease.run(() => find(lease, given, read, support))
       return new SqlServerTable(engine, found, options, lease, together)
     } catch (error) {
       await Promise.all((together?.companions ?? []).map((companion) => companion[Symbol.asyncDispose]()))
@@ -61,16 +63,15 @@ function queryOf(source: QuerySource): BoundSql {
 async function begin(
   engine: ExtractEngine,
   first: Lease,
-  given: Given,
-  query: BoundSql | undefined,
+  table: SqlServerTableId | undefined,
   support: SnapshotSupport,
   { sessions = 1, signal }: OpenOptions,
 ): Promise<Together | undefined> {
   if (sessions === 1) {
-    if (support.transactions) await first.run(() => first.beginSnapshot())
+    const inMemory = table?.inMemory ?? false
+    if (support.transactions || inMemory) await first.run(() => first.beginSnapshot(inMemory))
     return undefined
   }
-  const table = query === undefined ? await first.run(() => findTable(first.ask, given.schema, given.name)) : undefined
   const beginning = beginTogether({ engine, first, table, support, sessions, signal })
   try {
     return await first.run(() => beginning)
@@ -84,20 +85,25 @@ async function begin(
   }
 }
 
-async function find(lease: Lease, given: Given, query: BoundSql | undefined, support: SnapshotSupport): Promise<Found> {
+async function find(
+  lease: Lease,
+  given: Given,
+  read: BoundSql | SqlServerTableId,
+  support: SnapshotSupport,
+): Promise<Found> {
   const { ask } = lease
   const shown = quotedTable(given)
-  if (query !== undefined) {
-    const columns = await describeQuery(ask, compiled(query))
+  if (!('id' in read)) {
+    const columns = await describeQuery(ask, compiled(read))
     const ground = { ask, shown, columns, support, table: undefined, estimatedRows: undefined }
-    return { ...given, query, ground: { ...ground, ...derived(query, QUERY_ALIAS) } }
+    return { ...given, query: read, ground: { ...ground, ...derived(read, QUERY_ALIAS) } }
   }
-  const table = await findTable(ask, given.schema, given.name)
-  const columns = await readColumns(ask, table)
-  const estimatedRows = await estimateRows(ask, table)
-  const place = { before: sql``, from: sql`${quotedTable(table)}` }
-  const ground = { ask, shown: quotedTable(table), columns, support, table, estimatedRows, ...place }
-  return { schema: table.schema, name: table.name, query, ground }
+  const columns = await readColumns(ask, read)
+  const estimatedRows = await estimateRows(ask, read)
+  const name = quotedTable(read)
+  const place = { before: sql``, from: sql`${name}${read.inMemory ? ' with (snapshot)' : ''}` }
+  const ground = { ask, shown: name, columns, support, table: read, estimatedRows, ...place }
+  return { schema: read.schema, name: read.name, query: undefined, ground }
 }
 
 function foreignSnapshot(): PoolsmithError {

@@ -179,7 +179,7 @@ begin
     where nspname not like 'pg\\_%' and nspname not in ('mssql', 'information_schema');
   create view sys.tables as
     select c.relname::varchar(128) as name, c.oid::int as object_id, c.relnamespace::int as schema_id, 'U'::char(2) as type,
-      0 as is_memory_optimized
+      (c.relname like 'in\\_memory%')::int as is_memory_optimized
     from pg_class c join sys.schemas s on s.schema_id = c.relnamespace::int where c.relkind in ('r', 'p');
   create view sys.objects as
     select c.relname::varchar(128) as name, c.oid::int as object_id, c.relnamespace::int as schema_id,

@@ -29,6 +29,9 @@ const ISOLATION = ['', 'read uncommitted', 'read committed', 'repeatable read', 
 
 const DESCRIBE = 'dm_exec_describe_first_result_set'
 const HELD = /with \(tablock, holdlock\)/i
+const SNAPSHOT = 5
+/** A test names its memory-optimized tables so; the hint is what they are read with in a transaction. */
+const IN_MEMORY = /\[in_memory[^\]]*\](?<hint> with \(snapshot\))?/i
 
 /** The response to one request as it grows: a statement's DONE waits until it is known whether it is the last. */
 class Response {
@@ -90,6 +93,7 @@ export class Session {
   #stopping = false
   #cancelling: Promise<void> | undefined
   #transactionCount = 0
+  #isSnapshot = false
   #descriptor: Buffer = NO_TRANSACTION
   #savepoints = new Set<string>()
   #rowCount = 0
@@ -414,7 +418,11 @@ export class Session {
 
   async #query(tokens: readonly Token[], parameters: readonly Parameter[], response: Response): Promise<void> {
     if (tokens.some((token) => wordOf(token) === DESCRIBE)) await this.#describe(tokens, parameters)
-    if (this.#transactionCount > 0 && HELD.test(tokens.map(({ text }) => text).join(''))) await this.#lockTable(tokens)
+    if (this.#transactionCount > 0) {
+      const text = tokens.map((token) => token.text).join('')
+      this.#refuseInMemory(text)
+      if (HELD.test(text)) await this.#lockTable(tokens)
+    }
     const translated = translate(tokens, parameters, this.#globals())
     // In SQL Server a failed statement does not end the transaction around it.
     const guarded = this.#transactionCount > 0
@@ -451,6 +459,22 @@ export class Session {
     if (guarded) await this.#backend.execute('release savepoint tds_statement')
   }
 
+  #refuseInMemory(text: string): void {
+    const named = IN_MEMORY.exec(text)
+    if (named === null) return
+    if (this.#isSnapshot) {
+      throw new SqlError(
+        41332,
+        0,
+        16,
+        'Memory optimized tables cannot be accessed when the session is set to SNAPSHOT.',
+      )
+    }
+    if (named.groups?.hint === undefined) {
+      throw new SqlError(41368, 0, 16, 'Memory optimized tables need WITH (SNAPSHOT) in an explicit transaction.')
+    }
+  }
+
   #globals(): Globals {
     return {
       version: `Microsoft SQL Server 2022 (${VERSION.join('.')}.0) - ${PROGRAM}`,
@@ -471,6 +495,7 @@ export class Session {
     const name = (at: number): string => data.subarray(at + 1, at + 1 + (data[at] ?? 0) * 2).toString('utf16le')
     switch (kind) {
       case TRANSACTION.begin:
+        this.#isSnapshot = data[2] === SNAPSHOT
         return this.#begin(response, ISOLATION[data[2] ?? 0])
       case TRANSACTION.commit:
         return this.#commit(response)

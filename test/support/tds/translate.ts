@@ -245,7 +245,7 @@ export function translate(tokens: readonly Token[], parameters: readonly Paramet
     if (
       word === 'with' &&
       called &&
-      /\b(nolock|updlock|readpast|rowlock|holdlock|tablock)\b/i.test(plain(tokens, open, closing(open)))
+      /\b(nolock|updlock|readpast|rowlock|holdlock|tablock|snapshot)\b/i.test(plain(tokens, open, closing(open)))
     ) {
       at = closing(open)
       continue
