@@ -145,10 +145,13 @@ export function rowHash(columns: readonly SqlServerColumn[]): string {
   return `left(convert(char(64), hashbytes('SHA2_256', concat(cast('' as nvarchar(max)), ${texts.join(', ')})), 2), 16)`
 }
 
+/** Named, because the collations of two columns are not put together, nor lengths told, where they differ. */
+const BINARY = 'Latin1_General_100_BIN2'
+
 /** Its length before it, so that no two rows read the same when their columns are put together. */
 function hashed(column: SqlServerColumn): string {
   const name = quoteBrackets(column.name)
-  const text = `convert(nvarchar(max), ${textOf(column, name)})`
+  const text = `convert(nvarchar(max), ${textOf(column, name)}) collate ${BINARY}`
   return `case when ${name} is null then '-' else concat(cast(len(concat(${text}, '.')) as varchar(20)), ':', ${text}) end`
 }
 

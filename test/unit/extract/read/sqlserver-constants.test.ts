@@ -81,3 +81,12 @@ test('a hash of a thousand columns is within what CONCAT takes', () => {
   assert.equal(text.match(/concat\(cast\('' as nvarchar\(max\)\), case/g)?.length, 6)
   assert.match(text, /^left\(convert\(char\(64\), hashbytes\('SHA2_256', /)
 })
+
+test('a hash puts texts of different collations together under one', () => {
+  const text = rowHash([
+    column('varchar', { collation: 'Polish_CI_AS' }),
+    column('nvarchar', { collation: 'Thai_BIN' }),
+  ])
+  const converted = text.match(/convert\(nvarchar\(max\), \[\w+\]\)/g)?.length
+  assert.equal(text.match(/\) collate Latin1_General_100_BIN2/g)?.length, converted)
+})
