@@ -11,7 +11,8 @@ import type { CopyConsumer } from './postgres-copy.ts'
 const SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1')
 /** The fields of at most this many rows are noted before the columns take them. */
 const RUN_ROWS = 1024
-const TRAILER = -1
+/** Stands where a row has the number of its fields. */
+export const TRAILER = -1
 
 export interface BatchLimits {
   readonly rows: number
@@ -52,7 +53,11 @@ export class BinaryRows implements CopyConsumer<RecordBatch> {
 
   data(chunk: Buffer, start: number, end: number): void {
     if (chunk !== this.#chunk) this.#enter(chunk)
-    let at = this.#begun ? start : this.#header(chunk, start, end)
+    let at = start
+    if (!this.#begun) {
+      at = rowsBegin(chunk, start, end)
+      this.#begun = true
+    }
     while (at < end) at = this.#row(at, end)
   }
 
@@ -76,18 +81,6 @@ export class BinaryRows implements CopyConsumer<RecordBatch> {
     this.#take()
     this.#chunk = chunk
     this.#view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length)
-  }
-
-  #header(chunk: Buffer, start: number, end: number): number {
-    const fixed = SIGNATURE.length + 8
-    if (end - start < fixed || chunk.compare(SIGNATURE, 0, SIGNATURE.length, start, start + SIGNATURE.length) !== 0) {
-      throw malformed('it does not begin with the signature of COPY')
-    }
-    const flags = this.#view.getUint32(start + SIGNATURE.length)
-    // Bits 16 to 31 are critical: unknown ones mean a layout that this reader does not know.
-    if (flags >>> 16 !== 0) throw malformed(`it has the unknown flags 0x${flags.toString(16)}`)
-    this.#begun = true
-    return start + fixed + this.#view.getUint32(start + SIGNATURE.length + 4)
   }
 
   #row(start: number, end: number): number {
@@ -146,7 +139,19 @@ export class BinaryRows implements CopyConsumer<RecordBatch> {
   }
 }
 
-function malformed(what: string): PoolsmithError {
+/** Checks the header, and returns where the first row begins. */
+export function rowsBegin(chunk: Buffer, start: number, end: number): number {
+  const fixed = SIGNATURE.length + 8
+  if (end - start < fixed || chunk.compare(SIGNATURE, 0, SIGNATURE.length, start, start + SIGNATURE.length) !== 0) {
+    throw malformed('it does not begin with the signature of COPY')
+  }
+  const flags = chunk.readUInt32BE(start + SIGNATURE.length)
+  // Bits 16 to 31 are critical: unknown ones mean a layout that this reader does not know.
+  if (flags >>> 16 !== 0) throw malformed(`it has the unknown flags 0x${flags.toString(16)}`)
+  return start + fixed + chunk.readUInt32BE(start + SIGNATURE.length + 4)
+}
+
+export function malformed(what: string): PoolsmithError {
   return new PoolsmithError(`The server's binary copy cannot be understood: ${what}.`, {
     code: 'EXTRACT_PROTOCOL',
     phase: 'query',

@@ -18,14 +18,22 @@ import {
   type Relation,
   readCatalogue,
 } from './postgres-catalogue.ts'
+import { CsvRows } from './postgres-csv.ts'
 import { whereClause } from './postgres-ground.ts'
+import { JsonRows, jsonColumn, jsonTextColumn } from './postgres-json.ts'
 import { Lease } from './postgres-lease.ts'
-import { CsvRows, JsonRows } from './postgres-lines.ts'
 import { fragment, inline } from './postgres-literals.ts'
 import { planReading } from './postgres-plan.ts'
 import { BinaryRows } from './postgres-rows.ts'
 import { beginSnapshot } from './postgres-session.ts'
-import { type ColumnPlan, planColumns, rowHashExpression, textColumn, textExpression } from './postgres-types.ts'
+import {
+  baseType,
+  type ColumnPlan,
+  planColumns,
+  rowHashExpression,
+  textColumn,
+  textExpression,
+} from './postgres-types.ts'
 import type {
   ArrowRows,
   Choice,
@@ -242,15 +250,36 @@ class PostgresTable implements OpenTable {
 
   asLines(format: 'csv' | 'jsonl', suffix: string, given?: readonly Choice[]): LineRows {
     const chosen = this.#chosen(given)
-    const rows = format === 'csv' ? new CsvRows(suffix) : new JsonRows(suffix)
+    const { rows, expressions } = format === 'csv' ? this.#csv(suffix) : this.#json(suffix)
+    const form = format === 'csv' ? 'csv' : 'binary'
+    const text = `copy (${this.#select(expressions, chosen)}) to stdout (format ${form})`
     return {
       columns: [
         ...this.#columns.map((column) => ({ name: column.name, type: column.declared })),
         ...(this.#options.rowHash ? [{ name: ROW_HASH, type: 'text' }] : []),
       ],
-      lines: () => this.#lines(rows, chosen),
+      lines: () => this.#lines(text, rows),
       reuse: (lines) => rows.reuse(lines),
     }
+  }
+
+  #csv(suffix: string): { readonly rows: CsvRows; readonly expressions: readonly string[] } {
+    // The server's own text needs no casts, but for the columns where one was asked for.
+    const expressions = this.#columns.map((column) =>
+      this.#asText.has(column.name) ? textExpression(this.#catalogue, column) : quoteIdentifier(column.name),
+    )
+    if (this.#options.rowHash) expressions.push(rowHashExpression(this.#tableColumnNames()))
+    return { rows: new CsvRows(suffix), expressions }
+  }
+
+  #json(suffix: string): { readonly rows: JsonRows; readonly expressions: readonly string[] } {
+    const columns = this.#columns.map((column) =>
+      this.#asText.has(column.name)
+        ? jsonTextColumn(column.name, textExpression(this.#catalogue, column))
+        : jsonColumn(column.name, baseType(this.#catalogue, column)),
+    )
+    if (this.#options.rowHash) columns.push(jsonTextColumn(ROW_HASH, rowHashExpression(this.#tableColumnNames())))
+    return { rows: new JsonRows(columns, suffix), expressions: columns.map(({ expression }) => expression) }
   }
 
   async *#batches(
@@ -280,18 +309,7 @@ class PostgresTable implements OpenTable {
     this.#check(rows.total, sent)
   }
 
-  async *#lines(consumer: CsvRows | JsonRows, chosen: Chosen): AsyncGenerator<Lines> {
-    // The server's own text needs no casts, but for the columns where one was asked for.
-    const expressions = this.#columns.map((column) =>
-      this.#asText.has(column.name) ? textExpression(this.#catalogue, column) : quoteIdentifier(column.name),
-    )
-    if (this.#options.rowHash) expressions.push(rowHashExpression(this.#tableColumnNames()))
-    const select = this.#select(expressions, chosen)
-    const text =
-      consumer instanceof CsvRows
-        ? `copy (${select}) to stdout (format csv)`
-        : `copy (select pg_catalog.row_to_json(r) from (${select}) r) to stdout ` +
-          `(format csv, quote e'\\x01', delimiter e'\\x02')`
+  async *#lines(text: string, consumer: CsvRows | JsonRows): AsyncGenerator<Lines> {
     let rows = 0
     const items = this.#lease.copy(text, consumer)
     for (let item = await items.next(); ; item = await items.next()) {

@@ -225,7 +225,7 @@ export interface OpenTable extends AsyncDisposable {
    * @param conditions what {@link plan} has given; default: what the options say
    */
   asArrow(conditions?: readonly Choice[]): Promise<ArrowRows>
-  /** CSV without its header (a newline ends each row), or JSON Lines, made by the server; `suffix` ends each row. */
+  /** CSV without its header, or JSON Lines, as the server itself writes them; `suffix` ends each row, newline included. */
   asLines(format: 'csv' | 'jsonl', suffix: string, conditions?: readonly Choice[]): LineRows
   plan(request: PlanRequest): Promise<ReadPlan>
   /** Names the snapshot for other sessions, while this one is open. A database may not have such names. */

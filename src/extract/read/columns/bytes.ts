@@ -3,6 +3,7 @@
 import type { Data, DataType, Utf8, Vector } from 'apache-arrow'
 import { Arrays, type Arrow, type ColumnBuilder, FIRST_ROWS, Nulls, outOfRange, roomFor } from './column.ts'
 import { copyBytes, viewed } from './copy-bytes.ts'
+import { UUID_TEXT_BYTES, writeUuid } from './uuid-text.ts'
 
 const FIRST_BYTES = 256
 
@@ -110,20 +111,6 @@ export class BytesColumn extends VariableColumn {
   }
 }
 
-const UUID_TEXT_BYTES = 36
-const HYPHEN = 0x2d
-/** The four hexadecimal digits of 16 bits, in the order in which they are written; made for the first uuid. */
-let digits: Uint32Array | undefined
-
-function hexadecimal(): Uint32Array {
-  if (digits !== undefined) return digits
-  digits = new Uint32Array(1 << 16)
-  for (let value = 0; value < digits.length; value += 1) {
-    digits[value] = Buffer.from(value.toString(16).padStart(4, '0')).readUInt32BE()
-  }
-  return digits
-}
-
 /** 16 bytes written as the canonical 36 characters. */
 export class UuidColumn extends VariableColumn {
   constructor(arrow: Arrow) {
@@ -132,8 +119,7 @@ export class UuidColumn extends VariableColumn {
 
   append(_chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {
     const offsets = this.reserveRows(count)
-    const { buffer, view: text } = viewed(this.reserveBytes(this.used + count * UUID_TEXT_BYTES))
-    const hex = hexadecimal()
+    const text = viewed(this.reserveBytes(this.used + count * UUID_TEXT_BYTES))
     let used = this.used
     let row = this.rows
     for (let i = 0, at = first; i < count; i += 1, at += stride, row += 1) {
@@ -141,18 +127,7 @@ export class UuidColumn extends VariableColumn {
         this.nulls.add(row)
       } else {
         const start = fields[at] as number
-        text.setUint32(used, hex[view.getUint16(start)] as number)
-        text.setUint32(used + 4, hex[view.getUint16(start + 2)] as number)
-        buffer[used + 8] = HYPHEN
-        text.setUint32(used + 9, hex[view.getUint16(start + 4)] as number)
-        buffer[used + 13] = HYPHEN
-        text.setUint32(used + 14, hex[view.getUint16(start + 6)] as number)
-        buffer[used + 18] = HYPHEN
-        text.setUint32(used + 19, hex[view.getUint16(start + 8)] as number)
-        buffer[used + 23] = HYPHEN
-        text.setUint32(used + 24, hex[view.getUint16(start + 10)] as number)
-        text.setUint32(used + 28, hex[view.getUint16(start + 12)] as number)
-        text.setUint32(used + 32, hex[view.getUint16(start + 14)] as number)
+        writeUuid(view, start, text, used)
         used += UUID_TEXT_BYTES
       }
       offsets[row + 1] = used
