@@ -2,8 +2,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { EXTRACT_FORMATS, type ExtractFormat, type SelectOptions, type WatermarkOptions } from '../extract/options.ts'
-import type { ExtractPlan } from '../extract/plan.ts'
-import { badPlan } from '../extract/plan.ts'
+import { badPlan, checkPlan, type ExtractPlan } from '../extract/plan.ts'
 import type { ExtractSource } from '../extract/read/reader.ts'
 import { type Call, type CommandOption, UsageError } from './command.ts'
 import { parseTableName } from './table-name.ts'
@@ -175,11 +174,15 @@ export async function partitionOption(
   const [, file, digits] = /^(.+)#(\d+)$/.exec(given) ?? []
   if (file === undefined) throw new UsageError(`--partition expects FILE#K, got ${given}.`)
   const text = await fileText(file, '--partition')
+  let plan: unknown
   try {
-    return { plan: JSON.parse(text) as ExtractPlan, number: Number(digits) }
+    plan = JSON.parse(text)
   } catch (error) {
     throw badPlan(`${file} is no JSON`, error)
   }
+  const number = Number(digits)
+  checkPlan(plan, number)
+  return { plan, number }
 }
 
 async function fileText(path: string, option: string): Promise<string> {

@@ -56,9 +56,9 @@ export async function extractPartition(
   options: PartitionOptions | ConsumePartitionOptions,
 ): Promise<ManifestContent> {
   const startedAt = new Date()
+  checkPlan(plan, number)
   // A plan that was just made can be disposed, which is no part of it.
   const { [Symbol.asyncDispose]: _, ...content } = plan as ExtractPlan & Partial<AsyncDisposable>
-  checkPlan(content, number)
   const { to, signal, onProgress } = options
   const isWanted = typeof to === 'string' ? content.format !== 'batches' : content.format === 'batches'
   if (!isWanted) throw wrongTarget(content.format)

@@ -18,7 +18,7 @@ import { openTable } from './read/open-table.ts'
 import type { ExtractEngine, ExtractSource, OpenTable } from './read/reader.ts'
 import { sweep } from './sweep.ts'
 import { TargetFile } from './target-file.ts'
-import { checkState, readState, saveWatermark, type WatermarkState } from './watermark-state.ts'
+import { checkState, readState, saveWatermark, tryState, type WatermarkState } from './watermark-state.ts'
 import { consumePart, writePart } from './write-part.ts'
 
 export type { ExtractFormat, ExtractOptions } from './options.ts'
@@ -63,6 +63,7 @@ export async function extractTable(
   const startedAt = new Date()
   const { watermark } = options
   const state = watermark?.state === undefined ? undefined : await readState(watermark.state)
+  if (watermark?.state !== undefined) await tryState(watermark.state)
 
   const stop = new AbortController()
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal])

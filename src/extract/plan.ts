@@ -117,14 +117,16 @@ export function resumeKey(plan: ExtractPlan, input: PlanInput): string {
  *
  * @throws PoolsmithError PLAN_INVALID
  */
-export function checkPlan(plan: ExtractPlan, partition: number): void {
-  const { checksum, snapshot, ...content } = plan
+export function checkPlan(plan: unknown, partition: number): asserts plan is ExtractPlan {
+  if (typeof plan !== 'object' || plan === null) throw badPlan('it is none')
+  const { checksum, snapshot, ...content } = plan as ExtractPlan
   if (content.version !== VERSION) {
     throw badPlan(`it is of version ${JSON.stringify(content.version)}, not ${VERSION}`)
   }
   if (hashOf(content) !== checksum) throw badPlan('it is not as it was written')
-  if (!Number.isInteger(partition) || partition < 0 || partition >= plan.partitions.length) {
-    throw badPlan(`it has the partitions 0 to ${plan.partitions.length - 1}, and not ${partition}`)
+  const { length } = content.partitions
+  if (!Number.isInteger(partition) || partition < 0 || partition >= length) {
+    throw badPlan(`it has the partitions 0 to ${length - 1}, and not ${partition}`)
   }
 }
 

@@ -1,5 +1,6 @@
 /** The file that keeps a watermark from run to run. */
 
+import { randomUUID } from 'node:crypto'
 import { link, readFile, rename, rm, unlink } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { PoolsmithError } from '../errors.ts'
@@ -44,6 +45,15 @@ export function checkState(
 ): void {
   if (state === undefined || (state.schema === open.schema && state.table === open.table)) return
   throw badState(path ?? '', `is of ${state.schema}.${state.table}, not of ${open.schema}.${open.table}`)
+}
+
+/**
+ * Says at once, rather than when all is read, that the state could not be kept.
+ *
+ * @throws PoolsmithError TARGET_NOT_WRITABLE, DISK_FULL, WRITE_FAILED
+ */
+export async function tryState(path: string): Promise<void> {
+  await using _probe = await TargetFile.create(dirname(path), `${basename(path)}.${randomUUID()}`)
 }
 
 async function readStateAt(path: string): Promise<WatermarkState | undefined> {

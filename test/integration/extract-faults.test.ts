@@ -452,3 +452,17 @@ describe('targets', () => {
     }
   })
 })
+
+test('a state that could not be kept is told before anything is read', async () => {
+  await using folder = await temporaryFolder()
+  let began = false
+  const onProgress = (): void => {
+    began = true
+  }
+  const watermark = { column: 'id', state: '/proc/poolsmith/state.json' }
+  const options = { to: folder.path, format: 'csv', watermark, onProgress } as const
+  const error = await failureOf(extractTable(db, { table: 'flights' }, options))
+  assert.deepEqual([error.code, error.phase], ['TARGET_NOT_WRITABLE', 'write'])
+  assert.equal(began, false)
+  assert.deepEqual(await filesBelow(folder.path), [])
+})

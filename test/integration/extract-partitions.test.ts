@@ -470,6 +470,7 @@ describe('a plan for other machines', () => {
       (await failureOf(extractPartition(db, changed, number, { to }))).code
     assert.equal(await code({ ...plan, table: 'flights' }), 'PLAN_INVALID')
     assert.equal(await code({ ...plan, version: 2 }), 'PLAN_INVALID')
+    assert.equal(await code(JSON.parse('null')), 'PLAN_INVALID')
     assert.equal(await code(plan, 2), 'PLAN_INVALID')
     const wrong = extractPartition(db, plan, 0, { to: async () => undefined })
     assert.equal((await failureOf(wrong)).code, 'CONFIG_INVALID')

@@ -192,6 +192,10 @@ test('a plan is run partition by partition, and a partition that is whole is not
   const beyond = await runCli(['extract', location, '--partition', `${plan}#3`, '--to', to])
   assert.equal(beyond.code, PHASE_EXIT_CODES.config, beyond.stderr)
   assert.match(beyond.stderr, /PLAN_INVALID/)
+  const none = join(folder.path, 'none.json')
+  await writeFile(none, 'null')
+  const noPlan = await runCli(['extract', location, '--partition', `${none}#0`, '--to', to])
+  assert.equal(noPlan.code, PHASE_EXIT_CODES.config, noPlan.stderr)
 })
 
 test('--hold keeps the snapshot of the plan until Ctrl-C', async () => {
