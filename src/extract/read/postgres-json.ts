@@ -187,21 +187,20 @@ function textRoom(from: Viewed, start: number, end: number): number {
 
 const TEXT: JsonWriter = {
   room: textRoom,
-  write: ({ buffer }, start, end, to, from) => {
-    const out = to.buffer
-    out[from] = QUOTE
-    let at = from + 1
+  write: (from, start, end, to, place) => {
+    to.buffer[place] = QUOTE
+    let at = place + 1
+    let plain = start
     for (let byte = start; byte < end; byte += 1) {
-      const code = buffer[byte] as number
-      if (IS_ESCAPED[code] === 0) {
-        out[at] = code
-        at += 1
-        continue
-      }
-      const said = ESCAPES[code] as Viewed
-      at = constant(said, to, at)
+      const code = from.buffer[byte] as number
+      if (IS_ESCAPED[code] === 0) continue
+      copyBytes(from, plain, byte, to, at)
+      at = constant(ESCAPES[code] as Viewed, to, at + byte - plain)
+      plain = byte + 1
     }
-    out[at] = QUOTE
+    copyBytes(from, plain, end, to, at)
+    at += end - plain
+    to.buffer[at] = QUOTE
     return at + 1
   },
 }
