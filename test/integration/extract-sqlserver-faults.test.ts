@@ -162,6 +162,25 @@ describe('several sessions at one moment', () => {
     assert.match(notes, /One session has read all parts/)
   })
 
+  test('a lock that is not to be had is not waited on as if it were there', async () => {
+    await using engine = await engineFor(server)
+    await using holder = await engineFor(server)
+    await using lease = await Lease.take(engine, 'moved', undefined)
+    await holder.transaction(async (trx) => {
+      await trx.raw('update dbo.moved set v = v where id = 1')
+      let settled = false
+      const refused = assert.rejects(lease.holdTable('[dbo].[moved]', 100), { number: 1222 }).finally(() => {
+        settled = true
+      })
+      const waits: string[] = []
+      while (!settled)
+        waits.push(await postgres.sql("select pid from pg_stat_activity where query = 'select pg_sleep(1)'"))
+      await refused
+      assert.equal(waits.join(''), '')
+    })
+    assert.deepEqual(await lease.ask('select @@lock_timeout, @@trancount'), [[60_000, 0]])
+  })
+
   test('the server gives the lock up by itself, and says that it was not there until the end', async () => {
     await using engine = await engineFor(server)
     await using lease = await Lease.take(engine, 'moved', undefined)

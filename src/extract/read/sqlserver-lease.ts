@@ -107,8 +107,11 @@ export class Lease implements AsyncDisposable {
     }
     const request = new Request(
       `set lock_timeout ${patienceMillis}; select top (1) 1 as one from ${table} with (tablock, holdlock); ` +
-        `if @@error = 0 raiserror('${HELD}', 0, 1) with nowait; set lock_timeout ${LOCK_TIMEOUT_MILLIS}; ` +
-        `waitfor delay '00:00:01'; rollback`,
+        // A lock that was not to be had ends its statement only: the others run, and tell it by the limit.
+        `if @@error = 0 set lock_timeout ${LOCK_TIMEOUT_MILLIS}; ` +
+        `if @@lock_timeout = ${LOCK_TIMEOUT_MILLIS} raiserror('${HELD}', 0, 1) with nowait; ` +
+        `if @@lock_timeout = ${LOCK_TIMEOUT_MILLIS} waitfor delay '00:00:01'; ` +
+        `set lock_timeout ${LOCK_TIMEOUT_MILLIS}; rollback`,
       (error) => (error ? reject(error) : resolve()),
     )
     request.setTimeout(0)

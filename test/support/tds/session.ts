@@ -30,6 +30,7 @@ const ISOLATION = ['', 'read uncommitted', 'read committed', 'repeatable read', 
 const DESCRIBE = 'dm_exec_describe_first_result_set'
 const HELD = /with \(tablock, holdlock\)/i
 const SNAPSHOT = 5
+const LOCK_TIMEOUT = 1222
 /** A test names its memory-optimized tables so; the hint is what they are read with in a transaction. */
 const IN_MEMORY = /\[in_memory[^\]]*\](?<hint> with \(snapshot\))?/i
 
@@ -97,6 +98,7 @@ export class Session {
   #descriptor: Buffer = NO_TRANSACTION
   #savepoints = new Set<string>()
   #rowCount = 0
+  #lastError = 0
   #noCount = false
   #lockTimeout = DEFAULT_LOCK_TIMEOUT
   readonly #replays: Replays
@@ -264,7 +266,16 @@ export class Session {
     const variables = [...parameters]
     for (const statement of statements(tokenize(sql))) {
       if (this.#stopping) return
-      await this.#statement(statement, variables, response)
+      try {
+        await this.#statement(statement, variables, response)
+        this.#lastError = 0
+      } catch (error) {
+        // In SQL Server most errors end their statement only; here the one that is told from others by @@ERROR.
+        if (!(error instanceof SqlError) || error.number !== LOCK_TIMEOUT || this.#stopping) throw error
+        this.#lastError = error.number
+        await response.write(errorToken(error, SERVER_NAME))
+        await response.done(DONE.error)
+      }
     }
   }
 
@@ -418,17 +429,15 @@ export class Session {
 
   async #query(tokens: readonly Token[], parameters: readonly Parameter[], response: Response): Promise<void> {
     if (tokens.some((token) => wordOf(token) === DESCRIBE)) await this.#describe(tokens, parameters)
-    if (this.#transactionCount > 0) {
-      const text = tokens.map((token) => token.text).join('')
-      this.#refuseInMemory(text)
-      if (HELD.test(text)) await this.#lockTable(tokens)
-    }
+    const plain = tokens.map((token) => token.text).join('')
+    if (this.#transactionCount > 0) this.#refuseInMemory(plain)
     const translated = translate(tokens, parameters, this.#globals())
     // In SQL Server a failed statement does not end the transaction around it.
     const guarded = this.#transactionCount > 0
     if (guarded) await this.#backend.execute('savepoint tds_statement')
     let answer: Answer | undefined
     try {
+      if (guarded && HELD.test(plain)) await this.#lockTable(tokens)
       answer = await this.#backend.run(translated)
       if (answer.columns.length > 0) await response.write(colMetadata(answer.columns))
       let sent = 0
@@ -482,6 +491,7 @@ export class Session {
       spid: this.spid,
       transactionCount: this.#transactionCount,
       rowCount: this.#rowCount,
+      lastError: this.#lastError,
       lockTimeout: this.#lockTimeout,
       login: this.login,
       database: this.#database,

@@ -14,6 +14,8 @@ export interface Globals {
   readonly spid: number
   readonly transactionCount: number
   readonly rowCount: number
+  /** Of the statement before. */
+  readonly lastError: number
   readonly lockTimeout: number
   readonly login: string
   readonly database: string
@@ -397,8 +399,7 @@ function global(name: string, globals: Globals): string {
     case '@@ROWCOUNT':
       return `${globals.rowCount}::int`
     case '@@ERROR':
-      // An error ends the double's batch.
-      return '0'
+      return `${globals.lastError}::int`
     case '@@LOCK_TIMEOUT':
       return `(${globals.lockTimeout})::int`
     default:
