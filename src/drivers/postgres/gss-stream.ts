@@ -1,6 +1,7 @@
 import { Duplex } from 'node:stream'
 import { kerberosError } from '../../kerberos/errors.ts'
 import type { GssContext } from '../../kerberos/gss-api.ts'
+import { readInPlace } from '../network/read-in-place.ts'
 
 /** The length in front of every packet and token, in network byte order. */
 export const LENGTH_BYTES = 4
@@ -32,7 +33,10 @@ export class GssStream extends Duplex {
     this.#context = context
     this.#plainBytes = context.wrapSizeLimit(MAX_PACKET - LENGTH_BYTES)
     this.on('error', () => undefined)
-    below.on('data', (chunk: Buffer) => this.#receive(chunk))
+    const receive = (chunk: Buffer): void => this.#receive(chunk)
+    below.on('data', receive)
+    // What of a chunk is still needed afterwards is copied.
+    readInPlace(below, receive)
     below.on('end', () => this.#ended())
     below.on('error', (error) => this.destroy(error))
     below.on('close', () => this.destroy())
