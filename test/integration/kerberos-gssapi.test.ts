@@ -302,10 +302,13 @@ test('ten thousand contexts leave no memory and no handle behind', async () => {
   }
   for (let index = 0; index < count / 5; index++) await cycle()
   const files = (await readdir('/proc/self/fd')).length
-  const before = residentMegabytes()
-  for (let index = 0; index < count; index++) await cycle()
-  const grown = residentMegabytes() - before
-  // One byte leaked in each cycle for each thousand contexts would be seen; V8's own ups and downs are not.
-  assert.ok(grown < 30, `grew by ${grown.toFixed(1)} MB`)
+  // A context that is not given back takes 26 MB each time, a credential 89; the allocators have their ups and downs.
+  const grown: number[] = []
+  do {
+    const before = residentMegabytes()
+    for (let index = 0; index < count; index++) await cycle()
+    grown.push(residentMegabytes() - before)
+  } while (grown.length < 3 && Math.min(...grown) > 15)
+  assert.ok(Math.min(...grown) < 15, `grew by ${grown.map((megabytes) => megabytes.toFixed(1)).join(', ')} MB`)
   assert.equal((await readdir('/proc/self/fd')).length, files)
 })
