@@ -6,9 +6,7 @@ import { Secret } from '../secret.ts'
 import { subjectOf } from './azure/claims.ts'
 import { scopeOf } from './azure/cloud.ts'
 import { type AuthorityObservation, azureFailure } from './azure/failure.ts'
-import { ticketSignIn } from './azure/federation/sign-in.ts'
 import { type AzureOptions, asksPerson, azureFields, azureProblems, credentialKind } from './azure/fields.ts'
-import { personSignIn } from './azure/sign-in.ts'
 import { type Attempt, fetchAzureToken } from './azure/token.ts'
 import { refuse } from './refuse.ts'
 import { settled } from './settled.ts'
@@ -67,7 +65,7 @@ export const azureAd = defineStrategy({
   },
 })
 
-/** How a token is got under the options. */
+/** How a token is got under the options. The ways that few go, and HTTP with them, are loaded by who goes them. */
 async function fetcher(
   connection: Connection,
   options: AzureOptions,
@@ -77,10 +75,13 @@ async function fetcher(
   const scope = options.scope ?? scopeOf(options.cloud, connection.type)
   const kind = credentialKind(options)
   const { login } = connection
-  if (kind === 'integrated') return ticketSignIn(options, scope, { login, cache, agents })
+  if (kind === 'integrated') {
+    const { ticketSignIn } = await import('./azure/federation/sign-in.ts')
+    return ticketSignIn(options, scope, { login, cache, agents })
+  }
   const identity = await loadPackage('@azure/identity', () => import('@azure/identity'), 'auth_method=azure_ad')
   if (kind === 'password') emit('security:warning', PASSWORD_WARNING)
-  return asksPerson(kind)
-    ? personSignIn(identity, options, scope, { kind, login, emit, environment, agents, listens })
-    : (attempt) => fetchAzureToken(identity, options, scope, attempt, connection, agents)
+  if (!asksPerson(kind)) return (attempt) => fetchAzureToken(identity, options, scope, attempt, connection, agents)
+  const { personSignIn } = await import('./azure/sign-in.ts')
+  return personSignIn(identity, options, scope, { kind, login, emit, environment, agents, listens })
 }
