@@ -202,14 +202,9 @@ function textOf(column: CatalogueColumn, textCast: boolean): string {
   return `case when ${name} is distinct from null then pg_catalog.format('%s', ${name}) end`
 }
 
-/** What a column's type is, whatever domains lie over it. */
-export function baseType(catalogue: Catalogue, column: CatalogueColumn): CatalogueType {
-  return baseOf(catalogue, column.type, column.modifier).type
-}
-
 /** The expression that gives a column as the server's own text. */
 export function textExpression(catalogue: Catalogue, column: CatalogueColumn): string {
-  return textOf(column, baseType(catalogue, column).textCast)
+  return textOf(column, baseOf(catalogue, column.type, column.modifier).type.textCast)
 }
 
 /** Plans the columns in the order given. */

@@ -19,21 +19,14 @@ import {
   readCatalogue,
 } from './postgres-catalogue.ts'
 import { CsvRows } from './postgres-csv.ts'
-import { whereClause } from './postgres-ground.ts'
+import { baseType, whereClause } from './postgres-ground.ts'
 import { JsonRows, jsonColumn, jsonTextColumn } from './postgres-json.ts'
 import { Lease } from './postgres-lease.ts'
 import { fragment, inline } from './postgres-literals.ts'
 import { planReading } from './postgres-plan.ts'
 import { BinaryRows } from './postgres-rows.ts'
 import { beginSnapshot } from './postgres-session.ts'
-import {
-  baseType,
-  type ColumnPlan,
-  planColumns,
-  rowHashExpression,
-  textColumn,
-  textExpression,
-} from './postgres-types.ts'
+import { type ColumnPlan, planColumns, rowHashExpression, textColumn, textExpression } from './postgres-types.ts'
 import type {
   ArrowRows,
   Choice,
