@@ -28,3 +28,9 @@ export function copyBytes(from: Viewed, start: number, end: number, to: Viewed, 
   }
   for (; source < end; source += 1, target += 1) to.buffer[target] = from.buffer[source] as number
 }
+
+/** All of `bytes` to `to` at `at`; returns where they end there. */
+export function putBytes(bytes: Viewed, to: Viewed, at: number): number {
+  copyBytes(bytes, 0, bytes.buffer.length, to, at)
+  return at + bytes.buffer.length
+}
