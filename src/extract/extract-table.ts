@@ -58,7 +58,7 @@ export async function extractTable(
   options: ExtractOptions | ConsumeOptions,
 ): Promise<ManifestContent> {
   const toFiles = isToFiles(options)
-  if (toFiles) checkFormat(options.format)
+  if (toFiles) checkFormat(options)
   const partitions = checkPartitions(options.partitions)
   const startedAt = new Date()
   const { watermark } = options

@@ -5,7 +5,9 @@ import type { RecordBatch, Schema } from './arrow-types.ts'
 import type { Drift } from './drift.ts'
 import type { Progress } from './progress.ts'
 import type { MarkValue, ReadOptions, TableColumn, Watermark } from './read/reader.ts'
-import type { ParquetCompression } from './sinks/parquet/compression.ts'
+
+export const PARQUET_COMPRESSIONS = ['zstd', 'gzip', 'none'] as const
+export type ParquetCompression = (typeof PARQUET_COMPRESSIONS)[number]
 
 export const EXTRACT_FORMATS = ['parquet', 'arrow', 'csv', 'jsonl'] as const
 export type ExtractFormat = (typeof EXTRACT_FORMATS)[number]
@@ -97,12 +99,18 @@ export interface ConsumeOptions extends SelectOptions, ReportOptions {
   readonly to: BatchConsumer
 }
 
-export function checkFormat(format: unknown): void {
-  if (EXTRACT_FORMATS.some((known) => known === format)) return
-  throw new PoolsmithError(`There is no format ${JSON.stringify(format)}.`, {
+/** Before anything is read: who calls may have no types. */
+export function checkFormat({ format, compression }: Partial<FormatOptions>): void {
+  checkChoice('format', EXTRACT_FORMATS, format)
+  if (compression !== undefined) checkChoice('compression', PARQUET_COMPRESSIONS, compression)
+}
+
+function checkChoice(what: string, known: readonly string[], given: unknown): void {
+  if (known.some((name) => name === given)) return
+  throw new PoolsmithError(`There is no ${what} ${JSON.stringify(given)}.`, {
     code: 'CONFIG_INVALID',
     phase: 'config',
-    hint: `Use one of ${EXTRACT_FORMATS.join(', ')}.`,
+    hint: `Use one of ${known.join(', ')}.`,
   })
 }
 

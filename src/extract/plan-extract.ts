@@ -32,7 +32,7 @@ export async function planExtract(
   source: ExtractSource,
   options: PlanOptions = {},
 ): Promise<HeldPlan> {
-  if (options.format !== undefined) checkFormat(options.format)
+  if (options.format !== undefined) checkFormat(options)
   const partitions = checkPartitions(options.partitions)
   const { watermark, holdSnapshot = false } = options
   const state = watermark?.state === undefined ? undefined : await readState(watermark.state)

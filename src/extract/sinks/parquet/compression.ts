@@ -1,11 +1,9 @@
 import { promisify } from 'node:util'
 import * as zlib from 'node:zlib'
 import { PoolsmithError } from '../../../errors.ts'
+import type { ParquetCompression } from '../../options.ts'
 
-export const PARQUET_COMPRESSIONS = ['zstd', 'gzip', 'none'] as const
-export type ParquetCompression = (typeof PARQUET_COMPRESSIONS)[number]
-
-/** Compresses pages, off the event loop. Disposed, it gives its memory back; a call that still runs never settles. */
+/** Compresses pages, off the event loop. Disposed, it gives its memory back; a call that still runs may never settle. */
 export interface Codec extends Disposable {
   /** parquet.thrift, CompressionCodec. */
   readonly id: number
@@ -42,12 +40,6 @@ export function codecFor(name: ParquetCompression = hasZstd ? 'zstd' : 'gzip'): 
     }
     case 'none':
       return { id: 0, compress: async (bytes) => [new Uint8Array(bytes)], [Symbol.dispose]: () => undefined }
-    default:
-      throw new PoolsmithError(`There is no compression ${JSON.stringify(name)} for Parquet.`, {
-        code: 'CONFIG_INVALID',
-        phase: 'config',
-        hint: `Use one of ${PARQUET_COMPRESSIONS.join(', ')}.`,
-      })
   }
 }
 

@@ -9,9 +9,10 @@
 
 import type { RecordBatch, Schema } from 'apache-arrow'
 import { loadPackage } from '../../../optional-package.ts'
+import type { ParquetCompression } from '../../options.ts'
 import type { Output, Sink } from '../sink.ts'
 import { ColumnChunk, ColumnRoom } from './chunk.ts'
-import { type Codec, codecFor, type ParquetCompression } from './compression.ts'
+import { type Codec, codecFor } from './compression.ts'
 import { footerOf, MAGIC, type RowGroup } from './footer.ts'
 import { type Leaf, leavesOf } from './schema.ts'
 

@@ -1,0 +1,23 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { checkFormat, checkPartitions } from '../../../src/extract/options.ts'
+
+test('what files are made of is checked by name', () => {
+  assert.doesNotThrow(() => checkFormat({ format: 'parquet', compression: 'gzip' }))
+  assert.doesNotThrow(() => checkFormat({ format: 'csv' }))
+  for (const [options, message] of [
+    [{ format: 'xlsx' }, 'There is no format "xlsx".'],
+    [{ format: 'parquet', compression: 'snappy' }, 'There is no compression "snappy".'],
+    [{}, 'There is no format undefined.'],
+  ] as const) {
+    assert.throws(() => checkFormat(options as never), { code: 'CONFIG_INVALID', phase: 'config', message })
+  }
+})
+
+test('a number of partitions is a whole one', () => {
+  assert.equal(checkPartitions(undefined), 1)
+  assert.equal(checkPartitions(10_000), 10_000)
+  for (const wanted of [0, -1, 1.5, 10_001, Number.NaN, '4' as never]) {
+    assert.throws(() => checkPartitions(wanted), { code: 'CONFIG_INVALID' }, String(wanted))
+  }
+})
