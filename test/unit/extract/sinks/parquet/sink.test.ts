@@ -138,8 +138,3 @@ test('bounds of text are in the order of its bytes, and absent when they are lon
   assert.deepEqual(await boundsOf(['a', 'x'.repeat(65)]), [undefined, undefined])
   assert.deepEqual(await boundsOf([null]), [undefined, undefined])
 })
-
-test('a compression that does not exist', async () => {
-  const options = { compression: 'rar' as 'zstd' }
-  await assert.rejects(write([], options), { code: 'CONFIG_INVALID', hint: 'Use one of zstd, gzip, none.' })
-})
