@@ -49,7 +49,7 @@ test('a password that changes again and again under load costs no failed stateme
   await Promise.all(Array.from({ length: 8 }, worker))
   assert.ok(statements > ROTATIONS)
   // The last one may have been used too, by a statement that was on its way.
-  assert.ok(uses.size >= ROTATIONS, [...uses.keys()].join())
+  assert.ok(uses.size === ROTATIONS || uses.size === ROTATIONS + 1, [...uses.keys()].join())
   const refused = database.decisions.filter(({ outcome }) => outcome !== 'accepted')
   assert.ok(refused.length > 0, 'every rotation was noticed before a login needed it, so that nothing was tried twice')
 })

@@ -13,6 +13,7 @@
 
 import type { CompiledSql } from './selection.ts'
 import { invalid } from './selection.ts'
+import { endOfComment, malformed } from './sql-text.ts'
 
 /** A value as pg would send it as a parameter, as a literal; but a Date is its instant in UTC. */
 export function literal(value: unknown): string {
@@ -138,21 +139,4 @@ function scan(sql: string, take: (token: string, kind: string) => string): strin
   }
   if (depth !== 0) throw malformed('a bracket is not closed')
   return text
-}
-
-/** Comments of this kind nest. */
-function endOfComment(sql: string, start: number): number {
-  let depth = 0
-  for (let at = start; at < sql.length; at += 1) {
-    if (sql.startsWith('/*', at)) depth += 1
-    else if (sql.startsWith('*/', at)) depth -= 1
-    else continue
-    at += 1
-    if (depth === 0) return at + 1
-  }
-  throw malformed('a comment is not closed')
-}
-
-function malformed(what: string): Error {
-  return invalid(`The SQL of the query cannot be used: ${what}.`, 'Give one whole expression or one whole select.')
 }

@@ -8,6 +8,7 @@
 
 import type { BoundSql, BoundValue, Condition } from './reader.ts'
 import { type CompiledSql, invalid } from './selection.ts'
+import { endOfComment, malformed } from './sql-text.ts'
 
 /** What the server is sent: `@p0`, `@p1` and so on stand for the values. */
 export interface Statement {
@@ -179,21 +180,4 @@ function scan(source: string, take: Take): string {
   }
   if (depth !== 0) throw malformed('a bracket is not closed')
   return text
-}
-
-/** Comments of this kind nest. */
-function endOfComment(source: string, start: number): number {
-  let depth = 0
-  for (let at = start; at < source.length; at += 1) {
-    if (source.startsWith('/*', at)) depth += 1
-    else if (source.startsWith('*/', at)) depth -= 1
-    else continue
-    at += 1
-    if (depth === 0) return at + 1
-  }
-  throw malformed('a comment is not closed')
-}
-
-function malformed(what: string): Error {
-  return invalid(`The SQL of the query cannot be used: ${what}.`, 'Give one whole expression or one whole select.')
 }
