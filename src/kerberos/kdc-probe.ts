@@ -119,7 +119,9 @@ function overUdp(kdc: KdcAddress, request: Buffer, signal: AbortSignal): Promise
     socket.once('message', (answer) => end(() => resolve(answer)))
     // Connected, so that a closed port is told.
     socket.once('error', (error) => end(() => reject(error)))
-    socket.connect(kdc.port, kdc.host, () => socket.send(request))
+    // Not as the callback, which is called for a failure too.
+    socket.once('connect', () => socket.send(request))
+    socket.connect(kdc.port, kdc.host)
   })
 }
 
