@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolsmithError } from '../../src/errors.ts'
 import { extractPartition } from '../../src/extract/extract-partition.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
@@ -495,22 +496,36 @@ describe('a plan for other machines', () => {
     assert.equal(second.finishedAt, first.finishedAt)
   })
 
-  test('the same partition twice at once: one reads it, the other says so or finds it whole', async () => {
+  test('the same partition twice at once: one reads it, the other says so', async () => {
     await using folder = await temporaryFolder()
     const to = folder.path
-    const plan = asJson(await planExtract(db, { table: 'flights' }, { format: 'csv', partitions: 2 }))
-    const { onProgress, done } = once(() =>
-      failureOf(extractPartition(db, plan, 0, { to })).then((error) => assert.equal(error.code, 'EXTRACT_BUSY')),
+    // The first one comes to a row that waits for a lock.
+    const plan = asJson(
+      await planExtract(
+        db,
+        { table: 'flights' },
+        {
+          format: 'csv',
+          partitions: 2,
+          where: (query) => query.whereRaw('(id > 1 or pg_advisory_xact_lock_shared(4711)::text is not null)'),
+        },
+      ),
     )
+    const waiting = "select count(*) from pg_locks where locktype = 'advisory' and objid = 4711 and not granted"
     let estimate: number | undefined
-    await extractPartition(db, plan, 0, {
-      to,
-      onProgress: (progress) => {
-        estimate = progress.estimatedRows
-        onProgress()
-      },
+    let first: Promise<Manifest> | undefined
+    await db.transaction(async (holding) => {
+      await holding.raw('select pg_advisory_xact_lock(4711)')
+      first = extractPartition(db, plan, 0, { to, onProgress: ({ estimatedRows }) => (estimate = estimatedRows) })
+      first.catch(() => undefined)
+      for (let tries = 0; (await server.sql(waiting)) !== '1'; tries++) {
+        assert.ok(tries < 200, 'the first one does not come to the lock')
+        await sleep(50)
+      }
+      const error = await failureOf(extractPartition(db, plan, 0, { to }))
+      assert.equal(error.code, 'EXTRACT_BUSY')
     })
-    await done
+    await first
     assert.equal(estimate, Math.ceil((plan.estimatedRows ?? 0) / 2))
     assert.equal((await filesBelow(folder.path)).length, 2)
   })
