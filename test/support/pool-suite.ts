@@ -1,6 +1,7 @@
 /** What pool and engine promise over every database: the contract of the time limit, faults, resets, events, streams. */
 
 import assert from 'node:assert/strict'
+import type { EventEmitter } from 'node:events'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createEngine, type Engine, type EngineOptions } from '../../src/engine/create-engine.ts'
@@ -58,19 +59,14 @@ export function poolSuite(kind: SideKind): void {
     test('a session that was killed while idle is never handed out', async () => {
       await using side = await kind.start()
       await using db = await engineOf(side, { pool_size: 4, max_overflow: 0 })
-      await idle(db, 4)
-      const ids = await Promise.all(
-        Array.from({ length: 4 }, () =>
-          db.pool.use(async (raw) => {
-            await sleep(20)
-            return db.pool.infoOf(raw)?.processId
-          }),
-        ),
-      )
+      const all = await Promise.all(Array.from({ length: 4 }, () => db.pool.acquire().promise))
+      const ids = all.map((raw) => db.pool.infoOf(raw)?.processId)
+      const ended = all.map((raw) => new Promise((resolve) => (raw as EventEmitter).once('end', resolve)))
+      for (const raw of all) db.pool.release(raw)
       assert.equal(new Set(ids).size, 4)
       for (const id of ids) await side.kill(id ?? -1)
       // They were used a moment ago, so that only the end of their sockets tells that they are dead.
-      await sleep(100)
+      await Promise.all(ended)
       const answers = await Promise.all(
         Array.from({ length: 8 }, () =>
           db.pool.use(async (raw) => [await side.run(raw, 'select 7 as n'), db.pool.infoOf(raw)?.processId] as const),
