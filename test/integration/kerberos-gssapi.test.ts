@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { chmod, readdir, writeFile } from 'node:fs/promises'
 import { after, before, test } from 'node:test'
@@ -9,6 +10,7 @@ import type { GssApi, GssContext, GssFlag, GssMechanism } from '../../src/kerber
 import { loadGssApi } from '../../src/kerberos/load-gss-api.ts'
 import { type GssAcceptor, gssAcceptor } from '../support/gss-acceptor.ts'
 import { enterRealm, type Kdc, startKdc } from '../support/kdc.ts'
+import { unprivileged } from '../support/unprivileged.ts'
 
 let kdc: Kdc
 let gss: GssApi
@@ -228,21 +230,14 @@ test('a realm that krb5.conf says nothing about', async (t) => {
 })
 
 test('a cache that this process may not read', async () => {
-  // As root everything can be read, so somebody else looks.
-  const { spawnSync } = await import('node:child_process')
-  await chmod(kdc.folder, 0o755)
   const program = `
     const { loadGssApi } = await import(${JSON.stringify(new URL('../../src/kerberos/load-gss-api.ts', import.meta.url).href)})
     const gss = await loadGssApi()
     await gss.acquireCredential({ cache: ${JSON.stringify(cache)} }).catch((error) => console.log(error.code, error.message))
   `
-  const nobody = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
-  if (process.getuid?.() !== 0) await chmod(kdc.path('alice'), 0)
-  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
-    encoding: 'utf8',
-    env: { ...process.env },
-    ...nobody,
-  })
+  await chmod(kdc.path('alice'), 0)
+  const [command = '', ...args] = unprivileged([process.execPath, '--input-type=module', '-e', program])
+  const { stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' })
   await chmod(kdc.path('alice'), 0o600)
   assert.match(stdout, /^TICKET_CACHE_UNREADABLE .*alice/, stderr)
 })

@@ -17,7 +17,10 @@ import { type KerberosPostgres, startKerberosPostgres } from '../support/kerbero
 
 const ROOT = join(import.meta.dirname, '..', '..')
 const EXAMPLE = join(ROOT, 'examples', 'kerberos-sidecar')
-const isRoot = process.getuid?.() === 0
+const MAIN = join(ROOT, 'src', 'cli', 'main.ts')
+const OTHER = { uid: 4712, gid: 4712 }
+/** Root becomes the services' users, where others may read this repository. */
+const isRoot = process.getuid?.() === 0 && spawnSync(process.execPath, [MAIN, '--version'], OTHER).status === 0
 /** Root inside of a container mostly may not. */
 const mayMount = isRoot && spawnSync('unshare', ['--mount', 'true']).status === 0
 
@@ -143,7 +146,7 @@ function start(
   assert.equal(service.read_only, true, 'nothing but the mounts may be written to')
   const [program, ...args] = service.command.map((word) => placed(word, mounts))
   const programs: Readonly<Record<string, readonly string[]>> = {
-    poolsmith: [process.execPath, join(ROOT, 'src', 'cli', 'main.ts')],
+    poolsmith: [process.execPath, MAIN],
     node: [process.execPath, '--import', join(ROOT, 'test', 'support', 'self-import.ts')],
   }
   const known = programs[program ?? '']
@@ -231,12 +234,11 @@ test('a worker of another user reads the ticket through a group that both are in
   assert.deepEqual([mode & 0o777, gid], [0o640, shared])
 
   const workers = await mountsOf('other', worker, { tickets })
-  const other = { uid: 4712, gid: 4712 }
-  const admitted = start(worker, workers, database(), { ...other, groups: [shared] })
+  const admitted = start(worker, workers, database(), { ...OTHER, groups: [shared] })
   assert.equal(await admitted.ended, 0, await admitted.output)
   assert.match(await admitted.output, /who: 'etl'/)
   if (isRoot) {
-    const stranger = start(worker, workers, database(), other)
+    const stranger = start(worker, workers, database(), OTHER)
     await stranger.ended
     assert.match(await stranger.output, /\(uid 4712\) may not read the ticket cache FILE:\S+krb5cc/)
   }

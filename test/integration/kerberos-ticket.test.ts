@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { chmod, chown, copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ErrorCode, PoolsmithError } from '../../src/errors.ts'
@@ -13,6 +14,7 @@ import { refreshTicket } from '../../src/kerberos/refresh-ticket.ts'
 import { verifyTicket } from '../../src/kerberos/ticket.ts'
 import { startKcm } from '../support/kcm.ts'
 import { enterRealm, type Kdc, startKdc } from '../support/kdc.ts'
+import { unprivileged } from '../support/unprivileged.ts'
 
 let kdc: Kdc
 let keytab: string
@@ -303,8 +305,8 @@ test('a folder that is not there, and a folder that may not be written', async (
   await failure('TICKET_CACHE_NOT_WRITABLE', ensureTicket({ ...policy, cache: `FILE:${kdc.path('no/such/cc')}` }))
 })
 
-/** Runs a program as another user, who may not do what root may. */
-function asNobody(program: string): string {
+/** Runs a program for which the modes of files hold. */
+function output(program: string): string {
   const module = (path: string): string => JSON.stringify(new URL(`../../src/kerberos/${path}`, import.meta.url).href)
   const prelude = `
     const { verifyTicket } = await import(${module('ticket.ts')})
@@ -312,10 +314,8 @@ function asNobody(program: string): string {
     const { loadGssApi } = await import(${module('load-gss-api.ts')})
     const tell = (error) => console.log(error.code, error.message)
   `
-  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', prelude + program], {
-    encoding: 'utf8',
-    ...(isRoot ? { uid: 65534, gid: 65534 } : {}),
-  })
+  const [command = '', ...args] = unprivileged([process.execPath, '--input-type=module', '-e', prelude + program])
+  const { stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' })
   assert.equal(stderr, '')
   return stdout
 }
@@ -325,32 +325,34 @@ test('a cache and a keytab that this process may not read', async () => {
   await ensureTicket({ principal: ALICE, keytab, cache })
   const secret = kdc.path('secret.keytab')
   await copyFile(keytab, secret)
-  await Promise.all([chmod(secret, isRoot ? 0o400 : 0), chmod(path, isRoot ? 0o400 : 0)])
+  await Promise.all([chmod(secret, 0), chmod(path, 0)])
   const request = JSON.stringify({ cache, principal: ALICE })
-  assert.match(asNobody(`await verifyTicket(${request}).catch(tell)`), /^TICKET_CACHE_UNREADABLE .*\(uid \d+\)/)
+  assert.match(output(`await verifyTicket(${request}).catch(tell)`), /^TICKET_CACHE_UNREADABLE .*\(uid \d+\)/)
   const other = JSON.stringify({ cache: `MEMORY:x`, principal: ALICE, keytab: secret })
-  assert.match(asNobody(`await ensureTicket(${other}).catch(tell)`), /^KEYTAB_UNREADABLE .*\(uid \d+\)/)
+  assert.match(output(`await ensureTicket(${other}).catch(tell)`), /^KEYTAB_UNREADABLE .*\(uid \d+\)/)
 })
 
-test('a cache that may only be read serves to log in, and says so when it must be replaced', async () => {
-  const { path, cache } = fresh()
+test('a cache that may only be read serves to log in, and says so when it must be replaced', async (t) => {
+  const folder = kdc.path('closed')
+  await mkdir(folder)
+  const path = join(folder, 'cc')
+  const cache = `FILE:${path}`
   await ensureTicket({ principal: ALICE, keytab, cache })
   await chmod(path, 0o444)
-  const readable = kdc.path('readable.keytab')
-  await copyFile(keytab, readable)
-  await chmod(readable, 0o444)
+  await chmod(folder, 0o555)
+  t.after(() => chmod(folder, 0o755))
   const before = await readFile(path)
   const policy = JSON.stringify({ cache, principal: ALICE })
-  const output = asNobody(`
+  const told = output(`
     const gss = await loadGssApi()
     const opened = await openCredential(gss, ${policy})
     const target = { service: 'postgres', host: 'localhost' }
     const context = gss.initContext({ target, flags: [], credential: opened.handle })
     console.log((await context.step()).token.length > 100)
-    const longer = { ...${policy}, keytab: ${JSON.stringify(readable)}, minimumLifetimeSeconds: 1e6 }
+    const longer = { ...${policy}, keytab: ${JSON.stringify(keytab)}, minimumLifetimeSeconds: 1e6 }
     await ensureTicket(longer).catch(tell)
   `)
-  if (isRoot) assert.match(output, /^true\nTICKET_CACHE_NOT_WRITABLE /)
+  assert.match(told, /^true\nTICKET_CACHE_NOT_WRITABLE /)
   assert.deepEqual(await readFile(path), before)
 })
 

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { unprivileged } from './unprivileged.ts'
 
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts')
 
@@ -15,8 +16,8 @@ export interface CliOptions {
   /** The whole environment, but for PATH. */
   readonly environment?: Readonly<Record<string, string>>
   readonly cwd?: string
-  /** Runs it as somebody else; only root can. */
-  readonly as?: { readonly uid: number; readonly gid: number }
+  /** The modes of files hold for it, as they do for everybody but root. */
+  readonly unprivileged?: boolean
   /** Runs it on a pseudo-terminal of 80 columns; everything it writes is then in `stdout`. */
   readonly terminal?: boolean
   /** A signal to send as soon as the output (either of them) matches, or the promise resolves. */
@@ -25,7 +26,8 @@ export interface CliOptions {
 
 /** Runs the `poolsmith` program as its own process, from the sources. */
 export async function runCli(args: readonly string[], options: CliOptions = {}): Promise<CliRun> {
-  const command = [process.execPath, MAIN, ...args]
+  const plain = [process.execPath, MAIN, ...args]
+  const command = options.unprivileged ? unprivileged(plain) : plain
   const quoted = command.map((part) => `'${part.replaceAll("'", `'\\''`)}'`).join(' ')
   const [program = '', ...rest] = options.terminal
     ? ['script', '-qec', `stty cols 80; exec ${quoted}`, '/dev/null']
@@ -34,7 +36,6 @@ export async function runCli(args: readonly string[], options: CliOptions = {}):
     cwd: options.cwd ?? process.cwd(),
     env: { PATH: process.env.PATH, ...options.environment },
     stdio: ['ignore', 'pipe', 'pipe'],
-    ...options.as,
   })
   const { interrupt } = options
   if (interrupt?.when instanceof Promise) {

@@ -1,11 +1,11 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { temporaryRoot } from './folder.ts'
 
 const run = promisify(execFile)
 
@@ -81,7 +81,7 @@ export async function freePort(): Promise<number> {
 
 export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
   const realm = options.realm ?? 'TEST.REALM'
-  const folder = await mkdtemp(join(tmpdir(), 'poolsmith-kdc-'))
+  const folder = await mkdtemp(join(temporaryRoot(), 'poolsmith-kdc-'))
   const port = options.port ?? (await freePort())
   const environment = {
     KRB5_CONFIG: join(folder, 'krb5.conf'),
@@ -114,6 +114,8 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
         '',
       ].join('\n'),
     )
+    // Servers read it too, as other users, whatever this process's umask is.
+    await chmod(environment.KRB5_CONFIG, 0o644)
   }
   await configure([])
   await writeFile(

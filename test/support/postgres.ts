@@ -13,10 +13,10 @@ import { accessSync, existsSync } from 'node:fs'
 import { chmod, chown, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
+import { temporaryRoot } from './folder.ts'
 
 type Flavor = 'embedded' | 'embedded-13' | 'debian'
 
@@ -30,6 +30,9 @@ export interface PostgresOptions {
   /** Environment of the server process, such as KRB5_CONFIG. */
   readonly environment?: Readonly<Record<string, string>>
 }
+
+// pg follows these, in this file and in tests; the server is the one that was started here, whatever they say.
+for (const name of Object.keys(process.env)) if (name.startsWith('PG')) delete process.env[name]
 
 const DEFAULT_HBA = ['host all all 127.0.0.1/32 scram-sha-256', 'host all all ::1/128 scram-sha-256']
 const START_LIMIT_MILLIS = 30_000
@@ -313,13 +316,14 @@ async function binaries(
   // The project may lie below a folder that only root enters.
   const copy = join(folder, 'native')
   await cp(home, copy, { recursive: true, verbatimSymlinks: true })
+  execFileSync('chmod', ['-R', 'a+rX', copy])
   return join(copy, 'bin')
 }
 
 export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
   const { flavor = 'embedded', hba = DEFAULT_HBA, config = {}, tls, listen = '127.0.0.1', environment = {} } = options
   const account = serverAccount()
-  const folder = await mkdtemp(join(tmpdir(), 'poolsmith-pg-'))
+  const folder = await mkdtemp(join(temporaryRoot(), 'poolsmith-pg-'))
   try {
     // The Unix socket lies in this folder: others may pass, only the owner writes.
     await chmod(folder, 0o755)
