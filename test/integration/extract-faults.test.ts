@@ -178,14 +178,30 @@ test('aborted before it begins, and while it waits for a lock', async () => {
     'it waits',
     async () => (await server.sql('select count(*) from pg_locks where not granted')) === '1',
   )
+  const { closed } = db.pool.stats().counts
   abort.abort()
   assert.equal((await waiting).code, 'ABORTED')
+  assert.equal(await server.sql('select count(*) from pg_locks where not granted'), '0')
+  assert.equal(db.pool.stats().counts.closed, closed, 'no connection had to be closed')
   await trx.rollback()
-  await eventually(
-    'nothing waits',
-    async () => (await server.sql('select count(*) from pg_locks where not granted')) === '0',
-  )
-  await eventually('all sessions are idle', allIdle)
+})
+
+test('aborted while it looks for the mark or for where to divide: the statement ends on the server too', async () => {
+  const besides =
+    "select count(*) from pg_stat_activity where query like '%pg_sleep(600)%' and state = 'active' and pid <> pg_backend_pid()"
+  const where: ExtractOptions['where'] = (query) => query.whereRaw('pg_sleep(600) is null')
+  for (const options of [{ watermark: { column: 'id' } }, { partitions: 2, partitionBy: 'id' }]) {
+    const { closed } = db.pool.stats().counts
+    const abort = new AbortController()
+    const { signal } = abort
+    const planning = failing(db, { table: 'flights' }, { format: 'csv', where, signal, ...options })
+    await eventually('it looks', async () => (await server.sql(besides)) === '1')
+    abort.abort()
+    assert.equal((await planning).code, 'ABORTED')
+    assert.equal(await server.sql(besides), '0')
+    assert.ok(await allIdle())
+    assert.equal(db.pool.stats().counts.closed, closed, 'no connection had to be closed')
+  }
 })
 
 test('with one connection only, an abort closes it and the next statement gets a new one', async () => {

@@ -1,12 +1,14 @@
 /** A session on loan from the pool: what runs on it ends with it, and it goes back clean or not at all. */
 
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client } from 'pg'
 import type { PoolsmithError } from '../../errors.ts'
 import { type CopyConsumer, CopyOut } from './postgres-copy.ts'
 import { endsSession, readFailure } from './postgres-failures.ts'
-import { cancelStatement } from './postgres-session.ts'
+import { cancelStatement, type Running } from './postgres-session.ts'
 import type { ExtractEngine } from './reader.ts'
+import { unlessAborted } from './unless-aborted.ts'
 
 /** How long the end of a transaction that has changed nothing may take. */
 const ROLLBACK_MILLIS = 5000
@@ -17,7 +19,7 @@ export class Lease implements AsyncDisposable {
   readonly client: Client
   readonly table: string
   readonly signal: AbortSignal | undefined
-  #copy: CopyOut<unknown> | undefined
+  #running: Running | undefined
   #lost = false
   #returned = false
   /** pg says on the client what it has said to the statement; unheard it would end the process. */
@@ -33,28 +35,22 @@ export class Lease implements AsyncDisposable {
     client.on('error', this.#onError)
   }
 
-  /** Runs short statements; the signal does not wait for them. */
+  /** Runs statements that give a few rows at most. */
   async run<T>(work: () => Promise<T>): Promise<T> {
-    const { promise: aborted, reject } = Promise.withResolvers<never>()
-    const onAbort = (): void => reject(this.signal?.reason)
-    this.signal?.addEventListener('abort', onAbort, { once: true })
-    const working = work()
     try {
-      this.signal?.throwIfAborted()
-      return await Promise.race([working, aborted])
+      return await unlessAborted(this.signal, () => {
+        const working = work()
+        this.#running = runningUntil(working)
+        return working
+      })
     } catch (error) {
-      // The statement that may still be running is nobody's any more: the session cannot be used again.
-      if (this.signal?.aborted) this.#lost = true
-      working.catch(() => undefined)
       throw this.failure(error)
-    } finally {
-      this.signal?.removeEventListener('abort', onAbort)
     }
   }
 
   async *copy<Item>(text: string, consumer: CopyConsumer<Item>): AsyncGenerator<Item, number> {
     const copy = new CopyOut(text, consumer)
-    this.#copy = copy as CopyOut<unknown>
+    this.#running = copy
     try {
       this.client.query(copy)
       for (let item = await copy.next(this.signal); item !== undefined; item = await copy.next(this.signal)) yield item
@@ -83,13 +79,30 @@ export class Lease implements AsyncDisposable {
 
   async #clean(): Promise<boolean> {
     if (this.#lost) return false
-    const copy = this.#copy
-    if (copy !== undefined && !copy.settled && !(await cancelStatement(this.#engine, this.client, copy))) return false
+    const running = this.#running
+    if (running !== undefined && !running.settled && !(await cancelStatement(this.#engine, this.client, running))) {
+      return false
+    }
     try {
       const ended = this.client.query('rollback').then(() => true)
       return (await Promise.race([ended, sleep(ROLLBACK_MILLIS, false, { ref: false })])) && !this.#lost
     } catch {
       return false
     }
+  }
+}
+
+function runningUntil(working: Promise<unknown>): Running {
+  let settled = false
+  const ended = working
+    .catch(() => undefined)
+    .then(() => {
+      settled = true
+    })
+  return {
+    get settled() {
+      return settled
+    },
+    discard: (signal) => Promise.race([ended, once(signal, 'abort').then(() => undefined)]),
   }
 }

@@ -11,6 +11,7 @@ import type { Statement } from './sqlserver-bound.ts'
 import type { AskServer } from './sqlserver-catalogue.ts'
 import { sqlServerReadFailure } from './sqlserver-failures.ts'
 import { asker, type FieldConsumer, FieldStatement } from './sqlserver-statement.ts'
+import { unlessAborted } from './unless-aborted.ts'
 
 /** How long a table that somebody else keeps locked is waited for, when the session has no limit. */
 const LOCK_TIMEOUT_MILLIS = 60_000
@@ -152,22 +153,14 @@ export class Lease implements AsyncDisposable {
     return isOurs
   }
 
-  /** Runs short statements; the signal does not wait for them. */
+  /** Runs statements that give a few rows at most. */
   async run<T>(work: () => Promise<T>): Promise<T> {
-    const { promise: aborted, reject } = Promise.withResolvers<never>()
-    const onAbort = (): void => reject(this.#signal?.reason)
-    this.#signal?.addEventListener('abort', onAbort, { once: true })
-    const working = work()
     try {
-      this.#signal?.throwIfAborted()
-      return await Promise.race([working, aborted])
+      return await unlessAborted(this.#signal, work)
     } catch (error) {
-      // The statement that may still be running is nobody's any more: the session cannot be used again.
+      // The statement that may still be running ends with the session.
       if (this.#signal?.aborted) this.#lost = true
-      working.catch(() => undefined)
       throw this.failure(error)
-    } finally {
-      this.#signal?.removeEventListener('abort', onAbort)
     }
   }
 
