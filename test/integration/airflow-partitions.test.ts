@@ -58,15 +58,15 @@ def datetime(year, month, day, tz):
 `
 
 /** Fails as poolsmith does, once, where the partition is the one that is named. */
-const npx = (folder: string): string => `#!/bin/sh
+const NPX = `#!/bin/sh
 case "$*" in *"#\${FAIL_ONCE:-none}"*)
-  if mkdir "${folder}/failed" 2>/dev/null; then
+  if mkdir "$BRONZE/failed" 2>/dev/null; then
     echo '{"ok":false,"error":{"code":"CONNECTION_LOST","message":"gone","hint":"again"}}'
     exit 4
   fi
 esac
 [ "$1" = poolsmith ] && shift
-exec '${process.execPath}' '${join(ROOT, 'src', 'cli', 'main.ts')}' "$@"
+exec "$NODE" "$MAIN" "$@"
 `
 
 const stack = new AsyncDisposableStack()
@@ -85,7 +85,7 @@ before(async () => {
     'python/airflow/__init__.py': '',
     'python/airflow/decorators.py': DECORATORS,
     'python/pendulum.py': PENDULUM,
-    'bin/npx': npx(folder),
+    'bin/npx': NPX,
   }
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
   await chmod(join(folder, 'bin', 'npx'), 0o755)
@@ -102,6 +102,8 @@ async function runDag(runId: string, environment: Readonly<Record<string, string
     PATH: `${join(folder, 'bin')}:/usr/bin:/bin`,
     PYTHONPATH: join(folder, 'python'),
     PYTHONDONTWRITEBYTECODE: '1',
+    NODE: process.execPath,
+    MAIN: join(ROOT, 'src', 'cli', 'main.ts'),
     AIRFLOW_CONN_SALES: `postgres://etl:etl@127.0.0.1:${server.port}/postgres`,
     BRONZE: folder,
     POOLSMITH: folder,
