@@ -137,8 +137,9 @@ async function intoManyFiles(run: Run, options: ExtractOptions): Promise<Manifes
   const { open, input } = run
   const folder = folderOf(run.plan, options.to)
   const key = resumeKey(run.plan, input)
-  // Held until the session goes back, so that of two runs at once only one can go on with what is there.
-  const isOurs = (await open.claim?.(`${folder}/${key}`)) ?? false
+  // Held until the session goes back, so that of two runs at once only one can go on with what is there. Not by the
+  // folder, which may have several names.
+  const isOurs = (await open.claim?.(key)) ?? false
   const drift = await driftIn(folder, run.plan, options)
   await using parts = await PartFiles.open(folder, run.plan, isOurs ? key : undefined, options.resume ?? true)
   const { plan } = parts
