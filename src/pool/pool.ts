@@ -1,25 +1,18 @@
-import type { Credential, CredentialSource } from '../credentials/credential.ts'
+import type { CredentialSource } from '../credentials/credential.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { PoolsmithError } from '../errors.ts'
-import type { CloseReason, EventName } from '../events.ts'
+import type { EventName } from '../events.ts'
 import { EventHub, type Listener } from './events.ts'
-import { abortedError, acquireTimeoutError, closedError, type Holder, type Occupancy } from './failures.ts'
+import { abortedError, acquireTimeoutError, closedError, type Occupancy } from './failures.ts'
 import { Opener } from './opener.ts'
 import { type Policy, poolPolicy } from './options.ts'
 import { Pacer } from './pacer.ts'
-import { FRESH_MILLIS, type Session, verdict } from './session.ts'
-import { Shelf } from './shelf.ts'
+import type { Session } from './session.ts'
+import { Sessions } from './sessions.ts'
 import type { ConnectionInfo, ConnectionPoolConfig, PoolStats } from './types.ts'
-import { keepaliveDue, reportLeaks, surplus, sweepPeriodMillis } from './upkeep.ts'
 import { Waiters } from './waiters.ts'
-import { LimitExceeded, within } from './within.ts'
 
 export type { ConnectionInfo, ConnectionPoolConfig, PoolStats } from './types.ts'
-
-/** How long a session may take to say goodbye before its socket is cut. */
-const GOODBYE_MILLIS = 1000
-/** Closed for one of these, a session is past listening: no goodbye. */
-const DEAF: ReadonlySet<CloseReason> = new Set(['broken', 'ping-failed', 'reset-failed', 'drain-timeout'])
 
 /**
  * A pool of authenticated connections. knex takes it as its `connectionPool`.
@@ -58,23 +51,16 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   readonly #wantsAcquired: () => boolean
   readonly #wantsReleased: () => boolean
 
-  readonly #shelf: Shelf<Session<Raw>>
-  readonly #sessions = new Map<Raw, Session<Raw>>()
+  readonly #sessions: Sessions<Raw>
   readonly #waiters = new Waiters<Raw>()
   readonly #opener: Opener<Raw>
   readonly #pacer: Pacer
-  readonly #circumstances: { policy: Policy; generation: number; credential: Credential | undefined }
   #stopListening: (() => void) | undefined
 
-  #busy = 0
-  /** Sessions that are being pinged or reset on their way back to the free ones: supply that is on its way. */
-  #checking = 0
   #suspended = false
   #closed = false
   #destroyed: Promise<void> | undefined
-  #onQuiet: (() => void) | undefined
-  #sweeper: NodeJS.Timeout | undefined
-  readonly #counts = { acquired: 0, timedOut: 0, opened: 0, failed: 0, closed: 0 }
+  readonly #counts = { acquired: 0, timedOut: 0, failed: 0 }
 
   constructor(config: ConnectionPoolConfig<Raw>) {
     this.#driver = config.driver
@@ -85,7 +71,6 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     this.events = config.events ?? new EventHub()
     this.#wantsAcquired = this.events.interest('pool:acquired')
     this.#wantsReleased = this.events.interest('pool:released')
-    this.#circumstances = { policy: this.#policy, generation: 0, credential: undefined }
     this.#pacer = new Pacer(this.#now, random, () => this.#pump())
     this.#opener = new Opener({
       driver: this.#driver,
@@ -95,14 +80,18 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
       now: this.#now,
       random,
     })
-    this.#shelf = new Shelf<Session<Raw>>({
-      max: this.#policy.max,
-      create: () => this.#openSession(),
-      destroy: (session) => this.#goodbye(session),
+    this.#sessions = new Sessions({
+      driver: this.#driver,
+      policy: this.#policy,
+      now: this.#now,
+      emit: this.events.emit,
+      open: () => this.#opener.open(this.#sessions.generation),
+      deliver: (session, now) => this.#deliver(session, now),
+      changed: () => this.#pump(),
     })
     // A source renews in the background for whoever listens, so an idle pool listens only if it has to.
     if (this.#policy.retireOn === 'rotation') {
-      this.#stopListening = this.#source.onChange((credential) => this.#rotated(credential))
+      this.#stopListening = this.#source.onChange((credential) => this.#sessions.rotate(credential))
     }
     if (this.#policy.minIdle > 0) this.#pump()
   }
@@ -124,26 +113,22 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
 
   /** Gives a connection back; never throws, never waits. False when it is not in use (any more). */
   release(raw: Raw): boolean {
-    const session = this.#sessions.get(raw)
+    const session = this.#sessions.of(raw)
     if (session === undefined || !session.busy) return false
     const now = this.#now()
-    session.busy = false
-    session.usedAt = now
-    session.provenAt = now
-    session.acquireSite = undefined
-    this.#busy--
+    this.#sessions.takeBack(session, now)
     if (this.#wantsReleased()) {
       this.events.emit('pool:released', { id: session.id, heldMillis: now - session.acquiredAt })
     }
     const { resetMode } = this.#policy
-    const reason = this.#unfit(session, now)
+    const reason = this.#sessions.unfit(session, now)
     if (reason !== undefined) {
-      this.#close(session, reason)
+      this.#sessions.close(session, reason)
       this.#pump()
     } else if (resetMode !== 'none' && this.#driver.needsReset(raw, resetMode)) {
-      void this.#check(session, 'reset-failed')
+      void this.#sessions.check(session, 'reset-failed')
     } else {
-      this.#shelf.release(session)
+      this.#sessions.shelf.release(session)
       if (this.#waiters.size > 0) this.#pump()
     }
     return true
@@ -175,13 +160,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
    * Without an argument it means every connection there is, and those that are just being opened.
    */
   invalidate(raw?: Raw): void {
-    if (raw === undefined) {
-      this.#circumstances.generation++
-    } else {
-      const session = this.#sessions.get(raw)
-      if (session !== undefined) session.condemned ??= 'invalidated'
-    }
-    this.#sweep()
+    this.#sessions.invalidate(raw)
   }
 
   /** Hands out no more until {@link resume}; acquires wait, up to their time limit. Connections in use go on. */
@@ -199,18 +178,19 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   }
 
   stats(): PoolStats {
+    const { size, counts } = this.#sessions
     return {
       ...this.#occupancy(),
-      total: this.#sessions.size,
+      total: size,
       suspended: this.#suspended,
       closed: this.#closed,
-      counts: { ...this.#counts },
+      counts: { ...this.#counts, ...counts },
     }
   }
 
   /** What is known about a connection of this pool, idle or in use. */
   infoOf(raw: Raw): ConnectionInfo | undefined {
-    const session = this.#sessions.get(raw)
+    const session = this.#sessions.of(raw)
     if (session === undefined) return undefined
     const { credential } = session
     const info = this.#driver.info(raw)
@@ -237,11 +217,11 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
 
   /** With {@link numUsed} and {@link numPendingAcquires}, the marks by which knex knows a tarn-compatible pool. */
   numFree(): number {
-    return this.#shelf.numFree()
+    return this.#sessions.shelf.numFree()
   }
 
   numUsed(): number {
-    return this.#shelf.numUsed()
+    return this.#sessions.shelf.numUsed()
   }
 
   numPendingAcquires(): number {
@@ -270,17 +250,9 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     // Also without use for it here: this is what renews the credential before it ends.
     this.#source.current()
     const now = this.#now()
-    for (let session = this.#shelf.top; session !== undefined; session = this.#shelf.top) {
-      const reason = this.#unfit(session, now)
-      if (reason === undefined) {
-        if (this.#policy.prePing && now - session.provenAt > FRESH_MILLIS) return undefined
-        this.#shelf.take()
-        this.#handOut(session, now, now, this.#site())
-        return session
-      }
-      this.#close(session, reason)
-    }
-    return undefined
+    const session = this.#sessions.takeReady(now)
+    if (session !== undefined) this.#handOut(session, now, now, this.#site())
+    return session
   }
 
   #wait(signal: AbortSignal | undefined): Promise<Raw> {
@@ -299,11 +271,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   }
 
   #handOut(session: Session<Raw>, now: number, since: number, site: Error | undefined): void {
-    session.busy = true
-    session.acquiredAt = now
-    session.acquireSite = site
-    session.leakReported = false
-    this.#busy++
+    this.#sessions.lend(session, now, site)
     this.#counts.acquired++
     if (this.#wantsAcquired()) this.events.emit('pool:acquired', { id: session.id, waitedMillis: now - since })
   }
@@ -312,10 +280,11 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   #deliver(session: Session<Raw>, now: number): void {
     const waiter = this.#suspended ? undefined : this.#waiters.first
     if (waiter === undefined) {
-      this.#shelf.release(session)
+      this.#sessions.shelf.release(session)
     } else {
-      this.#handOut(session, now, waiter.since, waiter.site)
+      // Answered first: a listener may abort it, and nobody would give the connection back then.
       waiter.resolve(session.raw)
+      this.#handOut(session, now, waiter.since, waiter.site)
     }
   }
 
@@ -325,69 +294,35 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     if (!this.#suspended) {
       const now = this.#now()
       while (this.#waiters.size > 0) {
-        const session = this.#shelf.top
-        if (session === undefined) break
-        const reason = this.#unfit(session, now)
-        const stale = this.#policy.prePing && now - session.provenAt > FRESH_MILLIS
-        if (reason !== undefined) {
-          this.#close(session, reason)
-        } else if (!stale) {
-          this.#shelf.take()
-          this.#deliver(session, now)
-        } else if (this.#waiters.size > this.#checking) {
-          this.#shelf.take()
-          void this.#check(session, 'ping-failed')
-        } else {
-          break
-        }
+        const session = this.#sessions.takeReady(now)
+        if (session !== undefined) this.#deliver(session, now)
+        else if (this.#waiters.size <= this.#sessions.checking || !this.#sessions.checkNext()) break
       }
     }
     this.#openMissing()
   }
 
-  /** Why a session cannot be handed out or kept, as far as can be known without waiting. */
-  #unfit(session: Session<Raw>, now: number): CloseReason | undefined {
-    if (this.#closed) return 'drained'
-    if (this.#driver.isBroken(session.raw)) return 'broken'
-    return verdict(session, now, this.#circumstances)
-  }
-
-  #rotated(credential: Credential): void {
-    this.#circumstances.credential = credential
-    this.#sweep()
-  }
-
   // ---- opening
 
   #openMissing(): void {
-    const opening = this.#shelf.numPendingCreates()
-    const wanted = this.#suspended ? 0 : Math.max(0, this.#waiters.size - this.#checking)
-    const { minIdle, size } = this.#policy
-    const spare = Math.max(0, Math.min(minIdle - this.#shelf.numFree(), size - this.#sessions.size - wanted))
-    const missing = wanted + spare - opening
-    for (let count = 0; count < missing && this.#shelf.hasRoom; count++) {
+    const { shelf, busy, checking, size } = this.#sessions
+    const opening = shelf.numPendingCreates()
+    const wanted = this.#suspended ? 0 : Math.max(0, this.#waiters.size - checking)
+    const spare = Math.min(this.#policy.minIdle - shelf.numFree(), this.#policy.size - size - wanted)
+    const missing = wanted + Math.max(0, spare) - opening
+    for (let count = 0; count < missing && shelf.hasRoom; count++) {
       // Nobody else can serve who waits when nothing is in use, so that the answer must be sought now.
-      if (!this.#pacer.mayStart(this.#opener.inFlight, wanted > 0 && this.#busy + this.#checking === 0)) return
+      if (!this.#pacer.mayStart(this.#opener.inFlight, wanted > 0 && busy + checking === 0)) return
       this.#pacer.started()
-      this.#shelf.open().then(
+      shelf.open().then(
         () => {
           this.#pacer.succeeded()
-          this.#startSweeping()
           // Besides serving who waits: what was invalidated or retired while it was being opened goes at once.
-          this.#sweep()
+          this.#sessions.sweep()
         },
         (error) => this.#openFailed(error as PoolsmithError),
       )
     }
-  }
-
-  async #openSession(): Promise<Session<Raw>> {
-    const session = await this.#opener.open(this.#circumstances.generation)
-    const { id, credential, openingMillis } = session
-    this.#sessions.set(session.raw, session)
-    this.#counts.opened++
-    this.events.emit('connection:opened', { id, identity: credential.identity, durationMillis: openingMillis })
-    return session
   }
 
   #openFailed(error: PoolsmithError): void {
@@ -396,127 +331,33 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     this.#pacer.failed(error)
     this.events.emit('connection:failed', { error, phase: error.phase })
     if (!this.#suspended) {
-      const hope = this.#busy + this.#checking + this.#opener.inFlight
+      const hope = this.#sessions.busy + this.#sessions.checking + this.#opener.inFlight
       if (hope === 0) this.#waiters.rejectAll(error)
       else if (!error.transient) this.#waiters.first?.reject(error)
     }
     this.#pump()
   }
 
-  // ---- tending
-
-  /** Pings a session on its way to who waits, or resets one on its way back; others may be served meanwhile. */
-  async #check(session: Session<Raw>, onFailure: 'ping-failed' | 'reset-failed'): Promise<void> {
-    const { resetMode, checkMillis } = this.#policy
-    const begunAt = this.#now()
-    let failure: unknown
-    this.#checking++
-    try {
-      const ping = onFailure === 'ping-failed' || resetMode === 'none'
-      await within(ping ? this.#driver.ping(session.raw) : this.#driver.reset(session.raw, resetMode), checkMillis)
-    } catch (error) {
-      failure = error ?? new Error('unknown')
-    }
-    this.#checking--
-    // destroy() may have cut it meanwhile.
-    if (session.closed) return
-    const now = this.#now()
-    if (failure === undefined) session.provenAt = now
-    const reason = failure === undefined ? this.#unfit(session, now) : onFailure
-    if (reason === undefined) {
-      this.#deliver(session, now)
-    } else {
-      this.#close(session, reason)
-      const silent = failure instanceof LimitExceeded || now - begunAt > FRESH_MILLIS
-      if (reason === 'ping-failed' && silent) {
-        // It is the network or the server, not this one session. Who waits must not find that out for each of
-        // those that were heard of even longer ago.
-        for (const other of this.#shelf.idle) if (other.provenAt <= session.provenAt) this.#close(other, reason)
-      }
-    }
-    this.#pump()
-  }
-
-  /** Takes a session out of the pool and closes it in the background. */
-  #close(session: Session<Raw>, reason: CloseReason): void {
-    if (session.busy) this.#busy--
-    session.busy = false
-    session.closed = true
-    session.condemned = reason
-    this.#sessions.delete(session.raw)
-    this.#counts.closed++
-    void this.#shelf.discard(session)
-    this.events.emit('connection:closed', { id: session.id, reason, ageMillis: this.#now() - session.openedAt })
-    if (this.#busy + this.#checking === 0) this.#onQuiet?.()
-  }
-
-  async #goodbye(session: Session<Raw>): Promise<void> {
-    const { raw, condemned } = session
-    if (condemned !== undefined && !DEAF.has(condemned)) {
-      try {
-        await within(this.#driver.close(raw), GOODBYE_MILLIS)
-        return
-      } catch {
-        // It does not listen, or not in time: cut it.
-      }
-    }
-    this.#driver.abort(raw)
-  }
-
-  #startSweeping(): void {
-    if (this.#closed) return
-    this.#sweeper ??= setInterval(() => this.#sweep(), sweepPeriodMillis(this.#policy)).unref()
-  }
-
-  #stopSweeping(): void {
-    clearInterval(this.#sweeper)
-    this.#sweeper = undefined
-  }
-
-  /** Looks over all sessions: closes, keeps alive, reports leaks, refills. */
-  #sweep(): void {
-    if (this.#closed) return
-    const now = this.#now()
-    const policy = this.#policy
-    for (const session of this.#shelf.idle) {
-      const reason =
-        this.#unfit(session, now) ?? surplus(session, now, policy, this.#sessions.size, this.#shelf.numFree())
-      if (reason !== undefined) {
-        this.#close(session, reason)
-      } else if (keepaliveDue(session, now, policy) && this.#shelf.withdraw(session)) {
-        void this.#check(session, 'ping-failed')
-      }
-    }
-    reportLeaks(this.#sessions.values(), now, policy, this.events.emit)
-    this.#pump()
-    if (this.#sessions.size === 0) this.#stopSweeping()
-  }
-
   // ---- telling
 
   #occupancy(): Occupancy {
+    const { busy, shelf } = this.#sessions
     return {
       max: this.#policy.max,
-      inUse: this.#busy,
-      idle: this.#shelf.numFree(),
+      inUse: busy,
+      idle: shelf.numFree(),
       opening: this.#opener.inFlight,
-      checking: this.#shelf.numUsed() - this.#busy,
+      checking: shelf.numUsed() - busy,
       waiting: this.#waiters.size,
     }
   }
 
   #timeoutError(): PoolsmithError {
-    const now = this.#now()
-    const held = [...this.#sessions.values()]
-      .filter((session) => session.busy)
-      .sort((a, b) => a.acquiredAt - b.acquiredAt)
-      .slice(0, 5)
-    const longestHeld: Holder[] = held.map(({ id, acquiredAt }) => ({ id, heldMillis: Math.round(now - acquiredAt) }))
     const error = acquireTimeoutError({
       timeoutMillis: this.#policy.timeoutMillis,
       suspended: this.#suspended,
       occupancy: this.#occupancy(),
-      longestHeld,
+      longestHeld: this.#sessions.longestHeld(this.#now()),
       attempt: this.#opener.oldest,
       failure: this.#pacer.failure,
     })
@@ -538,27 +379,11 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   async #destroy(): Promise<void> {
     this.#closed = true
     this.#pacer.close()
-    this.#stopSweeping()
     this.#stopListening?.()
     this.#waiters.rejectAll(closedError())
     this.#opener.end(closedError())
     this.#source.close()
-    for (const session of this.#shelf.idle) this.#close(session, 'drained')
-    await this.#drained()
-    for (const session of this.#sessions.values()) this.#close(session, 'drain-timeout')
-    // Waits for the attempts to end and for every goodbye, each of which has its limit.
-    await this.#shelf.destroy()
+    await this.#sessions.end()
     this.events.emit('pool:destroyed', {})
-  }
-
-  #drained(): Promise<void> {
-    if (this.#busy + this.#checking === 0) return Promise.resolve()
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, this.#policy.drainMillis)
-      this.#onQuiet = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
   }
 }

@@ -1,0 +1,281 @@
+/** The connections that are open: which are free and which in use, whether they may stay, and their way out. */
+
+import type { Credential } from '../credentials/credential.ts'
+import type { Driver } from '../drivers/driver.ts'
+import type { CloseReason, Emit } from '../events.ts'
+import type { Holder } from './failures.ts'
+import type { Policy } from './options.ts'
+import { type Circumstances, FRESH_MILLIS, type Session, verdict } from './session.ts'
+import { Shelf } from './shelf.ts'
+import { keepaliveDue, reportLeaks, surplus, sweepPeriodMillis } from './upkeep.ts'
+import { LimitExceeded, within } from './within.ts'
+
+/** How long a session may take to say goodbye before its socket is cut. */
+const GOODBYE_MILLIS = 1000
+/** Closed for one of these, a session is past listening: no goodbye. */
+const DEAF: ReadonlySet<CloseReason> = new Set(['broken', 'ping-failed', 'reset-failed', 'drain-timeout'])
+/** As many as an error names. */
+const HOLDERS_SHOWN = 5
+
+export interface SessionsConfig<Raw extends object> {
+  readonly driver: Driver<Raw>
+  readonly policy: Policy
+  readonly now: () => number
+  readonly emit: Emit
+  /** Opens one; holds its own time limit. */
+  readonly open: () => Promise<Session<Raw>>
+  /** Gets every session that has passed its check: to hand it out, or to put it back on the shelf. */
+  readonly deliver: (session: Session<Raw>, now: number) => void
+  /** A session has left, or its check is over: it is time to see who waits. */
+  readonly changed: () => void
+}
+
+export class Sessions<Raw extends object> {
+  readonly #config: SessionsConfig<Raw>
+  readonly #byRaw = new Map<Raw, Session<Raw>>()
+  readonly #circumstances: { -readonly [Key in keyof Circumstances]: Circumstances[Key] }
+  readonly shelf: Shelf<Session<Raw>>
+  #busy = 0
+  #checking = 0
+  #ending = false
+  #onQuiet: (() => void) | undefined
+  #sweeper: NodeJS.Timeout | undefined
+  readonly #counts = { opened: 0, closed: 0 }
+
+  constructor(config: SessionsConfig<Raw>) {
+    this.#config = config
+    this.#circumstances = { policy: config.policy, generation: 0, credential: undefined }
+    this.shelf = new Shelf<Session<Raw>>({
+      max: config.policy.max,
+      create: async () => this.#add(await config.open()),
+      destroy: (session) => this.#goodbye(session),
+    })
+  }
+
+  /** All that are open. */
+  get size(): number {
+    return this.#byRaw.size
+  }
+
+  /** Those in somebody's hands. */
+  get busy(): number {
+    return this.#busy
+  }
+
+  /** Those that are being pinged or reset on their way back to the free ones: supply that is on its way. */
+  get checking(): number {
+    return this.#checking
+  }
+
+  /** Since the pool was built. */
+  get counts(): { readonly opened: number; readonly closed: number } {
+    return this.#counts
+  }
+
+  /** Goes up with every {@link invalidate} of all connections. */
+  get generation(): number {
+    return this.#circumstances.generation
+  }
+
+  of(raw: Raw): Session<Raw> | undefined {
+    return this.#byRaw.get(raw)
+  }
+
+  /** Those in use for longest. */
+  longestHeld(now: number): Holder[] {
+    return [...this.#byRaw.values()]
+      .filter((session) => session.busy)
+      .sort((a, b) => a.acquiredAt - b.acquiredAt)
+      .slice(0, HOLDERS_SHOWN)
+      .map(({ id, acquiredAt }) => ({ id, heldMillis: Math.round(now - acquiredAt) }))
+  }
+
+  // ---- in use and back
+
+  /** Takes the free session that was used last, where it needs no ping first; closes those that are not fit. */
+  takeReady(now: number): Session<Raw> | undefined {
+    const { shelf } = this
+    for (let session = shelf.top; session !== undefined; session = shelf.top) {
+      const reason = this.unfit(session, now)
+      if (reason === undefined) {
+        return this.#config.policy.prePing && now - session.provenAt > FRESH_MILLIS ? undefined : shelf.take()
+      }
+      this.close(session, reason)
+    }
+    return undefined
+  }
+
+  /** Pings the free session that was used last, for somebody who waits. False when none is free. */
+  checkNext(): boolean {
+    const session = this.shelf.take()
+    if (session === undefined) return false
+    void this.check(session, 'ping-failed')
+    return true
+  }
+
+  lend(session: Session<Raw>, now: number, site: Error | undefined): void {
+    session.busy = true
+    session.acquiredAt = now
+    session.acquireSite = site
+    session.leakReported = false
+    this.#busy++
+  }
+
+  takeBack(session: Session<Raw>, now: number): void {
+    session.busy = false
+    session.usedAt = now
+    session.provenAt = now
+    session.acquireSite = undefined
+    this.#busy--
+  }
+
+  /** Why a session cannot be handed out or kept, as far as can be known without waiting. */
+  unfit(session: Session<Raw>, now: number): CloseReason | undefined {
+    if (this.#ending) return 'drained'
+    if (this.#config.driver.isBroken(session.raw)) return 'broken'
+    return verdict(session, now, this.#circumstances)
+  }
+
+  /** Pings a session on its way to who waits, or resets one on its way back; others may be served meanwhile. */
+  async check(session: Session<Raw>, onFailure: 'ping-failed' | 'reset-failed'): Promise<void> {
+    const { driver, policy, now: clock, deliver, changed } = this.#config
+    const { resetMode, checkMillis } = policy
+    const begunAt = clock()
+    let failure: unknown
+    this.#checking++
+    try {
+      const ping = onFailure === 'ping-failed' || resetMode === 'none'
+      await within(ping ? driver.ping(session.raw) : driver.reset(session.raw, resetMode), checkMillis)
+    } catch (error) {
+      failure = error ?? new Error('unknown')
+    }
+    this.#checking--
+    // The end of the pool may have cut it meanwhile.
+    if (session.closed) return
+    const now = clock()
+    if (failure === undefined) session.provenAt = now
+    const reason = failure === undefined ? this.unfit(session, now) : onFailure
+    if (reason === undefined) {
+      deliver(session, now)
+    } else {
+      this.close(session, reason)
+      // A ping that nobody answers tells of the network or the server, not of this one session: who waits must not
+      // find that out for each of those that were heard of even longer ago.
+      const silent = failure instanceof LimitExceeded || now - begunAt > FRESH_MILLIS
+      if (reason === 'ping-failed' && silent) {
+        this.#closeIdle((other) => (other.provenAt <= session.provenAt ? reason : undefined))
+      }
+    }
+    changed()
+  }
+
+  // ---- upkeep
+
+  /** Condemns a connection, or all that are open or just being opened, and closes those that nobody uses. */
+  invalidate(raw: Raw | undefined): void {
+    if (raw === undefined) {
+      this.#circumstances.generation++
+    } else {
+      const session = this.#byRaw.get(raw)
+      if (session !== undefined) session.condemned ??= 'invalidated'
+    }
+    this.sweep()
+  }
+
+  /** From now on sessions with another credential are retired. */
+  rotate(credential: Credential): void {
+    this.#circumstances.credential = credential
+    this.sweep()
+  }
+
+  /** Looks over all sessions: closes, keeps alive, reports leaks. Goes on by itself while there are any. */
+  sweep(): void {
+    if (this.#ending) return
+    const { policy, now: clock, emit, changed } = this.#config
+    const now = clock()
+    this.#closeIdle(
+      (session) => this.unfit(session, now) ?? surplus(session, now, policy, this.size, this.shelf.numFree()),
+    )
+    for (const session of this.shelf.idle) {
+      if (keepaliveDue(session, now, policy) && this.shelf.withdraw(session)) void this.check(session, 'ping-failed')
+    }
+    reportLeaks(this.#byRaw.values(), now, policy, emit)
+    changed()
+    if (this.size === 0) this.#stopSweeping()
+    // A listener may have ended the pool meanwhile.
+    else if (!this.#ending) this.#sweeper ??= setInterval(() => this.sweep(), sweepPeriodMillis(policy)).unref()
+  }
+
+  #stopSweeping(): void {
+    clearInterval(this.#sweeper)
+    this.#sweeper = undefined
+  }
+
+  // ---- coming and going
+
+  #add(session: Session<Raw>): Session<Raw> {
+    const { id, raw, credential, openingMillis } = session
+    this.#byRaw.set(raw, session)
+    this.#counts.opened++
+    this.#config.emit('connection:opened', { id, identity: credential.identity, durationMillis: openingMillis })
+    return session
+  }
+
+  /** Closes every idle session that there is a reason for. A listener may take one while another is closed. */
+  #closeIdle(reasonFor: (session: Session<Raw>) => CloseReason | undefined): void {
+    for (const session of this.shelf.idle) {
+      const reason = session.busy || session.closed ? undefined : reasonFor(session)
+      if (reason !== undefined) this.close(session, reason)
+    }
+  }
+
+  /** Takes a session out of the pool and closes it in the background. */
+  close(session: Session<Raw>, reason: CloseReason): void {
+    if (session.busy) this.#busy--
+    session.busy = false
+    session.closed = true
+    session.condemned = reason
+    this.#byRaw.delete(session.raw)
+    this.#counts.closed++
+    void this.shelf.discard(session)
+    const ageMillis = this.#config.now() - session.openedAt
+    this.#config.emit('connection:closed', { id: session.id, reason, ageMillis })
+    if (this.#busy + this.#checking === 0) this.#onQuiet?.()
+  }
+
+  async #goodbye(session: Session<Raw>): Promise<void> {
+    const { driver } = this.#config
+    const { raw, condemned } = session
+    if (condemned !== undefined && !DEAF.has(condemned)) {
+      try {
+        await within(driver.close(raw), GOODBYE_MILLIS)
+        return
+      } catch {
+        // It does not listen, or not in time: cut it.
+      }
+    }
+    driver.abort(raw)
+  }
+
+  /** Closes what is idle, waits for the rest up to `drain_timeout`, cuts it, and resolves when every socket is closed. */
+  async end(): Promise<void> {
+    this.#ending = true
+    this.#stopSweeping()
+    this.#closeIdle(() => 'drained')
+    await this.#drained()
+    for (const session of this.#byRaw.values()) this.close(session, 'drain-timeout')
+    // Waits for the attempts to end and for every goodbye, each of which has its limit.
+    await this.shelf.destroy()
+  }
+
+  #drained(): Promise<void> {
+    if (this.#busy + this.#checking === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, this.#config.policy.drainMillis)
+      this.#onQuiet = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+}
