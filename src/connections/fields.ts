@@ -170,6 +170,9 @@ export function integer(meta: Meta<number> & Range): Field<number | undefined> {
   return numberField('integer', meta, true)
 }
 
+/** The `max` of a duration that a timer measures: setTimeout takes a longer one than 24.8 days for no time at all. */
+export const LONGEST_TIMER_SECONDS = 2_000_000
+
 /** A duration in seconds; fractions are allowed. */
 export function seconds(meta: WithDefault<number> & Range): Field<number>
 export function seconds(meta: Meta<number> & Range): Field<number | undefined>

@@ -285,7 +285,7 @@ class RefreshingSource implements CredentialSource {
   }
 
   async #fetchOnce(): Promise<Credential> {
-    const limit = this.#options.fetchTimeoutMillis ?? 30_000
+    const limit = Math.min(this.#options.fetchTimeoutMillis ?? 30_000, TIMER_MAX_MILLIS)
     const controller = new AbortController()
     const { signal } = controller
     this.#attempt = controller
@@ -315,7 +315,7 @@ class RefreshingSource implements CredentialSource {
   async #sleep(millis: number): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#wake = resolve
-      this.#flightTimer = setTimeout(resolve, millis)
+      this.#flightTimer = setTimeout(resolve, Math.min(millis, TIMER_MAX_MILLIS))
     })
     clearTimeout(this.#flightTimer)
   }

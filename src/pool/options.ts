@@ -1,6 +1,14 @@
 /** The pool's options in users' words, and the same as the milliseconds that the code counts in. */
 
-import { boolean, integer, oneOf, parseFields, seconds, type ValuesOf } from '../connections/fields.ts'
+import {
+  boolean,
+  integer,
+  LONGEST_TIMER_SECONDS,
+  oneOf,
+  parseFields,
+  seconds,
+  type ValuesOf,
+} from '../connections/fields.ts'
 import { ConfigError } from '../errors.ts'
 
 export const poolFields = {
@@ -18,7 +26,7 @@ export const poolFields = {
   pool_timeout: seconds({
     default: 30,
     min: 0.001,
-    max: 2_000_000,
+    max: LONGEST_TIMER_SECONDS,
     description:
       'The longest that an acquire takes, whatever hangs: a full pool, the token endpoint, DNS, connect, TLS, login, a server that answers no more. The error says which it was. A database that refuses (wrong password, unknown host, nobody listening) is reported at once.',
   }),
@@ -71,6 +79,7 @@ export const poolFields = {
   }),
   drain_timeout: seconds({
     default: 10,
+    max: LONGEST_TIMER_SECONDS,
     description:
       'How long `destroy()` waits for connections in use to be returned before it cuts them. 0: it cuts them at once.',
   }),

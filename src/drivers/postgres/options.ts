@@ -1,5 +1,16 @@
 import type { Connection } from '../../connections/connection.ts'
-import { boolean, integer, list, oneOf, path, seconds, secret, text, type ValuesOf } from '../../connections/fields.ts'
+import {
+  boolean,
+  integer,
+  LONGEST_TIMER_SECONDS,
+  list,
+  oneOf,
+  path,
+  seconds,
+  secret,
+  text,
+  type ValuesOf,
+} from '../../connections/fields.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import type { ConfigProblem } from '../../errors.ts'
 import { parseRequireAuth } from './auth-policy.ts'
@@ -106,6 +117,7 @@ export const postgresFields = {
       'Limit for connecting and logging in at one address of the host; the next address is tried after it. ' +
       '0 leaves it to the limit of the pool.',
     default: 15,
+    max: LONGEST_TIMER_SECONDS,
   }),
   keepalives: boolean({
     description:

@@ -1,5 +1,14 @@
 import type { Connection } from '../../connections/connection.ts'
-import { boolean, integer, oneOf, path, seconds, text, type ValuesOf } from '../../connections/fields.ts'
+import {
+  boolean,
+  integer,
+  LONGEST_TIMER_SECONDS,
+  oneOf,
+  path,
+  seconds,
+  text,
+  type ValuesOf,
+} from '../../connections/fields.ts'
 import type { ConfigProblem } from '../../errors.ts'
 
 /** A packet must fit into one record of TLS (Microsoft Learn, "network packet size"). */
@@ -45,6 +54,7 @@ export const sqlServerFields = {
   }),
   connect_timeout: seconds({
     default: 15,
+    max: LONGEST_TIMER_SECONDS,
     description: 'The time limit for opening one session, from name resolution to login. 0 for none.',
   }),
   request_timeout: seconds({

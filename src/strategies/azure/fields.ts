@@ -1,5 +1,14 @@
 import type { Connection } from '../../connections/connection.ts'
-import { boolean, oneOf, path, seconds, secret, text, type ValuesOf } from '../../connections/fields.ts'
+import {
+  boolean,
+  LONGEST_TIMER_SECONDS,
+  oneOf,
+  path,
+  seconds,
+  secret,
+  text,
+  type ValuesOf,
+} from '../../connections/fields.ts'
 import type { ConfigProblem } from '../../errors.ts'
 import { CLOUDS } from './cloud.ts'
 
@@ -56,6 +65,7 @@ export const azureFields = {
   sign_in_timeout: seconds({
     default: 180,
     min: 1,
+    max: LONGEST_TIMER_SECONDS,
     description:
       'How long a person may take to sign in, under interactive and device_code. pool_timeout is then 30 s longer by default.',
   }),

@@ -79,6 +79,19 @@ const hang = (): Promise<never> => new Promise(() => undefined)
 beforeEach(() => mock.timers.enable({ apis: ['setTimeout', 'Date'], now: START }))
 afterEach(() => mock.timers.reset())
 
+test('an issuer that asks for a wait beyond every timer is not asked again at once', async () => {
+  mock.timers.reset()
+  const state = issuer()
+  const details = { retryAfterMillis: 1e13 }
+  state.answer = () =>
+    Promise.reject(
+      new PoolsmithError('later', { code: 'CREDENTIAL_FAILED', phase: 'credential', transient: true, details }),
+    )
+  await assert.rejects(state.source.get(AbortSignal.timeout(100)), { code: 'ABORTED' })
+  assert.equal(state.fetches, 1)
+  state.source.close()
+})
+
 describe('a refreshing source', () => {
   test('fetches nothing before somebody asks, and then once for a thousand who wait', async () => {
     const state = issuer({ lifeMillis: 900_000 })

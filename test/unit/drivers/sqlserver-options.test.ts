@@ -18,3 +18,11 @@ test('options that contradict each other, or what a server takes, are told', () 
   }
   assert.deepEqual(problemsOf({ encrypt: 'false', packet_size: 32_767 }), [])
 })
+
+test('a connect_timeout that no timer can measure is refused: it would be over at once', () => {
+  const { problems } = parseFields(sqlServerFields, { connect_timeout: 2_147_484 })
+  assert.deepEqual(
+    problems.map(({ path }) => path),
+    ['extra.connect_timeout'],
+  )
+})

@@ -50,3 +50,10 @@ test('what is wrong is reported all at once', () => {
     },
   )
 })
+
+test('a time that no timer can measure is refused: it would be over at once', () => {
+  for (const name of ['pool_timeout', 'drain_timeout']) {
+    assert.throws(() => poolPolicy({ [name]: 2_147_484 }), { code: 'CONFIG_INVALID' }, name)
+    poolPolicy({ [name]: 2_000_000 })
+  }
+})

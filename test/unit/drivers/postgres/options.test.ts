@@ -33,6 +33,14 @@ test('modes that are too weak', () => {
   assert.deepEqual(paths({ sslnegotiation: 'direct', sslmode: 'require' }), [])
 })
 
+test('a connect_timeout that no timer can measure is refused: it would be over at once', () => {
+  const { problems } = parseFields(postgresFields, { connect_timeout: 2_147_484 })
+  assert.deepEqual(
+    problems.map(({ path }) => path),
+    ['extra.connect_timeout'],
+  )
+})
+
 test('everything that is wrong is told at once', () => {
   const found = paths(
     {
