@@ -104,7 +104,7 @@ test('the authorities of the operating system, and no others', async () => {
   const support = new URL('../support/postgres-driver.ts', import.meta.url).href
   await writeFile(
     script,
-    `import { driverFor, openSession, passwordCredential } from '${support}'
+    `import { driverFor, openSession, passwordCredential } from ${JSON.stringify(support)}
 const { driver } = driverFor({ host: process.argv[2], port: ${fake.port}, login: 'alice' }, { sslrootcert: 'system', hostaddr: '127.0.0.1' })
 try {
   await using session = await openSession(driver, passwordCredential('x'))

@@ -1,7 +1,9 @@
 import { X509Certificate } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import { connect, type SecureContext, type TLSSocket } from 'node:tls'
+import { subjectOf } from '../../credentials/certificate-files.ts'
 import { PoolsmithError } from '../../errors.ts'
+import type { EncryptionInfo } from '../driver.ts'
 import { certificateMatchesHost } from './host-name.ts'
 import { errorCode } from './socket.ts'
 
@@ -72,6 +74,27 @@ export function peerCertificate(socket: TLSSocket): X509Certificate | undefined 
   // An empty object when there is none, whatever the types say.
   const raw: Buffer | undefined = socket.getPeerCertificate().raw
   return raw === undefined ? undefined : new X509Certificate(raw)
+}
+
+/** What a session tells of its encryption, and of the server's certificate. */
+export function describeTls(socket: TLSSocket, verified: EncryptionInfo['verified']): EncryptionInfo {
+  const certificate = peerCertificate(socket)
+  const { name, standardName = name } = socket.getCipher()
+  return {
+    kind: 'tls',
+    protocol: socket.getProtocol() ?? 'unknown',
+    cipher: standardName,
+    ...(verified === undefined ? {} : { verified }),
+    ...(certificate === undefined
+      ? {}
+      : {
+          serverCertificate: {
+            subject: subjectOf(certificate),
+            issuer: certificate.issuer.split('\n').join(', '),
+            expiresAt: certificate.validToDate.getTime(),
+          },
+        }),
+  }
 }
 
 function assertHost(certificate: X509Certificate | undefined, host: string): void {

@@ -1,11 +1,10 @@
 import { isIP } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { subjectOf } from '../../credentials/certificate-files.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { EncryptionInfo, KerberosInfo } from '../driver.ts'
 import type { Endpoint } from '../network/socket.ts'
-import { peerCertificate, startTls } from '../network/tls.ts'
+import { describeTls, peerCertificate, startTls } from '../network/tls.ts'
 import { Wire } from '../network/wire.ts'
 import { NotPostgres, readFields, readMessage, sslRequest } from './messages.ts'
 import { ServerRefusal } from './server-error.ts'
@@ -104,25 +103,12 @@ async function askForTls(stream: Duplex, signal: AbortSignal): Promise<void> {
 function describe(socket: TLSSocket, setup: TlsSetup): Transport {
   const certificate = peerCertificate(socket)
   const { verify, clientCertificate } = setup
-  const encryption: EncryptionInfo = {
-    kind: 'tls',
-    protocol: socket.getProtocol() ?? 'unknown',
-    cipher: socket.getCipher().standardName ?? socket.getCipher().name,
-    ...(verify === 'none' ? {} : { verified: verify }),
-    ...(certificate === undefined
-      ? {}
-      : {
-          serverCertificate: {
-            subject: subjectOf(certificate),
-            issuer: certificate.issuer.split('\n').join(', '),
-            expiresAt: certificate.validToDate.getTime(),
-          },
-        }),
-    ...(clientCertificate === undefined ? {} : { clientCertificate }),
-  }
   return {
     stream: socket,
-    encryption,
+    encryption: {
+      ...describeTls(socket, verify === 'none' ? undefined : verify),
+      ...(clientCertificate === undefined ? {} : { clientCertificate }),
+    },
     exposed: false,
     ...(certificate === undefined ? {} : { serverCertificate: certificate.raw }),
   }

@@ -1,14 +1,13 @@
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { ConnectionConfiguration } from 'tedious'
-import { subjectOf } from '../../credentials/certificate-files.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { EncryptionInfo, ProxyInfo } from '../driver.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import type { Lookup } from '../network/socket.ts'
 import { resolveHost } from '../network/socket.ts'
-import { peerCertificate } from '../network/tls.ts'
+import { describeTls } from '../network/tls.ts'
 import type { PhaseClock } from '../phase-clock.ts'
 import { reach, strictTls } from './connect.ts'
 import { instancePort } from './instance-lookup.ts'
@@ -259,21 +258,6 @@ async function establish(
 
 function describe(socket: TLSSocket | undefined, options: SqlServerOptions): EncryptionInfo {
   if (socket === undefined) return { kind: 'none' }
-  const certificate = peerCertificate(socket)
   const verified = options.encrypt === 'strict' || (options.encrypt === 'true' && !options.trust_server_certificate)
-  return {
-    kind: 'tls',
-    protocol: socket.getProtocol() ?? 'unknown',
-    cipher: socket.getCipher().standardName ?? socket.getCipher().name,
-    ...(verified ? { verified: 'hostname' } : {}),
-    ...(certificate === undefined
-      ? {}
-      : {
-          serverCertificate: {
-            subject: subjectOf(certificate),
-            issuer: certificate.issuer.split('\n').join(', '),
-            expiresAt: certificate.validToDate.getTime(),
-          },
-        }),
-  }
+  return describeTls(socket, verified ? 'hostname' : undefined)
 }
