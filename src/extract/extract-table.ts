@@ -10,7 +10,14 @@ import {
   removeManifest,
   writeManifest,
 } from './manifest.ts'
-import { type ConsumeOptions, checkFormat, checkPartitions, type ExtractOptions } from './options.ts'
+import {
+  type ConsumeOptions,
+  checkFormat,
+  checkInstant,
+  checkPartitions,
+  checkTarget,
+  type ExtractOptions,
+} from './options.ts'
 import { PartFiles } from './part-files.ts'
 import { type ExtractPlan, folderOf, makePlan, type PlanInput, partName, resumeKey } from './plan.ts'
 import { ProgressMeter } from './progress.ts'
@@ -57,8 +64,10 @@ export async function extractTable(
   source: ExtractSource,
   options: ExtractOptions | ConsumeOptions,
 ): Promise<ManifestContent> {
+  checkTarget(options.to)
   const toFiles = isToFiles(options)
   if (toFiles) checkFormat(options)
+  checkInstant(options.extractedAt)
   const partitions = checkPartitions(options.partitions)
   const startedAt = new Date()
   const { watermark } = options

@@ -105,23 +105,33 @@ export function checkFormat({ format, compression }: Partial<FormatOptions>): vo
   if (compression !== undefined) checkChoice('compression', PARQUET_COMPRESSIONS, compression)
 }
 
+/** A variable of the environment that is not set gives a `to` that is none. */
+export function checkTarget(to: unknown): void {
+  if ((typeof to === 'string' && to !== '') || typeof to === 'function') return
+  throw invalid('`to` is neither a folder nor a function.', 'Name the folder below which the files shall go.')
+}
+
+export function checkInstant(extractedAt: Date | undefined): void {
+  if (extractedAt === undefined || !Number.isNaN(extractedAt.getTime())) return
+  throw invalid('`extractedAt` is an invalid Date.', 'Give a valid one, or leave it out: it is now.')
+}
+
+function invalid(message: string, hint: string): PoolsmithError {
+  return new PoolsmithError(message, { code: 'CONFIG_INVALID', phase: 'config', hint })
+}
+
 function checkChoice(what: string, known: readonly string[], given: unknown): void {
   if (known.some((name) => name === given)) return
-  throw new PoolsmithError(`There is no ${what} ${JSON.stringify(given)}.`, {
-    code: 'CONFIG_INVALID',
-    phase: 'config',
-    hint: `Use one of ${known.join(', ')}.`,
-  })
+  throw invalid(`There is no ${what} ${JSON.stringify(given)}.`, `Use one of ${known.join(', ')}.`)
 }
 
 export function checkPartitions(partitions: number | undefined): number {
   const wanted = partitions ?? 1
   if (Number.isInteger(wanted) && wanted >= 1 && wanted <= MOST_PARTITIONS) return wanted
-  throw new PoolsmithError(`partitions is ${wanted}, not a whole number from 1 to ${MOST_PARTITIONS}.`, {
-    code: 'CONFIG_INVALID',
-    phase: 'config',
-    hint: 'As many as the server has processors to spare are enough.',
-  })
+  throw invalid(
+    `partitions is ${wanted}, not a whole number from 1 to ${MOST_PARTITIONS}.`,
+    'As many as the server has processors to spare are enough.',
+  )
 }
 
 const MOST_PARTITIONS = 10_000

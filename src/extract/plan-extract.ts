@@ -1,6 +1,6 @@
 import { PoolsmithError } from '../errors.ts'
 import type { FormatOptions, SelectOptions } from './options.ts'
-import { checkFormat, checkPartitions } from './options.ts'
+import { checkFormat, checkInstant, checkPartitions } from './options.ts'
 import { type ExtractPlan, makePlan } from './plan.ts'
 import { openTable } from './read/open-table.ts'
 import type { ExtractEngine, ExtractSource, OpenTable } from './read/reader.ts'
@@ -33,6 +33,7 @@ export async function planExtract(
   options: PlanOptions = {},
 ): Promise<HeldPlan> {
   if (options.format !== undefined) checkFormat(options)
+  checkInstant(options.extractedAt)
   const partitions = checkPartitions(options.partitions)
   const { watermark, holdSnapshot = false } = options
   const state = watermark?.state === undefined ? undefined : await readState(watermark.state)

@@ -60,8 +60,8 @@ async function makeFolder(folder: string, hasParent = false): Promise<void> {
 }
 
 /**
- * A file that appears under its name only when it is whole: written beside it as `.<name>.tmp`, synced to the disk,
- * renamed. Disposing an unfinished one removes it.
+ * A file that appears under its name only when it is whole: written beside it as `.<name>.tmp` or the like, synced to
+ * the disk, renamed. Disposing an unfinished one removes it.
  */
 export class TargetFile implements AsyncDisposable {
   readonly path: string
@@ -86,8 +86,13 @@ export class TargetFile implements AsyncDisposable {
    * @param flags `w` where nobody else can be writing this file: what a run that was killed left of it is overwritten
    * @throws PoolsmithError TARGET_NOT_WRITABLE, DISK_FULL, WRITE_FAILED; so do the others
    */
-  static async create(folder: string, name: string, flags: 'wx' | 'w' = 'wx'): Promise<TargetFile> {
-    const temporary = join(folder, `.${name}.tmp`)
+  static async create(
+    folder: string,
+    name: string,
+    flags: 'wx' | 'w' = 'wx',
+    temporaryName = `.${name}.tmp`,
+  ): Promise<TargetFile> {
+    const temporary = join(folder, temporaryName)
     try {
       await makeFolder(folder)
       return new TargetFile(folder, name, temporary, await open(temporary, flags))

@@ -102,9 +102,17 @@ describe('names that are not there', () => {
   }
 })
 
-test('a format that does not exist, and columns that an extract adds itself', async () => {
-  const format = await failing(db, { table: 'carriers' }, { format: 'xlsx' as 'csv' })
-  assert.deepEqual([format.code, format.phase], ['CONFIG_INVALID', 'config'])
+test('options that are none, and columns that an extract adds itself', async () => {
+  const carriers = { table: 'carriers' }
+  for (const [source, options] of [
+    [carriers, { format: 'xlsx' as 'csv' }],
+    [carriers, { format: 'csv', to: undefined as unknown as string }],
+    [carriers, { format: 'csv', extractedAt: new Date('soon') }],
+    [{} as TableName, { format: 'csv' }],
+  ] as const) {
+    const { code, phase } = await failing(db, source, options)
+    assert.deepEqual([code, phase], ['CONFIG_INVALID', 'config'])
+  }
   await server.sql('create table bronze (id int, _batch_id text)')
   const names = await failing(db, { table: 'bronze' }, { format: 'csv' })
   assert.equal(names.code, 'CONFIG_INVALID')

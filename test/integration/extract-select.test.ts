@@ -350,6 +350,14 @@ describe('watermark', () => {
     ['NULL in some rows', 'holes', { column: 'n' }, 'WATERMARK_INVALID', /is NULL in some rows/],
     ['no order', 'holes', { column: 'j' }, 'WATERMARK_INVALID', /is of type json/],
     ['infinite', 'holes', { column: 'at' }, 'WATERMARK_INVALID', /is infinity in some rows/],
+    [
+      'an end to begin from',
+      'holes',
+      { column: 'at', after: 'infinity' },
+      'WATERMARK_INVALID',
+      /cannot begin at infinity/,
+    ],
+    ['no number to begin from', 'holes', { column: 'x', after: Number.NaN }, 'WATERMARK_INVALID', /begin at NaN/],
     ['no such column', 'flights', { column: 'idd' }, 'COLUMN_NOT_FOUND', /Did you mean "id"/],
     ['text for a number', 'flights', { column: 'id', after: 'soon' }, 'WATERMARK_INVALID', /no value of/],
     ['a date for a number', 'flights', { column: 'id', after: new Date(0) }, 'WATERMARK_INVALID', /no value of/],
@@ -366,8 +374,8 @@ describe('watermark', () => {
   ]
   for (const [name, table, watermark, code, message] of bad) {
     test(`refused: ${name}`, async () => {
-      await server.sql(`create table if not exists holes as select 1 as n, '1'::json as j, timestamptz 'infinity' as at
-        union all select null, null, 'epoch'`)
+      await server.sql(`create table if not exists holes as select 1 as n, '1'::json as j, timestamptz 'infinity' as at,
+        1::numeric as x union all select null, null, 'epoch', 2`)
       await using folder = await temporaryFolder()
       const error = await failureOf(run(table, folder.path, watermark))
       assert.equal(error.code, code)

@@ -77,7 +77,10 @@ async function planInto(file: string, db: Engine, call: Call, say: (message: str
   const holdSnapshot = call.values['hold'] === true
   await using plan = await planExtract(db, await sourceOption(call), { ...selectOptions(call), holdSnapshot })
   const path = resolve(file)
-  await using target = await TargetFile.create(dirname(path), basename(path))
+  const name = basename(path)
+  // A name of its own: what a planner that was killed has left is in nobody's way, nor is one that plans meanwhile.
+  const temporary = `.${name}.${plan.batchId}.tmp`
+  await using target = await TargetFile.create(dirname(path), name, 'wx', temporary)
   await target.write(Buffer.from(`${JSON.stringify(plan, undefined, 2)}\n`))
   await target.finish()
   const data = { plan: path, partitions: plan.partitions.length, batchId: plan.batchId }

@@ -7,7 +7,7 @@
  */
 
 import { PoolsmithError } from '../../errors.ts'
-import { type CatalogueColumn, document, quoteIdentifier } from './postgres-catalogue.ts'
+import { type CatalogueColumn, type CatalogueType, document, quoteIdentifier } from './postgres-catalogue.ts'
 import { baseType, columnOf, type Ground, typeName, whereClause } from './postgres-ground.ts'
 import { literal, quoteText } from './postgres-literals.ts'
 import { rowHashExpression } from './postgres-types.ts'
@@ -66,7 +66,7 @@ export async function planMark(
     `select to_json((select m::pg_catalog.text from (select ${name} as m from ${from}${whereClause(upwards)} ` +
       `order by 1 desc limit 1) q))::text`,
   )
-  if (high !== null && /^-?infinity$|^NaN$/i.test(high) && ![25, 1043].includes(type.oid)) {
+  if (high !== null && isEndless(type, high)) {
     throw badMark(
       shown,
       column,
@@ -194,6 +194,9 @@ async function lastMark(ground: Ground, column: CatalogueColumn, { after, from }
     if (!fits) throw new TypeError('a value of another kind')
     const text = `select to_json(${literal(value)}::${typeName(catalogue, column)}::pg_catalog.text)::text`
     const high = await document<string>(client, text)
+    if (isEndless(type, high) && !high.startsWith('-')) {
+      throw badMark(shown, column, `cannot begin at ${high}, after which nothing comes`, RESTART)
+    }
     return isMark ? { ...given, high } : { ...none, high }
   } catch (error) {
     // Class 22: what the server says of a value that is none of the type.
@@ -210,6 +213,11 @@ async function lastMark(ground: Ground, column: CatalogueColumn, { after, from }
 }
 
 const RESTART = 'Give `after` by hand once, or remove the state file to begin anew.'
+
+/** Text may say such words and mean nothing by them. */
+function isEndless({ oid }: CatalogueType, value: string): boolean {
+  return ![25, 1043].includes(oid) && /^-?infinity$|^NaN$/i.test(value)
+}
 
 /** The primary key, else every column: what makes a row that row. The key of a table with heirs is not theirs. */
 async function identityOf({

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { checkFormat, checkPartitions } from '../../../src/extract/options.ts'
+import { checkFormat, checkInstant, checkPartitions, checkTarget } from '../../../src/extract/options.ts'
 
 test('what files are made of is checked by name', () => {
   assert.doesNotThrow(() => checkFormat({ format: 'parquet', compression: 'gzip' }))
@@ -20,4 +20,11 @@ test('a number of partitions is a whole one', () => {
   for (const wanted of [0, -1, 1.5, 10_001, Number.NaN, '4' as never]) {
     assert.throws(() => checkPartitions(wanted), { code: 'CONFIG_INVALID' }, String(wanted))
   }
+})
+
+test('where it goes and from when it is are checked before anything is read', () => {
+  for (const to of ['bronze', async () => undefined]) assert.doesNotThrow(() => checkTarget(to))
+  for (const to of [undefined, '', null, 5]) assert.throws(() => checkTarget(to), { code: 'CONFIG_INVALID' })
+  for (const instant of [undefined, new Date(0)]) assert.doesNotThrow(() => checkInstant(instant))
+  assert.throws(() => checkInstant(new Date('soon')), { code: 'CONFIG_INVALID', phase: 'config' })
 })
