@@ -138,6 +138,7 @@ export const ERROR_CODES = {
   TLS_CERTIFICATE_EXPIRED: "The server's certificate has expired.",
   TLS_CERTIFICATE_NOT_YET_VALID: "The server's certificate is not valid yet.",
   TLS_CERTIFICATE_REVOKED: "The server's certificate has been revoked.",
+  TLS_CERTIFICATE_OTHER: "The server's certificate is not the one that `server_certificate` allows.",
   TLS_HOSTNAME_MISMATCH: "The server's certificate was not issued for the host.",
   TLS_CLIENT_CERTIFICATE_REFUSED: 'The server did not accept our client certificate, or asked for one in vain.',
   TLS_VERSION: 'Client and server have no version of TLS in common.',

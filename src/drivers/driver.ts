@@ -8,8 +8,8 @@ export interface EncryptionInfo {
   readonly protocol?: string
   /** `TLS_AES_256_GCM_SHA384` */
   readonly cipher?: string
-  /** True when the server's certificate was verified against a CA, and also its name under `hostname`. */
-  readonly verified?: 'chain' | 'hostname'
+  /** `chain`: the server's certificate was verified against a CA; `hostname`: its name too; `exact`: it is the one that was named. */
+  readonly verified?: 'chain' | 'hostname' | 'exact'
   readonly serverCertificate?: { readonly subject: string; readonly issuer: string; readonly expiresAt: number }
   readonly clientCertificate?: { readonly subject: string; readonly expiresAt: number }
 }

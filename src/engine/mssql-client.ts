@@ -2,12 +2,14 @@
  * knex's SQL Server dialect over a pool of ours, without its traps.
  *
  * What differs from the stock dialect: an identifier's brackets are escaped, not deleted. A statement runs on the
- * connection that it was given (stock knex keeps one queue for all connections of the process). A stream heeds its
- * reader's pace, and one that is left early cancels its statement before the connection goes back. A connection is
- * released exactly once. Values can be had with every digit, and bound with every digit.
+ * connection that it was given (stock knex keeps one queue for all connections of the process), and a transaction ends
+ * whatever still runs in it. A stream heeds its reader's pace, and one that is left early cancels its statement before
+ * the connection goes back. A connection is released exactly once. Values can be had with every digit, and bound with
+ * every digit.
  */
 
 import type { Transform } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import type { Request } from 'tedious'
 import { setRowMode } from '../drivers/sqlserver/row-reader.ts'
@@ -39,6 +41,9 @@ interface Query {
  */
 const ROWS_AHEAD = 64
 
+/** As for other databases in knex: how long what a savepoint is taken back behind may run on. */
+const ROLLBACK_WAIT_MILLIS = 5000
+
 /** Builds the dialect class for one engine; knex makes transaction clients from its prototype, so state lives here. */
 export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Knex.Client> {
   const { default: MssqlDialect } = await import('knex/lib/dialects/mssql/index.js')
@@ -47,9 +52,15 @@ export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Kn
 
   /** A connection runs one statement at a time; in a transaction more may be asked for at once. */
   const queues = new WeakMap<object, Promise<unknown>>()
+  /** Connections on which nothing that waits for its turn is wanted any more. */
+  const clearing = new WeakSet<object>()
   const inTurn = async <T>(connection: object, run: () => Promise<T>): Promise<T> => {
     const before = queues.get(connection)
-    const turn = before === undefined ? run() : before.then(run)
+    const wanted = (): Promise<T> => {
+      if (clearing.has(connection)) throw new Error('The transaction was rolled back before this was sent.')
+      return run()
+    }
+    const turn = before === undefined ? run() : before.then(wanted)
     const settled = turn.catch(() => undefined)
     queues.set(connection, settled)
     try {
@@ -59,7 +70,38 @@ export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Kn
     }
   }
 
+  /** Ends what runs on a connection whose transaction is over, and what waits behind it. */
+  const clear = async (connection: SqlServerConnection): Promise<void> => {
+    clearing.add(connection)
+    try {
+      await backend.cancel(connection)
+      await queues.get(connection)
+    } finally {
+      clearing.delete(connection)
+    }
+  }
+
   class PoolsmithMssqlClient extends MssqlDialect {
+    /** Stock knex asks nobody: with a statement still running its own commit and rollback fail, and hide why. */
+    override transaction(...given: Parameters<Knex.Client['transaction']>): Knex.Transaction {
+      const own = super.transaction(...given)
+      const transaction = own as unknown as MssqlTransaction
+      const { savepoint, commit, rollback } = transaction
+      Object.assign(own, {
+        savepoint: (raw: SqlServerConnection) => inTurn(raw, () => savepoint.call(transaction, raw)),
+        commit: (raw: SqlServerConnection, value: unknown) => inTurn(raw, () => commit.call(transaction, raw, value)),
+        async rollback(raw: SqlServerConnection, error: unknown): Promise<void> {
+          transaction._completed = true
+          // What runs beside a savepoint may be the outer transaction's, which goes on.
+          if (transaction.outerTx === null) await clear(raw)
+          else await Promise.race([queues.get(raw), sleep(ROLLBACK_WAIT_MILLIS, undefined, { ref: false })])
+          const back = (): Promise<void> => rollback.call(transaction, raw, error)
+          await (queues.has(raw) ? back() : inTurn(raw, back))
+        },
+      })
+      return own
+    }
+
     override database(): string | undefined {
       return backend.database()
     }
@@ -70,6 +112,8 @@ export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Kn
 
     override _typeForBinding(binding: unknown): [value: unknown, type: unknown] {
       if (typeof binding === 'bigint') return [binding, TYPES.BigInt]
+      // No bigint is so large: only a float can be meant, which stock knex refuses.
+      if (typeof binding === 'number' && Math.abs(binding) >= 2 ** 63) return [binding, TYPES.Float]
       if (binding instanceof Uint8Array)
         return [Buffer.from(binding.buffer, binding.byteOffset, binding.length), TYPES.VarBinary]
       if (binding instanceof Date && backend.exactValues) return [binding, TYPES.DateTime2]
@@ -139,6 +183,16 @@ export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Kn
   // knex asks the prototype whether a query can be cancelled when its timeout strikes.
   PoolsmithMssqlClient.prototype.canCancelQuery = true
   return PoolsmithMssqlClient
+}
+
+/** The parts of a transaction of knex's that its types do not tell. */
+interface MssqlTransaction {
+  /** The transaction that this one is a savepoint of. */
+  readonly outerTx: object | null
+  _completed: boolean
+  savepoint(raw: object): Promise<void>
+  commit(raw: object, value: unknown): Promise<void>
+  rollback(raw: object, error: unknown): Promise<void>
 }
 
 /** A request in row mode `bare`, which tedious' types do not know. */

@@ -6,6 +6,7 @@ declare module 'mssql' {
     readonly connected: boolean
     connect(): Promise<this>
     close(): Promise<this>
+    _close(callback: (error?: unknown) => void): void
     pool: unknown
     _connected: boolean
     _healthy: boolean

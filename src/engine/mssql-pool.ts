@@ -10,7 +10,7 @@ import type { ConnectionInput } from '../connections/parse.ts'
 import { PoolsmithError } from '../errors.ts'
 import { loadPackage } from '../optional-package.ts'
 import type { ConnectionPool } from '../pool/pool.ts'
-import { type BuildPoolOptions, buildPool } from './build-pool.ts'
+import { type BuildPoolOptions, type BuiltPool, buildPool } from './build-pool.ts'
 import { checkCallOptions } from './check-options.ts'
 
 export interface MssqlPoolOptions extends BuildPoolOptions {
@@ -32,7 +32,7 @@ export interface MssqlConnectionPool {
 
 /** What {@link createMssqlPool} adds to mssql's own pool. */
 export interface MssqlPoolExtras extends AsyncDisposable {
-  /** The pool beneath: `stats()`, `on()`, `infoOf()`, `invalidate()`. */
+  /** The pool beneath: `stats()`, `on()`, `infoOf()`, `invalidate()`. A new one after `close()` and `connect()`. */
   readonly connections: ConnectionPool<object>
   /** The connection record that it was made from. */
   readonly connection: Connection
@@ -43,7 +43,7 @@ export interface MssqlPoolExtras extends AsyncDisposable {
 /**
  * Gives a `ConnectionPool` of the package `mssql` whose connections are opened by the strategy of the connection
  * record. Nothing is opened yet; it can be used at once, and `connect()` opens a connection to see that it works.
- * `close()` and `await using` drain the pool beneath.
+ * `close()` and `await using` drain the pool beneath; `connect()` after it makes a new one.
  *
  * @typeParam Pool mssql's own type, where `@types/mssql` is installed
  * @param input a connection object, an Airflow URI or JSON text, or the id of a connection in the stores
@@ -63,40 +63,75 @@ export async function createMssqlPool<Pool extends object = MssqlConnectionPool>
   checkCallOptions(options)
   const { mssql: mssqlOptions, ...poolOptions } = options
   const module = await loadMssql()
-  const { pool, connection, strategy } = await buildPool(input, poolOptions, ({ type }) =>
-    type === 'mssql' ? undefined : { path: 'type', message: 'createMssqlPool takes connections to SQL Server only' },
-  )
+  const build = (): Promise<BuiltPool> =>
+    buildPool(input, poolOptions, ({ type }) =>
+      type === 'mssql' ? undefined : { path: 'type', message: 'createMssqlPool takes connections to SQL Server only' },
+    )
+  const { pool: firstPool, connection, strategy } = await build()
 
   class PoolsmithMssqlPool extends module.ConnectionPool {
-    readonly connections = pool
     readonly connection = connection
     readonly strategy = strategy
+    #connections: ConnectionPool<object> = firstPool
+    #reopening: Promise<void> | undefined
+
+    constructor(config: object) {
+      super(config)
+      this.#adopt(firstPool)
+    }
+
+    get connections(): ConnectionPool<object> {
+      return this.#connections
+    }
+
+    #adopt(pool: ConnectionPool<object>): void {
+      this.#connections = pool
+      this.pool = asTarn(pool)
+      this._connected = true
+      this._healthy = true
+    }
+
+    async #reopen(): Promise<void> {
+      // mssql takes its pool away when that has ended.
+      await this.#connections.destroy()
+      this.#adopt((await build()).pool)
+    }
 
     /** Looks whether a connection can be had; mssql itself opens one and throws it away. */
+    async #look(): Promise<void> {
+      if (this.#connections.stats().closed) {
+        this.#reopening ??= this.#reopen().finally(() => {
+          this.#reopening = undefined
+        })
+        await this.#reopening
+      }
+      await this.#connections.use(async () => undefined)
+    }
+
     _connect(callback: (error?: unknown, pool?: unknown) => void): void {
-      pool
-        .use(async () => undefined)
-        .then(
-          () => process.nextTick(callback, null, this),
-          (error: unknown) => process.nextTick(callback, error),
-        )
+      this.#look().then(
+        () => process.nextTick(callback, null, this),
+        (error: unknown) => process.nextTick(callback, error),
+      )
+    }
+
+    override _close(callback: (error?: unknown) => void): void {
+      const close = (): void => super._close(callback)
+      if (this.#reopening === undefined) close()
+      else this.#reopening.then(close, close)
     }
 
     async [Symbol.asyncDispose](): Promise<void> {
       await this.close()
     }
   }
-  const own = new PoolsmithMssqlPool({
+  return new PoolsmithMssqlPool({
     ...mssqlOptions,
     // For its messages and its diagnostics channel only.
     server: connection.host ?? 'localhost',
     port: connection.port,
     database: connection.database,
-  })
-  own.pool = asTarn(pool)
-  own._connected = true
-  own._healthy = true
-  return own as unknown as Pool & MssqlPoolExtras
+  }) as unknown as Pool & MssqlPoolExtras
 }
 
 /**

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createMssqlPool, type MssqlConnectionPool, type MssqlPoolExtras } from '../../src/engine/mssql-pool.ts'
 import { PoolsmithError } from '../../src/errors.ts'
 import { createPki, type IssuedCertificate } from '../support/pki.ts'
@@ -94,7 +95,35 @@ describe("a pool of mssql's over ours", () => {
     assert.equal(pool.connected, false)
     assert.equal(pool.connections.stats().closed, true)
     await assert.rejects(pool.query('select 1'), /closed|not yet open/i)
-    await assert.rejects(pool.connect(), { code: 'POOL_CLOSED' })
+    assert.deepEqual(server.complaints, [])
+  })
+
+  test('connects again after it was closed, and is closed with all that it has', async () => {
+    await using server = await start()
+    const opened: number[] = []
+    const pool = await poolOf(server, {
+      pool_size: 1,
+      on: { 'connection:opened': ({ id }: { id: number }) => opened.push(id) },
+    })
+    const first = pool.connections
+    for (let round = 1; round <= 3; round++) {
+      // In whatever order they come, while it is still closing too.
+      const closing = pool.close()
+      assert.deepEqual(await Promise.all([pool.connect(), pool.connect(), closing]), [pool, pool, pool])
+      assert.equal(pool.connected, true)
+      assert.deepEqual((await pool.query('select 1 as one')).recordset, [{ one: 1 }])
+      assert.deepEqual([opened.length, server.sessions().length], [round, 1])
+    }
+    assert.notEqual(pool.connections, first)
+    await pool.close()
+    const connecting = pool.connect().catch((error: unknown) => error)
+    await pool.close()
+    assert.equal(pool.connected, false)
+    assert.equal(pool.connections.stats().closed, true)
+    await connecting
+    await pool.close()
+    for (let tries = 0; server.sessions().length > 0 && tries < 100; tries++) await sleep(20)
+    assert.equal(server.sessions().length, 0)
     assert.deepEqual(server.complaints, [])
   })
 

@@ -1,6 +1,7 @@
 /** The SQL Server driver against the TDS server test double: logins, TLS, errors, faults, reset and cancel. */
 
 import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
@@ -136,8 +137,19 @@ describe('encryption', () => {
     const { driver } = driverFor(server, { encrypt: 'false' })
     const { raw } = await open(driver, sa())
     assert.equal(driver.info(raw).encryption.kind, 'tls')
-    assert.equal(driver.info(raw).encryption.verified, undefined)
+    assert.equal(driver.info(raw).encryption.verified, 'hostname')
     await driver.close(raw)
+    // Who asks for the whole session has to prove itself, as to Microsoft's drivers.
+    const logins = server.journal.logins.length
+    const doubtful = testDriver({ port: server.port }, { encrypt: 'false' })
+    assert.equal((await failure(doubtful.driver)).code, 'TLS_UNTRUSTED')
+    const elsewhere = driverFor(server, { encrypt: 'false', host_name_in_certificate: 'db.example.com' })
+    assert.equal((await failure(elsewhere.driver)).code, 'TLS_HOSTNAME_MISMATCH')
+    assert.equal(server.journal.logins.length, logins)
+    const trusting = testDriver({ port: server.port }, { encrypt: 'false', trust_server_certificate: true })
+    const trusted = await open(trusting.driver, sa())
+    assert.equal(trusting.driver.info(trusted.raw).encryption.verified, undefined)
+    await trusting.driver.close(trusted.raw)
   })
 
   test('is missed where the server has none', async () => {
@@ -178,6 +190,43 @@ describe('encryption', () => {
       await named.driver.close(raw)
     }
     assert.deepEqual(server.journal.logins, [])
+  })
+
+  test('by the one certificate that was named, whoever signed it and whatever its names, and by no other', async () => {
+    const own = await (await createPki()).issue({ commonName: 'box-17', dns: ['box-17'] })
+    const [pem, der, wrong, empty] = ['own.pem', 'own.cer', 'wrong.pem', 'empty.pem'].map((name) =>
+      join(folder.path, name),
+    ) as [string, string, string, string]
+    await writeFile(pem, own.cert)
+    await writeFile(der, new X509Certificate(own.cert).raw)
+    await writeFile(wrong, certificate.cert)
+    await writeFile(empty, '')
+    for (const encrypt of ['true', 'false', 'strict'] as const) {
+      const encryption = encrypt === 'strict' ? 'strict' : 'required'
+      await using server = await start({ tls: own, encryption })
+      for (const server_certificate of [pem, der]) {
+        const { driver } = testDriver({ port: server.port }, { encrypt, server_certificate })
+        const { raw } = await open(driver, sa())
+        assert.equal(driver.info(raw).encryption.verified, 'exact')
+        await driver.close(raw)
+      }
+      const logins = server.journal.logins.length
+      // The certificate that is named would be as good as any by its authority and its name.
+      await using honest = await start({ encryption })
+      for (const [file, port, code] of [
+        [wrong, server.port, 'TLS_CERTIFICATE_OTHER'],
+        [pem, honest.port, 'TLS_CERTIFICATE_OTHER'],
+        [empty, server.port, 'CA_FILE_MALFORMED'],
+        [join(folder.path, 'gone.pem'), server.port, 'CA_FILE_MISSING'],
+      ] as const) {
+        const { driver } = testDriver({ port }, { encrypt, ca_file: caFile, server_certificate: file })
+        const error = await failure(driver)
+        assert.deepEqual([error.code, error.phase], [code, 'tls'])
+        assert.match(error.hint ?? '', /server_certificate|keeper/)
+      }
+      assert.equal(server.journal.logins.length, logins)
+      assert.equal(honest.journal.logins.length, 0)
+    }
   })
 
   test('without a look at the certificate only where that was asked for, and then said', async () => {

@@ -216,6 +216,11 @@ describe('values', () => {
       { t: '2024-02-29 23:59:59.1230000', x: Buffer.from([1, 2]) },
     ])
     await db.raw('drop table vault')
+    // Larger than any bigint, so that only a float can be meant.
+    assert.deepEqual(await db.raw('select ? as large, ? as small', [1e300, -(2 ** 63)]), [
+      { large: 1e300, small: -(2 ** 63) },
+    ])
+    await assert.rejects(async () => db.raw('select ? as lost', [2 ** 60]), /safe integer/)
     assert.deepEqual(server.complaints, [])
   })
 })

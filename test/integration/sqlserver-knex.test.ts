@@ -1,6 +1,7 @@
 /** What knex does every day, on SQL Server: schemas, migrations, seeds, transactions and queries of every kind. */
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
@@ -180,6 +181,59 @@ describe('transactions', () => {
     await second('flights').where({ code: 'F4' }).del()
     await second.commit()
     assert.deepEqual(await db('flights').whereIn('code', ['F3', 'F4']).pluck('code'), ['F3'])
+  })
+
+  test('that fail while a statement of theirs still runs say why, and stop it', async () => {
+    await using own = await engine({ pool_size: 1, max_overflow: 0 })
+    await fill()
+    const numbers = 'select n from generate_series(1, 1000000) as s(n)'
+    const ways: Readonly<Record<string, (trx: Knex.Transaction) => Promise<unknown>>> = {
+      'one of several at once fails': (trx) =>
+        Promise.all([
+          trx('flights').where({ code: 'F1' }).update({ words: 'lost' }),
+          trx('flights')
+            .insert({ code: 'F1' })
+            .catch(() => Promise.reject(new Error('why'))),
+          trx.raw(numbers),
+          trx.raw('select 9 as never_sent'),
+        ]),
+      'the reader of a stream fails': async (trx) => {
+        for await (const _ of trx.raw(numbers).stream()) throw new Error('why')
+      },
+      'a stream is left lying about': async (trx) => {
+        const stream = trx.raw(numbers).stream()
+        await once(
+          stream.on('error', () => undefined),
+          'readable',
+        )
+        throw new Error('why')
+      },
+    }
+    for (const [way, work] of Object.entries(ways)) {
+      await assert.rejects(own.transaction(work), /^Error: why$/, way)
+      assert.deepEqual(await own('flights').whereNotNull('words').pluck('code'), [], way)
+    }
+    assert.equal(own.pool.stats().counts.opened, 1)
+    assert.ok(!server.journal.requests.includes('select 9 as never_sent'))
+  })
+
+  test('wait with their end for a statement that nobody waited for', async () => {
+    await fill()
+    const late = { words: 'late' }
+    await db.transaction(async (trx) => {
+      void trx('flights').where({ code: 'F5' }).update(late).then()
+      await trx.transaction(async (inner) => {
+        void inner('flights').where({ code: 'F6' }).update(late).then()
+      })
+      await assert.rejects(
+        trx.transaction(async (inner) => {
+          void inner('flights').where({ code: 'F7' }).update(late).then()
+          throw new Error('back')
+        }),
+        /^Error: back$/,
+      )
+    })
+    assert.deepEqual(await db('flights').where(late).orderBy('code').pluck('code'), ['F5', 'F6'])
   })
 
   test('whose session dies say what killed it, and not that they could not be rolled back', async () => {

@@ -228,6 +228,7 @@ function encryptionText(encryption: EncryptionInfo): string {
   const verified = {
     hostname: 'certificate and host name verified',
     chain: 'certificate verified, host name not',
+    exact: 'certificate is the one that was named',
     none: 'certificate not verified',
   }[encryption.verified ?? 'none']
   return [...how.filter((part) => part !== undefined), ...(encryption.kind === 'tls' ? [verified] : [])].join(', ')

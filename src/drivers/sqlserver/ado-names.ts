@@ -31,7 +31,7 @@ const plain = (key: string): string => key.toLowerCase().replaceAll(/[\s_-]/g, '
 const RENAMED: Readonly<Record<string, string>> = {
   trustservercertificate: 'trust_server_certificate',
   hostnameincertificate: 'host_name_in_certificate',
-  servercertificate: 'ca_file',
+  servercertificate: 'server_certificate',
   multisubnetfailover: 'multi_subnet_failover',
   connecttimeout: 'connect_timeout',
   connectiontimeout: 'connect_timeout',
@@ -156,7 +156,10 @@ const ENTRA: Readonly<Record<string, (login: string | undefined, password: Secre
     azure_credential: 'workload_identity',
     ...(client_id === undefined ? {} : { client_id }),
   }),
-  activedirectorydefault: () => ({ azure_credential: 'default' }),
+  activedirectorydefault: (login) => ({
+    azure_credential: 'default',
+    ...(login === undefined ? {} : { managed_identity_client_id: login, client_id: login }),
+  }),
   // These take the login and the password as the record has them.
   activedirectorypassword: () => ({ azure_credential: 'password' }),
   activedirectoryinteractive: () => ({ azure_credential: 'interactive' }),

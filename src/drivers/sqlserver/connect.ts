@@ -8,7 +8,7 @@ import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { connectSocket, type Endpoint, type Lookup, resolveHost, showEndpoint } from '../network/socket.ts'
 import { startTls } from '../network/tls.ts'
 import { withHint } from './open-error.ts'
-import type { TlsSetup } from './tls-settings.ts'
+import { assertOnly, type TlsSetup } from './tls-settings.ts'
 
 /** The probes of TCP that notice a peer that is gone while the session is idle. */
 const KEEP_ALIVE_IDLE_MILLIS = 30_000
@@ -95,7 +95,7 @@ async function open(endpoint: Endpoint, signal: AbortSignal): Promise<Reached> {
  * TLS before anything else (TDS 8.0): always verified.
  *
  * @param name what the certificate must hold
- * @throws PoolsmithError of startTls; TLS_ALPN
+ * @throws PoolsmithError of startTls; TLS_CERTIFICATE_OTHER, TLS_ALPN
  */
 export async function strictTls(
   socket: Socket,
@@ -105,7 +105,7 @@ export async function strictTls(
 ): Promise<TLSSocket> {
   const tls = await startTls(socket, {
     secureContext: setup.secureContext,
-    verify: 'hostname',
+    verify: setup.only === undefined ? 'hostname' : 'none',
     host: name,
     serverName: isIP(name) === 0 ? name : undefined,
     alpn: ALPN,
@@ -114,6 +114,7 @@ export async function strictTls(
     // An older server takes the first bytes of TLS for damaged ones and hangs up.
     throw error instanceof PoolsmithError && error.code === 'TLS_HANDSHAKE_FAILED' ? withHint(error, NEEDS_2022) : error
   })
+  if (setup.only !== undefined) assertOnly(tls, setup.only, name)
   if (tls.alpnProtocol === ALPN) return tls
   tls.destroy()
   throw new PoolsmithError(`What answers at ${name} speaks TLS, but not TDS 8.0 inside it.`, {

@@ -23,13 +23,13 @@ export const sqlServerFields = {
     description:
       '`true`: the session is encrypted, and the certificate of the server is verified. `strict`: TLS before anything ' +
       'else (TDS 8.0), with no way to trust blindly. `false`: only the login is encrypted, without a look at the ' +
-      'certificate; the session only if the server insists.',
+      'certificate; the session, and then verified, only if the server insists.',
   }),
   trust_server_certificate: boolean({
     default: false,
     description:
-      'Under `encrypt=true`, take any certificate: whoever is in the way can read and change everything. Raises a ' +
-      '`security:warning`. Not together with `strict`.',
+      'Take any certificate: whoever is in the way can read and change everything. Raises a `security:warning`. Not ' +
+      'together with `strict`.',
   }),
   host_name_in_certificate: text({
     description: "The name that the server's certificate must hold, where it is not the host's.",
@@ -39,6 +39,11 @@ export const sqlServerFields = {
     description:
       'PEM file with the certificates of the trusted authorities, or `system` for those of the operating system. Read ' +
       "again when it changes. Default: Node's own list, and NODE_EXTRA_CA_CERTS.",
+  }),
+  server_certificate: path({
+    description:
+      'PEM or DER file with the very certificate of the server: that one is taken, whoever signed it and whatever names ' +
+      'it holds, and no other.',
   }),
   instance_name: text({
     description:

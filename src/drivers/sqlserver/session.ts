@@ -86,6 +86,7 @@ export async function openSession(
   const loginPlan: LoginPlan = {
     encrypt: options.encrypt,
     trust: options.trust_server_certificate,
+    only: setup.only,
     certificateHost,
     enter: (phase) => clock.enter(phase),
     silenceLimitMillis: options.request_timeout === 0 ? undefined : requestLimitMillis(options),
@@ -258,6 +259,6 @@ async function establish(
 
 function describe(socket: TLSSocket | undefined, options: SqlServerOptions): EncryptionInfo {
   if (socket === undefined) return { kind: 'none' }
-  const verified = options.encrypt === 'strict' || (options.encrypt === 'true' && !options.trust_server_certificate)
-  return describeTls(socket, verified ? 'hostname' : undefined)
+  if (options.trust_server_certificate) return describeTls(socket, undefined)
+  return describeTls(socket, options.server_certificate === undefined ? 'hostname' : 'exact')
 }

@@ -7,6 +7,7 @@
  * - What answers must begin like a TDS server; anything else ends the attempt at once instead of at its limit.
  */
 
+import type { X509Certificate } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import type { TLSSocket } from 'node:tls'
 import type { Connection, ConnectionConfiguration } from 'tedious'
@@ -25,6 +26,7 @@ import {
   loadTediousParts,
   type PreloginAnswer,
 } from './tedious-internals.ts'
+import { assertOnly } from './tls-settings.ts'
 
 /** MS-TDS 2.2.3.1.1. */
 const SSPI_PACKET = 0x11
@@ -36,6 +38,8 @@ const READ_COMMITTED = 2
 export interface LoginPlan {
   readonly encrypt: 'true' | 'false' | 'strict'
   readonly trust: boolean
+  /** The only certificate that is taken, unless every one is. */
+  readonly only: X509Certificate | undefined
   /** The name that the certificate must hold, for the server that we are being sent to. */
   readonly certificateHost: (host: string) => string
   readonly enter: (phase: 'tls' | 'gss' | 'login') => void
@@ -193,8 +197,8 @@ async function buildClass(): Promise<ConnectionClass> {
         await this.#startTls(this.#plan.trust, signal)
         this.#protection = { kind: 'tls', tls: this.messageIo.securePair?.cleartext }
       } else if (offered || answer === 'OFF') {
-        // Microsoft's drivers do not look at the certificate here either: nobody asked for encryption.
-        await this.#startTls(true, signal)
+        // As Microsoft's drivers do: who encrypts the session proves itself, who covers the login alone does not.
+        await this.#startTls(this.#plan.trust || !offered, signal)
         this.#protection = {
           kind: offered ? 'tls' : 'login-only',
           tls: offered ? this.messageIo.securePair?.cleartext : undefined,
@@ -208,8 +212,12 @@ async function buildClass(): Promise<ConnectionClass> {
 
     async #startTls(trust: boolean, signal: AbortSignal): Promise<void> {
       this.#plan.enter('tls')
-      const host = this.#plan.certificateHost(this.routingData?.server ?? this.config.server)
-      await orAbort(this.messageIo.startTls(this.secureContextOptions, host, trust), signal)
+      const { certificateHost, only } = this.#plan
+      const host = certificateHost(this.routingData?.server ?? this.config.server)
+      const pinned = trust ? undefined : only
+      await orAbort(this.messageIo.startTls(this.secureContextOptions, host, trust || pinned !== undefined), signal)
+      const tls = this.messageIo.securePair?.cleartext
+      if (pinned !== undefined && tls !== undefined) assertOnly(tls, pinned, host)
     }
 
     override sendLogin7Packet(): void {

@@ -1,21 +1,29 @@
+import { X509Certificate } from 'node:crypto'
 // As a whole: an older Node has no getCACertificates, and would refuse an import by that name.
 import * as tls from 'node:tls'
+import { readFileState } from '../../credentials/reread-file.ts'
 import { CaFile } from '../../credentials/trust-files.ts'
+import { PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
+import { peerCertificate } from '../network/tls.ts'
 import type { SqlServerOptions } from './options.ts'
 
 export interface TlsSetup {
   readonly secureContext: tls.SecureContext
   /** The same for tedious, which makes the context for TLS inside TDS itself. */
   readonly details: { readonly ca?: string | string[] }
+  /** The only certificate that is taken, for itself alone; undefined: one by a trusted authority, with the host's name. */
+  readonly only: X509Certificate | undefined
 }
 
-/** The trusted authorities behind `ca_file`, read again when the file changes. */
+/** The trusted authorities behind `ca_file`, or the certificate in `server_certificate`; a file that changes is read again. */
 export class TlsSettings {
   readonly #ca: CaFile | 'system' | undefined
+  readonly #only: string | undefined
 
   constructor(options: SqlServerOptions, emit: Emit) {
     const file = options.ca_file
+    this.#only = options.server_certificate
     this.#ca =
       file === undefined || file === 'system'
         ? file
@@ -26,8 +34,48 @@ export class TlsSettings {
   async load(): Promise<TlsSetup> {
     const ca = this.#ca === undefined ? undefined : this.#ca === 'system' ? systemAuthorities() : await this.#ca.load()
     const details = ca === undefined ? {} : { ca }
-    return { secureContext: tls.createSecureContext({ ...details, minVersion: 'TLSv1.2' }), details }
+    const only = this.#only === undefined ? undefined : await certificateIn(this.#only)
+    return { secureContext: tls.createSecureContext({ ...details, minVersion: 'TLSv1.2' }), details, only }
   }
+}
+
+async function certificateIn(path: string): Promise<X509Certificate> {
+  const hint = 'Set server_certificate to a file with the certificate of the server, or leave it out.'
+  const { content } = await readFileState(path, {
+    what: 'server certificate file',
+    phase: 'tls',
+    missing: 'CA_FILE_MISSING',
+    unreadable: 'CA_FILE_UNREADABLE',
+    hint,
+  })
+  try {
+    return new X509Certificate(content)
+  } catch (cause) {
+    throw new PoolsmithError(`${path} holds no certificate.`, {
+      code: 'CA_FILE_MALFORMED',
+      phase: 'tls',
+      hint,
+      details: { file: path },
+      cause,
+    })
+  }
+}
+
+/**
+ * Looks whether a server shows the one certificate that is taken from it; ends the connection when it does not.
+ *
+ * @throws PoolsmithError TLS_CERTIFICATE_OTHER
+ */
+export function assertOnly(socket: tls.TLSSocket, only: X509Certificate, host: string): void {
+  const shown = peerCertificate(socket)
+  if (shown?.raw.equals(only.raw) === true) return
+  socket.destroy()
+  throw new PoolsmithError(`The certificate of ${host} is not the one in server_certificate.`, {
+    code: 'TLS_CERTIFICATE_OTHER',
+    phase: 'tls',
+    hint: 'Do not trust this server until its keeper says that it has been given a new certificate; then replace the file.',
+    details: { host, expected: only.fingerprint256, shown: shown?.fingerprint256 },
+  })
 }
 
 function systemAuthorities(): string[] {

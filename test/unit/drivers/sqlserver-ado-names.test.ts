@@ -30,6 +30,7 @@ describe("Microsoft's spellings", () => {
     const extra = extraOf({
       TrustServerCertificate: 'yes',
       HostNameInCertificate: 'db.example.com',
+      'Server Certificate': '/etc/db.cer',
       ApplicationIntent: 'readonly',
       MultiSubnetFailover: 'Yes',
       'Connect Timeout': 30,
@@ -42,6 +43,7 @@ describe("Microsoft's spellings", () => {
     assert.deepEqual(extra, {
       trust_server_certificate: 'yes',
       host_name_in_certificate: 'db.example.com',
+      server_certificate: '/etc/db.cer',
       application_intent: 'ReadOnly',
       multi_subnet_failover: 'Yes',
       connect_timeout: 30,
@@ -143,6 +145,12 @@ describe("Microsoft's spellings", () => {
     assert.deepEqual(extraOf({ Authentication: 'ActiveDirectoryDefault' }), {
       auth_method: 'azure_ad',
       azure_credential: 'default',
+    })
+    assert.deepEqual(extraOf({ Authentication: 'Active Directory Default', UID: 'id' }), {
+      auth_method: 'azure_ad',
+      azure_credential: 'default',
+      managed_identity_client_id: 'id',
+      client_id: 'id',
     })
     const principal = normaliseMssqlExtras({
       login: 'client',
