@@ -22,7 +22,10 @@ import functools, json, os
 
 def _value(value):
     value = json.loads(json.dumps(value))
-    return value.replace("{{ run_id }}", os.environ["RUN_ID"]) if isinstance(value, str) else value
+    if isinstance(value, str):
+        for name in ("run_id", "data_interval_end"):
+            value = value.replace("{{ " + name + " }}", os.environ[name.upper()])
+    return value
 
 class _Task:
     def __init__(self, function, retries=0, retry_delay=None):
@@ -77,8 +80,8 @@ before(async () => {
   server = stack.use(await startPostgres())
   folder = stack.use(await temporaryFolder()).path
   await server.sql(`create role etl login password 'etl'; create table flights (id int primary key, departed_at timestamptz not null);
-    insert into flights select g, now() - interval '2 days' from generate_series(1, 4000) g;
-    insert into flights select g, now() + interval '1 hour' from generate_series(4001, 4100) g; grant select on flights to etl`)
+    insert into flights select g, timestamptz '2024-01-01 23:59:59.999999Z' from generate_series(1, 4000) g;
+    insert into flights select g, timestamptz '2024-01-02 00:00Z' from generate_series(4001, 4100) g; grant select on flights to etl`)
   await mkdir(join(folder, 'python', 'airflow'), { recursive: true })
   await mkdir(join(folder, 'bin'))
   const files = {
@@ -108,6 +111,7 @@ async function runDag(runId: string, environment: Readonly<Record<string, string
     BRONZE: folder,
     POOLSMITH: folder,
     RUN_ID: runId,
+    DATA_INTERVAL_END: '2024-01-02T00:00:00+00:00',
     ...environment,
   }
   const dag = join(ROOT, 'examples', 'airflow-partitions', 'dag.py')
