@@ -1,0 +1,74 @@
+/** The TypeScript in README.md and docs/ is what the package takes: every block goes through a strict compiler. */
+
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { glob, readFile, symlink, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { test } from 'node:test'
+import { temporaryFolder } from '../support/folder.ts'
+
+const ROOT = join(import.meta.dirname, '..', '..')
+
+/** What a block may leave out: an import of ours, and what would be the reader's own. */
+const READERS_OWN = `
+type Ours = typeof import('poolsmith')
+type Credential = import('poolsmith').Credential
+declare const db: import('poolsmith').Engine
+declare const log: Record<'info' | 'warn', (...words: unknown[]) => void>
+declare const metrics: { count(name: string, labels: Record<string, string>): void }
+declare const carrier: string, since: Date, url: string
+declare const send: (batch: unknown) => Promise<void>
+declare const startAndAwaitTasks: (plan: string) => Promise<void>
+declare const passwordFrom: (path: string, signal: AbortSignal) => Promise<Credential>
+declare const fetchOverNodeHttps: (
+  url: string,
+  options: { agent: import('node:https').Agent | undefined; signal: AbortSignal },
+) => Promise<Credential>
+declare namespace pg {
+  type Client = import('pg').Client
+}
+${['createEngine', 'defineStrategy', 'extractTable', 'planExtract', 'refreshingSource', 'register', 'text']
+  .map((name) => `declare const ${name}: Ours['${name}']`)
+  .join('\n')}
+`
+
+/** Where a block that shows one option alone belongs. */
+const CALLS: Readonly<Record<string, (fragment: string) => string>> = {
+  credentials: (fragment) =>
+    `defineStrategy({ name: 'own', dialects: ['postgres'], description: '', fields: {}, ${fragment}})`,
+  extra: (fragment) => `await createEngine({ type: 'mssql', ${fragment}})`,
+  watermark: (fragment) => `await extractTable(db, { table: 't' }, { to: '.', format: 'csv', ${fragment}})`,
+  where: (fragment) => `await extractTable(db, { table: 't' }, { to: '.', format: 'csv', ${fragment}})`,
+}
+
+test('every example of the documentation compiles', async () => {
+  await using folder = await temporaryFolder()
+  await symlink(join(ROOT, 'node_modules'), join(folder.path, 'node_modules'))
+  await writeFile(join(folder.path, 'readers-own.d.ts'), READERS_OWN)
+  const examples: string[] = []
+  for await (const page of glob(['README.md', 'docs/*.md'], { cwd: ROOT })) {
+    const text = await readFile(join(ROOT, page), 'utf8')
+    for (const [, block = ''] of text.matchAll(/^```ts\n(.*?)^```$/gms)) {
+      // The package mssql has no types of its own.
+      if (block.includes("from 'mssql'")) continue
+      const place = CALLS[/^(\w+):/.exec(block)?.[1] ?? '']
+      const file = `${basename(page, '.md')}-${examples.length}.mts`
+      await writeFile(join(folder.path, file), `${place?.(`\n${block}`) ?? block}\nexport {}\n`)
+      examples.push(file)
+    }
+  }
+  assert.ok(examples.length > 20, `${examples.length} examples were found`)
+  const configuration = {
+    extends: join(ROOT, 'tsconfig.json'),
+    compilerOptions: {
+      paths: { poolsmith: [join(ROOT, 'src', 'index.ts')] },
+      noUnusedLocals: false,
+      noUnusedParameters: false,
+    },
+    include: [join(folder.path, '*.*ts'), join(ROOT, 'src', '**', '*.d.ts')],
+  }
+  await writeFile(join(folder.path, 'tsconfig.json'), JSON.stringify(configuration))
+  const tsc = join(ROOT, 'node_modules', '.bin', 'tsc')
+  const { status, stdout } = spawnSync(tsc, ['-p', folder.path], { cwd: folder.path, encoding: 'utf8' })
+  assert.equal(status, 0, stdout)
+})
