@@ -155,6 +155,7 @@ export const ERROR_CODES = {
   DATABASE_NOT_FOUND: 'The database does not exist.',
   DATABASE_NOT_PERMITTED: 'The role may not connect to the database.',
   SERVER_FULL: 'The server has no connection left for us.',
+  REDIRECTED_TOO_OFTEN: 'SQL Servers kept sending the login on to one another.',
   SERVER_THROTTLED: 'The server asks to come back later: it is busy, moving or waking up.',
   SERVER_NOT_READY: 'The server starts up, shuts down or recovers.',
   SERVER_ERROR: 'The server refused the login for another reason, which the message names.',

@@ -454,11 +454,22 @@ describe('finding the server', () => {
       const name = message.toString('latin1', 1, message.length - 1)
       questions.push(name)
       // UDP loses the first question.
-      if (questions.length === 1 || name.toLowerCase() !== 'sales') return
-      const text = `ServerName;HOST;InstanceName;SALES;IsClustered;No;Version;16.0.1000.6;tcp;${server.port};;`
-      const head = Buffer.from([5, 0, 0])
-      head.writeUInt16LE(text.length, 1)
-      browser.send(Buffer.concat([head, Buffer.from(text)]), from.port, from.address)
+      if (questions.length === 1) return
+      const tell = (text: string): void => {
+        const head = Buffer.from([5, 0, 0])
+        head.writeUInt16LE(text.length, 1)
+        browser.send(Buffer.concat([head, Buffer.from(text)]), from.port, from.address)
+      }
+      // An answer to another question, which is none; then perhaps the right one.
+      tell('ServerName;HOST;InstanceName;PAYROLL;IsClustered;No;Version;16.0.1000.6;tcp;1;;')
+      tell('')
+      const ways: Readonly<Record<string, string>> = {
+        sales: `tcp;${server.port}`,
+        pipes: 'np;\\\\HOST\\pipe\\sql\\query',
+      }
+      const way = ways[name.toLowerCase()]
+      if (way === undefined) return
+      tell(`ServerName;HOST;InstanceName;${name.toUpperCase()};IsClustered;No;Version;16.0.1000.6;${way};;`)
     })
     try {
       const context = { browserPort: browser.address().port, lookup: async () => ['127.0.0.1'] }
@@ -471,6 +482,9 @@ describe('finding the server', () => {
       const error = await failure(wrong.driver)
       assert.deepEqual([error.code, error.phase], ['CONNECT_TIMEOUT', 'connect'])
       assert.match(error.hint ?? '', /UDP 1434/)
+      const piped = await failure(testDriver({}, { instance_name: 'PIPES' }, context).driver)
+      assert.deepEqual([piped.code, piped.phase], ['INSTANCE_NOT_FOUND', 'connect'])
+      assert.match(piped.message, /does not listen on TCP/)
     } finally {
       browser.close()
     }
@@ -491,6 +505,16 @@ describe('finding the server', () => {
     const { raw: other } = await open(second.driver, sa())
     assert.equal(second.driver.info(other).peer, `127.0.0.1:${strict.port}`)
     await second.driver.close(other)
+  })
+
+  test('not by being sent around in circles', async () => {
+    const here = { server: 'localhost', port: 0 }
+    await using server = await start({ routing: here })
+    here.port = server.port
+    const error = await failure(driverFor(server, { connect_timeout: 0 }).driver, sa(), 20_000)
+    assert.deepEqual([error.code, error.phase], ['REDIRECTED_TOO_OFTEN', 'login'])
+    assert.match(error.hint ?? '', /routing lists/)
+    assert.equal(server.journal.logins.length, 11)
   })
 
   test('by all addresses in turn, or at once', async () => {

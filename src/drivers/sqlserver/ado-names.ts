@@ -5,7 +5,7 @@
 
 import type { ConfigProblem } from '../../errors.ts'
 import { Secret } from '../../secret.ts'
-import { isPort, serverAddress } from './server-address.ts'
+import { isPort, looksLikeServer, serverAddress } from './server-address.ts'
 
 /** The fields of a connection record that such spellings can also say. */
 export interface MssqlRecord {
@@ -189,14 +189,15 @@ function managedIdentity(login: string | undefined): object {
 /**
  * Says Microsoft's spellings in ours: `Encrypt=Mandatory`, `Trusted_Connection=yes`, `Server=tcp:db\SALES,1433`,
  * `Authentication=ActiveDirectoryMsi`. Keys that are ours already, or unknown, pass as they are. What the record
- * itself says of host, login and database comes first, unless `extrasFirst`.
+ * itself says of host, login and database comes first, unless `extrasFirst`; its host may be written as a server too.
  */
 export function normaliseMssqlExtras(
-  given: MssqlRecord,
+  record: MssqlRecord,
   { extrasFirst = false }: { readonly extrasFirst?: boolean } = {},
 ): NormalisedMssql {
   const notes: ConfigProblem[] = []
   const problems: ConfigProblem[] = []
+  const given = withHostAlone(record, problems)
   const extra: Record<string, unknown> = {}
   const fields: { -readonly [K in keyof MssqlRecord]?: MssqlRecord[K] } = {}
   const saidBy: Partial<Record<keyof MssqlRecord, string>> = {}
@@ -266,15 +267,15 @@ export function normaliseMssqlExtras(
     notes.push({ path: `extra.${trustKey}`, message: 'has no effect under Encrypt=Strict; ignored' })
   }
   const { extra: _, ...own } = given
-  const record: MssqlRecord = extrasFirst ? { ...own, ...fields, extra } : { ...fields, ...own, extra }
-  if (authentication === undefined || authentication.value === 'notspecified') return { record, notes, problems }
+  const said: MssqlRecord = extrasFirst ? { ...own, ...fields, extra } : { ...fields, ...own, extra }
+  if (authentication === undefined || authentication.value === 'notspecified') return { record: said, notes, problems }
 
   const { key, value } = authentication
   const path = `extra.${key}`
-  const settings = value === 'sqlpassword' ? {} : ENTRA[value]?.(record.login, record.password)
+  const settings = value === 'sqlpassword' ? {} : ENTRA[value]?.(said.login, said.password)
   if (settings === undefined) {
     problems.push({ path, message: `is not one that is known; use one of ${AUTHENTICATIONS}` })
-    return { record, notes, problems }
+    return { record: said, notes, problems }
   }
   const method = value === 'sqlpassword' ? 'sql_auth' : 'azure_ad'
   extra.auth_method ??= method
@@ -291,7 +292,27 @@ export function normaliseMssqlExtras(
       message: `means azure_credential=${settings.azure_credential}, but ${String(extra.azure_credential)} is asked for too; keep one of them`,
     })
   }
-  return { record, notes, problems }
+  return { record: said, notes, problems }
+}
+
+/** `db\SALES` and `tcp:db,1444` are no host names, but are often written where one belongs. */
+function withHostAlone(record: MssqlRecord, problems: ConfigProblem[]): MssqlRecord {
+  if (record.host === undefined || !looksLikeServer(record.host)) return record
+  const address = serverAddress(record.host)
+  if (typeof address === 'string') {
+    problems.push({ path: 'host', message: address })
+    return record
+  }
+  const { host, port = record.port, instance } = address
+  if (record.port !== undefined && port !== record.port) {
+    problems.push({ path: 'host', message: 'holds another port than port says; keep one of them' })
+  }
+  return {
+    ...record,
+    host,
+    ...(port === undefined ? {} : { port }),
+    extra: instance === undefined ? record.extra : { instance_name: instance, ...record.extra },
+  }
 }
 
 function encryptOf(value: unknown): unknown {

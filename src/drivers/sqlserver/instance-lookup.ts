@@ -29,40 +29,39 @@ export async function instancePort(question: InstanceQuestion): Promise<number> 
   const ask = Buffer.from(`\u0004${instance}\0`, 'latin1')
   ask[0] = ASK_INSTANCE
   for (const waitMillis of WAITS_MILLIS) {
-    const answer = await askOnce(
-      ask,
-      addresses,
-      browserPort,
-      AbortSignal.any([signal, AbortSignal.timeout(waitMillis)]),
-    )
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(waitMillis)])
+    const fields = await askOnce(ask, addresses, browserPort, instance, limit)
     signal.throwIfAborted()
-    if (answer === undefined) continue
-    const port = portOf(answer, instance)
-    if (port !== undefined) return port
+    if (fields === undefined) continue
+    const port = Number(fields.get('tcp'))
+    if (Number.isInteger(port) && port > 0 && port < 65_536) return port
     throw notFound(host, instance, 'The Browser knows the instance, but it does not listen on TCP.')
   }
   throw notFound(host, instance, 'The SQL Server Browser did not answer for it.')
 }
 
-/** The first answer from any of the addresses; undefined when the signal ends the waiting. */
+/** The first answer for the instance from any of the addresses; undefined when the signal ends the waiting. */
 function askOnce(
   ask: Buffer,
   addresses: readonly string[],
   port: number,
+  instance: string,
   signal: AbortSignal,
-): Promise<Buffer | undefined> {
+): Promise<Fields | undefined> {
   return new Promise((resolve) => {
     const sockets = addresses.map((address) => {
       const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4')
       // An address that refuses is as good as one that is silent: another may answer.
       socket.on('error', () => undefined)
       socket.on('message', (message, sender) => {
-        if (message[0] === ANSWER && sender.port === port) finish(message)
+        const fields = fieldsOf(message)
+        const forUs = fields.get('instancename')?.toLowerCase() === instance.toLowerCase()
+        if (message[0] === ANSWER && sender.port === port && forUs) finish(fields)
       })
       socket.send(ask, port, address, () => undefined)
       return socket
     })
-    const finish = (answer: Buffer | undefined): void => {
+    const finish = (answer: Fields | undefined): void => {
       signal.removeEventListener('abort', onAbort)
       for (const socket of sockets) socket.close()
       resolve(answer)
@@ -73,16 +72,14 @@ function askOnce(
   })
 }
 
+type Fields = ReadonlyMap<string, string>
+
 /** `ServerName;DB1;InstanceName;SQL1;IsClustered;No;Version;16.0.1;tcp;50123;;` */
-function portOf(answer: Buffer, instance: string): number | undefined {
+function fieldsOf(answer: Buffer): Fields {
   const words = answer.toString('latin1', 3).split(';')
-  const field = (key: string): string | undefined => {
-    const at = words.findIndex((word, index) => index % 2 === 0 && word.toLowerCase() === key)
-    return at === -1 ? undefined : words[at + 1]
-  }
-  if (field('instancename')?.toLowerCase() !== instance.toLowerCase()) return undefined
-  const port = Number(field('tcp'))
-  return Number.isInteger(port) && port > 0 && port < 65_536 ? port : undefined
+  const fields = new Map<string, string>()
+  for (let at = 0; at + 1 < words.length; at += 2) fields.set(words[at]?.toLowerCase() ?? '', words[at + 1] ?? '')
+  return fields
 }
 
 function notFound(host: string, instance: string, why: string): PoolsmithError {

@@ -11,6 +11,9 @@ import {
 } from '../../connections/fields.ts'
 import type { ConfigProblem } from '../../errors.ts'
 
+/** Of each text in a login (MS-TDS 2.2.6.4); a server hangs up on who says more. */
+const LONGEST_TEXT = 128
+
 /** A packet must fit into one record of TLS (Microsoft Learn, "network packet size"). */
 const LARGEST_ENCRYPTED_PACKET = 16_383
 
@@ -112,6 +115,16 @@ export function checkSqlServerOptions(target: SqlServerTarget, options: SqlServe
   const problems: ConfigProblem[] = []
   if (target.host?.startsWith('/')) {
     problems.push({ path: 'host', message: 'SQL Server has no Unix sockets; give a host name or an address' })
+  }
+  for (const [path, text] of [
+    ['login', target.login],
+    ['database', target.database],
+    ['extra.application_name', options.application_name],
+    ['extra.workstation_id', options.workstation_id],
+  ] as const) {
+    if ((text?.length ?? 0) > LONGEST_TEXT) {
+      problems.push({ path, message: `SQL Server takes at most ${LONGEST_TEXT} characters` })
+    }
   }
   if (options.encrypt === 'strict' && options.trust_server_certificate) {
     problems.push({

@@ -30,6 +30,11 @@ export function serverAddress(text: string): ServerAddress | string {
   }
 }
 
+/** Whether a host is written in more than a host's name. */
+export function looksLikeServer(host: string): boolean {
+  return /[\\,]|^(tcp|np|lpc|admin):/i.test(host) || LOCAL.has(host.toLowerCase())
+}
+
 export function isPort(text: string): boolean {
   return /^\d{1,5}$/.test(text) && Number(text) > 0 && Number(text) < 65_536
 }

@@ -21,6 +21,8 @@ import type { TlsSettings } from './tls-settings.ts'
 /** The time limits are ours; tedious' own must never be the first to end. */
 const NEVER_MILLIS = 0x7fff_ffff
 const LONGEST_CANCEL_MILLIS = 5000
+/** As in Microsoft's SqlClient. */
+const MOST_REDIRECTIONS = 10
 
 /** All that stays the same for every session of one driver. */
 export interface SessionPlan {
@@ -66,8 +68,10 @@ export async function openSession(
   let peer = ''
   let proxy: ProxyInfo | undefined
   let strict: TLSSocket | undefined
+  let servers = 0
   const certificateHost = (server: string): string => options.host_name_in_certificate ?? server
   const connector = async (server: string, at: number): Promise<Socket> => {
+    if (servers++ > MOST_REDIRECTIONS) throw goingInCircles(host)
     const reached = await reach(server, at, {
       lookup: plan.lookup,
       route: plan.route,
@@ -120,6 +124,15 @@ function exposed(what: string): PoolsmithError {
     code: 'TLS_NEEDED',
     phase: 'config',
     hint: 'Leave encrypt at true (or strict) with this auth_method.',
+  })
+}
+
+function goingInCircles(host: string): PoolsmithError {
+  return new PoolsmithError(`${host} sent the login on, and so did ${MOST_REDIRECTIONS} servers after it.`, {
+    code: 'REDIRECTED_TOO_OFTEN',
+    phase: 'login',
+    hint: "Look at the servers' read-only routing lists; one of them may name a server that names it.",
+    details: { host },
   })
 }
 

@@ -85,6 +85,34 @@ describe("Microsoft's spellings", () => {
     assert.deepEqual(record.extra, {})
   })
 
+  test("of the server where the record's own host belongs", () => {
+    const hosts: [string, object][] = [
+      ['db\\SALES', { host: 'db', extra: { instance_name: 'SALES' } }],
+      ['tcp:db,1444', { host: 'db', port: 1444, extra: {} }],
+      ['(local)', { host: 'localhost', extra: {} }],
+      ['db.example.com', { host: 'db.example.com', extra: {} }],
+    ]
+    for (const [host, meant] of hosts) assert.deepEqual(normaliseMssqlExtras({ host, extra: {} }).record, meant)
+    const both = normaliseMssqlExtras({ host: 'db\\SALES', port: 1444, extra: { Server: 'other' } })
+    assert.deepEqual(both, {
+      record: { host: 'db', port: 1444, extra: { instance_name: 'SALES' } },
+      notes: [],
+      problems: [],
+    })
+    for (const [host, port] of [
+      ['db,1444', 1433],
+      ['np:db', undefined],
+      ['\\\\db\\pipe', undefined],
+    ] as const) {
+      const { problems } = normaliseMssqlExtras({ host, ...(port === undefined ? {} : { port }), extra: {} })
+      assert.deepEqual(
+        problems.map(({ path }) => path),
+        ['host'],
+        host,
+      )
+    }
+  })
+
   test('of a server that cannot be read lead nowhere, least of all to this machine', () => {
     const servers = ['db:1433', 'db,abc', 'db,0', 'db,70000', 'a,b,c', ',1433', '\\SALES', 'db SALES']
     for (const server of [...servers, 'np:db', 'lpc:db', 'admin:db', '\\\\db\\pipe\\sql\\query', '(localdb)\\v11']) {

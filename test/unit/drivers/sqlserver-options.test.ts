@@ -12,6 +12,11 @@ test('options that contradict each other, or what a server takes, are told', () 
   assert.deepEqual(problemsOf({ encrypt: 'strict', trust_server_certificate: true }), [
     'extra.trust_server_certificate',
   ])
+  assert.deepEqual(problemsOf({ application_name: 'x'.repeat(128) }), [])
+  assert.deepEqual(problemsOf({ application_name: 'x'.repeat(129), workstation_id: 'x'.repeat(129) }), [
+    'extra.application_name',
+    'extra.workstation_id',
+  ])
   assert.deepEqual(problemsOf({ packet_size: 16_383 }), [])
   for (const encrypt of ['true', 'strict']) {
     assert.deepEqual(problemsOf({ encrypt, packet_size: 16_384 }), ['extra.packet_size'])
