@@ -132,7 +132,8 @@ describe('one snapshot', () => {
       }
       const manifest = await run(folder.path, { format, batchRows: 500 }, { table: 'busy' }, engine)
       await changed.done
-      assert.equal(sessions, 4)
+      // One more, where a session came so late that it was not needed, and its statement was cancelled.
+      assert.ok(sessions >= 4)
       assert.equal(manifest.files.length, 4)
       sameIds(await idsOf(manifest), upTo(40_000))
       assert.equal(manifest.rows, 40_000)
