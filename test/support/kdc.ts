@@ -1,11 +1,12 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { temporaryRoot } from './folder.ts'
+import { freePort } from './free-port.ts'
 
 const run = promisify(execFile)
 
@@ -67,16 +68,6 @@ export interface KdcOptions {
   readonly clockOffsetSeconds?: number
   /** Default: a free one. */
   readonly port?: number
-}
-
-/** A port that was free a moment ago, for UDP and TCP alike in all likelihood. */
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }
 
 export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {

@@ -12,11 +12,11 @@ import { once } from 'node:events'
 import { accessSync, existsSync } from 'node:fs'
 import { chmod, chown, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { createServer } from 'node:net'
 import { dirname, join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { temporaryRoot } from './folder.ts'
+import { freePort } from './free-port.ts'
 
 type Flavor = 'embedded' | 'embedded-13' | 'debian'
 
@@ -89,17 +89,6 @@ function isReadableBy(account: { uid: number; gid: number } | undefined, path: s
   } catch {
     return false
   }
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('No port')
-  return address.port
 }
 
 interface Finished {

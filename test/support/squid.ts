@@ -7,7 +7,7 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { temporaryFolder } from './folder.ts'
-import { freePort } from './postgres.ts'
+import { freePort } from './free-port.ts'
 
 const PROGRAM = '/usr/sbin/squid'
 const OPENSSL = '/usr/bin/openssl'

@@ -7,8 +7,9 @@ import { after, before, test } from 'node:test'
 import { PHASE_EXIT_CODES } from '../../../src/cli/exit-codes.ts'
 import { runCli } from '../../support/cli.ts'
 import { temporaryFolder } from '../../support/folder.ts'
+import { freePort } from '../../support/free-port.ts'
 import { createPki } from '../../support/pki.ts'
-import { freePort, type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
 
 const PASSWORD = 'hunter2-and-more'
 const stack = new AsyncDisposableStack()
