@@ -10,6 +10,8 @@ import { cancelStatement, type Running } from './postgres-session.ts'
 import type { ExtractEngine } from './reader.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
+/** How long a statement is that is not worth cancelling. */
+const SHORT_MILLIS = 100
 /** How long the end of a transaction that has changed nothing may take. */
 const ROLLBACK_MILLIS = 5000
 
@@ -80,6 +82,8 @@ export class Lease implements AsyncDisposable {
   async #clean(): Promise<boolean> {
     if (this.#lost) return false
     const running = this.#running
+    // A short statement ends by itself before another session could ask for it.
+    if (!(running instanceof CopyOut)) await running?.discard(AbortSignal.timeout(SHORT_MILLIS))
     if (running !== undefined && !running.settled && !(await cancelStatement(this.#engine, this.client, running))) {
       return false
     }
