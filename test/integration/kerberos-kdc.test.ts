@@ -96,10 +96,11 @@ test('a KDC that is frozen: callers leave in time, the event loop and fs go on, 
   delays.disable()
 
   assert.ok(waited < 5000, `${waited} ms`)
-  assert.ok(reads > 20, `${reads} reads`)
-  // A pool that was full would have held them for all of the time.
-  assert.ok(slowestRead < 500, `${slowestRead} ms`)
-  assert.ok(delays.percentile(99) / 1e6 < 100, `${delays.percentile(99) / 1e6} ms`)
+  assert.ok(reads > 3, `${reads} reads`)
+  // krb5 waits for a second at the least: a pool that it filled would have held a read for so long, and a call on this
+  // thread the event loop.
+  assert.ok(slowestRead < 900, `${slowestRead} ms`)
+  assert.ok(delays.max / 1e6 < 900, `${delays.max / 1e6} ms`)
   assert.equal(callsInFlight(), 1, 'eight callers, one call')
 
   kdc.thaw()
