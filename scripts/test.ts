@@ -45,7 +45,7 @@ run(
   [
     '--test',
     '--test-concurrency=2',
-    '--test-timeout=120000',
+    '--test-timeout=300000',
     '--test-reporter=spec',
     `--import=${new URL('leak-guard.ts', import.meta.url)}`,
     ...(only.length > 0 ? only : ['test/unit/**/*.test.ts', 'test/integration/**/*.test.ts']),

@@ -10,7 +10,7 @@ import { temporaryFolder } from '../support/folder.ts'
 import { startPostgres } from '../support/postgres.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..')
-const LIMIT_MILLIS = 110_000
+const LIMIT_MILLIS = 280_000
 
 /** The environment as a shell has it, without what `npm test` adds for its own scripts. */
 const environment = Object.fromEntries(
