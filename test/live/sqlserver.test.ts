@@ -108,13 +108,13 @@ test('keeps every digit', { skip: missing(...LOGIN) }, () =>
     }
     await db.transaction(async (trx) => {
       await trx.raw(
-        'create table #poolsmith (b bigint, d decimal(38,10), m money, t datetime2(7), o datetimeoffset(7), g uniqueidentifier, n nvarchar(max), x varbinary(max))',
+        'create table poolsmith_values (b bigint, d decimal(38,10), m money, t datetime2(7), o datetimeoffset(7), g uniqueidentifier, n nvarchar(max), x varbinary(max))',
       )
       const bytes = Buffer.alloc(50_000, 0xa5)
-      await trx('#poolsmith').insert({ ...values, x: bytes })
-      const rows = await trx('#poolsmith').select().options({ exactValues: true })
+      await trx('poolsmith_values').insert({ ...values, x: bytes })
+      const rows = await trx('poolsmith_values').select().options({ exactValues: true })
       assert.deepEqual(rows, [{ ...values, x: bytes }])
-      await trx.raw('drop table #poolsmith')
+      await trx.raw('drop table poolsmith_values')
     })
   }),
 )
@@ -131,6 +131,35 @@ test('streams, and gives a stream up', { skip: missing(...LOGIN) }, () =>
     assert.deepEqual(await db.raw('select 1 as one'), [{ one: 1 }])
     // Both on one connection: the early end gave it back in order.
     assert.equal(pool.stats().counts.closed, 0)
+  }),
+)
+
+test('takes what a statement sets and its temporary tables back with it', { skip: missing(...LOGIN) }, () =>
+  withEngine(async (db) => {
+    const rows = await db.raw('set lock_timeout 1234; create table #poolsmith (n int); select @@lock_timeout as n')
+    assert.deepEqual(rows, [{ n: 1234 }])
+    await db.transaction(async (trx) => {
+      const looked = await trx.raw("select @@lock_timeout as n, object_id('tempdb..#poolsmith') as id")
+      assert.deepEqual(looked, [{ n: -1, id: null }])
+    })
+  }),
+)
+
+test('tells what a table is like, whatever its names', { skip: missing(...LOGIN) }, () =>
+  withEngine(async (db) => {
+    for (const name of ["poolsmith o'dd", 'poolsmith]x[', '[poolsmith]', 'poolsmith"ü']) {
+      await db.transaction(async (trx) => {
+        await trx.schema.createTable(name, (table) => table.string(name, 40).notNullable())
+        assert.equal(await trx.schema.hasTable(name), true)
+        assert.equal(await trx.schema.hasColumn(name, name), true)
+        assert.equal(await trx.schema.hasColumn(name, 'other'), false)
+        const known = await trx(name).columnInfo()
+        const told = { defaultValue: null, type: 'nvarchar', maxLength: 40, nullable: false }
+        assert.deepEqual(known, { [name]: told })
+        await trx.schema.dropTable(name)
+      })
+      assert.equal(await db.schema.hasTable(name), false)
+    }
   }),
 )
 
@@ -163,17 +192,17 @@ test('has savepoints and isolation levels, and leaves none of them behind', { sk
   withEngine(async (db) => {
     await db.transaction(
       async (trx) => {
-        await trx.raw('create table #poolsmith_levels (n int)')
-        await trx('#poolsmith_levels').insert({ n: 1 })
+        await trx.raw('create table poolsmith_levels (n int)')
+        await trx('poolsmith_levels').insert({ n: 1 })
         await assert.rejects(
           trx.transaction(async (inner) => {
-            await inner('#poolsmith_levels').insert({ n: 2 })
+            await inner('poolsmith_levels').insert({ n: 2 })
             throw new Error('back')
           }),
           /^Error: back$/,
         )
-        assert.deepEqual(await trx('#poolsmith_levels').pluck('n'), [1])
-        await trx.raw('drop table #poolsmith_levels')
+        assert.deepEqual(await trx('poolsmith_levels').pluck('n'), [1])
+        await trx.raw('drop table poolsmith_levels')
       },
       { isolationLevel: 'serializable' },
     )

@@ -215,6 +215,17 @@ begin
     from pg_attribute a join pg_type t on t.oid = a.atttypid
     join sys.types y on y.name = coalesce(('${JSON.stringify(CALLED)}'::json ->> t.typname), t.typname)
     where a.attnum > 0 and not a.attisdropped;
+  create function mssql.quoted(text) returns text language sql immutable as $f$ select replace(regexp_replace(
+    replace($1, '"', '""'), '\\[((?:[^]]|\\]\\])*)\\]', '"\\1"', 'g'), ']]', ']') $f$;
+  create view mssql.information_columns as
+    select c.name as "COLUMN_NAME", null::varchar as "COLUMN_DEFAULT", y.name as "DATA_TYPE",
+      case when c.max_length < 0 then -1 when y.name in ('nvarchar', 'nchar') then c.max_length / 2 end
+        as "CHARACTER_MAXIMUM_LENGTH",
+      (case when c.is_nullable then 'YES' else 'NO' end)::varchar as "IS_NULLABLE", t.relname::varchar as table_name,
+      n.nspname::varchar as table_schema,
+      (case current_database() when 'postgres' then 'master' else current_database() end)::varchar as table_catalog
+    from sys.columns c join sys.types y on y.user_type_id = c.user_type_id join pg_class t on t.oid::int = c.object_id
+      join pg_namespace n on n.oid = t.relnamespace;
   create view sys.partitions as
     select oid::int as object_id, 1 as index_id, reltuples::bigint as rows
     from pg_class where relkind = 'r' and reltuples >= 0;

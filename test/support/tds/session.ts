@@ -235,10 +235,15 @@ export class Session {
     switch (procedure.toLowerCase()) {
       case 'sp_executesql': {
         const before = this.#lockTimeout
+        const text = parameters[0]?.value ?? ''
         try {
-          return await this.#batch(parameters[0]?.value ?? '', parameters.slice(2), response)
+          await this.#batch(text, parameters.slice(2), response)
+          // What is made within goes with it, and what is set within is taken back.
+          for (const name of temporaryTables(text)) {
+            await this.#backend.execute(`drop table if exists pg_temp."${name.replaceAll('"', '""')}"`)
+          }
+          return
         } finally {
-          // What is set within is taken back.
           this.#lockTimeout = before
         }
       }
@@ -593,4 +598,15 @@ export class Session {
     this.#rowCount = 0
     this.#prepared.clear()
   }
+}
+
+/** The temporary tables that a text makes. */
+function temporaryTables(text: string): string[] {
+  const words = tokenize(text).filter((token) => token.kind !== 'space')
+  return words
+    .filter(({ text: name }, index) => {
+      const [first, second] = [wordOf(words[index - 2]), wordOf(words[index - 1])]
+      return name.startsWith('#') && (second === 'table' ? first === 'create' : second === 'into' && first !== 'insert')
+    })
+    .map((token) => token.text)
 }

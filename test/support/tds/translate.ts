@@ -281,6 +281,11 @@ export function translate(tokens: readonly Token[], parameters: readonly Paramet
       at = open + 1
       continue
     }
+    if (word === 'information_schema' && wordOf(tokens[next(next(at) + 1)]) === 'columns') {
+      out.push('mssql.information_columns')
+      at = next(next(at) + 1) + 1
+      continue
+    }
     if (word === 'percent' && /\btablesample\b/i.test(plain(tokens, 0, at))) continue
     if (word === 'count_big' && called) {
       out.push('count')
@@ -308,7 +313,7 @@ export function translate(tokens: readonly Token[], parameters: readonly Paramet
         const end = closing(open)
         const variable = tokens.slice(open, end).find((one) => one.kind === 'variable')
         if (variable !== undefined) {
-          out.push(`to_regclass(translate(${parameter(variable.text)}::text, '[]', '""'))::oid::int`)
+          out.push(`to_regclass(mssql.quoted(${parameter(variable.text)}::text))::oid::int`)
           at = end
           continue
         }
