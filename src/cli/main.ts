@@ -34,6 +34,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(EXIT_CODES.success)
 })
 
+// `poolsmith extract ... 2>&1 | head`: nobody reads any more how far it is, which is no reason to break it off.
+process.stderr.on('error', () => undefined)
+
 process.exitCode = await run(process.argv.slice(2), {
   terminal: { out: new Screen(process.stdout), log: new Screen(process.stderr) },
   environment: process.env,

@@ -1,5 +1,6 @@
 /** Arguments and options that several commands have, and what they mean to the engine. */
 
+import { LONGEST_TIMER_SECONDS } from '../connections/fields.ts'
 import type { StoreOptions } from '../connections/stores/find.ts'
 import { type Call, type CommandOption, UsageError } from './command.ts'
 
@@ -36,9 +37,9 @@ export function timeoutOf({ values }: Call): { readonly pool_timeout?: number } 
   const given = values['timeout']
   if (given === undefined) return {}
   const seconds = typeof given === 'string' && given.trim() !== '' ? Number(given) : Number.NaN
-  // The upper bound is the pool's own: what a timer can hold.
-  if (!(seconds > 0 && seconds <= 2_000_000)) {
-    throw new UsageError(`--timeout expects a number of seconds greater than 0, got ${JSON.stringify(given)}.`)
+  if (!(seconds > 0 && seconds <= LONGEST_TIMER_SECONDS)) {
+    const range = `greater than 0 and at most ${LONGEST_TIMER_SECONDS}`
+    throw new UsageError(`--timeout expects a number of seconds ${range}, got ${JSON.stringify(given)}.`)
   }
   return { pool_timeout: seconds }
 }

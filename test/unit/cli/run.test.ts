@@ -68,7 +68,11 @@ const wrongCommandLines: [string[], RegExp][] = [
   [['check', 'a', 'b'], /one argument too many: b/],
   [['check', 'a', '--wat'], /--wat/],
   [['check', 'a', '--timeout'], /--timeout/],
-  [['check', 'a', '--timeout', '0'], /--timeout expects a number of seconds greater than 0, got "0"/],
+  [
+    ['check', 'a', '--timeout', '0'],
+    /--timeout expects a number of seconds greater than 0 and at most 2000000, got "0"/,
+  ],
+  [['check', 'a', '--timeout', '2147484'], /at most 2000000, got "2147484"/],
   [['check', 'a', '--timeout', 'soon'], /--timeout expects/],
 ]
 for (const [args, complaint] of wrongCommandLines) {

@@ -1,0 +1,27 @@
+/** Readers that have had enough: `poolsmith ... | head`. */
+
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { PHASE_EXIT_CODES } from '../../../src/cli/exit-codes.ts'
+
+const MAIN = join(import.meta.dirname, '..', '..', '..', 'src', 'cli', 'main.ts')
+
+/** Its exit code, where one of its outputs is closed before it has said a word. */
+async function exitCode(args: readonly string[], closed: 'stdout' | 'stderr'): Promise<unknown> {
+  const child = spawn(process.execPath, [MAIN, ...args], { env: { PATH: process.env.PATH } })
+  child[closed].destroy()
+  child[closed === 'stdout' ? 'stderr' : 'stdout'].resume()
+  const [code] = await once(child, 'close')
+  return code
+}
+
+test('a result that nobody wants to see is no failure', async () => {
+  assert.equal(await exitCode(['--help'], 'stdout'), 0)
+})
+
+test('what goes to stderr changes nothing when nobody reads it', async () => {
+  assert.equal(await exitCode(['check', 'no-such-connection'], 'stderr'), PHASE_EXIT_CODES.config)
+})
