@@ -19,9 +19,16 @@ interface Request extends NodeJS.EventEmitter {
   stream: boolean
   input(name: string, type: unknown, value: unknown): this
   query(sql: string): Promise<Result>
+  bulk(table: Table): Promise<{ readonly rowsAffected: number }>
   cancel(): void
   pause(): void
   resume(): void
+}
+
+interface Table {
+  create: boolean
+  readonly columns: { add(name: string, type: unknown, options: object): void }
+  readonly rows: { add(...values: unknown[]): void }
 }
 
 interface Transaction {
@@ -40,8 +47,12 @@ interface PreparedStatement {
 /** The package as it is written against: by others, without types. */
 const sql = createRequire(import.meta.url)('mssql') as {
   readonly Int: unknown
-  readonly NVarChar: unknown
+  readonly MAX: unknown
+  readonly NVarChar: (length?: unknown) => unknown
+  readonly VarBinary: (length?: unknown) => unknown
+  readonly DateTime2: (scale: number) => unknown
   readonly BigInt: unknown
+  readonly Table: new (name: string) => Table
   readonly Request: new (parent: object) => Request
   readonly Transaction: new (pool: object) => Transaction
   readonly PreparedStatement: new (pool: object) => PreparedStatement
@@ -124,6 +135,42 @@ describe("a pool of mssql's over ours", () => {
     await pool.close()
     for (let tries = 0; server.sessions().length > 0 && tries < 100; tries++) await sleep(20)
     assert.equal(server.sessions().length, 0)
+    assert.deepEqual(server.complaints, [])
+  })
+
+  test('loads rows in bulk, in a transaction too', async () => {
+    await using server = await start()
+    await using pool = await poolOf(server)
+    const rows = [
+      [1, "O'Grün", '9223372036854775807', Buffer.from([0, 255]), new Date('2026-01-02T03:04:05.678Z')],
+      [2, null, null, null, null],
+      ...Array.from({ length: 500 }, (_, n) => [n + 3, 'x'.repeat(n), String(n), Buffer.alloc(n), new Date(n * 1000)]),
+    ]
+    const table = new sql.Table('moved in')
+    table.create = true
+    table.columns.add('n', sql.Int, { nullable: false })
+    for (const [name, type] of [
+      ['t', sql.NVarChar(sql.MAX)],
+      ['b', sql.BigInt],
+      ['v', sql.VarBinary(sql.MAX)],
+      ['d', sql.DateTime2(7)],
+    ] as const) {
+      table.columns.add(name, type, { nullable: true })
+    }
+    for (const row of rows) table.rows.add(...row)
+    assert.equal((await new sql.Request(pool).bulk(table)).rowsAffected, rows.length)
+    const back = await pool.query('select * from [moved in] order by n')
+    assert.deepEqual(back.recordset.map(Object.values), rows)
+
+    table.create = false
+    const transaction = new sql.Transaction(pool)
+    await transaction.begin()
+    await new sql.Request(transaction).bulk(table)
+    await transaction.rollback()
+    const count = await pool.query('select cast(count(*) as int) as n from [moved in]')
+    assert.deepEqual(count.recordset, [{ n: rows.length }])
+    await pool.query('drop table [moved in]')
+    assert.equal(pool.connections.stats().inUse, 0)
     assert.deepEqual(server.complaints, [])
   })
 

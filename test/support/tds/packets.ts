@@ -13,6 +13,7 @@ export const PACKET = {
   rpc: 3,
   response: 4,
   attention: 6,
+  bulkLoad: 7,
   fedAuthToken: 8,
   transactionManager: 14,
   login7: 16,

@@ -31,22 +31,39 @@ const PROCEDURES: Readonly<Record<number, string>> = {
   15: 'sp_unprepare',
 }
 
-class Reader {
+export class Reader {
   readonly #data: Buffer
-  at = 0
+  #at = 0
+  /** Read before everything else. */
+  #ahead: Buffer = Buffer.alloc(0)
 
   constructor(data: Buffer) {
     this.#data = data
   }
 
+  get at(): number {
+    return this.#at
+  }
+
+  /** This reader, with some bytes put before those that are still to be read. */
+  behind(ahead: Buffer): this {
+    this.#ahead = ahead
+    return this
+  }
+
   get atEnd(): boolean {
-    return this.at >= this.#data.length
+    return this.#at >= this.#data.length
   }
 
   bytes(length: number): Buffer {
-    const value = this.#data.subarray(this.at, this.at + length)
-    if (value.length < length) throw new Error('RPC: the message is cut short')
-    this.at += length
+    if (this.#ahead.length > 0) {
+      const value = this.#ahead.subarray(0, length)
+      this.#ahead = this.#ahead.subarray(length)
+      return value
+    }
+    const value = this.#data.subarray(this.#at, this.#at + length)
+    if (value.length < length) throw new Error('the message is cut short')
+    this.#at += length
     return value
   }
 
@@ -103,7 +120,7 @@ export function readRpc(data: Buffer): RpcRequest {
 
 type Value = Omit<Parameter, 'name'>
 
-function readValue(reader: Reader): Value {
+export function readValue(reader: Reader): Value {
   const type = reader.u8()
   switch (type) {
     case 0x1f:

@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { type Answer, Backend } from './backend.ts'
+import { readBulkLoad } from './bulk.ts'
 import type { Faults } from './faults.ts'
 import { backendConfig, GARBAGE, type LoggedIn, PROGRAM, refusal, SERVER_NAME, strike, VERSION } from './login.ts'
 import type { Journal, TdsServerOptions } from './options.ts'
@@ -101,6 +102,8 @@ export class Session {
   #lastError = 0
   #noCount = false
   #lockTimeout = DEFAULT_LOCK_TIMEOUT
+  /** What INSERT BULK named, whose rows come in the next message. */
+  #bulkTable: readonly Token[] = []
   readonly #replays: Replays
   #prepared = new Map<number, { readonly sql: string }>()
 
@@ -213,6 +216,9 @@ export class Session {
         case PACKET.rpc:
           await this.#call(message.data, response)
           break
+        case PACKET.bulkLoad:
+          await this.#bulkLoad(message.data, response)
+          break
         case PACKET.transactionManager:
           await this.#transactionRequest(readHeaders(message.data).rest, response)
           break
@@ -265,6 +271,19 @@ export class Session {
     }
   }
 
+  async #bulkLoad(data: Buffer, response: Response): Promise<void> {
+    const { columns, rows } = readBulkLoad(data)
+    const names = columns.map((name) => `[${name.replaceAll(']', ']]')}]`).join(', ')
+    const places = columns.map((_, index) => `@p${index}`).join(', ')
+    const tokens = [...tokenize('insert into '), ...this.#bulkTable, ...tokenize(` (${names}) values (${places})`)]
+    for (const row of rows) {
+      const answer = await this.#backend.run(translate(tokens, row, this.#globals()))
+      await answer.read()
+      await answer.close()
+    }
+    await response.done(DONE.final, rows.length)
+  }
+
   async #batch(sql: string, parameters: readonly Parameter[], response: Response): Promise<void> {
     this.#journal.requests.push(sql)
     // What DECLARE adds lives as long as the batch.
@@ -301,6 +320,13 @@ export class Session {
           this.#lockTimeout = sign * (numbers[0] ?? 0)
         }
         return
+      case 'insert': {
+        if (second !== 'bulk') break
+        const from = tokens.findIndex((token) => wordOf(token) === 'bulk') + 1
+        const to = tokens.findIndex((token, index) => index > from && token.text === '(')
+        this.#bulkTable = tokens.slice(from, to)
+        return
+      }
       case 'begin':
         if (second?.startsWith('tran')) return this.#begin(response)
         break
