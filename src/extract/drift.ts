@@ -12,13 +12,14 @@ export interface Drift {
   readonly retyped: readonly { readonly name: string; readonly from: string; readonly to: string }[]
 }
 
-interface LastManifest {
+/** What a manifest says of the columns, or will say. */
+interface Columns {
   readonly batchId: string
   readonly columns: readonly TableColumn[]
 }
 
 /** The difference between two lists of columns; undefined when there is none. Their order does not count. */
-export function driftBetween(last: LastManifest, columns: readonly TableColumn[]): Drift | undefined {
+export function driftBetween(last: Columns, columns: readonly TableColumn[]): Drift | undefined {
   const before = new Map(last.columns.map((column) => [column.name, column]))
   const now = new Map(columns.map((column) => [column.name, column]))
   const drift: Drift = {
@@ -45,15 +46,33 @@ function typeOf({ type, arrow }: TableColumn): string {
 }
 
 /**
- * The newest manifest of a table, whatever its day.
+ * Compares a run's columns with the last manifest in its place, and awaits what is to be told of a difference.
  *
  * @param folder the day's folder, which need not be there
  */
-export async function lastManifest(folder: string): Promise<LastManifest | undefined> {
+export async function driftIn(
+  folder: string,
+  { batchId, columns }: Columns,
+  onDrift: ((drift: Drift) => unknown) | undefined,
+): Promise<Drift | undefined> {
+  const last = await lastManifest(folder, batchId)
+  const drift = last === undefined ? undefined : driftBetween(last, columns)
+  if (drift !== undefined) await onDrift?.(drift)
+  return drift
+}
+
+/**
+ * The newest manifest of a table, whatever its day.
+ *
+ * @param besides the batch of the run itself, of which other parts may be there already
+ */
+export async function lastManifest(folder: string, besides?: string): Promise<Columns | undefined> {
   const table = dirname(folder)
   const days = (await namesIn(table)).filter((name) => name.startsWith('extract_date=')).sort()
   for (const day of days.reverse()) {
-    const manifests = (await namesIn(join(table, day))).filter((name) => /^_manifest-.*\.json$/.test(name))
+    const manifests = (await namesIn(join(table, day))).filter(
+      (name) => /^_manifest-.*\.json$/.test(name) && !name.startsWith(`_manifest-${besides}`),
+    )
     const dated = await Promise.all(
       manifests.map(async (name) => {
         const path = join(table, day, name)
@@ -69,9 +88,9 @@ export async function lastManifest(folder: string): Promise<LastManifest | undef
 }
 
 /** One that somebody has damaged is passed over. */
-function manifestFrom(text: string): LastManifest | undefined {
+function manifestFrom(text: string): Columns | undefined {
   try {
-    const { batchId, columns } = JSON.parse(text) as Partial<LastManifest>
+    const { batchId, columns } = JSON.parse(text) as Partial<Columns>
     return typeof batchId === 'string' && Array.isArray(columns) ? { batchId, columns } : undefined
   } catch {
     return undefined

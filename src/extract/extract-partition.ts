@@ -1,8 +1,9 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PoolsmithError } from '../errors.ts'
+import { type Drift, driftIn } from './drift.ts'
 import { inPartition } from './in-parallel.ts'
-import { type Manifest, type ManifestContent, manifestContent, writeManifest } from './manifest.ts'
+import { type Manifest, type ManifestContent, manifestColumns, manifestContent, writeManifest } from './manifest.ts'
 import type { BatchConsumer, ReportOptions } from './options.ts'
 import { checkPlan, type ExtractPlan, folderOf, partName, sourceOf } from './plan.ts'
 import { ProgressMeter } from './progress.ts'
@@ -19,6 +20,8 @@ interface RunOptions extends ReportOptions {
 export interface PartitionOptions extends RunOptions {
   /** The folder below which the layout begins. */
   readonly to: string
+  /** Called before anything is written when the columns are not those of the last run in this place; throw to stop. */
+  readonly onDrift?: (drift: Drift) => unknown
 }
 
 export interface ConsumePartitionOptions extends RunOptions {
@@ -90,11 +93,13 @@ export async function extractPartition(
     if (since !== undefined) return since
     const folder = folderOf(content, to)
     await sweep(folder)
+    const { onDrift } = options as PartitionOptions
+    const drift = await driftIn(folder, { batchId: content.batchId, columns: manifestColumns(content) }, onDrift)
     await using file = await TargetFile.create(folder, partName(content, number), 'w')
     const { rows, notes } = await writePart(open, content, number, file, (more) => meter.add(more, file.bytes))
     const label = content.partitions[number]?.label ?? ''
     const files = [{ ...(await file.finish()), rows, partition: number, label }]
-    const outcome = { startedAt, rows, notes, files, drift: undefined, partition: number }
+    const outcome = { startedAt, rows, notes, files, drift, partition: number }
     const manifest = await writeManifest(
       folder,
       manifestContent(content, outcome),

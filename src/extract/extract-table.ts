@@ -1,5 +1,5 @@
 import { PoolsmithError } from '../errors.ts'
-import { type Drift, driftBetween, lastManifest } from './drift.ts'
+import { driftIn } from './drift.ts'
 import { readInParallel } from './in-parallel.ts'
 import {
   type Manifest,
@@ -127,7 +127,7 @@ async function intoFiles(run: Run, options: ExtractOptions): Promise<Manifest> {
 async function intoOneFile(run: Run, options: ExtractOptions): Promise<Manifest> {
   const { plan, open } = run
   const folder = folderOf(plan, options.to)
-  const drift = await driftIn(folder, plan, options)
+  const drift = await driftIn(folder, { batchId: plan.batchId, columns: manifestColumns(plan) }, options.onDrift)
   await using file = await TargetFile.create(folder, partName(plan, 0))
   const meter = new ProgressMeter(options.onProgress, plan.estimatedRows)
   const { notes } = await writePart(open, plan, 0, file, (rows) => meter.add(rows, file.bytes))
@@ -149,7 +149,11 @@ async function intoManyFiles(run: Run, options: ExtractOptions): Promise<Manifes
   // Held until the session goes back, so that of two runs at once only one can go on with what is there. Not by the
   // folder, which may have several names.
   const isOurs = (await open.claim?.(key)) ?? false
-  const drift = await driftIn(folder, run.plan, options)
+  const drift = await driftIn(
+    folder,
+    { batchId: run.plan.batchId, columns: manifestColumns(run.plan) },
+    options.onDrift,
+  )
   await using parts = await PartFiles.open(folder, run.plan, isOurs ? key : undefined, options.resume ?? true)
   const { plan } = parts
   const meter = new ProgressMeter(options.onProgress, plan.estimatedRows)
@@ -201,13 +205,6 @@ async function publishManifest(
 
 function manifestOf({ input }: Run, plan: ExtractPlan, outcome: Omit<Outcome, 'startedAt'>): ManifestContent {
   return manifestContent(plan, { ...outcome, startedAt: input.startedAt })
-}
-
-async function driftIn(folder: string, plan: ExtractPlan, options: ExtractOptions): Promise<Drift | undefined> {
-  const last = await lastManifest(folder)
-  const drift = last === undefined ? undefined : driftBetween(last, manifestColumns(plan))
-  if (drift !== undefined) await options.onDrift?.(drift)
-  return drift
 }
 
 async function commitState({ input, state }: Run, plan: ExtractPlan): Promise<void> {

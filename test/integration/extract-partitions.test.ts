@@ -556,4 +556,17 @@ test('columns that were added, removed or retyped since the last manifest are to
     [['fresh'], ['gone'], [{ name: 'n', from: 'integer', to: 'bigint' }]],
   )
   assert.equal((await run(folder.path, {}, source)).drift, undefined)
+
+  // The parts of a plan tell it too, each of them.
+  await server.sql(`alter table drifting drop column n; insert into drifting select generate_series(1, 5000)`)
+  const plan = await planExtract(db, source, { format: 'csv', partitions: 2 })
+  const to = folder.path
+  await assert.rejects(extractPartition(db, plan, 0, { to, onDrift }), (error) => error === stop)
+  for (const number of [0, 1]) {
+    const removed = (await extractPartition(db, plan, number, { to })).drift?.removed
+    assert.deepEqual(
+      removed?.map(({ name }) => name),
+      ['n'],
+    )
+  }
 })

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { after, before, describe, test } from 'node:test'
 import { DataType, type RecordBatch, tableFromIPC, type Vector } from 'apache-arrow'
-import { readParquet } from 'parquet-wasm/node'
+import { readParquet, Table } from 'parquet-wasm/node'
 import pg from 'pg'
 import { createEngine, type Engine } from '../../src/engine/create-engine.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
@@ -479,6 +479,27 @@ for (const [flavor, version] of [
       }
     })
 
+    /** Read by Arrow's implementation in Rust. */
+    function checkRust(table: Table): void {
+      const rust = tableFromIPC(table.intoIPCStream())
+      assert.equal(rust.numRows, ROWS)
+      for (const [column, name] of names.entries()) {
+        let row = 0
+        for (const batch of rust.batches) {
+          for (let at = 0; at < batch.numRows; at += 1, row += 1) {
+            check(name, row, stored(batch.getChild(name) as Vector, at), expected[row]?.[column] ?? null)
+          }
+        }
+      }
+    }
+
+    test('in an Arrow file, read by another reader', async () => {
+      await using folder = await temporaryFolder()
+      const options = { to: folder.path, format: 'arrow', batchRows: 3 } as const
+      const manifest = await extractTable(db, { table: 'every_type' }, options)
+      checkRust(Table.fromIPCStream(await readFile(dataPath(manifest))))
+    })
+
     test('in a Parquet file, read by two other readers', async () => {
       await using folder = await temporaryFolder()
       // Row groups of a few rows, pages of three.
@@ -492,16 +513,7 @@ for (const [flavor, version] of [
       }
       assert.ok(content.metadata.row_groups.length > 1)
 
-      const rust = tableFromIPC(readParquet(await readFile(dataPath(manifest))).intoIPCStream())
-      assert.equal(rust.numRows, ROWS)
-      for (const [column, name] of names.entries()) {
-        let row = 0
-        for (const batch of rust.batches) {
-          for (let at = 0; at < batch.numRows; at += 1, row += 1) {
-            check(name, row, stored(batch.getChild(name) as Vector, at), expected[row]?.[column] ?? null)
-          }
-        }
-      }
+      checkRust(readParquet(await readFile(dataPath(manifest))))
       for (const name of names) {
         const entry = manifest.columns.find((column) => column.name === name)
         assert.equal(entry?.note !== undefined, (CASES[name] as Case).noted === true, `${name}: ${entry?.note}`)

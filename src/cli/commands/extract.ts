@@ -46,12 +46,11 @@ async function extract(call: Call): Promise<Outcome> {
   if (partition !== undefined) {
     const to = requiredTarget(call)
     const { plan, number } = partition
-    return withEngine(call, `${plan.schema}.${plan.table} #${number}`, async (db, { bar, onProgress }) => {
+    return withEngine(call, `${plan.schema}.${plan.table} #${number}`, async (db, { bar, onProgress, onDrift }) => {
       const started = performance.now()
       const { signal } = call
-      const manifest = await extractPartition(db, plan, number, { to, signal, ...onProgress }).finally(() =>
-        bar.clear(),
-      )
+      const options = { to, signal, onDrift, ...onProgress }
+      const manifest = await extractPartition(db, plan, number, options).finally(() => bar.clear())
       return manifestOutcome(manifest, started, call.terminal.out)
     })
   }
@@ -62,10 +61,9 @@ async function extract(call: Call): Promise<Outcome> {
   if (planFile !== undefined) return withEngine(call, label, (db, { say }) => planInto(planFile, db, call, say))
   if (call.values['hold'] === true) throw new UsageError('--hold goes with --plan: it keeps the snapshot of the plan.')
   const to = requiredTarget(call)
-  return withEngine(call, label, async (db, { bar, onProgress, say }) => {
+  return withEngine(call, label, async (db, { bar, onProgress, onDrift }) => {
     const started = performance.now()
     const resume = call.values['no-resume'] !== true
-    const onDrift = (drift: Drift): void => say(`the columns have changed: ${driftText(drift)}`)
     const manifest = await extractTable(db, source, { ...options, to, resume, onDrift, ...onProgress }).finally(() =>
       bar.clear(),
     )
@@ -94,6 +92,7 @@ async function planInto(file: string, db: Engine, call: Call, say: (message: str
 interface Reporting {
   readonly bar: ProgressBar
   readonly onProgress: { readonly onProgress?: (progress: Parameters<ProgressBar['update']>[0]) => void }
+  readonly onDrift: (drift: Drift) => void
   readonly say: (message: string) => void
 }
 
@@ -116,7 +115,13 @@ async function withEngine(
     stores: storesOf(call),
     on: noticeListeners(({ kind, message }) => say(`${kind} warning: ${message}`), log),
   })
-  return await work(db, { bar, say, onProgress: quiet ? {} : { onProgress: (progress) => bar.update(progress) } })
+  const onDrift = (drift: Drift): void => say(`the columns have changed: ${driftText(drift)}`)
+  return await work(db, {
+    bar,
+    say,
+    onDrift,
+    onProgress: quiet ? {} : { onProgress: (progress) => bar.update(progress) },
+  })
 }
 
 function driftText({ added, removed, retyped }: Drift): string {
