@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
@@ -178,7 +178,10 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
       stopping.exitCode !== null || stopping.signalCode !== null
         ? Promise.resolve()
         : new Promise((resolve) => stopping.once('exit', resolve))
-    signal('SIGKILL')
+    signal('SIGCONT')
+    if (options.clockOffsetSeconds === undefined) signal('SIGKILL')
+    // The KDC alone: faketime then takes away its shared memory, whose name another process may have use for.
+    else spawnSync('pkill', ['-KILL', '-P', String(stopping.pid)])
     await ended
     child = undefined
   }

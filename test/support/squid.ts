@@ -1,6 +1,7 @@
 /** A real Squid for one test: its own configuration and logs, a free loopback port, gone on dispose. */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { chmod, chown, copyFile, readFile, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
@@ -13,6 +14,7 @@ const PROGRAM = '/usr/sbin/squid'
 const OPENSSL = '/usr/bin/openssl'
 const HELPERS = '/usr/lib/squid'
 const START_LIMIT_MILLIS = 20_000
+const STOP_LIMIT_MILLIS = 10_000
 
 export interface SquidOptions {
   /** Users with their passwords: Basic is asked for. */
@@ -119,7 +121,9 @@ export async function startSquid(options: SquidOptions = {}): Promise<Squid> {
   )
   if (user !== undefined) await chown(folder.path, user.uid, user.gid)
 
-  const child = spawn(PROGRAM, ['-N', '-f', configuration], {
+  // Squid's shared memory bears this name on all of the machine, and stays where it was not ended in good order.
+  const name = `poolsmith${randomBytes(6).toString('hex')}`
+  const child = spawn(PROGRAM, ['-n', name, '-N', '-f', configuration], {
     ...user,
     cwd: folder.path,
     env: { PATH: '/usr/sbin:/usr/bin:/bin', HOME: folder.path, ...options.environment },
@@ -146,8 +150,11 @@ export async function startSquid(options: SquidOptions = {}): Promise<Squid> {
     },
     [Symbol.asyncDispose]: async () => {
       if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
-        signalGroup(child, 'SIGKILL')
-        await once(child, 'exit')
+        const exited = once(child, 'exit')
+        child.kill('SIGTERM')
+        const late = setTimeout(() => signalGroup(child, 'SIGKILL'), STOP_LIMIT_MILLIS)
+        await exited
+        clearTimeout(late)
       }
       running.delete(child)
       await folder[Symbol.asyncDispose]()
