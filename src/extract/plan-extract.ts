@@ -12,6 +12,8 @@ export interface PlanOptions extends SelectOptions, Partial<FormatOptions> {
    * meanwhile, on any machine, see the table as it is now. Default false: each sees it as it is when it is read.
    */
   readonly holdSnapshot?: boolean
+  /** Called when that session is lost: what is not read yet cannot be read on its snapshot any more. */
+  readonly onSnapshotLost?: (error: PoolsmithError) => void
 }
 
 /** A plan, and the session that may be open for it. */
@@ -35,7 +37,7 @@ export async function planExtract(
   if (options.format !== undefined) checkFormat(options)
   checkInstant(options.extractedAt)
   const partitions = checkPartitions(options.partitions)
-  const { watermark, holdSnapshot = false } = options
+  const { watermark, holdSnapshot = false, onSnapshotLost } = options
   const state = watermark?.state === undefined ? undefined : await readState(watermark.state)
   const open = await openTable(db, source, options)
   let snapshot: string | undefined
@@ -48,6 +50,7 @@ export async function planExtract(
       ...(watermark === undefined ? {} : { watermark: { ...watermark, after: state?.watermark ?? watermark.after } }),
     })
     if (holdSnapshot) snapshot = await exportSnapshot(open)
+    if (onSnapshotLost !== undefined) open.onLost?.(onSnapshotLost)
     const held = snapshot === undefined ? undefined : open
     return {
       ...plan,

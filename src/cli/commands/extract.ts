@@ -73,7 +73,11 @@ async function extract(call: Call): Promise<Outcome> {
 
 async function planInto(file: string, db: Engine, call: Call, say: (message: string) => void): Promise<Outcome> {
   const holdSnapshot = call.values['hold'] === true
-  await using plan = await planExtract(db, await sourceOption(call), { ...selectOptions(call), holdSnapshot })
+  const { promise: lost, reject: onSnapshotLost } = Promise.withResolvers<never>()
+  // Heard below, when the plan is written.
+  lost.catch(() => undefined)
+  const options = { ...selectOptions(call), holdSnapshot, onSnapshotLost }
+  await using plan = await planExtract(db, await sourceOption(call), options)
   const path = resolve(file)
   const name = basename(path)
   // A name of its own: what a planner that was killed has left is in nobody's way, nor is one that plans meanwhile.
@@ -85,7 +89,7 @@ async function planInto(file: string, db: Engine, call: Call, say: (message: str
   const text = `${plan.schema}.${plan.table}: ${count(plan.partitions.length)} partitions in ${path}`
   if (!holdSnapshot) return { data, text }
   say(`${text}; its snapshot is held until Ctrl-C`)
-  if (!call.signal.aborted) await once(call.signal, 'abort')
+  if (!call.signal.aborted) await Promise.race([once(call.signal, 'abort'), lost])
   return { data, text: 'The snapshot was let go.' }
 }
 

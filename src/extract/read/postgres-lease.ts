@@ -24,8 +24,11 @@ export class Lease implements AsyncDisposable {
   #running: Running | undefined
   #lost = false
   #returned = false
+  #tellLost: ((error: PoolsmithError) => void) | undefined
   /** pg says on the client what it has said to the statement; unheard it would end the process. */
-  readonly #onError = (): void => {
+  readonly #onError = (error: Error): void => {
+    // pg has two things to say: that the server ended the session, and that it is over.
+    if (!this.#lost) this.#tellLost?.(readFailure(error, this.table, undefined))
     this.#lost = true
   }
 
@@ -60,6 +63,11 @@ export class Lease implements AsyncDisposable {
     } catch (error) {
       throw this.failure(error)
     }
+  }
+
+  /** At once, also while no statement runs. */
+  onLost(tell: (error: PoolsmithError) => void): void {
+    this.#tellLost = tell
   }
 
   failure(error: unknown): PoolsmithError {

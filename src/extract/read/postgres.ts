@@ -168,6 +168,10 @@ class PostgresTable implements OpenTable {
     )
   }
 
+  onLost(tell: (error: PoolsmithError) => void): void {
+    this.#lease.onLost(tell)
+  }
+
   /** A lock of the transaction: it ends with the session, however that ends. */
   claim(name: string): Promise<boolean> {
     const number = createHash('sha256').update(name).digest().readBigInt64BE()

@@ -2,6 +2,7 @@
 
 import type { Knex } from 'knex'
 import type { Connection } from '../../connections/connection.ts'
+import type { PoolsmithError } from '../../errors.ts'
 import type { RecordBatch, Schema } from '../arrow-types.ts'
 
 /** A table, partitioned or foreign table, view or materialised view; names as the catalogue spells them. */
@@ -230,6 +231,8 @@ export interface OpenTable extends AsyncDisposable {
   plan(request: PlanRequest): Promise<ReadPlan>
   /** Names the snapshot for other sessions, while this one is open. A database may not have such names. */
   exportSnapshot?(): Promise<string>
+  /** Tells that the session is over, and the snapshot with it. */
+  onLost?(tell: (error: PoolsmithError) => void): void
   /**
    * Whether this session alone now holds the name, until it is given back, among all sessions of the database.
    * Without it nobody ever holds it.

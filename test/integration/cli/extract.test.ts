@@ -217,6 +217,19 @@ test('--hold keeps the snapshot of the plan until Ctrl-C', async () => {
   assert.equal(await server.sql("select count(*) from pg_stat_activity where usename = 'etl' and state <> 'idle'"), '0')
 })
 
+test('--hold says so when its session is lost', async () => {
+  await using folder = await temporaryFolder()
+  const plan = join(folder.path, 'plan.json')
+  const killed = (async (): Promise<void> => {
+    while (!(await readFile(plan, 'utf8').catch(() => ''))) await sleep(20)
+    await server.sql("select pg_terminate_backend(pid) from pg_stat_activity where state = 'idle in transaction'")
+  })()
+  const { code, stderr } = await runCli(['extract', location, 'endless', '--plan', plan, '--hold'])
+  await killed
+  assert.equal(code, PHASE_EXIT_CODES.query, stderr)
+  assert.match(stderr, /CONNECTION_LOST/)
+})
+
 const usage: readonly [string, string[], RegExp][] = [
   ['no table', ['--to', 'x'], /<schema\.table> is missing/],
   ['no target', ['endless'], /--to is missing/],
