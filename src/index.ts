@@ -31,7 +31,7 @@ export type {
 } from './credentials/credential.ts'
 export { type RefreshingSourceOptions, refreshingSource } from './credentials/refreshing-source.ts'
 export { staticSource } from './credentials/static-source.ts'
-export type { EncryptionInfo, KerberosInfo, ProxyInfo, SessionInfo } from './drivers/driver.ts'
+export type { Driver, EncryptionInfo, KerberosInfo, OpenContext, ProxyInfo, SessionInfo } from './drivers/driver.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/create-engine.ts'
 export {
   createMssqlPool,

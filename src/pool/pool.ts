@@ -62,6 +62,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   #destroyed: Promise<void> | undefined
   readonly #counts = { acquired: 0, timedOut: 0, failed: 0 }
 
+  /** @throws ConfigError with everything that is wrong with the options */
   constructor(config: ConnectionPoolConfig<Raw>) {
     this.#driver = config.driver
     this.#source = config.source
@@ -170,6 +171,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     this.events.emit('pool:suspended', {})
   }
 
+  /** Ends {@link suspend}: who waits is served. */
   resume(): void {
     if (!this.#suspended) return
     this.#suspended = false
@@ -177,6 +179,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     this.#pump()
   }
 
+  /** How many connections there are, and what they do at this moment. */
   stats(): PoolStats {
     const { size, counts } = this.#sessions
     return {
