@@ -96,6 +96,7 @@ export const ERROR_CODES = {
   CLOCK_SKEW: "This machine's clock and the KDC's (or the server's) differ too much for Kerberos.",
   ENCRYPTION_TYPE_REFUSED: 'Client, KDC and keytab have no Kerberos encryption type in common.',
   SPN_UNKNOWN: "The Kerberos database does not know the server's service principal.",
+  GSS_MECHANISM_REFUSED: 'The GSS library chose another mechanism than Kerberos.',
   GSS_SERVER_REFUSED:
     'The server could not use the ticket, or could not prove itself: mostly a keytab that is old or of another name.',
   GSS_MESSAGE_DAMAGED: 'A message of an encrypted GSS session was altered, repeated, reordered, lost or not encrypted.',

@@ -355,6 +355,20 @@ describe('by tokens of any kind', () => {
     assert.deepEqual([error.code, error.phase], ['SERVER_NOT_GENUINE', 'gss'])
   })
 
+  test('but never by one of NTLM, which a library may have put into SPNEGO', async () => {
+    const ntlm = Buffer.from('NTLMSSP\0\u0001')
+    for (const round of [0, 1]) {
+      const heard: Buffer[] = []
+      const acceptor = scriptedAcceptor(words('1', '2'), 2, heard)
+      await using server = await startTdsServer({ postgres, tls: certificate, sspi: { acceptor } })
+      const sspi = scripted([...(round === 0 ? [] : words('A')), ntlm], 2)
+      const { driver } = testDriver({ port: server.port }, { ca_file: caFile }, { sspi })
+      const error = await failure(open(driver, alice))
+      assert.deepEqual([error.code, error.phase], ['GSS_MECHANISM_REFUSED', 'gss'])
+      assert.deepEqual(heard, words(...(round === 0 ? [] : ['A'])))
+    }
+  })
+
   test('for the server as the user named it: port, instance, and never an address', async () => {
     await using server = await startTdsServer({
       postgres,

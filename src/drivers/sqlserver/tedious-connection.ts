@@ -243,7 +243,7 @@ async function buildClass(): Promise<ConnectionClass> {
         throw error
       })
       try {
-        const first = await orAbort(provider.step(), signal)
+        const first = kerberosAlone(await orAbort(provider.step(), signal))
         enter('login')
         this.#editing(
           (data) => withSspi(data, first.output ?? Buffer.alloc(0)),
@@ -268,7 +268,7 @@ async function buildClass(): Promise<ConnectionClass> {
         for (const token of sspi) {
           if (gss === undefined) throw new NotSqlServer('a GSS token where none was due')
           this.#plan.enter('gss')
-          const { output, complete } = await orAbort(gss.provider.step(token), untilClosed)
+          const { output, complete } = kerberosAlone(await orAbort(gss.provider.step(token), untilClosed))
           gss.complete = complete
           if (output !== undefined && output.length > 0) {
             this.#writeInPlain()
@@ -401,6 +401,16 @@ function passwordExposed(): PoolsmithError {
       hint: 'Every SQL Server since 2005 can encrypt the login; look for what is in between, or use Kerberos.',
     },
   )
+}
+
+/** A GSS library can have more than Kerberos to put into SPNEGO, by a plugin such as gss-ntlmssp. */
+function kerberosAlone<Step extends { readonly output?: Buffer }>(step: Step): Step {
+  if (step.output?.includes('NTLMSSP') !== true) return step
+  throw new PoolsmithError('The GSS library of this machine was about to log in by NTLM in place of Kerberos.', {
+    code: 'GSS_MECHANISM_REFUSED',
+    phase: 'gss',
+    hint: 'Set gss_mechanism=krb5, or take the NTLM plugin out of /etc/gss/mech.d.',
+  })
 }
 
 function unproven(): PoolsmithError {
