@@ -88,6 +88,7 @@ export const ERROR_CODES = {
   KEYTAB_CORRUPT: 'The file is not a keytab, or is damaged.',
   KEYTAB_WITHOUT_PRINCIPAL: 'The keytab holds no key for the principal.',
   KEYTAB_REFUSED: "The KDC does not accept the keytab's key: the password or key was changed since it was written.",
+  PRINCIPAL_MALFORMED: 'What should name a principal is not written as one.',
   PRINCIPAL_UNKNOWN: 'The Kerberos database does not know the client principal.',
   PRINCIPAL_REFUSED: 'The KDC knows the principal but refuses it: locked, expired, or against its policy.',
   KDC_UNREACHABLE: 'No KDC of the realm can be reached.',

@@ -4,6 +4,7 @@ import type { Connection } from '../connections/connection.ts'
 import { parseFields } from '../connections/fields.ts'
 import { postgresFields } from '../drivers/postgres/options.ts'
 import { sqlServerFields } from '../drivers/sqlserver/options.ts'
+import { PoolsmithError } from '../errors.ts'
 import { type DiagnoseRequest, diagnose, type KdcReport, type KerberosReport } from '../kerberos/diagnose.ts'
 import type { GssTarget } from '../kerberos/gss-api.ts'
 import { kerberos } from '../strategies/kerberos.ts'
@@ -43,7 +44,12 @@ export function reportOn(
     keytab: values.keytab,
     signal,
   }
-  return diagnose(request)
+  return diagnose(request).catch((error: unknown) => {
+    // Without the library there is no look at Kerberos, but there may be a session.
+    if (!(error instanceof PoolsmithError) || error.code === 'ABORTED') throw error
+    const { code, message, hint } = error
+    return { kdcs: [], problems: [{ code, message, hint }] }
+  })
 }
 
 function cacheIn({ KRB5CCNAME }: Readonly<Record<string, string | undefined>>): string | undefined {

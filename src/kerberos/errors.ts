@@ -15,6 +15,8 @@ export interface KerberosFacts {
   readonly kvno?: number | undefined
   /** The service as it was asked for. */
   readonly spn?: string | undefined
+  /** True where it was the server that said so, not the KDC. */
+  readonly fromServer?: boolean | undefined
   readonly realm?: string | undefined
   /** `127.0.0.1:88`, as krb5.conf names them. */
   readonly kdcs?: readonly string[] | undefined
@@ -96,7 +98,7 @@ const ADVICE: Partial<Record<ErrorCode, (facts: KerberosFacts) => Advice>> = {
   }),
   TICKET_CACHE_LOCKED: (facts) => ({
     message: `Another process kept ${cacheOf(facts)} locked`,
-    hint: `See who holds it: \`fuser ${fileOf(facts.cache)}.lock\``,
+    hint: `See who holds it: \`fuser ${fileOf(facts.cache)}.lock\`; it may itself wait for a KDC that does not answer`,
   }),
   TICKET_PRINCIPAL_MISMATCH: (facts) => ({
     message: `The ticket cache ${cacheOf(facts)} belongs to ${facts.owner ?? 'another principal'}, not to ${who(facts)}`,
@@ -152,6 +154,10 @@ const ADVICE: Partial<Record<ErrorCode, (facts: KerberosFacts) => Advice>> = {
       (facts.kvno === undefined ? '' : `, whose newest is of kvno ${facts.kvno}`),
     hint: `The key was changed since the keytab was written: export it anew, and compare \`klist -kt ${fileOf(facts.keytab)}\` with what \`kvno ${who(facts)}\` says to somebody who has a ticket`,
   }),
+  PRINCIPAL_MALFORMED: (facts) => ({
+    message: `${facts.spn ?? facts.principal ?? 'What should name a principal'} is not written as a principal`,
+    hint: 'Write name@REALM or service/host@REALM; a backslash stands before an @, / or \\ that belongs to a name',
+  }),
   PRINCIPAL_UNKNOWN: (facts) => ({
     message: `The Kerberos database of ${realmOf(facts)} does not know ${who(facts)}`,
     hint: 'Check the spelling (case counts) and the realm of `principal`',
@@ -172,10 +178,16 @@ const ADVICE: Partial<Record<ErrorCode, (facts: KerberosFacts) => Advice>> = {
     message: `Nothing says where the KDC of the realm ${realmOf(facts)} is`,
     hint: `Add ${realmOf(facts)} = { kdc = … } to [realms] in krb5.conf, or SRV records _kerberos._udp.${realmOf(facts)}; check the realm’s spelling (upper case)`,
   }),
-  CLOCK_SKEW: (facts) => ({
-    message: `The clocks of this machine and of the KDC of ${realmOf(facts)}${kdcsOf(facts)} differ by more than Kerberos allows (5 minutes)`,
-    hint: 'Correct the clock (`timedatectl`, `chronyc makestep`); a container has its host’s clock',
-  }),
+  CLOCK_SKEW: (facts) =>
+    facts.fromServer === true
+      ? {
+          message: `By the clock of the server ${facts.spn} the ticket of ${who(facts)} is more than 5 minutes off, which is what Kerberos allows`,
+          hint: 'Correct the clock of the server, or of this machine (`timedatectl`, `chronyc makestep`): `poolsmith check` compares ours with the KDC’s',
+        }
+      : {
+          message: `The clocks of this machine and of the KDC of ${realmOf(facts)}${kdcsOf(facts)} differ by more than Kerberos allows (5 minutes)`,
+          hint: 'Correct the clock (`timedatectl`, `chronyc makestep`); a container has its host’s clock',
+        },
   ENCRYPTION_TYPE_REFUSED: (facts) => ({
     message: `${who(facts)}, the KDC of ${realmOf(facts)} and krb5.conf share no encryption type`,
     hint: 'Export the keytab with aes256-cts, and check permitted_enctypes and allow_weak_crypto in krb5.conf',
@@ -188,7 +200,7 @@ const ADVICE: Partial<Record<ErrorCode, (facts: KerberosFacts) => Advice>> = {
   }),
   GSS_SERVER_REFUSED: (facts) => ({
     message: `The server ${facts.spn ?? ''} could not use the ticket of ${who(facts)}, or could not prove itself`,
-    hint: 'The server’s keytab is old or of another name: export it anew there, and look into the server’s log',
+    hint: 'The server’s keytab is old or of another name, or its clock is wrong: the server’s log says which',
   }),
   GSS_MESSAGE_DAMAGED: (facts) => ({
     message: `A message of the encrypted session with ${facts.spn ?? 'the server'} was altered, repeated, lost or not encrypted`,
@@ -244,7 +256,7 @@ export function kerberosError(
 }
 
 function phaseOf(call: KerberosCall): Phase {
-  return call === 'init' || call === 'message' ? 'gss' : 'credential'
+  return call === 'init' || call === 'reply' || call === 'message' ? 'gss' : 'credential'
 }
 
 /** The error for a native status. */

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, open, stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { tryLockFile } from './native/flock.ts'
 
@@ -16,11 +16,16 @@ export class FileLock implements AsyncDisposable {
     this.#file = file
   }
 
-  /** The lock, or undefined when another holds it. Rejects with the system's error when the file cannot be opened. */
-  static async try(path: string, mode = 0o600): Promise<FileLock | undefined> {
+  /**
+   * The lock, or undefined when another holds it. Rejects with the system's error when the file cannot be opened.
+   *
+   * @param guarded the file that is locked so: a lock that root makes becomes its owner's, who could never lock again
+   */
+  static async try(path: string, guarded?: string): Promise<FileLock | undefined> {
     // Not through a link that somebody put there: in /tmp anybody can.
-    const file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, mode)
+    const file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
     try {
+      if (guarded !== undefined && process.getuid?.() === 0) await handOver(file, guarded)
       if (await tryLockFile(file.fd)) return new FileLock(file)
     } catch (error) {
       await file.close()
@@ -30,17 +35,33 @@ export class FileLock implements AsyncDisposable {
     return undefined
   }
 
-  /** Waits for the lock; undefined when the time is over. Polls, because a blocking flock would hold a thread. */
-  static async acquire(path: string, limitMillis: number, mode?: number): Promise<FileLock | undefined> {
+  /**
+   * Waits for the lock; undefined when the time is over, or the signal aborts. Polls, because a blocking flock would
+   * hold a thread.
+   */
+  static async acquire(
+    path: string,
+    limitMillis: number,
+    { guarded, signal }: { readonly guarded?: string; readonly signal?: AbortSignal } = {},
+  ): Promise<FileLock | undefined> {
     const end = Date.now() + limitMillis
     for (;;) {
-      const lock = await FileLock.try(path, mode)
-      if (lock !== undefined || Date.now() >= end) return lock
-      await sleep(POLL_MILLIS + Math.random() * POLL_MILLIS)
+      const lock = await FileLock.try(path, guarded)
+      if (lock !== undefined || Date.now() >= end || signal?.aborted) return lock
+      // The loop sees by itself that it was aborted.
+      await sleep(POLL_MILLIS + Math.random() * POLL_MILLIS, undefined, { signal }).catch(() => undefined)
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#file.close()
   }
+}
+
+async function handOver(file: FileHandle, guarded: string): Promise<void> {
+  // Nothing there yet: it will belong to whoever makes it.
+  const owner = await stat(guarded).catch(() => undefined)
+  const { nlink } = await file.stat()
+  // One name only: in /tmp it could be another name of a file that is not ours to give away.
+  if (owner !== undefined && nlink === 1) await file.chown(owner.uid, owner.gid)
 }

@@ -81,6 +81,7 @@ export class KerberosTicket implements AsyncDisposable {
   readonly #closing = new AbortController()
   #cache: string | undefined
   #leadership: FileLock | undefined
+  #starting: Promise<TicketInfo> | undefined
   #running: Promise<void> | undefined
 
   constructor(options: KerberosTicketOptions = {}) {
@@ -141,7 +142,8 @@ export class KerberosTicket implements AsyncDisposable {
   async start(signal?: AbortSignal): Promise<TicketInfo> {
     if (this.#running !== undefined) throw new Error('This KerberosTicket was started already')
     const both = AbortSignal.any([this.#closing.signal, ...(signal === undefined ? [] : [signal])])
-    const ticket = await this.#first(both)
+    this.#starting = this.#first(both)
+    const ticket = await this.#starting
     this.#running = this.#keep(ticket, this.#closing.signal)
     return ticket
   }
@@ -150,6 +152,8 @@ export class KerberosTicket implements AsyncDisposable {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return
     this.#closing.abort(new PoolsmithError('The ticket manager was closed.', { code: 'ABORTED', phase: 'credential' }))
+    // What a start that is under way still takes is given back, too.
+    await this.#starting?.catch(() => undefined)
     await this.#running
     await this.#leadership?.[Symbol.asyncDispose]()
     if (this.#updater === 'process' && this.#cache !== undefined) await this.#destroyOwn(this.#cache)
@@ -159,7 +163,7 @@ export class KerberosTicket implements AsyncDisposable {
   async #destroyOwn(cache: string): Promise<void> {
     const path = cachePath(cache)
     // Where the lock cannot be had the cache is not written either.
-    const lock = path === undefined ? undefined : FileLock.acquire(`${path}.lock`, LAST_WRITE_MILLIS)
+    const lock = path === undefined ? undefined : FileLock.acquire(`${path}.lock`, LAST_WRITE_MILLIS, { guarded: path })
     await using _ = await lock?.catch(() => undefined)
     await this.destroy()
   }
@@ -245,7 +249,7 @@ export class KerberosTicket implements AsyncDisposable {
       })
     }
     try {
-      this.#leadership = await FileLock.try(`${path}.leader`)
+      this.#leadership = await FileLock.try(`${path}.leader`, path)
     } catch (cause) {
       throw kerberosError('TICKET_CACHE_NOT_WRITABLE', { cache }, { cause })
     }

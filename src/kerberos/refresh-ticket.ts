@@ -11,6 +11,7 @@ import {
   fullPrincipal,
   obtainTicket,
   principalsIn,
+  readCache,
   readKeytab,
   renewTicket,
   withKdcs,
@@ -53,29 +54,47 @@ export interface RefreshedTicket extends TicketInfo {
   readonly fresh: boolean
 }
 
+/** Who waits for a refresh, and what it waits for itself. */
+interface Party {
+  waiting: number
+  hasLock: boolean
+  /** Aborted when the last has left. */
+  readonly left: AbortController
+}
+
 /** Refreshes in flight in this process, by cache: however many want one, the KDC is asked once. */
-const inFlight = new Map<string, Promise<RefreshedTicket>>()
+const inFlight = new Map<string, { readonly refresh: Promise<RefreshedTicket>; readonly party: Party }>()
 
 /**
  * Puts a new ticket into a cache, without kinit. A file is replaced whole, under a lock between all updaters.
- * One that gives up leaves at once; the refresh itself runs on and serves the next.
+ * One that gives up leaves at once; when all have, the lock is no longer waited for, but a refresh that has it runs on
+ * and serves the next. Another principal's cache is not overwritten.
  */
 export async function refreshTicket(options: RefreshOptions): Promise<RefreshedTicket> {
   const functions = await krb5ToRead(options.cache)
   const cache = cacheName(functions, options)
   const { principal, keytab } = whoAndBy(functions, cache, options)
   const key = `${options.by} ${cache} ${principal} ${keytab ?? ''}`
-  let refresh = inFlight.get(key)
-  if (refresh === undefined) {
-    refresh = locked(cache, principal, options, async () => {
+  let flight = inFlight.get(key)
+  // One that all have left does not wait for the lock any more.
+  if (flight === undefined || (flight.party.left.signal.aborted && !flight.party.hasLock)) {
+    const party: Party = { waiting: 0, hasLock: false, left: new AbortController() }
+    const refresh = locked(cache, principal, options, party, async () => {
       const before = options.unless === undefined ? undefined : presentTicket(functions, cache, principal)
       if (before !== undefined && options.unless?.(before)) return { ...before, fresh: false }
+      const owner = ownerOf(functions, cache)
+      if (owner !== undefined && owner !== principal) {
+        throw kerberosError('TICKET_PRINCIPAL_MISMATCH', { cache, principal, owner })
+      }
       await replace(functions, cache, principal, keytab, options)
       return { ...checkTicket(functions, { cache, principal }), fresh: true }
-    }).finally(() => inFlight.delete(key))
-    inFlight.set(key, refresh)
+    }).finally(() => {
+      if (inFlight.get(key)?.party === party) inFlight.delete(key)
+    })
+    flight = { refresh, party }
+    inFlight.set(key, flight)
   }
-  return patience(refresh, options.signal, { principal, cache, keytab }, functions)
+  return patience(flight.refresh, flight.party, options.signal, { principal, cache, keytab }, functions)
 }
 
 function whoAndBy(
@@ -87,8 +106,17 @@ function whoAndBy(
   const given = options.principal
   if (given !== undefined) return { principal: fullPrincipal(functions, given), keytab }
   if (keytab === undefined) return { principal: checkOwner(functions, cache), keytab }
-  const owner = presentTicket(functions, cache, undefined)?.principal
-  return { principal: owner ?? onlyPrincipal(functions, keytab), keytab }
+  return { principal: ownerOf(functions, cache) ?? onlyPrincipal(functions, keytab), keytab }
+}
+
+/** Whose the cache is, also when its ticket is over. */
+function ownerOf(functions: Krb5Functions, cache: string): string | undefined {
+  try {
+    return readCache(functions, { cache }).principal
+  } catch (error) {
+    if (error instanceof PoolsmithError) return undefined
+    throw error
+  }
 }
 
 function checkOwner(functions: Krb5Functions, cache: string): string {
@@ -107,7 +135,7 @@ function checkOwner(functions: Krb5Functions, cache: string): string {
 }
 
 /** The cache's ticket if there is one that is good; anything wrong with it is what a refresh mends. */
-function presentTicket(functions: Krb5Functions, cache: string, principal: string | undefined): TicketInfo | undefined {
+function presentTicket(functions: Krb5Functions, cache: string, principal: string): TicketInfo | undefined {
   try {
     return checkTicket(functions, { cache, principal })
   } catch (error) {
@@ -148,24 +176,34 @@ async function locked<T>(
   cache: string,
   principal: string,
   options: RefreshOptions,
+  party: Party,
   work: () => Promise<T>,
 ): Promise<T> {
   const path = cachePath(cache)
+  party.hasLock = path === undefined
   if (path === undefined) return work()
   const limit = options.lockTimeoutMillis ?? 60_000
   let lock: FileLock | undefined
   try {
-    lock = await FileLock.acquire(`${path}.lock`, limit)
+    lock = await FileLock.acquire(`${path}.lock`, limit, { guarded: path, signal: party.left.signal })
   } catch (cause) {
     if (cause instanceof PoolsmithError) throw cause
     const more = cause instanceof Error ? `${cause.message}.` : undefined
     throw kerberosError('TICKET_CACHE_NOT_WRITABLE', { cache, principal }, { cause, ...(more && { more }) })
   }
   if (lock === undefined) {
-    throw kerberosError('TICKET_CACHE_LOCKED', { cache, principal }, { more: `We waited ${limit / 1000} s.` })
+    throw lockedError({ cache, principal }, limit)
   }
   await using _ = lock
+  party.hasLock = true
   return await work()
+}
+
+function lockedError(facts: KerberosFacts, waitedMillis: number, cause?: unknown): PoolsmithError {
+  return kerberosError('TICKET_CACHE_LOCKED', facts, {
+    cause,
+    more: `We waited ${(waitedMillis / 1000).toFixed(1)} s.`,
+  })
 }
 
 async function replace(
@@ -197,17 +235,23 @@ async function replace(
 /** Waits as long as the caller's signal allows. */
 function patience<T>(
   work: Promise<T>,
+  party: Party,
   signal: AbortSignal | undefined,
   facts: KerberosFacts,
   functions: Krb5Functions,
 ): Promise<T> {
+  party.waiting++
   if (signal === undefined) return work
   const since = performance.now()
   return new Promise<T>((resolve, reject) => {
     const giveUp = (): void => {
-      const state = { running: true, waitedMillis: performance.now() - since, ahead: [] }
+      const waitedMillis = performance.now() - since
       const info = { purpose: `a new ticket of ${facts.principal}`, realm: '' }
-      reject(gaveUp(signal, state, info, withKdcs(functions, facts)))
+      const error = gaveUp(signal, { running: true, waitedMillis, ahead: [] }, info, withKdcs(functions, facts))
+      // Nobody has asked the KDC yet: it is not to blame.
+      const onLock = error.code === 'KDC_TIMEOUT' && !party.hasLock
+      reject(onLock ? lockedError(facts, waitedMillis, error.cause) : error)
+      if (--party.waiting === 0) party.left.abort()
     }
     if (signal.aborted) giveUp()
     signal.addEventListener('abort', giveUp, { once: true })

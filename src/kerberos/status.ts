@@ -14,6 +14,8 @@ export type KerberosCall =
   | 'inquire'
   /** `gss_init_sec_context` */
   | 'init'
+  /** `gss_init_sec_context`, with what the server answered. */
+  | 'reply'
   /** `gss_wrap`, `gss_unwrap` */
   | 'message'
   /** Reading a cache through libkrb5. */
@@ -45,10 +47,12 @@ const EPERM = 1
 const EISDIR = 21
 
 const keytabCalls: readonly KerberosCall[] = ['read-keytab', 'obtain']
-const gssCalls: readonly KerberosCall[] = ['acquire', 'inquire', 'init']
+const gssCalls: readonly KerberosCall[] = ['acquire', 'inquire', 'init', 'reply']
 
 /** In the order of trying: rows with `calls` stand before the general ones with the same number. */
 const ROWS: readonly Row[] = [
+  // The ticket was looked at just before, so it is the server's clock by which it is not good.
+  { code: 'CLOCK_SKEW', minor: [-1765328351], calls: ['reply'] },
   { code: 'KEYTAB_MISSING', minor: [ENOENT], calls: keytabCalls },
   { code: 'KEYTAB_UNREADABLE', minor: [EACCES, EPERM], calls: keytabCalls },
   { code: 'KEYTAB_CORRUPT', minor: [-1765328171, -1765328149, -1765328202, EIO, EISDIR], calls: keytabCalls },
@@ -81,7 +85,7 @@ const ROWS: readonly Row[] = [
   { code: 'TICKET_CACHE_DAEMON_MISSING', minor: [-1750600184, -1750600183, -1750600182, -1750600181] },
   { code: 'TICKET_PRINCIPAL_MISMATCH', minor: [39756032, -1765328238] },
 
-  { code: 'TICKET_REFUSED', minor: [-1765328353, -1765328343, -1765328239], calls: ['init', 'renew'] },
+  { code: 'TICKET_REFUSED', minor: [-1765328353, -1765328343, -1765328239], calls: ['init', 'reply', 'renew'] },
   // A TGT that is past its renewable life is "expired" too, but what it lacks is renewal.
   { code: 'TICKET_NOT_RENEWABLE', minor: [-1765328371, -1765328352, -1765328372], calls: ['renew'] },
   { code: 'TICKET_EXPIRED', minor: [-1765328352] },
@@ -89,6 +93,7 @@ const ROWS: readonly Row[] = [
   { code: 'KDC_UNREACHABLE', minor: [-1765328228] },
   { code: 'REALM_UNKNOWN', minor: [-1765328230, -1765328316, -1765328164, -1765328167] },
   { code: 'SPN_UNKNOWN', minor: [-1765328377, -1765328362, -1765328365, -1765328382] },
+  { code: 'PRINCIPAL_MALFORMED', minor: [-1765328250, -1765328251] },
   { code: 'PRINCIPAL_UNKNOWN', minor: [-1765328378] },
   { code: 'PRINCIPAL_REFUSED', minor: [-1765328383, -1765328366, -1765328363, -1765328361, -1765328372] },
   { code: 'CLOCK_SKEW', minor: [-1765328347, -1765328236] },
@@ -104,14 +109,14 @@ const ROWS: readonly Row[] = [
     code: 'GSS_SERVER_REFUSED',
     // KRB_AP_ERR_BADKEYVER, _NOKEY, _NOT_US, _MUT_FAIL, _REPEAT; mutual authentication failed
     minor: [-1765328340, -1765328339, -1765328349, -1765328338, -1765328350, -1765328226],
-    calls: ['init'],
+    calls: ['init', 'reply'],
   },
 
   { code: 'TICKET_EXPIRED', major: [11, 12] },
   { code: 'TICKET_MISSING', major: [7], calls: ['acquire', 'inquire'] },
   // 0: a calling error, as an empty message gives.
   { code: 'GSS_MESSAGE_DAMAGED', major: [0, 6, 9], calls: ['message'] },
-  { code: 'GSS_SERVER_REFUSED', major: [6, 9], calls: ['init'] },
+  { code: 'GSS_SERVER_REFUSED', major: [6, 9], calls: ['init', 'reply'] },
 ]
 
 function range(first: number, last: number): number[] {

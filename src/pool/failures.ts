@@ -38,7 +38,7 @@ const PHASE_WORDS: Readonly<Partial<Record<Phase, string>>> = {
 }
 
 const PHASE_HINTS: Readonly<Partial<Record<Phase, string>>> = {
-  credential: 'Check that the token endpoint or secret store is reachable from here.',
+  credential: 'Check that the token endpoint, KDC or secret store is reachable from here.',
   dns: 'Check the host name and the name servers of this machine.',
   connect: 'Check host and port, and that no firewall drops the packets silently.',
   proxy: 'Check that the proxy is reachable and answers.',

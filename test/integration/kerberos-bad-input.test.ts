@@ -5,9 +5,11 @@
  */
 
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { createEngine } from '../../src/engine/create-engine.ts'
 import { type ErrorCode, PoolsmithError } from '../../src/errors.ts'
 import { callsInFlight } from '../../src/kerberos/native/load.ts'
@@ -15,6 +17,7 @@ import { enterRealm, startKdc } from '../support/kdc.ts'
 import { type KerberosPostgres, startKerberosPostgres } from '../support/kerberos-postgres.ts'
 import { type Middle, startMiddle } from '../support/middle.ts'
 
+const execute = promisify(execFile)
 let realm: KerberosPostgres
 let middle: Middle
 const files = { alice: '', bob: '', old: '' }
@@ -49,16 +52,18 @@ after(async () => {
 })
 
 interface Given {
+  /** Default: the one before the realm's server. */
+  readonly middle?: Middle
   readonly host?: string
   readonly extra?: Readonly<Record<string, unknown>>
 }
 
-function engine({ host = 'localhost', extra }: Given) {
+function engine({ host = 'localhost', middle: to = middle, extra }: Given) {
   return createEngine(
     {
       conn_type: 'postgres',
       host,
-      port: middle.port,
+      port: to.port,
       schema: 'postgres',
       extra: { auth_method: 'kerberos', gssencmode: 'require', hostaddr: '127.0.0.1', connect_timeout: 5, ...extra },
     },
@@ -157,6 +162,13 @@ test('the wrong realm: for the ticket, the keytab, and the service', async () =>
   await isTold({ extra: { ccache: file('good'), krbspn } }, 'SPN_UNKNOWN', krbspn)
 })
 
+test('what is no principal, for us or for the server', async () => {
+  const told = ['is not written as a principal', 'service/host@REALM']
+  await isTold({ extra: { ccache: file('good'), principal: 'a@b@c' } }, 'PRINCIPAL_MALFORMED', 'a@b@c', ...told)
+  const krbspn = 'postgres/localhost@a@b'
+  await isTold({ extra: { ccache: file('good'), krbspn } }, 'PRINCIPAL_MALFORMED', krbspn, ...told)
+})
+
 test('a realm that krb5.conf says nothing about', async (t) => {
   await writeFile(realm.kdc.path('bare.conf'), '[libdefaults]\n  dns_lookup_kdc = false\n  rdns = false\n')
   const ccache = await realm.ticket('alice', 'unused')
@@ -207,6 +219,23 @@ test('clocks ten minutes apart', async (t) => {
     t.after(() => enterRealm(realm.kdc))
     const facts = ['WRONG.CLOCK', `127.0.0.1:${kdc.port}`, 'timedatectl']
     await isTold({ extra: { keytab, principal: 'alice' } }, 'CLOCK_SKEW', ...facts)
+  }
+})
+
+test('a server whose clock is ten minutes off, which the KDC has no part in', async (t) => {
+  const { stdout: library } = await execute('faketime', ['-f', '+0', 'printenv', 'LD_PRELOAD'])
+  for (const offset of ['+600s', '-600s']) {
+    await using wrong = await startKerberosPostgres({
+      hba: ['host all all 127.0.0.1/32 gss include_realm=0'],
+      environment: { LD_PRELOAD: library.trim(), FAKETIME: offset, FAKETIME_DONT_FAKE_MONOTONIC: '1' },
+    })
+    t.after(() => enterRealm(realm.kdc))
+    await using to = await startMiddle(wrong.server.port)
+    const extra = { keytab: wrong.keytab, principal: 'alice' }
+    const facts = ['clock of the server postgres@localhost', ALICE, 'timedatectl']
+    await isTold({ middle: to, extra: { ...extra, gssencmode: 'disable' } }, 'CLOCK_SKEW', ...facts)
+    // Where the encryption is set up the server hangs up without a word.
+    await isTold({ middle: to, extra }, 'GSS_SERVER_REFUSED', 'clock is wrong', ALICE)
   }
 })
 

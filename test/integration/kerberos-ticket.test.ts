@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type ErrorCode, PoolsmithError } from '../../src/errors.ts'
 import { diagnose } from '../../src/kerberos/diagnose.ts'
 import { ensureTicket, openCredential } from '../../src/kerberos/ensure-ticket.ts'
+import { FileLock } from '../../src/kerberos/file-lock.ts'
 import { loadGssApi } from '../../src/kerberos/load-gss-api.ts'
 import { destroyCache, loadKrb5, readKeytab } from '../../src/kerberos/native/krb5.ts'
 import { refreshTicket } from '../../src/kerberos/refresh-ticket.ts'
@@ -170,7 +171,34 @@ test('another principal’s cache is not used and not overwritten', async () => 
   const error = await failure('TICKET_PRINCIPAL_MISMATCH', verifyTicket({ principal: ALICE, cache }))
   assert.match(error.message, /belongs to bob@TEST\.REALM, not to alice@TEST\.REALM/)
   await failure('TICKET_PRINCIPAL_MISMATCH', ensureTicket({ principal: ALICE, keytab, cache }))
+  await failure('TICKET_PRINCIPAL_MISMATCH', refreshTicket({ by: 'keytab', principal: ALICE, keytab, cache }))
   assert.equal((await verifyTicket({ cache })).principal, 'bob@TEST.REALM')
+})
+
+test('whose ticket it was is known when it is over: a keytab of several needs no principal', async () => {
+  const { cache } = fresh()
+  const several = await kdc.keytab('alice', 'shortlived')
+  const before = await refreshTicket({ by: 'keytab', principal: 'shortlived', keytab: several, cache })
+  await sleep(Math.max(0, before.expiresAt - Date.now()) + 100)
+  assert.equal((await refreshTicket({ by: 'keytab', keytab: several, cache })).principal, 'shortlived@TEST.REALM')
+})
+
+test('a lock that another keeps is told as one, and waited for by nobody once all have left', async () => {
+  const { path, cache } = fresh()
+  const lock = await FileLock.try(`${path}.lock`)
+  assert.ok(lock)
+  const policy = { principal: ALICE, keytab, cache }
+  const error = await failure('TICKET_CACHE_LOCKED', ensureTicket(policy, { signal: AbortSignal.timeout(300) }))
+  assert.match(`${error.message} ${error.hint}`, /We waited 0\.\d s[\s\S]*fuser .*\.lock/)
+  const leaving = new AbortController()
+  const left = failure('ABORTED', ensureTicket(policy, { signal: leaving.signal }))
+  leaving.abort()
+  await left
+  await sleep(200)
+  await lock[Symbol.asyncDispose]()
+  await sleep(300)
+  await failure('TICKET_CACHE_MISSING', verifyTicket({ cache }))
+  assert.equal((await ensureTicket(policy)).principal, ALICE)
 })
 
 const KINDS: Readonly<Record<string, () => Promise<string>>> = {
@@ -285,9 +313,17 @@ test('a collection: the member that belongs to the principal', async (t) => {
   await refreshTicket({ by: 'keytab', keytab, principal: ALICE, cache: `DIR::${path}/tktalice` })
   const bobs = await kdc.keytab('bob')
   await refreshTicket({ by: 'keytab', keytab: bobs, principal: 'bob', cache: `DIR::${path}/tktbob` })
-  process.env.KRB5CCNAME = `DIR:${path}`
-  assert.equal((await verifyTicket({ principal: 'bob' })).cache, `DIR::${path}/tktbob`)
-  assert.equal((await verifyTicket({ principal: ALICE })).cache, `DIR::${path}/tktalice`)
+  const named = `DIR:${path}`
+  for (const cache of [named, undefined]) {
+    if (cache === undefined) process.env.KRB5CCNAME = named
+    assert.equal((await verifyTicket({ principal: 'bob', cache })).cache, `DIR::${path}/tktbob`)
+    assert.equal((await verifyTicket({ principal: ALICE, cache })).cache, `DIR::${path}/tktalice`)
+  }
+  // A third takes nobody's place, the first one's neither.
+  await writeFile(join(path, 'primary'), 'tktalice\n')
+  const stranger = { principal: 'shortlived', cache: named }
+  const own = await kdc.keytab('shortlived')
+  await failure('TICKET_PRINCIPAL_MISMATCH', refreshTicket({ by: 'keytab', keytab: own, ...stranger }))
 })
 
 test('thirty who want a ticket at once ask the KDC once', async () => {
@@ -362,9 +398,12 @@ test('root may use and replace somebody else’s cache, which stays theirs', asy
   const owner = isRoot ? 65534 : (process.getuid?.() ?? 0)
   if (isRoot) await chown(path, owner, owner)
   assert.equal((await verifyTicket({ cache })).principal, ALICE)
+  await rm(`${path}.lock`)
   await refreshTicket({ by: 'keytab', keytab, cache })
   const after = await stat(path)
   assert.deepEqual([after.uid, after.mode & 0o777], [owner, 0o600])
+  // Or its owner could never renew it again.
+  assert.equal((await stat(`${path}.lock`)).uid, owner)
 })
 
 test('a keytab’s entries can be read', async () => {

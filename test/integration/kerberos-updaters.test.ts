@@ -242,6 +242,19 @@ test('process: a ticket that comes after the end is not kept', async () => {
   )
 })
 
+test('elected: an end in the middle of the start gives the place to others', async () => {
+  const cache = `FILE:${kdc.path('brief')}`
+  const options = { principal: 'etl', keytab, cache, updater: 'elected' } as const
+  const ended = new KerberosTicket(options)
+  const starting = ended.start().catch((error: unknown) => error)
+  await ended.close()
+  await starting
+  const events: string[] = []
+  await using next = new KerberosTicket({ ...options, onEvent: ({ kind }) => events.push(kind) })
+  await next.start(AbortSignal.timeout(10_000))
+  assert.equal(events[0], 'elected')
+})
+
 test('a KDC that is away is tried again with back-off; what cannot get better is not', async () => {
   const cache = `FILE:${kdc.path('retry')}`
   const events: string[] = []
@@ -275,7 +288,7 @@ test('a KDC that is away is tried again with back-off; what cannot get better is
   await using wrong = new KerberosTicket({
     principal: 'nobody',
     keytab,
-    cache,
+    cache: `FILE:${kdc.path('wrong')}`,
     retry,
     onEvent: (event) =>
       events.push(event.kind === 'failed' ? `${event.error.code} ${event.retryInMillis}` : event.kind),

@@ -17,6 +17,8 @@ export interface KerberosPostgresOptions {
   readonly rolePassword?: string
   readonly tls?: { readonly cert: string; readonly key: string }
   readonly config?: Readonly<Record<string, string>>
+  /** More for the server's environment. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 export interface KerberosPostgres extends AsyncDisposable {
@@ -48,7 +50,7 @@ export async function startKerberosPostgres(options: KerberosPostgresOptions): P
     const serverKeytab = await readable(await kdc.keytab('postgres/localhost'))
     const server = await startPostgres({
       flavor: 'debian',
-      environment: kdc.environment,
+      environment: { ...kdc.environment, ...options.environment },
       hba: options.hba,
       config: { krb_server_keyfile: serverKeytab, ...options.config },
       ...(options.tls === undefined ? {} : { tls: options.tls }),

@@ -58,7 +58,7 @@ async function check(call: Call, trace?: Trace): Promise<Outcome> {
   })
   const { connection, strategy } = db
   // A session or a login that Kerberos has a part in.
-  const withKerberos = strategy === 'kerberos' || 'gssencmode' in connection.extra
+  const withKerberos = strategy === 'kerberos' || (connection.extra['gssencmode'] ?? 'disable') !== 'disable'
   const findings = async (server?: ServerView): Promise<KerberosFindings | undefined> =>
     withKerberos
       ? {

@@ -149,8 +149,8 @@ function outcomeOf(call: Call, ticket: TicketInfo | undefined, dueAt: number | u
 
 function optionsOf(call: Call): KerberosTicketOptions {
   const { environment } = call
-  const seconds = (name: string, fallback?: string): number | undefined => {
-    const value = numberOf(call, name, fallback)
+  const seconds = (name: string, variable?: string): number | undefined => {
+    const value = numberOf(call, name, variable === undefined ? {} : { variable })
     return value === undefined ? undefined : value * 1000
   }
   const updater = textOf(call, 'updater')
@@ -161,13 +161,13 @@ function optionsOf(call: Call): KerberosTicketOptions {
     principal: textOf(call, 'principal') ?? filled(environment.KRB_PRINCIPAL),
     keytab: textOf(call, 'keytab') ?? filled(environment.KRB_KEYTAB),
     cache: textOf(call, 'ccache'),
-    lifetimeSeconds: numberOf(call, 'lifetime'),
+    lifetimeSeconds: numberOf(call, 'lifetime', { least: 1 }),
     renewableSeconds: numberOf(call, 'renewable-lifetime'),
     group: textOf(call, 'group'),
     ...(known === undefined ? {} : { updater: known }),
     renewal: present({
       thresholdMillis: seconds('threshold'),
-      intervalMillis: seconds('interval', filled(environment.KRB_RENEWAL_INTERVAL)),
+      intervalMillis: seconds('interval', 'KRB_RENEWAL_INTERVAL'),
     }),
     retry: present({
       firstWaitMillis: seconds('retry-wait'),
@@ -184,12 +184,19 @@ function textOf({ values }: Call, name: string): string | undefined {
 
 const filled = (value: string | undefined): string | undefined => (value === '' ? undefined : value)
 
-function numberOf(call: Call, name: string, fallback?: string): number | undefined {
-  const text = textOf(call, name) ?? fallback
+/** @param rules.variable what stands for the option in the environment */
+function numberOf(
+  call: Call,
+  name: string,
+  { least = 0, variable = '' }: { readonly least?: number; readonly variable?: string } = {},
+): number | undefined {
+  const given = textOf(call, name)
+  const text = given ?? filled(call.environment[variable])
   if (text === undefined) return undefined
   const number = Number(text)
-  if (text.trim() === '' || !(number >= 0 && number <= 2_000_000)) {
-    throw new UsageError(`--${name} expects a number from 0 to 2000000, got ${JSON.stringify(text)}.`)
+  if (text.trim() === '' || !(number >= least && number <= 2_000_000)) {
+    const source = given === undefined ? variable : `--${name}`
+    throw new UsageError(`${source} expects a number from ${least} to 2000000, got ${JSON.stringify(text)}.`)
   }
   return number
 }

@@ -42,6 +42,11 @@ export class GssIdentity implements Disposable {
     return new GssIdentity(gss, handle, options)
   }
 
+  /** Whose ticket it is, where that is known. */
+  get principal(): string | undefined {
+    return this.#handle.principal
+  }
+
   /** A context that has taken no step; the caller disposes of it. */
   context(flags: readonly GssFlag[]): GssContext {
     return this.#gss.initContext({

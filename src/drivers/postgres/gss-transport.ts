@@ -76,14 +76,18 @@ async function establish(wire: Wire, identity: GssIdentity, signal: AbortSignal)
   } catch (cause) {
     context?.[Symbol.dispose]()
     if (cause instanceof ServerRefusal) throw cause
-    const said = cause instanceof StreamClosed ? closedInSetup(context, cause) : cause
+    const said = cause instanceof StreamClosed ? closedInSetup(context, identity, cause) : cause
     throw new GssSetupFailed('GSSAPI encryption could not be set up', { cause: said })
   }
 }
 
 /** A server that cannot accept our ticket says so only in its log. */
-function closedInSetup(context: GssContext | undefined, cause: StreamClosed): PoolsmithError {
-  return kerberosError('GSS_SERVER_REFUSED', { spn: context?.target }, { phase: 'gss', cause })
+function closedInSetup(
+  context: GssContext | undefined,
+  { principal }: GssIdentity,
+  cause: StreamClosed,
+): PoolsmithError {
+  return kerberosError('GSS_SERVER_REFUSED', { principal, spn: context?.target }, { phase: 'gss', cause })
 }
 
 async function readToken(wire: Wire): Promise<Buffer> {

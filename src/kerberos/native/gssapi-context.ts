@@ -96,7 +96,8 @@ export class MitContext implements GssContext {
         )
         this.#context.replace(context[0])
         const reply = native.take(output)
-        native.check('init', major, minor, this.#facts, this.#mechanism)
+        if (token === undefined) native.check('init', major, minor, this.#facts, this.#mechanism)
+        else native.check('reply', major, minor, { ...this.#facts, fromServer: true }, this.#mechanism)
         this.complete = (major & CONTINUE_NEEDED) === 0
         this.flags = flagsIn(flags[0])
         return { token: reply.length === 0 ? undefined : reply, complete: this.complete }

@@ -30,6 +30,7 @@ export interface Krb5Functions {
 
   readonly ccDefault: Native<[Context, OutPointer], number>
   readonly ccResolve: Native<[Context, string, OutPointer], number>
+  readonly ccSetDefaultName: Native<[Context, string], number>
   readonly ccCacheMatch: Native<[Context, Principal, OutPointer], number>
   readonly ccGetFullName: Native<[Context, Cache, OutPointer], number>
   readonly freeString: Native<[Context, Pointer], void>
@@ -149,6 +150,7 @@ export function krb5Functions({ koffi, krb5 }: KerberosLibraries): Krb5Functions
 
     ccDefault: of('krb5_cc_default', [object, out]),
     ccResolve: of('krb5_cc_resolve', [object, text, out]),
+    ccSetDefaultName: of('krb5_cc_set_default_name', [object, text]),
     ccCacheMatch: of('krb5_cc_cache_match', [object, object, out]),
     ccGetFullName: of('krb5_cc_get_full_name', [object, object, out]),
     freeString: of('krb5_free_string', [object, object], 'void'),

@@ -61,7 +61,7 @@ export function loadKrb5(): Promise<Krb5Functions> {
 
 /**
  * Reads a cache: whose it is, and which tickets are in it. No network. Without `cache` it is the one that krb5
- * would take by default, or in a collection (DIR, KCM, KEYRING) the member that belongs to `principal`.
+ * would take by default; in a collection (DIR, KCM, KEYRING), named or not, the member that belongs to `principal`.
  */
 export function readCache(
   functions: Krb5Functions,
@@ -69,8 +69,7 @@ export function readCache(
 ): CacheContents {
   using operation = new Operation(functions, wanted)
   const { context } = operation
-  const cache =
-    wanted.cache === undefined ? defaultCache(operation, wanted) : operation.cache(wanted.cache, 'read-cache', wanted)
+  const cache = findCache(operation, wanted)
   const name = operation.fullName(cache)
   const facts = { ...wanted, cache: name }
   const principal = operation.nameOf(operation.ownerOf(cache, 'read-cache', facts))
@@ -115,17 +114,27 @@ function clockOffset(operation: Operation): number {
   return Math.abs(offset) <= 1000 ? 0 : offset
 }
 
-function defaultCache(operation: Operation, wanted: { readonly principal?: string | undefined }): Pointer {
+/** The kinds of caches of which one name may stand for several. */
+const COLLECTION = /^(DIR|KCM|KEYRING|API):/
+
+function findCache(
+  operation: Operation,
+  wanted: { readonly cache?: string | undefined; readonly principal?: string | undefined },
+): Pointer {
   const { functions, context } = operation
-  const out: Out<Pointer | null> = [null]
-  if (wanted.principal !== undefined) {
+  const named = wanted.cache
+  if (wanted.principal !== undefined && (named === undefined || COLLECTION.test(named))) {
     const principal = operation.principal(wanted.principal, wanted)
+    const out: Out<Pointer | null> = [null]
+    // krb5 looks through the collection that its default belongs to: in this context alone it is the one that was named.
+    if (named !== undefined) operation.check('read-cache', functions.ccSetDefaultName(context, named), wanted)
     if (functions.ccCacheMatch(context, principal, out) === 0 && out[0] !== null) {
       const match = out[0]
       operation.defer(() => functions.ccClose(context, match))
       return match
     }
   }
+  if (named !== undefined) return operation.cache(named, 'read-cache', wanted)
   const cache = operation.make('acquire', wanted, (made) => functions.ccDefault(context, made))
   operation.defer(() => functions.ccClose(context, cache))
   return cache
@@ -137,9 +146,7 @@ export function cacheName(
   wanted: { readonly cache?: string | undefined; readonly principal?: string | undefined },
 ): string {
   using operation = new Operation(functions, wanted)
-  return operation.fullName(
-    wanted.cache === undefined ? defaultCache(operation, wanted) : operation.cache(wanted.cache, 'read-cache', wanted),
-  )
+  return operation.fullName(findCache(operation, wanted))
 }
 
 /** `alice` with the default realm behind it; a principal in full is normalised. */

@@ -14,6 +14,7 @@ let cache: string
 before(async () => {
   realm = await startKerberosPostgres({
     roles: ['alice', 'bob', 'carol'],
+    rolePassword: 'secret',
     hba: ['host all alice 127.0.0.1/32 gss include_realm=0', 'hostnogssenc all carol 127.0.0.1/32 scram-sha-256'],
   })
   cache = await realm.ticket('alice', 'check')
@@ -147,6 +148,31 @@ test('over a Unix socket no ticket for a service is looked for; a failure that s
     error.details.kerberos.problems.map(({ code }: { code: string }) => code),
     ['KEYTAB_MISSING'],
   )
+})
+
+/** What Node says of a package that is not installed. */
+const WITHOUT_KOFFI = `import { registerHooks } from 'node:module'
+registerHooks({
+  resolve(name, context, next) {
+    if (name !== 'koffi') return next(name, context)
+    throw Object.assign(new Error("Cannot find package 'koffi' imported from here"), { code: 'ERR_MODULE_NOT_FOUND' })
+  },
+})`
+
+test('a login by password stands without the package; where Kerberos has no part nothing is said of it', async () => {
+  const options = { NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(WITHOUT_KOFFI)}` }
+  const login = async (gssencmode: string): Promise<CliRun> => {
+    const uri = `postgres://carol:secret@localhost:${realm.server.port}/postgres?hostaddr=127.0.0.1&gssencmode=${gssencmode}`
+    return runCli(['check', uri, '--json'], { environment: { ...realm.kdc.environment, ...options } })
+  }
+  const preferred = await login('prefer')
+  assert.equal(preferred.code, 0, preferred.stdout)
+  const { kerberos, notices } = JSON.parse(preferred.stdout)
+  assert.equal(kerberos.problems[0].code, 'PACKAGE_MISSING')
+  assert.match(JSON.stringify(notices), /GSSAPI encryption was given up .*koffi/)
+  const disabled = await login('disable')
+  assert.equal(disabled.code, 0, disabled.stdout)
+  assert.equal(JSON.parse(disabled.stdout).kerberos, undefined)
 })
 
 test('the KDC is away, or its clock is wrong', async () => {

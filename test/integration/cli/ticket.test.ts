@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile, stat } from 'node:fs/promises'
+import { mkdir, readFile, stat } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { FileLock } from '../../../src/kerberos/file-lock.ts'
 import { runCli } from '../../support/cli.ts'
 import { type Kdc, startKdc } from '../../support/kdc.ts'
 
@@ -161,6 +162,36 @@ test('a silent KDC does not keep the program once it was told to end', async () 
   assert.equal(run.code, 143, run.stderr)
   // The call alone takes about 27 s.
   assert.ok(Date.now() - begin < 15_000, `${Date.now() - begin} ms`)
+})
+
+test('another updater’s lock does not keep the program once it was told to end', async () => {
+  const folder = kdc.path('kept')
+  await mkdir(folder, { mode: 0o700 })
+  const lock = await FileLock.try(join(folder, 'tkt.lock'))
+  assert.ok(lock)
+  const begin = Date.now()
+  const log = kdc.path('kept.trace')
+  const started = eventually(async () => (await readFile(log, 'utf8').catch(() => '')) !== '', 'a look at the caches')
+  const run = await runCli(
+    ['ticket', 'acquire', '--principal', 'etl', '--keytab', keytab, '--ccache', `DIR:${folder}`],
+    {
+      environment: { ...kdc.environment, KRB5_TRACE: log },
+      interrupt: { when: started.then(() => sleep(500)), signal: 'SIGTERM' },
+    },
+  )
+  await lock[Symbol.asyncDispose]()
+  assert.equal(run.code, 143, run.stderr)
+  // It would wait for a minute.
+  assert.ok(Date.now() - begin < 30_000, `${Date.now() - begin} ms`)
+})
+
+test('a number that is none is told by the name under which it was given', async () => {
+  const wrong = await ticket(['run'], { KRB_RENEWAL_INTERVAL: '10m' })
+  assert.equal(wrong.code, 2)
+  assert.match(wrong.stderr, /KRB_RENEWAL_INTERVAL expects a number .*"10m"/)
+  const over = await ticket(['acquire', '--lifetime', '0', '--keytab', keytab, '--ccache', kdc.path('zero')])
+  assert.equal(over.code, 2)
+  assert.match(over.stderr, /--lifetime expects a number from 1 /)
 })
 
 async function eventually(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {

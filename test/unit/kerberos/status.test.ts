@@ -26,6 +26,12 @@ const SEEN: readonly (readonly [KerberosCall, number | undefined, number, string
   ['init', 0xd0000, -1765328377, 'Server not found in Kerberos database', 'SPN_UNKNOWN'],
   ['init', 0xd0000, -1765328230, 'Cannot find KDC for realm', 'REALM_UNKNOWN'],
   ['init', 0xd0000, -1765328347, 'Clock skew too great', 'CLOCK_SKEW'],
+  ['reply', 0xd0000, -1765328347, 'Clock skew too great', 'CLOCK_SKEW'],
+  ['reply', 0xd0000, -1765328351, 'Ticket not yet valid', 'CLOCK_SKEW'],
+  ['init', 0xd0000, -1765328351, 'Ticket not yet valid', 'TICKET_NOT_YET_VALID'],
+  ['reply', 0xd0000, -1765328353, 'Decrypt integrity check failed', 'TICKET_REFUSED'],
+  ['reply', 0xd0000, -1765328339, 'Service key not available', 'GSS_SERVER_REFUSED'],
+  ['init', 0xd0000, -1765328250, 'Malformed representation of principal', 'PRINCIPAL_MALFORMED'],
   // SPNEGO hands out numbers of its own; the words are all there is.
   ['init', 0xd0000, 100005, 'Server not found in Kerberos database', 'SPN_UNKNOWN'],
   ['message', 0x60000, -2045022963, 'Packet was replayed in wrong direction', 'GSS_MESSAGE_DAMAGED'],
