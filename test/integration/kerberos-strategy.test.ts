@@ -158,7 +158,7 @@ suite('from the ticket to the credential', { concurrency: true }, () => {
     await refreshTicket({ by: 'keytab', keytab, cache })
     const { source } = await build(kerberos, {}, { ccache: cache }, { environment })
     const credential = (await source.get()) as GssCredential
-    await refreshTicket({ by: 'keytab', keytab: await kdc.keytab('bob'), principal: 'bob', cache })
+    await kdc.kinit('bob', cache, { keytab: await kdc.keytab('bob') })
     // Each new connection looks again, also while the source still has its credential.
     const gss = await loadGssApi()
     const mismatch = { code: 'TICKET_PRINCIPAL_MISMATCH', message: /bob@TEST\.REALM, not to alice@TEST\.REALM/ }
