@@ -126,9 +126,9 @@ test('a caller that is behind a silent KDC says what it waited for', async (t) =
   ])
   const message = (result: PromiseSettledResult<unknown>): string =>
     result.status === 'rejected' && result.reason instanceof PoolsmithError ? result.reason.message : 'fulfilled'
-  assert.match(message(first), /We waited 0\.\d s for a ticket for postgres@localhost\./)
+  assert.match(message(first), /We waited \d\.\d s for a ticket for postgres@localhost\./)
   assert.match(message(second), /for our turn .*without an answer are a ticket for postgres@localhost \(TEST\.REALM\)/)
-  assert.match(message(third), /We waited 0\.\d s for a new ticket of alice@TEST\.REALM/)
+  assert.match(message(third), /We waited \d\.\d s for a new ticket of alice@TEST\.REALM/)
   await assert.rejects(two.step(undefined, { signal: AbortSignal.abort() }), { code: 'ABORTED' })
   kdc.thaw()
 })

@@ -365,7 +365,7 @@ describe('a server that misbehaves', () => {
   for (const at of ['connect', 'prelogin', 'tls', 'login'] as const) {
     test(`at ${at} gives a specific error in time, and leaves nothing open`, async () => {
       await using server = await start()
-      const { driver } = driverFor(server, { connect_timeout: 0.5 })
+      const { driver } = driverFor(server, { connect_timeout: 1.5 })
       const phases = { connect: 'tls', prelogin: 'tls', tls: 'tls', login: 'login' } as const
       for (const what of ['hang', 'cut', 'reset', 'garble'] as const) {
         server.faults.clear()

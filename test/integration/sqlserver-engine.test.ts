@@ -315,13 +315,13 @@ describe('the pool', () => {
     assert.equal(server.journal.logins.length, 4)
 
     server.faults.add({ at: 'login', fault: { do: 'refuse', number: 49918, message: 'Too many requests.' } })
-    await using other = await engine(server, { connect_timeout: 0.5 })
+    await using other = await engine(server, { connect_timeout: 1.5 })
     await assert.rejects(other.db.raw('select 1'), (error: { code?: string }) => error.code === 'SERVER_THROTTLED')
   })
 
   test('answers in time when the server freezes at login, and works again after it', async () => {
     await using server = await start()
-    await using own = await engine(server, {}, { pool_timeout: 0.5 })
+    await using own = await engine(server, {}, { pool_timeout: 2 })
     server.faults.add({ at: 'login', fault: { do: 'hang' }, times: 1 })
     const error = await own.db.raw('select 1').then(
       () => undefined,

@@ -390,7 +390,7 @@ describe('by tokens of any kind', () => {
       sspi: { acceptor: scriptedAcceptor(words('ok'), 1, []) },
     })
     const hanging: SspiFactory = async () => ({ step: () => new Promise(() => undefined) })
-    const slow = testDriver({ port: server.port }, { ca_file: caFile, connect_timeout: 0.3 }, { sspi: hanging })
+    const slow = testDriver({ port: server.port }, { ca_file: caFile, connect_timeout: 1.5 }, { sspi: hanging })
     const late = await failure(open(slow.driver, alice))
     assert.deepEqual([late.code, late.phase], ['CONNECT_TIMEOUT', 'gss'])
     let closed = 0
