@@ -61,6 +61,7 @@ async function* rowGroups<Row>(file: AsyncBuffer, columns?: string[]): AsyncGene
 
 /** The table's rows as COPY takes them. */
 async function* copyLines(bar: ProgressBar, estimatedRows: number): AsyncGenerator<string> {
+  const started = performance.now()
   let rows = 0
   for await (const group of rowGroups<Flight>(await asyncBufferFromFile(FLIGHTS))) {
     let text = ''
@@ -72,7 +73,7 @@ async function* copyLines(bar: ProgressBar, estimatedRows: number): AsyncGenerat
     }
     yield text
     rows += group.length
-    bar.update({ rows, estimatedRows })
+    bar.update({ rows, rowsPerSecond: (rows * 1000) / (performance.now() - started), estimatedRows })
   }
 }
 

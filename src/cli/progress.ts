@@ -5,6 +5,7 @@ import type { Screen } from './terminal.ts'
 
 export interface Progress {
   readonly rows: number
+  readonly rowsPerSecond: number
   /** Bytes written so far, where known. */
   readonly bytes?: number
   /** The rows to expect, where there is an estimate; it may be wrong either way. */
@@ -19,7 +20,6 @@ export class ProgressBar {
   readonly #screen: Screen
   readonly #label: string
   readonly #now: () => number
-  readonly #started: number
   #drawn: number
 
   /** @param now a monotonic clock in milliseconds */
@@ -27,9 +27,8 @@ export class ProgressBar {
     this.#screen = screen
     this.#label = label
     this.#now = now
-    this.#started = now()
     // The first line of a log comes after its pause, the first bar at once.
-    this.#drawn = screen.isTTY ? Number.NEGATIVE_INFINITY : this.#started
+    this.#drawn = screen.isTTY ? Number.NEGATIVE_INFINITY : now()
   }
 
   /** Cheap enough to be called for every batch. */
@@ -37,7 +36,7 @@ export class ProgressBar {
     const now = this.#now()
     if (now - this.#drawn < (this.#screen.isTTY ? REDRAW_MILLIS : LINE_MILLIS)) return
     this.#drawn = now
-    const line = this.#line(progress, now - this.#started)
+    const line = this.#line(progress)
     if (this.#screen.isTTY) this.#screen.write(`\r\x1b[2K${line}`)
     else this.#screen.line(line)
   }
@@ -47,16 +46,15 @@ export class ProgressBar {
     if (this.#screen.isTTY && this.#drawn !== Number.NEGATIVE_INFINITY) this.#screen.write('\r\x1b[2K')
   }
 
-  #line(progress: Progress, elapsedMillis: number): string {
-    const { rows, estimatedRows } = progress
-    const perSecond = elapsedMillis > 0 ? (rows / elapsedMillis) * 1000 : 0
-    const facts = [`${count(rows)} rows`, `${count(perSecond)} rows/s`]
+  #line(progress: Progress): string {
+    const { rows, rowsPerSecond, estimatedRows } = progress
+    const facts = [`${count(rows)} rows`, `${count(rowsPerSecond)} rows/s`]
     let head = this.#label
     if (estimatedRows !== undefined && estimatedRows > 0) {
       // An estimate that was too low: not done before it is done.
       const share = Math.min(rows / estimatedRows, 0.99)
-      if (perSecond > 0 && rows < estimatedRows)
-        facts.push(`${duration(((estimatedRows - rows) / perSecond) * 1000)} left`)
+      if (rowsPerSecond > 0 && rows < estimatedRows)
+        facts.push(`${duration(((estimatedRows - rows) / rowsPerSecond) * 1000)} left`)
       const filled = Math.round(share * BAR_WIDTH)
       const bar = this.#screen.isTTY ? ` [${'#'.repeat(filled)}${'-'.repeat(BAR_WIDTH - filled)}]` : ''
       head += `${bar} ${Math.floor(share * 100)}%`

@@ -157,7 +157,7 @@ async function intoManyFiles(run: Run, options: ExtractOptions): Promise<Manifes
   await using parts = await PartFiles.open(folder, run.plan, isOurs ? key : undefined, options.resume ?? true)
   const { plan } = parts
   const meter = new ProgressMeter(options.onProgress, plan.estimatedRows)
-  meter.add(parts.rows, parts.bytes)
+  meter.keep(parts.rows, parts.bytes)
   try {
     await inParallel(run, plan, parts.todo, (reader, number) =>
       parts.write(number, (file) => writePart(reader, plan, number, file, (rows) => meter.add(rows, parts.bytes))),

@@ -3,7 +3,7 @@ export interface Progress {
   readonly rows: number
   /** Bytes written to the file so far. */
   readonly bytes: number
-  /** Since the start. */
+  /** Since the start, without the rows that were kept from an earlier run. */
   readonly rowsPerSecond: number
   /** By the catalogue; absent when it does not know. May be exceeded. */
   readonly estimatedRows: number | undefined
@@ -23,6 +23,7 @@ export class ProgressMeter {
   readonly #started: number
   #last: number
   #rows = 0
+  #kept = 0
 
   constructor(
     report: ((progress: Progress) => void) | undefined,
@@ -47,6 +48,12 @@ export class ProgressMeter {
     this.#tell(bytes, false)
   }
 
+  /** What an earlier run has read: it is there, and says nothing of the speed. */
+  keep(rows: number, bytes: number): void {
+    this.#kept = rows
+    this.add(rows, bytes)
+  }
+
   finish(bytes: number): void {
     this.#tell(bytes, true)
   }
@@ -56,7 +63,7 @@ export class ProgressMeter {
     this.#report?.({
       rows: this.#rows,
       bytes,
-      rowsPerSecond: elapsedMillis > 0 ? Math.round((this.#rows * 1000) / elapsedMillis) : 0,
+      rowsPerSecond: elapsedMillis > 0 ? Math.round(((this.#rows - this.#kept) * 1000) / elapsedMillis) : 0,
       estimatedRows: this.#estimatedRows,
       elapsedMillis: Math.round(elapsedMillis),
       done,

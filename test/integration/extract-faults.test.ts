@@ -303,6 +303,43 @@ test('cancelled by somebody else', async () => {
   assert.deepEqual([error.code, error.details.sqlstate], ['QUERY_CANCELED', '57014'])
 })
 
+test('a session reads by settings of its own, whatever it was left with, and goes back with those', async () => {
+  const left = {
+    synchronize_seqscans: 'on',
+    client_encoding: 'LATIN1',
+    timezone: 'America/St_Johns',
+    datestyle: 'German, DMY',
+    statement_timeout: '5min',
+    idle_in_transaction_session_timeout: '5min',
+    transaction_timeout: '5min',
+    lock_timeout: '0',
+    standard_conforming_strings: 'off',
+  }
+  const during = {
+    synchronize_seqscans: 'off',
+    client_encoding: 'UTF8',
+    timezone: 'UTC',
+    datestyle: 'ISO, YMD',
+    statement_timeout: '0',
+    idle_in_transaction_session_timeout: '0',
+    transaction_timeout: '0',
+    lock_timeout: '1min',
+    standard_conforming_strings: 'on',
+    transaction_read_only: 'on',
+    transaction_isolation: 'repeatable read',
+  }
+  const setting = ([name, value]: [string, string]): string => `set ${name} = '${value}'`
+  const shown = (names: readonly string[]): string =>
+    `select ${names.map((name) => `current_setting('${name}') as ${name}`).join(', ')}`
+  await using single = await superuserEngine(server, { pool_size: 1, max_overflow: 0 })
+  await single.raw(Object.entries(left).map(setting).join('; '))
+  const query = shown(Object.keys(during))
+  for await (const batch of readTable(single, { query, name: 'settings' })) {
+    assert.deepEqual(batch.get(0)?.toJSON(), during)
+  }
+  assert.deepEqual((await single.raw(shown(Object.keys(left)))).rows[0], left)
+})
+
 test('a slow consumer makes the server wait, whatever its time limits say', async () => {
   await server.sql(`alter role postgres set statement_timeout = '400ms';
     alter role postgres set idle_in_transaction_session_timeout = '400ms'; alter role postgres set transaction_timeout = '400ms'`)

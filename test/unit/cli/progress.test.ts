@@ -19,7 +19,8 @@ test('on a terminal it draws one line over itself, at most ten times a second, a
   const { screen, written } = recorder({ isTTY: true, columns: 80 })
   let now = 0
   const bar = new ProgressBar(screen, 'flights', () => now)
-  for (; now <= 1000; now += 10) bar.update({ rows: now * 100, estimatedRows: 200_000, bytes: now * 2000 })
+  for (; now <= 1000; now += 10)
+    bar.update({ rows: now * 100, rowsPerSecond: 100_000, estimatedRows: 200_000, bytes: now * 2000 })
   bar.clear()
   assert.equal(written.length, 12)
   assert.equal(written.at(-2), '\r\x1b[2Kflights [########--------] 50%  100,000 rows  100,000 rows/s  1.0 s left')
@@ -32,7 +33,7 @@ test('on a narrow terminal it leaves out what does not fit', () => {
   let now = 0
   const bar = new ProgressBar(screen, 'flights', () => now)
   now = 1000
-  bar.update({ rows: 100_000, estimatedRows: 200_000 })
+  bar.update({ rows: 100_000, rowsPerSecond: 100_000, estimatedRows: 200_000 })
   assert.equal(written[0], '\r\x1b[2Kflights [########--------] 50%  100,000 rows')
 })
 
@@ -40,7 +41,7 @@ test('on a very narrow terminal no line is wrapped, and one that does not know i
   for (const columns of [1, 5, 12, 30]) {
     const { screen, written } = recorder({ isTTY: true, columns })
     const bar = new ProgressBar(screen, 'flights', () => 0)
-    bar.update({ rows: 100_000, estimatedRows: 200_000 })
+    bar.update({ rows: 100_000, rowsPerSecond: 100_000, estimatedRows: 200_000 })
     assert.ok((written[0] ?? '').replace('\r\x1b[2K', '').length < columns)
   }
   assert.equal(recorder({ isTTY: true, columns: 0 }).screen.columns, 80)
@@ -57,7 +58,7 @@ test('a terminal that cannot draw over a line gets plain ones', (t) => {
   let now = 0
   const bar = new ProgressBar(screen, 'flights', () => now)
   now = 6000
-  bar.update({ rows: 6000, estimatedRows: 12_000 })
+  bar.update({ rows: 6000, rowsPerSecond: 1000, estimatedRows: 12_000 })
   bar.clear()
   assert.deepEqual(written, ['flights 50%  6,000 rows  1,000 rows/s  6.0 s left\n'])
 })
@@ -67,7 +68,7 @@ test('an estimate that was too low never says 100 percent', () => {
   let now = 0
   const bar = new ProgressBar(screen, 't', () => now)
   now = 1000
-  bar.update({ rows: 500, estimatedRows: 100 })
+  bar.update({ rows: 500, rowsPerSecond: 500, estimatedRows: 100 })
   assert.match(written[0] ?? '', /\[#{16}\] 99% {2}500 rows {2}500 rows\/s$/)
 })
 
@@ -75,7 +76,7 @@ test('elsewhere it writes plain lines, one every five seconds, and none for what
   const { screen, written } = recorder({})
   let now = 0
   const bar = new ProgressBar(screen, 'flights', () => now)
-  for (; now <= 11_000; now += 100) bar.update({ rows: now })
+  for (; now <= 11_000; now += 100) bar.update({ rows: now, rowsPerSecond: 1000 })
   bar.clear()
   assert.deepEqual(written, ['flights  5,000 rows  1,000 rows/s\n', 'flights  10,000 rows  1,000 rows/s\n'])
 })

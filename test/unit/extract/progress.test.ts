@@ -29,3 +29,17 @@ test('reports at once, then five times a second, and at the end', () => {
   })
   assert.equal(reports[0]?.rowsPerSecond, 0)
 })
+
+test('rows that were kept from an earlier run are there, and are not how fast this one is', () => {
+  let now = 0
+  let last: Progress | undefined
+  const meter = new ProgressMeter(
+    (report) => (last = report),
+    1000,
+    () => now,
+  )
+  meter.keep(900, 9000)
+  now = 1000
+  meter.add(50, 9500)
+  assert.deepEqual([last?.rows, last?.rowsPerSecond], [950, 50])
+})

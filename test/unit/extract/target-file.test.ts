@@ -21,6 +21,21 @@ test('a file has its name only when it is whole', async () => {
   assert.deepEqual(finished, { name: 'part.csv', bytes: 7, sha256 })
 })
 
+test('a file has its name only when it is on the disk', async (t) => {
+  await using folder = await temporaryFolder()
+  await using file = await TargetFile.create(folder.path, 'part.csv')
+  const probe = await open(join(folder.path, 'probe'), 'w')
+  const prototype = Object.getPrototypeOf(probe) as typeof probe
+  await probe.close()
+  const atSync: string[][] = []
+  t.mock.method(prototype, 'sync', async () => {
+    atSync.push((await readdir(folder.path)).filter((name) => name !== 'probe'))
+  })
+  await file.finish()
+  // The file, and then the folder that names it.
+  assert.deepEqual(atSync, [['.part.csv.tmp'], ['part.csv']])
+})
+
 test('what the system takes only in part is written to the end', async (t) => {
   await using folder = await temporaryFolder()
   await using file = await TargetFile.create(folder.path, 'part.csv')
