@@ -82,18 +82,27 @@ export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Kn
   }
 
   class PoolsmithMssqlClient extends MssqlDialect {
-    /** Stock knex asks nobody: with a statement still running its own commit and rollback fail, and hide why. */
+    /**
+     * Stock knex asks nobody. With a statement still running its commit and rollback fail, and hide why; and one that is
+     * said twice ends the transaction of whoever has got the connection meanwhile.
+     */
     override transaction(...given: Parameters<Knex.Client['transaction']>): Knex.Transaction {
       const own = super.transaction(...given)
       const transaction = own as unknown as MssqlTransaction
       const { savepoint, commit, rollback } = transaction
       Object.assign(own, {
         savepoint: (raw: SqlServerConnection) => inTurn(raw, () => savepoint.call(transaction, raw)),
-        commit: (raw: SqlServerConnection, value: unknown) => inTurn(raw, () => commit.call(transaction, raw, value)),
+        async commit(raw: SqlServerConnection, value: unknown): Promise<void> {
+          // By now the connection may be somebody else's, and a transaction that is open on it.
+          if (!transaction._completed) await inTurn(raw, () => commit.call(transaction, raw, value))
+        },
         async rollback(raw: SqlServerConnection, error: unknown): Promise<void> {
+          if (transaction._completed) return
           transaction._completed = true
+          const { outerTx } = transaction
+          if (outerTx?.isCompleted()) return transaction._rejecter(error)
           // What runs beside a savepoint may be the outer transaction's, which goes on.
-          if (transaction.outerTx === null) await clear(raw)
+          if (outerTx === null) await clear(raw)
           else await Promise.race([queues.get(raw), sleep(ROLLBACK_WAIT_MILLIS, undefined, { ref: false })])
           const back = (): Promise<void> => rollback.call(transaction, raw, error)
           await (queues.has(raw) ? back() : inTurn(raw, back))
@@ -188,8 +197,9 @@ export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Kn
 /** The parts of a transaction of knex's that its types do not tell. */
 interface MssqlTransaction {
   /** The transaction that this one is a savepoint of. */
-  readonly outerTx: object | null
+  readonly outerTx: { isCompleted(): boolean } | null
   _completed: boolean
+  _rejecter(error: unknown): void
   savepoint(raw: object): Promise<void>
   commit(raw: object, value: unknown): Promise<void>
   rollback(raw: object, error: unknown): Promise<void>

@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { createEngine, type Engine, type EngineOptions } from '../../src/index.ts'
 import { temporaryFolder } from '../support/folder.ts'
@@ -215,6 +216,48 @@ describe('transactions', () => {
     }
     assert.equal(own.pool.stats().counts.opened, 1)
     assert.ok(!server.journal.requests.includes('select 9 as never_sent'))
+  })
+
+  for (const said of ['commit', 'rollback'] as const) {
+    test(`that are over after ${said} leave the connection to who has it next`, async () => {
+      await using own = await engine({ pool_size: 1, max_overflow: 0 })
+      await fill()
+      const mine = { words: 'of the next one' }
+      const { promise: over, resolve: onOver } = Promise.withResolvers<void>()
+      let next: Promise<unknown> = Promise.resolve()
+      const first = own.transaction(async (trx) => {
+        await trx[said]()
+        next = own.transaction(async (other) => {
+          await other('flights').where({ code: 'F8' }).update(mine)
+          onOver()
+          // The first one's function ends meanwhile, and knex says what is left to say once more.
+          await sleep(100)
+          await other.raw('select 1 as one')
+          if (said === 'rollback') throw new Error('taken back')
+        })
+        next.catch(() => undefined)
+        await over
+        if (said === 'commit') throw new Error('late')
+      })
+      await first
+      if (said === 'rollback') await assert.rejects(next, /^Error: taken back$/)
+      else await next
+      assert.deepEqual(await own('flights').where(mine).pluck('code'), said === 'commit' ? ['F8'] : [])
+    })
+  }
+
+  test('of which the outer one is over fail', async () => {
+    await assert.rejects(
+      db.transaction(async (trx) => {
+        const inner = trx.transaction(async (savepoint) => {
+          await savepoint.raw('select 1 as one')
+          await trx.rollback(new Error('outer'))
+          throw new Error('inner')
+        })
+        await assert.rejects(inner, /^Error: inner$/)
+      }),
+      /^Error: outer$/,
+    )
   })
 
   test('wait with their end for a statement that nobody waited for', async () => {
