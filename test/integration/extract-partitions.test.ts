@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { readFile, rm, writeFile } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolsmithError } from '../../src/errors.ts'
@@ -302,6 +302,22 @@ describe('a failure midway', () => {
       again.files.filter(({ keptFrom }) => keptFrom !== undefined),
       [],
     )
+  })
+
+  test('killed while its files were being moved: the next run goes on, and finds them in either place', async () => {
+    await using folder = await temporaryFolder()
+    await failThird(folder.path)
+    const left = (await filesBelow(folder.path)).map((name) => join(folder.path, name))
+    const first = left.find((path) => path.endsWith('00000.whole')) ?? ''
+    const { batchId } = JSON.parse(await readFile(join(dirname(first), 'plan.json'), 'utf8')) as ExtractPlan
+    await rename(first, join(dirname(dirname(first)), `part-${batchId}-00000.csv`))
+    const manifest = await run(folder.path)
+    assert.deepEqual(
+      manifest.files.map(({ keptFrom }) => keptFrom !== undefined),
+      [true, true, false, false],
+    )
+    sameIds(await idsOf(manifest), upTo(ROWS))
+    assert.equal((await filesBelow(folder.path)).length, 5)
   })
 
   test('the connection is lost, or somebody cancels', async () => {
