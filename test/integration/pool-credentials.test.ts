@@ -125,11 +125,11 @@ describe('credentials that are fetched', () => {
       if (down-- > 0) response.writeHead(503).end()
       else response.end('again')
     })
-    await using pool = postgresPool(server, { pool_size: 2 }, { source: store.source(500) })
+    await using pool = postgresPool(server, { pool_size: 2 }, { source: store.source(2500) })
     assert.equal(await ask(pool, 'select current_user'), 'etl')
     assert.equal(store.requests, 3)
     down = Number.POSITIVE_INFINITY
-    await sleep(700)
+    await sleep(2700)
     assert.equal(await ask(pool, 'select current_user'), 'etl')
   })
 
@@ -157,11 +157,11 @@ describe('credentials that are fetched', () => {
   test('retire_on=expiry: a session in use outlives its credential, and is closed on return', async () => {
     await server.sql("alter role etl password 'brief'")
     await using store = await secretStore((_, response) => response.end('brief'))
-    await using pool = postgresPool(server, { retire_on: 'expiry' }, { source: store.source(1000) })
+    await using pool = postgresPool(server, { retire_on: 'expiry' }, { source: store.source(3000) })
     const closed: string[] = []
     pool.on('connection:closed', ({ reason }) => closed.push(reason))
     await pool.use(async (client) => {
-      await sleep(1500)
+      await sleep(3200)
       assert.equal((await client.query('select 1 as one')).rows[0].one, 1)
       assert.deepEqual(closed, [])
     })

@@ -8,7 +8,6 @@ import assert from 'node:assert/strict'
 import { chmod, chown, mkdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolsmithError } from '../../src/errors.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { createPki, type IssuedCertificate, type Pki } from '../support/pki.ts'
@@ -98,13 +97,7 @@ async function serve(certificate: IssuedCertificate): Promise<void> {
     await chown(path, uid, gid)
     await chmod(path, 0o600)
   }
-  await reload()
-}
-
-async function reload(): Promise<void> {
-  await server.sql('select pg_reload_conf()')
-  // The postmaster takes the signal up between two connections; nothing tells when.
-  await sleep(100)
+  await server.reload()
 }
 
 async function byPsql(one: Case, environment: Record<string, string> = {}): Promise<string> {
@@ -247,7 +240,7 @@ test('every mode against every kind of server certificate', async () => {
 
 test('a server without TLS', async () => {
   await server.sql('alter system set ssl = off')
-  await reload()
+  await server.reload()
   const users = USERS.filter((user) => !user.startsWith('ssl') && !user.startsWith('cert'))
   await compare(
     users.flatMap((user) =>
@@ -258,7 +251,7 @@ test('a server without TLS', async () => {
     ),
   )
   await server.sql('alter system reset ssl')
-  await reload()
+  await server.reload()
 })
 
 test('channel binding against every kind of login, with TLS and without', async () => {
@@ -318,14 +311,14 @@ test('versions of TLS', async () => {
     ),
   )
   await server.sql("alter system set ssl_max_protocol_version = 'TLSv1.2'")
-  await reload()
+  await server.reload()
   await compare([
     { user: 'ssl_scram', extra: { sslmode: 'require', ssl_min_protocol_version: 'TLSv1.3' } },
     { user: 'host_scram', extra: { sslmode: 'prefer', ssl_min_protocol_version: 'TLSv1.3' } },
     { user: 'ssl_scram', extra: { sslmode: 'require' } },
   ])
   await server.sql('alter system reset ssl_max_protocol_version')
-  await reload()
+  await server.reload()
 })
 
 test('every mode over a Unix socket, where there is no TLS', async () => {

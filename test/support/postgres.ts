@@ -265,11 +265,23 @@ export class PostgresServer implements AsyncDisposable {
     }
   }
 
+  /** Has the server read its files again; resolves once new sessions are admitted by what stands in them. */
+  async reload(): Promise<void> {
+    // A session has this from the postmaster, which takes the signal up when it comes to it.
+    const loadedAt = (): Promise<string> => this.sql('select pg_conf_load_time()')
+    const before = await loadedAt()
+    await this.sql('select pg_reload_conf()')
+    const deadline = Date.now() + START_LIMIT_MILLIS
+    while ((await loadedAt()) === before) {
+      if (Date.now() > deadline) throw new Error(`PostgreSQL did not read its files again:\n${this.#log}`)
+      await sleep(5)
+    }
+  }
+
   async setHba(lines: readonly string[]): Promise<void> {
     await writeFile(join(this.dataDirectory, 'pg_hba.conf'), hbaText(lines))
-    await this.sql('select pg_reload_conf()')
-    // The postmaster reads the file when the signal reaches it; a bad line shows here rather than as a login failure.
-    await sleep(50)
+    await this.reload()
+    // A bad line shows here rather than as a login failure.
     const bad = await this.sql("select error from pg_hba_file_rules where error <> ''")
     if (bad !== '') throw new Error(`pg_hba.conf: ${bad}`)
   }
