@@ -10,8 +10,12 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { ensureSystemPackages } from './system-packages.ts'
 
-/** What says where and for whom the tests run; npm's word on registries and proxies, since one of them installs packages. */
-const KEPT = /^(PATH|HOME|USER|LOGNAME|TMPDIR|TZ|LANG|LC_[A-Z]+|TERM|CI|npm_\w+|NODE_EXTRA_CA_CERTS)$/
+/**
+ * What says where and for whom the tests run, and which servers there are for the live suite; npm's word on registries
+ * and proxies, since one test installs packages.
+ */
+const KEPT =
+  /^(PATH|HOME|USER|LOGNAME|TMPDIR|TZ|LANG|LC_[A-Z]+|TERM|CI|npm_\w+|NODE_EXTRA_CA_CERTS|POOLSMITH_TEST_\w+)$/
 
 function testEnvironment(): NodeJS.ProcessEnv {
   const outer = process.env
