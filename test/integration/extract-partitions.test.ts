@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -504,6 +505,20 @@ describe('a plan for other machines', () => {
     await server.sql('drop table planned')
     assert.equal(await code(plan), 'TABLE_NOT_FOUND')
     assert.deepEqual(await filesBelow(folder.path), [])
+  })
+
+  test('what runs that were killed have left is taken away when it is old, by runs and by parts of plans', async () => {
+    await using folder = await temporaryFolder()
+    const { folder: day } = await run(folder.path, { partitions: 1 })
+    const leftover = join(day, `.part-${randomUUID()}.csv.tmp`)
+    const plan = asJson(await planExtract(db, { table: 'flights' }, { format: 'csv' }))
+    const runs = [() => run(folder.path), () => extractPartition(db, plan, 0, { to: folder.path })]
+    for (const again of runs) {
+      await writeFile(leftover, 'id')
+      await utimes(leftover, 0, 0)
+      await again()
+      await assert.rejects(stat(leftover), { code: 'ENOENT' })
+    }
   })
 
   test('whole since it was asked for: it is not read again', async () => {
