@@ -23,6 +23,7 @@ declare module 'knex/lib/dialects/mssql/index.js' {
     constructor(config: Knex.Config)
     database(): string | undefined
     wrapIdentifierImpl(value: string): string
+    parameter(value: unknown, builder: object, bindingsHolder: object): string
     _typeForBinding(binding: unknown): [value: unknown, type: unknown]
     _setReqInput(request: Request, index: number, binding: unknown): void
     _assignBindings(request: Request, bindings: unknown): void

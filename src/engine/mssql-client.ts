@@ -119,6 +119,11 @@ export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Kn
       return value === '*' ? '*' : `[${value.replaceAll(']', ']]')}]`
     }
 
+    /** A NULL that is bound has a type, and a varbinary column takes none of text. In raw SQL the caller can say a cast. */
+    override parameter(value: unknown, builder: { readonly isRawInstance?: boolean }, holder: object): string {
+      return value === null && builder.isRawInstance !== true ? 'NULL' : super.parameter(value, builder, holder)
+    }
+
     override _typeForBinding(binding: unknown): [value: unknown, type: unknown] {
       if (typeof binding === 'bigint') return [binding, TYPES.BigInt]
       // No bigint is so large: only a float can be meant, which stock knex refuses.

@@ -215,6 +215,20 @@ describe('values', () => {
     assert.deepEqual(await db.raw('select ? as t, ? as x', [date, new Uint8Array([1, 2]) as Buffer]), [
       { t: '2024-02-29 23:59:59.1230000', x: Buffer.from([1, 2]) },
     ])
+    // A bound NULL would be of a type that not every column takes.
+    const nothing = Object.fromEntries(Object.keys(row).map((name) => [name, null]))
+    const inserting = db('vault')
+      .insert([nothing, { ...nothing, x: row.x }])
+      .toSQL()
+    assert.match(inserting.sql, /values \(NULL(, NULL)+\), \(NULL(, NULL)+, \?(, NULL)*\)$/)
+    assert.equal(inserting.bindings.length, 1)
+    await db('vault').insert([nothing, { ...nothing, x: row.x }])
+    await db('vault').where({ b: row.b }).update({ x: null, n: 'kept' })
+    assert.deepEqual(await db('vault').whereNull('x').orderBy('n').select('x', 'n', 'o'), [
+      { x: null, n: 'kept', o: row.o },
+      { x: null, n: null, o: null },
+    ])
+    assert.deepEqual(await db.raw('select coalesce(?, ?, 1) as one', [null, null]), [{ one: 1 }])
     await db.raw('drop table vault')
     // Larger than any bigint, so that only a float can be meant.
     assert.deepEqual(await db.raw('select ? as large, ? as small', [1e300, -(2 ** 63)]), [

@@ -111,9 +111,14 @@ test('keeps every digit', { skip: missing(...LOGIN) }, () =>
         'create table poolsmith_values (b bigint, d decimal(38,10), m money, t datetime2(7), o datetimeoffset(7), g uniqueidentifier, n nvarchar(max), x varbinary(max))',
       )
       const bytes = Buffer.alloc(50_000, 0xa5)
+      const nothing = Object.fromEntries([...Object.keys(values), 'x'].map((name) => [name, null]))
       await trx('poolsmith_values').insert({ ...values, x: bytes })
-      const rows = await trx('poolsmith_values').select().options({ exactValues: true })
+      await trx('poolsmith_values').insert(nothing)
+      const rows = await trx('poolsmith_values').whereNotNull('b').options({ exactValues: true })
       assert.deepEqual(rows, [{ ...values, x: bytes }])
+      assert.deepEqual(await trx('poolsmith_values').whereNull('b'), [nothing])
+      await trx('poolsmith_values').update({ x: null })
+      assert.deepEqual(await trx('poolsmith_values').whereNotNull('x'), [])
       await trx.raw('drop table poolsmith_values')
     })
   }),
