@@ -67,8 +67,8 @@ const inFlight = new Map<string, { readonly refresh: Promise<RefreshedTicket>; r
 
 /**
  * Puts a new ticket into a cache, without kinit. A file is replaced whole, under a lock between all updaters.
- * One that gives up leaves at once; when all have, the lock is no longer waited for, but a refresh that has it runs on
- * and serves the next. Another principal's cache is not overwritten.
+ * One that gives up leaves at once; when all have, the lock and a place in the queue are no longer waited for, but a KDC
+ * that was asked is listened to, for the next. Another principal's cache is not overwritten.
  */
 export async function refreshTicket(options: RefreshOptions): Promise<RefreshedTicket> {
   const functions = await krb5ToRead(options.cache)
@@ -86,7 +86,7 @@ export async function refreshTicket(options: RefreshOptions): Promise<RefreshedT
       if (owner !== undefined && owner !== principal) {
         throw kerberosError('TICKET_PRINCIPAL_MISMATCH', { cache, principal, owner })
       }
-      await replace(functions, cache, principal, keytab, options)
+      await replace(functions, cache, principal, keytab, options, party)
       return { ...checkTicket(functions, { cache, principal }), fresh: true }
     }).finally(() => {
       if (inFlight.get(key)?.party === party) inFlight.delete(key)
@@ -212,14 +212,18 @@ async function replace(
   principal: string,
   keytab: string | undefined,
   options: RefreshOptions,
+  party: Party,
 ): Promise<void> {
   const write = (into: string): Promise<void> =>
     kdcCalls.run(
       { purpose: `a ticket of ${principal}`, realm: realmIn(principal) ?? '' },
-      () =>
-        keytab === undefined
+      async () => {
+        // It may have been half a minute until its turn came.
+        if (party.waiting === 0) throw kerberosError('KDC_TIMEOUT', { principal, cache }, { more: 'All have left.' })
+        await (keytab === undefined
           ? renewTicket(functions, cache, into)
-          : obtainTicket(functions, { ...options, principal, keytab, cache }, into),
+          : obtainTicket(functions, { ...options, principal, keytab, cache }, into))
+      },
       { signal: undefined, aborted: () => undefined },
     )
   if (cachePath(cache) === undefined) {

@@ -8,6 +8,7 @@ import { diagnose } from '../../src/kerberos/diagnose.ts'
 import { ensureTicket } from '../../src/kerberos/ensure-ticket.ts'
 import { loadGssApi } from '../../src/kerberos/load-gss-api.ts'
 import { callsInFlight } from '../../src/kerberos/native/load.ts'
+import { verifyTicket } from '../../src/kerberos/ticket.ts'
 import { enterRealm, type Kdc, startKdc } from '../support/kdc.ts'
 
 const TARGET = { service: 'postgres', host: 'localhost' }
@@ -106,6 +107,27 @@ test('a KDC that is frozen: callers leave in time, the event loop and fs go on, 
   kdc.thaw()
   using again = gss.initContext({ target: TARGET, flags: [], credential })
   assert.ok((await again.step(undefined, { signal: AbortSignal.timeout(40_000) })).token)
+})
+
+test('who left before it was their turn is not asked for any more', async (t) => {
+  const kdc = await realm(t)
+  const keytab = await kdc.keytab('alice')
+  const policy = { principal: 'alice@TEST.REALM', keytab }
+  kdc.freeze()
+  const names = ['one', 'two', 'three']
+  const left = names.map((name) =>
+    assert.rejects(
+      ensureTicket({ ...policy, cache: `MEMORY:left-${name}` }, { signal: AbortSignal.timeout(300) }),
+      isError('KDC_TIMEOUT', /answered in time/),
+    ),
+  )
+  await Promise.all(left)
+  kdc.thaw()
+  // Behind them all.
+  await ensureTicket({ ...policy, cache: 'MEMORY:stayed' }, { signal: AbortSignal.timeout(40_000) })
+  const got = await Promise.allSettled(names.map((name) => verifyTicket({ cache: `MEMORY:left-${name}` })))
+  const states = got.map(({ status }) => status)
+  assert.deepEqual(states, ['fulfilled', 'rejected', 'rejected'], 'the first had asked already')
 })
 
 test('a caller that is behind a silent KDC says what it waited for', async (t) => {

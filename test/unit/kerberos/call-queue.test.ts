@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { CallQueue, type QueueState } from '../../../src/kerberos/call-queue.ts'
+import { CallQueue, kdcCalls, type QueueState } from '../../../src/kerberos/call-queue.ts'
 
 const aborted = (signal: AbortSignal, state: QueueState) => Object.assign(new Error('gave up'), { state, signal })
 
@@ -47,6 +47,15 @@ test('one silent realm holds one place and leaves the other to other realms', as
   assert.equal(other.started, true)
   other.end('done')
   assert.equal(await other.result, 'done')
+})
+
+test('however many realms are silent, half of libuv’s threads are left for files and names', async () => {
+  const calls = ['A', 'B', 'C', 'D'].map((name) => call(kdcCalls, name))
+  await turn()
+  const places = Number(process.env.UV_THREADPOOL_SIZE ?? 4) >= 4 ? 2 : 1
+  assert.equal(calls.filter(({ started }) => started).length, places)
+  for (const each of calls) each.end('')
+  await Promise.all(calls.map(({ result }) => result))
 })
 
 test('a caller that gives up leaves at once, its call keeps the place, and its result is cleared away', async () => {
