@@ -5,7 +5,7 @@ import { EXTRACT_FORMATS, type ExtractFormat, type SelectOptions, type Watermark
 import { badPlan, checkPlan, type ExtractPlan } from '../extract/plan.ts'
 import type { ExtractSource } from '../extract/read/reader.ts'
 import { type Call, type CommandOption, UsageError } from './command.ts'
-import { parseTableName } from './table-name.ts'
+import { parseColumnNames, parseTableName } from './names.ts'
 
 export const EXTRACT_OPTIONS = {
   to: {
@@ -14,7 +14,16 @@ export const EXTRACT_OPTIONS = {
     description: 'The folder to write below; made when it is not there. Required, but with --plan.',
   },
   format: { type: 'string', value: 'FORMAT', description: `One of ${EXTRACT_FORMATS.join(', ')}. Default: parquet.` },
-  columns: { type: 'string', value: 'A,B,...', description: 'The columns to read. Default: all.' },
+  columns: {
+    type: 'string',
+    value: 'A,B,...',
+    description: 'The columns to read; a name that holds a comma in double quotes. Default: all.',
+  },
+  'as-text': {
+    type: 'string',
+    value: 'A,B,...',
+    description: "Read these columns as the server's own text, whatever their type.",
+  },
   where: { type: 'string', value: 'SQL', description: 'The condition of the rows to read, in SQL. Default: all rows.' },
   query: {
     type: 'string',
@@ -69,6 +78,7 @@ type Name = keyof typeof EXTRACT_OPTIONS
 const NOT_WITH_PARTITION: readonly Name[] = [
   'format',
   'columns',
+  'as-text',
   'where',
   'query',
   'watermark',
@@ -111,7 +121,8 @@ export async function sourceOption(call: Call): Promise<ExtractSource> {
 
 export function selectOptions(call: Call): SelectOptions & { readonly format: ExtractFormat } {
   const source = textOption(call, 'source')
-  const columns = textOption(call, 'columns')
+  const columns = columnsOption(call, 'columns')
+  const asText = columnsOption(call, 'as-text')
   const where = textOption(call, 'where')
   const partitionBy = textOption(call, 'partition-by')
   const watermark = watermarkOption(call)
@@ -120,7 +131,8 @@ export function selectOptions(call: Call): SelectOptions & { readonly format: Ex
     format: formatOf(call.values['format']),
     signal: call.signal,
     ...(source === undefined ? {} : { source }),
-    ...(columns === undefined ? {} : { columns: columns.split(',') }),
+    ...(columns === undefined ? {} : { columns }),
+    ...(asText === undefined ? {} : { asText }),
     // A question mark of the text is none of knex's.
     ...(where === undefined ? {} : { where: (query) => query.whereRaw(where.replaceAll('?', '\\?')) }),
     ...(watermark === undefined ? {} : { watermark }),
@@ -129,6 +141,11 @@ export function selectOptions(call: Call): SelectOptions & { readonly format: Ex
     ...(call.values['no-one-snapshot'] === true ? { oneSnapshot: false } : {}),
     ...(call.values['row-hash'] === true ? { rowHash: true } : {}),
   }
+}
+
+function columnsOption(call: Call, name: Name): readonly string[] | undefined {
+  const given = textOption(call, name)
+  return given === undefined ? undefined : parseColumnNames(name, given)
 }
 
 function watermarkOption(call: Call): WatermarkOptions | undefined {

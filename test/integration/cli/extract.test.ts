@@ -146,6 +146,21 @@ test('selecting, partitions, a watermark with its state, and a hash', async () =
   assert.match(stdout, /watermark\s+i 400000/)
 })
 
+test('--columns and --as-text take names with commas, and what they are for', async () => {
+  await using folder = await temporaryFolder()
+  await server.sql(`create table late ("a,b" int, at timestamp); insert into late values (1, '294276-12-31');
+    grant select on late to etl`)
+  const args = ['extract', location, 'late', '--to', folder.path, '--json']
+  const refused = await runCli(args)
+  assert.equal(refused.code, PHASE_EXIT_CODES.query, refused.stdout)
+  assert.match(JSON.parse(refused.stdout).error.hint, /--as-text/)
+  const { code, stdout } = await runCli([...args, '--columns', 'at,"a,b"', '--as-text', 'at', '--format', 'csv'])
+  assert.equal(code, 0, stdout)
+  const answer = JSON.parse(stdout)
+  const text = await readFile(join(answer.folder, answer.files[0].name), 'utf8')
+  assert.match(text, /^at,"a,b",.*\n294276-12-31 00:00:00,1,/)
+})
+
 test('--query reads a query under the name given, also from a file', async () => {
   await using folder = await temporaryFolder()
   const file = join(folder.path, 'q.sql')

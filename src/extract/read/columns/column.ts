@@ -99,7 +99,7 @@ export function outOfRange(column: string, what: string): PoolsmithError {
   return new PoolsmithError(`A value of column ${JSON.stringify(column)} cannot be written exactly: ${what}.`, {
     code: 'VALUE_OUT_OF_RANGE',
     phase: 'query',
-    hint: `Read this column as text: asText: [${JSON.stringify(column)}].`,
+    hint: `Read this column as text: asText: [${JSON.stringify(column)}], or --as-text.`,
     details: { column },
   })
 }
