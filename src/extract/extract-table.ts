@@ -154,7 +154,13 @@ async function intoManyFiles(run: Run, options: ExtractOptions): Promise<Manifes
     { batchId: run.plan.batchId, columns: manifestColumns(run.plan) },
     options.onDrift,
   )
-  await using parts = await PartFiles.open(folder, run.plan, isOurs ? key : undefined, options.resume ?? true)
+  await using parts = await PartFiles.open(
+    folder,
+    run.plan,
+    isOurs ? key : undefined,
+    options.resume ?? true,
+    run.signal,
+  )
   const { plan } = parts
   const meter = new ProgressMeter(options.onProgress, plan.estimatedRows)
   meter.keep(parts.rows, parts.bytes)

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { PoolsmithError } from '../errors.ts'
 import type { ManifestFile } from './manifest.ts'
 import { checkPlan, type ExtractPlan, partName } from './plan.ts'
 import { syncFolder, TargetFile, writeFailure } from './target-file.ts'
@@ -41,14 +42,23 @@ export class PartFiles implements AsyncDisposable {
     this.#isKept = isKept
   }
 
-  /** @param key what a later run is known by; undefined when there shall be none to go on */
-  static async open(folder: string, plan: ExtractPlan, key: string | undefined, resume: boolean): Promise<PartFiles> {
+  /**
+   * @param key what a later run is known by; undefined when there shall be none to go on
+   * @param signal ends the look through the files that are there
+   */
+  static async open(
+    folder: string,
+    plan: ExtractPlan,
+    key: string | undefined,
+    resume: boolean,
+    signal: AbortSignal,
+  ): Promise<PartFiles> {
     const staging = join(folder, `_unfinished-${key ?? plan.batchId}`)
     if (key !== undefined && resume) {
       const before = await planIn(staging)
       if (before !== undefined) {
         const files = new PartFiles(folder, staging, before, true)
-        await files.#findWhole()
+        await files.#findWhole(signal)
         return files
       }
     }
@@ -150,14 +160,14 @@ export class PartFiles implements AsyncDisposable {
     await rm(this.#staging, { recursive: true, force: true }).catch(() => undefined)
   }
 
-  async #findWhole(): Promise<void> {
+  async #findWhole(signal: AbortSignal): Promise<void> {
     const names = await readdir(this.#staging).catch(() => [])
     for (const name of names.filter((each) => /^part-\d+\.json$/.test(each))) {
       const whole = await wholeFrom(join(this.#staging, name))
       if (whole === undefined || this.plan.partitions[whole.number] === undefined) continue
       const staged = join(this.#staging, dataName(whole.number))
       const path = (await exists(staged)) ? staged : join(this.#folder, partName(this.plan, whole.number))
-      if ((await hashOf(path)) === whole.sha256) this.#whole.set(whole.number, { ...whole, isKept: true })
+      if ((await hashOf(path, signal)) === whole.sha256) this.#whole.set(whole.number, { ...whole, isKept: true })
     }
   }
 }
@@ -195,13 +205,18 @@ async function exists(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined)) !== undefined
 }
 
-async function hashOf(path: string): Promise<string | undefined> {
+async function hashOf(path: string, signal: AbortSignal): Promise<string | undefined> {
   const hash = createHash('sha256')
   try {
-    for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer)
+    for await (const chunk of createReadStream(path, { signal })) hash.update(chunk as Buffer)
   } catch {
+    if (signal.aborted) throw aborted(path, signal)
     // Gone or unreadable: the partition is read again.
     return undefined
   }
   return hash.digest('hex')
+}
+
+function aborted(path: string, { reason }: AbortSignal): PoolsmithError {
+  return new PoolsmithError(`Looking through ${path} was aborted.`, { code: 'ABORTED', phase: 'write', cause: reason })
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
-import { dirname, join, relative } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolsmithError } from '../../src/errors.ts'
@@ -9,6 +9,7 @@ import { extractPartition } from '../../src/extract/extract-partition.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
 import type { ExtractOptions } from '../../src/extract/options.ts'
+import { PartFiles } from '../../src/extract/part-files.ts'
 import type { ExtractPlan } from '../../src/extract/plan.ts'
 import { planExtract } from '../../src/extract/plan-extract.ts'
 import type { ExtractEngine, ExtractSource } from '../../src/extract/read/reader.ts'
@@ -303,6 +304,18 @@ describe('a failure midway', () => {
       again.files.filter(({ keptFrom }) => keptFrom !== undefined),
       [],
     )
+  })
+
+  test('an abort does not wait until all that is there has been looked through', async () => {
+    await using folder = await temporaryFolder()
+    await failThird(folder.path)
+    const path = (await filesBelow(folder.path)).find((name) => name.endsWith('plan.json')) ?? ''
+    const staging = dirname(join(folder.path, path))
+    const plan = JSON.parse(await readFile(join(staging, 'plan.json'), 'utf8')) as ExtractPlan
+    const key = basename(staging).replace('_unfinished-', '')
+    const open = PartFiles.open(dirname(staging), plan, key, true, AbortSignal.abort(new Error('enough')))
+    assert.equal((await failureOf(open)).code, 'ABORTED')
+    assert.equal((await filesBelow(staging)).length, 5)
   })
 
   test('killed while its files were being moved: the next run goes on, and finds them in either place', async () => {
