@@ -215,7 +215,8 @@ test('the KDC is frozen: an error within connect_timeout that names it, and noth
     realm.kdc.thaw()
     await sleep(1500)
     assert.equal(middle.accepted(), accepted, 'no connection is opened for somebody who was told that it failed')
-    assert.equal((await db.raw(WHO)).rows[0].who, 'alice')
+    await using patient = await engine({ port: middle.port, extra: { ccache: fresh } })
+    assert.equal((await patient.raw(WHO)).rows[0].who, 'alice')
   } finally {
     realm.kdc.thaw()
   }
