@@ -212,6 +212,15 @@ describe('one snapshot', () => {
     sameIds(await idsOf(await run(folder.path, {}, { table: 'flights' }, two)), upTo(ROWS))
     assert.ok(Date.now() - started < 25_000, 'the pool would have waited for 30 seconds')
     two.pool.release(held)
+
+    // A pool that gives up on the second session while the first one reads.
+    await using hasty = await superuserEngine(server, { pool_size: 2, max_overflow: 0, pool_timeout: 1 })
+    const both = await Promise.all([hasty.pool.acquire().promise, hasty.pool.acquire().promise])
+    hasty.pool.release(both[0])
+    const where: ExtractOptions['where'] = (query) => query.whereRaw('(id <> 1 or pg_sleep(3) is not null)')
+    sameIds(await idsOf(await run(folder.path, { where }, { table: 'flights' }, hasty)), upTo(ROWS))
+    assert.equal(hasty.pool.stats().counts.timedOut, 1)
+    hasty.pool.release(both[1])
   })
 
   test('a consumer is called for each partition', async () => {
