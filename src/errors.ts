@@ -97,7 +97,6 @@ export const ERROR_CODES = {
   CLOCK_SKEW: "This machine's clock and the KDC's (or the server's) differ too much for Kerberos.",
   ENCRYPTION_TYPE_REFUSED: 'Client, KDC and keytab have no Kerberos encryption type in common.',
   SPN_UNKNOWN: "The Kerberos database does not know the server's service principal.",
-  GSS_MECHANISM_REFUSED: 'The GSS library chose another mechanism than Kerberos.',
   GSS_SERVER_REFUSED:
     'The server could not use the ticket, or could not prove itself: mostly a keytab that is old or of another name.',
   GSS_MESSAGE_DAMAGED: 'A message of an encrypted GSS session was altered, repeated, reordered, lost or not encrypted.',
@@ -117,6 +116,7 @@ export const ERROR_CODES = {
   SOCKET_NOT_FOUND: 'The Unix socket does not exist.',
   CONNECTION_CLOSED: 'The server closed the connection before the session stood.',
   INSTANCE_NOT_FOUND: 'The SQL Server Browser does not know the named instance, or does not answer.',
+  NTLM_REFUSED: 'The GSS library was about to log in by NTLM in place of Kerberos.',
   NOT_SQL_SERVER: 'What answers is not a SQL Server, or its answers are damaged.',
   NOT_POSTGRES: 'What answers is not a PostgreSQL server, or its answers are damaged.',
   // proxy

@@ -407,7 +407,7 @@ function passwordExposed(): PoolsmithError {
 function kerberosAlone<Step extends { readonly output?: Buffer }>(step: Step): Step {
   if (step.output?.includes('NTLMSSP') !== true) return step
   throw new PoolsmithError('The GSS library of this machine was about to log in by NTLM in place of Kerberos.', {
-    code: 'GSS_MECHANISM_REFUSED',
+    code: 'NTLM_REFUSED',
     phase: 'gss',
     hint: 'Set gss_mechanism=krb5, or take the NTLM plugin out of /etc/gss/mech.d.',
   })
