@@ -12,21 +12,27 @@ import {
   describeQuery,
   document,
   findRelation,
-  noColumn,
   quotedRelation,
   quoteIdentifier,
-  type Relation,
   readCatalogue,
 } from './postgres-catalogue.ts'
+import { type Chosen, chooseColumns, chosenRows, type From, refuseDoubles, selectStatement } from './postgres-choice.ts'
 import { CsvRows } from './postgres-csv.ts'
-import { baseType, whereClause } from './postgres-ground.ts'
+import { baseType } from './postgres-ground.ts'
 import { JsonRows, jsonColumn, jsonTextColumn } from './postgres-json.ts'
 import { Lease } from './postgres-lease.ts'
 import { fragment, inline } from './postgres-literals.ts'
 import { planReading } from './postgres-plan.ts'
 import { BinaryRows } from './postgres-rows.ts'
 import { beginSnapshot } from './postgres-session.ts'
-import { type ColumnPlan, planColumns, rowHashExpression, textColumn, textExpression } from './postgres-types.ts'
+import {
+  type ColumnPlan,
+  planColumns,
+  ROW_HASH,
+  rowHashExpression,
+  textColumn,
+  textExpression,
+} from './postgres-types.ts'
 import type {
   ArrowRows,
   Choice,
@@ -40,7 +46,6 @@ import type {
   QuerySource,
   ReadOptions,
   ReadPlan,
-  TableSlice,
   WhereCallback,
 } from './reader.ts'
 import { compileQuery, compileWhere } from './selection.ts'
@@ -49,7 +54,6 @@ const DEFAULT_SCHEMA = 'public'
 const DEFAULT_QUERY_SCHEMA = 'query'
 const DEFAULT_BATCH_ROWS = 32_768
 const DEFAULT_BATCH_BYTES = 8 << 20
-export const ROW_HASH = '_row_hash'
 
 /** Opens a table or a query for reading. Dispose what it returns. */
 export async function openPostgresTable(
@@ -94,22 +98,6 @@ export async function openPostgresTable(
 function querySql(source: QuerySource): string {
   const compiled = compileQuery(source)
   return fragment(typeof compiled === 'string' ? compiled : inline(compiled))
-}
-
-/** What stands in the FROM of every statement. */
-interface From {
-  readonly schema: string
-  readonly name: string
-  readonly from: string
-  /** One of the two is undefined. */
-  readonly relation: Relation | undefined
-  readonly query: string | undefined
-}
-
-/** What stands in the FROM of the statement that reads, and in its WHERE. */
-interface Chosen {
-  readonly from: string
-  readonly conditions: readonly string[]
 }
 
 class PostgresTable implements OpenTable {
@@ -192,27 +180,9 @@ class PostgresTable implements OpenTable {
   }
 
   #chosen(given: readonly Choice[] | undefined): Chosen {
-    const { from } = this.#from
-    if (given === undefined) {
-      const where = this.#options.where === undefined ? undefined : this.#where(this.#options.where)
-      return { from, conditions: where === undefined ? [] : [where] }
-    }
-    const slices = given.flatMap((condition) =>
-      typeof condition === 'object' && 'tables' in condition ? condition.tables : [],
-    )
-    // A plan may come from a file: nothing in it reaches beyond its brackets.
-    const conditions = given.filter((condition) => typeof condition === 'string').map(fragment)
-    return { from: slices.length === 0 ? from : this.#fromSlices(slices), conditions }
-  }
-
-  /** Goes by the table's name, and has its columns and places, so that conditions mean in it what they mean in the table. */
-  #fromSlices(slices: readonly TableSlice[]): string {
-    const columns = ['tableoid', 'ctid', ...this.#catalogue.columns.map(({ name }) => quoteIdentifier(name))].join(', ')
-    const selects = slices.map(({ schema, name, condition }) => {
-      const table = quotedRelation({ schema, name })
-      return `select ${columns} from only ${table}${whereClause(condition === null ? [] : [fragment(condition)])}`
-    })
-    return `(${selects.join(' union all ')}) as ${quoteIdentifier(this.#from.name)}`
+    if (given !== undefined) return chosenRows(this.#from, this.#catalogue.columns, given)
+    const where = this.#options.where === undefined ? undefined : this.#where(this.#options.where)
+    return { from: this.#from.from, conditions: where === undefined ? [] : [where] }
   }
 
   async asArrow(given?: readonly Choice[]): Promise<ArrowRows> {
@@ -316,11 +286,8 @@ class PostgresTable implements OpenTable {
     }
   }
 
-  #select(expressions: readonly string[], { from, conditions }: Chosen): string {
-    const list = expressions.map(
-      (expression, index) => `${expression} as ${quoteIdentifier(this.columnNames[index] ?? '')}`,
-    )
-    return `select ${list.join(', ')} from ${from}${whereClause(conditions)}`
+  #select(expressions: readonly string[], chosen: Chosen): string {
+    return selectStatement(expressions, this.columnNames, chosen)
   }
 
   #check(decoded: number, sent: number): void {
@@ -335,30 +302,4 @@ class PostgresTable implements OpenTable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.#lease[Symbol.asyncDispose]()
   }
-}
-
-function refuseDoubles(shown: string, names: readonly string[]): void {
-  const doubles = names.filter((name, index) => names.indexOf(name) !== index)
-  if (doubles.length === 0) return
-  throw new PoolsmithError(`${shown} has more than one column ${doubles.map(quoteIdentifier).join(', ')}.`, {
-    code: 'CONFIG_INVALID',
-    phase: 'config',
-    hint: `Give each column a name of its own; with rowHash none may be ${ROW_HASH}.`,
-    details: { columns: doubles },
-  })
-}
-
-function chooseColumns(
-  relation: { readonly schema: string; readonly name: string },
-  columns: readonly CatalogueColumn[],
-  options: ReadOptions,
-): readonly CatalogueColumn[] {
-  const byName = new Map(columns.map((column) => [column.name, column]))
-  const pick = (name: string): CatalogueColumn => {
-    const found = byName.get(name)
-    if (found !== undefined) return found
-    throw noColumn(quotedRelation(relation), name, [...byName.keys()])
-  }
-  for (const name of options.asText ?? []) pick(name)
-  return options.columns === undefined ? columns : [...new Set(options.columns)].map(pick)
 }
