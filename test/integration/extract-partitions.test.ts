@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
+import { once as nodeOnce } from 'node:events'
 import { readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
 import { after, describe, test } from 'node:test'
@@ -8,7 +9,7 @@ import { PoolsmithError } from '../../src/errors.ts'
 import { extractPartition } from '../../src/extract/extract-partition.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
-import type { ExtractOptions } from '../../src/extract/options.ts'
+import type { BatchConsumer, ExtractOptions } from '../../src/extract/options.ts'
 import { PartFiles } from '../../src/extract/part-files.ts'
 import type { ExtractPlan } from '../../src/extract/plan.ts'
 import { planExtract } from '../../src/extract/plan-extract.ts'
@@ -238,6 +239,25 @@ describe('one snapshot', () => {
       },
     )
     assert.deepEqual([seen.sort(), rows, content.rows], [[0, 1, 2], ROWS, ROWS])
+  })
+
+  test('when a consumer fails the others are told', async () => {
+    const own = new Error('mine')
+    const other = Promise.withResolvers<void>()
+    let told = false
+    const to: BatchConsumer = async (batches, { partition, signal }) => {
+      if (partition === 0) {
+        await other.promise
+        throw own
+      }
+      other.resolve()
+      await Promise.race([nodeOnce(signal, 'abort'), sleep(30_000, undefined, { ref: false })])
+      told = signal.aborted
+      for await (const _batch of batches);
+    }
+    await assert.rejects(extractTable(db, { table: 'flights' }, { partitions: 2, to }), (error) => error === own)
+    assert.ok(told)
+    await clean()
   })
 
   test('aborted midway: nothing stays behind, on either side', async () => {
