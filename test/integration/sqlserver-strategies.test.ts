@@ -249,6 +249,7 @@ describe('ntlm', () => {
     const at = { host: 'localhost', port: server.port, login: 'CORP\\etl', password: 'password' }
     const { who, strategy, info } = await askBy(at, { auth_method: 'ntlm' })
     assert.deepEqual([strategy, who, info?.authentication], ['ntlm', 'CORP\\etl', 'ntlm'])
+    assert.equal(info?.serverVersion, '16.0.1000')
     const wrong = await failure(askBy({ ...at, password: 'wrong' }, { auth_method: 'ntlm' }))
     assert.deepEqual([wrong.code, wrong.phase, wrong.details.number], ['LOGIN_REFUSED', 'login', 18452])
     const exposed = await failure(askBy(at, { auth_method: 'ntlm', encrypt: 'false' }))

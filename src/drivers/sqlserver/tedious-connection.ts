@@ -21,7 +21,6 @@ import { SilenceWatch } from './silence.ts'
 import type { SspiProvider } from './sspi.ts'
 import {
   type InternalConnection,
-  type LoginAck,
   type LoginHandler,
   loadTediousParts,
   type PreloginAnswer,
@@ -276,10 +275,7 @@ async function buildClass(): Promise<ConnectionClass> {
           }
           this.#plan.enter('login')
         }
-        const handler = new GreetedHandler(this)
-        handler.onVersion = (version) => {
-          this.#greeting = { ...this.#greeting, version }
-        }
+        const handler = new StockHandler(this)
         await this.#parse(rest, handler, untilClosed)
         if (handler.loginAckReceived && handler.loginError === undefined) {
           if (gss !== undefined && !gss.complete) throw unproven()
@@ -342,7 +338,18 @@ async function buildClass(): Promise<ConnectionClass> {
       return `${super.getInitialSql()}\n${INTRODUCTION}`
     }
 
+    /** Every login's answer comes through here, that to tedious' own login by NTLM too. */
+    #hearVersion(handler: LoginHandler): void {
+      const { onLoginAck } = handler
+      handler.onLoginAck = (token) => {
+        const { major, minor, buildNumHi, buildNumLow } = token.progVersion
+        this.#greeting = { ...this.#greeting, version: `${major}.${minor}.${buildNumHi * 256 + buildNumLow}` }
+        onLoginAck.call(handler, token)
+      }
+    }
+
     override createTokenStreamParser(message: unknown, handler: unknown): NodeJS.EventEmitter {
+      if (handler instanceof StockHandler) this.#hearVersion(handler)
       const mode = rowModeFor(handler, this.#plan.rowMode)
       if (mode === undefined) return super.createTokenStreamParser(message, handler)
       return rowParser(message, this.debug, handler, this.config.options, mode)
@@ -368,16 +375,6 @@ async function buildClass(): Promise<ConnectionClass> {
         request.off('resume', this.#silence.heard).on('resume', this.#silence.heard)
       }
       super.makeRequest(request, type, payload)
-    }
-  }
-
-  class GreetedHandler extends StockHandler {
-    onVersion: (version: string) => void = () => undefined
-
-    override onLoginAck(token: LoginAck): void {
-      const { major, minor, buildNumHi, buildNumLow } = token.progVersion
-      this.onVersion(`${major}.${minor}.${buildNumHi * 256 + buildNumLow}`)
-      super.onLoginAck(token)
     }
   }
 
