@@ -18,6 +18,7 @@ export interface OpenerConfig<Raw extends object> {
 export class Opener<Raw extends object> {
   readonly #config: OpenerConfig<Raw>
   readonly #attempts = new Set<Attempt<Raw>>()
+  #promising = 0
   #lastId = 0
   #ended: PoolsmithError | undefined
 
@@ -29,16 +30,25 @@ export class Opener<Raw extends object> {
     return this.#attempts.size
   }
 
+  /** Those in flight that began while nothing spoke against them; the others only probe whether a failure is over. */
+  get promising(): number {
+    return this.#promising
+  }
+
   /** The attempt that has been under way for longest. */
   get oldest(): Attempt<Raw> | undefined {
     return this.#attempts.values().next().value
   }
 
-  /** @throws PoolsmithError */
-  async open(generation: number): Promise<Session<Raw>> {
+  /**
+   * @param promising no attempt has failed since the last one that succeeded
+   * @throws PoolsmithError
+   */
+  async open(generation: number, promising: boolean): Promise<Session<Raw>> {
     const { driver, source, limitMillis, recycleMillis, now, random } = this.#config
     const attempt = new Attempt(driver, source, limitMillis)
     this.#attempts.add(attempt)
+    if (promising) this.#promising++
     try {
       const { raw, credential, credentialMillis } = await attempt.run()
       if (this.#ended !== undefined) {
@@ -66,6 +76,7 @@ export class Opener<Raw extends object> {
       }
     } finally {
       this.#attempts.delete(attempt)
+      if (promising) this.#promising--
     }
   }
 

@@ -33,10 +33,10 @@ export type { ConnectionInfo, ConnectionPoolConfig, PoolStats } from './types.ts
  * 7. **Closed**, with a goodbye if the server may still listen, and with `connection:closed` that says why.
  *
  * **The time limit.** An acquire is answered within `pool_timeout`. When an attempt to connect fails, its error goes
- * to those who wait: to all of them when no connection is in use, so that nobody waits for a database that is down;
- * to the first one otherwise, since the others can be served by a return. A transient failure (too many clients,
- * server starting) while connections are in use is nobody's error yet: it is tried again with growing pauses.
- * After a failure one attempt at a time probes, however many wait, until one succeeds.
+ * to those who wait: to all of them when no connection is in use and no attempt is left that began before the first
+ * failure, so that nobody waits for a database that is down; to the first one otherwise, since the others may be
+ * served. A transient failure (too many clients, server starting) while there is such hope is nobody's error yet: it is
+ * tried again with growing pauses. After a failure one attempt at a time probes, however many wait, until one succeeds.
  *
  * @example
  * await using pool = new ConnectionPool({ driver, source, options: { pool_size: 5 } })
@@ -86,7 +86,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
       policy: this.#policy,
       now: this.#now,
       emit: this.events.emit,
-      open: () => this.#opener.open(this.#sessions.generation),
+      open: () => this.#opener.open(this.#sessions.generation, this.#pacer.failure === undefined),
       deliver: (session, now) => this.#deliver(session, now),
       changed: () => this.#pump(),
     })
@@ -334,7 +334,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     this.#pacer.failed(error)
     this.events.emit('connection:failed', { error, phase: error.phase })
     if (!this.#suspended) {
-      const hope = this.#sessions.busy + this.#sessions.checking + this.#opener.inFlight
+      const hope = this.#sessions.busy + this.#sessions.checking + this.#opener.promising
       if (hope === 0) this.#waiters.rejectAll(error)
       else if (!error.transient) this.#waiters.first?.reject(error)
     }

@@ -135,6 +135,23 @@ test('one attempt that fails among others that succeed fails nobody when it is t
   assert.ok(outcomes.every(({ raw }) => raw !== undefined))
 })
 
+test('a database that fails slowly is told to all who wait when the first attempts have failed, however many probe on', async (t) => {
+  const setup = setUp(t, { pool_size: 3, max_overflow: 0, pool_timeout: 30 })
+  setup.driver.onOpen = async () => {
+    // One after the other, as a network has it.
+    const millis = 5000 + 50 * setup.driver.opens
+    await new Promise((resolve) => setTimeout(resolve, millis))
+    throw refusal('no answer', true)
+  }
+  const outcomes = Array.from({ length: 3 }, () => attempt(setup))
+  await setup.clock.advance(6000)
+  for (const { error, at } of outcomes) assert.deepEqual([error?.message, at], ['no answer', 5150])
+  // Who comes while they probe waits for no more than a probe.
+  const later = attempt(setup)
+  await setup.clock.advance(6000)
+  assert.equal(later.error?.message, 'no answer')
+})
+
 test('a database that is down is probed by one attempt at a time, and the pool recovers by itself', async (t) => {
   const setup = setUp(t, { pool_size: 5, max_overflow: 0 })
   let inFlight = 0
