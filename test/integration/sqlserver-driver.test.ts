@@ -174,6 +174,8 @@ describe('encryption', () => {
     const second = await failure(driverFor(other).driver)
     assert.equal(second.code, 'TLS_HOSTNAME_MISMATCH')
     assert.equal(second.phase, 'tls')
+    const named = await failure(driverFor(other, { host_name_in_certificate: 'db.example.org' }).driver)
+    assert.match(named.message, /not issued for db\.example\.org, but for DNS:db\.example\.com/)
     await using strict = await start({ tls: elsewhere, encryption: 'strict' })
     assert.equal((await failure(driverFor(strict, { encrypt: 'strict' }).driver)).code, 'TLS_HOSTNAME_MISMATCH')
 
@@ -189,6 +191,8 @@ describe('encryption', () => {
       const { raw } = await open(named.driver, sa())
       await named.driver.close(raw)
     }
+    // Asked for is the server, whatever its certificate holds: a wildcard would be no name to ask for.
+    assert.equal(strict.journal.logins[0]?.tlsServerName, 'localhost')
     assert.deepEqual(server.journal.logins, [])
   })
 

@@ -94,11 +94,13 @@ async function open(endpoint: Endpoint, signal: AbortSignal): Promise<Reached> {
 /**
  * TLS before anything else (TDS 8.0): always verified.
  *
+ * @param server asked for by name indication
  * @param name what the certificate must hold
  * @throws PoolsmithError of startTls; TLS_CERTIFICATE_OTHER, TLS_ALPN
  */
 export async function strictTls(
   socket: Socket,
+  server: string,
   name: string,
   setup: TlsSetup,
   signal: AbortSignal,
@@ -107,7 +109,7 @@ export async function strictTls(
     secureContext: setup.secureContext,
     verify: setup.only === undefined ? 'hostname' : 'none',
     host: name,
-    serverName: isIP(name) === 0 ? name : undefined,
+    serverName: isIP(server) === 0 ? server : undefined,
     alpn: ALPN,
     signal,
   }).catch((error: unknown) => {

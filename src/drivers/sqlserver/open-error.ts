@@ -75,9 +75,11 @@ export function withHint(error: PoolsmithError, hint: string): PoolsmithError {
 }
 
 function otherHost(host: string, cause: Error): PoolsmithError {
+  // The name that was looked for, which may be another one than the host's.
+  const name = 'host' in cause && typeof cause.host === 'string' ? cause.host : host
   const names = 'cert' in cause ? (cause.cert as { subjectaltname?: string }).subjectaltname : undefined
   return new PoolsmithError(
-    `The server's certificate was not issued for ${host}${names === undefined ? '' : `, but for ${names}`}.`,
+    `The server's certificate was not issued for ${name}${names === undefined ? '' : `, but for ${names}`}.`,
     {
       code: 'TLS_HOSTNAME_MISMATCH',
       phase: 'tls',

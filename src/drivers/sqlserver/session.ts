@@ -69,7 +69,8 @@ export async function openSession(
   let proxy: ProxyInfo | undefined
   let strict: TLSSocket | undefined
   let servers = 0
-  const certificateHost = (server: string): string => options.host_name_in_certificate ?? server
+  const certificateHost = (server: string): string =>
+    certificateName(options.host_name_in_certificate, server, server !== host)
   const connector = async (server: string, at: number): Promise<Socket> => {
     if (servers++ > MOST_REDIRECTIONS) throw goingInCircles(host)
     const reached = await reach(server, at, {
@@ -83,7 +84,7 @@ export async function openSession(
     proxy = reached.proxy
     if (options.encrypt !== 'strict') return reached.socket
     clock.enter('tls')
-    strict = await strictTls(reached.socket, certificateHost(server), setup, signal)
+    strict = await strictTls(reached.socket, server, certificateHost(server), setup, signal)
     return strict
   }
 
@@ -125,6 +126,16 @@ function exposed(what: string): PoolsmithError {
     phase: 'config',
     hint: 'Leave encrypt at true (or strict) with this auth_method.',
   })
+}
+
+/**
+ * What the certificate of a server must hold. As in Microsoft's JDBC driver a name such as `*.database.windows.net`,
+ * which Azure's own connection strings have, means all that is below it for a server that we are sent on to.
+ */
+export function certificateName(given: string | undefined, server: string, sentOn: boolean): string {
+  if (given === undefined) return server
+  const isBelow = given.startsWith('*.') && server.toLowerCase().endsWith(given.slice(1).toLowerCase())
+  return sentOn && isBelow ? `*${server.slice(server.indexOf('.'))}` : given
 }
 
 function goingInCircles(host: string): PoolsmithError {
