@@ -7,7 +7,7 @@ import { krb5ToRead } from './kcm-daemon.ts'
 import { cacheName, destroyCache, loadKrb5, readKeytab } from './native/krb5.ts'
 import { pause } from './pause.ts'
 import { chooseKeytab, type RefreshOptions, refreshTicket, type TicketSource } from './refresh-ticket.ts'
-import { checkTicket, isMendable, type TicketInfo } from './ticket.ts'
+import { assertNobodyElses, checkTicket, isMendable, type TicketInfo } from './ticket.ts'
 import {
   DEFAULT_RENEWAL,
   DEFAULT_RETRY,
@@ -168,11 +168,16 @@ export class KerberosTicket implements AsyncDisposable {
     await this.destroy()
   }
 
-  /** Removes the cache with its tickets. One that is not there is no error. */
+  /**
+   * Removes the cache with its tickets. One that is not there is no error, one of another principal than ours is.
+   */
   async destroy(): Promise<void> {
     const cache = await this.cache()
+    const { principal } = this.#options
+    const functions = await krb5ToRead(cache)
+    if (principal !== undefined) assertNobodyElses(functions, cache, principal)
     try {
-      destroyCache(await krb5ToRead(cache), cache)
+      destroyCache(functions, cache)
     } catch (error) {
       if (!(error instanceof PoolsmithError) || error.code !== 'TICKET_CACHE_MISSING') throw error
     }

@@ -11,13 +11,12 @@ import {
   fullPrincipal,
   obtainTicket,
   principalsIn,
-  readCache,
   readKeytab,
   renewTicket,
   withKdcs,
 } from './native/krb5.ts'
 import type { Krb5Functions } from './native/krb5-functions.ts'
-import { checkTicket, type TicketInfo } from './ticket.ts'
+import { assertNobodyElses, checkTicket, ownerOf, type TicketInfo } from './ticket.ts'
 import { gaveUp } from './waiting.ts'
 
 export interface TicketSource {
@@ -82,10 +81,7 @@ export async function refreshTicket(options: RefreshOptions): Promise<RefreshedT
     const refresh = locked(cache, principal, options, party, async () => {
       const before = options.unless === undefined ? undefined : presentTicket(functions, cache, principal)
       if (before !== undefined && options.unless?.(before)) return { ...before, fresh: false }
-      const owner = ownerOf(functions, cache)
-      if (owner !== undefined && owner !== principal) {
-        throw kerberosError('TICKET_PRINCIPAL_MISMATCH', { cache, principal, owner })
-      }
+      assertNobodyElses(functions, cache, principal)
       await replace(functions, cache, principal, keytab, options, party)
       return { ...checkTicket(functions, { cache, principal }), fresh: true }
     }).finally(() => {
@@ -107,16 +103,6 @@ function whoAndBy(
   if (given !== undefined) return { principal: fullPrincipal(functions, given), keytab }
   if (keytab === undefined) return { principal: checkOwner(functions, cache), keytab }
   return { principal: ownerOf(functions, cache) ?? onlyPrincipal(functions, keytab), keytab }
-}
-
-/** Whose the cache is, also when its ticket is over. */
-function ownerOf(functions: Krb5Functions, cache: string): string | undefined {
-  try {
-    return readCache(functions, { cache }).principal
-  } catch (error) {
-    if (error instanceof PoolsmithError) return undefined
-    throw error
-  }
 }
 
 function checkOwner(functions: Krb5Functions, cache: string): string {

@@ -77,6 +77,25 @@ function contentsOf(functions: Krb5Functions, request: TicketRequest): CacheCont
   }
 }
 
+/** Whose the cache is, also when its ticket is over; undefined where there is none that can be read. */
+export function ownerOf(functions: Krb5Functions, cache: string): string | undefined {
+  try {
+    return readCache(functions, { cache }).principal
+  } catch (error) {
+    if (error instanceof PoolsmithError) return undefined
+    throw error
+  }
+}
+
+/** Before a cache is replaced or destroyed. @throws TICKET_PRINCIPAL_MISMATCH */
+export function assertNobodyElses(functions: Krb5Functions, cache: string, name: string): void {
+  const owner = ownerOf(functions, cache)
+  const principal = fullPrincipal(functions, name)
+  if (owner !== undefined && owner !== principal) {
+    throw kerberosError('TICKET_PRINCIPAL_MISMATCH', { cache, principal, owner })
+  }
+}
+
 function isFolder(cache: string | undefined): boolean {
   const path = cache === undefined ? undefined : cachePath(cache)
   return path !== undefined && statSync(path, { throwIfNoEntry: false })?.isDirectory() === true

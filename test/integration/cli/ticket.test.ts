@@ -55,6 +55,16 @@ test('the life of a ticket, by options and by environment', async () => {
   assert.equal((await ticket(['status', '--ccache', ccache])).code, 4)
 })
 
+test('destroy: not the ticket of another than the one who was named', async () => {
+  const ccache = `FILE:${kdc.path('named')}`
+  assert.equal((await ticket(['acquire', '--keytab', keytab, '--ccache', ccache])).code, 0)
+  const refused = await ticket(['destroy', '--principal', 'shortlived', '--ccache', ccache])
+  assert.equal(refused.code, 4)
+  assert.match(refused.stderr, /TICKET_PRINCIPAL_MISMATCH[\s\S]*belongs to etl@TEST\.REALM, not to shortlived@/)
+  assert.equal((await ticket(['status', '--ccache', ccache])).code, 0)
+  assert.equal((await ticket(['destroy', '--principal', 'etl', '--ccache', ccache])).code, 0)
+})
+
 test('the default keytab serves where none is named, KRB5_KTNAME before it', async () => {
   const ccache = `FILE:${kdc.path('default')}`
   assert.match((await ticket(['acquire', '--ccache', ccache])).stderr, /KEYTAB_MISSING/)
