@@ -5,6 +5,7 @@
 
 import type { ConfigProblem } from '../../errors.ts'
 import { Secret } from '../../secret.ts'
+import { IGNORED } from './ado-ignored.ts'
 import { isPort, looksLikeServer, serverAddress } from './server-address.ts'
 
 /** The fields of a connection record that such spellings can also say. */
@@ -55,77 +56,6 @@ const LOGIN = new Set(['uid', 'user', 'userid', 'username'])
 const PASSWORD = new Set(['pwd', 'password'])
 const PORT = 'portnumber'
 const INTEGRATED = new Set(['trustedconnection', 'integratedsecurity'])
-
-/** Keys that mean something to one of Microsoft's drivers and nothing here. */
-const IGNORED = new Set([
-  'driver',
-  'dsn',
-  'filedsn',
-  'savefile',
-  'marsconnection',
-  'multipleactiveresultsets',
-  'ansinpw',
-  'autotranslate',
-  'quotedid',
-  'regional',
-  'usefmtonly',
-  'querylogfile',
-  'querylogtime',
-  'querylogon',
-  'statslogfile',
-  'statslogon',
-  'transparentnetworkipresolution',
-  'columnencryption',
-  'columnencryptionsetting',
-  'connectretrycount',
-  'connectretryinterval',
-  'persistsecurityinfo',
-  'pooling',
-  'maxpoolsize',
-  'minpoolsize',
-  'connectionlifetime',
-  'loadbalancetimeout',
-  'enlist',
-  'asynchronousprocessing',
-  'typesystemversion',
-  'failoverpartner',
-  'network',
-  'networklibrary',
-  'provider',
-  'replication',
-  'keepalive',
-  'keepaliveinterval',
-  'longasmax',
-  'attachdbfilename',
-  'attestationprotocol',
-  'clientcertificate',
-  'clientkey',
-  'concatnullyieldsnull',
-  'connectionreset',
-  'contextconnection',
-  'currentlanguage',
-  'description',
-  'enclaveattestationprotocol',
-  'enclaveattestationurl',
-  'extendedproperties',
-  'failoverpartnerspn',
-  'getdataextensions',
-  'initialfilename',
-  'ipaddresspreference',
-  'keystoreauthentication',
-  'keystorelocation',
-  'keystoreprincipalid',
-  'keystoresecret',
-  'language',
-  'net',
-  'poolblockingperiod',
-  'retryexec',
-  'selectmethod',
-  'sendstringparametersasunicode',
-  'transactionbinding',
-  'userinstance',
-  'vectortypesupport',
-])
 
 const TRUE = new Set(['true', 'yes', '1', 'sspi', 'on'])
 const FALSE = new Set(['false', 'no', '0', 'off'])

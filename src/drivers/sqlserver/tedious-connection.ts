@@ -11,10 +11,10 @@ import type { X509Certificate } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import type { TLSSocket } from 'node:tls'
 import type { Connection, ConnectionConfiguration } from 'tedious'
-import { PoolsmithError } from '../../errors.ts'
 import type { KerberosInfo } from '../driver.ts'
 import { orAbort } from '../network/socket.ts'
 import { ENCRYPT_OFF, splitLoginReply, withEncryption, withSspi } from './login-bytes.ts'
+import { kerberosAlone, notOffered, passwordExposed, unproven } from './login-errors.ts'
 import { PacketGuard } from './packet-guard.ts'
 import { type RowMode, rowModeFor, rowParserFactory } from './row-reader.ts'
 import { SilenceWatch } from './silence.ts'
@@ -379,41 +379,4 @@ async function buildClass(): Promise<ConnectionClass> {
   }
 
   return PoolsmithConnection as unknown as ConnectionClass
-}
-
-function notOffered(): PoolsmithError {
-  return new PoolsmithError('The server does not offer encryption, and encrypt=true.', {
-    code: 'TLS_NOT_OFFERED',
-    phase: 'tls',
-    hint: 'Give the server a certificate; encrypt=false sends everything but the login in the clear.',
-  })
-}
-
-function passwordExposed(): PoolsmithError {
-  return new PoolsmithError(
-    'The server does not offer encryption, not even for the login: the password would be readable on the way.',
-    {
-      code: 'CLEARTEXT_REFUSED',
-      phase: 'login',
-      hint: 'Every SQL Server since 2005 can encrypt the login; look for what is in between, or use Kerberos.',
-    },
-  )
-}
-
-/** A GSS library can have more than Kerberos to put into SPNEGO, by a plugin such as gss-ntlmssp. */
-function kerberosAlone<Step extends { readonly output?: Buffer }>(step: Step): Step {
-  if (step.output?.includes('NTLMSSP') !== true) return step
-  throw new PoolsmithError('The GSS library of this machine was about to log in by NTLM in place of Kerberos.', {
-    code: 'NTLM_REFUSED',
-    phase: 'gss',
-    hint: 'Set gss_mechanism=krb5, or take the NTLM plugin out of /etc/gss/mech.d.',
-  })
-}
-
-function unproven(): PoolsmithError {
-  return new PoolsmithError('The server let us in without proving that it is the one the ticket is for.', {
-    code: 'SERVER_NOT_GENUINE',
-    phase: 'gss',
-    hint: 'Mutual authentication was asked for and not given; do not trust this server.',
-  })
 }
