@@ -4,7 +4,7 @@ import { PoolsmithError } from '../errors.ts'
 import { type Drift, driftIn } from './drift.ts'
 import { inPartition } from './in-parallel.ts'
 import { type Manifest, type ManifestContent, manifestColumns, manifestContent, writeManifest } from './manifest.ts'
-import type { BatchConsumer, ReportOptions } from './options.ts'
+import { type BatchConsumer, checkTarget, type ReportOptions } from './options.ts'
 import { checkPlan, type ExtractPlan, folderOf, partName, sourceOf } from './plan.ts'
 import { ProgressMeter } from './progress.ts'
 import { openTable } from './read/open-table.ts'
@@ -63,6 +63,7 @@ export async function extractPartition(
   // A plan that was just made can be disposed, which is no part of it.
   const { [Symbol.asyncDispose]: _, ...content } = plan as ExtractPlan & Partial<AsyncDisposable>
   const { to, signal, onProgress } = options
+  checkTarget(to)
   const isWanted = typeof to === 'string' ? content.format !== 'batches' : content.format === 'batches'
   if (!isWanted) throw wrongTarget(content.format)
   const there = typeof to === 'string' ? await wholeManifest(content, number, to) : undefined

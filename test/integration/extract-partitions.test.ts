@@ -536,8 +536,9 @@ describe('a plan for other machines', () => {
     assert.equal(await code({ ...plan, version: 2 }), 'PLAN_INVALID')
     assert.equal(await code(JSON.parse('null')), 'PLAN_INVALID')
     assert.equal(await code(plan, 2), 'PLAN_INVALID')
-    const wrong = extractPartition(db, plan, 0, { to: async () => undefined })
-    assert.equal((await failureOf(wrong)).code, 'CONFIG_INVALID')
+    for (const wrong of [(async () => undefined) as unknown as string, '']) {
+      assert.equal((await failureOf(extractPartition(db, plan, 0, { to: wrong }))).code, 'CONFIG_INVALID')
+    }
 
     await server.sql('vacuum full planned')
     const moved = await failureOf(extractPartition(db, plan, 1, { to }))
