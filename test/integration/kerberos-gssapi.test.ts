@@ -128,7 +128,11 @@ test('a reply that is not the server’s is refused', async () => {
   for (const reply of [Buffer.from('nonsense'), Buffer.alloc(0), randomBytes(300)]) {
     using context = gss.initContext({ target: TARGET, flags: ['mutual'], credential })
     await context.step()
-    await assert.rejects(context.step(reply), { code: 'GSS_SERVER_REFUSED', phase: 'gss' })
+    await assert.rejects(context.step(reply), {
+      code: 'GSS_SERVER_REFUSED',
+      phase: 'gss',
+      message: /\((?!Success).+\)/,
+    })
   }
 })
 

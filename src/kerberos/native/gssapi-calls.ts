@@ -47,10 +47,9 @@ export class NativeGss {
     facts: KerberosFacts,
     mechanism: GssMechanism = 'krb5',
   ): PoolsmithError {
-    const words =
-      minor[0] === 0
-        ? this.#statusText(major, GSS_CODE, mechanism)
-        : this.#statusText(minor[0], MECHANISM_CODE, mechanism)
+    const detail = minor[0] === 0 ? '' : this.#statusText(minor[0], MECHANISM_CODE, mechanism)
+    // For a token that makes no sense some mechanisms have no more detail than that.
+    const words = detail === '' || detail === 'Success' ? this.#statusText(major, GSS_CODE, mechanism) : detail
     const status = { call, major: major >>> 0, minor: minor[0] | 0, text: words }
     return statusError(status, ABOUT_KDC.has(codeOf(status)) ? withKdcs(this.#krb5, facts) : facts)
   }
