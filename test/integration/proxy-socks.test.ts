@@ -60,9 +60,9 @@ test('socks5h has the proxy resolve the name', async () => {
 test('socks5 resolves the name here', async () => {
   await using proxy = await startSocksDouble()
   const url = `socks5://127.0.0.1:${proxy.port}`
-  await proxyOfSession(to(url, { host: 'localhost' }))
+  await proxyOfSession(to(url, { lookup: async () => ['127.0.0.1'] }))
   assert.deepEqual(proxy.targets, [`127.0.0.1:${server.port}`])
-  const error = await failure(proxy, to(url, { host: 'db.invalid' }))
+  const error = await failure(proxy, to(url, { lookup: async () => [] }))
   assert.equal(error.code, 'DNS_NOT_FOUND')
   assert.match(error.hint ?? '', /socks5h/)
 })

@@ -4,6 +4,7 @@ import { parseFields } from '../../src/connections/fields.ts'
 import type { ProxyInfo } from '../../src/drivers/driver.ts'
 import { proxyFields } from '../../src/drivers/network/proxy/options.ts'
 import { createProxies } from '../../src/drivers/network/proxy/proxies.ts'
+import type { Lookup } from '../../src/drivers/network/socket.ts'
 import { createPostgresDriver, type PostgresDriver } from '../../src/drivers/postgres/driver.ts'
 import { postgresFields } from '../../src/drivers/postgres/options.ts'
 import { ConfigError } from '../../src/errors.ts'
@@ -21,6 +22,8 @@ export interface ProxiedOptions {
   readonly driver?: Readonly<Record<string, unknown>>
   /** Default: empty. */
   readonly environment?: Readonly<Record<string, string>>
+  /** Default: the system's resolver. */
+  readonly lookup?: Lookup
 }
 
 export interface ProxiedDriver {
@@ -29,14 +32,14 @@ export interface ProxiedDriver {
 }
 
 export function proxiedDriver(options: ProxiedOptions): ProxiedDriver {
-  const { host, port, login, extra, driver = {}, environment = {} } = options
+  const { host, port, login, extra, driver = {}, environment = {}, lookup } = options
   const events: EventName[] = []
   const emit = (name: EventName): void => {
     events.push(name)
   }
   const parsed = parseFields(proxyFields, extra, { strict: true })
   if (parsed.problems.length > 0) throw new ConfigError(parsed.problems)
-  const { route } = createProxies(parsed.values, { environment, emit })
+  const { route } = createProxies(parsed.values, { environment, emit, ...(lookup === undefined ? {} : { lookup }) })
   const { values } = parseFields(postgresFields, { sslmode: 'disable', ...driver }, { strict: true })
   const target = { host, port, login, database: 'postgres' }
   return { events, driver: createPostgresDriver(target, values, { emit, home: '/nonexistent', route }) }
