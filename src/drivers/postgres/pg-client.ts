@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream'
 import type pg from 'pg'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
+import { type RowMessage, takeRows } from './data-rows.ts'
 
 type Pg = typeof pg
 
@@ -16,6 +17,7 @@ interface PgConnection extends EventEmitter {
   stream: Duplex
   _connecting: boolean
   _ending: boolean
+  _emitMessage: boolean
   parsedStatements: Record<string, string>
   attachListeners(stream: Listened): void
 }
@@ -71,7 +73,7 @@ export function assertKnownShape(module: Pg): void {
   const client = parts(new module.Client({ user: 'x', ssl: false, sslnegotiation: 'postgres' }))
   if (!Array.isArray(client._queryQueue)) throw moved('pg.Client#_queryQueue')
   const { connection } = client
-  for (const name of ['stream', 'parsedStatements', '_ending'] as const) {
+  for (const name of ['stream', 'parsedStatements', '_ending', '_emitMessage'] as const) {
     if (connection?.[name] === undefined) throw moved(`pg.Connection#${name}`)
   }
 }
@@ -165,8 +167,12 @@ function establishedConnection(module: Pg): ConnectionConstructor {
             stream.destroy(error instanceof Error ? error : new Error(String(error)))
           }
         }
+      const onRow = (row: RowMessage): void => {
+        if (this._emitMessage) this.emit('message', row)
+        this.emit('dataRow', row)
+      }
       super.attachListeners({
-        on: (event, listener) => stream.on(event, event === 'data' ? guard(listener) : listener),
+        on: (event, listener) => stream.on(event, event === 'data' ? guard(takeRows(onRow, listener)) : listener),
       })
     }
   }
