@@ -98,7 +98,7 @@ function byteAt(bytes: Buffer, offset: number): number {
   return bytes[offset] ?? 0
 }
 
-/** Short ASCII, which most numbers are, is made without a call out of JavaScript: that takes a third of the time. */
+/** Short ASCII, which most numbers are, is made without a call out of JavaScript, in a third of the time. */
 function textIn(bytes: Buffer, from: number, to: number): string {
   return to - from <= SHORT && isAscii(bytes, from, to)
     ? shortText(bytes, from, to - from)

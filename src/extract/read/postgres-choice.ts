@@ -1,10 +1,8 @@
 /** Which columns and rows are read, as the parts of the statement that reads them. */
 
-import { PoolsmithError } from '../../errors.ts'
 import { type CatalogueColumn, noColumn, quotedRelation, quoteIdentifier, type Relation } from './postgres-catalogue.ts'
 import { whereClause } from './postgres-ground.ts'
 import { fragment } from './postgres-literals.ts'
-import { ROW_HASH } from './postgres-types.ts'
 import type { Choice, ReadOptions, TableSlice } from './reader.ts'
 
 /** What stands in the FROM of every statement. */
@@ -52,17 +50,6 @@ export function selectStatement(
 ): string {
   const list = expressions.map((expression, index) => `${expression} as ${quoteIdentifier(names[index] ?? '')}`)
   return `select ${list.join(', ')} from ${from}${whereClause(conditions)}`
-}
-
-export function refuseDoubles(shown: string, names: readonly string[]): void {
-  const doubles = names.filter((name, index) => names.indexOf(name) !== index)
-  if (doubles.length === 0) return
-  throw new PoolsmithError(`${shown} has more than one column ${doubles.map(quoteIdentifier).join(', ')}.`, {
-    code: 'CONFIG_INVALID',
-    phase: 'config',
-    hint: `Give each column a name of its own; with rowHash none may be ${ROW_HASH}.`,
-    details: { columns: doubles },
-  })
 }
 
 export function chooseColumns(

@@ -233,8 +233,6 @@ export function textColumn(arrow: Arrow, name: string, expression: string): Colu
   return { name, declared: 'text', expression, ...utf8(arrow, name) }
 }
 
-export const ROW_HASH = '_row_hash'
-
 /** SHA-256 of what PostgreSQL writes for the row: `(1,"two words",)` in UTF-8. */
 export function rowHashExpression(names: readonly string[]): string {
   const row = `row(${names.map(quoteIdentifier).join(', ')})::pg_catalog.text`

@@ -5,6 +5,7 @@ import type { RecordBatch, Schema } from 'apache-arrow'
 import type { Client } from 'pg'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
+import { ROW_HASH, refuseDoubles } from './column-names.ts'
 import { type Arrow, reuse } from './columns/column.ts'
 import {
   type Catalogue,
@@ -16,7 +17,7 @@ import {
   quoteIdentifier,
   readCatalogue,
 } from './postgres-catalogue.ts'
-import { type Chosen, chooseColumns, chosenRows, type From, refuseDoubles, selectStatement } from './postgres-choice.ts'
+import { type Chosen, chooseColumns, chosenRows, type From, selectStatement } from './postgres-choice.ts'
 import { CsvRows } from './postgres-csv.ts'
 import { baseType } from './postgres-ground.ts'
 import { JsonRows, jsonColumn, jsonTextColumn } from './postgres-json.ts'
@@ -25,14 +26,7 @@ import { fragment, inline } from './postgres-literals.ts'
 import { planReading } from './postgres-plan.ts'
 import { BinaryRows } from './postgres-rows.ts'
 import { beginSnapshot } from './postgres-session.ts'
-import {
-  type ColumnPlan,
-  planColumns,
-  ROW_HASH,
-  rowHashExpression,
-  textColumn,
-  textExpression,
-} from './postgres-types.ts'
+import { type ColumnPlan, planColumns, rowHashExpression, textColumn, textExpression } from './postgres-types.ts'
 import type {
   ArrowRows,
   Choice,
@@ -127,7 +121,7 @@ class PostgresTable implements OpenTable {
     this.table = from.name
     this.query = from.query
     this.columnNames = [...this.#columns.map((column) => column.name), ...(options.rowHash ? [ROW_HASH] : [])]
-    refuseDoubles(quotedRelation(from), this.columnNames)
+    refuseDoubles(quotedRelation(from), this.columnNames, quoteIdentifier)
     this.estimatedRows = catalogue.estimatedRows ?? undefined
     this.notes = [
       ...(catalogue.rowSecurity ? ['Row-level security is on: these are the rows that the role may see.'] : []),

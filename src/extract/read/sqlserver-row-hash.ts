@@ -6,7 +6,6 @@ import { VariableColumn } from './columns/bytes.ts'
 import type { Arrow } from './columns/column.ts'
 import { type ValueText, valueText } from './sqlserver-text.ts'
 
-export const ROW_HASH = '_row_hash'
 const HASH_DIGITS = 64
 
 export class RowHash {

@@ -3,11 +3,12 @@
 import type { RecordBatch } from 'apache-arrow'
 import type { FieldRun } from '../../drivers/sqlserver/row-fields.ts'
 import type { ColumnMetadata } from '../../drivers/sqlserver/tedious-internals.ts'
+import { ROW_HASH } from './column-names.ts'
 import type { ColumnBuilder } from './columns/column.ts'
 import type { BatchLimits } from './postgres-rows.ts'
 import type { Lines } from './reader.ts'
 import { csvWriter, type FieldWriter, roomFor } from './sqlserver-csv.ts'
-import { ROW_HASH, RowHash } from './sqlserver-row-hash.ts'
+import { RowHash } from './sqlserver-row-hash.ts'
 import type { FieldConsumer } from './sqlserver-statement.ts'
 import { type JsonForm, type ValueText, valueText } from './sqlserver-text.ts'
 

@@ -3,6 +3,7 @@
 import type { RecordBatch, Schema } from 'apache-arrow'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
+import { ROW_HASH, refuseDoubles } from './column-names.ts'
 import { type Arrow, type ColumnBuilder, reuse } from './columns/column.ts'
 import type {
   ArrowRows,
@@ -24,7 +25,7 @@ import { quoteBrackets, type SqlServerColumn } from './sqlserver-catalogue.ts'
 import { columnNamed, type SqlServerGround } from './sqlserver-ground.ts'
 import type { Lease } from './sqlserver-lease.ts'
 import { planReading } from './sqlserver-plan.ts'
-import { ROW_HASH, RowHashColumn } from './sqlserver-row-hash.ts'
+import { RowHashColumn } from './sqlserver-row-hash.ts'
 import { FieldBatches, FieldCsv, FieldJson } from './sqlserver-rows.ts'
 import type { Together } from './sqlserver-together.ts'
 import { planColumns, type SqlServerPlan, selectExpression } from './sqlserver-types.ts'
@@ -73,7 +74,7 @@ export class SqlServerTable implements OpenTable {
     this.table = found.name
     this.query = query === undefined ? undefined : shownSql(query)
     this.columnNames = [...this.#columns.map((column) => column.name), ...(options.rowHash ? [ROW_HASH] : [])]
-    refuseDoubles(ground.shown, this.columnNames)
+    refuseDoubles(ground.shown, this.columnNames, quoteBrackets)
     this.estimatedRows = ground.estimatedRows
     this.notes = snapshotNotes(ground)
     this.companions = together?.companions.map((one) => new SqlServerTable(engine, found, options, one, undefined))
@@ -234,17 +235,6 @@ function chooseColumns(ground: SqlServerGround, options: ReadOptions): readonly 
   for (const name of options.asText ?? []) columnNamed(ground, name)
   if (options.columns === undefined) return ground.columns
   return [...new Set(options.columns)].map((name) => columnNamed(ground, name))
-}
-
-function refuseDoubles(shown: string, names: readonly string[]): void {
-  const doubles = names.filter((name, index) => names.indexOf(name) !== index)
-  if (doubles.length === 0) return
-  throw new PoolsmithError(`${shown} has more than one column ${doubles.map(quoteBrackets).join(', ')}.`, {
-    code: 'CONFIG_INVALID',
-    phase: 'config',
-    hint: `Give each column a name of its own; with rowHash none may be ${ROW_HASH}.`,
-    details: { columns: doubles },
-  })
 }
 
 const HASH_COLUMN = { name: ROW_HASH, type: 'char(64)' }
