@@ -235,6 +235,25 @@ export class PoolsmithError extends Error {
     this.details = options.details ?? {}
   }
 
+  /**
+   * The same error with other words: what is not named stays, `details` are added to. Its cause stays the original one.
+   *
+   * @example
+   * throw error.with({ message: `No connection within 5 s (pool_timeout): ${error.message}`, details: { limitMillis } })
+   */
+  with(changes: Partial<PoolsmithErrorOptions> & { readonly message?: string }): PoolsmithError {
+    const { message = this.message, details, ...options } = changes
+    return new PoolsmithError(message, {
+      code: this.code,
+      phase: this.phase,
+      hint: this.hint,
+      transient: this.transient,
+      cause: this.cause,
+      ...options,
+      details: { ...this.details, ...details },
+    })
+  }
+
   toJSON(): Record<string, unknown> {
     return {
       name: this.name,

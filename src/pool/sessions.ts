@@ -1,5 +1,6 @@
 /** The connections that are open: which are free and which in use, whether they may stay, and their way out. */
 
+import { LimitExceeded, within } from '../abort.ts'
 import type { Credential } from '../credentials/credential.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { CloseReason, Emit } from '../events.ts'
@@ -8,7 +9,6 @@ import type { Policy } from './options.ts'
 import { type Circumstances, FRESH_MILLIS, type Session, verdict } from './session.ts'
 import { Shelf } from './shelf.ts'
 import { keepaliveDue, reportLeaks, surplus, sweepPeriodMillis } from './upkeep.ts'
-import { LimitExceeded, within } from './within.ts'
 
 /** How long a session may take to say goodbye before its socket is cut. */
 const GOODBYE_MILLIS = 1000

@@ -1,5 +1,6 @@
 import { lookup as dnsLookup } from 'node:dns/promises'
 import { isIP, type Socket } from 'node:net'
+import { onAbort, orAbort } from '../../abort.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { guardAcknowledgement } from './acknowledgement.ts'
 import { connectReadingInPlace } from './read-in-place.ts'
@@ -87,33 +88,18 @@ export async function connectSocket(endpoint: Endpoint, options: ConnectOptions)
         },
   )
   const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const onAbort = (): void => {
+  using _ = onAbort(signal, () => {
     socket.destroy()
     reject(signal.reason)
-  }
+  })
   socket.on('error', (cause) => reject(connectError(endpoint, cause)))
   socket.once('connect', resolve)
-  signal.addEventListener('abort', onAbort, { once: true })
   try {
     await promise
     if (endpoint.kind === 'tcp' && keepAliveIdleMillis !== undefined) guardAcknowledgement(socket)
     return socket
   } finally {
     socket.off('connect', resolve)
-    signal.removeEventListener('abort', onAbort)
-  }
-}
-
-/** Waits for a promise no longer than the signal allows; rejects with the signal's reason. */
-export async function orAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted()
-  const aborted = Promise.withResolvers<never>()
-  const onAbort = (): void => aborted.reject(signal.reason)
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    return await Promise.race([promise, aborted.promise])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
   }
 }
 

@@ -1,6 +1,6 @@
 import type pg from 'pg'
+import { orAbort } from '../../abort.ts'
 import { PoolsmithError } from '../../errors.ts'
-import { orAbort } from '../network/socket.ts'
 import { forgetStatements, isBusy } from './pg-client.ts'
 
 /** How long a statement that is still running on a returned connection may take to end by itself, and then to be stopped. */

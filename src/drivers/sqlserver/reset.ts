@@ -1,5 +1,5 @@
+import { orAbort } from '../../abort.ts'
 import { PoolsmithError } from '../../errors.ts'
-import { orAbort } from '../network/socket.ts'
 import { isBusy, rollback, runBatch, untilIdle } from './requests.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
 

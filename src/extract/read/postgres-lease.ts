@@ -3,12 +3,12 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client } from 'pg'
+import { orAbort } from '../../abort.ts'
 import type { PoolsmithError } from '../../errors.ts'
 import { type CopyConsumer, CopyOut } from './postgres-copy.ts'
 import { endsSession, readFailure } from './postgres-failures.ts'
 import { cancelStatement, type Running } from './postgres-session.ts'
 import type { ExtractEngine } from './reader.ts'
-import { unlessAborted } from './unless-aborted.ts'
 
 /** How long a statement is that is not worth cancelling. */
 const SHORT_MILLIS = 100
@@ -43,11 +43,10 @@ export class Lease implements AsyncDisposable {
   /** Runs statements that give a few rows at most. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     try {
-      return await unlessAborted(this.signal, () => {
-        const working = work()
-        this.#running = runningUntil(working)
-        return working
-      })
+      this.signal?.throwIfAborted()
+      const working = work()
+      this.#running = runningUntil(working)
+      return await orAbort(working, this.signal)
     } catch (error) {
       throw this.failure(error)
     }

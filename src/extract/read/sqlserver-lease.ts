@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { orAbort } from '../../abort.ts'
 import { rollback, runBatch } from '../../drivers/sqlserver/requests.ts'
 import type { SqlServerConnection } from '../../drivers/sqlserver/tedious-connection.ts'
 import type { PoolsmithError } from '../../errors.ts'
@@ -11,7 +12,6 @@ import type { Statement } from './sqlserver-bound.ts'
 import type { AskServer } from './sqlserver-catalogue.ts'
 import { sqlServerReadFailure } from './sqlserver-failures.ts'
 import { asker, type FieldConsumer, FieldStatement } from './sqlserver-statement.ts'
-import { unlessAborted } from './unless-aborted.ts'
 
 /** How long a table that somebody else keeps locked is waited for, when the session has no limit. */
 const LOCK_TIMEOUT_MILLIS = 60_000
@@ -156,7 +156,8 @@ export class Lease implements AsyncDisposable {
   /** Runs statements that give a few rows at most. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     try {
-      return await unlessAborted(this.#signal, work)
+      this.#signal?.throwIfAborted()
+      return await orAbort(work(), this.#signal)
     } catch (error) {
       // The statement that may still be running ends with the session.
       if (this.#signal?.aborted) this.#lost = true

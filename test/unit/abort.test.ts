@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
+import { describe, test } from 'node:test'
+import { LimitExceeded, onAbort, orAbort, pause, within } from '../../src/abort.ts'
+import { settled } from '../support/held-clock.ts'
+
+/** The unhandled rejections that come up while `run` runs and in the turns after it. */
+async function unhandled(run: () => Promise<void>): Promise<unknown[]> {
+  const seen: unknown[] = []
+  const listen = (reason: unknown): void => {
+    seen.push(reason)
+  }
+  process.on('unhandledRejection', listen)
+  try {
+    await run()
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  } finally {
+    process.off('unhandledRejection', listen)
+  }
+  return seen
+}
+
+describe('onAbort', () => {
+  test('calls the listener once when the signal aborts', () => {
+    const controller = new AbortController()
+    let calls = 0
+    onAbort(controller.signal, () => calls++)
+    controller.abort()
+    controller.abort()
+    assert.equal(calls, 1)
+  })
+
+  test('calls the listener before it returns when the signal has aborted already', () => {
+    let calls = 0
+    onAbort(AbortSignal.abort(), () => calls++)
+    assert.equal(calls, 1)
+  })
+
+  test('does not call a listener that was disposed of, not even by another listener of the same signal', () => {
+    const controller = new AbortController()
+    const called: string[] = []
+    const early = onAbort(controller.signal, () => called.push('early'))
+    onAbort(controller.signal, () => {
+      called.push('first')
+      later[Symbol.dispose]()
+    })
+    const later = onAbort(controller.signal, () => called.push('later'))
+    early[Symbol.dispose]()
+    controller.abort()
+    assert.deepEqual(called, ['first'])
+  })
+
+  test('leaves no listener on the signal, and keeps one for all', () => {
+    const { signal } = new AbortController()
+    const all = Array.from({ length: 100 }, () => onAbort(signal, () => undefined))
+    assert.equal(getEventListeners(signal, 'abort').length, 1)
+    for (const one of all) one[Symbol.dispose]()
+    assert.equal(getEventListeners(signal, 'abort').length, 0)
+    const controller = new AbortController()
+    let calls = 0
+    onAbort(controller.signal, () => undefined)[Symbol.dispose]()
+    onAbort(controller.signal, () => calls++)
+    controller.abort()
+    assert.equal(calls, 1, 'a listener that comes after the last one left')
+  })
+})
+
+describe('orAbort', () => {
+  test('gives the result or the rejection of the work', async () => {
+    const { signal } = new AbortController()
+    assert.equal(await orAbort(Promise.resolve(1), signal), 1)
+    await assert.rejects(orAbort(Promise.reject(new Error('own')), signal), /own/)
+    assert.equal(await orAbort(Promise.resolve(2), undefined), 2)
+    assert.equal(getEventListeners(signal, 'abort').length, 0)
+  })
+
+  test('rejects with the reason as soon as the signal aborts, and discards what comes later', async () => {
+    const controller = new AbortController()
+    const work = Promise.withResolvers<string>()
+    const discarded: string[] = []
+    const waiting = orAbort(work.promise, controller.signal, (late) => discarded.push(late))
+    controller.abort(new Error('enough'))
+    await assert.rejects(waiting, /enough/)
+    work.resolve('late')
+    await settled()
+    assert.deepEqual(discarded, ['late'])
+  })
+
+  for (const [name, signalOf] of [
+    ['a signal that has aborted already', () => AbortSignal.abort(new Error('enough'))],
+    ['a signal that aborts while the work goes on', () => AbortSignal.timeout(1)],
+  ] as const) {
+    test(`${name}: a late rejection of the work is not an unhandled one`, async () => {
+      const seen = await unhandled(async () => {
+        const work = Promise.withResolvers<never>()
+        await assert.rejects(orAbort(work.promise, signalOf()))
+        work.reject(new Error('late'))
+      })
+      assert.deepEqual(seen, [])
+    })
+  }
+
+  test('a discard that throws does not become an unhandled rejection', async () => {
+    const seen = await unhandled(async () => {
+      const work = Promise.withResolvers<number>()
+      const waiting = orAbort(work.promise, AbortSignal.abort(new Error('enough')), () => {
+        throw new Error('discard')
+      })
+      await assert.rejects(waiting, /enough/)
+      work.resolve(1)
+    })
+    assert.deepEqual(seen, [])
+  })
+})
+
+describe('within', () => {
+  test('gives the result or the rejection of the work', async () => {
+    assert.equal(await within(Promise.resolve(1), 1000), 1)
+    await assert.rejects(within(Promise.reject(new Error('own')), 1000), /own/)
+  })
+
+  test('rejects at the limit; a late rejection of the work is not an unhandled one', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const work = Promise.withResolvers<never>()
+    const late = within(work.promise, 50)
+    t.mock.timers.tick(50)
+    await assert.rejects(late, LimitExceeded)
+    work.reject(new Error('late'))
+    await settled()
+  })
+})
+
+describe('pause', () => {
+  test('resolves after its time, and leaves no listener', async () => {
+    const { signal } = new AbortController()
+    await pause(1, { signal })
+    assert.equal(getEventListeners(signal, 'abort').length, 0)
+  })
+
+  test('rejects with the reason, also of a signal that has aborted already', async () => {
+    const controller = new AbortController()
+    const waiting = pause(60_000, { signal: controller.signal })
+    controller.abort(new Error('enough'))
+    await assert.rejects(waiting, /enough/)
+    await assert.rejects(pause(60_000, { signal: controller.signal }), /enough/)
+  })
+})
