@@ -33,6 +33,9 @@ const systemPackages: readonly SystemPackage[] = [
   },
   { name: 'xmlsec1', file: '/usr/bin/xmlsec1', neededFor: 'a judge of signatures in XML that nobody here wrote' },
   { name: 'python3', file: '/usr/bin/python3', neededFor: "an example's DAG of Airflow" },
+  { name: 'pgbouncer', file: '/usr/sbin/pgbouncer', neededFor: 'a pooler between us and PostgreSQL' },
+  { name: 'pgpool2', file: '/usr/sbin/pgpool', neededFor: 'another pooler, with another way of speaking' },
+  { name: 'haproxy', file: '/usr/sbin/haproxy', neededFor: 'a load balancer before the database' },
   { name: 'procps', file: '/usr/bin/ps', neededFor: "finding a server's processes, to freeze them" },
 ]
 
