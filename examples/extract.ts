@@ -7,7 +7,8 @@
  */
 
 import { env } from 'node:process'
-import { createEngine, extractTable } from 'poolsmith'
+import { createEngine } from 'poolsmith'
+import { extractTable } from 'poolsmith/extract'
 
 const abort = new AbortController()
 process.once('SIGINT', () => abort.abort())

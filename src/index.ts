@@ -1,4 +1,4 @@
-/** The public door: everything that a user of poolsmith imports. */
+/** The main door, `poolsmith`: engines, connections, strategies, credentials, the pool, errors. */
 
 export { toAirflowJson } from './connections/airflow-json.ts'
 export { toAirflowUri } from './connections/airflow-uri.ts'
@@ -41,46 +41,6 @@ export {
 } from './engine/mssql-pool.ts'
 export { ConfigError, type ConfigProblem, ERROR_CODES, type ErrorCode, type Phase, PoolsmithError } from './errors.ts'
 export type { CloseReason, EventName, PoolsmithEvents } from './events.ts'
-export type { Drift } from './extract/drift.ts'
-export { type ConsumePartitionOptions, extractPartition, type PartitionOptions } from './extract/extract-partition.ts'
-export { extractTable } from './extract/extract-table.ts'
-export type { Manifest, ManifestContent, ManifestFile } from './extract/manifest.ts'
-export {
-  type BatchConsumer,
-  type BatchInfo,
-  type ConsumeOptions,
-  EXTRACT_FORMATS,
-  type ExtractFormat,
-  type ExtractOptions,
-  type WatermarkOptions,
-} from './extract/options.ts'
-export type { ExtractPlan } from './extract/plan.ts'
-export { type HeldPlan, type PlanOptions, planExtract } from './extract/plan-extract.ts'
-export type { Progress } from './extract/progress.ts'
-export type {
-  BoundSql,
-  BoundValue,
-  Condition,
-  ExtractEngine,
-  ExtractSource,
-  MarkValue,
-  Partition,
-  QuerySource,
-  ReadOptions,
-  TableColumn,
-  TableName,
-  Watermark,
-  WhereCallback,
-} from './extract/read/reader.ts'
-export { readTable } from './extract/read-table.ts'
-export {
-  KerberosTicket,
-  type KerberosTicketOptions,
-  type TicketEvent,
-  type TicketStatus,
-  type TicketUpdater,
-} from './kerberos/kerberos-ticket.ts'
-export { type TicketInfo, type TicketRequest, verifyTicket } from './kerberos/ticket.ts'
 export type { Listener } from './pool/events.ts'
 export type { PoolOptions } from './pool/options.ts'
 export { type ConnectionInfo, ConnectionPool, type ConnectionPoolConfig, type PoolStats } from './pool/pool.ts'

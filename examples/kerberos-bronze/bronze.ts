@@ -11,7 +11,8 @@
  */
 
 import { env, stderr } from 'node:process'
-import { createEngine, extractTable } from 'poolsmith'
+import { createEngine } from 'poolsmith'
+import { extractTable } from 'poolsmith/extract'
 
 const {
   DB_HOST: host,

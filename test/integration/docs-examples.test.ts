@@ -11,7 +11,7 @@ const ROOT = join(import.meta.dirname, '..', '..')
 
 /** What a block may leave out: an import of ours, and what would be the reader's own. */
 const READERS_OWN = `
-type Ours = typeof import('poolsmith')
+type Ours = typeof import('poolsmith') & typeof import('poolsmith/extract')
 type Credential = import('poolsmith').Credential
 declare const db: import('poolsmith').Engine
 declare const log: Record<'info' | 'warn', (...words: unknown[]) => void>
@@ -61,7 +61,6 @@ test('every example of the documentation compiles', async () => {
   const configuration = {
     extends: join(ROOT, 'tsconfig.json'),
     compilerOptions: {
-      paths: { poolsmith: [join(ROOT, 'src', 'index.ts')] },
       noUnusedLocals: false,
       noUnusedParameters: false,
     },

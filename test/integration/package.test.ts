@@ -133,8 +133,10 @@ test('its types serve a strict TypeScript project, none of the optional packages
   await writeFile(
     join(project, 'use.ts'),
     `import type { Knex } from 'knex'
-import { createEngine, type Engine, parseConnection, PoolsmithError, readTable } from 'poolsmith'
-export { readTable }
+import { createEngine, type Engine, parseConnection, PoolsmithError } from 'poolsmith'
+import { readTable } from 'poolsmith/extract'
+import type { TicketInfo } from 'poolsmith/kerberos'
+export { readTable, type TicketInfo }
 export const takesKnex = (db: Knex): unknown => db('flights').select()
 export async function use(): Promise<number> {
   const db: Engine = await createEngine(parseConnection('postgres://etl@db/app'), { pool_size: 3 })
@@ -165,7 +167,8 @@ test('the oldest Node that it names runs it: import, require, a login, a table i
   const code = `
     import { globSync } from 'node:fs'
     import { createRequire } from 'node:module'
-    import { createEngine, extractTable, planExtract } from 'poolsmith'
+    import { createEngine } from 'poolsmith'
+    import { extractTable, planExtract } from 'poolsmith/extract'
     // Each by itself: a name that this Node's modules lack is refused when a file is loaded, which may be late.
     const modules = globSync('node_modules/poolsmith/dist/**/*.js').filter((file) => !file.endsWith('cli/main.js'))
     for (const file of modules) await import(process.cwd() + '/' + file)
