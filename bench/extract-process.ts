@@ -5,8 +5,8 @@
 
 import { join } from 'node:path'
 import type { ConnectionObject } from '../src/connections/parse.ts'
-import { createEngine } from '../src/engine/create-engine.ts'
 import { type ExtractFormat, extractTable } from '../src/extract/extract-table.ts'
+import { createEngine } from '../src/index.ts'
 
 export interface Task {
   readonly connection: ConnectionObject

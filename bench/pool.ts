@@ -6,7 +6,7 @@
 import knexFactory, { type Knex } from 'knex'
 import type { Credential } from '../src/credentials/credential.ts'
 import { refreshingSource } from '../src/credentials/refreshing-source.ts'
-import { createEngine, type Engine } from '../src/engine/create-engine.ts'
+import { createEngine, type Engine } from '../src/index.ts'
 import { Secret } from '../src/secret.ts'
 import { StrategyRegistry } from '../src/strategies/registry.ts'
 import { defineStrategy } from '../src/strategies/strategy.ts'

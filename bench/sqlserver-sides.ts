@@ -1,7 +1,7 @@
 /** Our engine and bare knex with tedious, over the same server with the same login and the same encryption. */
 
 import knexFactory, { type Knex } from 'knex'
-import { createEngine, type Engine } from '../src/engine/create-engine.ts'
+import { createEngine, type Engine } from '../src/index.ts'
 
 export function engine(port: number, size: number): Promise<Engine> {
   return createEngine(

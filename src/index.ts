@@ -32,13 +32,13 @@ export type {
 export { type RefreshingSourceOptions, refreshingSource } from './credentials/refreshing-source.ts'
 export { staticSource } from './credentials/static-source.ts'
 export type { Driver, EncryptionInfo, KerberosInfo, OpenContext, ProxyInfo, SessionInfo } from './drivers/driver.ts'
-export { createEngine, type Engine, type EngineOptions } from './engine/create-engine.ts'
+export { createEngine, type Engine, type EngineOptions } from './engine/knex/create-engine.ts'
 export {
   createMssqlPool,
   type MssqlConnectionPool,
   type MssqlPoolExtras,
   type MssqlPoolOptions,
-} from './engine/mssql-pool.ts'
+} from './engine/mssql/create-mssql-pool.ts'
 export { ConfigError, type ConfigProblem, ERROR_CODES, type ErrorCode, type Phase, PoolsmithError } from './errors.ts'
 export type { CloseReason, EventName, PoolsmithEvents } from './events.ts'
 export type { Listener } from './pool/events.ts'

@@ -1,23 +1,25 @@
-import type { Knex } from 'knex'
 import type { Connection } from '../connections/connection.ts'
 import type { Fields, ValuesOf } from '../connections/fields.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { ProxyRouter } from '../drivers/network/proxy/tunnel.ts'
 import type { ConfigProblem } from '../errors.ts'
 import type { Emit } from '../events.ts'
-import type { ConnectionPool } from '../pool/pool.ts'
 
-/** A driver and knex's view of its pool, made for one connection. */
+/** What a database family makes for one connection; every data layer is built on these parts and a pool. */
 export interface DialectParts {
   readonly driver: Driver<object>
-  /** The class that knex is handed as its `client`. */
-  knexClient(pool: ConnectionPool<object>): Promise<typeof Knex.Client>
+  /** Asks the server to end the statement that a session is running. */
+  cancel(raw: object): Promise<void>
+  /** The database of the sessions: the one that the record names, else the one that the server chose. */
+  database(): string | undefined
+  /** Whether sessions give numbers and times as text with every digit (`exact_values` of SQL Server). */
+  readonly exactValues: boolean
 }
 
 export interface Normalised {
   readonly connection: Connection
   readonly overrides: Readonly<Record<string, unknown>>
-  /** What was left out, and why. */
+  /** Options that were left out, with the reason. */
   readonly notes: readonly ConfigProblem[]
   readonly problems: readonly ConfigProblem[]
 }
@@ -26,17 +28,17 @@ export interface Normalised {
 export interface EngineDialect<F extends Fields = Fields> {
   readonly fields: F
   /**
-   * Other tools' spellings of a connection, said in ours. Comes before everything else is looked at.
+   * Translates other tools' names of options into ours, before anything else reads them.
    *
-   * @param overrides extras that come before the connection's own
+   * @param overrides extras that take precedence over the connection's own
    */
   normalise?(connection: Connection, overrides: Readonly<Record<string, unknown>>): Normalised
-  /** What is wrong with the options taken together. */
+  /** The problems of the options taken together. */
   check(connection: Connection, options: ValuesOf<F>): readonly ConfigProblem[]
   /**
    * Loads the database's packages and makes the parts; opens nothing.
    *
-   * @param route what goes through a proxy; absent when nothing does
+   * @param route the connections that go through a proxy; undefined when none does
    */
   build(connection: Connection, options: ValuesOf<F>, emit: Emit, route: ProxyRouter | undefined): Promise<DialectParts>
 }

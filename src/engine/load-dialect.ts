@@ -7,6 +7,6 @@ export async function loadDialect(dialect: Dialect): Promise<EngineDialect> {
     const { postgresDialect } = await import('./postgres.ts')
     return postgresDialect as unknown as EngineDialect
   }
-  const { mssqlDialect } = await import('./mssql.ts')
-  return mssqlDialect as unknown as EngineDialect
+  const { sqlServerDialect } = await import('./sqlserver.ts')
+  return sqlServerDialect as unknown as EngineDialect
 }

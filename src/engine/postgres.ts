@@ -1,14 +1,12 @@
-import type { Client } from 'pg'
+import type pg from 'pg'
 import { createPostgresDriver } from '../drivers/postgres/driver.ts'
 import { checkPostgresOptions, postgresFields } from '../drivers/postgres/options.ts'
 import { loadPg } from '../drivers/postgres/pg-client.ts'
-import type { ConnectionPool } from '../pool/pool.ts'
 import type { EngineDialect } from './dialect.ts'
-import { postgresClientClass } from './postgres-client.ts'
 
 const CANCEL_LIMIT_MILLIS = 5000
 
-/** PostgreSQL for the engine: the driver's options, the driver, and knex's dialect over its pool. */
+/** PostgreSQL for every data layer: the driver's options and the driver. */
 export const postgresDialect: EngineDialect<typeof postgresFields> = {
   fields: postgresFields,
   check: checkPostgresOptions,
@@ -18,11 +16,9 @@ export const postgresDialect: EngineDialect<typeof postgresFields> = {
     const driver = createPostgresDriver(connection, options, { emit, ...(route === undefined ? {} : { route }) })
     return {
       driver,
-      knexClient: (pool) =>
-        postgresClientClass<Client>({
-          pool: pool as unknown as ConnectionPool<Client>,
-          cancel: (raw) => driver.cancel(raw, AbortSignal.timeout(CANCEL_LIMIT_MILLIS)),
-        }),
+      cancel: (raw) => driver.cancel(raw as pg.Client, AbortSignal.timeout(CANCEL_LIMIT_MILLIS)),
+      database: () => connection.database ?? connection.login,
+      exactValues: false,
     }
   },
 }

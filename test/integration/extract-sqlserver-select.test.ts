@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { after, before } from 'node:test'
-import { createEngine, type Engine } from '../../src/engine/create-engine.ts'
+import { createEngine, type Engine } from '../../src/index.ts'
 import type { PoolOptions } from '../../src/pool/options.ts'
 import { createPki } from '../support/pki.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createEngine } from '../../src/engine/create-engine.ts'
+import { createEngine } from '../../src/index.ts'
 import { startPostgres } from '../support/postgres.ts'
 
 test('a connection by password loads neither koffi nor MIT’s library', async () => {

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict'
 import type { EventEmitter } from 'node:events'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createEngine, type Engine, type EngineOptions } from '../../src/engine/create-engine.ts'
 import { PoolsmithError } from '../../src/errors.ts'
+import { createEngine, type Engine, type EngineOptions } from '../../src/index.ts'
 import type { Side, SideKind } from './sides/side.ts'
 
 /** Longer than a connection is trusted without a look at it. */

@@ -1,6 +1,6 @@
 import type { Dialect } from '../../connections/connection.ts'
 import type { EncryptionInfo, ProxyInfo } from '../../drivers/driver.ts'
-import { createEngine, type Engine } from '../../engine/create-engine.ts'
+import { createEngine, type Engine } from '../../engine/knex/create-engine.ts'
 import { type Phase, PoolsmithError } from '../../errors.ts'
 import { startTrace, type Trace } from '../../kerberos/trace.ts'
 import type { ConnectionInfo } from '../../pool/types.ts'

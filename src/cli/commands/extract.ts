@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { basename, dirname, resolve } from 'node:path'
-import { createEngine, type Engine } from '../../engine/create-engine.ts'
+import { createEngine, type Engine } from '../../engine/knex/create-engine.ts'
 import type { Drift } from '../../extract/drift.ts'
 import { extractPartition } from '../../extract/extract-partition.ts'
 import { extractTable } from '../../extract/extract-table.ts'

@@ -6,7 +6,8 @@ import type { Credential } from '../../../src/credentials/credential.ts'
 import { staticSource } from '../../../src/credentials/static-source.ts'
 import { sqlServerFields } from '../../../src/drivers/sqlserver/options.ts'
 import type { SqlServerConnection } from '../../../src/drivers/sqlserver/tedious-connection.ts'
-import { mssqlDialect } from '../../../src/engine/mssql.ts'
+import { knexClient } from '../../../src/engine/knex/clients.ts'
+import { sqlServerDialect } from '../../../src/engine/sqlserver.ts'
 import { EventHub } from '../../../src/pool/events.ts'
 import type { PoolOptions } from '../../../src/pool/options.ts'
 import { ConnectionPool } from '../../../src/pool/pool.ts'
@@ -27,10 +28,9 @@ export async function testEngine(
   const events = new EventHub()
   const address = typeof target === 'number' ? { host: 'localhost', port: target, database: 'master' } : target
   const connection = { type: 'mssql', ...address, extra: {} } as const
-  const parts = await mssqlDialect.build(connection, values, events.emit, undefined)
+  const parts = await sqlServerDialect.build(connection, values, events.emit, undefined)
   const pool = new ConnectionPool({ driver: parts.driver, source: staticSource(credential), options, events })
-  const db = knex({ client: await parts.knexClient(pool), connectionPool: pool })
-  db.client.connectionSettings = { database: address.database }
+  const db = knex({ client: await knexClient('mssql', { pool, parts }), connectionPool: pool })
   return {
     db,
     pool: pool as unknown as ConnectionPool<SqlServerConnection>,

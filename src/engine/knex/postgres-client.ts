@@ -8,7 +8,7 @@
 
 import type { Transform } from 'node:stream'
 import type { Knex } from 'knex'
-import { loadPackage } from '../optional-package.ts'
+import { loadPackage } from '../../optional-package.ts'
 import { type ClientBackend, overPool, releaseOnce } from './pooled-client.ts'
 
 interface QueryStream {
@@ -23,13 +23,11 @@ interface StreamingConnection {
 }
 
 /** Builds the dialect class for one engine; knex makes transaction clients from its prototype, so state lives here. */
-export async function postgresClientClass<Raw extends object>(
-  backend: ClientBackend<Raw>,
-): Promise<typeof Knex.Client> {
+export async function postgresClientClass(backend: ClientBackend): Promise<typeof Knex.Client> {
   const { default: PostgresDialect } = await import('knex/lib/dialects/postgres/index.js')
   class PoolsmithPostgresClient extends PostgresDialect {
     override async _stream(
-      connection: Raw & StreamingConnection,
+      connection: StreamingConnection,
       query: { sql: string; bindings?: unknown[] },
       stream: Transform,
       options: object,

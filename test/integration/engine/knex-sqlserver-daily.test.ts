@@ -7,11 +7,11 @@ import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
-import { createEngine, type Engine, type EngineOptions } from '../../src/index.ts'
-import { temporaryFolder } from '../support/folder.ts'
-import { createPki } from '../support/pki.ts'
-import { startPostgres } from '../support/postgres.ts'
-import { startTdsServer, type TdsServer } from '../support/tds/server.ts'
+import { createEngine, type Engine, type EngineOptions } from '../../../src/index.ts'
+import { temporaryFolder } from '../../support/folder.ts'
+import { createPki } from '../../support/pki.ts'
+import { startPostgres } from '../../support/postgres.ts'
+import { startTdsServer, type TdsServer } from '../../support/tds/server.ts'
 
 const resources = new AsyncDisposableStack()
 let server: TdsServer

@@ -3,8 +3,8 @@ import test from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import type pg from 'pg'
-import { ConfigError, createEngine, type Engine, type EngineOptions } from '../../src/index.ts'
-import { startPostgres } from '../support/postgres.ts'
+import { ConfigError, createEngine, type Engine, type EngineOptions } from '../../../src/index.ts'
+import { startPostgres } from '../../support/postgres.ts'
 
 const server = await startPostgres()
 test.after(() => server[Symbol.asyncDispose]())

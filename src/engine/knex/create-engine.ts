@@ -1,9 +1,10 @@
 import type { Knex } from 'knex'
-import type { Connection } from '../connections/connection.ts'
-import type { ConnectionInput } from '../connections/parse.ts'
-import type { ConnectionPool } from '../pool/pool.ts'
-import { type BuildPoolOptions, buildPool } from './build-pool.ts'
-import { checkCallOptions } from './check-options.ts'
+import type { Connection } from '../../connections/connection.ts'
+import type { ConnectionInput } from '../../connections/parse.ts'
+import type { ConnectionPool } from '../../pool/pool.ts'
+import { type BuildPoolOptions, buildPool } from '../build-pool.ts'
+import { checkCallOptions } from '../check-options.ts'
+import { knexClient } from './clients.ts'
 
 /** Options of {@link createEngine}: the pool's, under their names in the extras, and what only a program can give. */
 export interface EngineOptions extends BuildPoolOptions {
@@ -42,9 +43,11 @@ export async function createEngine(input: ConnectionInput, options: EngineOption
   const { pool, parts, connection, strategy } = await buildPool(input, poolOptions)
   try {
     const { default: knex } = await import('knex')
-    const db = knex({ ...knexOptions, client: await parts.knexClient(pool), connectionPool: pool })
-    // knex asks its settings for the database's name when it looks into the catalogue.
-    db.client.connectionSettings = { database: connection.database ?? connection.login }
+    const db = knex({
+      ...knexOptions,
+      client: await knexClient(connection.type, { pool, parts }),
+      connectionPool: pool,
+    })
     return Object.assign(db, {
       pool,
       connection,

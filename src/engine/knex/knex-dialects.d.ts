@@ -21,7 +21,6 @@ declare module 'knex/lib/dialects/mssql/index.js' {
 
   export default class MssqlClient extends Knex.Client {
     constructor(config: Knex.Config)
-    database(): string | undefined
     wrapIdentifierImpl(value: string): string
     parameter(value: unknown, builder: object, bindingsHolder: object): string
     _typeForBinding(binding: unknown): [value: unknown, type: unknown]

@@ -4,11 +4,11 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createPki, type IssuedCertificate } from '../support/pki.ts'
-import { type PostgresServer, startPostgres } from '../support/postgres.ts'
-import { password } from '../support/tds/driver.ts'
-import { type TestEngine, testEngine } from '../support/tds/engine.ts'
-import { startTdsServer, type TdsServer } from '../support/tds/server.ts'
+import { createPki, type IssuedCertificate } from '../../support/pki.ts'
+import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { password } from '../../support/tds/driver.ts'
+import { type TestEngine, testEngine } from '../../support/tds/engine.ts'
+import { startTdsServer, type TdsServer } from '../../support/tds/server.ts'
 
 let postgres: PostgresServer
 let certificate: IssuedCertificate

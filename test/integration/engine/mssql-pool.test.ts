@@ -5,11 +5,11 @@ import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createMssqlPool, type MssqlConnectionPool, type MssqlPoolExtras } from '../../src/engine/mssql-pool.ts'
-import { PoolsmithError } from '../../src/errors.ts'
-import { createPki, type IssuedCertificate } from '../support/pki.ts'
-import { type PostgresServer, startPostgres } from '../support/postgres.ts'
-import { startTdsServer, type TdsServer } from '../support/tds/server.ts'
+import { PoolsmithError } from '../../../src/errors.ts'
+import { createMssqlPool, type MssqlConnectionPool, type MssqlPoolExtras } from '../../../src/index.ts'
+import { createPki, type IssuedCertificate } from '../../support/pki.ts'
+import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { startTdsServer, type TdsServer } from '../../support/tds/server.ts'
 
 interface Result {
   readonly recordset: readonly Record<string, unknown>[]

@@ -2,16 +2,13 @@
 
 import type { Transform } from 'node:stream'
 import type { Knex } from 'knex'
+import type { ConnectionPool } from '../../pool/pool.ts'
+import type { DialectParts } from '../dialect.ts'
 
-/** What a client needs of the pool and the driver behind it. */
-export interface ClientBackend<Raw extends object> {
-  readonly pool: {
-    acquire(): { readonly promise: Promise<Raw> }
-    release(raw: Raw): boolean
-    invalidate(raw: Raw): void
-    destroy(): Promise<void>
-  }
-  readonly cancel: (raw: Raw) => Promise<void>
+/** The pool and the driver's parts that a client works with. */
+export interface ClientBackend {
+  readonly pool: ConnectionPool<object>
+  readonly parts: Pick<DialectParts, 'cancel' | 'database' | 'exactValues'>
 }
 
 /** A mark that knex leaves on a connection whose statement it gave up on: it must not be used again. */
@@ -25,17 +22,21 @@ const RELEASED = Promise.resolve()
  * Gives a dialect class the pool's own ways to acquire, release, cancel and end. Put on the prototype, since knex makes
  * the clients of transactions from it.
  */
-export function overPool<Raw extends object>(client: typeof Knex.Client, { pool, cancel }: ClientBackend<Raw>): void {
+export function overPool(client: typeof Knex.Client, { pool, parts }: ClientBackend): void {
   Object.assign(client.prototype, {
-    acquireConnection: (): Promise<Raw> => pool.acquire().promise,
+    acquireConnection: (): Promise<object> => pool.acquire().promise,
 
-    releaseConnection(connection: Raw & KnexMarks): Promise<void> {
+    releaseConnection(connection: KnexMarks): Promise<void> {
       if (connection.__knex__disposed !== undefined) pool.invalidate(connection)
       pool.release(connection)
       return RELEASED
     },
 
-    cancelQuery: (connection?: Raw): Promise<void> => (connection === undefined ? RELEASED : cancel(connection)),
+    cancelQuery: (connection?: object): Promise<void> =>
+      connection === undefined ? RELEASED : parts.cancel(connection),
+
+    // Asked for questions to the catalogue; stock knex looks into its connection settings, of which there are none.
+    database: (): string | undefined => parts.database(),
 
     async destroy(callback?: (error?: unknown) => void): Promise<void> {
       try {

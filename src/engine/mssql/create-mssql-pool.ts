@@ -5,13 +5,13 @@
 
 import type { EventEmitter } from 'node:events'
 import { createRequire } from 'node:module'
-import type { Connection } from '../connections/connection.ts'
-import type { ConnectionInput } from '../connections/parse.ts'
-import { PoolsmithError } from '../errors.ts'
-import { loadPackage } from '../optional-package.ts'
-import type { ConnectionPool } from '../pool/pool.ts'
-import { type BuildPoolOptions, type BuiltPool, buildPool } from './build-pool.ts'
-import { checkCallOptions } from './check-options.ts'
+import type { Connection } from '../../connections/connection.ts'
+import type { ConnectionInput } from '../../connections/parse.ts'
+import { PoolsmithError } from '../../errors.ts'
+import { loadPackage } from '../../optional-package.ts'
+import type { ConnectionPool } from '../../pool/pool.ts'
+import { type BuildPoolOptions, type BuiltPool, buildPool } from '../build-pool.ts'
+import { checkCallOptions } from '../check-options.ts'
 
 export interface MssqlPoolOptions extends BuildPoolOptions {
   /** Options of mssql itself that are about requests: `stream`, `arrayRowMode`, `parseJSON`. */

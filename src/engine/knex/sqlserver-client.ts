@@ -12,21 +12,11 @@ import type { Transform } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import type { Request } from 'tedious'
-import { setRowMode } from '../drivers/sqlserver/row-reader.ts'
-import type { SqlServerConnection } from '../drivers/sqlserver/tedious-connection.ts'
-import type { ColumnMetadata } from '../drivers/sqlserver/tedious-internals.ts'
-import { loadPackage } from '../optional-package.ts'
+import { setRowMode } from '../../drivers/sqlserver/row-reader.ts'
+import type { SqlServerConnection } from '../../drivers/sqlserver/tedious-connection.ts'
+import type { ColumnMetadata } from '../../drivers/sqlserver/tedious-internals.ts'
+import { loadPackage } from '../../optional-package.ts'
 import { type ClientBackend, overPool, releaseOnce } from './pooled-client.ts'
-
-export interface MssqlBackend extends ClientBackend<SqlServerConnection> {
-  /**
-   * How the connections give values: decimals, money, dates and times as text with every digit, and a `Date` is bound
-   * as `datetime2`. A single query decides otherwise by `.options({ exactValues: true })`.
-   */
-  readonly exactValues: boolean
-  /** The name of the database, for questions to the catalogue. */
-  readonly database: () => string | undefined
-}
 
 interface Query {
   sql: string
@@ -45,10 +35,15 @@ const ROWS_AHEAD = 64
 const ROLLBACK_WAIT_MILLIS = 5000
 
 /** Builds the dialect class for one engine; knex makes transaction clients from its prototype, so state lives here. */
-export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Knex.Client> {
+export async function sqlServerClientClass(backend: ClientBackend): Promise<typeof Knex.Client> {
   const { default: MssqlDialect } = await import('knex/lib/dialects/mssql/index.js')
   const { Request: TediousRequest, TYPES } = await loadPackage('tedious', () => import('tedious'), 'SQL Server')
-  const exactFor = (query: Query): boolean => query.options?.exactValues ?? backend.exactValues
+  /**
+   * Under `exact_values` decimals, money, dates and times arrive as text with every digit, and a `Date` is bound as
+   * `datetime2`. A single query decides otherwise by `.options({ exactValues: true })`.
+   */
+  const { exactValues } = backend.parts
+  const exactFor = (query: Query): boolean => query.options?.exactValues ?? exactValues
 
   /** A connection runs one statement at a time; in a transaction more may be asked for at once. */
   const queues = new WeakMap<object, Promise<unknown>>()
@@ -74,7 +69,7 @@ export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Kn
   const clear = async (connection: SqlServerConnection): Promise<void> => {
     clearing.add(connection)
     try {
-      await backend.cancel(connection)
+      await backend.parts.cancel(connection)
       await queues.get(connection)
     } finally {
       clearing.delete(connection)
@@ -111,10 +106,6 @@ export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Kn
       return own
     }
 
-    override database(): string | undefined {
-      return backend.database()
-    }
-
     override wrapIdentifierImpl(value: string): string {
       return value === '*' ? '*' : `[${value.replaceAll(']', ']]')}]`
     }
@@ -130,7 +121,7 @@ export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Kn
       if (typeof binding === 'number' && Math.abs(binding) >= 2 ** 63) return [binding, TYPES.Float]
       if (binding instanceof Uint8Array)
         return [Buffer.from(binding.buffer, binding.byteOffset, binding.length), TYPES.VarBinary]
-      if (binding instanceof Date && backend.exactValues) return [binding, TYPES.DateTime2]
+      if (binding instanceof Date && exactValues) return [binding, TYPES.DateTime2]
       return super._typeForBinding(binding)
     }
 
@@ -155,7 +146,7 @@ export async function mssqlClientClass(backend: MssqlBackend): Promise<typeof Kn
               query.response = rows
               resolve(query)
             })
-            if (exactFor(query) !== backend.exactValues) setRowMode(request, { exact: exactFor(query), bare: false })
+            if (exactFor(query) !== exactValues) setRowMode(request, { exact: exactFor(query), bare: false })
             request.on('row', (row: unknown) => rows.push(row))
             this._assignBindings(request, query.bindings)
             connection.execSql(request)

@@ -1,0 +1,15 @@
+/** knex's dialect classes over a pool of ours, one for each database family. */
+
+import type { Knex } from 'knex'
+import type { Dialect } from '../../connections/connection.ts'
+import type { ClientBackend } from './pooled-client.ts'
+
+const CLIENTS: Readonly<Record<Dialect, (backend: ClientBackend) => Promise<typeof Knex.Client>>> = {
+  postgres: async (backend) => (await import('./postgres-client.ts')).postgresClientClass(backend),
+  mssql: async (backend) => (await import('./sqlserver-client.ts')).sqlServerClientClass(backend),
+}
+
+/** The class that knex is handed as its `client`. */
+export function knexClient(dialect: Dialect, backend: ClientBackend): Promise<typeof Knex.Client> {
+  return CLIENTS[dialect](backend)
+}
