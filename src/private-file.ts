@@ -1,0 +1,147 @@
+/**
+ * Files that only this user can have written: opened without following a link, refused when another user owns them or
+ * may write them, and made exclusively. For folders that other users can write, such as /tmp.
+ */
+
+import { constants, type Stats } from 'node:fs'
+import { type FileHandle, lstat, open } from 'node:fs/promises'
+
+/** What is wrong with a file: it is a link, not a regular file, another user's, writable by others, or too long. */
+export type Distrust = 'link' | 'type' | 'owner' | 'mode' | 'size'
+
+/** A file or folder that is not trusted. Its message is one sentence with the path. */
+export class DistrustedFile extends Error {
+  override readonly name = 'DistrustedFile'
+  readonly path: string
+  readonly kind: Distrust
+  /** Completes a sentence that begins with the file: `is a symbolic link`. */
+  readonly reason: string
+
+  constructor(path: string, kind: Distrust, reason: string) {
+    super(`${path} ${reason}.`)
+    this.path = path
+    this.kind = kind
+    this.reason = reason
+  }
+}
+
+export interface Trust {
+  /** Default `file`. */
+  readonly type?: 'file' | 'folder'
+  /** User ids that may own it. Default: the effective user of this process, and root. */
+  readonly owners?: readonly number[]
+  /** Bits of the mode that it must not have. Default 0o022: its group and other users must not be able to write it. */
+  readonly forbiddenMode?: number
+}
+
+const WRITABLE_BY_OTHERS = 0o022
+
+/**
+ * Throws when another user can have made the file, or can change it. On Windows, where files have neither owner nor
+ * mode here, only links and other types are refused.
+ *
+ * @param stats of `lstat`, or of an open handle
+ * @throws DistrustedFile
+ */
+export function assertTrusted(path: string, stats: Stats, trust: Trust = {}): void {
+  const { type = 'file', forbiddenMode = WRITABLE_BY_OTHERS } = trust
+  if (stats.isSymbolicLink()) throw new DistrustedFile(path, 'link', 'is a symbolic link')
+  if (type === 'file' && !stats.isFile()) throw new DistrustedFile(path, 'type', 'is not a regular file')
+  if (type === 'folder' && !stats.isDirectory()) throw new DistrustedFile(path, 'type', 'is not a folder')
+  const user = process.geteuid?.()
+  if (user === undefined) return
+  const owners = trust.owners ?? [user, 0]
+  if (!owners.includes(stats.uid)) {
+    throw new DistrustedFile(path, 'owner', `belongs to the user with the id ${stats.uid}, not to ${user}`)
+  }
+  if ((stats.mode & forbiddenMode) === 0) return
+  const mode = (stats.mode & 0o7777).toString(8).padStart(4, '0')
+  const may = (stats.mode & forbiddenMode & WRITABLE_BY_OTHERS) === 0 ? 'read' : 'written'
+  throw new DistrustedFile(path, 'mode', `may be ${may} by other users (mode ${mode})`)
+}
+
+export interface ReadTrust extends Omit<Trust, 'type'> {
+  /** A longer file is refused. */
+  readonly maxBytes: number
+}
+
+/**
+ * The whole content of a trusted file. A link is never followed, and a pipe never waited for.
+ *
+ * @throws DistrustedFile, or the error of the file system (ENOENT, EACCES, …)
+ */
+export async function readTrusted(path: string, trust: ReadTrust): Promise<Buffer> {
+  await using file = await openTrusted(path, trust)
+  const chunks: Buffer[] = []
+  let bytes = 0
+  // One byte more than allowed is asked for, because the file may grow while it is read.
+  for (;;) {
+    const { buffer, bytesRead } = await file.read({ buffer: Buffer.allocUnsafe(chunkBytes(trust.maxBytes - bytes)) })
+    if (bytesRead === 0) return Buffer.concat(chunks, bytes)
+    chunks.push(buffer.subarray(0, bytesRead))
+    bytes += bytesRead
+    if (bytes > trust.maxBytes) throw tooLong(path, trust.maxBytes)
+  }
+}
+
+const CHUNK_BYTES = 1 << 20
+
+function chunkBytes(allowed: number): number {
+  return Math.min(CHUNK_BYTES, allowed + 1)
+}
+
+function tooLong(path: string, maxBytes: number): DistrustedFile {
+  return new DistrustedFile(path, 'size', `is longer than ${maxBytes} bytes`)
+}
+
+/**
+ * Opens a trusted file for reading. Close the handle, or declare it with `await using`.
+ *
+ * @throws DistrustedFile, or the error of the file system
+ */
+export async function openTrusted(path: string, trust: Omit<Trust, 'type'> & { readonly maxBytes?: number } = {}) {
+  const file = await openUnlinked(path)
+  try {
+    const stats = await file.stat()
+    assertTrusted(path, stats, trust)
+    if (trust.maxBytes !== undefined && stats.size > trust.maxBytes) throw tooLong(path, trust.maxBytes)
+    return file
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
+
+/** Windows has neither of the two flags. */
+const NO_FOLLOW = constants.O_NOFOLLOW ?? 0
+const NO_WAIT = constants.O_NONBLOCK ?? 0
+
+async function openUnlinked(path: string): Promise<FileHandle> {
+  if (NO_FOLLOW === 0) assertNoLink(path, await lstat(path))
+  try {
+    // Without O_NONBLOCK, opening a pipe waits for its writer.
+    return await open(path, constants.O_RDONLY | NO_FOLLOW | NO_WAIT)
+  } catch (error) {
+    // ELOOP is also what a circle of links among the folders of the path gives.
+    if (isCode(error, 'ELOOP') || isCode(error, 'EMLINK')) assertNoLink(path, await lstat(path))
+    throw error
+  }
+}
+
+function assertNoLink(path: string, stats: Stats): void {
+  if (stats.isSymbolicLink()) throw new DistrustedFile(path, 'link', 'is a symbolic link')
+}
+
+/**
+ * Makes a new file and opens it for writing. Fails with EEXIST when the name is taken, also by a link that leads
+ * nowhere: nothing that exists is opened or followed.
+ *
+ * @param mode the most permissions that it may get; the umask takes some of them away
+ */
+export function createExclusively(path: string, mode: number): Promise<FileHandle> {
+  return open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NO_FOLLOW, mode)
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code
+}
