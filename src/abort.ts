@@ -122,3 +122,12 @@ export function pause(millis: number, { signal, background = false }: PauseOptio
     })
   })
 }
+
+/**
+ * Resolves once the event loop has taken in what has already arrived from the network. To be awaited before a session
+ * or a time limit is judged: timers come before sockets in a turn of the loop.
+ */
+export async function nextPoll(): Promise<void> {
+  // Wherever in its turn the loop is, it polls between the two.
+  for (let turns = 0; turns < 2; turns++) await new Promise((resolve) => setImmediate(resolve))
+}

@@ -83,5 +83,7 @@ export interface Driver<Raw extends object> {
   abort(raw: Raw): void
   /** Whether the session is known to be dead: socket closed, or an error that ends sessions was seen on it. */
   isBroken(raw: Raw): boolean
+  /** Why a broken session has ended: the server's last words, or the error of its socket. Undefined: without a word. */
+  endedBy?(raw: Raw): Error | undefined
   info(raw: Raw): SessionInfo
 }

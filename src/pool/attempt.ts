@@ -1,10 +1,11 @@
 /** One attempt to open a connection: credential, then the driver, and once more when the login was refused. */
 
+import { nextPoll, orAbort, pause } from '../abort.ts'
 import type { Credential, CredentialSource } from '../credentials/credential.ts'
 import { sameSecret } from '../credentials/same-secret.ts'
 import type { Driver } from '../drivers/driver.ts'
 import { type Phase, PoolsmithError } from '../errors.ts'
-import { asPoolsmithError, hangingError } from './failures.ts'
+import { asPoolsmithError, endedAtLoginError, hangingError } from './failures.ts'
 
 /** Logins in one attempt, each with a credential that differs from the one before. */
 const MAX_LOGINS = { password: 3, token: 2, certificate: 2, gss: 2, ntlm: 2 } as const
@@ -98,7 +99,7 @@ export class Attempt<Raw extends object> {
     let last = refused
     for (let fetches = 0; fetches < MAX_STALE_FETCHES; fetches++) {
       if (!this.#source.reject(last)) return undefined
-      if (fetches > 0) await untilAborted(pause(STALE_PAUSE_MILLIS * 2 ** fetches), signal)
+      if (fetches > 0) await pause(STALE_PAUSE_MILLIS * 2 ** fetches, { signal, background: true })
       last = await this.#credential(signal)
       if (!sameSecret(last, refused)) return last
     }
@@ -110,7 +111,7 @@ export class Attempt<Raw extends object> {
     if (ready !== undefined) return ready
     this.#enter('credential')
     try {
-      return await untilAborted(this.#source.get(signal), signal)
+      return await orAbort(this.#source.get(signal), signal)
     } finally {
       this.#credentialMillis += this.phaseMillis
     }
@@ -118,33 +119,21 @@ export class Attempt<Raw extends object> {
 
   #login(credential: Credential, signal: AbortSignal): Promise<Raw> {
     this.#enter('connect')
-    const opening = this.#driver.open(credential, { signal, enter: (phase) => this.#enter(phase) })
-    return untilAborted(opening, signal, (late) => this.#driver.abort(late))
+    return orAbort(this.#openAlive(credential, signal), signal, (late) => this.#driver.abort(late))
+  }
+
+  async #openAlive(credential: Credential, signal: AbortSignal): Promise<Raw> {
+    const driver = this.#driver
+    const raw = await driver.open(credential, { signal, enter: (phase) => this.#enter(phase) })
+    // The server may have ended the session in the packet that accepted the login.
+    await nextPoll()
+    if (!driver.isBroken(raw)) return raw
+    driver.abort(raw)
+    throw endedAtLoginError(driver.endedBy?.(raw))
   }
 
   #enter(phase: Phase): void {
     this.#phase = phase
     this.#phaseSince = performance.now()
   }
-}
-
-function pause(millis: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, millis).unref()
-  })
-}
-
-/** Settles with `work`, or rejects as soon as the signal aborts; then `discard` gets what still arrives. */
-function untilAborted<T>(work: Promise<T>, signal: AbortSignal, discard?: (late: T) => void): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const abort = (): void => reject(signal.reason)
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort, { once: true })
-    work
-      .then((value) => {
-        if (signal.aborted) discard?.(value)
-        else resolve(value)
-      }, reject)
-      .finally(() => signal.removeEventListener('abort', abort))
-  })
 }

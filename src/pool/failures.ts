@@ -1,6 +1,7 @@
 /** The pool's own errors: each says what was waited for, how long, and what to do. */
 
 import { type Phase, PoolsmithError } from '../errors.ts'
+import { printable } from '../printable.ts'
 
 /** How full the pool is, for messages and details. */
 export interface Occupancy {
@@ -150,6 +151,18 @@ export function abortedError(signal: AbortSignal): PoolsmithError {
     code: 'ABORTED',
     phase: 'pool',
     cause: signal.reason,
+  })
+}
+
+/** A session that ended before it could be handed out. */
+export function endedAtLoginError(reason: Error | undefined): PoolsmithError {
+  const words = reason === undefined ? '.' : `: ${printable(reason.message)}`
+  return new PoolsmithError(`The server closed the session right after the login${words}`, {
+    code: 'CONNECTION_CLOSED',
+    phase: 'login',
+    transient: true,
+    hint: "Look into the server's log; a server that is being stopped does this.",
+    cause: reason,
   })
 }
 

@@ -5,7 +5,7 @@ import { connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** What becomes of one chunk: the chunks that go on, one after the other, or the end of the connection. */
-export type Tamper = (chunk: Buffer) => readonly Buffer[] | 'cut' | 'dribble'
+export type Tamper = (chunk: Buffer) => readonly Buffer[] | 'cut' | 'dribble' | { readonly last: Buffer }
 
 export interface Middle extends AsyncDisposable {
   readonly port: number
@@ -36,6 +36,14 @@ export async function startMiddle(targetPort: number): Promise<Middle> {
             from.destroy()
             to.destroy()
           })
+          return
+        }
+        if (typeof outcome === 'object' && 'last' in outcome) {
+          // Bytes and end leave together.
+          to.cork()
+          to.end(outcome.last)
+          to.uncork()
+          from.destroy()
           return
         }
         if (outcome === 'dribble') {

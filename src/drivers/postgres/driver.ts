@@ -10,7 +10,7 @@ import { PhaseClock } from '../phase-clock.ts'
 import { parseRequireAuth } from './auth-policy.ts'
 import { cancelSession } from './cancel.ts'
 import { checkPostgresOptions, effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
-import { adoptSession, isBusy, loadPg, streamOf, watch } from './pg-client.ts'
+import { adoptSession, isBusy, loadPg, streamOf, type Watcher } from './pg-client.ts'
 import { resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
 import { openSession, type Session, type SessionPlan } from './session.ts'
@@ -40,6 +40,7 @@ interface SessionState {
   readonly credential: Credential
   readonly info: SessionInfo
   broken: boolean
+  endedBy: Error | undefined
   /** Statements that have ended, and how many had when the session was last as good as new. */
   finished: number
   cleanAt: number
@@ -95,6 +96,7 @@ class SessionDriver implements PostgresDriver {
         enter: (phase) => clock.enter(phase),
         phase: () => clock.phase,
       })
+      const state = newState(session, credential, clock.stop())
       const client = await adoptSession(module, {
         stream: session.transport.stream,
         user: session.user,
@@ -102,8 +104,10 @@ class SessionDriver implements PostgresDriver {
         host: this.#plan.host,
         port: this.#plan.port,
         pending: session.login.pending,
+        watcher: watcherOf(state),
       })
-      this.#adopt(client, session, credential, clock.stop())
+      state.cleanAt = state.finished
+      this.#states.set(client, state)
       if (signal.aborted) {
         this.abort(client)
         throw signal.reason
@@ -117,42 +121,6 @@ class SessionDriver implements PostgresDriver {
         cause: signal.reason,
       })
     }
-  }
-
-  #adopt(client: pg.Client, session: Session, credential: Credential, timings: SessionInfo['timings']): void {
-    const { login, transport } = session
-    const kerberos = transport.kerberos ?? login.kerberos
-    const state: SessionState = {
-      session,
-      credential,
-      broken: false,
-      finished: 0,
-      cleanAt: 0,
-      info: {
-        user: session.user,
-        database: session.database,
-        peer: showEndpoint(session.endpoint),
-        serverVersion: login.parameters.server_version ?? 'unknown',
-        processId: login.processId,
-        authentication: login.authentication,
-        encryption: transport.encryption,
-        ...(kerberos === undefined ? {} : { kerberos }),
-        ...(session.proxy === undefined ? {} : { proxy: session.proxy }),
-        timings,
-      },
-    }
-    watch(client, {
-      onServerError: (error) => {
-        if (endsSession(error)) state.broken = true
-      },
-      onReady: () => {
-        state.finished++
-      },
-      onEnd: () => {
-        state.broken = true
-      },
-    })
-    this.#states.set(client, state)
   }
 
   #state(raw: pg.Client): SessionState {
@@ -195,6 +163,10 @@ class SessionDriver implements PostgresDriver {
     return this.#state(raw).broken || streamOf(raw).destroyed
   }
 
+  endedBy(raw: pg.Client): Error | undefined {
+    return this.#state(raw).endedBy
+  }
+
   info(raw: pg.Client): SessionInfo {
     return this.#state(raw).info
   }
@@ -202,5 +174,46 @@ class SessionDriver implements PostgresDriver {
   cancel(raw: pg.Client, signal: AbortSignal): Promise<void> {
     const { session, credential } = this.#state(raw)
     return cancelSession(session, this.#plan, credential, signal)
+  }
+}
+
+function newState(session: Session, credential: Credential, timings: SessionInfo['timings']): SessionState {
+  const { login, transport } = session
+  return {
+    session,
+    credential,
+    broken: false,
+    endedBy: undefined,
+    finished: 0,
+    cleanAt: 0,
+    info: {
+      user: session.user,
+      database: session.database,
+      peer: showEndpoint(session.endpoint),
+      serverVersion: login.parameters.server_version ?? 'unknown',
+      processId: login.processId,
+      authentication: login.authentication,
+      encryption: transport.encryption,
+      kerberos: transport.kerberos ?? login.kerberos,
+      proxy: session.proxy,
+      timings,
+    },
+  }
+}
+
+function watcherOf(state: SessionState): Watcher {
+  const end = (error?: Error): void => {
+    state.broken = true
+    // The first error is the reason; those that follow are about the socket.
+    state.endedBy ??= error
+  }
+  return {
+    onServerError: (error) => {
+      if (endsSession(error)) end(error)
+    },
+    onReady: () => {
+      state.finished++
+    },
+    onEnd: end,
   }
 }

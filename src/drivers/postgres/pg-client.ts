@@ -94,6 +94,8 @@ export interface Adoption {
   readonly host: string
   readonly port: number
   readonly pending: Buffer
+  /** Hears of everything from the first message on: the server may end the session in the packet of its login. */
+  readonly watcher: Watcher
 }
 
 /**
@@ -101,7 +103,7 @@ export interface Adoption {
  * @throws PoolsmithError CONNECTION_CLOSED when the stream has ended meanwhile
  */
 export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.Client> {
-  const { stream, user, database, host, port, pending } = adoption
+  const { stream, user, database, host, port, pending, watcher } = adoption
   // A stream that is already over tells nobody again, and pg would wait for ever.
   if (stream.readableEnded || stream.destroyed) throw closedAfterLogin(host)
   const connection = new (establishedConnection(module))({ stream, ssl: false })
@@ -116,8 +118,7 @@ export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.C
     connection,
   }
   const client = new module.Client(config)
-  // The end of a session that nobody is using right now must not end the process; `watch` sees it as well.
-  client.on('error', () => undefined)
+  watch(client, watcher)
   stream.unshift(pending)
   try {
     await client.connect()
@@ -182,19 +183,19 @@ function establishedConnection(module: Pg): ConnectionConstructor {
 
 export interface Watcher {
   /** The server sent an error, to a statement or out of the blue. */
-  readonly onServerError: (error: { code?: string; severity?: string }) => void
+  readonly onServerError: (error: Error & { code?: string; severity?: string }) => void
   /** A statement is over. */
   readonly onReady: () => void
-  /** The session is over. */
-  readonly onEnd: () => void
+  /** The session has ended, for this reason where one is known. Also keeps an idle session's error from ending the process. */
+  readonly onEnd: (error?: Error) => void
 }
 
-export function watch(client: pg.Client, watcher: Watcher): void {
+function watch(client: pg.Client, watcher: Watcher): void {
   const { connection } = parts(client)
   connection.on('errorMessage', watcher.onServerError)
   connection.on('readyForQuery', watcher.onReady)
   client.on('error', watcher.onEnd)
-  client.on('end', watcher.onEnd)
+  client.on('end', () => watcher.onEnd())
 }
 
 /** Whether a statement is running or waiting on this client. */

@@ -42,6 +42,7 @@ export interface SqlServerDriver extends Driver<SqlServerConnection> {
 interface SessionState {
   readonly info: SessionInfo
   broken: boolean
+  endedBy: Error | undefined
   /** How many requests had been made when the session was last as good as new. */
   cleanAt: number
 }
@@ -159,15 +160,17 @@ class SessionDriver implements SqlServerDriver {
 
   #adopt(connection: SqlServerConnection, info: SessionInfo): void {
     this.#database = info.database
-    const state: SessionState = { info, broken: false, cleanAt: connection.requestCount }
-    const end = (): void => {
+    const state: SessionState = { info, broken: false, endedBy: undefined, cleanAt: connection.requestCount }
+    const end = (error?: Error): void => {
       state.broken = true
+      // The first error is the reason; those that follow are about the socket.
+      state.endedBy ??= error
     }
-    // Also keeps an error of an idle session from being nobody's, which would end the process.
+    // Also keeps the error of an idle session from ending the process.
     connection.on('error', end)
-    connection.on('end', end)
+    connection.on('end', () => end())
     connection.on('errorMessage', (error: ServerError) => {
-      if (endsSession(error)) state.broken = true
+      if (endsSession(error)) end(new Error(`${error.message} (error ${error.number}, state ${error.state})`))
     })
     this.#states.set(connection, state)
   }
@@ -208,6 +211,10 @@ class SessionDriver implements SqlServerDriver {
 
   isBroken(raw: SqlServerConnection): boolean {
     return this.#state(raw).broken || !(isReady(raw) || isBusy(raw))
+  }
+
+  endedBy(raw: SqlServerConnection): Error | undefined {
+    return this.#state(raw).endedBy
   }
 
   info(raw: SqlServerConnection): SessionInfo {
