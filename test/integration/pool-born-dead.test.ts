@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createEngine } from '../../src/engine/create-engine.ts'
+import { createEngine } from '../../src/engine/knex/create-engine.ts'
 import { PoolsmithError } from '../../src/errors.ts'
 import { errorResponse } from '../support/fake-postgres.ts'
 import { startMiddle, type Tamper } from '../support/middle.ts'
