@@ -149,6 +149,8 @@ export const ERROR_CODES = {
   TLS_HANDSHAKE_FAILED: 'The TLS handshake failed for another reason, which the message names.',
   TLS_SETUP_FAILED: 'The certificate files were read, but OpenSSL cannot use them.',
   CRL_UNUSABLE: 'The revocation list is out of date or does not cover every authority of the chain.',
+  NEGOTIATION_FAILED:
+    'The server sent an error in the middle of the negotiation of encryption; its text is not shown, as nothing proves who sent it.',
   // login
   LOGIN_NOT_ADMITTED: 'No rule of the server lets this user in this way (pg_hba.conf).',
   LOGIN_ROLE_UNUSABLE: 'The role does not exist or may not log in.',

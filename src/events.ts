@@ -20,6 +20,8 @@ export interface PoolsmithEvents {
   'config:warning': { readonly path: string; readonly message: string }
   /** Something weaker than asked or advised: md5 in use, encryption given up under `prefer`. */
   'security:warning': { readonly code: string; readonly message: string }
+  /** The text of an error that came before the server had proved anything: for debugging, never to be believed. */
+  'debug:refusal': { readonly peer: string; readonly text: string }
   /** A client or CA certificate nears its end. `expiresAt` in milliseconds since the epoch. */
   'certificate:expiring': { readonly file: string; readonly subject: string; readonly expiresAt: number }
   /** A person has to sign in now: `message` says where and how. `expiresAt` is when it is given up. */
@@ -57,6 +59,7 @@ export type EventName = keyof PoolsmithEvents
 const NAMES: Readonly<Record<EventName, true>> = {
   'config:warning': true,
   'security:warning': true,
+  'debug:refusal': true,
   'certificate:expiring': true,
   'credential:prompt': true,
   'credential:refreshed': true,

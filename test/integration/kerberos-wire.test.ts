@@ -91,6 +91,17 @@ const SCRIPTS: readonly Script[] = [
     },
     connections: 2,
     code: 'LOGIN_NOT_ADMITTED',
+    requiredCode: 'NEGOTIATION_FAILED',
+  },
+  {
+    name: 'is older than GSSAPI encryption',
+    gss: (peer) => {
+      peer.send(errorResponse({ C: '0A000', M: 'unsupported frontend protocol 1234.5680: server supports 2.0 to 3.0' }))
+      peer.end()
+    },
+    connections: 2,
+    code: 'LOGIN_NOT_ADMITTED',
+    requiredCode: 'GSS_NOT_OFFERED',
   },
   {
     name: 'declines',
@@ -133,6 +144,7 @@ const SCRIPTS: readonly Script[] = [
     },
     connections: 2,
     code: 'LOGIN_NOT_ADMITTED',
+    requiredCode: 'NEGOTIATION_FAILED',
   },
   {
     name: 'grants and sends a token that is too long',
@@ -273,6 +285,7 @@ for (const script of SCRIPTS) {
       const expected = gssencmode === 'require' ? (script.requiredCode ?? script.code) : script.code
       assert.equal(error.code, expected, error.message)
       assert.notEqual(error.hint, undefined)
+      if (gssencmode === 'require') assert.doesNotMatch(error.message, /unsupported frontend/)
       await ours.deserted()
 
       await using theirs = await startFakePostgres((peer) => play(peer, script))

@@ -120,17 +120,6 @@ const FAULTS: readonly Fault[] = [
     phase: 'tls',
   },
   {
-    name: 'an error in place of an answer to the request for TLS',
-    script: async (peer) => {
-      await peer.first()
-      peer.send(errorResponse({ C: '53300', M: 'no process left' }))
-      peer.end()
-    },
-    extra: { sslmode: 'prefer' },
-    code: 'SERVER_FULL',
-    phase: 'login',
-  },
-  {
     name: 'no TLS under require',
     script: async (peer) => {
       await peer.startup()
@@ -296,6 +285,25 @@ const FAULTS: readonly Fault[] = [
     },
     code: 'NOT_POSTGRES',
     phase: 'login',
+  },
+  {
+    name: 'another protocol that says ERROR and waits',
+    script: async (peer) => {
+      await peer.startup()
+      peer.send(Buffer.from('ERROR\r\n'))
+    },
+    code: 'NOT_POSTGRES',
+    phase: 'login',
+  },
+  {
+    name: 'another protocol that says ERROR to the request for TLS and waits',
+    script: async (peer) => {
+      await peer.first()
+      peer.send(Buffer.from('ERROR\r\n'))
+    },
+    extra: { sslmode: 'prefer' },
+    code: 'NOT_POSTGRES',
+    phase: 'tls',
   },
   {
     name: 'an error response that is cut short inside',

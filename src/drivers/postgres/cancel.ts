@@ -5,8 +5,9 @@ import { StreamClosed, Wire } from '../network/wire.ts'
 import { GssIdentity } from './gss-identity.ts'
 import { gssTransport } from './gss-transport.ts'
 import { cancelRequest } from './messages.ts'
-import { type Session, type SessionPlan, tlsTarget } from './session.ts'
+import type { Session, SessionPlan } from './session-plan.ts'
 import { tlsTransport } from './transport.ts'
+import { tlsTarget } from './try-once.ts'
 
 /**
  * Asks the server to end what a session is doing, over a connection of its own that is protected like the session's

@@ -3,6 +3,7 @@ import { orAbort } from '../../abort.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
+import { printable } from '../../printable.ts'
 import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { type Lookup, showEndpoint, systemLookup } from '../network/socket.ts'
@@ -13,7 +14,8 @@ import { checkPostgresOptions, effectiveSslMode, type PostgresOptions, type Post
 import { adoptSession, isBusy, loadPg, streamOf, type Watcher } from './pg-client.ts'
 import { resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
-import { openSession, type Session, type SessionPlan } from './session.ts'
+import { openSession } from './session.ts'
+import type { Session, SessionPlan } from './session-plan.ts'
 import { TlsSettings } from './tls-settings.ts'
 
 const DEFAULT_PORT = 5432
@@ -190,7 +192,7 @@ function newState(session: Session, credential: Credential, timings: SessionInfo
       user: session.user,
       database: session.database,
       peer: showEndpoint(session.endpoint),
-      serverVersion: login.parameters.server_version ?? 'unknown',
+      serverVersion: printable(login.parameters.server_version ?? 'unknown', 100),
       processId: login.processId,
       authentication: login.authentication,
       encryption: transport.encryption,

@@ -1,13 +1,18 @@
 import { type Phase, PoolsmithError } from '../../errors.ts'
 import { kerberosError } from '../../kerberos/errors.ts'
+import { printable } from '../../printable.ts'
 import { type Endpoint, errorCode, showEndpoint } from '../network/socket.ts'
 import { tlsError } from '../network/tls.ts'
 import { StreamClosed } from '../network/wire.ts'
 import { GssNotOffered, GssSetupFailed } from './gss-transport.ts'
 import { NotPostgres } from './messages.ts'
+import { NegotiationRefusal } from './negotiation.ts'
 import type { SslMode } from './options.ts'
 import { refusalError, ServerRefusal } from './server-error.ts'
 import { TlsNotOffered } from './transport.ts'
+
+/** The most that is shown of bytes that make no sense. */
+const WORDS = 200
 
 export interface Where {
   readonly host: string
@@ -21,6 +26,7 @@ export function explain(cause: unknown, where: Where): unknown {
   const { host, sslMode, endpoint, phase } = where
   const peer = showEndpoint(endpoint)
   if (cause instanceof ServerRefusal) return refusalError(cause)
+  if (cause instanceof NegotiationRefusal) return negotiationError(cause, peer)
   if (cause instanceof TlsNotOffered) {
     return new PoolsmithError(`The server ${peer} does not offer TLS.`, {
       code: 'TLS_NOT_OFFERED',
@@ -33,12 +39,15 @@ export function explain(cause: unknown, where: Where): unknown {
     return kerberosError('GSS_NOT_OFFERED', {}, { phase: 'gss', cause, more: `It answers at ${peer}.` })
   }
   if (cause instanceof NotPostgres) {
-    return new PoolsmithError(`What answers at ${peer} is not a PostgreSQL server, or is damaged: ${cause.message}.`, {
-      code: 'NOT_POSTGRES',
-      phase,
-      hint: 'Check host and port; a web server, a proxy or another database may be listening there.',
-      cause,
-    })
+    return new PoolsmithError(
+      `What answers at ${peer} is not a PostgreSQL server, or is damaged: ${printable(cause.message, WORDS)}.`,
+      {
+        code: 'NOT_POSTGRES',
+        phase,
+        hint: 'Check host and port; a web server, a proxy or another database may be listening there.',
+        cause,
+      },
+    )
   }
   if (cause instanceof StreamClosed) {
     const broken = cause.cause
@@ -55,4 +64,28 @@ export function explain(cause: unknown, where: Where): unknown {
     })
   }
   return cause
+}
+
+/** In psql's words; the text of the error is left out, since nothing proves who sent it. */
+function negotiationError({ asked, unknownRequest }: NegotiationRefusal, peer: string): PoolsmithError {
+  if (unknownRequest && asked === 'gss') {
+    const more = `It does not know the request, as PostgreSQL before version 12; it answers at ${peer}.`
+    return kerberosError('GSS_NOT_OFFERED', {}, { phase: 'gss', more })
+  }
+  if (unknownRequest) {
+    return new PoolsmithError(`The server ${peer} does not know TLS: it refuses the request for it.`, {
+      code: 'TLS_NOT_OFFERED',
+      phase: 'tls',
+      hint: 'Use another server or pooler, or sslmode=disable where the network is trusted.',
+    })
+  }
+  const what = asked === 'tls' ? 'TLS' : 'GSSAPI encryption'
+  return new PoolsmithError(`The server ${peer} sent an error in the middle of the negotiation of ${what}.`, {
+    code: 'NEGOTIATION_FAILED',
+    phase: asked,
+    transient: true,
+    hint:
+      "See the server's log: often it could not start a process for the connection. The text of the error is in the " +
+      'event debug:refusal only, since nothing proves that the server sent it.',
+  })
 }

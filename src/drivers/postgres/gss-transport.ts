@@ -6,8 +6,8 @@ import { peersOf } from '../kerberos-info.ts'
 import { StreamClosed, Wire } from '../network/wire.ts'
 import type { GssIdentity } from './gss-identity.ts'
 import { GssStream, LENGTH_BYTES } from './gss-stream.ts'
-import { gssEncryptionRequest, NotPostgres, readFields, readMessage } from './messages.ts'
-import { ServerRefusal } from './server-error.ts'
+import { gssEncryptionRequest, NotPostgres } from './messages.ts'
+import { NegotiationRefusal, negotiationRefusal } from './negotiation.ts'
 import type { Transport } from './transport.ts'
 
 /** The server said that it has no GSSAPI encryption; the same stream may go on without. */
@@ -30,7 +30,7 @@ const MAX_TOKEN = 65_536 - LENGTH_BYTES
  * Asks the server for an encrypted GSSAPI session and sets it up (PostgreSQL documentation, "GSSAPI Session
  * Encryption").
  *
- * @throws GssNotOffered when the server declines; GssSetupFailed; ServerRefusal when it answers with an error;
+ * @throws GssNotOffered when the server declines; GssSetupFailed; NegotiationRefusal when it answers with an error;
  *   StreamClosed and NotPostgres for anything else in place of the answer; PoolsmithError GSS_STUFFED
  */
 export async function gssTransport(stream: Duplex, identity: GssIdentity, signal: AbortSignal): Promise<Transport> {
@@ -48,7 +48,7 @@ export async function gssTransport(stream: Duplex, identity: GssIdentity, signal
 async function askForGss(wire: Wire): Promise<void> {
   wire.write(gssEncryptionRequest())
   const answer = (await wire.read(1)).toString('latin1')
-  if (answer === 'E') throw await refusal(wire, Buffer.from('E'))
+  if (answer === 'E') throw await negotiationRefusal(wire, 'gss', Buffer.from('E'))
   if (answer === 'N') throw new GssNotOffered('no GSSAPI encryption')
   if (answer !== 'G') throw new NotPostgres(`${JSON.stringify(answer)} instead of G or N`)
   // The server has nothing to say before our token; what is here was put in by somebody else (CVE-2021-23222).
@@ -75,7 +75,7 @@ async function establish(wire: Wire, identity: GssIdentity, signal: AbortSignal)
     )
   } catch (cause) {
     context?.[Symbol.dispose]()
-    if (cause instanceof ServerRefusal) throw cause
+    if (cause instanceof NegotiationRefusal) throw cause
     const said = cause instanceof StreamClosed ? closedInSetup(context, identity, cause) : cause
     throw new GssSetupFailed('GSSAPI encryption could not be set up', { cause: said })
   }
@@ -93,17 +93,10 @@ function closedInSetup(
 async function readToken(wire: Wire): Promise<Buffer> {
   const head = await wire.read(LENGTH_BYTES)
   // In place of a length: an ErrorResponse.
-  if (head[0] === 0x45) throw await refusal(wire, head)
+  if (head[0] === 0x45) throw await negotiationRefusal(wire, 'gss', head)
   const size = head.readUInt32BE(0)
   if (size > MAX_TOKEN) throw new NotPostgres(`a GSSAPI token of ${size} bytes`)
   return wire.read(size)
-}
-
-/** The server could not even start a process for us. The message is not authenticated, and is said to be so. */
-async function refusal(wire: Wire, begun: Buffer): Promise<ServerRefusal> {
-  wire.stream.unshift(begun)
-  const message = await readMessage(wire, 'E')
-  return new ServerRefusal(readFields(message.body), 'before-login')
 }
 
 function framed(token: Buffer): Buffer {

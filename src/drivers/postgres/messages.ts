@@ -9,6 +9,13 @@ const PROTOCOL_3_0 = 196608
 
 /** libpq's bounds: what is larger is not a PostgreSQL server. */
 const MAX_LENGTH = 30_000
+/** An error has one field at least. */
+const MIN_ERROR_LENGTH = 8
+/** The buffer in PostgreSQL's report_fork_failure_to_client. */
+const MAX_BARE_ERROR = 1000
+/** A type and a length, which counts itself. */
+const HEADER_BYTES = 5
+const LENGTH_BYTES = 4
 
 function int32(value: number): Buffer {
   const bytes = Buffer.alloc(4)
@@ -67,15 +74,34 @@ export class NotPostgres extends Error {
   override readonly name = 'NotPostgres'
 }
 
-/** Reads the next message; `expected` holds the types that may come now. */
+/**
+ * Reads the next message; `expected` holds the types that may come now.
+ *
+ * @throws NotPostgres; StreamClosed; the signal's reason
+ */
 export async function readMessage(wire: Wire, expected: string): Promise<ServerMessage> {
-  const head = await wire.read(5)
+  const head = await wire.read(HEADER_BYTES)
   const type = head.toString('latin1', 0, 1)
   const length = head.readInt32BE(1)
   if (!expected.includes(type)) throw new NotPostgres(`message ${JSON.stringify(type)} at this point`)
-  if (length < 4 || length > MAX_LENGTH) throw new NotPostgres(`message ${type} of ${length} bytes`)
-  const body = await wire.read(length - 4)
+  if (type === 'E' && (length < MIN_ERROR_LENGTH || length > MAX_LENGTH)) {
+    return { type, body: await bareError(wire, head), raw: head }
+  }
+  if (length < LENGTH_BYTES || length > MAX_LENGTH) throw new NotPostgres(`message ${type} of ${length} bytes`)
+  const body = await wire.read(length - LENGTH_BYTES)
   return { type, body, raw: Buffer.concat([head, body]) }
+}
+
+/**
+ * The text of a server that could not start a process for the connection, which sends no ErrorResponse but `E`, a text
+ * and a zero byte; given as the body of an ErrorResponse.
+ */
+async function bareError(wire: Wire, head: Buffer): Promise<Buffer> {
+  // It is sent in one piece. Waiting for the zero byte would wait for ever where another protocol is spoken.
+  const text = Buffer.concat([head.subarray(1), await wire.read(Math.min(wire.waiting, MAX_BARE_ERROR))])
+  const end = text.indexOf(0)
+  if (end === -1) throw new NotPostgres('an error without its end')
+  return Buffer.concat([Buffer.from('M'), text.subarray(0, end), Buffer.alloc(2)])
 }
 
 /** Takes a message's body apart; running out of bytes means that it is not what it seemed. */

@@ -3,6 +3,7 @@ import type { Credential } from '../../credentials/credential.ts'
 import { type Phase, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
 import { type GssContext, targetName } from '../../kerberos/gss-api.ts'
+import { printable } from '../../printable.ts'
 import { Secret } from '../../secret.ts'
 import type { KerberosInfo } from '../driver.ts'
 import { peersOf } from '../kerberos-info.ts'
@@ -204,7 +205,7 @@ export class Proof implements Disposable {
     if (!offered.has(mechanism)) {
       throw failure(
         'AUTH_METHOD_UNSUPPORTED',
-        `The server offers only ${[...offered].join(', ') || 'nothing'} for SASL.`,
+        `The server offers only ${printable([...offered].join(', '), 200) || 'nothing'} for SASL.`,
         {
           hint: 'We speak SCRAM-SHA-256 and SCRAM-SHA-256-PLUS.',
         },

@@ -1,5 +1,6 @@
 import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
+import { printable } from '../../printable.ts'
 import type { Secret } from '../../secret.ts'
 
 /**
@@ -80,7 +81,7 @@ export class ScramClient {
   /** Checks that the server, too, knows the password. */
   verify(serverFinal: string): void {
     if (serverFinal.startsWith('e='))
-      throw new ScramFailure('refused', `the server ended SCRAM: ${serverFinal.slice(2)}`)
+      throw new ScramFailure('refused', `the server ended SCRAM: ${printable(serverFinal.slice(2), 200)}`)
     const match = /^v=([A-Za-z0-9+/]+={0,2})(?:,.*)?$/.exec(serverFinal)
     const given = Buffer.from(match?.[1] ?? '', 'base64')
     const wanted = this.#serverSignature

@@ -1,4 +1,7 @@
 import { type ErrorCode, PoolsmithError } from '../../errors.ts'
+import { printable } from '../../printable.ts'
+
+const SQLSTATE_LENGTH = 5
 
 /** An ErrorResponse before the session stood. */
 export class ServerRefusal extends Error {
@@ -7,22 +10,15 @@ export class ServerRefusal extends Error {
   readonly fields: Readonly<Record<string, string>>
   /** Whether the server had already said that it believes who we are. */
   readonly authenticated: boolean
-  /** Whether it came in place of an answer to the request for TLS, before any login. */
-  readonly beforeLogin: boolean
 
   /** What it means where the login knows more than the server tells. */
   readonly advice: Advice | undefined
 
-  constructor(
-    fields: Readonly<Record<string, string>>,
-    when: 'before-login' | 'at-login' | 'authenticated',
-    advice?: Advice,
-  ) {
+  constructor(fields: Readonly<Record<string, string>>, when: 'at-login' | 'authenticated', advice?: Advice) {
     super(fields.M ?? 'no message')
     this.fields = fields
     this.advice = advice
     this.authenticated = when === 'authenticated'
-    this.beforeLogin = when === 'before-login'
   }
 }
 
@@ -75,6 +71,13 @@ function adviceFor({ fields, advice }: ServerRefusal): Advice {
   if (state === '57P03') {
     return { code: 'SERVER_NOT_READY', transient: true, hint: 'The server starts up, shuts down or recovers; wait.' }
   }
+  if (state === '') {
+    return {
+      code: 'SERVER_ERROR',
+      transient: true,
+      hint: 'The server could not start a process for the session; it may lack memory or processes, and its log says more.',
+    }
+  }
   return {
     code: 'SERVER_ERROR',
     transient: state.startsWith('53') || state.startsWith('57P'),
@@ -85,14 +88,15 @@ function adviceFor({ fields, advice }: ServerRefusal): Advice {
 export function refusalError(refusal: ServerRefusal): PoolsmithError {
   const { fields } = refusal
   const { code, hint, transient = false } = adviceFor(refusal)
-  return new PoolsmithError(`The server refused the login: ${fields.M ?? 'no message'}`, {
+  const { M: text = 'no message', C: sqlstate, D: detail, H: serverHint } = fields
+  return new PoolsmithError(`The server refused the login: ${printable(text)}`, {
     code,
     phase: 'login',
-    hint: fields.H === undefined ? hint : `${fields.H} (${hint})`,
+    hint: serverHint === undefined ? hint : `${printable(serverHint)} (${hint})`,
     transient,
     details: {
-      sqlstate: fields.C,
-      ...(fields.D === undefined ? {} : { detail: fields.D }),
+      sqlstate: sqlstate === undefined ? undefined : printable(sqlstate, SQLSTATE_LENGTH),
+      ...(detail === undefined ? {} : { detail: printable(detail) }),
     },
   })
 }

@@ -6,8 +6,8 @@ import type { EncryptionInfo, KerberosInfo } from '../driver.ts'
 import type { Endpoint } from '../network/socket.ts'
 import { describeTls, peerCertificate, startTls } from '../network/tls.ts'
 import { Wire } from '../network/wire.ts'
-import { NotPostgres, readFields, readMessage, sslRequest } from './messages.ts'
-import { ServerRefusal } from './server-error.ts'
+import { NotPostgres, sslRequest } from './messages.ts'
+import { negotiationRefusal } from './negotiation.ts'
 import type { TlsSetup } from './tls-settings.ts'
 
 /** An open stream to the server, as protected as it will be. */
@@ -46,7 +46,7 @@ export function plainTransport(stream: Duplex, endpoint: Endpoint): Transport {
  * Asks the server for TLS and runs the handshake (PostgreSQL documentation, "SSL Session Encryption"), or starts
  * at once under `sslnegotiation=direct`.
  *
- * @throws TlsNotOffered when the server declines; ServerRefusal when it answers with an error; PoolsmithError of
+ * @throws TlsNotOffered when the server declines; NegotiationRefusal when it answers with an error; PoolsmithError of
  *   startTls, TLS_STUFFED, TLS_ALPN
  */
 export async function tlsTransport(stream: Duplex, target: TlsTarget): Promise<Transport> {
@@ -79,12 +79,7 @@ async function askForTls(stream: Duplex, signal: AbortSignal): Promise<void> {
   using wire = new Wire(stream, signal)
   wire.write(sslRequest())
   const answer = (await wire.read(1)).toString('latin1')
-  if (answer === 'E') {
-    // The server could not even start a process for us. The message is not authenticated, and is said to be so.
-    wire.stream.unshift(Buffer.from('E'))
-    const message = await readMessage(wire, 'E')
-    throw new ServerRefusal(readFields(message.body), 'before-login')
-  }
+  if (answer === 'E') throw await negotiationRefusal(wire, 'tls', Buffer.from('E'))
   if (answer !== 'S' && answer !== 'N') throw new NotPostgres(`${JSON.stringify(answer)} instead of S or N`)
   if (wire.waiting > 0) {
     // An SSH server greets with `SSH-2.0-...`, which begins as a yes does.

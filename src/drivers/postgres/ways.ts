@@ -2,6 +2,7 @@ import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Endpoint } from '../network/socket.ts'
 import { GssNotOffered, GssSetupFailed } from './gss-transport.ts'
+import { NegotiationRefusal } from './negotiation.ts'
 import type { GssMode, SslMode } from './options.ts'
 import { ServerRefusal } from './server-error.ts'
 
@@ -54,9 +55,9 @@ export function goesOn(cause: unknown, way: Way): boolean {
     // Whatever the server itself says before it has let us in, and what fails while the encryption is set up. Not: a
     // server that hangs up or talks nonsense when it is asked, and nothing once the encrypted session stands.
     if (cause instanceof ServerRefusal) return !cause.authenticated
-    return cause instanceof GssNotOffered || cause instanceof GssSetupFailed
+    return cause instanceof NegotiationRefusal || cause instanceof GssNotOffered || cause instanceof GssSetupFailed
   }
-  if (cause instanceof ServerRefusal) return !cause.authenticated && !cause.beforeLogin
+  if (cause instanceof ServerRefusal) return !cause.authenticated
   if (!(cause instanceof PoolsmithError)) return false
   // libpq would have sent the password; where we do not, the encrypted attempt is still open.
   if (way === 'plain') return cause.code === 'CLEARTEXT_REFUSED'

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { GssNotOffered, GssSetupFailed } from '../../../../src/drivers/postgres/gss-transport.ts'
+import { NegotiationRefusal } from '../../../../src/drivers/postgres/negotiation.ts'
 import type { GssMode, SslMode } from '../../../../src/drivers/postgres/options.ts'
 import { ServerRefusal } from '../../../../src/drivers/postgres/server-error.ts'
 import { goesOn, joined, waysToTry } from '../../../../src/drivers/postgres/ways.ts'
@@ -50,7 +51,7 @@ test('a token never travels in the open, and a certificate only in TLS', () => {
 })
 
 test('what is final and what falls back', () => {
-  const early = new ServerRefusal({}, 'before-login')
+  const early = new NegotiationRefusal('tls', {})
   const atLogin = new ServerRefusal({}, 'at-login')
   const late = new ServerRefusal({}, 'authenticated')
   const damaged = new PoolsmithError('x', { code: 'GSS_MESSAGE_DAMAGED', phase: 'gss' })

@@ -1,0 +1,70 @@
+import type { Credential } from '../../credentials/credential.ts'
+import type { Endpoint } from '../network/socket.ts'
+import { GssIdentity } from './gss-identity.ts'
+import { effectiveGssMode } from './options.ts'
+import type { Attempt, Session, SessionPlan } from './session-plan.ts'
+import { tryOnce } from './try-once.ts'
+import { type Failure, joined, type Way, waysToTry } from './ways.ts'
+
+/**
+ * Opens a session at one address: tries the ways to protect it that `gssencmode` and `sslmode` allow, in libpq's order
+ * and with libpq's rules for when the next one is tried.
+ */
+export async function openAt(
+  endpoint: Endpoint,
+  plan: SessionPlan,
+  credential: Credential,
+  attempt: Attempt,
+): Promise<Session> {
+  const gssMode = effectiveGssMode(plan.options, credential)
+  let ways = waysToTry({ sslMode: plan.sslMode, gssMode }, endpoint, credential)
+  const failures: Failure[] = []
+  using gss = await openGss(plan, credential, ways, attempt)
+  if (gss.identity === undefined && ways[0] === 'gss') {
+    failures.push({ way: 'gss', error: gss.error })
+    ways = ways.slice(1)
+  }
+  for (;;) {
+    const outcome = await tryOnce(ways, { endpoint, plan, credential, identity: gss.identity, attempt })
+    if (outcome.session !== undefined) {
+      if (gssMode === 'prefer' && endpoint.kind === 'tcp') warnOfLesserWay(outcome.session, failures, plan)
+      return outcome.session
+    }
+    if (attempt.signal.aborted) throw outcome.error
+    failures.push(outcome)
+    ways = outcome.rest
+    if (ways.length === 0) throw joined(failures)
+  }
+}
+
+/** Opens our side of Kerberos where it is needed. Without a ticket only the ways that need none go on, as in libpq. */
+async function openGss(
+  plan: SessionPlan,
+  credential: Credential,
+  ways: readonly Way[],
+  attempt: Attempt,
+): Promise<{ readonly identity?: GssIdentity; readonly error?: unknown } & Disposable> {
+  const nothing = { [Symbol.dispose]: () => undefined }
+  if (credential.kind !== 'gss' && ways[0] !== 'gss') return nothing
+  attempt.enter('credential')
+  try {
+    const identity = await GssIdentity.open(credential, plan, attempt.signal)
+    return { identity, [Symbol.dispose]: () => identity[Symbol.dispose]() }
+  } catch (error) {
+    if (credential.kind === 'gss' || ways.length === 1 || attempt.signal.aborted) throw error
+    return { error, ...nothing }
+  }
+}
+
+/** Under `gssencmode=prefer`, where the session is protected in another way. */
+function warnOfLesserWay({ transport }: Session, failures: readonly Failure[], plan: SessionPlan): void {
+  const { kind } = transport.encryption
+  if (kind === 'gss') return
+  const { error } = failures.find(({ way }) => way === 'gss') ?? {}
+  const why = error instanceof Error ? error.message : 'The server does not offer it.'
+  const instead = kind === 'tls' ? 'is encrypted by TLS instead' : 'is not encrypted at all'
+  plan.emit('security:warning', {
+    code: 'GSS_ENCRYPTION_GIVEN_UP',
+    message: `The session with ${plan.host} ${instead}: GSSAPI encryption was given up (gssencmode=prefer). ${why}`,
+  })
+}

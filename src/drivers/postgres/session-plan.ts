@@ -1,0 +1,46 @@
+import type { Phase } from '../../errors.ts'
+import type { Emit } from '../../events.ts'
+import type { ProxyInfo } from '../driver.ts'
+import type { Tunnel } from '../network/proxy/tunnel.ts'
+import type { Endpoint, Lookup } from '../network/socket.ts'
+import type { AuthPolicy } from './auth-policy.ts'
+import type { LoginResult } from './login.ts'
+import type { PostgresOptions, SslMode } from './options.ts'
+import type { TlsSettings } from './tls-settings.ts'
+import type { Transport } from './transport.ts'
+
+/** All that stays the same for every session of one driver. */
+export interface SessionPlan {
+  readonly host: string
+  readonly port: number
+  readonly login: string | undefined
+  readonly database: string | undefined
+  readonly sslMode: SslMode
+  readonly options: PostgresOptions
+  readonly policy: AuthPolicy
+  readonly tls: TlsSettings
+  readonly lookup: Lookup
+  /** The tunnel through a proxy. Where there is one, nothing is opened directly. */
+  readonly tunnel: Tunnel | undefined
+  readonly emit: Emit
+}
+
+/** Limit and progress of one attempt. */
+export interface Attempt {
+  readonly signal: AbortSignal
+  /** A phase begins. */
+  readonly enter: (phase: Phase) => void
+  /** The current phase. */
+  readonly phase: () => Phase
+}
+
+/** A session that the server has accepted, before pg has it. */
+export interface Session {
+  readonly user: string
+  readonly database: string
+  readonly endpoint: Endpoint
+  /** The proxy on the way, and how it let us through. */
+  readonly proxy: ProxyInfo | undefined
+  readonly transport: Transport
+  readonly login: LoginResult
+}

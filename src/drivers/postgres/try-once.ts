@@ -1,0 +1,188 @@
+import type { Duplex } from 'node:stream'
+import { onAbort } from '../../abort.ts'
+import type { Credential } from '../../credentials/credential.ts'
+import { ConfigError, PoolsmithError } from '../../errors.ts'
+import { printable } from '../../printable.ts'
+import { connectEndpoint } from '../network/connect.ts'
+import { type Endpoint, showEndpoint } from '../network/socket.ts'
+import { explain } from './explain.ts'
+import type { GssIdentity } from './gss-identity.ts'
+import { GssNotOffered, gssTransport } from './gss-transport.ts'
+import { type LoginRequest, login } from './login.ts'
+import { NegotiationRefusal } from './negotiation.ts'
+import type { Attempt, Session, SessionPlan } from './session-plan.ts'
+import type { TlsSetup } from './tls-settings.ts'
+import { plainTransport, TlsNotOffered, type TlsTarget, type Transport, tlsTransport } from './transport.ts'
+import { goesOn, type Way } from './ways.ts'
+
+/** What one attempt at one address works with. */
+export interface Try {
+  readonly endpoint: Endpoint
+  readonly plan: SessionPlan
+  readonly credential: Credential
+  readonly identity: GssIdentity | undefined
+  readonly attempt: Attempt
+}
+
+/** How an attempt ended; `rest`: the ways that libpq would still try on a new connection. */
+export type Outcome =
+  | { readonly session: Session }
+  | { readonly session?: undefined; readonly way: Way; readonly error: unknown; readonly rest: readonly Way[] }
+
+/**
+ * Opens one connection and tries the first of the ways; where the server declines it, the next one on the same
+ * connection if libpq does so.
+ */
+export async function tryOnce(ways: readonly Way[], one: Try): Promise<Outcome> {
+  const { endpoint, plan, credential, attempt } = one
+  const { signal } = attempt
+  const user = userOf(plan, credential)
+  const database = plan.database ?? user
+  const left = new WaysLeft(ways)
+  // Files that are wrong are reported before anything is opened.
+  const setup = left.current === 'tls' ? await loadTls(one) : undefined
+  const { keepalives, keepalives_idle: idleSeconds } = plan.options
+  const { socket, proxy } = await connectEndpoint(endpoint, plan.tunnel, {
+    signal,
+    enter: attempt.enter,
+    keepAliveIdleMillis: keepalives ? idleSeconds * 1000 : undefined,
+  })
+  let stream: Duplex = socket
+  const close = (): void => {
+    stream.destroy()
+    socket.destroy()
+  }
+  using _ = onAbort(signal, close)
+  try {
+    signal.throwIfAborted()
+    const transport = await protect(socket, left, setup, one)
+    stream = transport.stream
+    attempt.enter('login')
+    const result = await login(transport, loginRequest(user, database, one), signal)
+    return { session: { user, database, endpoint, proxy, transport, login: result } }
+  } catch (cause) {
+    close()
+    tellServerText(cause, one)
+    return { way: left.current, error: errorOf(cause, one), rest: goesOn(cause, left.current) ? left.rest : [] }
+  }
+}
+
+function userOf({ login: named }: SessionPlan, credential: Credential): string {
+  const user = credential.user ?? named
+  if (user !== undefined && user !== '') return user
+  throw new ConfigError([{ path: 'login', message: 'is missing, and the credential names no user either' }])
+}
+
+/** The ways that have not been ruled out yet; the first of them is being tried. */
+class WaysLeft {
+  #ways: readonly Way[]
+
+  constructor(ways: readonly Way[]) {
+    this.#ways = ways
+  }
+
+  get current(): Way {
+    return this.#ways[0] ?? 'plain'
+  }
+
+  get rest(): readonly Way[] {
+    return this.#ways.slice(1)
+  }
+
+  /** Goes on with the next way on the same connection. */
+  advance(): void {
+    this.#ways = this.rest
+  }
+}
+
+/** Protects the connection in the first of the ways that the server does not decline. */
+async function protect(socket: Duplex, left: WaysLeft, setup: TlsSetup | undefined, one: Try): Promise<Transport> {
+  const gss = left.current === 'gss' ? await byGss(socket, left, one) : undefined
+  if (gss !== undefined) return gss
+  const tls = left.current === 'tls' ? await byTls(socket, left, setup, one) : undefined
+  return tls ?? plainTransport(socket, one.endpoint)
+}
+
+/** Undefined when the server declines and the next way may be tried on the same connection. */
+async function byGss(socket: Duplex, left: WaysLeft, { plan, identity, attempt }: Try): Promise<Transport | undefined> {
+  if (identity === undefined) return undefined
+  attempt.enter('gss')
+  try {
+    return await gssTransport(socket, identity, attempt.signal)
+  } catch (error) {
+    const [next] = left.rest
+    const onSame = next === 'plain' || (next === 'tls' && plan.options.sslnegotiation !== 'direct')
+    if (!(error instanceof GssNotOffered) || !onSame) throw error
+    left.advance()
+    return undefined
+  }
+}
+
+/** Undefined when the server declines and `sslmode=prefer` goes on without TLS on the same connection. */
+async function byTls(
+  socket: Duplex,
+  left: WaysLeft,
+  setup: TlsSetup | undefined,
+  one: Try,
+): Promise<Transport | undefined> {
+  const { plan, attempt } = one
+  attempt.enter('tls')
+  const target = tlsTarget(plan, setup ?? (await loadTls(one)), attempt.signal)
+  try {
+    return await tlsTransport(socket, target)
+  } catch (error) {
+    const onSame = plan.sslMode === 'prefer' && left.rest[0] === 'plain'
+    if (!(error instanceof TlsNotOffered) || !onSame) throw error
+    left.advance()
+    return undefined
+  }
+}
+
+function loadTls({ plan, credential, attempt }: Try): Promise<TlsSetup> {
+  attempt.enter('tls')
+  return plan.tls.load(credential)
+}
+
+export function tlsTarget(plan: SessionPlan, setup: TlsSetup, signal: AbortSignal): TlsTarget {
+  const { sslsni, sslnegotiation } = plan.options
+  return { setup, host: plan.host, sendServerName: sslsni, direct: sslnegotiation === 'direct', signal }
+}
+
+function loginRequest(user: string, database: string, one: Try): LoginRequest {
+  const { plan, credential, identity, attempt } = one
+  const { application_name, options, channel_binding: channelBinding } = plan.options
+  return {
+    user,
+    parameters: {
+      database,
+      client_encoding: 'UTF8',
+      application_name,
+      ...(options === undefined ? {} : { options }),
+    },
+    credential,
+    identity,
+    policy: plan.policy,
+    channelBinding,
+    emit: plan.emit,
+    enter: attempt.enter,
+  }
+}
+
+/** The error for the caller; where the attempt was aborted, the reason of that. */
+function errorOf(cause: unknown, { plan, endpoint, attempt }: Try): unknown {
+  const { host, sslMode } = plan
+  const told = explain(cause, { host, sslMode, endpoint, phase: attempt.phase() })
+  // The KDC is asked under the same limit, and its silence says more than the limit.
+  const silentKdc = told instanceof PoolsmithError && told.code === 'KDC_TIMEOUT'
+  return attempt.signal.aborted && !silentKdc ? attempt.signal.reason : told
+}
+
+/** Raises the event with the text that no message shows. */
+function tellServerText(cause: unknown, { plan, endpoint }: Try): void {
+  if (!(cause instanceof NegotiationRefusal)) return
+  const { S: severity = '', C: sqlstate = '', M: text = '' } = cause.fields
+  plan.emit('debug:refusal', {
+    peer: showEndpoint(endpoint),
+    text: printable([severity, sqlstate, text].filter((part) => part !== '').join(' ')),
+  })
+}
