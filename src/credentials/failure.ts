@@ -20,9 +20,12 @@ const NETWORK_CODES = new Set([
   'UND_ERR_SOCKET',
 ])
 
+/** Faults of a file that is named as the proof of an identity. */
+const FILE_CODES = new Set(['EACCES', 'EISDIR', 'ENOENT', 'ENOTDIR', 'EPERM'])
+
 /** What can be read from an error of any HTTP library or SDK about its cause. */
 export interface Fault {
-  readonly kind: 'network' | 'throttled' | 'server' | 'refused' | 'other'
+  readonly kind: 'network' | 'throttled' | 'server' | 'refused' | 'file' | 'other'
   /** HTTP status, where one was seen. */
   readonly status?: number
   /** Node's or the library's error code, where it is a fault of the network. */
@@ -34,6 +37,7 @@ export function faultOf(error: unknown): Fault {
   for (const each of chain(error)) {
     const code = property(each, 'code')
     if (typeof code === 'string' && NETWORK_CODES.has(code)) return { kind: 'network', code }
+    if (typeof code === 'string' && FILE_CODES.has(code) && isOfFile(each)) return { kind: 'file' }
     const status = statusOf(each)
     if (status === undefined) continue
     if (status === 429) return { kind: 'throttled', status }
@@ -48,7 +52,7 @@ export function isTransient(fault: Fault): boolean {
 }
 
 export interface CredentialFailureOptions {
-  readonly code?: ErrorCode
+  readonly code?: ErrorCode | undefined
   readonly hint?: string
   readonly transient?: boolean
   /** Values to blot out of the foreign message. */
@@ -71,7 +75,7 @@ export function credentialFailure(
   if (error instanceof PoolsmithError) return error
   const fault = faultOf(error)
   const transient = options.transient ?? isTransient(fault)
-  const code = options.code ?? (fault.kind === 'refused' ? 'CREDENTIAL_REFUSED' : 'CREDENTIAL_FAILED')
+  const code = options.code ?? codeFor(fault)
   const hint = options.hint ?? hintFor(fault)
   const message = redact(messageOf(error), options.secrets ?? [])
   return new PoolsmithError(`${subject}: ${message}`, {
@@ -117,6 +121,11 @@ export function proxyFailure(subject: string, error: unknown): PoolsmithError | 
   return undefined
 }
 
+function codeFor({ kind }: Fault): ErrorCode {
+  if (kind === 'refused') return 'CREDENTIAL_REFUSED'
+  return kind === 'file' ? 'CREDENTIAL_MISSING' : 'CREDENTIAL_FAILED'
+}
+
 function hintFor(fault: Fault): string | undefined {
   switch (fault.kind) {
     case 'network':
@@ -125,6 +134,8 @@ function hintFor(fault: Fault): string | undefined {
       return 'The issuer asks for fewer requests; it is asked again more slowly.'
     case 'server':
       return "The fault is on the issuer's side; it is asked again."
+    case 'file':
+      return 'Check that the file exists and that this process may read it.'
     default:
       return undefined
   }
@@ -153,6 +164,13 @@ function* chain(error: unknown, depth = 0): Generator<object> {
   const parts = property(error, 'errors')
   if (Array.isArray(parts)) for (const part of parts) yield* chain(part, depth + 1)
   yield* chain(property(error, 'cause'), depth + 1)
+}
+
+/** Not of a program that could not be started, nor of a socket. */
+function isOfFile(error: object): boolean {
+  return (
+    typeof property(error, 'path') === 'string' && ['open', 'read', 'stat'].includes(String(property(error, 'syscall')))
+  )
 }
 
 function statusOf(error: object): number | undefined {

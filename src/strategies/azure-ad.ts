@@ -7,7 +7,8 @@ import { subjectOf } from './azure/claims.ts'
 import { scopeOf } from './azure/cloud.ts'
 import { type AuthorityObservation, azureFailure } from './azure/failure.ts'
 import { type AzureOptions, asksPerson, azureFields, azureProblems, credentialKind } from './azure/fields.ts'
-import { type Attempt, fetchAzureToken } from './azure/token.ts'
+import type { Attempt } from './azure/pipeline.ts'
+import { fetchAzureToken } from './azure/token.ts'
 import { refuse } from './refuse.ts'
 import { settled } from './settled.ts'
 import { defineStrategy, type StrategyContext } from './strategy.ts'
@@ -81,7 +82,8 @@ async function fetcher(
   }
   const identity = await loadPackage('@azure/identity', () => import('@azure/identity'), 'auth_method=azure_ad')
   if (kind === 'password') emit('security:warning', PASSWORD_WARNING)
-  if (!asksPerson(kind)) return (attempt) => fetchAzureToken(identity, options, scope, attempt, connection, agents)
+  if (!asksPerson(kind))
+    return (attempt) => fetchAzureToken(identity, options, scope, attempt, { connection, environment, agents })
   const { personSignIn } = await import('./azure/sign-in.ts')
   return personSignIn(identity, options, scope, { kind, login, emit, environment, agents, listens })
 }

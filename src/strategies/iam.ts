@@ -5,7 +5,7 @@ import { loadPackage } from '../optional-package.ts'
 import { Secret } from '../secret.ts'
 import { awsFailure } from './aws/failure.ts'
 import { type AwsOptions, awsFields, awsProblems } from './aws/fields.ts'
-import { keyProvider } from './aws/keys.ts'
+import { keyProvider, namedProfile } from './aws/keys.ts'
 import { regionOfHost } from './aws/region.ts'
 import { tokenTimes } from './aws/token.ts'
 import { refuse } from './refuse.ts'
@@ -33,7 +33,9 @@ export const iam = defineStrategy({
       })
     }
     const { Signer } = await loadPackage('@aws-sdk/rds-signer', () => import('@aws-sdk/rds-signer'), 'auth_method=iam')
-    const keys = await keyProvider(options, target.region, agents)
+    const keys = await keyProvider(options, { region: target.region, environment, agents })
+    // Given keys take precedence over a profile of the environment.
+    const profile = options.aws_access_key_id === undefined ? namedProfile(options, environment) : undefined
     const secrets = [options.aws_secret_access_key, options.aws_session_token]
     return refreshingSource({
       emit,
@@ -60,7 +62,7 @@ export const iam = defineStrategy({
             expiresAt: Math.min(expiresAt, keysEnd),
           }
         } catch (error) {
-          throw awsFailure(error, options.aws_profile, secrets)
+          throw awsFailure(error, profile, secrets)
         }
       }),
     })

@@ -1,4 +1,10 @@
-import { credentialFailure, faultOf, isTransient, proxyFailure } from '../../credentials/failure.ts'
+import {
+  type CredentialFailureOptions,
+  credentialFailure,
+  faultOf,
+  isTransient,
+  proxyFailure,
+} from '../../credentials/failure.ts'
 import type { PoolsmithError } from '../../errors.ts'
 import type { Secret } from '../../secret.ts'
 
@@ -18,37 +24,40 @@ const REFUSED: Readonly<Record<string, string>> = {
   UnauthorizedException: 'The SSO session is over: run `aws sso login`.',
 }
 
-/** An error of the AWS SDK, as ours. */
+/**
+ * An error of the AWS SDK, as ours.
+ *
+ * @param profile the profile that was named, and is used alone
+ */
 export function awsFailure(
   error: unknown,
   profile: string | undefined,
   secrets: readonly (Secret | undefined)[],
 ): PoolsmithError {
-  const onTheWay = proxyFailure(SUBJECT, error)
+  const subject = profile === undefined ? SUBJECT : `${SUBJECT} with the profile ${profile}`
+  const onTheWay = proxyFailure(subject, error)
   if (onTheWay !== undefined) return onTheWay
+  const details = { profile }
+  const dress = (options: CredentialFailureOptions): PoolsmithError =>
+    credentialFailure(subject, error, { secrets, details, ...options })
   const name = error instanceof Error ? error.name : ''
   const message = error instanceof Error ? error.message : ''
   const transient = isTransient(faultOf(error)) || THROTTLED.has(name) || name === 'TimeoutError'
-  if (transient) return credentialFailure(SUBJECT, error, { code: 'CREDENTIAL_FAILED', transient, secrets })
+  if (transient) return dress({ code: 'CREDENTIAL_FAILED', transient })
   const refused = REFUSED[name]
-  if (refused !== undefined) {
-    return credentialFailure(SUBJECT, error, { code: 'CREDENTIAL_REFUSED', transient, hint: refused, secrets })
-  }
+  if (refused !== undefined) return dress({ code: 'CREDENTIAL_REFUSED', transient, hint: refused })
   if (/\bsso\b/i.test(message) && /expired|invalid|login/i.test(message)) {
     const login = profile === undefined ? 'aws sso login' : `aws sso login --profile ${profile}`
-    const hint = `Run \`${login}\`.`
-    return credentialFailure(SUBJECT, error, { code: 'CREDENTIAL_REFUSED', transient, hint, secrets })
+    return dress({ code: 'CREDENTIAL_REFUSED', transient, hint: `Run \`${login}\`.` })
   }
   if (name === 'CredentialsProviderError' || name === 'ProviderError') {
-    return credentialFailure(SUBJECT, error, {
-      code: 'CREDENTIAL_MISSING',
-      transient,
-      hint:
-        profile === undefined
-          ? 'Give aws_access_key_id and aws_secret_access_key, set them in the environment, name an aws_profile, or run where a role is attached.'
-          : `Check that the profile ${profile} is in ~/.aws/config or ~/.aws/credentials and leads to keys.`,
-      secrets,
-    })
+    return dress({ code: 'CREDENTIAL_MISSING', transient, hint: missingHint(profile) })
   }
-  return credentialFailure(SUBJECT, error, { transient, secrets })
+  return dress({ transient })
+}
+
+function missingHint(profile: string | undefined): string {
+  return profile === undefined
+    ? 'Give aws_access_key_id and aws_secret_access_key, set them in the environment, name an aws_profile, or run where a role is attached.'
+    : `Check that the profile ${profile} is in ~/.aws/config or ~/.aws/credentials and leads to keys; no other identity is used in its place.`
 }

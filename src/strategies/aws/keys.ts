@@ -1,3 +1,4 @@
+import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import type { RequestAgents } from '../strategy.ts'
 import type { AwsOptions } from './fields.ts'
@@ -6,20 +7,38 @@ import type { AwsOptions } from './fields.ts'
 export interface AwsKeys {
   readonly accessKeyId: string
   readonly secretAccessKey: string
-  readonly sessionToken?: string
+  readonly sessionToken?: string | undefined
   readonly expiration?: Date
 }
 
 export type KeyProvider = () => Promise<AwsKeys>
 
+export interface KeyContext {
+  readonly region: string
+  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly agents?: RequestAgents | undefined
+}
+
+type Providers = typeof import('@aws-sdk/credential-providers')
+type ChainOptions = NonNullable<Parameters<Providers['fromNodeProviderChain']>[0]>
+
 /** The SDK's requests know no signal: these limits stop what our own limit has given up, in milliseconds. */
 const REQUEST_LIMITS = { connectionTimeout: 10_000, requestTimeout: 20_000, throwOnRequestTimeout: true }
 
+/** The profile that the option or the environment names. */
+export function namedProfile(
+  options: Pick<AwsOptions, 'aws_profile'>,
+  environment: KeyContext['environment'],
+): string | undefined {
+  return options.aws_profile ?? (environment.AWS_PROFILE || undefined)
+}
+
 /**
- * Says how to get the keys that sign: given ones, a profile's, or those of the default chain, and with them those
- * of a role, through the agents where there are some. Each call asks anew, past the SDK's caches, since it is made when the last answer is of no more use.
+ * Says how to get the keys that sign: the given ones, a named profile's, or those of the default chain, and with them
+ * those of a role, through the agents where there are some. Each call asks anew, past the SDK's caches, because it is
+ * made when the previous answer has expired or was refused.
  */
-export async function keyProvider(options: AwsOptions, region: string, agents?: RequestAgents): Promise<KeyProvider> {
+export async function keyProvider(options: AwsOptions, context: KeyContext): Promise<KeyProvider> {
   const { aws_access_key_id: accessKeyId, role_arn: role } = options
   if (accessKeyId !== undefined && role === undefined) return async () => givenKeys(options, accessKeyId)
   const providers = await loadPackage(
@@ -27,32 +46,64 @@ export async function keyProvider(options: AwsOptions, region: string, agents?: 
     () => import('@aws-sdk/credential-providers'),
     'auth_method=iam',
   )
+  const { region, environment, agents } = context
   const throughProxy = agents === undefined ? {} : { httpAgent: agents.http, httpsAgent: agents.https }
   const clientConfig = { region, requestHandler: { ...REQUEST_LIMITS, ...throughProxy } }
-  const chain = (): KeyProvider =>
-    providers.fromNodeProviderChain({
-      ignoreCache: true,
-      clientConfig,
-      ...(options.aws_profile === undefined ? {} : { profile: options.aws_profile }),
-    })
-  if (role === undefined) return () => chain()()
+  const shared: ChainOptions = { ignoreCache: true, clientConfig }
+  const profile = namedProfile(options, environment)
+  const base: KeyProvider =
+    profile === undefined
+      ? () => defaultKeys(providers, shared, environment)
+      : () => providers.fromIni({ ...shared, profile })()
+  if (role === undefined) return base
   return () =>
     providers.fromTemporaryCredentials({
-      masterCredentials: accessKeyId === undefined ? chain() : givenKeys(options, accessKeyId),
-      params: {
-        RoleArn: role,
-        RoleSessionName: options.role_session_name,
-        ...(options.external_id === undefined ? {} : { ExternalId: options.external_id }),
-      },
+      masterCredentials: accessKeyId === undefined ? base : givenKeys(options, accessKeyId),
+      params: { RoleArn: role, RoleSessionName: options.role_session_name, ExternalId: options.external_id },
       clientConfig,
     })()
 }
 
+/**
+ * The SDK's default chain, which goes on to the machine's role when a step yields no keys. An identity that the
+ * environment or the default profile names is not replaced in that way: its failure is the answer.
+ */
+async function defaultKeys(
+  providers: Providers,
+  shared: ChainOptions,
+  environment: KeyContext['environment'],
+): Promise<AwsKeys> {
+  refuseHalf(environment, 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY')
+  refuseHalf(environment, 'AWS_SECRET_ACCESS_KEY', 'AWS_ACCESS_KEY_ID')
+  refuseHalf(environment, 'AWS_WEB_IDENTITY_TOKEN_FILE', 'AWS_ROLE_ARN')
+  if (!environment.AWS_ACCESS_KEY_ID) {
+    try {
+      return await providers.fromIni({ ...shared, profile: 'default' })()
+    } catch (error) {
+      if (!isWithoutKeys(error)) throw error
+    }
+  }
+  return providers.fromNodeProviderChain(shared)()
+}
+
+function refuseHalf(environment: KeyContext['environment'], one: string, other: string): void {
+  if (!environment[one] || environment[other]) return
+  throw new PoolsmithError(`The environment sets ${one}, but not ${other}.`, {
+    code: 'CREDENTIAL_MISSING',
+    phase: 'credential',
+    hint: `Set ${other} too, or unset ${one}: no other identity is used in its place.`,
+  })
+}
+
+/** The SDK's words for a profile that does not exist, or has no setting that leads to keys. */
+function isWithoutKeys(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('Could not resolve credentials using profile')
+}
+
 function givenKeys(options: AwsOptions, accessKeyId: string): AwsKeys {
-  const sessionToken = options.aws_session_token?.reveal()
   return {
     accessKeyId,
     secretAccessKey: options.aws_secret_access_key?.reveal() ?? '',
-    ...(sessionToken === undefined ? {} : { sessionToken }),
+    sessionToken: options.aws_session_token?.reveal(),
   }
 }

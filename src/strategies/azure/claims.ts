@@ -20,3 +20,9 @@ export function subjectOf(token: string): string | undefined {
   }
   return undefined
 }
+
+/** The application that a token of Entra was issued to (`appid` in version 1.0, `azp` in 2.0). */
+export function applicationOf(token: string): string | undefined {
+  const { appid, azp = appid } = claimsOf(token)
+  return typeof azp === 'string' && azp !== '' ? azp : undefined
+}

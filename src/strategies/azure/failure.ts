@@ -84,7 +84,7 @@ export function azureFailure(
   const missing = unavailable && fault.kind === 'other'
   const refused = fault.kind === 'refused'
   return credentialFailure(SUBJECT, error, {
-    code: missing ? 'CREDENTIAL_MISSING' : refused ? 'CREDENTIAL_REFUSED' : 'CREDENTIAL_FAILED',
+    code: missing ? 'CREDENTIAL_MISSING' : refused ? 'CREDENTIAL_REFUSED' : undefined,
     transient: false,
     secrets,
     details: { ...details, ...triedBy(error, secrets) },

@@ -11,6 +11,7 @@ import {
 } from '../../connections/fields.ts'
 import type { ConfigProblem } from '../../errors.ts'
 import { CLOUDS } from './cloud.ts'
+import { defaultIdentity } from './default-identity.ts'
 
 const CREDENTIALS = [
   'default',
@@ -29,7 +30,7 @@ export const azureFields = {
   azure_credential: oneOf(CREDENTIALS, {
     aliases: ['credential'],
     description:
-      'Where the token comes from. Without it the other options decide: a secret or a certificate means service_principal, a token file workload_identity, a managed_identity_* option managed_identity; none of them means default, the chain of DefaultAzureCredential. A person comes in only when asked for: by their password (which no second factor survives, and Microsoft advises against), interactive in the browser of this machine, or device_code in any other. integrated trades a Kerberos ticket for the token, where the domain is federated with AD FS.',
+      'Where the token comes from. Without it the other options decide: a secret or a certificate means service_principal, a token file workload_identity, a managed_identity_* option managed_identity; none of them means default: the identity that the AZURE_* variables name, alone, and where they name none the chain of DefaultAzureCredential. A person comes in only when asked for: by their password (which no second factor survives, and Microsoft advises against), interactive in the browser of this machine, or device_code in any other. integrated trades a Kerberos ticket for the token, where the domain is federated with AD FS.',
   }),
   tenant_id: text({
     aliases: ['azure_tenant_id', 'tenantId'],
@@ -100,11 +101,13 @@ export type AzureOptions = ValuesOf<typeof azureFields>
 
 /** What the options mean when `azure_credential` does not say it. */
 export function credentialKind(options: AzureOptions): AzureCredentialKind {
-  if (options.azure_credential !== undefined) return options.azure_credential
+  const { azure_credential: chosen } = options
+  if (chosen !== undefined && chosen !== 'default') return chosen
   if (options.client_secret !== undefined || options.client_certificate_path !== undefined) return 'service_principal'
   if (options.federated_token_file !== undefined) return 'workload_identity'
   if (options.managed_identity_client_id !== undefined || options.managed_identity_resource_id !== undefined) {
-    return 'managed_identity'
+    // Microsoft's ActiveDirectoryDefault: a login that names a managed or a workload identity.
+    return chosen === 'default' && options.client_id !== undefined ? 'default' : 'managed_identity'
   }
   return 'default'
 }
@@ -145,6 +148,21 @@ export function azureProblems(
     if (connection.password === undefined) problems.push({ path: 'password', message })
     if (connection.login === undefined && options.azure_username === undefined) {
       problems.push({ path: 'login', message: `${message}, or azure_username` })
+    }
+  }
+  if (kind === 'default') {
+    const found = defaultIdentity(options, environment)
+    if (found.kind === 'incomplete' && found.by === 'client_id') {
+      problems.push({ path: 'extra.client_id', message: found.message })
+    }
+  }
+  if (kind === 'managed_identity' && options.client_id !== undefined) {
+    const other = options.managed_identity_client_id ?? options.managed_identity_resource_id
+    if (other !== undefined && other !== options.client_id) {
+      problems.push({
+        path: 'extra.client_id',
+        message: 'names another identity than managed_identity_*; keep one of them',
+      })
     }
   }
   if (options.managed_identity_client_id !== undefined && options.managed_identity_resource_id !== undefined) {

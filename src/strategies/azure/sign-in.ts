@@ -8,7 +8,8 @@ import { askInBrowser } from './browser.ts'
 import { ANY_TENANT, authorityOf, PUBLIC_CLIENT } from './cloud.ts'
 import { azureFailure } from './failure.ts'
 import type { AzureOptions } from './fields.ts'
-import { type Attempt, defined, type Identity, type PipelineOptions, pipeline, tokenOf } from './token.ts'
+import { type Attempt, defined, type Identity, type PipelineOptions, pipeline } from './pipeline.ts'
+import { tokenOf } from './token.ts'
 
 export interface SignInContext extends Pick<StrategyContext, 'emit' | 'environment'> {
   readonly kind: 'interactive' | 'device_code'
