@@ -2,6 +2,7 @@ import { Secret } from '../secret.ts'
 import { writeLocation } from './airflow-uri.ts'
 import type { Connection } from './connection.ts'
 import { quotePlus } from './percent.ts'
+import { isSecretText } from './secret-text.ts'
 
 /**
  * A connection on one line, for logs and lists: its URI with `[secret]` in place of every secret, and with the
@@ -13,9 +14,13 @@ import { quotePlus } from './percent.ts'
  */
 export function describeConnection(connection: Connection): string {
   const password = connection.password === undefined ? undefined : String(connection.password)
-  const options = Object.entries(connection.extra).map(([key, value]) => `${readable(key)}=${show(value)}`)
+  const options = Object.entries(connection.extra).map(([key, value]) => `${showKey(key)}=${show(value)}`)
   const query = options.length === 0 ? '' : `?${options.join('&')}`
   return `${writeLocation(connection, password)}${query}`
+}
+
+function showKey(key: string): string {
+  return isSecretText(key) ? '[secret]' : readable(key)
 }
 
 function show(value: unknown): string {

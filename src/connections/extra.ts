@@ -2,8 +2,11 @@
 
 import type { ConfigProblem } from '../errors.ts'
 import { Secret } from '../secret.ts'
+import { textProblem } from './fields.ts'
 import { nearest } from './nearest.ts'
+import { isPlausiblePath } from './plausible-path.ts'
 import { childPath } from './problem-path.ts'
+import { isSecretText } from './secret-text.ts'
 
 /**
  * Names whose values are secrets, once lower-cased and rid of separators: `sslpassword`, `client_secret`,
@@ -15,10 +18,6 @@ const SECRET_NAME =
 const ONLY_ABOUT_A_SECRET =
   /(file|path|dir|url|uri|endpoint|host|type|name|method|command|provider|scope|audience|lifetime|timeout|seconds|interval|threshold|expiry|ttl)$/
 
-/** Text in the manner of `Password=...;` or `"client_secret": "..."`, a private key in PEM. */
-const SECRET_VALUE =
-  /(password|passwd|passphrase|pwd|secret|token|api_?key|private_?key|access_?key|account_?key|signature|\bsig)["']?\s*[:=]|-----BEGIN [A-Z ]*PRIVATE KEY-----/i
-
 /** Words that make a name a secret's also with a slip in them: what is under `sslpasswrod` is no less a password. */
 const SECRET_WORDS = ['password', 'passphrase', 'sslpassword', 'secret', 'token']
 
@@ -29,19 +28,26 @@ function isSecretName(name: string): boolean {
   return SECRET_NAME.test(plain) || words.some((word) => nearest(word, SECRET_WORDS) !== undefined)
 }
 
-/** Whether a value carries a secret under whatever name. */
-function isSecretValue(value: string): boolean {
-  const scheme = value.indexOf('://')
-  const hasUrlWithLogin = scheme !== -1 && value.includes('@', scheme)
-  // Login and password before a host without a scheme; a principal such as MSSQLSvc/host:1433@REALM is none.
-  return hasUrlWithLogin || /^[^\s/:@]+:[^@]*@/.test(value) || SECRET_VALUE.test(value)
+/** Names whose values are paths of files, once lower-cased and rid of separators. */
+const PATH_NAME =
+  /^ssl(rootcert|crl|cert|key)$|^(server|client)(certificate|key)$|^(proxy|ssl)?ca$|((?<!pro)file|path|dir|keytab|ccache)$/
+
+/** In place of a path: the authorities that the operating system trusts. */
+export const SYSTEM = 'system'
+
+/** Names of paths that are taken for one also with a slip in them. */
+const PATH_WORDS = ['sslkey', 'sslcert', 'keytab']
+
+/** Whether an option of this name holds the path of a file, whatever table it comes from. */
+export function isPathName(name: string): boolean {
+  const plain = name.toLowerCase().replaceAll(/[^\p{L}\p{N}]/gu, '')
+  return PATH_NAME.test(plain) || nearest(plain, PATH_WORDS) !== undefined
 }
 
-/** Text that no database protocol can carry, and that could end a field early in one that ends fields with NUL. */
-export function textProblem(text: string): string | undefined {
-  if (!text.isWellFormed()) return 'holds half a surrogate pair, which is not Unicode text'
-  if (text.includes('\0')) return 'holds a NUL character'
-  return undefined
+/** Key material or a password where a path belongs: it must not be shown as a path would be. */
+function isNoPath(name: string, value: unknown): boolean {
+  if (typeof value !== 'string' && typeof value !== 'number') return false
+  return value !== SYSTEM && isPathName(name) && !isPlausiblePath(String(value))
 }
 
 /** A frozen secret: {@link Secret} keeps its value in a private field, so this only closes it to additions. */
@@ -103,7 +109,7 @@ function copy(
     if (problem !== undefined) return wrong(problem)
     if (typeof value !== 'string') return frozenSecret(value)
     if (value === '') return value
-    return secret || isSecretValue(value) ? frozenSecret(value) : value
+    return secret || isSecretText(value) ? frozenSecret(value) : value
   }
   if (typeof value === 'number') {
     if (!Number.isFinite(value)) return wrong('is not a number that JSON knows')
@@ -122,7 +128,8 @@ function copy(
     const childAt = childPath(path, key)
     const problem = textProblem(key)
     if (problem !== undefined) problems.push({ path: childAt, message: `the key ${problem}` })
-    entries.push([key, copy(child, childAt, secret || isSecretName(key), lineage, problems)])
+    const hidden = secret || isSecretName(key) || isNoPath(key, child)
+    entries.push([key, copy(child, childAt, hidden, lineage, problems)])
   }
   return Object.freeze(Object.fromEntries(entries))
 }

@@ -10,10 +10,13 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { ConfigProblem } from '../errors.ts'
 import { Secret } from '../secret.ts'
+import { hostProblem } from './host-name.ts'
 import { nearest } from './nearest.ts'
+import { isPlausiblePath } from './plausible-path.ts'
 import { childPath } from './problem-path.ts'
+import { isKeyMaterial, isSecretText } from './secret-text.ts'
 
-export { nearest }
+export { hostProblem, nearest }
 
 /** One option. `T` is what parsing yields; it includes `undefined` when there is no default. */
 export interface Field<T> {
@@ -84,14 +87,40 @@ function revealed(value: unknown): { value: unknown; hidden: boolean } {
   return { value: value.map((item: unknown) => (item instanceof Secret ? item.reveal() : item)), hidden: true }
 }
 
+/** What a whole text must match, and how an error names that: `the name of a strategy`. */
+interface Pattern {
+  readonly matches: RegExp
+  readonly expected: string
+}
+
+/** Text that no protocol of a database can carry, or that would end one of its fields early. */
+export function textProblem(text: string): string | undefined {
+  if (!text.isWellFormed()) return 'holds half a surrogate pair, which is not Unicode text'
+  if (text.includes('\0')) return 'holds a NUL character'
+  return undefined
+}
+
+function fits(pattern: Pattern | undefined, given: string): boolean {
+  return pattern === undefined || (pattern.matches.test(given) && !isSecretText(given))
+}
+
+type TextMeta = Meta<string> & { readonly pattern?: Pattern }
+
 /** Free text. Numbers and booleans are taken as their text, since JSON extras are often typed loosely. */
-export function text(meta: WithDefault<string>): Field<string>
-export function text(meta: Meta<string>): Field<string | undefined>
-export function text(meta: Meta<string>): Field<string | undefined> {
+export function text(meta: TextMeta & WithDefault<string>): Field<string>
+export function text(meta: TextMeta): Field<string | undefined>
+export function text(meta: TextMeta): Field<string | undefined> {
+  const { pattern } = meta
   return field('string', meta, (value) => {
-    if (typeof value === 'string') return value
-    if (typeof value === 'number' || typeof value === 'boolean') return String(value)
-    throw new FieldMismatch('expected a string', value)
+    if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') {
+      throw new FieldMismatch('expected a string', value)
+    }
+    const given = String(value)
+    const problem =
+      textProblem(given) ?? (isKeyMaterial(given) ? 'is a key or a token, which is not taken here' : undefined)
+    if (problem !== undefined) throw new FieldMismatch(problem)
+    if (!fits(pattern, given)) throw new FieldMismatch(`expected ${pattern?.expected}`, value)
+    return given
   })
 }
 
@@ -104,18 +133,26 @@ export function homeFolder(): string {
   }
 }
 
-/** A path in the local file system; `~/` at the start is the home directory of the process. */
-export function path(meta: Meta<string>): Field<string | undefined> {
-  const { parse, ...base } = text(meta)
-  return {
-    ...base,
-    type: 'path',
-    parse: (value) => {
-      const given = parse(value)
-      return given?.startsWith('~/') ? join(homeFolder(), given.slice(2)) : given
-    },
-  }
+interface PathMeta extends Meta<string> {
+  /** Words that are taken beside paths, such as `system`. */
+  readonly words?: readonly string[]
 }
+
+/**
+ * A path in the local file system; `~/` at the start is the home directory of the process. What can be none is refused
+ * and not repeated: a path is shown in errors and events, and a key or a password in place of one must not be.
+ */
+export function path(meta: PathMeta): Field<string | undefined> {
+  return field('path', meta, (value) => {
+    const given = typeof value === 'string' || typeof value === 'number' ? String(value) : ''
+    if (meta.words?.includes(given)) return given
+    if (!isPlausiblePath(given)) throw new FieldMismatch(NO_PATH)
+    return given.startsWith('~/') ? join(homeFolder(), given.slice(2)) : given
+  })
+}
+
+const NO_PATH =
+  'expected the path of a file, such as /etc/ssl/client.key or ./client.key (not repeated: it may be a secret)'
 
 /** A text that is never shown. */
 export function secret(meta: Meta<Secret>): Field<Secret | undefined> {
@@ -207,14 +244,24 @@ export function oneOf<const V extends string>(values: readonly V[], meta: Meta<V
   })
 }
 
-/** A list of texts: a JSON array, or one string with commas. */
-export function list(meta: Meta<readonly string[]>): Field<readonly string[] | undefined> {
+/**
+ * A list of texts: a JSON array, or one string with commas. One without items is refused: it would mean no restriction
+ * where somebody meant to write one.
+ */
+export function list(
+  meta: Meta<readonly string[]> & { readonly pattern?: Pattern },
+): Field<readonly string[] | undefined> {
+  const { pattern } = meta
   return field('list', meta, (value) => {
-    const items = typeof value === 'string' ? value.split(',') : value
-    if (!Array.isArray(items) || items.some((item) => typeof item !== 'string')) {
+    const given = typeof value === 'string' ? value.split(',') : value
+    if (!Array.isArray(given) || given.some((item) => typeof item !== 'string')) {
       throw new FieldMismatch('expected a list of strings', value)
     }
-    return items.map((item: string) => item.trim()).filter((item) => item !== '')
+    const items = given.map((item: string) => item.trim()).filter((item) => item !== '')
+    if (items.length === 0)
+      throw new FieldMismatch('expected a list with at least one item; leave the option out to set none')
+    if (!items.every((item) => fits(pattern, item))) throw new FieldMismatch(`expected ${pattern?.expected}`)
+    return items
   })
 }
 
@@ -289,8 +336,9 @@ export function parseFields<F extends Fields>(
   return { values: values as ValuesOf<F>, problems, warnings }
 }
 
-/** A value as an error shows it: short, on one line. */
-function show(value: unknown): string {
+/** A value as an error shows it: short, on one line, and not at all where it may be a secret. */
+export function show(value: unknown): string {
+  if (typeof value === 'string' && isSecretText(value)) return 'a text that may be a secret'
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value)
   if (value === null || typeof value !== 'object') return String(value)
   return Array.isArray(value) ? 'a list' : 'an object'

@@ -5,8 +5,9 @@ import { ConfigError, type ConfigProblem } from '../errors.ts'
 import { Secret } from '../secret.ts'
 import { readAirflowUri } from './airflow-uri.ts'
 import type { Connection, Dialect } from './connection.ts'
-import { frozenSecret, readExtra, textProblem } from './extra.ts'
-import { type Field, FieldMismatch, integer, nearest, parseFields, secret, text } from './fields.ts'
+import { frozenSecret, readExtra } from './extra.ts'
+import { type Field, FieldMismatch, integer, nearest, parseFields, secret, text, textProblem } from './fields.ts'
+import { hostProblem } from './host-name.ts'
 
 /** A connection as an object: in our words, in Airflow's (`conn_type`, `schema`, ...), or already parsed. */
 export interface ConnectionObject {
@@ -209,15 +210,4 @@ function elsewhereSentence(key: string): string | undefined {
 function unbracketed(host: string | undefined): string | undefined {
   const inner = host?.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : undefined
   return inner !== undefined && isIPv6(inner) ? inner : host
-}
-
-/** A host is shown everywhere; what looks like more than a host may hide a password and is not repeated. */
-function hostProblem(host: string): string | undefined {
-  if (host.includes('://') || host.includes('@')) {
-    return 'expected a host alone; login, password, port and database have keys of their own'
-  }
-  if (host.startsWith('/')) return undefined
-  if (/[\s\p{Cc}]/u.test(host)) return 'a host name holds no spaces or control characters'
-  if (/^[^:]+:\d+$/.test(host)) return 'holds a port; write it into port'
-  return undefined
 }

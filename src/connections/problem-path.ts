@@ -1,7 +1,12 @@
-/** `extra.name`, or `extra["odd name"]` with whatever could break a line or hide in one written out. */
+import { isSecretText } from './secret-text.ts'
+
+const LONGEST_SHOWN = 60
+
+/** `extra.name`, or `extra["odd name"]` with what could break a line or hide in one written out; a key that may be a secret is left out. */
 export function childPath(parent: string, key: string): string {
-  if (/^[\w-]+(\.[\w-]+)*$/.test(key)) return parent === '' ? key : `${parent}.${key}`
-  const shown = JSON.stringify(key.length > 60 ? `${key.slice(0, 57)}...` : key)
+  if (isSecretText(key)) return `${parent}["…"]`
+  if (key.length <= LONGEST_SHOWN && /^[\w-]+(\.[\w-]+)*$/.test(key)) return parent === '' ? key : `${parent}.${key}`
+  const shown = JSON.stringify(key.length > LONGEST_SHOWN ? `${key.slice(0, LONGEST_SHOWN - 3)}...` : key)
   // JSON leaves these as they are: C1 controls, line separators, marks that turn the direction of text.
   const escaped = shown.replaceAll(
     /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,

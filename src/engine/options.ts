@@ -3,6 +3,7 @@ import { boolean, text } from '../connections/fields.ts'
 /** The extras that concern the connection as a whole, whatever the strategy and the driver. */
 export const engineFields = {
   auth_method: text({
+    pattern: { matches: /^[\w.-]{1,64}$/, expected: 'the name of a strategy' },
     description:
       'The strategy that proves who we are. Default: `password`; for SQL Server `sql_auth`, and `kerberos` for a connection without a login.',
   }),

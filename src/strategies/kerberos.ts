@@ -1,7 +1,6 @@
 import { list, path, seconds, text } from '../connections/fields.ts'
 import type { GssCredential } from '../credentials/credential.ts'
 import { refreshingSource } from '../credentials/refreshing-source.ts'
-import { ConfigError } from '../errors.ts'
 import { ensureTicket, type TicketPolicy } from '../kerberos/ensure-ticket.ts'
 import { userOf } from '../kerberos/user-name.ts'
 import { defineStrategy } from './strategy.ts'
@@ -25,7 +24,7 @@ export const kerberos = defineStrategy({
       description:
         'Gets and refreshes the ticket by this keytab, without kinit. Default: none; the ticket must be in the cache.',
     }),
-    ccache: text({
+    ccache: path({
       description:
         'The ticket cache: a path, or `FILE:`, `DIR:`, `KEYRING:`, `MEMORY:` or `KCM:` with a name. Default: KRB5CCNAME ' +
         "or krb5.conf's; with a keytab a cache in memory of the pool's own.",
@@ -36,6 +35,7 @@ export const kerberos = defineStrategy({
       min: 0,
     }),
     realm_suffixes: list({
+      pattern: { matches: /^[^=]+=/, expected: 'REALM=suffix' },
       description:
         'What follows the user name for principals of a realm, as `REALM=suffix`. Without it `alice@ANY.REALM` is `alice`.',
     }),
@@ -76,12 +76,6 @@ export const kerberos = defineStrategy({
 })
 
 function suffixesOf(given: readonly string[]): Record<string, string> {
-  const wrong = given.filter((entry) => !/^[^=]+=/.test(entry))
-  if (wrong.length > 0) {
-    throw new ConfigError(
-      wrong.map((entry) => ({ path: 'extra.realm_suffixes', message: `expected REALM=suffix, got ${entry}` })),
-    )
-  }
   return Object.fromEntries(
     given.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
   )

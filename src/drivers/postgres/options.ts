@@ -34,6 +34,7 @@ export const postgresFields = {
       '`sslrootcert=system` and for the strategies that say so.',
   }),
   sslrootcert: path({
+    words: ['system'],
     description:
       'PEM file with the certificates of the trusted authorities, or `system` for those of the operating system ' +
       '(implies `sslmode=verify-full`). Read again when it changes. Default `~/.postgresql/root.crt` if it exists.',
@@ -99,6 +100,7 @@ export const postgresFields = {
     default: false,
   }),
   require_auth: list({
+    pattern: { matches: /^!?[\w-]{1,40}$/, expected: 'names of login methods, such as scram-sha-256' },
     description:
       'The login methods that the server may ask for: `password`, `md5`, `gss`, `sspi`, `scram-sha-256`, `none` ' +
       '(no proof asked for). With `!` before each, the ones that it may not. Default: any that we speak.',
@@ -185,9 +187,6 @@ export function checkPostgresOptions(target: PostgresTarget, options: PostgresOp
   const words = { login: target.login, database: target.database }
   for (const [key, value] of Object.entries(words)) {
     if (value?.includes('\0')) problems.push({ path: key, message: 'must not contain a zero byte' })
-  }
-  for (const key of ['application_name', 'options', 'krbsrvname', 'krbspn'] as const) {
-    if (options[key]?.includes('\0')) say(key, 'must not contain a zero byte')
   }
   return problems
 }

@@ -3,6 +3,7 @@
  * nothing but what it is given.
  */
 
+import { show } from '../../connections/fields.ts'
 import type { ConfigProblem } from '../../errors.ts'
 import { Secret } from '../../secret.ts'
 import { IGNORED } from './ado-ignored.ts'
@@ -176,14 +177,14 @@ export function normaliseMssqlExtras(
     else if (SERVER.has(name)) tellServer(key, String(value))
     else if (name === PORT) {
       if (isPort(String(value))) tell(key, 'port', Number(value))
-      else problems.push({ path, message: `expected a port, got ${JSON.stringify(value)}` })
+      else problems.push({ path, message: `expected a port, got ${show(value)}` })
     } else if (DATABASE.has(name)) tell(key, 'database', String(value))
     else if (LOGIN.has(name)) tell(key, 'login', String(value))
     else if (PASSWORD.has(name)) tell(key, 'password', value instanceof Secret ? value : new Secret(String(value)))
     else if (INTEGRATED.has(name)) {
       const word = String(value).toLowerCase()
       if (TRUE.has(word)) set(key, 'auth_method', 'kerberos')
-      else if (!FALSE.has(word)) problems.push({ path, message: `expected yes or no, got ${JSON.stringify(value)}` })
+      else if (!FALSE.has(word)) problems.push({ path, message: `expected yes or no, got ${show(value)}` })
     } else if (name === 'authentication') authentication = { key, value: plain(String(value)) }
     else {
       set(key, RENAMED[name] ?? key, value)

@@ -38,6 +38,7 @@ export const sqlServerFields = {
     description: "The name that the server's certificate must hold, where it is not the host's.",
   }),
   ca_file: path({
+    words: ['system'],
     aliases: ['sslrootcert'],
     description:
       'PEM file with the certificates of the trusted authorities, or `system` for those of the operating system. Read ' +

@@ -1,4 +1,5 @@
 import { isIPv6 } from 'node:net'
+import { hostProblem } from '../../connections/fields.ts'
 
 export interface ServerAddress {
   readonly host: string
@@ -12,7 +13,7 @@ const FORM = 'expected host, host,port or host\\instance'
 
 /**
  * Reads `tcp:db.example.com\SALES,1433`, `(local)`, `.`, as Microsoft's drivers write a server; the port wins over the
- * instance, as it does there. A text is what is wrong: nobody's password may go to a server that was only guessed at.
+ * instance, as it does there. Returns a text that says what is wrong, since a password must not be sent to a server that was only guessed.
  */
 export function serverAddress(text: string): ServerAddress | string {
   const given = text.trim()
@@ -22,6 +23,8 @@ export function serverAddress(text: string): ServerAddress | string {
   const [, address = '', instance, port] = parts
   const bare = /^\[(.+)\]$/.exec(address)?.[1] ?? address
   if (bare.includes(':') && !isIPv6(bare)) return `${FORM}; the port stands behind a comma`
+  const wrong = hostProblem(bare)
+  if (wrong !== undefined) return wrong
   if (port !== undefined && !isPort(port)) return `expected a port from 1 to 65535 behind the comma, got ${port}`
   return {
     host: LOCAL.has(bare.toLowerCase()) ? 'localhost' : bare,

@@ -78,7 +78,7 @@ export const azureFields = {
     description:
       'Under integrated: gets and refreshes the ticket by this keytab, without kinit. Default: none; the ticket must be in the cache.',
   }),
-  ccache: text({
+  ccache: path({
     description:
       "Under integrated: the ticket cache. Default: KRB5CCNAME or krb5.conf's; with a keytab one in memory of the pool's own.",
   }),

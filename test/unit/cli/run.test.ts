@@ -1,37 +1,8 @@
 import assert from 'node:assert/strict'
-import { Writable } from 'node:stream'
 import { test } from 'node:test'
 import { COMMANDS } from '../../../src/cli/commands.ts'
 import { EXIT_CODES, PHASE_EXIT_CODES } from '../../../src/cli/exit-codes.ts'
-import { run } from '../../../src/cli/run.ts'
-import { Screen } from '../../../src/cli/terminal.ts'
-
-interface Finished {
-  readonly code: number
-  readonly out: string
-  readonly log: string
-}
-
-async function poolsmith(args: string[], environment: Record<string, string> = {}): Promise<Finished> {
-  const texts = { out: '', log: '' }
-  const screen = (name: 'out' | 'log'): Screen =>
-    new Screen(
-      new Writable({
-        write(chunk, _encoding, done) {
-          texts[name] += chunk
-          done()
-        },
-      }),
-    )
-  const terminal = { out: screen('out'), log: screen('log') }
-  const code = await run(args, {
-    terminal,
-    environment,
-    signal: new AbortController().signal,
-    exitCodeOfSignal: () => undefined,
-  })
-  return { code, ...texts }
-}
+import { poolsmith } from '../../support/cli-in-process.ts'
 
 test('every exit code stands for one thing', () => {
   const all = [...Object.values(PHASE_EXIT_CODES), ...Object.values(EXIT_CODES)]

@@ -1,26 +1,22 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { readExtra } from '../../../src/connections/extra.ts'
-import type { Field } from '../../../src/connections/fields.ts'
-import { proxyFields } from '../../../src/drivers/network/proxy/options.ts'
-import { postgresFields } from '../../../src/drivers/postgres/options.ts'
-import { poolFields } from '../../../src/pool/options.ts'
+import { isPathName, readExtra } from '../../../src/connections/extra.ts'
 import { Secret } from '../../../src/secret.ts'
-import { strategies } from '../../../src/strategies/index.ts'
+import { OPTION_SPELLINGS } from '../../support/option-tables.ts'
 
 // A connection is parsed, and may be printed, before anybody knows which tables of options will read its extras.
-describe('options and the secrets among extras, which are known by name alone', () => {
-  const tables = [postgresFields, poolFields, proxyFields, ...strategies.list().map((strategy) => strategy.fields)]
-  const options = tables.flatMap((table) =>
-    Object.entries(table).flatMap(([name, field]: [string, Field<unknown>]) =>
-      [name, ...field.aliases].map((key) => ({ key, declared: field.secret })),
-    ),
-  )
+describe('tables of options and the names of secrets and paths, which hold before a table is known', () => {
   it('agree on every option', () => {
-    assert.ok(options.some(({ declared }) => declared) && options.some(({ declared }) => !declared))
-    for (const { key, declared } of options) {
-      const hidden = readExtra({ [key]: 'x' }).extra[key] instanceof Secret
-      assert.equal(hidden, declared, `${key} is ${declared ? '' : 'not '}declared as a secret`)
+    const declared = OPTION_SPELLINGS.map(({ field }) => field.secret)
+    assert.ok(declared.includes(true) && declared.includes(false))
+    for (const { key, field } of OPTION_SPELLINGS) {
+      const hidden = readExtra({ [key]: '/x' }).extra[key] instanceof Secret
+      assert.equal(hidden, field.secret, `${key} is ${field.secret ? '' : 'not '}declared as a secret`)
+    }
+  })
+  it('agree on every path, so that a key in place of one is hidden', () => {
+    for (const { key, field } of OPTION_SPELLINGS) {
+      assert.equal(isPathName(key), field.type === 'path', `${key} is declared as ${field.type}`)
     }
   })
 })

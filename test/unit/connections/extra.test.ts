@@ -40,7 +40,25 @@ describe('what counts as a secret in the extras', () => {
     ...['password_file', 'passfile', 'azure_federated_token_file', 'client_id', 'keytab', 'principal', 'retire_on'],
     ...['pool_size', 'application_name', 'options', 'krbsrvname', 'aws_profile', 'tenant_id', 'secret_name'],
   ]
-  for (const name of open) it(`${name} is shown`, () => assert.ok(!isHidden(name, 'x')))
+  for (const name of open) it(`${name} is shown`, () => assert.ok(!isHidden(name, '/x')))
+
+  for (const name of [
+    'sslkey',
+    'sslcert',
+    'keytab',
+    'password_file',
+    'ssl_key',
+    'sslkye',
+    'ca_file',
+    'ServerCertificate',
+  ]) {
+    it(`under ${name} a value that can be no path is hidden`, () => {
+      assert.ok(isHidden(name, 'hunter2'))
+      assert.ok(isHidden(name, 12_345))
+      assert.ok(!isHidden(name, './client.key'))
+    })
+  }
+  it('system in place of a path is shown', () => assert.ok(!isHidden('sslrootcert', 'system')))
 
   const hiddenValues = [
     'http://user:pw@proxy:3128',

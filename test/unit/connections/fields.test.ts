@@ -40,6 +40,16 @@ describe('text', () => {
     assert.equal(field.parse(false), 'false')
     assert.equal(field.parse(new Secret('a')), 'a')
   })
+  it('refuses NUL, half a surrogate pair, and key material', () => {
+    fails(field, 'a\0b', 'holds a NUL character')
+    fails(field, 'a\ud800', 'holds half a surrogate pair, which is not Unicode text')
+    fails(field, '-----BEGIN PRIVATE KEY-----', 'is a key or a token, which is not taken here')
+  })
+  it('can hold its value to a pattern', () => {
+    const word = text({ description, pattern: { matches: /^[a-z]{1,8}$/, expected: 'a word' } })
+    assert.equal(word.parse('abc'), 'abc')
+    fails(word, 'a b', 'expected a word, got "a b"')
+  })
   it('refuses lists and objects', () => {
     fails(field, ['a'], 'expected a string, got a list')
     fails(field, { a: 1 }, 'expected a string, got an object')
@@ -51,9 +61,27 @@ describe('path', () => {
   it('takes ~/ for the home directory, and only at the start', () => {
     assert.equal(field.parse('~/certs/ca.pem'), join(homedir(), 'certs/ca.pem'))
     assert.equal(field.parse('/a/~/b'), '/a/~/b')
-    assert.equal(field.parse('~alice/x'), '~alice/x')
-    assert.equal(field.parse('rel/x'), 'rel/x')
+    assert.equal(field.parse('./x'), './x')
+    assert.equal(field.parse('rel/x.pem'), 'rel/x.pem')
     assert.equal(field.type, 'path')
+  })
+  it('takes the words of its table as they are', () => {
+    assert.equal(path({ description, words: ['system'] }).parse('system'), 'system')
+  })
+  it('refuses what can be no path, without repeating it', () => {
+    for (const value of [
+      'hunter2',
+      'system',
+      '',
+      5,
+      ['/x'],
+      { a: 1 },
+      '/x\0',
+      '/a\nb',
+      '-----BEGIN PRIVATE KEY-----',
+    ]) {
+      fails(field, value, /^expected the path of a file, such as [^"]*$/)
+    }
   })
 })
 
@@ -155,11 +183,19 @@ describe('list', () => {
   it('takes a list of texts, or one text with commas', () => {
     assert.deepEqual(field.parse(['a', ' b ']), ['a', 'b'])
     assert.deepEqual(field.parse('a, b,,c'), ['a', 'b', 'c'])
-    assert.deepEqual(field.parse([]), [])
     assert.deepEqual(field.parse([new Secret('a'), 'b']), ['a', 'b'])
+    assert.deepEqual(list({ description, pattern: { matches: /^\w+$/, expected: 'words' } }).parse('a,b'), ['a', 'b'])
+    fails(list({ description, pattern: { matches: /^\w+$/, expected: 'words' } }), 'a,b c', 'expected words')
     fails(field, [1], 'expected a list of strings, got a list')
     fails(field, 5, 'expected a list of strings, got 5')
   })
+})
+
+describe('a list without items', () => {
+  for (const value of [[], ',', ' , ', [''], ' ']) {
+    it(`${JSON.stringify(value)} is refused: it would mean no restriction`, () =>
+      fails(list({ description }), value, /^expected a list with at least one item/))
+  }
 })
 
 describe('a value that was wrapped for its looks', () => {

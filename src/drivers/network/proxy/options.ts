@@ -30,6 +30,7 @@ export const proxyFields = {
   }),
   proxy_password: secret({ description: 'The password at the proxy, where it is not in the URL.' }),
   proxy_ca: path({
+    words: ['system'],
     description:
       'PEM file with the authorities that sign the certificate of an `https://` proxy, or `system` for those of the ' +
       "operating system. Read again when it changes. Default: Node's own list, and NODE_EXTRA_CA_CERTS.",
@@ -44,7 +45,7 @@ export const proxyFields = {
     description:
       "Whose ticket the proxy is shown; it may be another than the database's. Default: whoever the cache belongs to.",
   }),
-  proxy_kerberos_ccache: text({
+  proxy_kerberos_ccache: path({
     description: "The ticket cache for the proxy. Default: krb5's own.",
   }),
   proxy_kerberos_keytab: path({

@@ -46,16 +46,12 @@ test('everything that is wrong is told at once', () => {
     {
       ssl_max_protocol_version: 'TLSv1.1',
       require_auth: 'scram',
-      sslkey: 'k',
-      options: 'a\0b',
-      application_name: '\0',
+      sslkey: '/k',
     },
     { login: 'a\0user\0b', database: 'd\0' },
   )
   assert.deepEqual(found.sort(), [
     'database',
-    'extra.application_name',
-    'extra.options',
     'extra.require_auth',
     'extra.ssl_max_protocol_version',
     'extra.sslkey',

@@ -1,0 +1,33 @@
+import { Writable } from 'node:stream'
+import { run } from '../../src/cli/run.ts'
+import { Screen } from '../../src/cli/terminal.ts'
+
+export interface Finished {
+  readonly code: number
+  readonly out: string
+  readonly log: string
+}
+
+/** Runs the `poolsmith` program in this process. It finds no terminal, and only the environment that is given. */
+export async function poolsmith(
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<Finished> {
+  const texts = { out: '', log: '' }
+  const screen = (name: 'out' | 'log'): Screen =>
+    new Screen(
+      new Writable({
+        write(chunk, _encoding, done) {
+          texts[name] += chunk
+          done()
+        },
+      }),
+    )
+  const code = await run(args, {
+    terminal: { out: screen('out'), log: screen('log') },
+    environment,
+    signal: new AbortController().signal,
+    exitCodeOfSignal: () => undefined,
+  })
+  return { code, ...texts }
+}
