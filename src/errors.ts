@@ -166,7 +166,8 @@ export const ERROR_CODES = {
   SERVER_NOT_GENUINE: 'The server could not prove that it is the one that we mean: it let us in without its own proof.',
   AUTH_METHOD_UNSUPPORTED: 'The server asks for a login method that this strategy cannot answer.',
   AUTH_METHOD_REFUSED: 'The server asks for a login method that `require_auth` does not allow.',
-  CHANNEL_BINDING_FAILED: 'The login could not be bound to the TLS session, and `channel_binding=require`.',
+  CHANNEL_BINDING_FAILED:
+    'The login could not be bound to the TLS session: the server sees another one than we do, or cannot bind under `channel_binding=require`.',
   CLEARTEXT_REFUSED: 'The server asks for the password in the clear over a connection without encryption.',
   PASSWORD_MISSING: 'The server asks for a password, and none is given.',
   SCRAM_FAILED: 'The server does not follow the rules of SCRAM.',

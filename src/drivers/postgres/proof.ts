@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Credential } from '../../credentials/credential.ts'
-import { type Phase, PoolsmithError } from '../../errors.ts'
+import type { Phase } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
-import { type GssContext, targetName } from '../../kerberos/gss-api.ts'
+import type { GssContext } from '../../kerberos/gss-api.ts'
 import { printable } from '../../printable.ts'
 import { Secret } from '../../secret.ts'
 import type { KerberosInfo } from '../driver.ts'
@@ -18,7 +18,8 @@ import {
   passwordMessage,
   saslInitialResponse,
 } from './messages.ts'
-import { type ChannelBinding, ScramClient, ScramFailure } from './scram.ts'
+import { failure, foundOtherTls, GSS, guarded, kerberosAdvice, OTHER_TLS, SSPI, unsupported } from './proof-errors.ts'
+import { type ChannelBinding, ScramClient } from './scram.ts'
 import type { Advice } from './server-error.ts'
 import type { Transport } from './transport.ts'
 
@@ -38,18 +39,10 @@ export interface ProofRequest {
 /** AuthenticationXXX codes. */
 const CLEARTEXT = 3
 const MD5 = 5
-const GSS = 7
 const GSS_CONTINUE = 8
-const SSPI = 9
 const SASL = 10
 const SASL_CONTINUE = 11
 const SASL_FINAL = 12
-const NAMES: Readonly<Record<number, string>> = {
-  2: 'Kerberos 5',
-  6: 'SCM credentials',
-  [GSS]: 'GSSAPI',
-  [SSPI]: 'SSPI',
-}
 
 /** One login: answers what the server asks for, or says why not. */
 export class Proof implements Disposable {
@@ -232,34 +225,18 @@ export class Proof implements Disposable {
     return { kind: hash === undefined ? 'none' : 'unoffered' }
   }
 
-  /** What a refusal means where Kerberos has a part: the server tells us little, and its log the rest. */
+  /** Explains a refusal where the login knows more than the server tells. */
   adviceOnRefusal(fields: Readonly<Record<string, string>>): Advice | undefined {
     const { identity, user } = this.#request
-    if (identity === undefined || fields.R === 'InitializeSessionUserId') return undefined
-    const encrypted = this.#transport.kerberos !== undefined
-    if (fields.R === 'ClientAuthentication') {
-      const line = `\`${encrypted ? 'hostgssenc' : 'host'} DATABASE ${user} ADDRESS gss include_realm=0\``
-      return {
-        code: 'LOGIN_NOT_ADMITTED',
-        hint: `No line of pg_hba.conf admits ${user} ${encrypted ? 'encrypted by' : 'with'} Kerberos: add ${line} there, or compare gssencmode and sslmode with the lines that there are.`,
-      }
-    }
-    if (encrypted || this.#gss?.complete === true) {
-      return {
-        code: 'LOGIN_REFUSED',
-        hint:
-          `The server knows that we are ${(this.#transport.kerberos ?? this.kerberos)?.principal}, but does not let that ` +
-          `principal in as ${user}: see map=, include_realm and krb_realm of its line in pg_hba.conf, pg_ident.conf, and ` +
-          'the server log.',
-      }
-    }
-    if (this.#gss === undefined) return undefined
-    return {
-      code: 'GSS_SERVER_REFUSED',
-      hint:
-        `The server could not use our ticket for ${targetName(identity.target)}: its krb_server_keyfile is old, of another ` +
-        'name or unreadable for it; its log says which.',
-    }
+    if (this.#scram !== undefined && foundOtherTls(fields)) return OTHER_TLS
+    if (identity === undefined) return undefined
+    return kerberosAdvice(fields, {
+      user,
+      identity,
+      encrypted: this.#transport.kerberos !== undefined,
+      begun: this.#gss !== undefined,
+      peers: this.#transport.kerberos ?? this.kerberos,
+    })
   }
 
   [Symbol.dispose](): void {
@@ -294,45 +271,4 @@ export class Proof implements Disposable {
     if (this.#scram !== undefined && !this.#finished) return this.#scram
     throw new NotPostgres('a SCRAM message at this point')
   }
-}
-
-function unsupported(code: number): PoolsmithError {
-  const gss = code === GSS || code === SSPI
-  return failure(
-    'AUTH_METHOD_UNSUPPORTED',
-    `The server asks for the login method ${NAMES[code] ?? 'unknown'} (code ${code}), which this login does not speak.`,
-    {
-      hint: gss
-        ? 'Use auth_method=kerberos, or a line of pg_hba.conf with another method for this user.'
-        : 'Let pg_hba.conf ask this user for scram-sha-256, cert or gss.',
-      details: { authenticationCode: code },
-    },
-  )
-}
-
-/** Runs a step of SCRAM and tells its failures apart. */
-async function guarded<T>(step: () => T | Promise<T>): Promise<T> {
-  try {
-    return await step()
-  } catch (cause) {
-    if (!(cause instanceof ScramFailure)) throw cause
-    if (cause.reason === 'signature') {
-      throw failure('SERVER_NOT_GENUINE', `SCRAM login failed: ${cause.message}.`, {
-        hint: 'Somebody may be posing as the server; check the host, and use sslmode=verify-full.',
-        cause,
-      })
-    }
-    throw failure('SCRAM_FAILED', `SCRAM login failed: ${cause.message}.`, {
-      hint: 'The server does not follow the protocol; is it PostgreSQL, and the one that you mean?',
-      cause,
-    })
-  }
-}
-
-function failure(
-  code: PoolsmithError['code'],
-  message: string,
-  options: { hint: string; cause?: unknown; details?: Record<string, unknown> },
-): PoolsmithError {
-  return new PoolsmithError(message, { code, phase: 'login', ...options })
 }

@@ -54,10 +54,12 @@ export function goesOn(cause: unknown, way: Way): boolean {
   if (way === 'gss') {
     // Whatever the server itself says before it has let us in, and what fails while the encryption is set up. Not: a
     // server that hangs up or talks nonsense when it is asked, and nothing once the encrypted session stands.
-    if (cause instanceof ServerRefusal) return !cause.authenticated
+    // libpq would go on without TLS after a failed channel binding, which is what a man in the middle hopes for.
+    if (cause instanceof ServerRefusal) return !cause.authenticated && cause.advice?.code !== 'CHANNEL_BINDING_FAILED'
     return cause instanceof NegotiationRefusal || cause instanceof GssNotOffered || cause instanceof GssSetupFailed
   }
-  if (cause instanceof ServerRefusal) return !cause.authenticated
+  // libpq would go on without TLS after a failed channel binding, which is what a man in the middle hopes for.
+  if (cause instanceof ServerRefusal) return !cause.authenticated && cause.advice?.code !== 'CHANNEL_BINDING_FAILED'
   if (!(cause instanceof PoolsmithError)) return false
   // libpq would have sent the password; where we do not, the encrypted attempt is still open.
   if (way === 'plain') return cause.code === 'CLEARTEXT_REFUSED'
