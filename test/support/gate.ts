@@ -9,7 +9,9 @@ export interface Gate extends AsyncDisposable {
   shut(): Promise<void>
   /** Takes connections again, at the same port. */
   open(): Promise<void>
-  /** Holds everything back, in both directions: also whoever comes anew. */
+  /** Ends every connection by a TCP reset; new ones are accepted. */
+  reset(): void
+  /** Holds everything back, in both directions, of new connections too. */
   freeze(): void
   thaw(): void
 }
@@ -59,6 +61,9 @@ export async function startGate(targetPort: number): Promise<Gate> {
     port,
     shut,
     open: () => listen(port),
+    reset() {
+      for (const socket of sockets) socket.resetAndDestroy()
+    },
     freeze() {
       frozen = true
       for (const socket of sockets) socket.pause()

@@ -204,6 +204,23 @@ export function isBusy(client: pg.Client): boolean {
   return readyForQuery !== true || _queryQueue.length > 0 || parts(client)._getActiveQuery() != null
 }
 
+/** Resolves when no statement is running or waiting on this client, or when its session has ended. */
+export function untilIdle(client: pg.Client): Promise<void> {
+  if (!isBusy(client) || streamOf(client).destroyed) return Promise.resolve()
+  return new Promise((resolve) => {
+    const done = (): void => {
+      client.off('drain', look)
+      client.off('end', done)
+      resolve()
+    }
+    const look = (): void => {
+      if (!isBusy(client)) done()
+    }
+    client.on('drain', look)
+    client.on('end', done)
+  })
+}
+
 export function streamOf(client: pg.Client): Duplex {
   return parts(client).connection.stream
 }

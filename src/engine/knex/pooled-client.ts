@@ -4,6 +4,8 @@ import type { Transform } from 'node:stream'
 import type { Knex } from 'knex'
 import type { ConnectionPool } from '../../pool/pool.ts'
 import type { DialectParts } from '../dialect.ts'
+import { PooledRunner } from './runner.ts'
+import { StatementQueue } from './statement-queue.ts'
 
 /** The pool and the driver's parts that a client works with. */
 export interface ClientBackend {
@@ -24,10 +26,15 @@ const RELEASED = Promise.resolve()
  */
 export function overPool(client: typeof Knex.Client, { pool, parts }: ClientBackend): void {
   Object.assign(client.prototype, {
-    acquireConnection: (): Promise<object> => pool.acquire().promise,
+    acquireConnection: (options?: { readonly signal?: AbortSignal }): Promise<object> => pool.acquire(options).promise,
+
+    runner(this: Knex.Client, builder: object): PooledRunner {
+      return new PooledRunner(this, builder)
+    },
 
     releaseConnection(connection: KnexMarks): Promise<void> {
       if (connection.__knex__disposed !== undefined) pool.invalidate(connection)
+      StatementQueue.leave(connection)
       pool.release(connection)
       return RELEASED
     },
@@ -51,11 +58,7 @@ export function overPool(client: typeof Knex.Client, { pool, parts }: ClientBack
   })
 }
 
-/**
- * Takes away the release that knex has bound to the end of a stream: it releases once more when the stream's promise
- * settles, so that a pool could hand the connection to two users.
- */
-export function releaseOnce(stream: Transform): void {
-  const [knexRelease] = stream.listeners('close')
-  if (knexRelease !== undefined) stream.off('close', knexRelease as () => void)
+/** Resolves when a stream is closed, whatever ended it. */
+export function closed(stream: Transform): Promise<void> {
+  return new Promise((resolve) => stream.once('close', () => resolve()))
 }

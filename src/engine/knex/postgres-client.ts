@@ -1,60 +1,98 @@
 /**
- * knex's PostgreSQL dialect over a pool of ours: the one place that leans on knex's insides.
+ * knex's PostgreSQL dialect over a pool of ours.
  *
- * Three things differ from the stock dialect. A connection is released exactly once (knex releases a stream's
- * connection both on the stream's close and when its promise settles, so that a pool can hand it to two users).
- * A cancel request travels over a connection of our driver's, with the same TLS. And `destroy` ends the pool.
+ * What differs from the stock dialect besides what overPool gives: statements of one connection wait in a queue of ours,
+ * and a stream ends also where its session has died, of which pg-query-stream never hears.
  */
 
-import type { Transform } from 'node:stream'
+import type { Readable, Transform } from 'node:stream'
 import type { Knex } from 'knex'
+import PostgresDialect from 'knex/lib/dialects/postgres/index.js'
+import type pg from 'pg'
+import { untilIdle } from '../../drivers/postgres/pg-client.ts'
 import { loadPackage } from '../../optional-package.ts'
-import { type ClientBackend, overPool, releaseOnce } from './pooled-client.ts'
+import { type ClientBackend, closed, overPool } from './pooled-client.ts'
+import { StatementQueue } from './statement-queue.ts'
 
-interface QueryStream {
-  pipe(destination: Transform): unknown
-  destroy(error?: Error): unknown
-  on(event: 'error', listener: (error: Error) => void): unknown
-  on(event: 'end' | 'close', listener: () => void): unknown
-}
-
-interface StreamingConnection {
-  query(stream: unknown): QueryStream
+interface Query {
+  readonly sql: string
+  readonly bindings?: unknown[]
+  readonly options?: object
+  response?: unknown
 }
 
 /** Builds the dialect class for one engine; knex makes transaction clients from its prototype, so state lives here. */
-export async function postgresClientClass(backend: ClientBackend): Promise<typeof Knex.Client> {
-  const { default: PostgresDialect } = await import('knex/lib/dialects/postgres/index.js')
+export function postgresClientClass(backend: ClientBackend): typeof Knex.Client {
   class PoolsmithPostgresClient extends PostgresDialect {
-    override async _stream(
-      connection: StreamingConnection,
-      query: { sql: string; bindings?: unknown[] },
-      stream: Transform,
-      options: object,
-    ): Promise<void> {
+    override _query(connection: pg.Client, query: Query): Promise<Query> {
+      if (query.sql === '') throw new Error('The query is empty')
+      const send = (): Promise<Query> =>
+        new Promise((resolve, reject) => {
+          const config = { text: query.sql, values: query.bindings ?? [], ...query.options }
+          connection.query(config, (error: Error | null, response: pg.QueryResult) => {
+            if (error) {
+              reject(error)
+              return
+            }
+            query.response = response
+            resolve(query)
+          })
+        })
+      return StatementQueue.of(connection).run(query, send)
+    }
+
+    override async _stream(connection: pg.Client, query: Query, stream: Transform, options: object): Promise<void> {
+      if (query.sql === '') throw new Error('The query is empty')
       const { default: PgQueryStream } = await loadPackage(
         'pg-query-stream',
         () => import('pg-query-stream'),
         'Streaming a query',
       )
-      // Left before a connection was there: nothing to read, nothing to wait for.
       if (stream.destroyed) return
-      releaseOnce(stream)
-      const source = connection.query(new PgQueryStream(query.sql, query.bindings ?? [], options))
-      await new Promise<void>((resolve, reject) => {
-        source.on('error', (error) => {
-          reject(error)
-          stream.destroy(error)
-        })
-        source.on('close', resolve)
-        stream.once('close', () => {
-          source.destroy()
-          resolve()
-        })
-        source.pipe(stream)
+      const queue = StatementQueue.of(connection)
+      const left = closed(stream).then(() => queue.withdraw(query))
+      const work = queue.run(query, async () => {
+        // A statement that failed is told a moment before its session is ready again, and pg would queue this one.
+        await untilIdle(connection)
+        if (stream.destroyed) return
+        await pour(connection, new PgQueryStream(query.sql, query.bindings ?? [], options), stream)
       })
+      // A reader that leaves does not wait for the statement to end; the pool, or the next statement, does.
+      await Promise.race([work, left])
     }
   }
   overPool(PoolsmithPostgresClient, backend)
   return PoolsmithPostgresClient
+}
+
+/**
+ * Sends a query and writes its rows into a stream. Resolves when the connection can take the next statement.
+ *
+ * The end of the session is heard from the client itself: pg-query-stream waits for the server's answer to its goodbye
+ * before it says anything, also where there will be none.
+ */
+async function pour(connection: pg.Client, source: pg.Submittable & Readable, stream: Transform): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const lost = (): void => reject(new Error('Connection terminated unexpectedly'))
+  const leave = (): void => {
+    source.destroy()
+    resolve()
+  }
+  connection.once('end', lost)
+  source.on('error', reject)
+  source.once('close', resolve)
+  stream.once('close', leave)
+  try {
+    connection.query(source)
+    source.pipe(stream)
+    await promise
+    await untilIdle(connection)
+  } catch (error) {
+    source.unpipe(stream)
+    source.destroy()
+    throw error
+  } finally {
+    connection.off('end', lost)
+    stream.off('close', leave)
+  }
 }

@@ -9,14 +9,16 @@
  */
 
 import type { Transform } from 'node:stream'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
+import MssqlDialect from 'knex/lib/dialects/mssql/index.js'
 import type { Request } from 'tedious'
+import { pause } from '../../abort.ts'
 import { setRowMode } from '../../drivers/sqlserver/row-reader.ts'
 import type { SqlServerConnection } from '../../drivers/sqlserver/tedious-connection.ts'
 import type { ColumnMetadata } from '../../drivers/sqlserver/tedious-internals.ts'
 import { loadPackage } from '../../optional-package.ts'
-import { type ClientBackend, overPool, releaseOnce } from './pooled-client.ts'
+import { type ClientBackend, closed, overPool } from './pooled-client.ts'
+import { StatementQueue } from './statement-queue.ts'
 
 interface Query {
   sql: string
@@ -36,7 +38,6 @@ const ROLLBACK_WAIT_MILLIS = 5000
 
 /** Builds the dialect class for one engine; knex makes transaction clients from its prototype, so state lives here. */
 export async function sqlServerClientClass(backend: ClientBackend): Promise<typeof Knex.Client> {
-  const { default: MssqlDialect } = await import('knex/lib/dialects/mssql/index.js')
   const { Request: TediousRequest, TYPES } = await loadPackage('tedious', () => import('tedious'), 'SQL Server')
   /**
    * Under `exact_values` decimals, money, dates and times arrive as text with every digit, and a `Date` is bound as
@@ -45,36 +46,7 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
   const { exactValues } = backend.parts
   const exactFor = (query: Query): boolean => query.options?.exactValues ?? exactValues
 
-  /** A connection runs one statement at a time; in a transaction more may be asked for at once. */
-  const queues = new WeakMap<object, Promise<unknown>>()
-  /** Connections on which nothing that waits for its turn is wanted any more. */
-  const clearing = new WeakSet<object>()
-  const inTurn = async <T>(connection: object, run: () => Promise<T>): Promise<T> => {
-    const before = queues.get(connection)
-    const wanted = (): Promise<T> => {
-      if (clearing.has(connection)) throw new Error('The transaction was rolled back before this was sent.')
-      return run()
-    }
-    const turn = before === undefined ? run() : before.then(wanted)
-    const settled = turn.catch(() => undefined)
-    queues.set(connection, settled)
-    try {
-      return await turn
-    } finally {
-      if (queues.get(connection) === settled) queues.delete(connection)
-    }
-  }
-
-  /** Ends what runs on a connection whose transaction is over, and what waits behind it. */
-  const clear = async (connection: SqlServerConnection): Promise<void> => {
-    clearing.add(connection)
-    try {
-      await backend.parts.cancel(connection)
-      await queues.get(connection)
-    } finally {
-      clearing.delete(connection)
-    }
-  }
+  const endRunning = (connection: SqlServerConnection) => (): Promise<void> => backend.parts.cancel(connection)
 
   class PoolsmithMssqlClient extends MssqlDialect {
     /**
@@ -86,21 +58,24 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
       const transaction = own as unknown as MssqlTransaction
       const { savepoint, commit, rollback } = transaction
       Object.assign(own, {
-        savepoint: (raw: SqlServerConnection) => inTurn(raw, () => savepoint.call(transaction, raw)),
+        savepoint: (raw: SqlServerConnection) =>
+          StatementQueue.of(raw).run(own, () => savepoint.call(transaction, raw)),
         async commit(raw: SqlServerConnection, value: unknown): Promise<void> {
           // By now the connection may be somebody else's, and a transaction that is open on it.
-          if (!transaction._completed) await inTurn(raw, () => commit.call(transaction, raw, value))
+          if (transaction._completed) return
+          await StatementQueue.of(raw).run(own, () => commit.call(transaction, raw, value))
         },
         async rollback(raw: SqlServerConnection, error: unknown): Promise<void> {
           if (transaction._completed) return
           transaction._completed = true
           const { outerTx } = transaction
           if (outerTx?.isCompleted()) return transaction._rejecter(error)
-          // What runs beside a savepoint may be the outer transaction's, which goes on.
-          if (outerTx === null) await clear(raw)
-          else await Promise.race([queues.get(raw), sleep(ROLLBACK_WAIT_MILLIS, undefined, { ref: false })])
+          const queue = StatementQueue.of(raw)
+          // A statement that runs beside a savepoint may be the outer transaction's, which goes on.
+          if (outerTx === null) await queue.clear(endRunning(raw))
+          else await Promise.race([queue.untilIdle(), pause(ROLLBACK_WAIT_MILLIS, { background: true })])
           const back = (): Promise<void> => rollback.call(transaction, raw, error)
-          await (queues.has(raw) ? back() : inTurn(raw, back))
+          await (queue.idle ? queue.run(own, back) : back())
         },
       })
       return own
@@ -133,8 +108,8 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
 
     override _query(connection: SqlServerConnection, query: Query): Promise<Query> {
       if (query.sql === undefined || query.sql === '') throw new Error('The query is empty')
-      return inTurn(
-        connection,
+      return StatementQueue.of(connection).run(
+        query,
         () =>
           new Promise((resolve, reject) => {
             const rows: unknown[] = []
@@ -155,33 +130,31 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
     }
 
     override async _stream(connection: SqlServerConnection, query: Query, stream: Transform): Promise<void> {
-      // Left before a connection was there: nothing to read, nothing to wait for.
-      if (stream.destroyed) return
-      releaseOnce(stream)
-      await inTurn(connection, async () => {
+      const queue = StatementQueue.of(connection)
+      const left = closed(stream).then(() => queue.withdraw(query))
+      const work = queue.run(query, async () => {
         if (stream.destroyed) return
         const { promise, resolve, reject } = Promise.withResolvers<void>()
         const request = new TediousRequest(query.sql, (error) => {
           stream.off('close', leave)
           if (stream.destroyed) resolve()
-          else if (error) {
-            const first = firstError(error)
-            stream.destroy(first)
-            reject(first)
-          } else {
+          else if (error) reject(firstError(error))
+          else {
             stream.end()
             resolve()
           }
         })
         // Cancelling also wakes a request that waits for its reader. Its end comes through the callback.
         const leave = (): void => request.cancel()
-        stream.once('close', leave)
         setRowMode(request, { exact: exactFor(query), bare: true })
         pour(request as RowSource, stream)
         this._assignBindings(request, query.bindings)
+        stream.once('close', leave)
         connection.execSql(request)
         await promise
       })
+      // A reader that leaves while another statement runs does not wait for that one to end.
+      await Promise.race([work, left.then((withdrawn) => (withdrawn ? undefined : work))])
     }
   }
   overPool(PoolsmithMssqlClient, backend)

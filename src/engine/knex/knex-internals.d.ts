@@ -1,10 +1,11 @@
-// knex publishes no types for its dialect classes, which third-party dialects extend all the same.
+// knex publishes no types for its dialect classes and its runner; third-party dialects extend these all the same.
 declare module 'knex/lib/dialects/postgres/index.js' {
   import type { Transform } from 'node:stream'
   import { Knex } from 'knex'
 
   export default class PostgresClient extends Knex.Client {
     constructor(config: Knex.Config)
+    _query(connection: object, query: { sql: string; bindings?: unknown[] }): Promise<unknown>
     _stream(
       connection: object,
       query: { sql: string; bindings?: unknown[] },
@@ -33,5 +34,39 @@ declare module 'knex/lib/dialects/mssql/index.js' {
       stream: Transform,
       options: object,
     ): Promise<unknown>
+  }
+}
+
+declare module 'knex/lib/execution/runner.js' {
+  import type { Transform } from 'node:stream'
+  import type { Knex } from 'knex'
+
+  /** A compiled statement. */
+  export interface Compiled {
+    readonly sql: string
+    readonly bindings?: readonly unknown[]
+    /** Milliseconds. */
+    timeout?: number | undefined
+    readonly cancelOnTimeout?: boolean
+  }
+
+  export interface StreamParameters {
+    readonly stream: Transform
+    readonly options: object
+    readonly hasHandler: boolean
+  }
+
+  /** What runs the statements of one builder, on one connection. */
+  export default class Runner {
+    constructor(client: Knex.Client, builder: object)
+    readonly client: Knex.Client
+    readonly builder: {
+      /** A connection of the caller's. */
+      readonly _connection?: object
+      toSQL(): Compiled | Compiled[]
+    }
+    connection: object | undefined
+    query(compiled: Compiled): Promise<unknown>
+    ensureConnection(callback: object, parameters?: StreamParameters): Promise<unknown>
   }
 }

@@ -1,0 +1,47 @@
+/**
+ * knex's runner over a pool of ours. Two things differ from the stock one.
+ *
+ * A stream ends with whatever error ends it, gives its connection back once, and leaves the queue of the pool when it is
+ * destroyed while it waits. Stock knex swallows what a dialect throws once there is a connection, so that the stream
+ * never ends, and releases the connection twice.
+ *
+ * A time limit ends its own statement only: one that still waits in its transaction is taken back. Stock knex asks the
+ * server to cancel what the connection is running, which is another statement then.
+ */
+
+import type { Knex } from 'knex'
+import Runner, { type Compiled, type StreamParameters } from 'knex/lib/execution/runner.js'
+
+/** A client over a pool of ours, as a stream uses it. */
+interface PooledClient extends Knex.Client {
+  acquireConnection(options?: { readonly signal?: AbortSignal }): Promise<object>
+  releaseConnection(connection: object): Promise<void>
+  stream(connection: object, compiled: Compiled, stream: object, options: object): Promise<unknown>
+}
+
+export class PooledRunner extends Runner {
+  override ensureConnection(callback: object, parameters?: StreamParameters): Promise<unknown> {
+    return parameters === undefined ? super.ensureConnection(callback) : this.#stream(parameters)
+  }
+
+  async #stream({ stream, options }: StreamParameters): Promise<void> {
+    const client = this.client as PooledClient
+    const leaving = new AbortController()
+    stream.once('close', () => leaving.abort())
+    try {
+      const compiled = this.builder.toSQL()
+      if (Array.isArray(compiled)) throw new Error('A stream takes a single statement.')
+      const { _connection: own } = this.builder
+      const connection = own ?? (await client.acquireConnection({ signal: leaving.signal }))
+      try {
+        if (!stream.destroyed) await client.stream(connection, compiled, stream, options)
+      } finally {
+        // Not `this.connection`: knex's own listener to the stream's end would release it once more.
+        if (own === undefined) await client.releaseConnection(connection)
+      }
+    } catch (error) {
+      // Without effect on a stream that its reader has left.
+      stream.destroy(error as Error)
+    }
+  }
+}
