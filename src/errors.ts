@@ -200,6 +200,7 @@ export const ERROR_CODES = {
   EXTRACT_PROTOCOL: 'The server sent rows in a form that is not understood.',
   // write: the files of an extract
   TARGET_NOT_WRITABLE: 'The target folder cannot be made or written to.',
+  TARGET_NOT_TRUSTED: 'A link of another user stands in the way to the target folder; nothing is written through it.',
   DISK_FULL: "The target's disk, or the quota on it, is full.",
   WRITE_FAILED: 'A file of the extract could not be written.',
   STATE_INVALID: 'The state file of a watermark cannot be read or understood, or is of another table.',

@@ -1,9 +1,12 @@
 /** The options of `poolsmith extract`, and what they mean to an extract. */
 
-import { readFile } from 'node:fs/promises'
+import { readFile, realpath } from 'node:fs/promises'
+import { badPlan, checkPlan } from '../extract/check-plan.ts'
 import { EXTRACT_FORMATS, type ExtractFormat, type SelectOptions, type WatermarkOptions } from '../extract/options.ts'
-import { badPlan, checkPlan, type ExtractPlan } from '../extract/plan.ts'
+import { readOwnText } from '../extract/own-files.ts'
+import type { ExtractPlan } from '../extract/plan.ts'
 import type { ExtractSource } from '../extract/read/reader.ts'
+import { DistrustedFile } from '../private-file.ts'
 import { type Call, type CommandOption, UsageError } from './command.ts'
 import { parseColumnNames, parseTableName } from './names.ts'
 
@@ -190,23 +193,41 @@ export async function partitionOption(
   if (call.positionals.length > 1) throw new UsageError('--partition takes the table from the plan; leave it out.')
   const [, file, digits] = /^(.+)#(\d+)$/.exec(given) ?? []
   if (file === undefined) throw new UsageError(`--partition expects FILE#K, got ${given}.`)
-  const text = await fileText(file, '--partition')
-  let plan: unknown
-  try {
-    plan = JSON.parse(text)
-  } catch (error) {
-    throw badPlan(`${file} is no JSON`, error)
-  }
+  const plan = await planIn(file)
   const number = Number(digits)
   checkPlan(plan, number)
   return { plan, number }
+}
+
+/** It holds SQL, so no other user may have written it. A link to it is followed: what counts is the file. */
+async function planIn(file: string): Promise<unknown> {
+  let text: string
+  try {
+    text = await readOwnText(await realpath(file))
+  } catch (error) {
+    if (!(error instanceof DistrustedFile)) throw unreadable('--partition', error)
+    const hint =
+      error.kind === 'mode'
+        ? 'If the plan is yours, take that permission away (chmod go-w): a plan holds SQL that is run.'
+        : 'Copy the plan into a file of this user if you trust it: a plan holds SQL that is run.'
+    throw badPlan(`${file} ${error.reason}`, error).with({ hint })
+  }
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw badPlan(`${file} is not JSON`, error)
+  }
 }
 
 async function fileText(path: string, option: string): Promise<string> {
   try {
     return await readFile(path, 'utf8')
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
-    throw new UsageError(`${option}: the file cannot be read: ${why}`, { cause: error })
+    throw unreadable(option, error)
   }
+}
+
+function unreadable(option: string, error: unknown): UsageError {
+  const why = error instanceof Error ? error.message : String(error)
+  return new UsageError(`${option}: the file cannot be read: ${why}`, { cause: error })
 }

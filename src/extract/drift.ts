@@ -1,7 +1,9 @@
 /** What has become of the columns since the last extract in the same place. */
 
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { lstat, readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { readTrusted } from '../private-file.ts'
+import { isColumn, isListOf, isRecord, isUuid } from './json-checks.ts'
 import type { TableColumn } from './read/reader.ts'
 
 export interface Drift {
@@ -62,7 +64,8 @@ export async function driftIn(
 }
 
 /**
- * The newest manifest of a table, whatever its day.
+ * The newest manifest of a table, whatever its day. It is data of whoever may write in the folder: links and pipes are
+ * not followed, and nothing but the batch and the columns is taken from it.
  *
  * @param besides the batch of the run itself, of which other parts may be there already
  */
@@ -76,28 +79,33 @@ export async function lastManifest(folder: string, besides?: string): Promise<Co
     const dated = await Promise.all(
       manifests.map(async (name) => {
         const path = join(table, day, name)
-        return { path, at: (await stat(path).catch(() => undefined))?.mtimeMs ?? 0 }
+        return { path, at: (await lstat(path).catch(() => undefined))?.mtimeMs ?? 0 }
       }),
     )
     for (const { path } of dated.sort((a, b) => b.at - a.at)) {
-      const found = manifestFrom(await readFile(path, 'utf8').catch(() => ''))
+      const found = await columnsIn(path)
       if (found !== undefined) return found
     }
   }
   return undefined
 }
 
-/** One that somebody has damaged is passed over. */
-function manifestFrom(text: string): Columns | undefined {
+/** A longer manifest is passed over. */
+const MANIFEST_BYTES = 64 << 20
+
+/** Undefined for what is damaged or no manifest. */
+async function columnsIn(path: string): Promise<Columns | undefined> {
   try {
-    const { batchId, columns } = JSON.parse(text) as Partial<Columns>
-    return typeof batchId === 'string' && Array.isArray(columns) ? { batchId, columns } : undefined
+    const bytes = await readTrusted(path, { owners: 'anyone', forbiddenMode: 0, maxBytes: MANIFEST_BYTES })
+    const content: unknown = JSON.parse(bytes.toString('utf8'))
+    if (!isRecord(content) || !isUuid(content.batchId) || !isListOf(content.columns, isColumn)) return undefined
+    return { batchId: content.batchId, columns: content.columns }
   } catch {
     return undefined
   }
 }
 
 async function namesIn(folder: string): Promise<string[]> {
-  // What is not there, or may not be listed, has no last manifest; writing will say what is wrong with the folder.
+  // A folder that is not there, or may not be listed, has no last manifest; writing will say what is wrong with it.
   return readdir(folder).catch(() => [])
 }

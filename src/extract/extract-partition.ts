@@ -1,11 +1,13 @@
-import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PoolsmithError } from '../errors.ts'
+import { checkPlan } from './check-plan.ts'
 import { type Drift, driftIn } from './drift.ts'
 import { inPartition } from './in-parallel.ts'
 import { type Manifest, type ManifestContent, manifestColumns, manifestContent, writeManifest } from './manifest.ts'
 import { type BatchConsumer, checkTarget, type ReportOptions } from './options.ts'
-import { checkPlan, type ExtractPlan, folderOf, partName, sourceOf } from './plan.ts'
+import { makeFolders, openOwn, readOwnText } from './own-files.ts'
+import { partManifest } from './part-manifest.ts'
+import { type ExtractPlan, folderOf, partName, sourceOf } from './plan.ts'
 import { ProgressMeter } from './progress.ts'
 import { openTable } from './read/open-table.ts'
 import type { ExtractEngine, OpenTable } from './read/reader.ts'
@@ -96,7 +98,9 @@ export async function extractPartition(
     await sweep(folder)
     const { onDrift } = options as PartitionOptions
     const drift = await driftIn(folder, { batchId: content.batchId, columns: manifestColumns(content) }, onDrift)
-    await using file = await TargetFile.create(folder, partName(content, number), 'w')
+    await makeFolders(to, folder)
+    // Only one session has the claim; what one that was killed has left is replaced.
+    await using file = await TargetFile.create(folder, partName(content, number), { replaceLeftover: true })
     const { rows, notes } = await writePart(open, content, number, file, (more) => meter.add(more, file.bytes))
     const label = content.partitions[number]?.label ?? ''
     const files = [{ ...(await file.finish()), rows, partition: number, label }]
@@ -120,17 +124,17 @@ function manifestName(plan: ExtractPlan, number: number): string {
   return `_manifest-${plan.batchId}-${String(number).padStart(5, '0')}.json`
 }
 
-/** The manifest of an earlier run of the same partition, when its file is there too. */
+/** The manifest of an earlier run of the same partition, when this user has written it and its file is there too. */
 async function wholeManifest(plan: ExtractPlan, number: number, to: string): Promise<Manifest | undefined> {
   const folder = folderOf(plan, to)
   const path = join(folder, manifestName(plan, number))
   try {
-    const content = JSON.parse(await readFile(path, 'utf8')) as ManifestContent
-    const { size } = await stat(join(folder, partName(plan, number)))
-    const isSame = content.partition?.plan === plan.checksum && content.files[0]?.bytes === size
-    return isSame ? { ...content, folder, path } : undefined
+    await using data = await openOwn(join(folder, partName(plan, number)))
+    const { size } = await data.stat()
+    const content = partManifest(JSON.parse(await readOwnText(path)), plan, number)
+    return content !== undefined && content.bytes === size ? { ...content, folder, path } : undefined
   } catch {
-    // Not there, or not whole: it is read now.
+    // Not there, not whole or not ours: it is read now.
     return undefined
   }
 }

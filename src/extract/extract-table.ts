@@ -18,6 +18,7 @@ import {
   checkTarget,
   type ExtractOptions,
 } from './options.ts'
+import { makeFolders } from './own-files.ts'
 import { PartFiles } from './part-files.ts'
 import { type ExtractPlan, folderOf, makePlan, type PlanInput, partName, resumeKey } from './plan.ts'
 import { ProgressMeter } from './progress.ts'
@@ -128,6 +129,7 @@ async function intoOneFile(run: Run, options: ExtractOptions): Promise<Manifest>
   const { plan, open } = run
   const folder = folderOf(plan, options.to)
   const drift = await driftIn(folder, { batchId: plan.batchId, columns: manifestColumns(plan) }, options.onDrift)
+  await makeFolders(options.to, folder)
   await using file = await TargetFile.create(folder, partName(plan, 0))
   const meter = new ProgressMeter(options.onProgress, plan.estimatedRows)
   const { notes } = await writePart(open, plan, 0, file, (rows) => meter.add(rows, file.bytes))
@@ -154,13 +156,8 @@ async function intoManyFiles(run: Run, options: ExtractOptions): Promise<Manifes
     { batchId: run.plan.batchId, columns: manifestColumns(run.plan) },
     options.onDrift,
   )
-  await using parts = await PartFiles.open(
-    folder,
-    run.plan,
-    isOurs ? key : undefined,
-    options.resume ?? true,
-    run.signal,
-  )
+  const place = { to: options.to, folder, key: isOurs ? key : undefined, resume: options.resume ?? true }
+  await using parts = await PartFiles.open(place, run.plan, run.signal)
   const { plan } = parts
   const meter = new ProgressMeter(options.onProgress, plan.estimatedRows)
   meter.keep(parts.rows, parts.bytes)

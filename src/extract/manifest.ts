@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { bronzeManifestColumns } from './bronze.ts'
 import type { Drift } from './drift.ts'
-import type { ExtractPlan } from './plan.ts'
+import type { ExtractPlan, PlannedWatermark } from './plan.ts'
 import type { Condition, TableColumn, Watermark } from './read/reader.ts'
 import { type FinishedFile, TargetFile } from './target-file.ts'
 
@@ -58,8 +58,8 @@ export async function writeManifest(
   content: ManifestContent,
   name = `_manifest-${content.batchId}.json`,
 ): Promise<Manifest> {
-  // The name is this run's alone; what a run of the same partition left half-written is of no use.
-  await using file = await TargetFile.create(folder, name, 'w')
+  // The name is this run's alone, or of one partition, of which the database lets one session at a time be the reader.
+  await using file = await TargetFile.create(folder, name, { replaceLeftover: true })
   await file.write(Buffer.from(`${JSON.stringify(content, undefined, 2)}\n`))
   await file.finish()
   return { ...content, folder, path: join(folder, name) }
@@ -108,7 +108,7 @@ export function manifestContent(plan: ExtractPlan, outcome: Outcome): ManifestCo
     files,
     ...(plan.query === undefined ? {} : { query: plan.query }),
     ...(plan.conditions.length === 0 ? {} : { where: plan.conditions }),
-    ...(plan.watermark === undefined ? {} : { watermark: withoutCondition(plan.watermark) }),
+    ...(plan.watermark === undefined ? {} : { watermark: shownWatermark(plan.watermark) }),
     ...(drift === undefined ? {} : { drift }),
     ...(partition === undefined
       ? {}
@@ -116,10 +116,9 @@ export function manifestContent(plan: ExtractPlan, outcome: Outcome): ManifestCo
   }
 }
 
-function withoutCondition({
-  condition: _,
-  ...watermark
-}: NonNullable<ExtractPlan['watermark']>): Watermark & { readonly after: string | null } {
+function shownWatermark({ since: _, isEmpty: __, ...watermark }: PlannedWatermark): Watermark & {
+  readonly after: string | null
+} {
   return watermark
 }
 

@@ -99,6 +99,8 @@ export interface ConsumeOptions extends SelectOptions, ReportOptions {
   readonly to: BatchConsumer
 }
 
+export const MOST_PARTITIONS = 10_000
+
 /** Before anything is read: who calls may have no types. */
 export function checkFormat({ format, compression }: Partial<FormatOptions>): void {
   checkChoice('format', EXTRACT_FORMATS, format)
@@ -133,5 +135,3 @@ export function checkPartitions(partitions: number | undefined): number {
     'As many as the server has processors to spare are enough.',
   )
 }
-
-const MOST_PARTITIONS = 10_000

@@ -1,13 +1,18 @@
 /** The files of a run, kept out of sight until all of them are whole. */
 
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PoolsmithError } from '../errors.ts'
+import { DistrustedFile } from '../private-file.ts'
+import { checkPlan } from './check-plan.ts'
+import { hashOfFile } from './hash-file.ts'
+import { isCount, isInstant, isListOf, isRecord, isSha256, isText } from './json-checks.ts'
 import type { ManifestFile } from './manifest.ts'
-import { checkPlan, type ExtractPlan, partName } from './plan.ts'
-import { syncFolder, TargetFile, writeFailure } from './target-file.ts'
+import { assertPrivateFolder, isOwnFile, makeFolders, readOwnText, syncFolder } from './own-files.ts'
+import { type ExtractPlan, partName } from './plan.ts'
+import { planOfSameRun } from './same-run.ts'
+import { clearStaging, dataName, noteName, PLAN_NAME, partOfNote } from './staging.ts'
+import { TargetFile } from './target-file.ts'
+import { writeFailure } from './write-failure.ts'
 import type { Written } from './write-part.ts'
 
 /** A partition that is whole, as it is noted beside its file. */
@@ -19,7 +24,17 @@ interface Whole extends Written {
   readonly finishedAt: string
 }
 
-const PLAN = 'plan.json'
+/** Where a run keeps its files until all of them are whole. */
+export interface PartsPlace {
+  /** The folder below which the layout begins. */
+  readonly to: string
+  /** The day's folder. */
+  readonly folder: string
+  /** What a later run is known by; undefined when there shall be none to go on. */
+  readonly key: string | undefined
+  /** Whether to go on with what an earlier run of the same key has left. */
+  readonly resume: boolean
+}
 
 /**
  * A folder `_unfinished-<key>` beside the files to be: each partition is written there, and moved out of it when the
@@ -31,46 +46,57 @@ export class PartFiles implements AsyncDisposable {
   readonly #folder: string
   readonly #staging: string
   readonly #isKept: boolean
+  readonly #distrust: string | undefined
   readonly #whole = new Map<number, Whole & { readonly isKept: boolean }>()
   readonly #writing = new Set<TargetFile>()
   #published = false
 
-  private constructor(folder: string, staging: string, plan: ExtractPlan, isKept: boolean) {
+  private constructor(folder: string, staging: string, plan: ExtractPlan, isKept: boolean, distrust?: string) {
     this.#folder = folder
     this.#staging = staging
     this.plan = plan
     this.#isKept = isKept
+    this.#distrust = distrust
   }
 
   /**
-   * @param key what a later run is known by; undefined when there shall be none to go on
+   * @param plan of this run
    * @param signal ends the look through the files that are there
    */
-  static async open(
-    folder: string,
-    plan: ExtractPlan,
-    key: string | undefined,
-    resume: boolean,
-    signal: AbortSignal,
-  ): Promise<PartFiles> {
-    const staging = join(folder, `_unfinished-${key ?? plan.batchId}`)
-    if (key !== undefined && resume) {
-      const before = await planIn(staging)
+  static async open(place: PartsPlace, plan: ExtractPlan, signal: AbortSignal): Promise<PartFiles> {
+    const { to, folder, key, resume } = place
+    try {
+      await makeFolders(to, folder)
+      const own = join(folder, `_unfinished-${plan.batchId}`)
+      const staging = key === undefined ? own : join(folder, `_unfinished-${key}`)
+      const distrust = key === undefined ? undefined : await distrustOf(staging)
+      // It is not touched either: another user may have made it in order that it is.
+      if (distrust !== undefined) return await PartFiles.#begin(folder, own, plan, false, distrust)
+      const before = key !== undefined && resume ? await planIn(staging, plan) : undefined
       if (before !== undefined) {
         const files = new PartFiles(folder, staging, before, true)
         await files.#findWhole(signal)
         return files
       }
-    }
-    try {
-      await rm(staging, { recursive: true, force: true })
+      if (await clearStaging(staging)) return await PartFiles.#begin(folder, staging, plan, key !== undefined)
+      return await PartFiles.#begin(folder, own, plan, false)
     } catch (error) {
-      throw writeFailure(error, staging)
+      throw writeFailure(error, folder)
     }
-    await using file = await TargetFile.create(staging, PLAN)
+  }
+
+  static async #begin(
+    folder: string,
+    staging: string,
+    plan: ExtractPlan,
+    isKept: boolean,
+    distrust?: string,
+  ): Promise<PartFiles> {
+    await mkdir(staging, { mode: 0o700 })
+    await using file = await TargetFile.create(staging, PLAN_NAME, { mode: 0o600 })
     await file.write(Buffer.from(JSON.stringify(plan)))
     await file.finish()
-    return new PartFiles(folder, staging, plan, key !== undefined)
+    return new PartFiles(folder, staging, plan, isKept, distrust)
   }
 
   /** The partitions that are not whole yet. */
@@ -92,19 +118,26 @@ export class PartFiles implements AsyncDisposable {
   }
 
   get notes(): readonly string[] {
-    return [...this.#whole.values()].flatMap(({ number, notes }) => notes.map((note) => `partition ${number}: ${note}`))
+    const ofParts = [...this.#whole.values()].flatMap(({ number, notes }) =>
+      notes.map((note) => `partition ${number}: ${note}`),
+    )
+    if (this.#distrust === undefined) return ofParts
+    return [`Nothing of an earlier run was used, because its folder is not trusted: ${this.#distrust}`, ...ofParts]
   }
 
   async write(number: number, write: (file: TargetFile) => Promise<Written>): Promise<void> {
     const startedAt = new Date().toISOString()
-    // Nobody else writes in this folder: whoever goes on in it holds its name in the database.
-    await using file = await TargetFile.create(this.#staging, dataName(number), 'w')
+    // Only one session writes in this folder: the one that holds its key in the database.
+    await using file = await TargetFile.create(this.#staging, dataName(number), { replaceLeftover: true })
     this.#writing.add(file)
     try {
       const written = await write(file)
       const { bytes, sha256 } = await file.finish()
       const whole = { number, ...written, bytes, sha256, startedAt, finishedAt: new Date().toISOString() }
-      await using note = await TargetFile.create(this.#staging, noteName(number), 'w')
+      await using note = await TargetFile.create(this.#staging, noteName(number), {
+        replaceLeftover: true,
+        mode: 0o600,
+      })
       await note.write(Buffer.from(JSON.stringify(whole)))
       await note.finish()
       this.#whole.set(number, { ...whole, isKept: false })
@@ -117,9 +150,7 @@ export class PartFiles implements AsyncDisposable {
   async publish(): Promise<readonly ManifestFile[]> {
     try {
       for (const number of this.#whole.keys()) {
-        const path = join(this.#folder, partName(this.plan, number))
-        // A run that was killed here before may have moved some.
-        if (!(await exists(path))) await rename(join(this.#staging, dataName(number)), path)
+        await this.#publishOne(number)
       }
       await syncFolder(this.#folder)
     } catch (error) {
@@ -138,6 +169,17 @@ export class PartFiles implements AsyncDisposable {
       }))
   }
 
+  async #publishOne(number: number): Promise<void> {
+    const path = join(this.#folder, partName(this.plan, number))
+    try {
+      await rename(join(this.#staging, dataName(number)), path)
+    } catch (error) {
+      // A run that was killed here before may have moved it.
+      const isMoved = error instanceof Error && 'code' in error && error.code === 'ENOENT' && (await isOwnFile(path))
+      if (!isMoved) throw error
+    }
+  }
+
   /** Takes back what was moved; for good when it shall not be gone on with. */
   async takeBack(forGood: boolean): Promise<void> {
     for (const number of this.#whole.keys()) {
@@ -152,71 +194,68 @@ export class PartFiles implements AsyncDisposable {
   /** All is well: nothing is left to go on with. */
   async done(): Promise<void> {
     this.#published = true
-    await rm(this.#staging, { recursive: true, force: true }).catch(() => undefined)
+    await clearStaging(this.#staging)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#published || (this.#isKept && this.#whole.size > 0)) return
-    await rm(this.#staging, { recursive: true, force: true }).catch(() => undefined)
+    await clearStaging(this.#staging)
   }
 
   async #findWhole(signal: AbortSignal): Promise<void> {
-    const names = await readdir(this.#staging).catch(() => [])
-    for (const name of names.filter((each) => /^part-\d+\.json$/.test(each))) {
-      const whole = await wholeFrom(join(this.#staging, name))
-      if (whole === undefined || this.plan.partitions[whole.number] === undefined) continue
-      const staged = join(this.#staging, dataName(whole.number))
-      const path = (await exists(staged)) ? staged : join(this.#folder, partName(this.plan, whole.number))
-      if ((await hashOf(path, signal)) === whole.sha256) this.#whole.set(whole.number, { ...whole, isKept: true })
+    for (const name of await readdir(this.#staging).catch(() => [])) {
+      const number = partOfNote(name)
+      if (number === undefined || this.plan.partitions[number] === undefined) continue
+      const whole = await wholeFrom(join(this.#staging, name), number)
+      if (whole === undefined) continue
+      const staged = join(this.#staging, dataName(number))
+      const path = (await isOwnFile(staged)) ? staged : join(this.#folder, partName(this.plan, number))
+      if ((await hashOfFile(path, signal)) === whole.sha256) this.#whole.set(number, { ...whole, isKept: true })
     }
   }
 }
 
-/** No reader that looks for `*.parquet` takes it for one. */
-function dataName(number: number): string {
-  return `part-${String(number).padStart(5, '0')}.whole`
-}
-
-function noteName(number: number): string {
-  return `part-${String(number).padStart(5, '0')}.json`
-}
-
-async function planIn(staging: string): Promise<ExtractPlan | undefined> {
+/** Why what is there is not used; undefined when it is this user's alone, or there is nothing. */
+async function distrustOf(staging: string): Promise<string | undefined> {
   try {
-    const plan = JSON.parse(await readFile(join(staging, PLAN), 'utf8')) as ExtractPlan
-    checkPlan(plan, 0)
-    return plan
+    await assertPrivateFolder(staging)
+    return undefined
+  } catch (error) {
+    if (error instanceof DistrustedFile) return error.message
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/** The plan of an earlier run that did the same as this one. */
+async function planIn(staging: string, plan: ExtractPlan): Promise<ExtractPlan | undefined> {
+  try {
+    const before: unknown = JSON.parse(await readOwnText(join(staging, PLAN_NAME)))
+    checkPlan(before, 0)
+    return planOfSameRun(before, plan)
   } catch {
     // None, or not a whole one: there is nothing to go on with.
     return undefined
   }
 }
 
-async function wholeFrom(path: string): Promise<Whole | undefined> {
+async function wholeFrom(path: string, number: number): Promise<Whole | undefined> {
   try {
-    return JSON.parse(await readFile(path, 'utf8')) as Whole
+    const whole: unknown = JSON.parse(await readOwnText(path))
+    return isWhole(whole) && whole.number === number ? whole : undefined
   } catch {
     // The partition is read again.
     return undefined
   }
 }
 
-async function exists(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined)) !== undefined
-}
-
-async function hashOf(path: string, signal: AbortSignal): Promise<string | undefined> {
-  const hash = createHash('sha256')
-  try {
-    for await (const chunk of createReadStream(path, { signal })) hash.update(chunk as Buffer)
-  } catch {
-    if (signal.aborted) throw aborted(path, signal)
-    // Gone or unreadable: the partition is read again.
-    return undefined
-  }
-  return hash.digest('hex')
-}
-
-function aborted(path: string, { reason }: AbortSignal): PoolsmithError {
-  return new PoolsmithError(`Looking through ${path} was aborted.`, { code: 'ABORTED', phase: 'write', cause: reason })
+function isWhole(value: unknown): value is Whole {
+  return (
+    isRecord(value) &&
+    [value.number, value.rows, value.bytes].every(isCount) &&
+    isListOf(value.notes, isText) &&
+    isSha256(value.sha256) &&
+    isInstant(value.startedAt) &&
+    isInstant(value.finishedAt)
+  )
 }

@@ -10,6 +10,8 @@ import type {
   Condition,
   ExtractEngine,
   ExtractSource,
+  MarkRange,
+  MarkSince,
   OpenOptions,
   OpenTable,
   Partition,
@@ -17,9 +19,10 @@ import type {
   Watermark,
 } from './read/reader.ts'
 
-const VERSION = 1
+/** 2: parts and watermarks are data, and no SQL. */
+export const PLAN_VERSION = 2
 
-/** Treat it as you treat code: it holds SQL, which runs with the rights of whoever runs a partition. */
+/** Treat it as you treat code: `conditions` and `query` are SQL, which runs with the rights of the role that reads. */
 export interface ExtractPlan {
   readonly version: number
   /** Of this run; in every file's name and in `_batch_id`. */
@@ -38,7 +41,7 @@ export interface ExtractPlan {
   readonly options: Pick<OpenOptions, 'columns' | 'asText' | 'rowHash' | 'batchRows' | 'batchBytes'> &
     Omit<FormatOptions, 'format'>
   readonly conditions: readonly Condition[]
-  readonly watermark?: Watermark & { readonly condition: Condition; readonly after: string | null }
+  readonly watermark?: PlannedWatermark
   readonly partitions: readonly Partition[]
   readonly byPlace: boolean
   readonly identity: string
@@ -48,6 +51,16 @@ export interface ExtractPlan {
   readonly checksum: string
   /** The snapshot that all partitions are read on while the session that planned it is open. */
   readonly snapshot?: string
+}
+
+/** Give it as `watermark.after` once all parts are read. */
+export interface PlannedWatermark extends Watermark {
+  /** The mark that the plan begins after; null: from the beginning. */
+  readonly after: string | null
+  /** The same, with the rows that have that mark. */
+  readonly since: MarkSince | null
+  /** Whether there was nothing new. */
+  readonly isEmpty: boolean
 }
 
 export interface PlanInput extends SelectOptions, Partial<FormatOptions> {
@@ -66,7 +79,7 @@ export async function makePlan(db: ExtractEngine, open: OpenTable, input: PlanIn
   const read = await open.plan({ where, watermark: mark, partitions, partitionBy })
   const shown = format === 'csv' || format === 'jsonl' ? open.asLines(format, '', []) : await open.asArrow([])
   const content: Omit<ExtractPlan, 'checksum'> = {
-    version: VERSION,
+    version: PLAN_VERSION,
     batchId: randomUUID(),
     plannedAt: input.startedAt.toISOString(),
     extractedAt: (input.extractedAt ?? input.startedAt).toISOString(),
@@ -78,16 +91,14 @@ export async function makePlan(db: ExtractEngine, open: OpenTable, input: PlanIn
     columns: shown.columns,
     options: defined({ columns, asText, rowHash, batchRows, batchBytes, compression, rowGroupBytes }),
     conditions: read.conditions,
-    ...(read.mark === undefined
-      ? {}
-      : { watermark: { ...read.mark.watermark, condition: read.mark.condition, after: read.mark.after } }),
+    ...(read.mark === undefined ? {} : { watermark: plannedWatermark(read.mark) }),
     partitions: read.partitions,
     byPlace: read.byPlace,
     identity: read.identity,
     ...(read.estimatedRows === undefined ? {} : { estimatedRows: read.estimatedRows }),
     notes: [...open.notes, ...read.notes],
   }
-  return { ...content, checksum: hashOf(content) }
+  return { ...content, checksum: checksumOf(content) }
 }
 
 /** Without the keys that have no value, which JSON would drop anyway. */
@@ -95,7 +106,11 @@ function defined<T extends object>(values: T): { [Key in keyof T]: Exclude<T[Key
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never
 }
 
-function hashOf(content: unknown): string {
+function plannedWatermark({ watermark, since, isEmpty }: MarkRange): PlannedWatermark {
+  return { ...watermark, after: isEmpty ? watermark.high : (since?.high ?? null), since, isEmpty }
+}
+
+export function checksumOf(content: unknown): string {
   return createHash('sha256').update(JSON.stringify(content)).digest('hex')
 }
 
@@ -109,44 +124,22 @@ export function resumeKey(plan: ExtractPlan, input: PlanInput): string {
   const same = { source, schema, table, query, format, columns, options, conditions, identity }
   // The same mark is not the same beginning when other rows that have it were read.
   const begun = [plan.watermark?.after, typeof after === 'object' && 'rows' in after ? after.rows : null]
-  return hashOf([same, begun, partitions, partitionBy, extractedAt?.toISOString()]).slice(0, 16)
+  return checksumOf([same, begun, partitions, partitionBy, extractedAt?.toISOString()]).slice(0, 16)
 }
 
-/**
- * Checks what came from a file.
- *
- * @throws PoolsmithError PLAN_INVALID
- */
-export function checkPlan(plan: unknown, partition: number): asserts plan is ExtractPlan {
-  if (typeof plan !== 'object' || plan === null) throw badPlan('it is none')
-  const { checksum, snapshot, ...content } = plan as ExtractPlan
-  if (content.version !== VERSION) {
-    throw badPlan(`it is of version ${JSON.stringify(content.version)}, not ${VERSION}`)
-  }
-  if (hashOf(content) !== checksum) throw badPlan('it is not as it was written')
-  const { length } = content.partitions
-  if (!Number.isInteger(partition) || partition < 0 || partition >= length) {
-    throw badPlan(`it has the partitions 0 to ${length - 1}, and not ${partition}`)
-  }
-}
-
-export function badPlan(what: string, cause?: unknown): PoolsmithError {
-  return new PoolsmithError(`The plan cannot be used: ${what}.`, {
-    code: 'PLAN_INVALID',
-    phase: 'config',
-    hint: 'Plan again, and hand the plan on as it is.',
-    cause,
-  })
-}
-
-/** SQL conditions of one partition. */
-export function conditionsOf(plan: ExtractPlan, number: number): readonly Choice[] {
-  const partition = plan.partitions[number]?.condition ?? null
+/** The rows of one partition. */
+export function choicesOf(plan: ExtractPlan, number: number): readonly Choice[] {
+  const { conditions, watermark: planned, partitions } = plan
+  const rows = partitions[number]?.rows ?? null
   return [
-    ...plan.conditions,
-    ...(plan.watermark === undefined ? [] : [plan.watermark.condition]),
-    ...(partition === null ? [] : [partition]),
+    ...conditions,
+    ...(planned === undefined ? [] : [{ mark: markOf(planned) }]),
+    ...(rows === null ? [] : [rows]),
   ]
+}
+
+function markOf({ after: _, since, isEmpty, ...watermark }: PlannedWatermark): MarkRange {
+  return { watermark, since, isEmpty }
 }
 
 export function bronzeOf(plan: ExtractPlan): Bronze {

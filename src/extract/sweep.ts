@@ -1,7 +1,9 @@
 /** Takes away what runs that were killed have left in a table's folder. */
 
-import { readdir, rm, stat } from 'node:fs/promises'
+import { lstat, readdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { isOwnFile, isOwnFolder } from './own-files.ts'
+import { clearStaging } from './staging.ts'
 
 /**
  * What nobody has touched for so long belongs to no run: one that lives writes to its files, and one that failed is
@@ -24,20 +26,25 @@ export async function sweep(folder: string, now = Date.now()): Promise<void> {
   for (const day of days.slice(-DAYS)) {
     for (const name of await namesIn(join(table, day))) {
       if (!UNFINISHED.test(name) && !TEMPORARY.test(name)) continue
-      const path = join(table, day, name)
-      // What cannot be taken away does no harm: no reader looks at it.
-      if (now - (await lastTouched(path)) > AGE_MILLIS)
-        await rm(path, { recursive: true, force: true }).catch(() => undefined)
+      await remove(join(table, day, name), UNFINISHED.test(name), now - AGE_MILLIS)
     }
   }
 }
 
-/** Of a folder and all that is in it; now, where that cannot be told. */
-async function lastTouched(path: string): Promise<number> {
-  const inside = (await namesIn(path)).map((name) => join(path, name))
+/** Removes a file or staging folder of this user that nobody has touched since. A failure does no harm: readers pass over it. */
+async function remove(path: string, isFolder: boolean, since: number): Promise<void> {
+  const isOwn = await (isFolder ? isOwnFolder(path) : isOwnFile(path))
+  if (!isOwn || (await lastTouched(path, isFolder)) >= since) return
+  if (isFolder) await clearStaging(path)
+  else await rm(path, { force: true }).catch(() => undefined)
+}
+
+/** Of a file, or of a folder and all that is in it; never, where that cannot be told. */
+async function lastTouched(path: string, isFolder: boolean): Promise<number> {
+  const inside = isFolder ? (await namesIn(path)).map((name) => join(path, name)) : []
   const times = await Promise.all(
     [path, ...inside].map((each) =>
-      stat(each).then(
+      lstat(each).then(
         ({ mtimeMs }) => mtimeMs,
         () => Number.POSITIVE_INFINITY,
       ),

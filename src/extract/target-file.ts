@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
-import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { type ErrorCode, PoolsmithError } from '../errors.ts'
+import { type FileHandle, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createExclusively } from '../private-file.ts'
+import { makeFolder, syncFolder } from './own-files.ts'
+import { writeFailure } from './write-failure.ts'
 
 export interface FinishedFile {
   readonly name: string
@@ -9,59 +11,22 @@ export interface FinishedFile {
   readonly sha256: string
 }
 
-const CODES: Readonly<Record<string, readonly [ErrorCode, string]>> = {
-  ENOSPC: ['DISK_FULL', 'Make room on the disk, or write somewhere else; nothing half-written was left behind.'],
-  EDQUOT: ['DISK_FULL', 'Raise the quota, or write somewhere else; nothing half-written was left behind.'],
-  EACCES: ['TARGET_NOT_WRITABLE', 'Let this user write there, or choose another folder.'],
-  EPERM: ['TARGET_NOT_WRITABLE', 'Let this user write there, or choose another folder.'],
-  EROFS: ['TARGET_NOT_WRITABLE', 'The file system is mounted read-only; choose another folder.'],
-  ENOTDIR: ['TARGET_NOT_WRITABLE', 'A part of the path is a file; choose another folder.'],
-  EEXIST: ['TARGET_NOT_WRITABLE', 'A part of the path is a file; choose another folder.'],
-  ENOENT: ['TARGET_NOT_WRITABLE', 'The folder is gone or cannot be made; choose another one.'],
-  ELOOP: ['TARGET_NOT_WRITABLE', 'The path leads in a circle of links; choose another folder.'],
-  ENAMETOOLONG: ['TARGET_NOT_WRITABLE', 'Choose a shorter path.'],
-}
-
-/** What the file system said, in poolsmith's words. */
-export function writeFailure(error: unknown, path: string): PoolsmithError {
-  if (error instanceof PoolsmithError) return error
-  if (!(error instanceof Error)) throw error
-  const errno = 'code' in error && typeof error.code === 'string' ? error.code : ''
-  const [code, hint] = CODES[errno] ?? ['WRITE_FAILED', 'The cause says what the file system answered.']
-  return new PoolsmithError(`Writing ${path} failed: ${error.message}`, {
-    code,
-    phase: 'write',
-    hint,
-    transient: code === 'DISK_FULL',
-    details: { path, ...(errno === '' ? {} : { errno }) },
-    cause: error,
-  })
+export interface TargetFileOptions {
+  /** Written under this name until it is whole. Default `.<name>.tmp`. */
+  readonly temporaryName?: string
+  /**
+   * Whether only this run can be writing the file, so that a temporary file of that name was left by a run that was
+   * killed, and is removed first. Default false: then such a file is an error.
+   */
+  readonly replaceLeftover?: boolean
+  /** The most permissions that the file gets, as the umask lets it. Default 0o666. */
+  readonly mode?: number
 }
 
 /**
- * Node's own recursive mkdir never returns where the file system says "no such file" although the parent is there
- * (below /proc, on some network mounts; seen in Node 24.21).
- */
-async function makeFolder(folder: string, hasParent = false): Promise<void> {
-  try {
-    await mkdir(folder)
-    // A new folder is on the disk only when the one that it is in is; one that may not be opened still works.
-    await syncFolder(dirname(folder)).catch(() => undefined)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    const parent = dirname(folder)
-    if (code === 'ENOENT' && !hasParent && parent !== folder) {
-      await makeFolder(parent)
-      await makeFolder(folder, true)
-    } else if (code !== 'EEXIST' || !(await stat(folder)).isDirectory()) {
-      throw error
-    }
-  }
-}
-
-/**
- * A file that appears under its name only when it is whole: written beside it as `.<name>.tmp` or the like, synced to
- * the disk, renamed. Disposing an unfinished one removes it.
+ * A file that appears under its name only when it is whole: written beside it as `.<name>.tmp`, synced to the disk,
+ * renamed. The temporary file is made exclusively and never through a link, and renaming replaces a link of the final
+ * name rather than following it. Disposing an unfinished file removes it.
  */
 export class TargetFile implements AsyncDisposable {
   readonly path: string
@@ -82,20 +47,14 @@ export class TargetFile implements AsyncDisposable {
     this.#handle = handle
   }
 
-  /**
-   * @param flags `w` where nobody else can be writing this file: what a run that was killed left of it is overwritten
-   * @throws PoolsmithError TARGET_NOT_WRITABLE, DISK_FULL, WRITE_FAILED; so do the others
-   */
-  static async create(
-    folder: string,
-    name: string,
-    flags: 'wx' | 'w' = 'wx',
-    temporaryName = `.${name}.tmp`,
-  ): Promise<TargetFile> {
+  /** @throws PoolsmithError TARGET_NOT_WRITABLE, DISK_FULL, WRITE_FAILED; so do the others */
+  static async create(folder: string, name: string, options: TargetFileOptions = {}): Promise<TargetFile> {
+    const { temporaryName = `.${name}.tmp`, replaceLeftover = false, mode = 0o666 } = options
     const temporary = join(folder, temporaryName)
     try {
       await makeFolder(folder)
-      return new TargetFile(folder, name, temporary, await open(temporary, flags))
+      if (replaceLeftover) await rm(temporary, { force: true })
+      return new TargetFile(folder, name, temporary, await createExclusively(temporary, mode))
     } catch (error) {
       throw writeFailure(error, temporary)
     }
@@ -161,17 +120,5 @@ export class TargetFile implements AsyncDisposable {
     // What went wrong before is what the caller should hear of, not that cleaning up after it failed too.
     await this.#close().catch(() => undefined)
     await rm(this.#temporary, { force: true }).catch(() => undefined)
-  }
-}
-
-/** The rename itself is on the disk only when its folder is. */
-export async function syncFolder(folder: string): Promise<void> {
-  // Windows opens no folders; there the rename is all that can be had.
-  if (process.platform === 'win32') return
-  const handle = await open(folder, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
   }
 }

@@ -1,14 +1,21 @@
 /** The file that keeps a watermark from run to run. */
 
 import { randomUUID } from 'node:crypto'
-import { link, readFile, rename, rm, unlink } from 'node:fs/promises'
+import { link, rename, rm, unlink } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { PoolsmithError } from '../errors.ts'
+import { DistrustedFile } from '../private-file.ts'
+import { isWatermark } from './check-plan.ts'
+import { isName, isRecord, isUuid } from './json-checks.ts'
+import { readOwnText, syncFolder } from './own-files.ts'
 import type { ExtractPlan } from './plan.ts'
 import type { Watermark } from './read/reader.ts'
-import { syncFolder, TargetFile, writeFailure } from './target-file.ts'
+import { TargetFile } from './target-file.ts'
+import { writeFailure } from './write-failure.ts'
 
 const VERSION = 1
+/** For this user alone: another one who could write it could make a run pass over rows. */
+const STATE_MODE = 0o600
 
 export interface WatermarkState {
   readonly version: number
@@ -53,27 +60,41 @@ export function checkState(
  * @throws PoolsmithError TARGET_NOT_WRITABLE, DISK_FULL, WRITE_FAILED
  */
 export async function tryState(path: string): Promise<void> {
-  await using _probe = await TargetFile.create(dirname(path), `${basename(path)}.${randomUUID()}`)
+  await using _probe = await TargetFile.create(dirname(path), `${basename(path)}.${randomUUID()}`, { mode: STATE_MODE })
 }
 
 async function readStateAt(path: string): Promise<WatermarkState | undefined> {
-  let text: string
+  let state: unknown
   try {
-    text = await readFile(path, 'utf8')
+    state = JSON.parse(await readOwnText(path))
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw badState(path, 'cannot be read', error)
+    throw unreadable(path, error)
   }
-  try {
-    const state = JSON.parse(text) as WatermarkState
-    const { column, type, high, identity, rows } = state.watermark
-    const isText = [column, type, state.table, state.schema, state.batchId].every((value) => typeof value === 'string')
-    const isMark = (high === null || typeof high === 'string') && Array.isArray(identity)
-    if (state.version === VERSION && isText && isMark && (rows === null || Array.isArray(rows))) return state
-  } catch (error) {
-    throw badState(path, 'is damaged', error)
-  }
-  throw badState(path, 'is not one of this version')
+  if (isState(state)) return state
+  throw badState(path, 'is damaged, or was written by another version')
+}
+
+function unreadable(path: string, error: unknown): PoolsmithError {
+  if (error instanceof SyntaxError) return badState(path, 'is damaged', error)
+  if (!(error instanceof DistrustedFile)) return badState(path, 'cannot be read', error)
+  const hint =
+    error.kind === 'mode'
+      ? 'If its content is yours, take that permission away (chmod go-w).'
+      : 'Remove it, or name a state file in a folder that only this user can write.'
+  return badState(path, `is not trusted: it ${error.reason}`, error).with({ hint })
+}
+
+/** The id of the batch becomes a part of a file name. */
+function isState(value: unknown): value is WatermarkState {
+  return (
+    isRecord(value) &&
+    value.version === VERSION &&
+    isName(value.schema) &&
+    isName(value.table) &&
+    isWatermark(value.watermark) &&
+    isUuid(value.batchId)
+  )
 }
 
 /**
@@ -105,7 +126,7 @@ export async function saveWatermark(
   const mine = `${folder}/${name}`
   const next = nextPath(path, before)
   try {
-    await using file = await TargetFile.create(folder, name, 'w')
+    await using file = await TargetFile.create(folder, name, { replaceLeftover: true, mode: STATE_MODE })
     await file.write(Buffer.from(`${JSON.stringify(state, undefined, 2)}\n`))
     await file.finish()
     const linked = await linkOnce(mine, next)

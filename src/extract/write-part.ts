@@ -5,7 +5,7 @@ import { loadPackage } from '../optional-package.ts'
 import type { RecordBatch } from './arrow-types.ts'
 import { bronzeBatches } from './bronze.ts'
 import type { BatchConsumer } from './options.ts'
-import { bronzeOf, conditionsOf, type ExtractPlan } from './plan.ts'
+import { bronzeOf, choicesOf, type ExtractPlan } from './plan.ts'
 import type { OpenTable } from './read/reader.ts'
 import { openArrowSink } from './sinks/arrow.ts'
 import { openParquetSink } from './sinks/parquet/sink.ts'
@@ -48,7 +48,7 @@ async function writeBatches(
   add: (rows: number) => void,
 ): Promise<readonly string[]> {
   const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), `format=${plan.format}`)
-  const rows = await open.asArrow(conditionsOf(plan, number))
+  const rows = await open.asArrow(choicesOf(plan, number))
   const bronze = bronzeBatches(arrow, rows.schema, bronzeOf(plan))
   const output = (parts: readonly Uint8Array[]): Promise<void> => file.writeAll(parts)
   using sink =
@@ -76,7 +76,7 @@ async function writeLines(
   const names = open.columnNames
   if (format === 'csv') await file.write(Buffer.from(csvHeader(names)))
   const suffix = (format === 'csv' ? csvSuffix : jsonSuffix)(bronzeOf(plan), names.length)
-  const rows = open.asLines(format, suffix, conditionsOf(plan, number))
+  const rows = open.asLines(format, suffix, choicesOf(plan, number))
   for await (const lines of rows.lines()) {
     await file.write(lines.bytes)
     add(lines.rows)
@@ -94,7 +94,7 @@ export async function consumePart(
   count: (rows: number) => void,
 ): Promise<Written> {
   const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), 'Reading a table as Arrow')
-  const rows = await open.asArrow(conditionsOf(plan, number))
+  const rows = await open.asArrow(choicesOf(plan, number))
   const bronze = bronzeBatches(arrow, rows.schema, bronzeOf(plan))
   let taken = 0
   let ended = false

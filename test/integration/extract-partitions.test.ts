@@ -342,7 +342,8 @@ describe('a failure midway', () => {
     const staging = dirname(join(folder.path, path))
     const plan = JSON.parse(await readFile(join(staging, 'plan.json'), 'utf8')) as ExtractPlan
     const key = basename(staging).replace('_unfinished-', '')
-    const open = PartFiles.open(dirname(staging), plan, key, true, AbortSignal.abort(new Error('enough')))
+    const place = { to: folder.path, folder: dirname(staging), key, resume: true }
+    const open = PartFiles.open(place, plan, AbortSignal.abort(new Error('enough')))
     assert.equal((await failureOf(open)).code, 'ABORTED')
     assert.equal((await filesBelow(staging)).length, 5)
   })
@@ -533,7 +534,7 @@ describe('a plan for other machines', () => {
     const code = async (changed: ExtractPlan, number = 0): Promise<string> =>
       (await failureOf(extractPartition(db, changed, number, { to }))).code
     assert.equal(await code({ ...plan, table: 'flights' }), 'PLAN_INVALID')
-    assert.equal(await code({ ...plan, version: 2 }), 'PLAN_INVALID')
+    assert.equal(await code({ ...plan, version: 3 }), 'PLAN_INVALID')
     assert.equal(await code(JSON.parse('null')), 'PLAN_INVALID')
     assert.equal(await code(plan, 2), 'PLAN_INVALID')
     for (const wrong of [(async () => undefined) as unknown as string, '']) {

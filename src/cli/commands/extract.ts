@@ -82,7 +82,8 @@ async function planInto(file: string, db: Engine, call: Call, say: (message: str
   const name = basename(path)
   // A name of its own: what a planner that was killed has left is in nobody's way, nor is one that plans meanwhile.
   const temporary = `.${name}.${plan.batchId}.tmp`
-  await using target = await TargetFile.create(dirname(path), name, 'wx', temporary)
+  // It holds SQL, which runs with the rights of the role that reads a part: only this user may write it.
+  await using target = await TargetFile.create(dirname(path), name, { temporaryName: temporary, mode: 0o600 })
   await target.write(Buffer.from(`${JSON.stringify(plan, undefined, 2)}\n`))
   await target.finish()
   const data = { plan: path, partitions: plan.partitions.length, batchId: plan.batchId }

@@ -1,9 +1,12 @@
 /** Which columns and rows are read, as the parts of the statement that reads them. */
 
 import { type CatalogueColumn, noColumn, quotedRelation, quoteIdentifier, type Relation } from './postgres-catalogue.ts'
-import { whereClause } from './postgres-ground.ts'
+import { columnOf, constant, type Named, whereClause } from './postgres-ground.ts'
 import { fragment } from './postgres-literals.ts'
-import type { Choice, ReadOptions, TableSlice } from './reader.ts'
+import { markCondition } from './postgres-mark.ts'
+import { pagesCondition } from './postgres-places.ts'
+import type { Choice, ReadOptions, TableSlice, ValueRange } from './reader.ts'
+import { invalid } from './selection.ts'
 
 /** What stands in the FROM of every statement. */
 export interface From {
@@ -21,24 +24,41 @@ export interface Chosen {
   readonly conditions: readonly string[]
 }
 
-/** @param columns all that the table has: a condition may be about one that is not read */
-export function chosenRows(
-  { from, name }: From,
-  columns: readonly CatalogueColumn[],
-  choices: readonly Choice[],
-): Chosen {
+export function chosenRows({ from, name }: From, named: Named, choices: readonly Choice[]): Chosen {
   const slices = choices.flatMap((choice) => (typeof choice === 'object' && 'tables' in choice ? choice.tables : []))
+  return {
+    from: slices.length === 0 ? from : fromSlices(name, named.catalogue.columns, slices),
+    conditions: choices.flatMap((choice) => conditionOf(named, choice) ?? []),
+  }
+}
+
+/** Undefined where the choice is no condition. */
+function conditionOf(named: Named, choice: Choice): string | undefined {
   // A plan may come from a file: nothing in it reaches beyond its brackets.
-  const conditions = choices.filter((choice) => typeof choice === 'string').map(fragment)
-  return { from: slices.length === 0 ? from : fromSlices(name, columns, slices), conditions }
+  if (typeof choice === 'string') return fragment(choice)
+  if ('mark' in choice) return markCondition(named, choice.mark)
+  if ('range' in choice) return rangeCondition(named, choice.range)
+  if ('pages' in choice) return pagesCondition(choice.pages)
+  if ('tables' in choice) return undefined
+  throw invalid('A condition has its values as SQL Server takes them.', 'Run a plan where it was made for.')
+}
+
+/** Rows without a value are in the first range. */
+function rangeCondition(named: Named, { column: columnName, from, to }: ValueRange): string {
+  const column = columnOf(named, columnName)
+  const name = quoteIdentifier(column.name)
+  const above = from === null ? [] : [`${name} >= ${constant(named.catalogue, column, from)}`]
+  const below = to === null ? [] : [`${name} < ${constant(named.catalogue, column, to)}`]
+  const both = [...above, ...below].join(' and ') || 'true'
+  return from === null ? `${both} or ${name} is null` : both
 }
 
 /** Goes by the table's name, and has its columns and places, so that conditions mean in it what they mean in the table. */
 function fromSlices(name: string, columns: readonly CatalogueColumn[], slices: readonly TableSlice[]): string {
   const list = ['tableoid', 'ctid', ...columns.map((column) => quoteIdentifier(column.name))].join(', ')
   const selects = slices.map((slice) => {
-    const conditions = slice.condition === null ? [] : [fragment(slice.condition)]
-    return `select ${list} from only ${quotedRelation(slice)}${whereClause(conditions)}`
+    const condition = slice.pages === null ? undefined : pagesCondition(slice.pages)
+    return `select ${list} from only ${quotedRelation(slice)}${whereClause(condition === undefined ? [] : [condition])}`
   })
   return `(${selects.join(' union all ')}) as ${quoteIdentifier(name)}`
 }

@@ -10,13 +10,17 @@ import {
   quoteIdentifier,
   type Relation,
 } from './postgres-catalogue.ts'
+import { quoteText } from './postgres-literals.ts'
+
+/** The columns of a table or query, and its name for errors. */
+export interface Named {
+  readonly catalogue: Catalogue
+  readonly shown: string
+}
 
 /** What is planned for. */
-export interface Ground {
+export interface Ground extends Named {
   readonly client: Client
-  readonly catalogue: Catalogue
-  /** For errors. */
-  readonly shown: string
   /** The item of the FROM clause. */
   readonly from: string
   /** Undefined for a query. */
@@ -29,7 +33,7 @@ export function whereClause(conditions: readonly string[]): string {
 }
 
 /** @throws PoolsmithError COLUMN_NOT_FOUND */
-export function columnOf({ catalogue, shown }: Ground, name: string): CatalogueColumn {
+export function columnOf({ catalogue, shown }: Named, name: string): CatalogueColumn {
   const found = catalogue.columns.find((column) => column.name === name)
   if (found !== undefined) return found
   throw noColumn(
@@ -37,6 +41,11 @@ export function columnOf({ catalogue, shown }: Ground, name: string): CatalogueC
     name,
     catalogue.columns.map((column) => column.name),
   )
+}
+
+/** A value as the column's base type has it. */
+export function constant(catalogue: Catalogue, column: CatalogueColumn, value: string): string {
+  return `${quoteText(value)}::${typeName(catalogue, column)}`
 }
 
 /** The base type as a cast takes it, without the precision that would round. */

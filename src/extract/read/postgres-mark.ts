@@ -8,10 +8,10 @@
 
 import { PoolsmithError } from '../../errors.ts'
 import { type CatalogueColumn, type CatalogueType, document, quoteIdentifier } from './postgres-catalogue.ts'
-import { baseType, columnOf, type Ground, typeName, whereClause } from './postgres-ground.ts'
+import { baseType, columnOf, constant, type Ground, type Named, typeName, whereClause } from './postgres-ground.ts'
 import { literal, quoteText } from './postgres-literals.ts'
 import { rowHashExpression } from './postgres-types.ts'
-import type { PlanRequest, Watermark } from './reader.ts'
+import type { MarkRange, MarkSince, PlanRequest, Watermark } from './reader.ts'
 
 /** Types whose order is the order in which values come to be, by oid. */
 const ORDERED = new Set([20, 21, 23, 25, 1043, 1082, 1114, 1184, 1700, 2950, 5069])
@@ -23,10 +23,7 @@ const HASH = new RegExp(`^[0-9a-f]{${HASH_DIGITS}}$`)
 type MarkRequest = NonNullable<PlanRequest['watermark']>
 
 export interface PlannedMark {
-  readonly condition: string
-  /** The mark that this run begins after, as the server writes it. */
-  readonly after: string | null
-  readonly watermark: Watermark
+  readonly range: MarkRange
   readonly notes: readonly string[]
 }
 
@@ -43,9 +40,8 @@ export async function planMark(
   if (!ORDERED.has(type.oid)) {
     throw badMark(shown, column, `is of type ${column.declared}`, `Use a column of type ${TYPES}.`)
   }
-  const cast = typeName(catalogue, column)
   const last = await lastMark(ground, column, request)
-  const after = last.high === null ? undefined : `${quoteText(last.high)}::${cast}`
+  const after = last.high === null ? undefined : constant(catalogue, column, last.high)
 
   if (!column.notNull) {
     const nulls = `select to_json(exists (select from ${from}${whereClause([...own, `${name} is null`])}))::text`
@@ -74,55 +70,52 @@ export async function planMark(
       'Leave these rows out by `where`.',
     )
   }
-  if (high === null) {
-    // Nothing new. Said in SQL too: the plan may be read in a later snapshot.
-    return { condition: 'false', after: last.high, watermark: last, notes: [] }
-  }
+  if (high === null) return { range: { watermark: last, since: null, isEmpty: true }, notes: [] }
 
   const { identity, isKey } = await identityOf(ground)
-  const limit = `${quoteText(high)}::${cast}`
   const rows = await document<string[]>(
     client,
     `select coalesce(json_agg(h order by h), '[]')::text from (select ${rowHash(identity)} as h ` +
-      `from ${from}${whereClause([...own, `${name} = ${limit}`])}) q`,
+      `from ${from}${whereClause([...own, `${name} = ${constant(catalogue, column, high)}`])}) q`,
   )
-  const since =
-    after === undefined
-      ? []
-      : isTold(ground, last)
-        ? await sinceConditions(ground, { own, name, after, last, hasCopies: hasPlaces && !isKey })
-        : [`${name} > ${after}`]
+  const isKnown = isTold(ground, last)
+  const known = isKnown ? last.rows : null
+  const mayHaveCopies = hasPlaces && !isKey && known !== null && known.length > 0 && after !== undefined
+  const copies = mayHaveCopies ? await placesOfCopies(ground, [...own, `${name} = ${after}`], last.identity, known) : []
   return {
-    // The first comparison alone would do for an index.
-    condition: [...since, `${name} <= ${limit}`, `(${name} < ${limit} or ${isAmong(rowHash(identity), rows)})`].join(
-      ' and ',
-    ),
-    after: last.high,
-    watermark: { column: column.name, type: type.name, high, identity, rows },
+    range: {
+      watermark: { column: column.name, type: type.name, high, identity, rows },
+      since: last.high === null ? null : { high: last.high, identity: last.identity, rows: known, copies },
+      isEmpty: false,
+    },
     notes:
-      isTold(ground, last) || last.rows === null
+      isKnown || last.rows === null
         ? []
         : ['The columns that told rows with the same mark apart are gone: later rows with the last mark are not read.'],
   }
 }
 
-interface Since {
-  readonly own: readonly string[]
-  readonly name: string
-  readonly after: string
-  readonly last: Watermark
-  /** Whether two rows may be the same in all that they are told apart by, but have a place each. */
-  readonly hasCopies: boolean
+/** The condition of the rows of a run. */
+export function markCondition(named: Named, { watermark, since, isEmpty }: MarkRange): string {
+  const { high, identity, rows } = watermark
+  if (isEmpty || high === null) return 'false'
+  const column = columnOf(named, watermark.column)
+  const name = quoteIdentifier(column.name)
+  const limit = constant(named.catalogue, column, high)
+  return [
+    ...(since === null ? [] : [sinceCondition(name, constant(named.catalogue, column, since.high), since)]),
+    // This comparison alone would do for an index.
+    `${name} <= ${limit}`,
+    ...(rows === null ? [] : [`(${name} < ${limit} or ${isAmong(rowHash(identity), rows)})`]),
+  ].join(' and ')
 }
 
 /** What is greater than the last mark, and what has that mark but was not read. */
-async function sinceConditions(ground: Ground, since: Since): Promise<string[]> {
-  const { name, after, last, hasCopies } = since
-  const upwards = `${name} >= ${after}`
-  if (last.rows === null || last.rows.length === 0) return [upwards]
-  const places = hasCopies ? await placesOfCopies(ground, since, last.rows) : []
-  const copies = places.length === 0 ? '' : ` or ${isAmong(PLACE, places)}`
-  return [upwards, `(${name} > ${after} or not ${isAmong(rowHash(last.identity), last.rows)}${copies})`]
+function sinceCondition(name: string, after: string, { identity, rows, copies }: MarkSince): string {
+  if (rows === null) return `${name} > ${after}`
+  if (rows.length === 0) return `${name} >= ${after}`
+  const others = copies.length === 0 ? '' : ` or ${isAmong(PLACE, copies)}`
+  return `${name} >= ${after} and (${name} > ${after} or not ${isAmong(rowHash(identity), rows)}${others})`
 }
 
 const PLACE = 'pg_catalog.concat(tableoid, ctid)'
@@ -133,14 +126,15 @@ const PLACE = 'pg_catalog.concat(tableoid, ctid)'
  */
 async function placesOfCopies(
   { client, from }: Ground,
-  { own, name, after, last }: Since,
+  conditions: readonly string[],
+  identity: readonly string[],
   rows: readonly string[],
 ): Promise<readonly string[]> {
   return document<string[]>(
     client,
     `select coalesce(json_agg(place), '[]')::text from (
       select h, ${PLACE} as place, row_number() over (partition by h order by tableoid, ctid) as n
-      from (select tableoid, ctid, ${rowHash(last.identity)} as h from ${from}${whereClause([...own, `${name} = ${after}`])}) same
+      from (select tableoid, ctid, ${rowHash(identity)} as h from ${from}${whereClause(conditions)}) same
     ) now join (select h, count(*) as n from ${listed(rows)} group by h) read using (h) where now.n > read.n`,
   )
 }

@@ -1,6 +1,6 @@
 /** Parts of a table by the places of its rows: ranges of pages, each page in one of them. */
 
-import type { Partition, TableSlice } from './reader.ts'
+import type { PageRange, Partition, TableSlice } from './reader.ts'
 
 /** A table that holds rows itself: an ordinary one, a partition that has none, or one that others inherit from. */
 export interface Leaf {
@@ -13,17 +13,17 @@ export interface Leaf {
 
 const place = (page: number): string => `'(${page},0)'::pg_catalog.tid`
 
-/** The last range has no end, for rows that are added meanwhile. */
-function rangeCondition(from: number, to: number | undefined): string | null {
+/** The condition of these pages; undefined for all of them. */
+export function pagesCondition({ from, to }: PageRange): string | undefined {
   const conditions = [
     ...(from === 0 ? [] : [`ctid >= ${place(from)}`]),
-    ...(to === undefined ? [] : [`ctid < ${place(to)}`]),
+    ...(to === null ? [] : [`ctid < ${place(to)}`]),
   ]
-  return conditions.length === 0 ? null : conditions.join(' and ')
+  return conditions.length === 0 ? undefined : conditions.join(' and ')
 }
 
-function rangeLabel(from: number, to: number | undefined): string {
-  return `pages ${from} to ${to === undefined ? 'the end' : to - 1}`
+function rangeLabel({ from, to }: PageRange): string {
+  return `pages ${from} to ${to === null ? 'the end' : to - 1}`
 }
 
 /** Where to cut so many pages into parts of about the same size; at most one part for each page. */
@@ -44,21 +44,23 @@ export function byLeaves(leaves: readonly Leaf[], partitions: number): readonly 
   let start = 0
   for (const { schema, name, pages, heap } of leaves.filter((leaf) => leaf.pages > 0)) {
     const inside = heap ? bounds.filter((bound) => bound > start && bound < start + pages) : []
-    const ends = [...inside.map((bound) => bound - start), undefined]
+    // The last range has no end, for rows that are added meanwhile.
+    const ends = [...inside.map((bound) => bound - start), null]
     for (const [index, to] of ends.entries()) {
       const from = ends[index - 1] ?? 0
+      const range = { from, to }
       const middle = start + (from + (to ?? pages)) / 2
       const part = parts[bounds.filter((bound) => bound <= middle).length]
-      part?.slices.push({ schema, name, condition: rangeCondition(from, to) })
-      part?.labels.push(inside.length === 0 ? name : `${name} ${rangeLabel(from, to)}`)
+      part?.slices.push({ schema, name, pages: inside.length === 0 ? null : range })
+      part?.labels.push(inside.length === 0 ? name : `${name} ${rangeLabel(range)}`)
     }
     start += pages
   }
   const filled = parts.filter(({ slices }) => slices.length > 0)
-  if (filled.length <= 1) return [{ label: 'all rows', condition: null }]
+  if (filled.length <= 1) return [{ label: 'all rows', rows: null }]
   const empty = leaves.filter((leaf) => leaf.pages === 0)
-  filled.at(-1)?.slices.push(...empty.map(({ schema, name }) => ({ schema, name, condition: null })))
-  return filled.map(({ slices, labels }) => ({ label: inShort(labels), condition: { tables: slices } }))
+  filled.at(-1)?.slices.push(...empty.map(({ schema, name }) => ({ schema, name, pages: null })))
+  return filled.map(({ slices, labels }) => ({ label: inShort(labels), rows: { tables: slices } }))
 }
 
 const SHOWN = 3
@@ -80,10 +82,10 @@ export function byPages(pages: readonly number[], partitions: number): readonly 
     const bound = boundAt(pages, (total * part) / partitions)
     if (bound > (bounds.at(-1) ?? 0) && bound < most) bounds.push(bound)
   }
-  if (bounds.length === 0) return [{ label: 'all rows', condition: null }]
-  return [...bounds, undefined].map((to, index) => {
-    const from = bounds[index - 1] ?? 0
-    return { label: rangeLabel(from, to), condition: rangeCondition(from, to) }
+  if (bounds.length === 0) return [{ label: 'all rows', rows: null }]
+  return [...bounds, null].map((to, index) => {
+    const pages = { from: bounds[index - 1] ?? 0, to }
+    return { label: rangeLabel(pages), rows: { pages } }
   })
 }
 

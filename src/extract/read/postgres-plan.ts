@@ -2,10 +2,10 @@
 
 import { type CatalogueColumn, document, noColumn, quoteIdentifier } from './postgres-catalogue.ts'
 import { wrongSql } from './postgres-failures.ts'
-import { columnOf, type Ground, typeName, whereClause } from './postgres-ground.ts'
-import { quoteText } from './postgres-literals.ts'
-import { planMark } from './postgres-mark.ts'
+import { columnOf, type Ground, whereClause } from './postgres-ground.ts'
+import { markCondition, planMark } from './postgres-mark.ts'
 import { byLeaves, byPages, type Leaf } from './postgres-places.ts'
+import { rangesOf, WHOLE } from './ranges.ts'
 import type { Partition, PlanRequest, ReadPlan } from './reader.ts'
 
 export async function planReading(ground: Ground, where: string | undefined, request: PlanRequest): Promise<ReadPlan> {
@@ -15,7 +15,7 @@ export async function planReading(ground: Ground, where: string | undefined, req
   const storage = await storageOf(ground)
   const mark =
     request.watermark === undefined ? undefined : await planMark(ground, own, request.watermark, isAllHeap(storage))
-  const conditions = [...own, ...(mark === undefined ? [] : [mark.condition])]
+  const conditions = [...own, ...(mark === undefined ? [] : [markCondition(ground, mark.range)])]
   const isAll = conditions.length === 0 && ground.relation !== undefined
   const { byPlace, partitions, notes } = await divide(ground, conditions, request, storage)
   return {
@@ -23,7 +23,7 @@ export async function planReading(ground: Ground, where: string | undefined, req
     partitions,
     byPlace,
     identity: storage.identity,
-    mark: mark === undefined ? undefined : { condition: mark.condition, after: mark.after, watermark: mark.watermark },
+    mark: mark?.range,
     estimatedRows: isAll
       ? (ground.catalogue.estimatedRows ?? undefined)
       : mark === undefined && ownRows !== undefined
@@ -150,8 +150,6 @@ function isAllHeap({ leaves }: Storage): boolean {
   return leaves.length > 0 && leaves.every(({ heap }) => heap)
 }
 
-const WHOLE: readonly Partition[] = [{ label: 'all rows', condition: null }]
-
 /** More pages than this are not all looked at to find where to divide. */
 const SAMPLED_PAGES = 5000
 
@@ -174,23 +172,6 @@ async function byKey(
     `select array_to_json((percentile_disc(array[${shares.join(', ')}]::float8[]) within group (order by ${name}))` +
       `::pg_catalog.text[])::text from ${from}${sample}${whereClause([...conditions, `${name} is not null`])}`,
   )
-  const type = typeName(ground.catalogue, column)
   const bounds = [...new Set(found ?? [])].filter((bound) => bound !== null)
-  const constant = (value: string): string => `${quoteText(value)}::${type}`
-  if (bounds.length === 0) return WHOLE
-  return [...bounds, undefined].map((high, index) => {
-    const low = bounds[index - 1]
-    return {
-      label: [
-        ...(low === undefined ? [] : [`from ${column.name} ${low}`]),
-        ...(high === undefined ? [] : [`below ${column.name} ${high}`]),
-      ].join(' '),
-      condition:
-        low === undefined
-          ? `${name} < ${constant(high ?? '')} or ${name} is null`
-          : [`${name} >= ${constant(low)}`, ...(high === undefined ? [] : [`${name} < ${constant(high)}`])].join(
-              ' and ',
-            ),
-    }
-  })
+  return rangesOf(column.name, bounds)
 }

@@ -174,7 +174,8 @@ class PostgresTable implements OpenTable {
   }
 
   #chosen(given: readonly Choice[] | undefined): Chosen {
-    if (given !== undefined) return chosenRows(this.#from, this.#catalogue.columns, given)
+    const named = { catalogue: this.#catalogue, shown: quotedRelation(this.#from) }
+    if (given !== undefined) return chosenRows(this.#from, named, given)
     const where = this.#options.where === undefined ? undefined : this.#where(this.#options.where)
     return { from: this.#from.from, conditions: where === undefined ? [] : [where] }
   }

@@ -39,19 +39,61 @@ export interface BoundSql {
   readonly values: readonly BoundValue[]
 }
 
-/** One of the tables that a table consists of, or a range of it. */
-export interface TableSlice {
-  readonly schema: string
-  readonly name: string
-  /** SQL; null for all of it. */
-  readonly condition: string | null
-}
-
 /** SQL of the database's dialect, whole as it is: text, or with its values apart where the database takes them so. */
 export type Condition = string | BoundSql
 
-/** What rows are chosen by: a condition, or that they come from these tables alone. */
-export type Choice = Condition | { readonly tables: readonly TableSlice[] }
+/** Pages of a table's file, counted from 0. */
+export interface PageRange {
+  readonly from: number
+  /** The first page that is not read; null: to the end, with pages that are added later. */
+  readonly to: number | null
+}
+
+/** One of the tables that a table consists of, or a range of its pages. */
+export interface TableSlice {
+  readonly schema: string
+  readonly name: string
+  /** Null for all of it. */
+  readonly pages: PageRange | null
+}
+
+/** Values of a column, as the database writes them. */
+export interface ValueRange {
+  readonly column: string
+  /** The smallest value; null: from the beginning, with the rows that have no value. */
+  readonly from: string | null
+  /** The smallest value that is not read; null: to the end. */
+  readonly to: string | null
+}
+
+/** The rows of one part, as data: each session makes its own SQL of it. */
+export type PartRows =
+  | { readonly pages: PageRange }
+  | { readonly tables: readonly TableSlice[] }
+  | { readonly range: ValueRange }
+
+/** Where a run with a watermark begins. */
+export interface MarkSince {
+  readonly high: string
+  readonly identity: readonly string[]
+  /** Hashes of the rows with this mark that were read before; null: all of them were. */
+  readonly rows: readonly string[] | null
+  /** Where rows are that came later and equal those in every column: `<table's oid>(<page>,<line>)`. */
+  readonly copies: readonly string[]
+}
+
+/** The rows of a run with a watermark, as data: each session makes its own SQL of it. */
+export interface MarkRange {
+  /** The mark that the run ends with. */
+  readonly watermark: Watermark
+  /** Null: from the beginning. */
+  readonly since: MarkSince | null
+  /** Whether there was nothing new: then no row is read, whatever has come since. */
+  readonly isEmpty: boolean
+}
+
+/** What rows are chosen by. */
+export type Choice = Condition | PartRows | { readonly mark: MarkRange }
 
 /** What can be read. */
 export type ExtractSource = TableName | QuerySource
@@ -156,7 +198,7 @@ export interface Partition {
   /** For people: `pages 0 to 1200`. */
   readonly label: string
   /** Null when there is only one part. */
-  readonly condition: Choice | null
+  readonly rows: PartRows | null
 }
 
 /** How to read: plain JSON, good in another session too. */
@@ -164,9 +206,7 @@ export interface ReadPlan {
   /** What `where` says, as SQL of the database's dialect. */
   readonly conditions: readonly Condition[]
   /** What the watermark says, and where this run has come to once all parts are read. */
-  readonly mark:
-    | { readonly condition: Condition; readonly after: string | null; readonly watermark: Watermark }
-    | undefined
+  readonly mark: MarkRange | undefined
   readonly partitions: readonly Partition[]
   /** Whether the parts are places in the table's files, which mean other rows once the table is rewritten. */
   readonly byPlace: boolean

@@ -6,7 +6,7 @@
  */
 
 import { PoolsmithError } from '../../errors.ts'
-import type { BoundSql, PlanRequest, Watermark } from './reader.ts'
+import type { BoundSql, MarkRange, MarkSince, PlanRequest, Watermark } from './reader.ts'
 import { joined, sql, whereClause } from './sqlserver-bound.ts'
 import { exactText, quoteBrackets, readKeys, type SqlServerColumn } from './sqlserver-catalogue.ts'
 import { canMark, constant, isText, markText, rowHash } from './sqlserver-constants.ts'
@@ -22,10 +22,7 @@ const RESTART = 'Give `after` by hand once, or remove the state file to begin an
 type MarkRequest = NonNullable<PlanRequest['watermark']>
 
 export interface PlannedMark {
-  readonly condition: BoundSql
-  /** The mark that this run begins after. */
-  readonly after: string | null
-  readonly watermark: Watermark
+  readonly range: MarkRange
   readonly notes: readonly string[]
 }
 
@@ -69,29 +66,26 @@ export async function planMark(
     sql`select top (1) ${value} as mark from ${from}${whereClause(upwards)} order by ${name} desc`,
   )
   if (found === null || found === undefined) {
-    // Nothing new. Said in SQL too: the plan may be read later.
-    return { condition: sql`1 = 0`, after: last.high, watermark: last, notes: [] }
+    return { range: { watermark: last, since: null, isEmpty: true }, notes: [] }
   }
 
   const high = exactText(found)
-  const limit = constant(column, high)
   const identity = await identityOf(ground)
   const hash = hashOf(ground, identity)
   const hashes = await ask(
-    sql`${before}select ${hash} as mark from ${from}${whereClause([...own, sql`${name} = ${limit}`])}`,
+    sql`${before}select ${hash} as mark from ${from}${whereClause([...own, sql`${name} = ${constant(column, high)}`])}`,
   )
   const rows = hashes.map(([one]) => String(one)).toSorted()
   const isTold = isKnown(ground, last)
-  const since =
-    after === undefined ? [] : [isTold ? sinceCondition(ground, name, after, last) : sql`${name} > ${after}`]
   return {
-    // The first comparison alone would do for an index.
-    condition: joined(
-      [...since, sql`${name} <= ${limit}`, sql`(${name} < ${limit} or ${isAmong(hash, rows)})`],
-      ' and ',
-    ),
-    after: last.high,
-    watermark: { column: column.name, type: column.type, high, identity, rows },
+    range: {
+      watermark: { column: column.name, type: column.type, high, identity, rows },
+      since:
+        last.high === null
+          ? null
+          : { high: last.high, identity: last.identity, rows: isTold ? last.rows : null, copies: [] },
+      isEmpty: false,
+    },
     notes:
       isTold || last.rows === null
         ? []
@@ -99,11 +93,38 @@ export async function planMark(
   }
 }
 
+/** The condition of the rows of a run. */
+export function markCondition(
+  ground: Pick<SqlServerGround, 'columns' | 'shown'>,
+  { watermark, since, isEmpty }: MarkRange,
+): BoundSql {
+  const { high, identity, rows } = watermark
+  if (isEmpty || high === null) return sql`1 = 0`
+  const column = columnNamed(ground, watermark.column)
+  const name = quoteBrackets(column.name)
+  const limit = constant(column, high)
+  return joined(
+    [
+      ...(since === null ? [] : [sinceCondition(ground, column, since)]),
+      // This comparison alone would do for an index.
+      sql`${name} <= ${limit}`,
+      ...(rows === null ? [] : [sql`(${name} < ${limit} or ${isAmong(hashOf(ground, identity), rows)})`]),
+    ],
+    ' and ',
+  )
+}
+
 /** What is greater than the last mark, and what has that mark but was not read. */
-function sinceCondition(ground: SqlServerGround, name: string, after: BoundSql, last: Watermark): BoundSql {
-  const upwards = sql`${name} >= ${after}`
-  if (last.rows === null || last.rows.length === 0) return upwards
-  return sql`${upwards} and (${name} > ${after} or not ${isAmong(hashOf(ground, last.identity), last.rows)})`
+function sinceCondition(
+  ground: Pick<SqlServerGround, 'columns' | 'shown'>,
+  column: SqlServerColumn,
+  { high, identity, rows }: MarkSince,
+): BoundSql {
+  const name = quoteBrackets(column.name)
+  const after = constant(column, high)
+  if (rows === null) return sql`${name} > ${after}`
+  if (rows.length === 0) return sql`${name} >= ${after}`
+  return sql`${name} >= ${after} and (${name} > ${after} or not ${isAmong(hashOf(ground, identity), rows)})`
 }
 
 /** A list in one parameter, of any length. STRING_SPLIT takes a database of the compatibility level 130. */
@@ -118,7 +139,7 @@ function isKnown({ columns }: SqlServerGround, last: Watermark): boolean {
   return last.rows !== null && last.identity.every((name) => columns.some((column) => column.name === name))
 }
 
-function hashOf(ground: SqlServerGround, identity: readonly string[]): string {
+function hashOf(ground: Pick<SqlServerGround, 'columns' | 'shown'>, identity: readonly string[]): string {
   return rowHash(identity.map((name) => columnNamed(ground, name)))
 }
 

@@ -1,12 +1,13 @@
 /** How the rows of a table of SQL Server are chosen and divided. */
 
 import { PoolsmithError } from '../../errors.ts'
+import { rangesOf, WHOLE } from './ranges.ts'
 import type { BoundSql, Partition, PlanRequest, ReadPlan } from './reader.ts'
 import { sql, whereClause } from './sqlserver-bound.ts'
 import { canBeSampled, exactText, quoteBrackets, readKeys, type SqlServerColumn } from './sqlserver-catalogue.ts'
-import { canDivide, constant } from './sqlserver-constants.ts'
+import { canDivide } from './sqlserver-constants.ts'
 import { askOne, columnNamed, noColumn, type SqlServerGround } from './sqlserver-ground.ts'
-import { planMark } from './sqlserver-mark.ts'
+import { markCondition, planMark } from './sqlserver-mark.ts'
 
 export async function planReading(
   ground: SqlServerGround,
@@ -17,11 +18,11 @@ export async function planReading(
   // First of all: what is wrong with the condition is said before anything is read for it.
   if (where !== undefined) await checkCondition(ground, where)
   const mark = request.watermark === undefined ? undefined : await planMark(ground, own, request.watermark)
-  const conditions = [...own, ...(mark === undefined ? [] : [mark.condition])]
+  const conditions = [...own, ...(mark === undefined ? [] : [markCondition(ground, mark.range)])]
   const { partitions, notes } = await divide(ground, conditions, request)
   return {
     conditions: own,
-    mark: mark === undefined ? undefined : { condition: mark.condition, after: mark.after, watermark: mark.watermark },
+    mark: mark?.range,
     partitions,
     byPlace: false,
     identity: String(ground.table?.id ?? ''),
@@ -58,7 +59,6 @@ async function checkCondition(ground: SqlServerGround, where: BoundSql): Promise
 
 const NO_TABLE = 208
 
-const WHOLE: readonly Partition[] = [{ label: 'all rows', condition: null }]
 /** More rows than this are not all looked at to find where to divide. */
 const SAMPLED_ROWS = 200_000
 
@@ -115,29 +115,7 @@ async function byKey(
     sql`${before}select q.mark from (select ${value} as mark, row_number() over (order by ${name}) as place from ${rows}) q where q.place in (${[...new Set(wanted)].join(', ')}) order by q.place`,
   )
   const bounds = [...new Set(found.map(([bound]) => exactText(bound)))]
-  if (bounds.length === 0) return WHOLE
-  const ends = [undefined, ...bounds, undefined]
-  return ends.slice(1).map((high, index) => {
-    const low = ends[index]
-    return {
-      label: [
-        ...(low === undefined ? [] : [`from ${column.name} ${low}`]),
-        ...(high === undefined ? [] : [`below ${column.name} ${high}`]),
-      ].join(' '),
-      condition: rangeCondition(column, name, low, high),
-    }
-  })
-}
-
-function rangeCondition(
-  column: SqlServerColumn,
-  name: string,
-  low: string | undefined,
-  high: string | undefined,
-): BoundSql | null {
-  if (low === undefined) return high === undefined ? null : sql`${name} < ${constant(column, high)} or ${name} is null`
-  const from = sql`${name} >= ${constant(column, low)}`
-  return high === undefined ? from : sql`${from} and ${name} < ${constant(column, high)}`
+  return rangesOf(column.name, bounds)
 }
 
 function indivisible({ shown }: SqlServerGround, column: SqlServerColumn): PoolsmithError {

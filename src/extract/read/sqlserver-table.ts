@@ -8,6 +8,7 @@ import { type Arrow, type ColumnBuilder, reuse } from './columns/column.ts'
 import type {
   ArrowRows,
   BoundSql,
+  Choice,
   Condition,
   ExtractEngine,
   LineRows,
@@ -22,6 +23,7 @@ import type {
 import { compileWhere } from './selection.ts'
 import { compiled, type Statement, shownSql, sql, whereClause, whole } from './sqlserver-bound.ts'
 import { quoteBrackets, type SqlServerColumn } from './sqlserver-catalogue.ts'
+import { conditionOf } from './sqlserver-choice.ts'
 import { columnNamed, type SqlServerGround } from './sqlserver-ground.ts'
 import type { Lease } from './sqlserver-lease.ts'
 import { planReading } from './sqlserver-plan.ts'
@@ -100,14 +102,13 @@ export class SqlServerTable implements OpenTable {
     return conditions === undefined ? undefined : whole(conditions)
   }
 
-  #conditions(given: readonly Condition[] | undefined): readonly BoundSql[] {
-    // A plan may come from a file: nothing in it reaches beyond its brackets.
-    if (given !== undefined) return given.map(whole)
+  #conditions(given: readonly Choice[] | undefined): readonly BoundSql[] {
+    if (given !== undefined) return given.map((choice) => conditionOf(this.#ground, choice))
     const where = this.#options.where === undefined ? undefined : this.#where(this.#options.where)
     return where === undefined ? [] : [where]
   }
 
-  async asArrow(given?: readonly Condition[]): Promise<ArrowRows> {
+  async asArrow(given?: readonly Choice[]): Promise<ArrowRows> {
     const conditions = this.#conditions(given)
     const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), 'Reading a table as Arrow or Parquet')
     const plans = planColumns(arrow, this.#columns, this.#asText)
@@ -139,7 +140,7 @@ export class SqlServerTable implements OpenTable {
     }
   }
 
-  asLines(format: 'csv' | 'jsonl', suffix: string, given?: readonly Condition[]): LineRows {
+  asLines(format: 'csv' | 'jsonl', suffix: string, given?: readonly Choice[]): LineRows {
     const conditions = this.#conditions(given)
     return {
       columns: [

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -211,6 +211,33 @@ test('a plan is run partition by partition, and a partition that is whole is not
   const noPlan = await runCli(['extract', location, '--partition', `${none}#0`, '--to', to])
   assert.equal(noPlan.code, PHASE_EXIT_CODES.config, noPlan.stderr)
 })
+
+const asRoot = { skip: process.geteuid?.() !== 0 }
+
+test(
+  "a plan is written for this user alone; another user's, or one that others may write, is refused",
+  asRoot,
+  async () => {
+    await using folder = await temporaryFolder()
+    const plan = join(folder.path, 'plan.json')
+    await runCli(['extract', location, '"Weird.Name"', '--format', 'csv', '--plan', plan])
+    assert.equal((await stat(plan)).mode & 0o777, 0o600)
+    const read = () => runCli(['extract', location, '--partition', `${plan}#0`, '--to', join(folder.path, 'bronze')])
+    const refused = async (message: RegExp): Promise<void> => {
+      const { code, stderr } = await read()
+      assert.equal(code, PHASE_EXIT_CODES.config, stderr)
+      assert.match(stderr, /PLAN_INVALID/)
+      assert.match(stderr, message)
+    }
+    await chmod(plan, 0o666)
+    await refused(/may be written by other users/)
+    await chmod(plan, 0o600)
+    await chown(plan, 65_534, 65_534)
+    await refused(/belongs to the user with the id 65534/)
+    await chown(plan, 0, 0)
+    assert.equal((await read()).code, 0)
+  },
+)
 
 test('--hold keeps the snapshot of the plan until Ctrl-C', async () => {
   await using folder = await temporaryFolder()

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
-import { mkdir, utimes, writeFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { mkdir, symlink, truncate, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { promisify } from 'node:util'
 import { driftBetween, lastManifest } from '../../../src/extract/drift.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 
+const isWindows = process.platform === 'win32'
 const id = { name: 'id', type: 'integer', arrow: 'Int32' }
 
 test('added, removed and retyped; order and a format without Arrow types do not count', () => {
@@ -37,9 +40,29 @@ test('the newest manifest counts, and a damaged one does not', async () => {
     await writeFile(path, text ?? JSON.stringify({ batchId, columns: [id] }))
     await utimes(path, seconds, seconds)
   }
-  await put('2024-01-01', 'old', 900)
-  await put('2024-01-02', 'first', 100)
-  await put('2024-01-02', 'second', 200)
-  await put('2024-01-02', 'broken', 300, '{"batchId":')
-  assert.equal((await lastManifest(day('2024-01-03')))?.batchId, 'second')
+  const batch = (digit: number): string => `0b8f3e0a-5f0c-4a53-9d3e-00000000000${digit}`
+  await put('2024-01-01', batch(1), 900)
+  await put('2024-01-02', batch(2), 100)
+  await put('2024-01-02', batch(3), 200)
+  await put('2024-01-02', batch(4), 300, '{"batchId":')
+  await put('2024-01-02', batch(5), 400, JSON.stringify({ batchId: '../../etc', columns: [id] }))
+  await put('2024-01-02', batch(6), 500, JSON.stringify({ batchId: batch(6), columns: [{ name: 1, type: [] }] }))
+  assert.equal((await lastManifest(day('2024-01-03')))?.batchId, batch(3))
+})
+
+test('a manifest that is a link, a pipe or longer than 64 MiB is passed over at once', {
+  skip: isWindows,
+}, async () => {
+  await using folder = await temporaryFolder()
+  const day = join(folder.path, 'extract_date=2024-01-02')
+  await mkdir(day)
+  const good = '0b8f3e0a-5f0c-4a53-9d3e-000000000001'
+  const path = join(day, `_manifest-${good}.json`)
+  await writeFile(path, JSON.stringify({ batchId: good, columns: [id] }))
+  await utimes(path, 100, 100)
+  await symlink('/dev/zero', join(day, '_manifest-link.json'))
+  await promisify(execFile)('mkfifo', [join(day, '_manifest-pipe.json')])
+  await writeFile(join(day, '_manifest-long.json'), '')
+  await truncate(join(day, '_manifest-long.json'), (64 << 20) + 1)
+  assert.equal((await lastManifest(day))?.batchId, good)
 })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, utimes, writeFile } from 'node:fs/promises'
+import { chown, mkdir, readdir, symlink, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { sweep } from '../../../src/extract/sweep.ts'
@@ -45,4 +45,28 @@ test('only what is ours, unfinished and untouched for a week is taken away', asy
   const left = entries.slice(6).map(([name]) => name)
   assert.deepEqual(await filesBelow(table), left.toSorted())
   await sweep(join(folder.path, 'no', 'such', 'folder'))
+})
+
+test("another user's files, links and files of other names stay", { skip: process.geteuid?.() !== 0 }, async () => {
+  await using folder = await temporaryFolder()
+  const day = join(folder.path, 'public.flights', 'extract_date=2024-03-01')
+  const home = join(folder.path, 'home')
+  const foreign = join(day, '_unfinished-0123456789abcdef')
+  const mixed = join(day, '_unfinished-fedcba9876543210')
+  for (const path of [home, foreign, mixed]) await mkdir(path, { recursive: true })
+  const files = [
+    join(home, 'plan.json'),
+    join(foreign, 'plan.json'),
+    join(mixed, 'plan.json'),
+    join(mixed, 'notes.txt'),
+  ]
+  for (const path of files) await writeFile(path, '')
+  await symlink(home, join(day, `_unfinished-${BATCH}`))
+  await symlink(join(home, 'plan.json'), join(day, `.part-${BATCH}.csv.tmp`))
+  await chown(foreign, 65_534, 65_534)
+  for (const path of [...files, foreign, mixed, home]) await utimes(path, 0, 0)
+  await sweep(join(folder.path, 'public.flights', 'extract_date=2024-03-03'))
+  assert.deepEqual(await readdir(home), ['plan.json'])
+  assert.deepEqual(await readdir(foreign), ['plan.json'])
+  assert.deepEqual(await readdir(mixed), ['notes.txt'])
 })

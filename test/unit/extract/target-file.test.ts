@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { open, readdir, readFile, rm } from 'node:fs/promises'
+import { lstat, open, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { PoolsmithError } from '../../../src/errors.ts'
-import { TargetFile, writeFailure } from '../../../src/extract/target-file.ts'
+import { TargetFile } from '../../../src/extract/target-file.ts'
+import { writeFailure } from '../../../src/extract/write-failure.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 
 test('a file has its name only when it is whole', async () => {
@@ -116,4 +117,18 @@ test('what the file system says has a code, a phase and a hint', () => {
   }
   const own = new PoolsmithError('x', { code: 'ABORTED', phase: 'query' })
   assert.equal(writeFailure(own, '/x'), own)
+})
+
+test('a file is never written through a link that stands in the place of the temporary or the final one', async () => {
+  await using folder = await temporaryFolder()
+  const victim = join(folder.path, '.bashrc')
+  await writeFile(victim, 'mine')
+  await symlink(victim, join(folder.path, '.part.csv.tmp'))
+  await symlink(victim, join(folder.path, 'part.csv'))
+  await assert.rejects(TargetFile.create(folder.path, 'part.csv'), { code: 'TARGET_NOT_WRITABLE' })
+  await using file = await TargetFile.create(folder.path, 'part.csv', { replaceLeftover: true })
+  await file.write(Buffer.from('rows'))
+  await file.finish()
+  assert.equal(await readFile(victim, 'utf8'), 'mine')
+  assert.ok((await lstat(join(folder.path, 'part.csv'))).isFile())
 })

@@ -1,14 +1,20 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { byLeaves, byPages, type Leaf } from '../../../../src/extract/read/postgres-places.ts'
+import { byLeaves, byPages, type Leaf, pagesCondition } from '../../../../src/extract/read/postgres-places.ts'
+import type { PageRange } from '../../../../src/extract/read/reader.ts'
 
-/** The bounds of a range of pages, as its condition says them. */
-function boundsOf(condition: string | null): [number, number] {
-  const from = /ctid >= '\((\d+),0\)'/.exec(condition ?? '')?.[1]
-  const to = /ctid < '\((\d+),0\)'/.exec(condition ?? '')?.[1]
-  return [Number(from ?? 0), to === undefined ? Number.POSITIVE_INFINITY : Number(to)]
+/** The bounds of a range of pages; null is all pages. */
+function boundsOf(pages: PageRange | null): [number, number] {
+  return [pages?.from ?? 0, pages?.to ?? Number.POSITIVE_INFINITY]
 }
+
+test('a range of pages is a condition on the place of a row, and all pages are none', () => {
+  assert.equal(pagesCondition({ from: 0, to: null }), undefined)
+  assert.equal(pagesCondition({ from: 0, to: 7 }), "ctid < '(7,0)'::pg_catalog.tid")
+  assert.equal(pagesCondition({ from: 7, to: null }), "ctid >= '(7,0)'::pg_catalog.tid")
+  assert.equal(pagesCondition({ from: 7, to: 9 }), "ctid >= '(7,0)'::pg_catalog.tid and ctid < '(9,0)'::pg_catalog.tid")
+})
 
 test('ranges of pages leave nothing out, do not overlap, and are about equal', () => {
   fc.assert(
@@ -16,7 +22,9 @@ test('ranges of pages leave nothing out, do not overlap, and are about equal', (
       fc.array(fc.integer({ min: 0, max: 5000 }), { maxLength: 6 }),
       fc.integer({ min: 1, max: 40 }),
       (pages, wanted) => {
-        const ranges = byPages(pages, wanted).map(({ condition }) => boundsOf(condition as string | null))
+        const ranges = byPages(pages, wanted).map(({ rows }) =>
+          boundsOf(rows !== null && 'pages' in rows ? rows.pages : null),
+        )
         assert.ok(ranges.length >= 1 && ranges.length <= wanted)
         assert.equal(ranges[0]?.[0], 0)
         assert.equal(ranges.at(-1)?.[1], Number.POSITIVE_INFINITY)
@@ -46,15 +54,15 @@ test('tables laid end to end are cut into parts that are about equal and leave n
       const leaves: Leaf[] = given.map((one, index) => ({ ...one, name: `t${index}` }))
       const parts = byLeaves(leaves, wanted)
       assert.ok(parts.length >= 1 && parts.length <= wanted)
-      if (parts.length === 1) return assert.equal(parts[0]?.condition, null)
+      if (parts.length === 1) return assert.equal(parts[0]?.rows, null)
       const total = leaves.reduce((sum, { pages }) => sum + pages, 0)
       const uncut = Math.max(0, ...leaves.filter(({ heap }) => !heap).map(({ pages }) => pages))
       const ranges = new Map<string, [number, number][]>(leaves.map(({ name }) => [name, []]))
-      for (const { condition, label } of parts) {
-        assert.ok(typeof condition === 'object' && condition !== null && 'tables' in condition)
+      for (const { rows, label } of parts) {
+        assert.ok(rows !== null && 'tables' in rows)
         assert.notEqual(label, '')
         let pages = 0
-        for (const { name, condition: range } of condition.tables) {
+        for (const { name, pages: range } of rows.tables) {
           const [from, to] = boundsOf(range)
           ranges.get(name)?.push([from, to])
           pages += Math.min(to, leaves.find((one) => one.name === name)?.pages ?? 0) - from

@@ -1,0 +1,50 @@
+/** Checks of what comes from a JSON file that someone else may have written: types, formats and lengths. */
+
+import type { TableColumn } from './read/reader.ts'
+
+type Check<T> = (value: unknown) => value is T
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+const SHA256 = /^[0-9a-f]{64}$/
+/** Longer names and types are of no database. */
+const LONGEST_NAME = 1000
+
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+export const isText = (value: unknown): value is string => typeof value === 'string'
+
+/** A name of a table, a column, a type or a source. */
+export const isName = (value: unknown): value is string => isText(value) && value !== '' && value.length <= LONGEST_NAME
+
+/** It becomes a part of file names. */
+export const isUuid = (value: unknown): value is string => isText(value) && UUID.test(value)
+
+export const isSha256 = (value: unknown): value is string => isText(value) && SHA256.test(value)
+
+/** ISO 8601 in UTC, exactly as JavaScript writes it: it becomes a part of a path. */
+export const isInstant = (value: unknown): value is string =>
+  isText(value) && !Number.isNaN(Date.parse(value)) && new Date(value).toISOString() === value
+
+/** A whole number from 0. */
+export const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+
+export function isListOf<T>(value: unknown, check: Check<T>): value is readonly T[] {
+  return Array.isArray(value) && value.every(check)
+}
+
+export function isOptional<T>(value: unknown, check: Check<T>): value is T | undefined {
+  return value === undefined || check(value)
+}
+
+export function isNullOr<T>(value: unknown, check: Check<T>): value is T | null {
+  return value === null || check(value)
+}
+
+export const isColumn = (value: unknown): value is TableColumn =>
+  isRecord(value) &&
+  isName(value.name) &&
+  isName(value.type) &&
+  isOptional(value.arrow, isName) &&
+  isOptional(value.note, isText)

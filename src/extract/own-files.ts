@@ -1,0 +1,163 @@
+/**
+ * Files and folders that an earlier run of this user has left in a folder that others may write: they are used only
+ * when nobody else can have made or changed them (docs/extract.md, "Who may write where").
+ */
+
+import { randomUUID } from 'node:crypto'
+import { constants } from 'node:fs'
+import { type FileHandle, lstat, mkdir, open, rm, stat } from 'node:fs/promises'
+import { dirname, join, relative, sep } from 'node:path'
+import { PoolsmithError } from '../errors.ts'
+import {
+  assertTrusted,
+  createExclusively,
+  DistrustedFile,
+  openTrusted,
+  readTrusted,
+  type Trust,
+} from '../private-file.ts'
+import { writeFailure } from './write-failure.ts'
+
+/** The longest text that JavaScript holds; nothing that is written here is longer. */
+export const LONGEST_TEXT = 0x1fff_ffe8
+
+/** Its owner alone; the mode of a data file is left to the umask of whoever ran. */
+const OWNED: Trust = { forbiddenMode: 0 }
+/** Its owner alone, and no access for anybody else. */
+const PRIVATE_FOLDER: Trust = { type: 'folder', forbiddenMode: 0o077 }
+
+/**
+ * The text of a file that this user has made and no other user may write.
+ *
+ * @throws DistrustedFile, or the error of the file system
+ */
+export async function readOwnText(path: string): Promise<string> {
+  const bytes = await withOwners(path, (owners) => readTrusted(path, { owners, maxBytes: LONGEST_TEXT }))
+  return bytes.toString('utf8')
+}
+
+/** Opens a file that this user has made, whatever its mode. */
+export function openOwn(path: string): Promise<FileHandle> {
+  return withOwners(path, (owners) => openTrusted(path, { ...OWNED, owners }))
+}
+
+/** Whether it is a regular file that this user has made. */
+export function isOwnFile(path: string): Promise<boolean> {
+  return isOwn(path, OWNED)
+}
+
+/** Whether it is a folder that this user has made, and no link to one. */
+export function isOwnFolder(path: string): Promise<boolean> {
+  return isOwn(path, { ...OWNED, type: 'folder' })
+}
+
+async function isOwn(path: string, trust: Trust): Promise<boolean> {
+  try {
+    const stats = await lstat(path)
+    await withOwners(path, async (owners) => assertTrusted(path, stats, { ...trust, owners }))
+    return true
+  } catch {
+    // Not there, or not ours: the callers do without it.
+    return false
+  }
+}
+
+/** @throws DistrustedFile when others may look or write into the folder, or could have made it; else the file system's error */
+export async function assertPrivateFolder(path: string): Promise<void> {
+  const stats = await lstat(path)
+  await withOwners(path, async (owners) => assertTrusted(path, stats, { ...PRIVATE_FOLDER, owners }))
+}
+
+type Owners = readonly number[] | undefined
+
+/**
+ * Some file systems (NFS with `all_squash`, SMB) show all that this process makes as another user's. So a file that
+ * seems to be another user's is compared with one that is made beside it now.
+ */
+async function withOwners<T>(path: string, work: (owners: Owners) => Promise<T>): Promise<T> {
+  try {
+    return await work(undefined)
+  } catch (error) {
+    if (!(error instanceof DistrustedFile) || error.kind !== 'owner') throw error
+    const owner = await ownerOfNewFiles(dirname(path)).catch(() => undefined)
+    if (owner === undefined || owner === process.geteuid?.()) throw error
+    return await work([owner])
+  }
+}
+
+async function ownerOfNewFiles(folder: string): Promise<number> {
+  const probe = join(folder, `.owner-${randomUUID()}.tmp`)
+  const file = await createExclusively(probe, 0o600)
+  try {
+    return (await file.stat()).uid
+  } finally {
+    await file.close()
+    await rm(probe, { force: true })
+  }
+}
+
+/**
+ * Makes the folders from `to` down to `folder`, and refuses to go through a link below `to` that another user made: it
+ * would lead the files out of `to`. `to` itself is the caller's, links and all.
+ *
+ * @throws PoolsmithError TARGET_NOT_TRUSTED, TARGET_NOT_WRITABLE, DISK_FULL, WRITE_FAILED
+ */
+export async function makeFolders(to: string, folder: string): Promise<void> {
+  let path = to
+  try {
+    await makeFolder(to)
+    for (const part of relative(to, folder).split(sep)) {
+      if (part === '') continue
+      path = join(path, part)
+      await makeFolder(path)
+      const stats = await lstat(path)
+      const user = process.geteuid?.()
+      const isForeign = user !== undefined && stats.uid !== user && stats.uid !== 0
+      if (stats.isSymbolicLink() && isForeign) throw foreignLink(path, stats.uid)
+    }
+  } catch (error) {
+    throw writeFailure(error, path)
+  }
+}
+
+function foreignLink(path: string, owner: number): PoolsmithError {
+  return new PoolsmithError(`${path} is a symbolic link that belongs to the user with the id ${owner}.`, {
+    code: 'TARGET_NOT_TRUSTED',
+    phase: 'write',
+    hint: 'Remove the link, or make it yourself if it is wanted: files are not written through a link of another user.',
+    details: { path, owner },
+  })
+}
+
+/**
+ * Node's own recursive mkdir never returns where the file system says "no such file" although the parent is there
+ * (below /proc, on some network mounts; seen in Node 24.21).
+ */
+export async function makeFolder(folder: string, hasParent = false): Promise<void> {
+  try {
+    await mkdir(folder)
+    // A new folder is on the disk only when the one that it is in is; one that may not be opened still works.
+    await syncFolder(dirname(folder)).catch(() => undefined)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    const parent = dirname(folder)
+    if (code === 'ENOENT' && !hasParent && parent !== folder) {
+      await makeFolder(parent)
+      await makeFolder(folder, true)
+    } else if (code !== 'EEXIST' || !(await stat(folder)).isDirectory()) {
+      throw error
+    }
+  }
+}
+
+/** A rename is on the disk only when its folder is. */
+export async function syncFolder(folder: string): Promise<void> {
+  // Windows opens no folders; a rename is all that it offers.
+  if (process.platform === 'win32') return
+  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}

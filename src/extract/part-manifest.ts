@@ -1,0 +1,53 @@
+/** The manifest of one partition of a plan, read again. */
+
+import type { Drift } from './drift.ts'
+import {
+  isColumn,
+  isCount,
+  isInstant,
+  isListOf,
+  isName,
+  isOptional,
+  isRecord,
+  isSha256,
+  isText,
+  isUuid,
+} from './json-checks.ts'
+import { type ManifestContent, manifestContent } from './manifest.ts'
+import { type ExtractPlan, partName } from './plan.ts'
+
+/**
+ * The manifest that the file says, when it is of this partition: whatever the plan says is taken from the plan, and the
+ * rest is checked. Undefined for another one.
+ */
+export function partManifest(value: unknown, plan: ExtractPlan, number: number): ManifestContent | undefined {
+  if (!isRecord(value) || !isRecord(value.partition)) return undefined
+  const { partition, rows, notes, drift, startedAt, finishedAt } = value
+  const [file] = Array.isArray(value.files) ? (value.files as readonly unknown[]) : []
+  const isOfPlan = partition.plan === plan.checksum && partition.number === number
+  if (!isOfPlan || !isRecord(file) || !isCount(file.bytes) || !isSha256(file.sha256)) return undefined
+  if (!isCount(rows) || !isListOf(notes, isText) || !isInstant(startedAt) || !isInstant(finishedAt)) return undefined
+  if (!isOptional(drift, isDrift)) return undefined
+  const name = partName(plan, number)
+  const label = plan.partitions[number]?.label ?? ''
+  const files = [{ name, bytes: file.bytes, sha256: file.sha256, rows, partition: number, label }]
+  const content = manifestContent(plan, {
+    startedAt: new Date(startedAt),
+    rows,
+    notes: [],
+    files,
+    drift,
+    partition: number,
+  })
+  return { ...content, notes, finishedAt }
+}
+
+const isDrift = (value: unknown): value is Drift =>
+  isRecord(value) &&
+  isUuid(value.since) &&
+  isListOf(value.added, isColumn) &&
+  isListOf(value.removed, isColumn) &&
+  isListOf(value.retyped, isRetyped)
+
+const isRetyped = (value: unknown): value is Drift['retyped'][number] =>
+  isRecord(value) && isName(value.name) && isText(value.from) && isText(value.to)

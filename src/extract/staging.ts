@@ -1,0 +1,43 @@
+/** The folder `_unfinished-<key>` in which the files of a run wait until all of them are whole: what is in it. */
+
+import { readdir, rm, rmdir } from 'node:fs/promises'
+import { join } from 'node:path'
+
+export const PLAN_NAME = 'plan.json'
+
+/** A reader that looks for `*.parquet` does not take it for one. */
+export function dataName(number: number): string {
+  return `part-${digits(number)}.whole`
+}
+
+export function noteName(number: number): string {
+  return `part-${digits(number)}.json`
+}
+
+function digits(number: number): string {
+  return String(number).padStart(5, '0')
+}
+
+/** The number of the partition of which this is the note; undefined for other files. */
+export function partOfNote(name: string): number | undefined {
+  const [, number] = /^part-(\d{5})\.json$/.exec(name) ?? []
+  return number === undefined ? undefined : Number(number)
+}
+
+const OURS = /^(plan\.json|part-\d{5}\.(whole|json)|\.plan\.json\.tmp|\.part-\d{5}\.(whole|json)\.tmp)$/
+
+/**
+ * Removes a staging folder and the files that a run makes in it, and nothing else: no folder in it is entered, so that a
+ * link that takes its place meanwhile does no harm.
+ *
+ * @returns whether it is gone; with other files in it, it stays
+ */
+export async function clearStaging(staging: string): Promise<boolean> {
+  try {
+    for (const name of await readdir(staging)) if (OURS.test(name)) await rm(join(staging, name), { force: true })
+    await rmdir(staging)
+    return true
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'ENOENT'
+  }
+}
