@@ -60,8 +60,9 @@ async function extrasPage(): Promise<string> {
     NOTE,
     'The keys of a connection record’s `extra` object, which are also the query parameters of its URI. A value may be ' +
       'written as JSON or as text: `true` and `"true"`, `30` and `"30"` mean the same. Times are in seconds, fractions ' +
-      'are allowed. An empty value means "not set". A key that is one slip away from a known one is an error that names ' +
-      'the known one; another unknown key is a warning, and an error under `strict_extras`.',
+      'are allowed. An empty value means "not set". An unknown key that resembles a known one is an error that names the ' +
+      'known one. An unknown key that protects a connection in another driver (`sslca`, `tls`, `rejectUnauthorized`, ...) ' +
+      'is an error that says what to write. Any other unknown key is a warning, and an error under `strict_extras`.',
     '## Every connection',
     fieldsReference(engineFields),
     '## The pool',

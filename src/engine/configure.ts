@@ -61,7 +61,7 @@ function settle(
   const inOurWords = dialect.normalise?.(given, overrides) ?? { connection: given, overrides, notes: [], problems: [] }
   const { connection, notes, problems } = inOurWords
   try {
-    const settings = resolveSettings(connection, dialect.fields, registry, inOurWords.overrides)
+    const settings = resolveSettings(connection, dialect, registry, inOurWords.overrides)
     const together = [
       ...dialect.check(connection, settings.driver),
       ...checkProxyOptions(settings.proxy, environment, connection.host),

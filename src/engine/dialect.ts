@@ -1,5 +1,5 @@
 import type { Connection } from '../connections/connection.ts'
-import type { Fields, ValuesOf } from '../connections/fields.ts'
+import type { Fields, ForeignOptions, ValuesOf } from '../connections/fields.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { ProxyRouter } from '../drivers/network/proxy/tunnel.ts'
 import type { ConfigProblem } from '../errors.ts'
@@ -27,6 +27,8 @@ export interface Normalised {
 /** What the engine needs to know of one database family. */
 export interface EngineDialect<F extends Fields = Fields> {
   readonly fields: F
+  /** What to say about options of other drivers for this database. */
+  readonly foreign?: ForeignOptions
   /**
    * Translates other tools' names of options into ours, before anything else reads them.
    *

@@ -1,5 +1,6 @@
 import type pg from 'pg'
 import { createPostgresDriver } from '../drivers/postgres/driver.ts'
+import { foreignPostgresOption } from '../drivers/postgres/foreign-options.ts'
 import { checkPostgresOptions, postgresFields } from '../drivers/postgres/options.ts'
 import { loadPg } from '../drivers/postgres/pg-client.ts'
 import type { EngineDialect } from './dialect.ts'
@@ -9,6 +10,7 @@ const CANCEL_LIMIT_MILLIS = 5000
 /** PostgreSQL for every data layer: the driver's options and the driver. */
 export const postgresDialect: EngineDialect<typeof postgresFields> = {
   fields: postgresFields,
+  foreign: foreignPostgresOption,
   check: checkPostgresOptions,
   async build(connection, options, emit, route) {
     // Here rather than at the first connection, so that a missing package is told with the configuration.

@@ -10,6 +10,7 @@ import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
 import { poolFields } from '../pool/options.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
 import type { Strategy } from '../strategies/strategy.ts'
+import type { EngineDialect } from './dialect.ts'
 import { engineFields } from './options.ts'
 
 export interface Settings<DriverFields extends Fields> {
@@ -34,7 +35,7 @@ export interface Settings<DriverFields extends Fields> {
  */
 export function resolveSettings<DriverFields extends Fields>(
   connection: Pick<Connection, 'type' | 'extra' | 'login'>,
-  driverFields: DriverFields,
+  { fields: driverFields, foreign }: Pick<EngineDialect<DriverFields>, 'fields' | 'foreign'>,
   registry: StrategyRegistry,
   overrides: Readonly<Record<string, unknown>> = {},
 ): Settings<DriverFields> {
@@ -49,6 +50,7 @@ export function resolveSettings<DriverFields extends Fields>(
     strict: head.strict_extras,
     ...(known === undefined ? {} : { defaults: defaultsOf(known, given) }),
     elsewhere: (key) => ownerOf(key, connection.type, known, registry),
+    foreign,
   })
   const { problems, warnings } = parsed
   if (strategy instanceof PoolsmithError) {

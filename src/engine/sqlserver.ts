@@ -1,5 +1,6 @@
 import { normaliseMssqlExtras } from '../drivers/sqlserver/ado-names.ts'
 import { createSqlServerDriver } from '../drivers/sqlserver/driver.ts'
+import { foreignSqlServerOption } from '../drivers/sqlserver/foreign-options.ts'
 import { checkSqlServerOptions, sqlServerFields } from '../drivers/sqlserver/options.ts'
 import { loadConnectionClass, type SqlServerConnection } from '../drivers/sqlserver/tedious-connection.ts'
 import type { EngineDialect } from './dialect.ts'
@@ -7,6 +8,7 @@ import type { EngineDialect } from './dialect.ts'
 /** SQL Server for every data layer: the driver's options, Microsoft's names for them, and the driver. */
 export const sqlServerDialect: EngineDialect<typeof sqlServerFields> = {
   fields: sqlServerFields,
+  foreign: foreignSqlServerOption,
   normalise(connection, overrides) {
     const own = normaliseMssqlExtras(connection)
     // The caller's options take precedence over all of the record.

@@ -339,7 +339,8 @@ test('pool_timeout leaves a person the time that they have, unless it is given',
   const { resolveSettings } = await import('../../src/engine/settings.ts')
   const { strategies } = await import('../../src/strategies/index.ts')
   const poolTimeout = (extra: Record<string, unknown>): number =>
-    resolveSettings({ type: 'mssql', extra: { auth_method: 'azure_ad', ...extra } }, {}, strategies).pool.pool_timeout
+    resolveSettings({ type: 'mssql', extra: { auth_method: 'azure_ad', ...extra } }, { fields: {} }, strategies).pool
+      .pool_timeout
   assert.equal(poolTimeout({ azure_credential: 'device_code' }), 210)
   assert.equal(poolTimeout({ azure_credential: 'interactive', sign_in_timeout: 60 }), 90)
   assert.equal(poolTimeout({ azure_credential: 'interactive', pool_timeout: 5 }), 5)

@@ -1,6 +1,8 @@
 import type { Connection } from '../../connections/connection.ts'
 import {
   boolean,
+  type Field,
+  FieldMismatch,
   integer,
   LONGEST_TIMER_SECONDS,
   list,
@@ -23,16 +25,56 @@ export type GssMode = (typeof GSS_MODES)[number]
 
 const PROTOCOL_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
 
+/** Words of MySQL's and MariaDB's drivers and of Npgsql; the case and separators do not count. */
+const SSL_MODE_SYNONYMS = {
+  disable: 'disable',
+  disabled: 'disable',
+  allow: 'allow',
+  prefer: 'prefer',
+  preferred: 'prefer',
+  require: 'require',
+  required: 'require',
+  verifyca: 'verify-ca',
+  verifyfull: 'verify-full',
+  verifyidentity: 'verify-full',
+} as const
+
+const SSL_WORDS = boolean({ description: '' })
+
+/** JDBC's and libpq's `ssl=true`. Its other values mean something else in each driver. */
+const sslField: Field<true | undefined> = {
+  type: 'true',
+  description: 'The same as `sslmode=require`, or stronger where `sslmode` or the strategy says so; JDBC writes it so.',
+  default: undefined,
+  aliases: [],
+  secret: false,
+  takesEmpty: true,
+  parse(value) {
+    try {
+      if (SSL_WORDS.parse(value) === true) return true
+    } catch (error) {
+      if (!(error instanceof FieldMismatch)) throw error
+    }
+    throw new FieldMismatch(
+      'expected true; write sslmode=verify-full (or require, or disable) in its place, and files as sslrootcert, sslcert, ' +
+        'sslkey',
+    )
+  },
+}
+
 /** The extras that the PostgreSQL driver understands: libpq's names and meanings. */
 export const postgresFields = {
   sslmode: oneOf(SSL_MODES, {
+    synonyms: SSL_MODE_SYNONYMS,
     description:
       'How far the connection is protected by TLS. `disable`: never. `allow`: only if the server refuses an ' +
       'unencrypted session. `prefer`: if the server can. `require`: always, and verified if a root certificate ' +
       'file is there. `verify-ca`: the server certificate must be signed by a trusted authority. `verify-full`: ' +
       'and be issued for the host. Not used over a Unix socket. Default `prefer`; `verify-full` for ' +
-      '`sslrootcert=system` and for the strategies that say so.',
+      '`sslrootcert=system` and for the strategies that say so. Words of other drivers, such as `VERIFY_IDENTITY` and ' +
+      '`VerifyFull`, are understood.',
   }),
+  ssl: sslField,
   sslrootcert: path({
     words: ['system'],
     description:
@@ -142,7 +184,8 @@ export type PostgresTarget = Pick<Connection, 'host' | 'port' | 'login' | 'datab
 
 /** The mode that holds when none is given. */
 export function effectiveSslMode(options: PostgresOptions): SslMode {
-  return options.sslmode ?? (options.sslrootcert === 'system' ? 'verify-full' : 'prefer')
+  if (options.sslmode !== undefined) return options.sslmode
+  return options.sslrootcert === 'system' ? 'verify-full' : options.ssl === true ? 'require' : 'prefer'
 }
 
 /** The mode that holds when none is given: whoever logs in otherwise never touches Kerberos. */
@@ -161,6 +204,9 @@ export function checkPostgresOptions(target: PostgresTarget, options: PostgresOp
   const mode = effectiveSslMode(options)
   if (options.sslrootcert === 'system' && mode !== 'verify-full') {
     say('sslmode', `${mode} is too weak for sslrootcert=system; use verify-full`)
+  }
+  if (options.ssl === true && !STRONG.includes(mode)) {
+    say('sslmode', `${mode} is too weak for ssl=true; use require, verify-ca or verify-full`)
   }
   if (options.sslnegotiation === 'direct' && !STRONG.includes(mode)) {
     say('sslmode', `${mode} is too weak for sslnegotiation=direct; use require, verify-ca or verify-full`)

@@ -1,0 +1,101 @@
+/** Reads options by a table of fields. */
+
+import type { ConfigProblem } from '../errors.ts'
+import { type Field, FieldMismatch, type Fields, type ValuesOf } from './field-types.ts'
+import { nearest } from './nearest.ts'
+import { childPath } from './problem-path.ts'
+import { type ForeignOptions, protects } from './protection.ts'
+
+/** What {@link parseFields} found. `warnings` are unknown keys when `strict` is off. */
+export interface ParsedFields<F extends Fields> {
+  readonly values: ValuesOf<F>
+  readonly problems: readonly ConfigProblem[]
+  readonly warnings: readonly ConfigProblem[]
+}
+
+export interface ParseFieldsOptions {
+  /** Prefix of every path in problems. Default `extra`. */
+  readonly path?: string
+  /** Unknown keys are problems rather than warnings. Default false. */
+  readonly strict?: boolean
+  /** Defaults that replace the fields' own (a strategy's stricter `sslmode`). */
+  readonly defaults?: Readonly<Record<string, unknown>>
+  /** Keys that are known but belong elsewhere, with the sentence to say about them. */
+  readonly elsewhere?: (key: string) => string | undefined
+  /** Options of other drivers, with what to say about them. */
+  readonly foreign?: ForeignOptions | undefined
+}
+
+/**
+ * Reads `given` by a table of fields and reports everything that is wrong with it at once.
+ * An unknown key is a problem when it is one slip away from a known one or seems to protect the connection; any other is
+ * a warning unless `strict`.
+ */
+export function parseFields<F extends Fields>(
+  fields: F,
+  given: Readonly<Record<string, unknown>>,
+  options: ParseFieldsOptions = {},
+): ParsedFields<F> {
+  const { path: prefix = 'extra', defaults = {} } = options
+  const problems: ConfigProblem[] = []
+  const warnings: ConfigProblem[] = []
+
+  // Names after aliases: where one option's alias is another's name, the name wins.
+  const canonical = new Map<string, string>()
+  for (const [name, spec] of Object.entries(fields)) for (const alias of spec.aliases) canonical.set(alias, name)
+  for (const name of Object.keys(fields)) canonical.set(name, name)
+
+  const values: Record<string, unknown> = {}
+  for (const [name, spec] of Object.entries(fields)) {
+    values[name] = Object.hasOwn(defaults, name) ? defaults[name] : spec.default
+  }
+
+  const seen = new Map<string, string>()
+  for (const [key, value] of Object.entries(given)) {
+    const path = childPath(prefix, key)
+    const name = canonical.get(key)
+    if (name === undefined) {
+      const { message, isError } = unknownKey(key, value, canonical.keys(), options)
+      ;(isError ? problems : warnings).push({ path, message })
+      continue
+    }
+    // An empty or null value is how forms and URIs say "not set".
+    if (value === undefined || value === null || (value === '' && fields[name]?.takesEmpty !== true)) continue
+    const earlier = seen.get(name)
+    if (earlier !== undefined) {
+      problems.push({ path, message: `says the same as ${earlier}; keep one of them` })
+      continue
+    }
+    seen.set(name, key)
+    try {
+      values[name] = (fields[name] as Field<unknown>).parse(value)
+    } catch (error) {
+      if (!(error instanceof FieldMismatch)) throw error
+      problems.push({ path, message: error.message })
+    }
+  }
+  return { values: values as ValuesOf<F>, problems, warnings }
+}
+
+function unknownKey(
+  key: string,
+  value: unknown,
+  known: Iterable<string>,
+  { elsewhere, foreign, strict = false }: ParseFieldsOptions,
+): { readonly message: string; readonly isError: boolean } {
+  const ofOthers = foreign?.(key, value)
+  if (ofOthers !== undefined) {
+    return 'refused' in ofOthers
+      ? { message: ofOthers.refused, isError: true }
+      : { message: ofOthers.ignored, isError: strict }
+  }
+  const other = elsewhere?.(key)
+  if (other !== undefined) return { message: other, isError: strict }
+  const near = nearest(key, known)
+  if (near !== undefined) return { message: `unknown key; did you mean ${near}?`, isError: true }
+  return protects(key, value) ? { message: NO_PROTECTION, isError: true } : { message: 'unknown key', isError: strict }
+}
+
+const NO_PROTECTION =
+  'unknown key; it looks like one that protects the connection, and it would have no effect. Write an option of ' +
+  'docs/extras.md in its place, directly under extra'

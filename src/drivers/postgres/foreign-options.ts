@@ -1,0 +1,59 @@
+/** Options of libpq and of other drivers that have another name here, or none: what an error says to write instead. */
+
+import { type ForeignOption, plainName } from '../../connections/fields.ts'
+
+const MODE = 'write sslmode=verify-full (or require, which only encrypts)'
+const VERIFY = 'write sslmode=verify-full, which checks certificate and host name, or verify-ca (the certificate alone)'
+const ROOT = 'write sslrootcert=FILE with the trusted authorities in PEM, or sslrootcert=system'
+const CERTIFICATE = 'write sslcert and sslkey, two files in PEM'
+const VERSION = 'write ssl_min_protocol_version and ssl_max_protocol_version, which decide about ciphers too'
+const ONE_HOST = 'is not checked here: the record has one host; name that of the server which is meant'
+const NAME = 'the certificate is checked against host; give its name there, and the address in hostaddr'
+
+/** The same advice for many names, which are compared without case and separators. */
+const ADVICE: readonly (readonly [advice: string, names: string])[] = [
+  [MODE, 'tls usessl requiressl requiretls directtls secure encrypt encryption encryptionmethod uselibpqcompat'],
+  [MODE, 'requiresecuretransport sslrequired sslenabled enablessl enabletls sslfactory'],
+  [VERIFY, 'rejectunauthorized trustservercertificate validateservercertificate verifyservercertificate verify'],
+  [VERIFY, 'sslverify sslverifycert sslverifyidentity sslcertreqs sslcheckhostname sslhostnameverifier'],
+  [VERIFY, 'checkserveridentity tlsinsecure tlsallowinvalidcertificates tlsallowinvalidhostnames'],
+  [ROOT, 'ca cafile capath cabundle sslca sslcapath sslcafile sslcacerts tlsca tlscafile rootca rootcertificate'],
+  [ROOT, 'serversslcert servercertificate truststore truststorefile fingerprint'],
+  [CERTIFICATE, 'cert certificate certfile sslcertificate clientcertificate clientcert tlscertificatekeyfile'],
+  [CERTIFICATE, 'key keyfile sslclientkey clientkey pfx pkcs12 keystore keystorefile'],
+  [
+    VERSION,
+    'minversion maxversion tlsversion tlsversions sslprotocol sslprotocols secureprotocol cryptoprotocolversion',
+  ],
+  [VERSION, 'ciphers sslcipher sslciphers tlscipher tlsciphers tlsciphersuites'],
+  ['write sslcrl=FILE', 'checkcertificaterevocation crl sslcrlfile crlfile tlscrlfile'],
+  ['write channel_binding=require', 'enablechannelbinding'],
+  ['write auth_method=kerberos', 'integratedsecurity trustedconnection'],
+  [ONE_HOST, 'targetsessionattrs targetsessionattributes targetservertype'],
+  ['write options=-c default_transaction_read_only=on', 'readonly readonlymode'],
+  [NAME, 'servername hostnameincertificate tlsservername'],
+  ['is not read; write its options here, or the connection into a connections file', 'service servicefile'],
+  ['is not read; write password_file=FILE, with the password alone in it', 'passfile'],
+  ['is not known here; write the password, which is never sent in a SCRAM login', 'scramclientkey scramserverkey'],
+  ['is not known here; choose a strategy with auth_method', 'oauthissuer oauthclientid oauthclientsecret oauthscope'],
+  ['is not read; write its parts into the connection and its options under extra', 'connectionstring dsn url uri'],
+]
+
+const REFUSED = new Map(
+  ADVICE.flatMap(([advice, names]) => names.split(' ').map((name): [string, string] => [name, advice])),
+)
+
+const IGNORED = new Map([
+  ['sslcompression', 'TLS is never compressed; ignored'],
+  ['sslkeylogfile', 'the keys of TLS are never written to a file; ignored'],
+  ['gsslib', 'there is one library for GSSAPI; ignored'],
+])
+
+/** What to say about an option that this driver does not have. */
+export function foreignPostgresOption(key: string): ForeignOption | undefined {
+  const name = plainName(key)
+  const refused = REFUSED.get(name)
+  if (refused !== undefined) return { refused }
+  const ignored = IGNORED.get(name)
+  return ignored === undefined ? undefined : { ignored }
+}
