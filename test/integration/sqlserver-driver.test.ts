@@ -379,7 +379,7 @@ describe('a server that misbehaves', () => {
           what === 'hang'
             ? ['CONNECT_TIMEOUT']
             : what === 'garble'
-              ? ['NOT_SQL_SERVER', 'CONNECT_TIMEOUT', 'TLS_HANDSHAKE_FAILED']
+              ? ['NOT_SQL_SERVER', 'CONNECT_TIMEOUT', 'TLS_HANDSHAKE_FAILED', 'TLS_STUFFED']
               : ['CONNECTION_CLOSED', 'TLS_HANDSHAKE_FAILED', ...(at === 'connect' ? ['CONNECT_FAILED'] : [])]
         assert.ok(codes.includes(error.code), `${what}: ${error.code} ${error.message}`)
         if (error.code !== 'CONNECT_FAILED') assert.equal(error.phase, phases[at], `${what}: ${error.message}`)
@@ -509,6 +509,36 @@ describe('finding the server', () => {
     const { raw: other } = await open(second.driver, sa())
     assert.equal(second.driver.info(other).peer, `127.0.0.1:${strict.port}`)
     await second.driver.close(other)
+  })
+
+  test('refuses to be sent on where server_routing does not allow it, and sends nothing there', async () => {
+    const names = ['db1.corp.test', 'db2.corp.test', 'db.other.test']
+    const tls = await pki.issue({ commonName: 'any', dns: names })
+    const lookup = async (): Promise<readonly string[]> => ['127.0.0.1']
+    await using target = await start({ tls })
+    for (const [server, server_routing, isAllowed] of [
+      ['db.other.test', 'any', true],
+      ['db2.corp.test', 'domain', true],
+      ['db.other.test', 'domain', false],
+      ['db2.corp.test', 'none', false],
+    ] as const) {
+      for (const encrypt of ['true', 'false']) {
+        await using gateway = await start({ tls, routing: { server, port: target.port } })
+        const { driver } = testDriver(
+          { host: 'db1.corp.test', port: gateway.port },
+          { ca_file: caFile, server_routing, encrypt },
+          { lookup },
+        )
+        const before = target.journal.logins.length
+        if (isAllowed) await driver.close((await open(driver, sa())).raw)
+        else {
+          const error = await failure(driver)
+          assert.deepEqual([error.code, error.phase], ['ROUTING_REFUSED', 'login'])
+          assert.match(error.message, new RegExp(`${server}:${target.port}`))
+        }
+        assert.equal(target.journal.logins.length - before, isAllowed ? 1 : 0)
+      }
+    }
   })
 
   test('not by being sent around in circles', async () => {

@@ -141,10 +141,14 @@ describe('by a real ticket', () => {
 
   test('of a server without any encryption', async () => {
     await using server = await start({ encryption: 'not-supported' })
-    const { driver } = driverFor(server, { encrypt: 'false' })
+    const { driver } = testDriver({ port: server.port }, { encrypt: 'false' })
     const { raw } = await open(driver, alice)
     assert.equal(server.journal.logins[0]?.encryption, 'none')
     await driver.close(raw)
+    // Where a certificate is to be verified there must be one.
+    const error = await failure(open(driverFor(server, { encrypt: 'false' }).driver, alice))
+    assert.deepEqual([error.code, error.phase], ['TLS_NOT_OFFERED', 'tls'])
+    assert.equal(server.journal.logins.length, 1)
   })
 
   test('for the principal that mssql_spn names', async () => {

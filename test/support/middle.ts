@@ -17,11 +17,14 @@ export interface Middle extends AsyncDisposable {
   /** From now on; default: everything passes. */
   toClient: Tamper
   toServer: Tamper
+  /** Writes bytes of its own to every client that is connected. */
+  inject(bytes: Buffer): void
 }
 
 export async function startMiddle(targetPort: number): Promise<Middle> {
   const pass: Tamper = (chunk) => [chunk]
   const sockets = new Set<Socket>()
+  const clients = new Set<Socket>()
   const sent: Buffer[] = []
   let accepted = 0
   let open = 0
@@ -79,6 +82,9 @@ export async function startMiddle(targetPort: number): Promise<Middle> {
     sent: () => Buffer.concat(sent),
     toClient: pass,
     toServer: pass,
+    inject: (bytes) => {
+      for (const client of clients) client.write(bytes)
+    },
     [Symbol.asyncDispose]: async () => {
       for (const socket of sockets) socket.destroy()
       server.close()
@@ -94,7 +100,11 @@ export async function startMiddle(targetPort: number): Promise<Middle> {
       sockets.add(socket)
       socket.once('close', () => sockets.delete(socket))
     }
-    client.once('close', () => open--)
+    clients.add(client)
+    client.once('close', () => {
+      open--
+      clients.delete(client)
+    })
     client.on('data', (chunk: Buffer) => sent.push(chunk))
     relay(client, upstream, () => middle.toServer)
     relay(upstream, client, () => middle.toClient)

@@ -15,8 +15,8 @@ export interface TlsRequest {
   readonly host: string
   /** Sent as server name indication; absent for an IP address (RFC 6066). */
   readonly serverName?: string | undefined
-  /** Offered to the server (RFC 7301). */
-  readonly alpn: string
+  /** Offered to the server (RFC 7301). Default: nothing. */
+  readonly alpn?: string
   readonly signal: AbortSignal
 }
 
@@ -36,7 +36,7 @@ export async function startTls(stream: Duplex, request: TlsRequest): Promise<TLS
     rejectUnauthorized: request.verify !== 'none',
     // The name is checked below by libpq's rules, which are not Node's.
     checkServerIdentity: () => undefined,
-    ALPNProtocols: [request.alpn],
+    ALPNProtocols: request.alpn === undefined ? undefined : [request.alpn],
     ...(request.serverName === undefined ? {} : { servername: request.serverName }),
   })
   const { promise, resolve, reject } = Promise.withResolvers<void>()

@@ -1,19 +1,12 @@
 import type { Socket } from 'node:net'
-import { isIP } from 'node:net'
-import type { TLSSocket } from 'node:tls'
-import { type Phase, PoolsmithError } from '../../errors.ts'
+import type { Phase } from '../../errors.ts'
 import type { ProxyInfo } from '../driver.ts'
 import { authority } from '../network/proxy/address.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { connectSocket, type Endpoint, type Lookup, resolveHost, showEndpoint } from '../network/socket.ts'
-import { startTls } from '../network/tls.ts'
-import { withHint } from './open-error.ts'
-import { assertOnly, type TlsSetup } from './tls-settings.ts'
 
 /** The probes of TCP that notice a peer that is gone while the session is idle. */
 const KEEP_ALIVE_IDLE_MILLIS = 30_000
-const ALPN = 'tds/8.0'
-const NEEDS_2022 = 'encrypt=strict needs SQL Server 2022 or later, or Azure SQL; use encrypt=true for an older server.'
 
 export interface Reach {
   readonly lookup: Lookup
@@ -89,39 +82,4 @@ async function first(endpoints: readonly Endpoint[], signal: AbortSignal): Promi
 async function open(endpoint: Endpoint, signal: AbortSignal): Promise<Reached> {
   const socket = await connectSocket(endpoint, { signal, keepAliveIdleMillis: KEEP_ALIVE_IDLE_MILLIS })
   return { socket, peer: showEndpoint(endpoint) }
-}
-
-/**
- * TLS before anything else (TDS 8.0): always verified.
- *
- * @param server asked for by name indication
- * @param name what the certificate must hold
- * @throws PoolsmithError of startTls; TLS_CERTIFICATE_OTHER, TLS_ALPN
- */
-export async function strictTls(
-  socket: Socket,
-  server: string,
-  name: string,
-  setup: TlsSetup,
-  signal: AbortSignal,
-): Promise<TLSSocket> {
-  const tls = await startTls(socket, {
-    secureContext: setup.secureContext,
-    verify: setup.only === undefined ? 'hostname' : 'none',
-    host: name,
-    serverName: isIP(server) === 0 ? server : undefined,
-    alpn: ALPN,
-    signal,
-  }).catch((error: unknown) => {
-    // An older server takes the first bytes of TLS for damaged ones and hangs up.
-    throw error instanceof PoolsmithError && error.code === 'TLS_HANDSHAKE_FAILED' ? withHint(error, NEEDS_2022) : error
-  })
-  if (setup.only !== undefined) assertOnly(tls, setup.only, name)
-  if (tls.alpnProtocol === ALPN) return tls
-  tls.destroy()
-  throw new PoolsmithError(`What answers at ${name} speaks TLS, but not TDS 8.0 inside it.`, {
-    code: 'TLS_ALPN',
-    phase: 'tls',
-    hint: NEEDS_2022,
-  })
 }

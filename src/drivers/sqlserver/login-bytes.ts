@@ -1,23 +1,5 @@
 /** Edits of login messages that tedious cannot make, as pure functions over bytes. */
 
-const PRELOGIN_ENCRYPTION = 0x01
-const PRELOGIN_END = 0xff
-
-/** What a PRELOGIN message says of encryption (MS-TDS 2.2.6.5): the login only, if the server can. */
-export const ENCRYPT_OFF = 0x00
-
-/** The same PRELOGIN message with another word on encryption. */
-export function withEncryption(prelogin: Buffer, encryption: number): Buffer {
-  const edited = Buffer.from(prelogin)
-  for (let at = 0; at < edited.length && edited[at] !== PRELOGIN_END; at += 5) {
-    if (edited[at] === PRELOGIN_ENCRYPTION) {
-      edited[edited.readUInt16BE(at + 1)] = encryption
-      return edited
-    }
-  }
-  throw new RangeError('a PRELOGIN message without its ENCRYPTION option')
-}
-
 /** Positions in LOGIN7 (MS-TDS 2.2.6.4). */
 const OPTION_FLAGS_2 = 25
 const INTEGRATED_SECURITY = 0x80

@@ -2,12 +2,18 @@
 
 import { PoolsmithError } from '../../errors.ts'
 
-export function notOffered(): PoolsmithError {
-  return new PoolsmithError('The server does not offer encryption, and encrypt=true.', {
-    code: 'TLS_NOT_OFFERED',
-    phase: 'tls',
-    hint: 'Give the server a certificate; encrypt=false sends everything but the login in the clear.',
-  })
+export function notOffered(encrypt: 'true' | 'false'): PoolsmithError {
+  return encrypt === 'true'
+    ? new PoolsmithError('The server does not offer encryption, and encrypt=true.', {
+        code: 'TLS_NOT_OFFERED',
+        phase: 'tls',
+        hint: 'Give the server a certificate; encrypt=false sends everything but the login in the clear.',
+      })
+    : new PoolsmithError('The server does not offer encryption, so that its certificate cannot be verified.', {
+        code: 'TLS_NOT_OFFERED',
+        phase: 'tls',
+        hint: 'Give the server a certificate, or remove ca_file, server_certificate and host_name_in_certificate.',
+      })
 }
 
 export function passwordExposed(): PoolsmithError {
@@ -36,5 +42,15 @@ export function unproven(): PoolsmithError {
     code: 'SERVER_NOT_GENUINE',
     phase: 'gss',
     hint: 'Mutual authentication was asked for and not given; do not trust this server.',
+  })
+}
+
+/** Bytes of somebody who is on the way, or of a server that breaks the protocol. */
+export function stuffed(host: string): PoolsmithError {
+  return new PoolsmithError(`Unencrypted bytes came from ${host} where only encrypted ones may come.`, {
+    code: 'TLS_STUFFED',
+    phase: 'tls',
+    hint: 'Another machine on the way may be inserting commands; do not connect over this network.',
+    details: { host },
   })
 }

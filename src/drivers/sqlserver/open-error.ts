@@ -1,6 +1,7 @@
 import { type ErrorCode, type Phase, PoolsmithError } from '../../errors.ts'
-import { tlsError } from '../network/tls.ts'
-import { NotSqlServer } from './tedious-connection.ts'
+import { StreamClosed } from '../network/wire.ts'
+import { stuffed } from './login-errors.ts'
+import { NotSqlServer } from './packets.ts'
 
 /** What tedious calls its own errors by. */
 const SOCKET_ERROR = 'ESOCKET'
@@ -14,31 +15,36 @@ export function openError(error: unknown, host: string, phase: Phase): Poolsmith
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
     if (cause instanceof PoolsmithError) return withOurHint(cause)
     if (cause instanceof NotSqlServer) return notSqlServer(host, phase, error)
+    if (isForeignRecord(cause)) return stuffed(host).with({ cause: error })
   }
   if (!(error instanceof Error)) return notSqlServer(host, phase, error)
-  const code = codeOf(error)
   const cause = error.cause instanceof Error ? error.cause : error
-  if (codeOf(cause) === 'ERR_TLS_CERT_ALTNAME_INVALID') return otherHost(host, cause)
-  if (phase === 'tls' && isTlsError(cause)) return withOurHint(tlsError(cause, host))
-  if (code === SOCKET_ERROR || isSocketError(cause)) {
-    return new PoolsmithError(`${host} closed the connection before the session stood.`, {
-      code: 'CONNECTION_CLOSED',
-      phase,
-      transient: true,
-      hint: "See the server's log; with encrypt=strict on one side only, a server closes without a word.",
-      details: { host },
-      cause: error,
-    })
-  }
-  return notSqlServer(host, phase, error)
+  const isClosed = codeOf(error) === SOCKET_ERROR || cause instanceof StreamClosed || isSocketError(cause)
+  return isClosed ? closed(host, phase, error) : notSqlServer(host, phase, error)
+}
+
+function closed(host: string, phase: Phase, cause: unknown): PoolsmithError {
+  return new PoolsmithError(`${host} closed the connection before the session stood.`, {
+    code: 'CONNECTION_CLOSED',
+    phase,
+    transient: true,
+    hint: "See the server's log; with encrypt=strict on one side only, a server closes without a word.",
+    details: { host },
+    cause,
+  })
+}
+
+/**
+ * Whether TLS met bytes that are not its own after its handshake, whose errors have been told before. An alert is the
+ * server's own word.
+ */
+function isForeignRecord(error: Error): boolean {
+  const code = codeOf(error)
+  return code.startsWith('ERR_SSL_') && !code.includes('ALERT')
 }
 
 function codeOf(error: Error): string {
   return 'code' in error && typeof error.code === 'string' ? error.code : ''
-}
-
-function isTlsError(error: Error): boolean {
-  return codeOf(error) !== '' && !isSocketError(error)
 }
 
 function isSocketError(error: Error): boolean {
@@ -65,29 +71,7 @@ const OUR_HINTS: Readonly<Partial<Record<ErrorCode, string>>> = {
 
 function withOurHint(error: PoolsmithError): PoolsmithError {
   const hint = OUR_HINTS[error.code]
-  return hint === undefined ? error : withHint(error, hint)
-}
-
-/** The same error with other advice. */
-export function withHint(error: PoolsmithError, hint: string): PoolsmithError {
-  const { code, phase, transient, details, cause } = error
-  return new PoolsmithError(error.message, { code, phase, transient, details, cause, hint })
-}
-
-function otherHost(host: string, cause: Error): PoolsmithError {
-  // The name that was looked for, which may be another one than the host's.
-  const name = 'host' in cause && typeof cause.host === 'string' ? cause.host : host
-  const names = 'cert' in cause ? (cause.cert as { subjectaltname?: string }).subjectaltname : undefined
-  return new PoolsmithError(
-    `The server's certificate was not issued for ${name}${names === undefined ? '' : `, but for ${names}`}.`,
-    {
-      code: 'TLS_HOSTNAME_MISMATCH',
-      phase: 'tls',
-      hint: OTHER_NAME,
-      details: { host, names },
-      cause,
-    },
-  )
+  return hint === undefined ? error : error.with({ hint })
 }
 
 function notSqlServer(host: string, phase: Phase, cause: unknown): PoolsmithError {

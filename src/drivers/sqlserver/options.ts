@@ -57,6 +57,13 @@ export const sqlServerFields = {
     default: 'ReadWrite',
     description: '`ReadOnly` lets an availability group send the session to a secondary replica.',
   }),
+  server_routing: oneOf(['any', 'domain', 'none'], {
+    default: 'any',
+    description:
+      'Where the server may send the login on to, as availability groups and Azure SQL do: `any` server, whose ' +
+      "certificate is verified like the first one's; a server in the `domain` of the host (behind the first dot of its " +
+      'name); or `none`.',
+  }),
   multi_subnet_failover: boolean({
     default: false,
     description: 'Connect to all addresses of the host at once and keep the first that answers.',

@@ -1,34 +1,57 @@
-const HEADER_LENGTH = 8
-const LONGEST_PACKET = 32_767
-/** What a server sends: answers, and the packets that carry a TLS handshake (MS-TDS 2.2.3.1.1). */
-const SERVER_PACKETS: ReadonlySet<number> = new Set([0x04, 0x12])
+import { HEADER_BYTES, LARGEST_LOGIN_BYTES, NotSqlServer, PACKET } from './packets.ts'
+
+/** MS-TDS 2.2.6.4, PacketSize. */
+const SMALLEST_PACKET = 512
+const LARGEST_PACKET = 32_767
 
 /**
- * Watches the headers of the packets that come in. tedious takes any four bytes for a header and then waits for as
- * many bytes as they seem to say: a web server's answer, or a damaged one, would be a wait without end.
+ * Checks the headers of the packets that arrive, and until the session stands their sum. tedious takes any eight bytes
+ * for a header and then waits for as many bytes as they seem to say: the answer of a web server would be a wait without
+ * end, and an answer to a login without end would fill the memory.
  */
 export class PacketGuard {
-  #header = Buffer.alloc(0)
+  readonly #header = Buffer.alloc(HEADER_BYTES)
+  #headerBytes = 0
   /** How much of the present packet's body is still to come. */
   #remaining = 0
+  #budget = LARGEST_LOGIN_BYTES
 
-  /** False as soon as a header cannot be one. */
-  accepts(chunk: Buffer): boolean {
-    let at = Math.min(this.#remaining, chunk.length)
-    this.#remaining -= at
-    while (at < chunk.length) {
-      const take = Math.min(HEADER_LENGTH - this.#header.length, chunk.length - at)
-      this.#header = Buffer.concat([this.#header, chunk.subarray(at, at + take)])
-      at += take
-      if (!SERVER_PACKETS.has(this.#header[0] ?? 0)) return false
-      if (this.#header.length < HEADER_LENGTH) return true
-      const length = this.#header.readUInt16BE(2)
-      if (length < HEADER_LENGTH || length > LONGEST_PACKET) return false
-      this.#header = Buffer.alloc(0)
-      const body = Math.min(length - HEADER_LENGTH, chunk.length - at)
-      this.#remaining = length - HEADER_LENGTH - body
-      at += body
-    }
-    return true
+  /** The session stands: answers may be of any length. */
+  liftLimit(): void {
+    this.#budget = Number.POSITIVE_INFINITY
   }
+
+  /** @throws NotSqlServer as soon as a header cannot be one, or too much has come */
+  accept(chunk: Buffer): void {
+    this.#budget -= chunk.length
+    if (this.#budget < 0) throw new NotSqlServer(`an answer to a login of more than ${LARGEST_LOGIN_BYTES} bytes`)
+    let at = 0
+    while (at < chunk.length) {
+      if (this.#remaining > 0) {
+        const body = Math.min(this.#remaining, chunk.length - at)
+        this.#remaining -= body
+        at += body
+        continue
+      }
+      const copied = chunk.copy(this.#header, this.#headerBytes, at)
+      this.#headerBytes += copied
+      at += copied
+      if (this.#header[0] !== PACKET.answer) throw new NotSqlServer('bytes that are no TDS packet')
+      if (this.#headerBytes < HEADER_BYTES) return
+      const length = this.#header.readUInt16BE(2)
+      if (length < HEADER_BYTES || length > LARGEST_PACKET) throw new NotSqlServer('a TDS packet of impossible length')
+      this.#headerBytes = 0
+      this.#remaining = length - HEADER_BYTES
+    }
+  }
+}
+
+/**
+ * A server that sets a size below the header's would have tedious send empty packets without end.
+ *
+ * @throws NotSqlServer
+ */
+export function assertPacketSize(size: number): void {
+  if (Number.isInteger(size) && size >= SMALLEST_PACKET && size <= LARGEST_PACKET) return
+  throw new NotSqlServer(`packets of ${size} bytes, where ${SMALLEST_PACKET} to ${LARGEST_PACKET} are allowed`)
 }

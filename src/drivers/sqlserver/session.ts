@@ -9,10 +9,12 @@ import type { Lookup } from '../network/socket.ts'
 import { resolveHost } from '../network/socket.ts'
 import { describeTls } from '../network/tls.ts'
 import type { PhaseClock } from '../phase-clock.ts'
-import { reach, strictTls } from './connect.ts'
+import { reach } from './connect.ts'
 import { instancePort } from './instance-lookup.ts'
 import { openError } from './open-error.ts'
 import type { SqlServerOptions } from './options.ts'
+import { assertRoute } from './routing.ts'
+import { type SecureStream, type SecurityRequest, secureStream } from './secure-stream.ts'
 import { refusalError, type ServerError } from './server-error.ts'
 import type { SspiFactory } from './sspi.ts'
 import { type LoginPlan, loadConnectionClass, type SqlServerConnection } from './tedious-connection.ts'
@@ -67,12 +69,12 @@ export async function openSession(
 
   let peer = ''
   let proxy: ProxyInfo | undefined
-  let strict: TLSSocket | undefined
+  let secured: SecureStream | undefined
   let servers = 0
-  const certificateHost = (server: string): string =>
-    certificateName(options.host_name_in_certificate, server, server !== host)
+  const secret = credential.kind === 'password' || credential.kind === 'token' ? credential.kind : undefined
   const connector = async (server: string, at: number): Promise<Socket> => {
-    if (servers++ > MOST_REDIRECTIONS) throw goingInCircles(host)
+    if (servers > MOST_REDIRECTIONS) throw goingInCircles(host)
+    if (servers++ > 0) assertRoute(server, at, host, options.server_routing)
     const reached = await reach(server, at, {
       lookup: plan.lookup,
       route: plan.route,
@@ -82,24 +84,31 @@ export async function openSession(
     })
     peer = reached.peer
     proxy = reached.proxy
-    if (options.encrypt !== 'strict') return reached.socket
-    clock.enter('tls')
-    strict = await strictTls(reached.socket, server, certificateHost(server), setup, signal)
-    return strict
+    secured = await secureStream(reached.socket, {
+      encrypt: options.encrypt,
+      server,
+      certificateName: certificateName(options.host_name_in_certificate, server, server !== host),
+      setup,
+      verify: verification(options),
+      secret,
+      packetSize: options.packet_size,
+      signal,
+      enter: (phase) => clock.enter(phase),
+    })
+    return secured.stream
   }
 
   const loginPlan: LoginPlan = {
-    encrypt: options.encrypt,
-    trust: options.trust_server_certificate,
-    only: setup.only,
-    certificateHost,
+    secured: () => {
+      if (secured === undefined) throw new TypeError('tedious logs in before it has connected.')
+      return secured
+    },
     enter: (phase) => clock.enter(phase),
     silenceLimitMillis: options.request_timeout === 0 ? undefined : requestLimitMillis(options),
     ...(options.exact_values ? { rowMode: { exact: true, bare: false } } : {}),
-    secret: credential.kind === 'password' || credential.kind === 'token' ? credential.kind : undefined,
     ...sspiFor(plan, credential, port),
   }
-  const config = configuration(plan, credential, port, setup.details)
+  const config = configuration(plan, credential, port)
   // tedious hands the server and port of each attempt to the connector; its types do not say so.
   Object.assign(config.options ?? {}, {
     connector: ({ host: server, port: at }: { host: string; port: number }) => connector(server, at),
@@ -115,7 +124,7 @@ export async function openSession(
     user: connection.greeting.user ?? credential.user ?? plan.login ?? credential.identity,
     database,
     peer,
-    encryption: describe(strict ?? connection.protection.tls, options),
+    encryption: describe(secured?.tls, options),
     proxy,
   }
 }
@@ -179,22 +188,15 @@ function sspiFor(plan: SessionPlan, credential: Credential, ownPort: number): Pi
   }
 }
 
-function configuration(
-  plan: SessionPlan,
-  credential: Credential,
-  port: number,
-  tls: { readonly ca?: string | string[] },
-): ConnectionConfiguration {
+function configuration(plan: SessionPlan, credential: Credential, port: number): ConnectionConfiguration {
   const { options } = plan
   return {
     server: plan.host,
     authentication: authentication(plan, credential),
     options: {
       port,
-      // Under strict the socket is TLS already; tedious' own wrapping forgets the name after a redirection.
-      encrypt: options.encrypt === 'true',
-      trustServerCertificate: options.trust_server_certificate,
-      cryptoCredentialsDetails: { ...tls },
+      // The stream that it is given is as encrypted as it will be.
+      encrypt: false,
       database: plan.database,
       appName: options.application_name,
       workstationId: options.workstation_id,
@@ -279,6 +281,14 @@ async function establish(
     signal.removeEventListener('abort', onAbort)
     connection.off('errorMessage', onServerError)
   }
+}
+
+/** When the certificate is verified: as in Microsoft's drivers, or always where there is something to verify it by. */
+function verification(options: SqlServerOptions): SecurityRequest['verify'] {
+  if (options.trust_server_certificate) return 'never'
+  const { encrypt, ca_file, server_certificate, host_name_in_certificate } = options
+  const isAsked = [ca_file, server_certificate, host_name_in_certificate].some((option) => option !== undefined)
+  return encrypt === 'false' && !isAsked ? 'session' : 'always'
 }
 
 function describe(socket: TLSSocket | undefined, options: SqlServerOptions): EncryptionInfo {

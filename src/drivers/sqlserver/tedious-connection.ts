@@ -1,49 +1,36 @@
 /**
  * tedious' Connection with what it lacks.
  *
+ * - It begins on a stream that secure-stream.ts has made ready: PRELOGIN and TLS are over.
  * - The phases of a login are told as they begin.
  * - A GSS token goes out in LOGIN7 and the server's come back, without tedious' code for NTLM being entered.
- * - `encrypt=false` encrypts the login, as Microsoft's drivers do; stock tedious sends the password in the clear.
- * - What answers must begin like a TDS server; anything else ends the attempt at once instead of at its limit.
+ * - Under `encrypt=false` the login goes through TLS, as with Microsoft's drivers; stock tedious sends the password in
+ *   the clear.
+ * - Every piece that arrives must be a packet of a TDS server; anything else ends the attempt at once.
  */
 
-import type { X509Certificate } from 'node:crypto'
 import { EventEmitter } from 'node:events'
-import type { TLSSocket } from 'node:tls'
 import type { Connection, ConnectionConfiguration } from 'tedious'
 import { orAbort } from '../../abort.ts'
 import type { KerberosInfo } from '../driver.ts'
-import { ENCRYPT_OFF, splitLoginReply, withEncryption, withSspi } from './login-bytes.ts'
-import { kerberosAlone, notOffered, passwordExposed, unproven } from './login-errors.ts'
-import { PacketGuard } from './packet-guard.ts'
+import { splitLoginReply, withSspi } from './login-bytes.ts'
+import { kerberosAlone, unproven } from './login-errors.ts'
+import { assertPacketSize, PacketGuard } from './packet-guard.ts'
+import { NotSqlServer, PACKET } from './packets.ts'
 import { type RowMode, rowModeFor, rowParserFactory } from './row-reader.ts'
+import type { SecureStream } from './secure-stream.ts'
 import { SilenceWatch } from './silence.ts'
 import type { SspiProvider } from './sspi.ts'
-import {
-  type InternalConnection,
-  type LoginHandler,
-  loadTediousParts,
-  type PreloginAnswer,
-} from './tedious-internals.ts'
-import { assertOnly } from './tls-settings.ts'
-
-/** MS-TDS 2.2.3.1.1. */
-const SSPI_PACKET = 0x11
+import { type InternalConnection, type LoginHandler, loadTediousParts, MessageLine } from './tedious-internals.ts'
 
 /** The level that a session begins with, and a transaction that says nothing (MS-TDS 2.2.6.9). */
 const READ_COMMITTED = 2
 
 /** What a login needs besides tedious' own configuration. */
 export interface LoginPlan {
-  readonly encrypt: 'true' | 'false' | 'strict'
-  readonly trust: boolean
-  /** The only certificate that is taken, unless every one is. */
-  readonly only: X509Certificate | undefined
-  /** The name that the certificate must hold, for the server that we are being sent to. */
-  readonly certificateHost: (host: string) => string
-  readonly enter: (phase: 'tls' | 'gss' | 'login') => void
-  /** Whether the login holds a secret that must not be read on the way. */
-  readonly secret: 'password' | 'token' | undefined
+  /** The stream that the connector has made ready, for the server that we have been sent to last. */
+  readonly secured: () => SecureStream
+  readonly enter: (phase: 'gss' | 'login') => void
   /** How long the server may be silent in the middle of an answer; undefined for no limit. */
   readonly silenceLimitMillis: number | undefined
   /** How rows are given to a request that does not say it itself, such as one of somebody else's code. Default: tedious' own way. */
@@ -52,15 +39,7 @@ export interface LoginPlan {
   readonly sspi?: (host: string, port: number | undefined, signal: AbortSignal) => Promise<SspiProvider>
 }
 
-/** How the session ended up protected. */
-export interface Protection {
-  readonly kind: 'none' | 'login-only' | 'tls'
-  /** The TLS session inside TDS; under `strict` it is the socket itself. */
-  readonly tls: TLSSocket | undefined
-}
-
 export interface SqlServerConnection extends Connection {
-  readonly protection: Protection
   /** What the server says about itself and the session. */
   readonly greeting: Greeting
   /** Both ends of a login by Kerberos. */
@@ -75,11 +54,6 @@ export interface Greeting {
   readonly processId: number | undefined
   readonly user: string | undefined
   readonly version: string | undefined
-}
-
-/** What answers does not speak TDS. */
-export class NotSqlServer extends Error {
-  override readonly name = 'NotSqlServer'
 }
 
 /** Asked for with the statements that tedious sends anyway; the answer is a message, not a result. */
@@ -107,16 +81,18 @@ async function buildClass(): Promise<ConnectionClass> {
 
   class PoolsmithConnection extends stock {
     readonly #plan: LoginPlan
-    #protection: Protection = { kind: 'none', tls: undefined }
     #greeting: Greeting = { processId: undefined, user: undefined, version: undefined }
     #kerberos: KerberosInfo | undefined
     #requests = 0
     isolationLeft = false
     readonly #silence: SilenceWatch | undefined
+    #line: MessageLine | undefined
+    #guard: PacketGuard | undefined
 
     constructor(config: ConnectionConfiguration, plan: LoginPlan) {
       super(config)
       this.#plan = plan
+      this.once('connect', () => this.#guard?.liftLimit())
       const { silenceLimitMillis: limitMillis } = plan
       if (limitMillis === undefined) return
       this.#silence = new SilenceWatch({
@@ -134,10 +110,6 @@ async function buildClass(): Promise<ConnectionClass> {
       request.error = new RequestError(`Timeout: the server has said nothing for ${limitMillis} ms`, 'ETIMEOUT')
     }
 
-    get protection(): Protection {
-      return this.#protection
-    }
-
     get greeting(): Greeting {
       return this.#greeting
     }
@@ -150,73 +122,28 @@ async function buildClass(): Promise<ConnectionClass> {
       return this.#requests
     }
 
+    /** The first step on a new stream. PRELOGIN itself is over. */
     override sendPreLogin(): void {
-      this.#plan.enter(this.#plan.encrypt === 'true' ? 'tls' : 'login')
-      this.#watchPackets()
-      if (this.#plan.encrypt !== 'false') super.sendPreLogin()
-      else
-        this.#editing(
-          (data) => withEncryption(data, ENCRYPT_OFF),
-          () => super.sendPreLogin(),
-        )
-    }
-
-    /** Ends the connection at bytes that are no packet; everything comes through here, out of TLS or not. */
-    #watchPackets(): void {
-      const { socket, incomingMessageStream } = this.messageIo
+      const line = new MessageLine(this)
       const guard = new PacketGuard()
-      const transform = incomingMessageStream._transform
       const silence = this.#silence
-      incomingMessageStream._transform = (chunk, encoding, callback) => {
+      line.watch((chunk) => {
         silence?.heard()
-        if (guard.accepts(chunk)) transform.call(incomingMessageStream, chunk, encoding, callback)
-        else socket.destroy(new NotSqlServer('bytes that are no TDS packet'))
-      }
+        guard.accept(chunk)
+      })
+      line.watchPacketSize(assertPacketSize)
+      const { loginTls } = this.#plan.secured()
+      if (loginTls !== undefined) line.writeTo(loginTls.stream)
+      this.#line = line
+      this.#guard = guard
     }
 
-    /** Lets the next message that tedious sends pass through `edit`. */
-    #editing(edit: (data: Buffer) => Buffer, send: () => void): void {
-      const { messageIo } = this
-      const original = messageIo.sendMessage
-      messageIo.sendMessage = (type, data = Buffer.alloc(0), reset) => original.call(messageIo, type, edit(data), reset)
-      try {
-        send()
-      } finally {
-        messageIo.sendMessage = original
-      }
+    override async readPreloginResponse(): Promise<undefined> {
+      return undefined
     }
 
-    override async performTlsNegotiation(prelogin: PreloginAnswer, signal: AbortSignal): Promise<void> {
-      const { encrypt, secret } = this.#plan
-      const answer = prelogin.encryptionString
-      const offered = answer === 'ON' || answer === 'REQ'
-      if (encrypt === 'strict') this.#protection = { kind: 'tls', tls: undefined }
-      else if (encrypt === 'true') {
-        if (!offered) throw notOffered()
-        await this.#startTls(this.#plan.trust, signal)
-        this.#protection = { kind: 'tls', tls: this.messageIo.securePair?.cleartext }
-      } else if (offered || answer === 'OFF') {
-        // As Microsoft's drivers do: who encrypts the session proves itself, who covers the login alone does not.
-        await this.#startTls(this.#plan.trust || !offered, signal)
-        this.#protection = {
-          kind: offered ? 'tls' : 'login-only',
-          tls: offered ? this.messageIo.securePair?.cleartext : undefined,
-        }
-      } else if (secret !== undefined) throw passwordExposed()
-      if (prelogin.fedAuthRequired === 1) {
-        const self = this as unknown as { fedAuthRequired: boolean }
-        self.fedAuthRequired = true
-      }
-    }
-
-    async #startTls(trust: boolean, signal: AbortSignal): Promise<void> {
-      this.#plan.enter('tls')
-      const { certificateHost, only } = this.#plan
-      const host = certificateHost(this.routingData?.server ?? this.config.server)
-      const pinned = trust ? undefined : only
-      await orAbort(this.messageIo.startTls(this.secureContextOptions, host, trust || pinned !== undefined), signal)
-      const tls = this.messageIo.securePair?.cleartext
-      if (pinned !== undefined && tls !== undefined) assertOnly(tls, pinned, host)
+    override async performTlsNegotiation(): Promise<void> {
+      this.fedAuthRequired = this.#plan.secured().fedAuthRequired
     }
 
     override sendLogin7Packet(): void {
@@ -224,7 +151,6 @@ async function buildClass(): Promise<ConnectionClass> {
       if (this.#plan.sspi !== undefined) return
       this.#plan.enter('login')
       super.sendLogin7Packet()
-      this.#readInPlain()
     }
 
     override async performSentLogin7WithStandardLogin(signal: AbortSignal): Promise<unknown> {
@@ -232,23 +158,14 @@ async function buildClass(): Promise<ConnectionClass> {
       if (sspi === undefined) return this.#finishLogin(undefined, signal)
       enter('gss')
       const { server, port } = this.routingData ?? { server: this.config.server, port: this.config.options.port }
-      const coming = sspi(server, port, this.closeController.signal)
-      const provider = await orAbort(coming, signal).catch((error: unknown) => {
-        // What still comes is not wanted any more.
-        coming.then(
-          (late) => late.close?.(),
-          () => undefined,
-        )
-        throw error
-      })
+      const provider = await orAbort(sspi(server, port, this.closeController.signal), signal, (late) => late.close?.())
       try {
         const first = kerberosAlone(await orAbort(provider.step(), signal))
         enter('login')
-        this.#editing(
+        this.#messages().editing(
           (data) => withSspi(data, first.output ?? Buffer.alloc(0)),
           () => super.sendLogin7Packet(),
         )
-        this.#readInPlain()
         return await this.#finishLogin({ provider, complete: first.complete }, signal)
       } finally {
         provider.close?.()
@@ -263,15 +180,15 @@ async function buildClass(): Promise<ConnectionClass> {
       // What has arrived is acted on although the server may have hung up behind it, as one that sends us on does.
       const untilClosed = this.closeController.signal
       for (;;) {
-        const { sspi, rest } = splitLoginReply(await orAbort(this.#wholeMessage(), signal))
+        const { sspi, rest } = splitLoginReply(await orAbort(this.#messages().read(), signal))
         for (const token of sspi) {
           if (gss === undefined) throw new NotSqlServer('a GSS token where none was due')
           this.#plan.enter('gss')
           const { output, complete } = kerberosAlone(await orAbort(gss.provider.step(token), untilClosed))
           gss.complete = complete
           if (output !== undefined && output.length > 0) {
-            this.#writeInPlain()
-            this.messageIo.sendMessage(SSPI_PACKET, output)
+            this.#endLoginTls()
+            this.#messages().send(PACKET.sspi, output)
           }
           this.#plan.enter('login')
         }
@@ -288,12 +205,6 @@ async function buildClass(): Promise<ConnectionClass> {
       }
     }
 
-    async #wholeMessage(): Promise<Buffer> {
-      const parts: Buffer[] = []
-      for await (const part of await this.messageIo.readMessage()) parts.push(part)
-      return Buffer.concat(parts)
-    }
-
     #parse(tokens: Buffer, handler: LoginHandler, signal: AbortSignal): Promise<void> {
       if (tokens.length === 0) return Promise.resolve()
       const parser = this.createTokenStreamParser([tokens], handler)
@@ -303,27 +214,24 @@ async function buildClass(): Promise<ConnectionClass> {
       return orAbort(promise, signal)
     }
 
-    /** After a login under ENCRYPT_OFF the server answers without TLS. */
-    #readInPlain(): void {
-      const { securePair, socket, incomingMessageStream } = this.messageIo
-      if (this.#protection.kind !== 'login-only' || securePair === undefined) return
-      socket.unpipe(securePair.encrypted)
-      securePair.cleartext.unpipe(incomingMessageStream)
-      socket.pipe(incomingMessageStream)
+    /**
+     * After a login that TLS alone covered, all goes in plain: the server's answers from the first on, and ours from the
+     * message after the login on, when every byte of the login is on its way.
+     */
+    #endLoginTls(): void {
+      const { loginTls } = this.#plan.secured()
+      if (loginTls === undefined || loginTls.stream.destroyed) return
+      this.#messages().writeTo()
+      loginTls.leave()
     }
 
-    /** And so do we, from the message after the login on: by now every byte of the login is on its way. */
-    #writeInPlain(): void {
-      const { securePair, socket, outgoingMessageStream } = this.messageIo
-      if (this.#protection.kind !== 'login-only' || securePair === undefined) return
-      outgoingMessageStream.unpipe(securePair.cleartext)
-      securePair.encrypted.unpipe(socket)
-      outgoingMessageStream.pipe(socket)
-      this.messageIo.securePair = undefined
+    #messages(): MessageLine {
+      if (this.#line === undefined) throw new TypeError('The connection has no stream yet.')
+      return this.#line
     }
 
     override sendInitialSql(): void {
-      this.#writeInPlain()
+      this.#endLoginTls()
       const onInfo = ({ message }: { message: string }): void => {
         const [, spid, user] = /^poolsmith:(\d+):(.*)$/s.exec(message) ?? []
         if (spid === undefined) return

@@ -5,34 +5,37 @@
 
 import type { Socket } from 'node:net'
 import type { Duplex, Transform } from 'node:stream'
-import type { TLSSocket } from 'node:tls'
 import type { Connection } from 'tedious'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 
+/** The streams between a connection and its socket. */
+interface MessageIo {
+  readonly socket: Socket
+  readonly incomingMessageStream: Transform
+  readonly outgoingMessageStream: Duplex
+  sendMessage(type: number, data?: Buffer, reset?: boolean): object
+  readMessage(): Promise<AsyncIterable<Buffer>>
+  packetSize(...size: number[]): number
+}
+
 /** The parts of tedious that are not public. */
 export interface TediousInternals {
-  messageIo: {
-    socket: Socket
-    incomingMessageStream: Transform
-    outgoingMessageStream: Duplex
-    securePair?: { cleartext: TLSSocket; encrypted: Duplex } | undefined
-    sendMessage(type: number, data?: Buffer, reset?: boolean): object
-    readMessage(): Promise<AsyncIterable<Buffer>>
-    startTls(details: object, host: string, trust: boolean): Promise<void>
-  }
+  readonly messageIo: MessageIo
   routingData: { readonly server: string; readonly port: number } | undefined
-  secureContextOptions: object
   request:
     | { readonly canceled: boolean; readonly paused?: boolean; error: Error | undefined; cancel(): void }
     | undefined
   cleanupConnection(): void
   closeController: AbortController
   debug: object
-  config: { server: string; options: { port?: number; encrypt: boolean | 'strict' } }
+  config: { server: string; options: { port?: number } }
+  /** LOGIN7 says that the server's wish for a token was heard. */
+  fedAuthRequired?: boolean
   createTokenStreamParser(message: unknown, handler: unknown): NodeJS.EventEmitter
   sendPreLogin(): void
-  performTlsNegotiation(prelogin: PreloginAnswer, signal: AbortSignal): Promise<void>
+  readPreloginResponse(signal: AbortSignal): Promise<unknown>
+  performTlsNegotiation(prelogin: unknown, signal: AbortSignal): Promise<void>
   sendLogin7Packet(): void
   performSentLogin7WithStandardLogin(signal: AbortSignal): Promise<unknown>
   sendInitialSql(): void
@@ -45,11 +48,6 @@ export interface TediousInternals {
 
 /** tedious' Connection as it is inside. */
 export type InternalConnection = Omit<Connection, keyof TediousInternals> & TediousInternals
-
-export interface PreloginAnswer {
-  fedAuthRequired?: number
-  readonly encryptionString: string
-}
 
 export interface LoginHandler {
   onLoginAck(token: LoginAck): void
@@ -117,6 +115,7 @@ export interface TediousParts {
 const METHODS: Readonly<Partial<Record<keyof TediousParts, readonly string[]>>> = {
   Connection: [
     'sendPreLogin',
+    'readPreloginResponse',
     'performTlsNegotiation',
     'sendLogin7Packet',
     'performSentLogin7WithStandardLogin',
@@ -126,7 +125,7 @@ const METHODS: Readonly<Partial<Record<keyof TediousParts, readonly string[]>>> 
     'cleanupConnection',
     'createTokenStreamParser',
   ],
-  MessageIO: ['sendMessage', 'readMessage', 'startTls'],
+  MessageIO: ['sendMessage', 'readMessage', 'packetSize'],
   Login7TokenHandler: ['onLoginAck'],
   TokenParser: ['run'],
   StreamParser: ['write', 'read', 'end', 'readToken', 'startTokenReader'],
@@ -186,6 +185,78 @@ function incompatible(what: string, cause?: unknown): PoolsmithError {
     code: 'DRIVER_INCOMPATIBLE',
     phase: 'config',
     hint: 'npm install tedious@20.3.9',
-    ...(cause === undefined ? {} : { cause }),
+    cause,
   })
+}
+
+/** The messages of one connection, through tedious' streams. */
+export class MessageLine {
+  readonly #io: MessageIo
+  #writesTo: Duplex
+
+  constructor({ messageIo }: InternalConnection) {
+    this.#io = messageIo
+    this.#writesTo = messageIo.socket
+  }
+
+  /** Shows each piece that arrives to `accept` before tedious reads it; what it throws ends the session. */
+  watch(accept: (chunk: Buffer) => void): void {
+    const { socket, incomingMessageStream } = this.#io
+    const transform = incomingMessageStream._transform
+    incomingMessageStream._transform = (chunk, encoding, callback) => {
+      try {
+        accept(chunk)
+      } catch (error) {
+        socket.destroy(error instanceof Error ? error : new Error(String(error)))
+        return
+      }
+      transform.call(incomingMessageStream, chunk, encoding, callback)
+    }
+  }
+
+  /** Shows each size of packets that the server sets to `accept`; what it throws ends the session. */
+  watchPacketSize(accept: (size: number) => void): void {
+    const io = this.#io
+    const original = io.packetSize
+    io.packetSize = (...size) => {
+      for (const one of size) accept(one)
+      return original.apply(io, size)
+    }
+  }
+
+  /** From the next message on we write to this stream; by default to the socket, which is read all the time. */
+  writeTo(stream: Duplex = this.#io.socket): void {
+    const { outgoingMessageStream } = this.#io
+    outgoingMessageStream.unpipe(this.#writesTo)
+    outgoingMessageStream.pipe(stream)
+    this.#writesTo = stream
+  }
+
+  send(type: number, data: Buffer): void {
+    this.#io.sendMessage(type, data)
+  }
+
+  /** Passes the message that `send` makes tedious send through `edit`. */
+  editing(edit: (data: Buffer) => Buffer, send: () => void): void {
+    const io = this.#io
+    const original = io.sendMessage
+    io.sendMessage = (type, data = Buffer.alloc(0), reset) => original.call(io, type, edit(data), reset)
+    try {
+      send()
+    } finally {
+      io.sendMessage = original
+    }
+  }
+
+  /** The next message, whole. */
+  async read(): Promise<Buffer> {
+    return whole(await this.#io.readMessage())
+  }
+}
+
+/** All of a message, gathered once. */
+export async function whole(message: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<Buffer> {
+  const parts: Buffer[] = []
+  for await (const part of message) parts.push(part)
+  return Buffer.concat(parts)
 }

@@ -10,8 +10,6 @@ import type { SqlServerOptions } from './options.ts'
 
 export interface TlsSetup {
   readonly secureContext: tls.SecureContext
-  /** The same for tedious, which makes the context for TLS inside TDS itself. */
-  readonly details: { readonly ca?: string | string[] }
   /** The only certificate that is taken, for itself alone; undefined: one by a trusted authority, with the host's name. */
   readonly only: X509Certificate | undefined
 }
@@ -20,10 +18,13 @@ export interface TlsSetup {
 export class TlsSettings {
   readonly #ca: CaFile | 'system' | undefined
   readonly #only: string | undefined
+  readonly #versions: Pick<tls.SecureContextOptions, 'minVersion' | 'maxVersion'>
 
   constructor(options: SqlServerOptions, emit: Emit) {
     const file = options.ca_file
     this.#only = options.server_certificate
+    // TLS 1.3 has messages behind its handshake, which have no place in the packets of TDS before 8.0.
+    this.#versions = options.encrypt === 'strict' ? { minVersion: 'TLSv1.2' } : { maxVersion: 'TLSv1.2' }
     this.#ca =
       file === undefined || file === 'system'
         ? file
@@ -33,9 +34,8 @@ export class TlsSettings {
   /** @throws PoolsmithError CA_FILE_MISSING, CA_FILE_UNREADABLE, CA_FILE_MALFORMED */
   async load(): Promise<TlsSetup> {
     const ca = this.#ca === undefined ? undefined : this.#ca === 'system' ? systemAuthorities() : await this.#ca.load()
-    const details = ca === undefined ? {} : { ca }
     const only = this.#only === undefined ? undefined : await certificateIn(this.#only)
-    return { secureContext: tls.createSecureContext({ ...details, minVersion: 'TLSv1.2' }), details, only }
+    return { secureContext: tls.createSecureContext({ ca, ...this.#versions }), only }
   }
 }
 

@@ -34,7 +34,7 @@ export interface Message {
   readonly reset: 'no' | 'all' | 'keep-transaction'
 }
 
-function packet(type: number, payload: Buffer, last: boolean, id: number): Buffer {
+export function packet(type: number, payload: Buffer, last: boolean, id: number): Buffer {
   const header = Buffer.alloc(HEADER_LENGTH)
   header[0] = type
   header[1] = last ? STATUS.endOfMessage : 0

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { loadTediousParts, movedParts } from '../../../src/drivers/sqlserver/tedious-internals.ts'
+import { loadTediousParts, movedParts } from '../../../../src/drivers/sqlserver/tedious-internals.ts'
 
 test('the private parts of tedious that we lean on are where they were', async () => {
   assert.deepEqual(movedParts(await loadTediousParts()), [])

@@ -10,16 +10,16 @@ import {
   moneyText,
   smallDateTimeText,
   timeText,
-} from '../../../src/drivers/sqlserver/exact-values.ts'
-import { variantText } from '../../../src/drivers/sqlserver/row-reader.ts'
+} from '../../../../src/drivers/sqlserver/exact-values.ts'
+import { variantText } from '../../../../src/drivers/sqlserver/row-reader.ts'
 import {
   encodeDate,
   encodeDateTime,
   encodeDateTime2,
   encodeDateTimeOffset,
   encodeTime,
-} from '../../support/tds/temporal.ts'
-import { decimal, typeOf } from '../../support/tds/types.ts'
+} from '../../../support/tds/temporal.ts'
+import { decimal, typeOf } from '../../../support/tds/types.ts'
 
 /** Without the length in front. */
 const decimalBytes = (text: string, precision: number, scale: number): Buffer =>

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { parseFields } from '../../../src/connections/fields.ts'
-import { normaliseMssqlExtras } from '../../../src/drivers/sqlserver/ado-names.ts'
-import { sqlServerFields } from '../../../src/drivers/sqlserver/options.ts'
-import { Secret } from '../../../src/secret.ts'
+import { parseFields } from '../../../../src/connections/fields.ts'
+import { normaliseMssqlExtras } from '../../../../src/drivers/sqlserver/ado-names.ts'
+import { sqlServerFields } from '../../../../src/drivers/sqlserver/options.ts'
+import { Secret } from '../../../../src/secret.ts'
 
 const extraOf = (extra: Record<string, unknown>): Readonly<Record<string, unknown>> =>
   normaliseMssqlExtras({ extra }).record.extra

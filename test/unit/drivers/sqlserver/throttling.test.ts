@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { patiently } from '../../../src/drivers/sqlserver/throttling.ts'
-import { PoolsmithError } from '../../../src/errors.ts'
+import { patiently } from '../../../../src/drivers/sqlserver/throttling.ts'
+import { PoolsmithError } from '../../../../src/errors.ts'
 
 const throttled = (): PoolsmithError =>
   new PoolsmithError('busy', { code: 'SERVER_THROTTLED', phase: 'login', transient: true })

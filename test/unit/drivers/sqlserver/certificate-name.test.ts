@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { certificateName } from '../../../src/drivers/sqlserver/session.ts'
+import { certificateName } from '../../../../src/drivers/sqlserver/session.ts'
 
 test('a certificate must hold the name that was given, or the server’s; a wildcard goes with us to servers below it', () => {
   const azure = '*.database.windows.net'

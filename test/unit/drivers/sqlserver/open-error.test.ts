@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { openError } from '../../../src/drivers/sqlserver/open-error.ts'
-import { PoolsmithError } from '../../../src/errors.ts'
+import { openError } from '../../../../src/drivers/sqlserver/open-error.ts'
+import { PoolsmithError } from '../../../../src/errors.ts'
 
 test('what TLS says names no settings of libpq, and keeps everything but the hint', () => {
   for (const [code, hint] of [

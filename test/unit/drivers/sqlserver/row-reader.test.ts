@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { type RowMode, rowModeFor, rowParserFactory, setRowMode } from '../../../src/drivers/sqlserver/row-reader.ts'
-import { loadTediousParts } from '../../../src/drivers/sqlserver/tedious-internals.ts'
-import { colMetadata, DONE, doneToken, rowToken } from '../../support/tds/tokens.ts'
-import { type Column, decimal, intN, nvarchar, type TdsType } from '../../support/tds/types.ts'
+import { type RowMode, rowModeFor, rowParserFactory, setRowMode } from '../../../../src/drivers/sqlserver/row-reader.ts'
+import { loadTediousParts } from '../../../../src/drivers/sqlserver/tedious-internals.ts'
+import { colMetadata, DONE, doneToken, rowToken } from '../../../support/tds/tokens.ts'
+import { type Column, decimal, intN, nvarchar, type TdsType } from '../../../support/tds/types.ts'
 
 const makeParser = rowParserFactory(await loadTediousParts())
 

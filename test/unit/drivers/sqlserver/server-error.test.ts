@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Credential } from '../../../src/credentials/credential.ts'
-import { endsSession, refusalError } from '../../../src/drivers/sqlserver/server-error.ts'
-import { Secret } from '../../../src/secret.ts'
+import type { Credential } from '../../../../src/credentials/credential.ts'
+import { endsSession, refusalError } from '../../../../src/drivers/sqlserver/server-error.ts'
+import { Secret } from '../../../../src/secret.ts'
 
 const PASSWORD: Credential = { kind: 'password', identity: 'sa', password: new Secret('pw'), issuedAt: 0 }
 const TICKET: Credential = { kind: 'gss', identity: 'alice@R', issuedAt: 0 }

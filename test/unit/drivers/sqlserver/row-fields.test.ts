@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
-import type { FieldRun } from '../../../src/drivers/sqlserver/row-fields.ts'
-import { rowParserFactory } from '../../../src/drivers/sqlserver/row-reader.ts'
-import { loadTediousParts } from '../../../src/drivers/sqlserver/tedious-internals.ts'
-import { colMetadata, DONE, doneToken, rowToken } from '../../support/tds/tokens.ts'
-import { COLLATION, type Column, decimal, intN, nvarchar, type TdsType, typeOf } from '../../support/tds/types.ts'
+import type { FieldRun } from '../../../../src/drivers/sqlserver/row-fields.ts'
+import { rowParserFactory } from '../../../../src/drivers/sqlserver/row-reader.ts'
+import { loadTediousParts } from '../../../../src/drivers/sqlserver/tedious-internals.ts'
+import { colMetadata, DONE, doneToken, rowToken } from '../../../support/tds/tokens.ts'
+import { COLLATION, type Column, decimal, intN, nvarchar, type TdsType, typeOf } from '../../../support/tds/types.ts'
 
 const makeParser = rowParserFactory(await loadTediousParts())
 
