@@ -51,7 +51,7 @@ test('a route is refused by the option, or when it names no host and port', () =
       (error) => {
         assert.ok(error instanceof PoolsmithError)
         assert.deepEqual([error.code, error.phase, error.transient], ['ROUTING_REFUSED', 'login', false])
-        for (const hidden of ["\u001b", "\u202e"]) assert.ok(!error.message.includes(hidden))
+        for (const hidden of ['\u001b', '\u202e']) assert.ok(!error.message.includes(hidden))
         assert.ok(error.message.length < 500)
         return true
       },
