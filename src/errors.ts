@@ -76,6 +76,8 @@ export const ERROR_CODES = {
     "The type in front of the cache's name (FILE, DIR, KEYRING, MEMORY, KCM) is not one that krb5 knows.",
   TICKET_CACHE_DAEMON_MISSING: 'The cache is kept by a daemon (KCM) that is not running or cannot be reached.',
   TICKET_CACHE_NOT_WRITABLE: 'A new ticket cannot be written to the cache.',
+  TICKET_CACHE_NOT_TRUSTED:
+    "The cache's file or its lock is a link, belongs to another user, or may be written by others; it is not replaced.",
   TICKET_CACHE_LOCKED: 'Another updater kept the ticket cache locked for the whole time.',
   TICKET_PRINCIPAL_MISMATCH: 'The ticket cache belongs to another principal than the one that was asked for.',
   TICKET_EXPIRED: 'The Kerberos ticket has expired.',

@@ -94,13 +94,26 @@ function tooLong(path: string, maxBytes: number): DistrustedFile {
   return new DistrustedFile(path, 'size', `is longer than ${maxBytes} bytes`)
 }
 
+export interface OpenTrust extends Omit<Trust, 'type'> {
+  /** A longer file is refused. Default: any length. */
+  readonly maxBytes?: number
+  /** Opens the file for reading and writing. Default false: for reading. */
+  readonly forWriting?: boolean
+}
+
 /**
- * Opens a trusted file for reading. Close the handle, or declare it with `await using`.
+ * Opens a trusted file. Close the handle, or declare it with `await using`.
  *
  * @throws DistrustedFile, or the error of the file system
  */
-export async function openTrusted(path: string, trust: Omit<Trust, 'type'> & { readonly maxBytes?: number } = {}) {
-  const file = await openUnlinked(path)
+export async function openTrusted(path: string, trust: OpenTrust = {}): Promise<FileHandle> {
+  const file = await openUnlinked(path, trust.forWriting === true ? constants.O_RDWR : constants.O_RDONLY).catch(
+    async (error: unknown) => {
+      // Whose file it is says more than that it may not be opened.
+      if (isCode(error, 'EACCES')) assertTrusted(path, await lstat(path), trust)
+      throw error
+    },
+  )
   try {
     const stats = await file.stat()
     assertTrusted(path, stats, trust)
@@ -116,11 +129,11 @@ export async function openTrusted(path: string, trust: Omit<Trust, 'type'> & { r
 const NO_FOLLOW = constants.O_NOFOLLOW ?? 0
 const NO_WAIT = constants.O_NONBLOCK ?? 0
 
-async function openUnlinked(path: string): Promise<FileHandle> {
+async function openUnlinked(path: string, access: number): Promise<FileHandle> {
   if (NO_FOLLOW === 0) assertNoLink(path, await lstat(path))
   try {
     // Without O_NONBLOCK, opening a pipe waits for its writer.
-    return await open(path, constants.O_RDONLY | NO_FOLLOW | NO_WAIT)
+    return await open(path, access | NO_FOLLOW | NO_WAIT)
   } catch (error) {
     // ELOOP is also what a circle of links among the folders of the path gives.
     if (isCode(error, 'ELOOP') || isCode(error, 'EMLINK')) assertNoLink(path, await lstat(path))

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { chmod, chown, lstat, open, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
+import { type FileHandle, lstat, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { PoolsmithError } from '../errors.ts'
+import { assertTrusted, DistrustedFile, openTrusted } from '../private-file.ts'
 import { kerberosError } from './errors.ts'
 
 /** The file behind a cache's full name (`FILE:path`, `DIR::path`, a plain path); undefined for other kinds. */
@@ -11,87 +13,112 @@ export function cachePath(cache: string): string | undefined {
   return /^[A-Z]+:/.test(cache) ? undefined : cache
 }
 
+/** Only the effective user of this process may own a file that is replaced, locked or removed here, root included. */
+export function onlyThisUser(): { readonly owners?: readonly number[] } {
+  const user = process.geteuid?.()
+  return user === undefined ? {} : { owners: [user] }
+}
+
+/**
+ * What is at the path of a file that is to be replaced or removed; undefined when there is nothing.
+ *
+ * @throws DistrustedFile for a link, another user's file, and one that others may write: in a folder such as /tmp any
+ *   user may have put it there, to get the ticket or to have another file overwritten
+ */
+export async function ownFile(path: string): Promise<Stats | undefined> {
+  try {
+    const stats = await lstat(path)
+    assertTrusted(path, stats, onlyThisUser())
+    return stats
+  } catch (error) {
+    if (isCode(error, 'ENOENT')) return undefined
+    throw error
+  }
+}
+
 /**
  * Replaces a cache's file whole: readers see the old tickets or the new ones, whatever dies in between. The new file
- * is written beside it, takes over its owner and mode, reaches the disk, and is then renamed.
+ * is made beside it, with mode 0600 or that of the old one, reaches the disk, and is then renamed.
  *
- * Call it under the cache's lock: it clears away what an updater left that died while it wrote.
+ * Call it while holding the cache's lock: it removes the files of updaters that died while they wrote.
  *
- * @param group lets this group read (0640); by default a new file is 0600 and an old one keeps its mode
- * @param write fills the cache of the name that it is given
+ * @param group may read the file (0640); by default a new file is 0600 and an old one keeps its mode
+ * @param write fills the cache whose name it is given
+ * @throws TICKET_CACHE_NOT_TRUSTED, TICKET_CACHE_NOT_WRITABLE
  */
 export async function replaceCacheFile(
   cache: string,
   group: string | number | undefined,
   write: (into: string) => Promise<void>,
 ): Promise<void> {
-  const given = cachePath(cache)
-  if (given === undefined) throw new Error(`${cache} is no file`)
-  const path = await targetOf(given)
+  const path = cachePath(cache)
+  if (path === undefined) throw new Error(`${cache} is no file`)
   const folder = dirname(path)
+  const beside = join(folder, `.${basename(path)}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`)
   try {
+    const old = await ownFile(path)
     await removeLeftovers(folder, basename(path))
-    const beside = join(folder, `.${basename(path)}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`)
     try {
       await write(`FILE:${beside}`)
-      await takeOver(path, beside, group)
-      await toDisk(beside)
+      await finish(beside, old, group)
       await rename(beside, path)
-      await toDisk(folder)
+      await folderToDisk(folder)
     } finally {
       await rm(beside, { force: true })
     }
   } catch (error) {
-    if (error instanceof PoolsmithError) throw error
-    throw kerberosError('TICKET_CACHE_NOT_WRITABLE', { cache }, { cause: error, more: reasonOf(error) })
+    throw cacheFileError(error, cache)
   }
 }
 
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? `${error.message}.` : String(error)
+/** The error for a cache's file, or for one beside it, that cannot be written or must not be. */
+export function cacheFileError(error: unknown, cache: string, principal?: string): PoolsmithError {
+  if (error instanceof PoolsmithError) return error
+  const code = error instanceof DistrustedFile ? 'TICKET_CACHE_NOT_TRUSTED' : 'TICKET_CACHE_NOT_WRITABLE'
+  const more = error instanceof Error ? sentence(error.message) : String(error)
+  return kerberosError(code, { cache, principal }, { cause: error, more })
 }
 
-/** A link stays a link: its target is what gets replaced. */
-async function targetOf(path: string): Promise<string> {
-  try {
-    return await realpath(path)
-  } catch (error) {
-    if (isCode(error, 'ENOENT')) return path
-    throw kerberosError('TICKET_CACHE_NOT_WRITABLE', { cache: path }, { cause: error })
-  }
+function sentence(text: string): string {
+  return text.endsWith('.') ? text : `${text}.`
 }
 
 async function removeLeftovers(folder: string, file: string): Promise<void> {
   const prefix = `.${file}.`
   for (const name of await readdir(folder)) {
-    // Exactly our own: `.a.b.…` may belong to a cache named `a.b`.
+    // The whole pattern: `.a.b.…` may belong to a cache named `a.b`.
     if (!name.startsWith(prefix) || !/^\d+\.[0-9a-f]{12}\.tmp$/.test(name.slice(prefix.length))) continue
-    await rm(join(folder, name), { force: true })
+    const leftover = join(folder, name)
+    const own = await ownFile(leftover).catch((error: unknown) => {
+      if (error instanceof DistrustedFile) return undefined
+      throw error
+    })
+    if (own !== undefined) await rm(leftover, { force: true })
   }
 }
 
-/** Owner and mode of the file that is replaced; never more permissions than it had, but for the group that was named. */
-async function takeOver(path: string, beside: string, group: string | number | undefined): Promise<void> {
-  const old = await lstat(path).catch((error: unknown) => {
-    if (isCode(error, 'ENOENT')) return undefined
-    throw error
-  })
-  const fresh = await stat(beside)
+/** Gives the new file its group and mode, by its handle: a path could lead to another file by now. */
+async function finish(beside: string, old: Stats | undefined, group: string | number | undefined): Promise<void> {
+  await using file = await openTrusted(beside, { ...onlyThisUser(), forWriting: true })
+  const fresh = await file.stat()
   const groupId = group === undefined ? undefined : await groupIdOf(group)
+  let mode = old === undefined ? 0o600 : old.mode & 0o644
+  if (groupId !== undefined) mode = (mode & 0o604) | 0o040
   const gid = groupId ?? old?.gid ?? fresh.gid
-  let mode = old === undefined ? 0o600 : old.mode & 0o666
-  if (groupId !== undefined) mode = (mode & 0o606) | 0o040
-  if (old !== undefined && old.uid !== fresh.uid) await chown(beside, old.uid, gid)
-  else if (gid !== fresh.gid) {
-    try {
-      await chown(beside, fresh.uid, gid)
-    } catch (error) {
-      if (!isCode(error, 'EPERM') || groupId !== undefined) throw error
-      // The old group cannot be kept, and what it could read is not for ours.
-      mode &= 0o606
-    }
+  if (gid !== fresh.gid && !(await changeGroup(file, fresh.uid, gid, groupId !== undefined))) mode &= 0o604
+  await file.chmod(mode)
+  await file.sync()
+}
+
+/** False when the group of the old file cannot be kept: the group of the new one must not read it in its place. */
+async function changeGroup(file: FileHandle, uid: number, gid: number, isRequired: boolean): Promise<boolean> {
+  try {
+    await file.chown(uid, gid)
+    return true
+  } catch (error) {
+    if (isRequired || !isCode(error, 'EPERM')) throw error
+    return false
   }
-  await chmod(beside, mode)
 }
 
 async function groupIdOf(group: string | number): Promise<number> {
@@ -107,12 +134,14 @@ async function groupIdOf(group: string | number): Promise<number> {
   })
 }
 
-async function toDisk(path: string): Promise<void> {
-  const file = await open(path, 'r')
+async function folderToDisk(path: string): Promise<void> {
+  // Windows has no folders that can be opened and flushed.
+  if (process.platform === 'win32') return
+  const folder = await open(path, 'r')
   try {
-    await file.sync()
+    await folder.sync()
   } finally {
-    await file.close()
+    await folder.close()
   }
 }
 

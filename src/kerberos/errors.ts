@@ -96,6 +96,12 @@ const ADVICE: Partial<Record<ErrorCode, (facts: KerberosFacts) => Advice>> = {
     message: `A new ticket cannot be written to ${cacheOf(facts)}`,
     hint: 'The folder must be writable (mount the folder, not the single file), or leave `ccache` out and the ticket stays in memory',
   }),
+  TICKET_CACHE_NOT_TRUSTED: (facts) => ({
+    message: `The ticket cache ${cacheOf(facts)} is left as it is`,
+    hint:
+      'Remove that file if nothing needs it; better, name a cache in a folder that only this user can write ' +
+      '(`ccache`, KRB5CCNAME)',
+  }),
   TICKET_CACHE_LOCKED: (facts) => ({
     message: `Another process kept ${cacheOf(facts)} locked`,
     hint: `See who holds it: \`fuser ${fileOf(facts.cache)}.lock\`; it may itself wait for a KDC that does not answer`,

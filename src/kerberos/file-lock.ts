@@ -1,6 +1,7 @@
-import { constants } from 'node:fs'
-import { type FileHandle, open, stat } from 'node:fs/promises'
-import { setTimeout as sleep } from 'node:timers/promises'
+import type { FileHandle } from 'node:fs/promises'
+import { pause } from '../abort.ts'
+import { createExclusively, openTrusted } from '../private-file.ts'
+import { onlyThisUser } from './cache-file.ts'
 import { tryLockFile } from './native/flock.ts'
 
 const POLL_MILLIS = 50
@@ -17,15 +18,14 @@ export class FileLock implements AsyncDisposable {
   }
 
   /**
-   * The lock, or undefined when another holds it. Rejects with the system's error when the file cannot be opened.
+   * The lock, or undefined when another process holds it.
    *
-   * @param guarded the file that is locked so: a lock that root makes becomes its owner's, who could never lock again
+   * @throws DistrustedFile when the file is a link, another user's, or may be written by others: they could hold the
+   *   lock for ever; the system's error when it cannot be opened
    */
-  static async try(path: string, guarded?: string): Promise<FileLock | undefined> {
-    // Not through a link that somebody put there: in /tmp anybody can.
-    const file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
+  static async try(path: string): Promise<FileLock | undefined> {
+    const file = await openOrMake(path)
     try {
-      if (guarded !== undefined && process.getuid?.() === 0) await handOver(file, guarded)
       if (await tryLockFile(file.fd)) return new FileLock(file)
     } catch (error) {
       await file.close()
@@ -36,20 +36,20 @@ export class FileLock implements AsyncDisposable {
   }
 
   /**
-   * Waits for the lock; undefined when the time is over, or the signal aborts. Polls, because a blocking flock would
+   * Waits for the lock; undefined when the time is up, or the signal aborts. Polls, because a blocking flock would
    * hold a thread.
    */
   static async acquire(
     path: string,
     limitMillis: number,
-    { guarded, signal }: { readonly guarded?: string; readonly signal?: AbortSignal } = {},
+    { signal }: { readonly signal?: AbortSignal } = {},
   ): Promise<FileLock | undefined> {
     const end = Date.now() + limitMillis
     for (;;) {
-      const lock = await FileLock.try(path, guarded)
+      const lock = await FileLock.try(path)
       if (lock !== undefined || Date.now() >= end || signal?.aborted) return lock
-      // The loop sees by itself that it was aborted.
-      await sleep(POLL_MILLIS + Math.random() * POLL_MILLIS, undefined, { signal }).catch(() => undefined)
+      // The loop looks at the signal itself.
+      await pause(POLL_MILLIS + Math.random() * POLL_MILLIS, { signal }).catch(() => undefined)
     }
   }
 
@@ -58,10 +58,11 @@ export class FileLock implements AsyncDisposable {
   }
 }
 
-async function handOver(file: FileHandle, guarded: string): Promise<void> {
-  // Nothing there yet: it will belong to whoever makes it.
-  const owner = await stat(guarded).catch(() => undefined)
-  const { nlink } = await file.stat()
-  // One name only: in /tmp it could be another name of a file that is not ours to give away.
-  if (owner !== undefined && nlink === 1) await file.chown(owner.uid, owner.gid)
+async function openOrMake(path: string): Promise<FileHandle> {
+  try {
+    return await createExclusively(path, 0o600)
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
+    return await openTrusted(path, { ...onlyThisUser(), forWriting: true })
+  }
 }

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises'
 import { PoolsmithError } from '../errors.ts'
-import { cachePath } from './cache-file.ts'
+import { cacheFileError, cachePath, ownFile } from './cache-file.ts'
 import { kerberosError } from './errors.ts'
 import { FileLock } from './file-lock.ts'
 import { krb5ToRead } from './kcm-daemon.ts'
@@ -163,7 +163,7 @@ export class KerberosTicket implements AsyncDisposable {
   async #destroyOwn(cache: string): Promise<void> {
     const path = cachePath(cache)
     // Where the lock cannot be had the cache is not written either.
-    const lock = path === undefined ? undefined : FileLock.acquire(`${path}.lock`, LAST_WRITE_MILLIS, { guarded: path })
+    const lock = path === undefined ? undefined : FileLock.acquire(`${path}.lock`, LAST_WRITE_MILLIS)
     await using _ = await lock?.catch(() => undefined)
     await this.destroy()
   }
@@ -174,6 +174,9 @@ export class KerberosTicket implements AsyncDisposable {
   async destroy(): Promise<void> {
     const cache = await this.cache()
     const { principal } = this.#options
+    const path = cachePath(cache)
+    // krb5 overwrites the file with zeros, through a link too.
+    if (path !== undefined) await ownFile(path).catch((error) => Promise.reject(cacheFileError(error, cache)))
     const functions = await krb5ToRead(cache)
     if (principal !== undefined) assertNobodyElses(functions, cache, principal)
     try {
@@ -181,7 +184,6 @@ export class KerberosTicket implements AsyncDisposable {
     } catch (error) {
       if (!(error instanceof PoolsmithError) || error.code !== 'TICKET_CACHE_MISSING') throw error
     }
-    const path = cachePath(cache)
     if (path !== undefined && this.#updater === 'process') await rm(`${path}.lock`, { force: true })
   }
 
@@ -254,9 +256,9 @@ export class KerberosTicket implements AsyncDisposable {
       })
     }
     try {
-      this.#leadership = await FileLock.try(`${path}.leader`, path)
+      this.#leadership = await FileLock.try(`${path}.leader`)
     } catch (cause) {
-      throw kerberosError('TICKET_CACHE_NOT_WRITABLE', { cache }, { cause })
+      throw cacheFileError(cause, cache)
     }
     if (this.#leadership === undefined) return false
     this.#emit({ kind: 'elected' })

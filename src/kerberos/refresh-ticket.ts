@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { PoolsmithError } from '../errors.ts'
-import { cachePath, replaceCacheFile } from './cache-file.ts'
+import { cacheFileError, cachePath, ownFile, replaceCacheFile } from './cache-file.ts'
 import { kdcCalls } from './call-queue.ts'
 import { type KerberosFacts, kerberosError, realmIn } from './errors.ts'
 import { FileLock } from './file-lock.ts'
@@ -171,11 +171,10 @@ async function locked<T>(
   const limit = options.lockTimeoutMillis ?? 60_000
   let lock: FileLock | undefined
   try {
-    lock = await FileLock.acquire(`${path}.lock`, limit, { guarded: path, signal: party.left.signal })
+    await ownFile(path)
+    lock = await FileLock.acquire(`${path}.lock`, limit, { signal: party.left.signal })
   } catch (cause) {
-    if (cause instanceof PoolsmithError) throw cause
-    const more = cause instanceof Error ? `${cause.message}.` : undefined
-    throw kerberosError('TICKET_CACHE_NOT_WRITABLE', { cache, principal }, { cause, ...(more && { more }) })
+    throw cacheFileError(cause, cache, principal)
   }
   if (lock === undefined) {
     throw lockedError({ cache, principal }, limit)

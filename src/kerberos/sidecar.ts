@@ -1,9 +1,8 @@
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { rename, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pause } from '../abort.ts'
 import { PoolsmithError } from '../errors.ts'
+import { HealthFile } from './health-file.ts'
 import { KerberosTicket, type KerberosTicketOptions, type TicketEvent } from './kerberos-ticket.ts'
 
 export interface SidecarOptions extends KerberosTicketOptions {
@@ -49,14 +48,13 @@ export async function runSidecar(options: SidecarOptions, context: SidecarContex
   const log = (level: SidecarLogEntry['level'], event: string, facts: Record<string, unknown> = {}): void =>
     context.log({ time: new Date().toISOString(), level, event, ...facts })
   const ticket = new KerberosTicket({ ...options, onEvent: (event) => logEvent(log, event) })
+  const file = options.healthFile === undefined ? undefined : await HealthFile.at(options.healthFile)
   let health: Health = { healthy: false, cache: await ticket.cache() }
   const server = options.healthPort === undefined ? undefined : await listen(options, () => health)
   const stop = new AbortController()
-  let written: string | undefined
   const watching = watch(AbortSignal.any([signal, stop.signal]), log, async () => {
-    const now = await healthOf(ticket)
-    written = await keepHealthFile(options.healthFile, now, written)
-    health = now
+    health = await healthOf(ticket)
+    await file?.show(health.healthy ? health : undefined)
   })
   try {
     log('info', 'started', { cache: health.cache, ...(server === undefined ? {} : { health: addressOf(server) }) })
@@ -70,9 +68,13 @@ export async function runSidecar(options: SidecarOptions, context: SidecarContex
     await ticket.close()
     server?.close()
     server?.closeAllConnections()
-    if (options.healthFile !== undefined) await rm(options.healthFile, { force: true })
+    await file?.show(undefined).catch((error: unknown) => log('error', 'health-failed', { message: messageOf(error) }))
     log('info', 'stopped')
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 /** Looks at the health until the signal. */
@@ -87,11 +89,11 @@ async function watch(
       await look()
       told = undefined
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error)
+      const message = messageOf(error)
       if (message !== told) log('error', 'health-failed', { message })
       told = message
     }
-    await sleep(HEALTH_MILLIS, undefined, { signal }).catch(() => undefined)
+    await pause(HEALTH_MILLIS, { signal }).catch(() => undefined)
   }
 }
 
@@ -103,25 +105,6 @@ async function healthOf(ticket: KerberosTicket): Promise<Health> {
   }
   const { principal, expiresAt } = status.ticket
   return { healthy: true, cache, principal, expiresAt: new Date(expiresAt).toISOString() }
-}
-
-/** Written whole, as everything that others read; returns what the file now says. */
-async function keepHealthFile(
-  file: string | undefined,
-  health: Health,
-  written: string | undefined,
-): Promise<string | undefined> {
-  if (file === undefined) return undefined
-  if (!health.healthy) {
-    await rm(file, { force: true })
-    return undefined
-  }
-  const text = `${JSON.stringify(health)}\n`
-  if (text === written) return written
-  const beside = `${file}.${randomBytes(4).toString('hex')}.tmp`
-  await writeFile(beside, text)
-  await rename(beside, file)
-  return text
 }
 
 async function listen(options: SidecarOptions, health: () => Health): Promise<Server> {

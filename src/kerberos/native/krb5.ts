@@ -1,4 +1,6 @@
-import type { KerberosFacts } from '../errors.ts'
+import { statSync } from 'node:fs'
+import { cachePath } from '../cache-file.ts'
+import { type KerberosFacts, kerberosError } from '../errors.ts'
 import { codeOf } from '../status.ts'
 import { type Krb5Functions, krb5Functions, type RawCreds } from './krb5-functions.ts'
 import { Operation } from './krb5-operation.ts'
@@ -72,6 +74,7 @@ export function readCache(
   const cache = findCache(operation, wanted)
   const name = operation.fullName(cache)
   const facts = { ...wanted, cache: name }
+  assertCanBeRead(name, facts)
   const principal = operation.nameOf(operation.ownerOf(cache, 'read-cache', facts))
 
   const clockOffsetMillis = clockOffset(operation)
@@ -91,6 +94,14 @@ export function readCache(
     functions.freeCredContents(context, bytes)
   }
   return { cache: name, principal, tickets, clockOffsetMillis }
+}
+
+/** krb5 would wait without limit for the writer of a pipe, which any user may put into a folder such as /tmp. */
+function assertCanBeRead(cache: string, facts: KerberosFacts): void {
+  const path = cachePath(cache)
+  const stats = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false })
+  if (stats === undefined || stats.isFile() || stats.isDirectory()) return
+  throw kerberosError('TICKET_CACHE_CORRUPT', facts, { more: 'It is not a regular file.' })
 }
 
 function ticketOf(operation: Operation, raw: RawCreds, server: string, clockOffsetMillis: number): CachedTicket {

@@ -82,14 +82,38 @@ test('clears away what a dead updater left, and only that', async () => {
   assert.deepEqual((await readdir(folder.path)).toSorted(), [...names.slice(1), 'cc'].toSorted())
 })
 
-test('a link stays a link: its target is replaced', async () => {
+test('a link, and a file that others may write, are refused and named', async () => {
   await using folder = await temporaryFolder()
   const target = join(folder.path, 'target')
+  const link = join(folder.path, 'link')
+  const open = join(folder.path, 'open')
   await writeFile(target, 'old', { mode: 0o600 })
-  await symlink(target, join(folder.path, 'cc'))
-  await replaceCacheFile(`FILE:${join(folder.path, 'cc')}`, undefined, writing('new'))
-  assert.ok((await lstat(join(folder.path, 'cc'))).isSymbolicLink())
-  assert.equal(await readFile(target, 'utf8'), 'new')
+  await symlink(target, link)
+  await writeFile(open, 'old')
+  await chmod(open, 0o660)
+  for (const [path, reason] of [
+    [link, /link is a symbolic link\./],
+    [open, /open may be written by other users \(mode 0660\)\./],
+  ] as const) {
+    await assert.rejects(replaceCacheFile(`FILE:${path}`, undefined, writing('new')), {
+      code: 'TICKET_CACHE_NOT_TRUSTED',
+      message: reason,
+    })
+  }
+  assert.ok((await lstat(link)).isSymbolicLink())
+  assert.deepEqual([await readFile(target, 'utf8'), await readFile(open, 'utf8')], ['old', 'old'])
+})
+
+test('a cache that a writer replaced by a link is not given to the group', async () => {
+  await using folder = await temporaryFolder()
+  const path = join(folder.path, 'cc')
+  const victim = join(folder.path, 'victim')
+  await writeFile(victim, 'secret', { mode: 0o600 })
+  const linking = (into: string) => symlink(victim, into.slice('FILE:'.length))
+  await assert.rejects(replaceCacheFile(`FILE:${path}`, process.getgid?.() ?? 0, linking), {
+    code: 'TICKET_CACHE_NOT_TRUSTED',
+  })
+  assert.equal(await modeOf(victim), 0o600)
 })
 
 test('a folder that is not there is TICKET_CACHE_NOT_WRITABLE', async () => {
