@@ -1,0 +1,184 @@
+/** A class that extends `pg.Pool` and leases every client from a pool of ours. */
+
+import type { EventEmitter } from 'node:events'
+import type pg from 'pg'
+import type { Connection } from '../../connections/connection.ts'
+import type { ConnectionPool } from '../../pool/pool.ts'
+
+/** A `pg.Pool` over a pool of ours. `end()` and `await using` end both. */
+export interface PgPool extends pg.Pool, AsyncDisposable {
+  /** The pool behind it: `stats()`, `on()`, `invalidate()`, `suspend()`, `resume()`. */
+  readonly poolsmith: ConnectionPool<pg.Client>
+  /** The connection record that the pool was made from. */
+  readonly connection: Connection
+  /** The name of the strategy in use. */
+  readonly strategy: string
+}
+
+export interface PgPoolParts {
+  readonly pool: ConnectionPool<pg.Client>
+  readonly connection: Connection
+  readonly strategy: string
+}
+
+/** What stays of pg's class: the methods and counters are all our own. */
+type BareConstructor = new (options: pg.PoolConfig) => EventEmitter & { ending: boolean; ended: boolean }
+
+type Release = (error?: unknown) => void
+type ConnectCallback = (error: Error | undefined, client: pg.PoolClient | undefined, release: Release) => void
+type QueryCallback = (error: Error | undefined, result?: pg.QueryResult) => void
+
+/** pg-pool's own words, which programs compare with. */
+const ENDED = 'Cannot use a pool after calling end on the pool'
+const ENDED_TWICE = 'Called end on pool more than once'
+const RELEASED_TWICE = 'Release called on client which has already been released to the pool.'
+const FUNCTION_FIRST = 'Passing a function as the first parameter to pool.query is not supported'
+
+const NOTHING = (): void => undefined
+
+const classes = new WeakMap<typeof pg.Pool, new (parts: PgPoolParts) => PgPool>()
+
+/** One class for each copy of pg. Its name contains `Pool`, by which some data layers tell a pool from a client. */
+export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgPool {
+  const known = classes.get(Base)
+  if (known !== undefined) return known
+
+  class PoolsmithPgPool extends (Base as unknown as BareConstructor) {
+    readonly poolsmith: ConnectionPool<pg.Client>
+    readonly connection: Connection
+    readonly strategy: string
+    /** Clients whose session has been announced by `connect`. */
+    readonly #announced = new WeakSet<pg.Client>()
+    /** Clients that are in use. */
+    readonly #leased = new WeakSet<pg.Client>()
+
+    constructor({ pool, connection, strategy }: PgPoolParts) {
+      super({ ...publicOptions(connection), max: pool.stats().max })
+      this.poolsmith = pool
+      this.connection = connection
+      this.strategy = strategy
+    }
+
+    get totalCount(): number {
+      return this.poolsmith.numUsed() + this.poolsmith.numFree()
+    }
+
+    get idleCount(): number {
+      return this.poolsmith.numFree()
+    }
+
+    get waitingCount(): number {
+      return this.poolsmith.numPendingAcquires()
+    }
+
+    /** Sessions that are too old are closed, not counted. */
+    get expiredCount(): number {
+      return 0
+    }
+
+    connect(): Promise<pg.PoolClient>
+    connect(callback: ConnectCallback): void
+    connect(callback?: ConnectCallback): Promise<pg.PoolClient> | undefined {
+      const lease = this.#lease()
+      if (callback === undefined) return lease
+      lease.then(
+        // Out of the promise: what a callback throws is the process's business, as it is with pg.
+        (client) => process.nextTick(callback, undefined, client, client.release),
+        (error) => process.nextTick(callback, error, undefined, NOTHING),
+      )
+      return undefined
+    }
+
+    async #lease(): Promise<pg.PoolClient> {
+      if (this.ending) throw new Error(ENDED)
+      const client = (await this.poolsmith.acquire().promise) as pg.PoolClient
+      this.#leased.add(client)
+      let released = false
+      client.release = (error) => {
+        if (released) throw new Error(RELEASED_TWICE)
+        released = true
+        this.#release(client, error)
+      }
+      if (!this.#announced.has(client)) this.#announce(client)
+      this.emit('acquire', client)
+      return client
+    }
+
+    /** Listeners to `connect` send their statements now, so these run before those of the client's user. */
+    #announce(client: pg.PoolClient): void {
+      this.#announced.add(client)
+      client.on('error', (error: Error) => {
+        if (this.#leased.has(client) || this.listenerCount('error') === 0) return
+        this.emit('error', Object.assign(error, { client }), client)
+      })
+      client.once('end', () => this.emit('remove', client))
+      this.emit('connect', client)
+    }
+
+    #release(client: pg.PoolClient, error: unknown): void {
+      this.#leased.delete(client)
+      this.emit('release', error as Error, client)
+      if (error) this.poolsmith.invalidate(client)
+      this.poolsmith.release(client)
+    }
+
+    query(...given: unknown[]): Promise<pg.QueryResult> | undefined {
+      const [text, second, third] = given
+      const callback = [second, third].find((one) => typeof one === 'function') as QueryCallback | undefined
+      const values = typeof second === 'function' ? undefined : second
+      const result =
+        typeof text === 'function' ? Promise.reject(new Error(FUNCTION_FIRST)) : this.#query(text as string, values)
+      if (callback === undefined && typeof text !== 'function') return result
+      const tell = (callback ?? text) as QueryCallback
+      result.then(
+        (value) => process.nextTick(tell, undefined, value),
+        (error) => process.nextTick(tell, error),
+      )
+      return undefined
+    }
+
+    async #query(text: string, values: unknown): Promise<pg.QueryResult> {
+      const client = await this.#lease()
+      try {
+        return await new Promise<pg.QueryResult>((resolve, reject) => {
+          client.query(text, values as unknown[], (error, result) => (error ? reject(error) : resolve(result)))
+        })
+      } finally {
+        client.release()
+      }
+    }
+
+    end(): Promise<void>
+    end(callback: () => void): void
+    end(callback?: (error?: Error) => void): Promise<void> | undefined {
+      const ended = this.#end()
+      if (callback === undefined) return ended
+      ended.then(
+        () => process.nextTick(callback),
+        (error) => process.nextTick(callback, error),
+      )
+      return undefined
+    }
+
+    async #end(): Promise<void> {
+      if (this.ending) throw new Error(ENDED_TWICE)
+      this.ending = true
+      await this.poolsmith.destroy()
+      this.ended = true
+    }
+
+    async [Symbol.asyncDispose](): Promise<void> {
+      if (this.ending) await this.poolsmith.destroy()
+      else await this.#end()
+    }
+  }
+
+  const made = PoolsmithPgPool as unknown as new (parts: PgPoolParts) => PgPool
+  classes.set(Base, made)
+  return made
+}
+
+/** What a data layer may read of a pool's options. No secret is among them. */
+function publicOptions({ host, port, database, login }: Connection): pg.PoolConfig {
+  return { host, port, database, user: login }
+}
