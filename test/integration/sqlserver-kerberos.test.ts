@@ -7,8 +7,10 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { Credential } from '../../src/credentials/credential.ts'
+import { gssSspi } from '../../src/drivers/sqlserver/gss-sspi.ts'
 import type { SspiFactory, SspiTarget } from '../../src/drivers/sqlserver/sspi.ts'
 import { PoolsmithError } from '../../src/errors.ts'
+import type { GssApi, GssFlag } from '../../src/kerberos/gss-api.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { type GssAcceptor, gssAcceptor } from '../support/gss-acceptor.ts'
 import { type Kdc, startKdc } from '../support/kdc.ts'
@@ -311,6 +313,39 @@ function scriptedAcceptor(replies: readonly Buffer[], rounds: number, heard: Buf
   }
 }
 
+/** A GSSAPI whose contexts are complete with the server's first token, with these flags. */
+function gssOf(flags: readonly GssFlag[]): GssApi {
+  return {
+    // The provider whose credential says of itself whose it is.
+    provider: 'sspi',
+    acquireCredential: async () => ({
+      principal: 'alice',
+      cache: undefined,
+      inquire: async () => ({ principal: 'alice', lifetimeSeconds: 3600 }),
+      [Symbol.dispose]: () => undefined,
+    }),
+    initContext: () => {
+      let complete = false
+      return {
+        target: 'MSSQLSvc/localhost',
+        get complete() {
+          return complete
+        },
+        flags,
+        step: async (token) => {
+          complete = token !== undefined
+          return { token: complete ? undefined : Buffer.from('A'), complete }
+        },
+        wrap: () => Buffer.alloc(0),
+        unwrap: () => Buffer.alloc(0),
+        wrapSizeLimit: () => 0,
+        inquire: () => ({ initiator: 'alice', target: 'MSSQLSvc/localhost', lifetimeSeconds: 3600, flags }),
+        [Symbol.dispose]: () => undefined,
+      }
+    },
+  }
+}
+
 const words = (...texts: readonly string[]): Buffer[] => texts.map((text) => Buffer.from(text))
 
 describe('by tokens of any kind', () => {
@@ -357,6 +392,26 @@ describe('by tokens of any kind', () => {
     const { driver } = testDriver({ port: server.port }, { ca_file: caFile }, { sspi: scripted(words('A'), 1) })
     const error = await failure(open(driver, alice))
     assert.deepEqual([error.code, error.phase], ['SERVER_NOT_GENUINE', 'gss'])
+  })
+
+  test('but not by a context that is complete without the proof of the server', async () => {
+    for (const flags of [['integrity'], ['integrity', 'mutual']] as const) {
+      await using server = await startTdsServer({
+        postgres,
+        tls: certificate,
+        sspi: { acceptor: scriptedAcceptor(words('ok'), 1, []) },
+      })
+      const sspi = gssSspi({}, async () => gssOf(flags))
+      const { driver } = testDriver({ port: server.port }, { ca_file: caFile }, { sspi })
+      const logonSession = { kind: 'gss', identity: 'alice', issuedAt: Date.now() } as const
+      if (flags.length === 2) {
+        const { raw } = await open(driver, logonSession)
+        await driver.close(raw)
+        continue
+      }
+      const error = await failure(open(driver, logonSession))
+      assert.deepEqual([error.code, error.phase], ['SERVER_NOT_GENUINE', 'gss'])
+    }
   })
 
   test('but never by one of NTLM, which a library may have put into SPNEGO', async () => {

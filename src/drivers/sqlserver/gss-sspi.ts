@@ -12,12 +12,16 @@ export interface GssSspiOptions {
   readonly delegate?: boolean
 }
 
-/** The tokens of a Kerberos login from GSSAPI, with mutual authentication. No other mechanism is ever offered. */
-export function gssSspi(options: GssSspiOptions = {}): SspiFactory {
+/**
+ * The tokens of a Kerberos login from GSSAPI, with mutual authentication. No other mechanism is ever offered.
+ *
+ * @param load the GSSAPI of this platform; another one in tests
+ */
+export function gssSspi(options: GssSspiOptions = {}, load = loadGssApi): SspiFactory {
   const { mechanism = 'krb5', delegate = false } = options
   const flags: readonly GssFlag[] = ['mutual', 'integrity', ...(delegate ? (['delegate'] as const) : [])]
   return async (target, { principal, cache, keytab, minimumLifetimeSeconds }, signal) => {
-    const gss = await loadGssApi()
+    const gss = await load()
     const credential = await openCredential(
       gss,
       { principal, cache, keytab, minimumLifetimeSeconds },
@@ -38,7 +42,9 @@ export function gssSspi(options: GssSspiOptions = {}): SspiFactory {
         for (;;) {
           try {
             const { token, complete } = await context.step(input, { signal })
-            return token === undefined ? { complete } : { output: token, complete }
+            // A context can be complete without the server's proof, where the mechanism has left it out.
+            const proven = complete && context.flags.includes('mutual')
+            return { output: token, complete: proven }
           } catch (error) {
             const next = isUnknown(error) && input === undefined ? others.shift() : undefined
             if (next === undefined) throw error

@@ -7,7 +7,7 @@ export interface SspiProvider {
    * The next token for the server. The first call has no input; each further one has the server's token.
    * `complete` means that our side is satisfied: with mutual authentication, that the server has proved itself.
    */
-  step(input?: Buffer): Promise<{ readonly output?: Buffer; readonly complete: boolean }>
+  step(input?: Buffer): Promise<{ readonly output?: Buffer | undefined; readonly complete: boolean }>
   /** Both ends, once the context stands. */
   peers?(): KerberosInfo
   /** Frees what it holds; called once, also after a failure. */

@@ -16,6 +16,8 @@ export const SEC = {
   credentialName: 1,
   /** SECPKG_ATTR_SIZES */
   sizes: 0,
+  /** SEC_E_UNSUPPORTED_FUNCTION */
+  unsupportedFunction: 0x80090302,
   /** SECQOP_WRAP_NO_ENCRYPT */
   notEncrypted: 0x80000001,
   /** SECBUFFER_… */

@@ -6,6 +6,7 @@
  * RFC 4121, so that servers with GSSAPI understand them.
  */
 
+import { win32 } from 'node:path'
 import { PoolsmithError } from '../../errors.ts'
 import { type CallInfo, kdcCalls } from '../call-queue.ts'
 import { type KerberosFacts, kerberosError } from '../errors.ts'
@@ -60,9 +61,21 @@ const PACKAGES = { krb5: 'Kerberos', spnego: 'Negotiate' } as const
 /** A CredHandle, a CtxtHandle, a TimeStamp: two or one machine words. */
 const HANDLE_BYTES = 16
 
+/**
+ * The full path of a library of Windows. By its bare name the loader would take one from the folder of the program, or
+ * from the current one under some settings, where another user may have put it.
+ */
+export function systemLibrary(
+  name: string,
+  { SystemRoot }: Readonly<Record<string, string | undefined>> = process.env,
+): string {
+  const root = SystemRoot !== undefined && /^[a-z]:\\/i.test(SystemRoot) ? SystemRoot : 'C:\\Windows'
+  return win32.join(root, 'System32', name)
+}
+
 export async function createSspi(): Promise<GssApi> {
   const koffi = await loadKoffi()
-  const library = loadLibrary(koffi, ['secur32.dll'])
+  const library = loadLibrary(koffi, [systemLibrary('secur32.dll')])
   const of = <Args extends readonly unknown[]>(name: string, types: string[]): Native<Args, Status> =>
     library.func(name, 'int32_t', types) as unknown as Native<Args, Status>
   const pointer = 'void *'
@@ -194,7 +207,8 @@ async function acquire(functions: SspiFunctions, options: AcquireCredentialOptio
 
 class SspiCredential implements GssCredentialHandle {
   readonly cache = undefined
-  readonly principal: string | undefined
+  /** As it was asked for; else as {@link inquire} has found it. */
+  principal: string | undefined
   readonly handle: SspiHandle
   readonly expiry = Buffer.alloc(8)
   readonly #functions: SspiFunctions
@@ -208,14 +222,18 @@ class SspiCredential implements GssCredentialHandle {
   async inquire(): Promise<GssCredentialInfo> {
     const { koffi, queryCredential, freeBuffer } = this.#functions
     const name = Buffer.alloc(8)
-    check(queryCredential(this.handle.live, SEC.credentialName, name), { principal: this.principal }, 'credential')
-    const pointer = name.readBigUInt64LE()
-    const principal = koffi.decode.string16(pointer)
-    freeBuffer(pointer)
+    const status = queryCredential(this.handle.live, SEC.credentialName, name)
+    // A provider that cannot tell the name (Wine's is one) may log in all the same.
+    if (status >>> 0 !== SEC.unsupportedFunction) {
+      check(status, { principal: this.principal }, 'credential')
+      const pointer = name.readBigUInt64LE()
+      this.principal ??= koffi.decode.string16(pointer)
+      freeBuffer(pointer)
+    }
     // A FILETIME in local time: 100 ns since 1601. Logon sessions mostly say "never", far in the future.
     const expiresAt = Number(this.expiry.readBigUInt64LE() / 10_000n) - 11_644_473_600_000
     const left = Math.max(0, Math.floor((expiresAt - Date.now()) / 1000))
-    return { principal, lifetimeSeconds: Math.min(left, 0xffffffff) }
+    return { principal: this.principal ?? '', lifetimeSeconds: Math.min(left, 0xffffffff) }
   }
 
   [Symbol.dispose](): void {

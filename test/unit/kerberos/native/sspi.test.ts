@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
-import { createSspi } from '../../../../src/kerberos/native/sspi.ts'
+import { createSspi, systemLibrary } from '../../../../src/kerberos/native/sspi.ts'
 
 test('loads on any system, and where there is no SSPI says which library is missing', async (t) => {
   if (process.platform === 'win32') {
@@ -11,7 +11,14 @@ test('loads on any system, and where there is no SSPI says which library is miss
     return
   }
   t.diagnostic('no Windows here: only its absence can be seen')
-  await assert.rejects(createSspi(), { code: 'GSS_LIBRARY_MISSING', message: /secur32\.dll/ })
+  await assert.rejects(createSspi(), { code: 'GSS_LIBRARY_MISSING', message: /C:\\Windows\\System32\\secur32\.dll/ })
+})
+
+test("libraries of Windows are loaded from the system's folder, by their full path", () => {
+  assert.equal(systemLibrary('secur32.dll', { SystemRoot: 'D:\\WINNT' }), 'D:\\WINNT\\System32\\secur32.dll')
+  for (const SystemRoot of [undefined, '', 'Windows', '..\\here', '\\\\server\\share']) {
+    assert.equal(systemLibrary('secur32.dll', { SystemRoot }), 'C:\\Windows\\System32\\secur32.dll')
+  }
 })
 
 test('is marked as not tested, in the source and in the guide', async () => {
