@@ -2,6 +2,7 @@ import { PoolsmithError } from '../errors.ts'
 import type { GssApi, GssCredentialHandle, GssMechanism } from './gss-api.ts'
 import { krb5ToRead } from './kcm-daemon.ts'
 import { loadGssApi } from './load-gss-api.ts'
+import { lookAgain } from './look-again.ts'
 import { copyCache, loadKrb5 } from './native/krb5.ts'
 import type { Krb5Functions } from './native/krb5-functions.ts'
 import { refreshTicket } from './refresh-ticket.ts'
@@ -19,7 +20,8 @@ export interface EnsureOptions {
 }
 
 /**
- * A ticket to log in with: checked without network while it is good, and got by keytab when it is not.
+ * A ticket to log in with: checked without network while it is good, and obtained from the keytab when it is not. A
+ * cache that had a ticket and is missing is looked at again for a second, since it may just be replaced.
  *
  * @throws what {@link verifyTicket} throws; with a keytab also KEYTAB_…, PRINCIPAL_…, KDC_…, REALM_UNKNOWN, CLOCK_SKEW
  */
@@ -28,6 +30,13 @@ export async function ensureTicket(policy: TicketPolicy, options: EnsureOptions 
     using opened = await openLogonCredential(await loadGssApi(), policy, options)
     return opened.ticket
   }
+  const { cache, keytab } = policy
+  return keytab === undefined
+    ? lookAgain(cache, () => presentTicket(policy, options), options.signal)
+    : presentTicket(policy, options)
+}
+
+async function presentTicket(policy: TicketPolicy, options: EnsureOptions): Promise<TicketInfo> {
   const { keytab, principal, cache } = policy
   const functions = await krb5ToRead(cache)
   if (keytab === undefined) return checkTicket(functions, policy)
@@ -72,14 +81,17 @@ export async function openCredential(
 ): Promise<OpenedCredential> {
   const { signal, mechanism } = options
   if (gss.provider === 'sspi') return openLogonCredential(gss, policy, options)
-  const ticket = await ensureTicket(policy, options)
-  const handle = await gss.acquireCredential({
-    principal: ticket.principal,
-    cache: await reachableCache(ticket),
-    ...(mechanism === undefined ? {} : { mechanism }),
-    ...(signal === undefined ? {} : { signal }),
-  })
-  return { handle, ticket, [Symbol.dispose]: () => handle[Symbol.dispose]() }
+  const open = async () => {
+    const ticket = await presentTicket(policy, options)
+    const handle = await gss.acquireCredential({
+      principal: ticket.principal,
+      cache: await reachableCache(ticket),
+      mechanism,
+      signal,
+    })
+    return { cache: ticket.cache, handle, ticket, [Symbol.dispose]: () => handle[Symbol.dispose]() }
+  }
+  return policy.keytab === undefined ? lookAgain(policy.cache, open, signal) : open()
 }
 
 /**

@@ -13,7 +13,7 @@ export type GssTarget =
 
 export interface GssCallOptions {
   /** Ends the waiting. The native call itself cannot be stopped and keeps its place until the KDC's silence ends it. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface AcquireCredentialOptions extends GssCallOptions {
@@ -24,7 +24,7 @@ export interface AcquireCredentialOptions extends GssCallOptions {
   /** Gets the first ticket, and a new one when the cache's is over. Always name the principal and a cache with it. */
   readonly keytab?: string
   /** Default `krb5`. */
-  readonly mechanism?: GssMechanism
+  readonly mechanism?: GssMechanism | undefined
 }
 
 export interface GssCredentialInfo {

@@ -4,10 +4,11 @@ import { cacheFileError, cachePath, ownFile } from './cache-file.ts'
 import { kerberosError } from './errors.ts'
 import { FileLock } from './file-lock.ts'
 import { krb5ToRead } from './kcm-daemon.ts'
+import { forgetSeen } from './look-again.ts'
 import { cacheName, destroyCache, loadKrb5, readKeytab } from './native/krb5.ts'
 import { pause } from './pause.ts'
 import { chooseKeytab, type RefreshOptions, refreshTicket, type TicketSource } from './refresh-ticket.ts'
-import { assertNobodyElses, checkTicket, isMendable, type TicketInfo } from './ticket.ts'
+import { assertNobodyElses, isMendable, type TicketInfo, verifyTicket } from './ticket.ts'
 import {
   DEFAULT_RENEWAL,
   DEFAULT_RETRY,
@@ -101,10 +102,9 @@ export class KerberosTicket implements AsyncDisposable {
   async status(): Promise<TicketStatus> {
     await loadKrb5()
     try {
-      const functions = await krb5ToRead(this.#named)
       // krb5's own choice is not named here, so that "there is no ticket" does not read as "wrong cache".
       const chosen = this.#named === undefined && this.#updater !== 'process' ? undefined : await this.cache()
-      const ticket = checkTicket(functions, { cache: chosen, principal: this.#options.principal })
+      const ticket = await verifyTicket({ cache: chosen, principal: this.#options.principal })
       return { ticket, error: undefined, renewalDueAt: renewalDueAt(ticket, this.#renewal) }
     } catch (error) {
       if (!(error instanceof PoolsmithError)) throw error
@@ -180,6 +180,7 @@ export class KerberosTicket implements AsyncDisposable {
     const functions = await krb5ToRead(cache)
     if (principal !== undefined) assertNobodyElses(functions, cache, principal)
     try {
+      forgetSeen(cache)
       destroyCache(functions, cache)
     } catch (error) {
       if (!(error instanceof PoolsmithError) || error.code !== 'TICKET_CACHE_MISSING') throw error

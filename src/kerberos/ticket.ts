@@ -3,6 +3,7 @@ import { type ErrorCode, PoolsmithError } from '../errors.ts'
 import { cachePath } from './cache-file.ts'
 import { type KerberosFacts, kerberosError, realmIn } from './errors.ts'
 import { krb5ToRead } from './kcm-daemon.ts'
+import { lookAgain } from './look-again.ts'
 import { type CacheContents, type CachedTicket, fullPrincipal, readCache } from './native/krb5.ts'
 import type { Krb5Functions } from './native/krb5-functions.ts'
 
@@ -31,13 +32,14 @@ export interface TicketRequest {
 
 /**
  * Looks whether there is a ticket to log in with: present, of the right principal, valid now, with enough time left.
- * No network, no child process.
+ * No network, no child process. A cache in which this process has seen a ticket before, and which is missing, is looked
+ * at again for a second, since it may just be replaced.
  *
  * @throws TICKET_MISSING, TICKET_CACHE_…, TICKET_PRINCIPAL_MISMATCH, TICKET_EXPIRED, TICKET_EXPIRES_SOON,
  * TICKET_NOT_YET_VALID; PACKAGE_MISSING, GSS_LIBRARY_MISSING
  */
 export async function verifyTicket(request: TicketRequest = {}): Promise<TicketInfo> {
-  return checkTicket(await krb5ToRead(request.cache), request)
+  return lookAgain(request.cache, async () => checkTicket(await krb5ToRead(request.cache), request))
 }
 
 /** {@link verifyTicket} once the library is loaded. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { chmod, chown, copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, copyFile, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -162,6 +162,46 @@ test('caches that are no good: empty, cut short, corrupt, without a ticket; a ke
     await failure(code, verifyTicket({ cache }))
     assert.equal((await ensureTicket({ keytab, principal: ALICE, cache })).principal, ALICE)
   }
+})
+
+test('a cache that had a ticket and is missing is looked at again for a second', async () => {
+  const { path, cache } = fresh()
+  await ensureTicket({ principal: ALICE, keytab, cache })
+  const gss = await loadGssApi()
+  const looks: Readonly<Record<string, () => Promise<unknown>>> = {
+    'the check of a ticket': () => ensureTicket({ cache }),
+    'a login': async () => {
+      using opened = await openCredential(gss, { cache })
+      return opened.ticket
+    },
+  }
+  for (const [name, look] of Object.entries(looks)) {
+    const gaps: Readonly<Record<string, () => Promise<void>>> = {
+      removed: () => rename(path, `${path}.old`),
+      'written in part': async () => {
+        await rename(path, `${path}.old`)
+        await writeFile(path, '')
+      },
+    }
+    for (const [kind, gap] of Object.entries(gaps)) {
+      // Seen once, in this process.
+      await look()
+      await gap()
+      const looking = look()
+      looking.catch(() => undefined)
+      await sleep(20)
+      await rename(`${path}.old`, path)
+      await assert.doesNotReject(looking, `${name}, ${kind}`)
+    }
+  }
+  await rm(path)
+  const begin = performance.now()
+  await failure('TICKET_CACHE_MISSING', ensureTicket({ cache }))
+  assert.ok(performance.now() - begin >= 1000)
+  // A cache that stays away does not hold up every login.
+  const again = performance.now()
+  await failure('TICKET_CACHE_MISSING', ensureTicket({ cache }))
+  assert.ok(performance.now() - again < 1000)
 })
 
 test('another principal’s cache is not used and not overwritten', async () => {
