@@ -2,7 +2,13 @@
 
 import { readFile, realpath } from 'node:fs/promises'
 import { badPlan, checkPlan } from '../extract/check-plan.ts'
-import { EXTRACT_FORMATS, type ExtractFormat, type SelectOptions, type WatermarkOptions } from '../extract/options.ts'
+import {
+  EXTRACT_FORMATS,
+  type ExtractFormat,
+  type FormatOptions,
+  type SelectOptions,
+  type WatermarkOptions,
+} from '../extract/options.ts'
 import { readOwnText } from '../extract/own-files.ts'
 import type { ExtractPlan } from '../extract/plan.ts'
 import type { ExtractSource } from '../extract/read/reader.ts'
@@ -52,6 +58,10 @@ export const EXTRACT_OPTIONS = {
   partitions: { type: 'string', value: 'N', description: 'Read in N parts at the same time. Default: 1.' },
   'partition-by': { type: 'string', value: 'COLUMN', description: 'Divide by ranges of this column.' },
   'row-hash': { type: 'boolean', description: 'Add _row_hash, the SHA-256 of each row.' },
+  'guard-formulas': {
+    type: 'boolean',
+    description: "CSV: write ' before text that a spreadsheet would take for a formula.",
+  },
   'no-resume': { type: 'boolean', description: 'Begin anew where a run in parts has failed today.' },
   'no-one-snapshot': {
     type: 'boolean',
@@ -91,6 +101,7 @@ const NOT_WITH_PARTITION: readonly Name[] = [
   'partitions',
   'partition-by',
   'row-hash',
+  'guard-formulas',
   'no-resume',
   'no-one-snapshot',
   'plan',
@@ -122,7 +133,7 @@ export async function sourceOption(call: Call): Promise<ExtractSource> {
   return { query: sql, name: table, ...(schema === undefined ? {} : { schema }) }
 }
 
-export function selectOptions(call: Call): SelectOptions & { readonly format: ExtractFormat } {
+export function selectOptions(call: Call): SelectOptions & FormatOptions {
   const source = textOption(call, 'source')
   const columns = columnsOption(call, 'columns')
   const asText = columnsOption(call, 'as-text')
@@ -143,6 +154,7 @@ export function selectOptions(call: Call): SelectOptions & { readonly format: Ex
     ...(partitionBy === undefined ? {} : { partitionBy }),
     ...(call.values['no-one-snapshot'] === true ? { oneSnapshot: false } : {}),
     ...(call.values['row-hash'] === true ? { rowHash: true } : {}),
+    ...(call.values['guard-formulas'] === true ? { guardFormulas: true } : {}),
   }
 }
 

@@ -77,6 +77,7 @@ const MEMBERS: Readonly<Record<keyof ExtractPlan, (value: unknown) => boolean>> 
     isOptional(value.columns, isNames) &&
     isOptional(value.asText, isNames) &&
     isOptional(value.rowHash, isBoolean) &&
+    isOptional(value.guardFormulas, isBoolean) &&
     [value.batchRows, value.batchBytes, value.rowGroupBytes].every((amount) => isOptional(amount, isAmount)) &&
     (value.compression === undefined || PARQUET_COMPRESSIONS.some((known) => known === value.compression)),
   conditions: (value) => isListOf(value, isCondition),

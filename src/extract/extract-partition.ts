@@ -142,7 +142,7 @@ async function wholeManifest(plan: ExtractPlan, number: number, to: string): Pro
 /** The table may have been altered since the plan was made, or its rows moved. */
 async function checkTable(open: OpenTable, plan: ExtractPlan): Promise<void> {
   const isText = plan.format === 'csv' || plan.format === 'jsonl'
-  const { columns } = isText ? open.asLines(plan.format, '', []) : await open.asArrow([])
+  const { columns } = isText ? open.asLines(plan.format, { suffix: '' }, []) : await open.asArrow([])
   if (JSON.stringify(columns) !== JSON.stringify(plan.columns)) throw changed('has other columns or types than', open)
   if (!plan.byPlace) return
   const now = await open.plan({ where: undefined, watermark: undefined, partitions: 1, partitionBy: undefined })

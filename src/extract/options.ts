@@ -55,6 +55,11 @@ export interface FormatOptions {
   readonly compression?: ParquetCompression
   /** Bytes, encoded but not compressed, after which a row group of Parquet ends. Default 64 MiB. */
   readonly rowGroupBytes?: number
+  /**
+   * CSV: whether text that begins with `=`, `+`, `-`, `@`, a tab or a line break gets an apostrophe before it, so that a
+   * spreadsheet does not take it for a formula (docs/types.md). It is then no longer the exact text. Default false.
+   */
+  readonly guardFormulas?: boolean
 }
 
 export interface ReportOptions {
@@ -102,8 +107,11 @@ export interface ConsumeOptions extends SelectOptions, ReportOptions {
 export const MOST_PARTITIONS = 10_000
 
 /** Before anything is read: who calls may have no types. */
-export function checkFormat({ format, compression }: Partial<FormatOptions>): void {
+export function checkFormat({ format, compression, guardFormulas }: Partial<FormatOptions>): void {
   checkChoice('format', EXTRACT_FORMATS, format)
+  if (guardFormulas && format !== 'csv') {
+    throw invalid(`\`guardFormulas\` is for CSV, and not for ${format}.`, 'Leave it out, or write CSV.')
+  }
   if (compression !== undefined) checkChoice('compression', PARQUET_COMPRESSIONS, compression)
 }
 

@@ -71,13 +71,15 @@ export interface PlanInput extends SelectOptions, Partial<FormatOptions> {
 
 /** Plans on an opened table's snapshot. */
 export async function makePlan(db: ExtractEngine, open: OpenTable, input: PlanInput): Promise<ExtractPlan> {
-  const { columns, asText, rowHash, batchRows, batchBytes, compression, rowGroupBytes, format = 'batches' } = input
+  const { columns, asText, rowHash, batchRows, batchBytes, format = 'batches' } = input
+  const { compression, rowGroupBytes, guardFormulas } = input
   refuseOurNames(open)
   const { where, watermark, partitions, partitionBy } = input
   const { column, after, from } = watermark ?? {}
   const mark = column === undefined ? undefined : { column, after, from }
   const read = await open.plan({ where, watermark: mark, partitions, partitionBy })
-  const shown = format === 'csv' || format === 'jsonl' ? open.asLines(format, '', []) : await open.asArrow([])
+  const shown =
+    format === 'csv' || format === 'jsonl' ? open.asLines(format, { suffix: '' }, []) : await open.asArrow([])
   const content: Omit<ExtractPlan, 'checksum'> = {
     version: PLAN_VERSION,
     batchId: randomUUID(),
@@ -89,7 +91,7 @@ export async function makePlan(db: ExtractEngine, open: OpenTable, input: PlanIn
     ...(open.query === undefined ? {} : { query: open.query }),
     format,
     columns: shown.columns,
-    options: defined({ columns, asText, rowHash, batchRows, batchBytes, compression, rowGroupBytes }),
+    options: defined({ columns, asText, rowHash, batchRows, batchBytes, compression, rowGroupBytes, guardFormulas }),
     conditions: read.conditions,
     ...(read.mark === undefined ? {} : { watermark: plannedWatermark(read.mark) }),
     partitions: read.partitions,

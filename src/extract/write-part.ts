@@ -74,9 +74,10 @@ async function writeLines(
   add: (rows: number) => void,
 ): Promise<readonly string[]> {
   const names = open.columnNames
-  if (format === 'csv') await file.write(Buffer.from(csvHeader(names)))
-  const suffix = (format === 'csv' ? csvSuffix : jsonSuffix)(bronzeOf(plan), names.length)
-  const rows = open.asLines(format, suffix, choicesOf(plan, number))
+  const { guardFormulas } = plan.options
+  if (format === 'csv') await file.write(Buffer.from(csvHeader(names, guardFormulas)))
+  const suffix = (format === 'csv' ? csvSuffix : jsonSuffix)(bronzeOf(plan), names.length, guardFormulas)
+  const rows = open.asLines(format, { suffix, guardFormulas }, choicesOf(plan, number))
   for await (const lines of rows.lines()) {
     await file.write(lines.bytes)
     add(lines.rows)

@@ -10,9 +10,13 @@ import type { PoolOptions } from '../../src/pool/options.ts'
 import { readParquetFile } from './parquet.ts'
 import type { PostgresServer } from './postgres.ts'
 
-export function superuserEngine(server: PostgresServer, options: PoolOptions = {}): Promise<Engine> {
+export function superuserEngine(
+  server: PostgresServer,
+  options: PoolOptions = {},
+  database = 'postgres',
+): Promise<Engine> {
   const { host, port, superuser: login, superuserPassword: password } = server
-  return createEngine({ type: 'postgres', host, port, login, password, database: 'postgres' }, options)
+  return createEngine({ type: 'postgres', host, port, login, password, database }, options)
 }
 
 export function dataPath(manifest: Manifest): string {

@@ -309,6 +309,27 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       }
     })
 
+    test('CSV: text that a spreadsheet would take for a formula is guarded, where that is asked for', async () => {
+      const name = await table('id int not null, t nvarchar(50), v varchar(50), n decimal(9,2)', [
+        `-1, N'=cmd|x', '@sum(a,b)', -5`,
+        `2, N'plain', '-x', null`,
+        `3, N'＝x', '', 0.5`,
+      ])
+      await using folder = await temporaryFolder()
+      const read = async (options: object): Promise<string[]> => {
+        const all = { to: folder.path, format: 'csv', ...options } as const
+        const text = await dataText(await extractTable(db, { table: name }, all))
+        const lines = text.split('\n').slice(1, -1)
+        return lines.map((line) => line.slice(0, line.lastIndexOf(',20'))).toSorted()
+      }
+      assert.deepEqual(await read({ guardFormulas: true }), [
+        `-1,'=cmd|x,"'@sum(a,b)",-5.00`,
+        `2,plain,'-x,`,
+        `3,'＝x,"",0.50`,
+      ])
+      assert.deepEqual(await read({}), [`-1,=cmd|x,"@sum(a,b)",-5.00`, `2,plain,-x,`, `3,＝x,"",0.50`])
+    })
+
     for (const { type, values, high, quoted } of MARKS) {
       test(`a mark of ${type}: rows that share it are neither lost nor doubled`, async () => {
         const put = (id: number, index: number): string =>

@@ -19,6 +19,7 @@ import {
 } from './postgres-catalogue.ts'
 import { type Chosen, chooseColumns, chosenRows, type From, selectStatement } from './postgres-choice.ts'
 import { CsvRows } from './postgres-csv.ts'
+import { guardedExpression, mayBeFormula } from './postgres-formulas.ts'
 import { baseType } from './postgres-ground.ts'
 import { JsonRows, jsonColumn, jsonTextColumn } from './postgres-json.ts'
 import { Lease } from './postgres-lease.ts'
@@ -33,6 +34,7 @@ import type {
   ExtractEngine,
   ExtractSource,
   LineRows,
+  LineStyle,
   Lines,
   OpenOptions,
   OpenTable,
@@ -210,9 +212,9 @@ class PostgresTable implements OpenTable {
     }
   }
 
-  asLines(format: 'csv' | 'jsonl', suffix: string, given?: readonly Choice[]): LineRows {
+  asLines(format: 'csv' | 'jsonl', style: LineStyle, given?: readonly Choice[]): LineRows {
     const chosen = this.#chosen(given)
-    const { rows, expressions } = format === 'csv' ? this.#csv(suffix) : this.#json(suffix)
+    const { rows, expressions } = format === 'csv' ? this.#csv(style) : this.#json(style)
     const form = format === 'csv' ? 'csv' : 'binary'
     const text = `copy (${this.#select(expressions, chosen)}) to stdout (format ${form})`
     return {
@@ -225,16 +227,22 @@ class PostgresTable implements OpenTable {
     }
   }
 
-  #csv(suffix: string): { readonly rows: CsvRows; readonly expressions: readonly string[] } {
-    // The server's own text needs no casts, but for the columns where one was asked for.
-    const expressions = this.#columns.map((column) =>
-      this.#asText.has(column.name) ? textExpression(this.#catalogue, column) : quoteIdentifier(column.name),
-    )
+  #csv({ suffix, guardFormulas = false }: LineStyle): {
+    readonly rows: CsvRows
+    readonly expressions: readonly string[]
+  } {
+    const expressions = this.#columns.map((column) => {
+      if (guardFormulas && mayBeFormula(this.#catalogue, column)) {
+        return guardedExpression(this.#catalogue, textExpression(this.#catalogue, column))
+      }
+      // The server's own text needs no casts, but for the columns where one was asked for.
+      return this.#asText.has(column.name) ? textExpression(this.#catalogue, column) : quoteIdentifier(column.name)
+    })
     if (this.#options.rowHash) expressions.push(rowHashExpression(this.#tableColumnNames()))
     return { rows: new CsvRows(suffix), expressions }
   }
 
-  #json(suffix: string): { readonly rows: JsonRows; readonly expressions: readonly string[] } {
+  #json({ suffix }: LineStyle): { readonly rows: JsonRows; readonly expressions: readonly string[] } {
     const columns = this.#columns.map((column) =>
       this.#asText.has(column.name)
         ? jsonTextColumn(column.name, textExpression(this.#catalogue, column))

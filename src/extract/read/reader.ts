@@ -217,6 +217,14 @@ export interface ReadPlan {
   readonly notes: readonly string[]
 }
 
+/** How rows are written as lines of text. */
+export interface LineStyle {
+  /** Ends each row, newline included. */
+  readonly suffix: string
+  /** CSV: whether text that a spreadsheet would take for a formula gets an apostrophe before it. Default false. */
+  readonly guardFormulas?: boolean | undefined
+}
+
 /** Whole lines of text. The bytes belong to the receiver, until it gives them back by {@link LineRows.reuse}. */
 export interface Lines {
   readonly bytes: Uint8Array
@@ -266,8 +274,8 @@ export interface OpenTable extends AsyncDisposable {
    * @param conditions what {@link plan} has given; default: what the options say
    */
   asArrow(conditions?: readonly Choice[]): Promise<ArrowRows>
-  /** CSV without its header, or JSON Lines, as the server itself writes them; `suffix` ends each row, newline included. */
-  asLines(format: 'csv' | 'jsonl', suffix: string, conditions?: readonly Choice[]): LineRows
+  /** CSV without its header, or JSON Lines, as the server itself writes them. */
+  asLines(format: 'csv' | 'jsonl', style: LineStyle, conditions?: readonly Choice[]): LineRows
   plan(request: PlanRequest): Promise<ReadPlan>
   /** Names the snapshot for other sessions, while this one is open. A database may not have such names. */
   exportSnapshot?(): Promise<string>

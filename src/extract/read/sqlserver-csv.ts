@@ -5,7 +5,7 @@
  */
 
 import type { ColumnMetadata } from '../../drivers/sqlserver/tedious-internals.ts'
-import { csvField } from '../sinks/text.ts'
+import { csvField, guardFormula } from '../sinks/text.ts'
 import { clock, date, digits, scaled } from './digits.ts'
 import { valueText } from './sqlserver-text.ts'
 
@@ -21,6 +21,20 @@ export function csvWriter(column: ColumnMetadata): FieldWriter {
   const { text } = valueText(column)
   const asText: FieldWriter = (chunk, start, end, out, at) => at + out.write(csvField(text(chunk, start, end)), at)
   return FAST[column.type.name]?.(column, asText) ?? asText
+}
+
+const TEXTS = new Set(['NVarChar', 'NChar', 'NText', 'Xml', 'VarChar', 'Char', 'Text', 'Variant'])
+
+/** The same, with an apostrophe before text that a spreadsheet would take for a formula. */
+export function guardedCsvWriter(column: ColumnMetadata): FieldWriter {
+  const write = csvWriter(column)
+  if (!TEXTS.has(column.type.name)) return write
+  const { text } = valueText(column)
+  return (chunk, start, end, out, at) => {
+    const value = text(chunk, start, end)
+    const guarded = guardFormula(value)
+    return guarded === value ? write(chunk, start, end, out, at) : at + out.write(csvField(guarded), at)
+  }
 }
 
 /** Beyond it the steps of a double are greater than one. */

@@ -6,8 +6,8 @@ import type { ColumnMetadata } from '../../drivers/sqlserver/tedious-internals.t
 import { ROW_HASH } from './column-names.ts'
 import type { ColumnBuilder } from './columns/column.ts'
 import type { BatchLimits } from './postgres-rows.ts'
-import type { Lines } from './reader.ts'
-import { csvWriter, type FieldWriter, roomFor } from './sqlserver-csv.ts'
+import type { LineStyle, Lines } from './reader.ts'
+import { csvWriter, type FieldWriter, guardedCsvWriter, roomFor } from './sqlserver-csv.ts'
 import { RowHash } from './sqlserver-row-hash.ts'
 import type { FieldConsumer } from './sqlserver-statement.ts'
 import { type JsonForm, type ValueText, valueText } from './sqlserver-text.ts'
@@ -100,6 +100,7 @@ const COMMA = 0x2c
 /** NULL is an empty field, the empty string is `""`. */
 export class FieldCsv implements FieldConsumer<Lines> {
   readonly #suffix: Buffer
+  readonly #writerOf: (column: ColumnMetadata) => FieldWriter
   readonly #withHash: boolean
   #hash: RowHash | undefined
   #writers: readonly FieldWriter[] = []
@@ -109,8 +110,9 @@ export class FieldCsv implements FieldConsumer<Lines> {
   #total = 0
 
   /** @param withHash whether `_row_hash` ends each row */
-  constructor(suffix: string, withHash: boolean) {
+  constructor({ suffix, guardFormulas = false }: LineStyle, withHash: boolean) {
     this.#suffix = Buffer.from(suffix)
+    this.#writerOf = guardFormulas ? guardedCsvWriter : csvWriter
     this.#withHash = withHash
   }
 
@@ -119,7 +121,7 @@ export class FieldCsv implements FieldConsumer<Lines> {
   }
 
   columns(sent: readonly ColumnMetadata[]): void {
-    this.#writers = sent.map(csvWriter)
+    this.#writers = sent.map(this.#writerOf)
     if (this.#withHash) this.#hash = new RowHash(sent)
   }
 

@@ -12,6 +12,7 @@ import type {
   Condition,
   ExtractEngine,
   LineRows,
+  LineStyle,
   Lines,
   OpenOptions,
   OpenTable,
@@ -140,14 +141,14 @@ export class SqlServerTable implements OpenTable {
     }
   }
 
-  asLines(format: 'csv' | 'jsonl', suffix: string, given?: readonly Choice[]): LineRows {
+  asLines(format: 'csv' | 'jsonl', style: LineStyle, given?: readonly Choice[]): LineRows {
     const conditions = this.#conditions(given)
     return {
       columns: [
         ...this.#columns.map((column) => ({ name: column.name, type: column.declared })),
         ...(this.#options.rowHash ? [HASH_COLUMN] : []),
       ],
-      lines: () => this.#lines(format, suffix, conditions),
+      lines: () => this.#lines(format, style, conditions),
     }
   }
 
@@ -184,10 +185,12 @@ export class SqlServerTable implements OpenTable {
     this.#check(rows.total, sent)
   }
 
-  async *#lines(format: 'csv' | 'jsonl', suffix: string, conditions: readonly BoundSql[]): AsyncGenerator<Lines> {
+  async *#lines(format: 'csv' | 'jsonl', style: LineStyle, conditions: readonly BoundSql[]): AsyncGenerator<Lines> {
     const { rowHash = false } = this.#options
     const rows =
-      format === 'csv' ? new FieldCsv(suffix, rowHash) : new FieldJson(suffix, rowHash, this.columnNames, this.#asText)
+      format === 'csv'
+        ? new FieldCsv(style, rowHash)
+        : new FieldJson(style.suffix, rowHash, this.columnNames, this.#asText)
     const sent = yield* this.#lease.fields(this.#select(conditions, format), rows)
     this.#check(rows.total, sent)
   }

@@ -161,6 +161,19 @@ test('--columns and --as-text take names with commas, and what they are for', as
   assert.match(text, /^at,"a,b",.*\n294276-12-31 00:00:00,1,/)
 })
 
+test('--guard-formulas guards the cells of CSV, and is refused for another format', async () => {
+  await using folder = await temporaryFolder()
+  const query = "select '=1+1' as a, -1 as b"
+  const args = ['extract', location, 'reports.guarded', '--query', query, '--to', folder.path, '--guard-formulas']
+  const { code, stdout } = await runCli([...args, '--format', 'csv', '--json'])
+  assert.equal(code, 0, stdout)
+  const { folder: day, files } = JSON.parse(stdout)
+  assert.match(await readFile(join(day, files[0].name), 'utf8'), /\n'=1\+1,-1,/)
+  const refused = await runCli(args)
+  assert.equal(refused.code, PHASE_EXIT_CODES.config, refused.stderr)
+  assert.match(refused.stderr, /`guardFormulas` is for CSV, and not for parquet/)
+})
+
 test('--query reads a query under the name given, also from a file', async () => {
   await using folder = await temporaryFolder()
   const file = join(folder.path, 'q.sql')

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { ColumnMetadata } from '../../../../src/drivers/sqlserver/tedious-internals.ts'
-import { csvWriter, roomFor } from '../../../../src/extract/read/sqlserver-csv.ts'
+import { csvWriter, guardedCsvWriter, roomFor } from '../../../../src/extract/read/sqlserver-csv.ts'
 import { FieldCsv } from '../../../../src/extract/read/sqlserver-rows.ts'
 import { valueText } from '../../../../src/extract/read/sqlserver-text.ts'
-import { csvField } from '../../../../src/extract/sinks/text.ts'
+import { csvField, guardFormula } from '../../../../src/extract/sinks/text.ts'
 
 const sent = (name: string, more: object = {}): ColumnMetadata =>
   ({ colName: 'c', type: { name }, ...more }) as ColumnMetadata
@@ -101,8 +101,29 @@ test('every value is the field that its text makes, wherever it lies', () => {
   )
 })
 
+test('with formulas guarded, text is as its guarded text, and other types are as before', () => {
+  const first = fc.constantFrom('=', '+', '-', '@', '\t', '\n', '＝', '＠', 'a', '"', '')
+  const guarded = fc.tuple(first, text).map(([begin, rest]) => begin + rest)
+  const cases = fc.oneof(
+    guarded.map((some) => value(sent('NVarChar'))(Buffer.from(some, 'utf16le'))),
+    guarded.map((some) => value(sent('VarChar', { collation: { codepage: 'utf-8' } }))(Buffer.from(some))),
+    VALUES,
+  )
+  fc.assert(
+    fc.property(cases, ({ column, data }) => {
+      const out = Buffer.alloc(roomFor(data.length))
+      const end = guardedCsvWriter(column)(data, 0, data.length, out, 0)
+      const plain = valueText(column).text(data, 0, data.length)
+      const isText = /VarChar$/.test(column.type.name)
+      const expected = csvField(isText ? guardFormula(plain) : plain)
+      assert.equal(out.toString('utf8', 0, end), Buffer.from(expected).toString())
+    }),
+    { numRuns: 5000 },
+  )
+})
+
 test('rows of every length come whole, however long', () => {
-  const csv = new FieldCsv(',end\n', false)
+  const csv = new FieldCsv({ suffix: ',end\n' }, false)
   csv.columns([sent('IntN'), sent('NVarChar')])
   const rows = Array.from({ length: 300 }, (_, index) => (index % 50 === 49 ? 'z'.repeat(400_000) : `"${index}"`))
   const lines = rows.flatMap((row, index) => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { csvField, csvHeader, csvSuffix, jsonSuffix } from '../../../../src/extract/sinks/text.ts'
+import { csvField, csvHeader, csvSuffix, guardFormula, jsonSuffix } from '../../../../src/extract/sinks/text.ts'
 
 const bronze = { extractedAt: new Date('2024-03-31T23:30:00.250Z'), source: 'a "b",\nc', batchId: 'id' }
 
@@ -15,6 +15,16 @@ test('CSV fields are quoted when they must be', () => {
   ])
   assert.equal(csvHeader(['id', 'a,b']), 'id,"a,b",_extracted_at,_source,_batch_id\n')
   assert.equal(csvHeader([]), '_extracted_at,_source,_batch_id\n')
+})
+
+test('text that begins like a formula gets an apostrophe, where that is asked for', () => {
+  for (const text of ['=1+1', '+1', '-1', '@x', '\tx', '\rx', '\nx', '＝1', '＋1', '－1', '＠x']) {
+    assert.equal(guardFormula(text), `'${text}`)
+  }
+  for (const text of ['', 'a=1', ' =1', "'=1", '1-1', '\\=1']) assert.equal(guardFormula(text), text)
+  assert.equal(csvHeader(['=id', 'a'], true), "'=id,a,_extracted_at,_source,_batch_id\n")
+  assert.equal(csvHeader(['=id']), '=id,_extracted_at,_source,_batch_id\n')
+  assert.match(csvSuffix({ ...bronze, source: '=a,b' }, 1, true), /,"'=a,b",id\n$/)
 })
 
 test('what ends a row', () => {
