@@ -193,7 +193,9 @@ export const ERROR_CODES = {
   VALUE_OUT_OF_RANGE: 'A value cannot be written exactly in the type that its column has.',
   QUERY_CANCELED: 'Somebody else cancelled the statement, or a time limit of the server did.',
   QUERY_FAILED: 'The server refused the statement; the message holds its words and `details.sqlstate` its code.',
-  CONNECTION_LOST: 'The connection broke while a statement was running.',
+  CONNECTION_LOST: 'The session ended while a statement or transaction was running; `cause` holds its last words.',
+  TRANSACTION_ROLLED_BACK:
+    'A commit did not happen, because the server had rolled the transaction back; `cause` is the error that ended it.',
   WATERMARK_INVALID: 'The watermark column cannot serve as one: NULL in some rows, another type, or no value of it.',
   SNAPSHOT_UNAVAILABLE:
     'The database cannot show one moment of the table to several sessions; the hint says what would.',

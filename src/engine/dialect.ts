@@ -10,6 +10,8 @@ export interface DialectParts {
   readonly driver: Driver<object>
   /** Asks the server to end the statement that a session is running. */
   cancel(raw: object): Promise<void>
+  /** What a failed statement ends with: the driver's error with what is known about it, or CONNECTION_LOST. */
+  statementError(raw: object, error: Error): Error
   /** The database of the sessions: the one that the record names, else the one that the server chose. */
   database(): string | undefined
   /** Whether sessions give numbers and times as text with every digit (`exact_values` of SQL Server). */

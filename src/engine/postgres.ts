@@ -19,6 +19,7 @@ export const postgresDialect: EngineDialect<typeof postgresFields> = {
     return {
       driver,
       cancel: (raw) => driver.cancel(raw as pg.Client, AbortSignal.timeout(CANCEL_LIMIT_MILLIS)),
+      statementError: (raw, error) => driver.statementError(raw as pg.Client, error),
       database: () => connection.database ?? connection.login,
       exactValues: false,
     }

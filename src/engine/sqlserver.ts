@@ -28,6 +28,7 @@ export const sqlServerDialect: EngineDialect<typeof sqlServerFields> = {
     return {
       driver,
       cancel: (raw) => driver.cancel(raw as SqlServerConnection),
+      statementError: (raw, error) => driver.statementError(raw as SqlServerConnection, error),
       database: () => connection.database ?? driver.database,
       exactValues: options.exact_values,
     }

@@ -16,6 +16,7 @@ import { resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
 import { openSession } from './session.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
+import { postgresStatementError } from './statement-error.ts'
 import { TlsSettings } from './tls-settings.ts'
 
 const DEFAULT_PORT = 5432
@@ -34,6 +35,8 @@ export interface PostgresDriverContext {
 export interface PostgresDriver extends Driver<pg.Client> {
   /** Asks the server to cancel the running statement, over a connection of its own; resolves when it has been asked. */
   cancel(raw: pg.Client, signal: AbortSignal): Promise<void>
+  /** What a statement ends with that failed with `error`: see {@link postgresStatementError}. */
+  statementError(raw: pg.Client, error: Error): Error
 }
 
 /** What the driver knows of a client besides the client itself. */
@@ -167,6 +170,16 @@ class SessionDriver implements PostgresDriver {
 
   endedBy(raw: pg.Client): Error | undefined {
     return this.#state(raw).endedBy
+  }
+
+  statementError(raw: pg.Client, error: Error): Error {
+    const { info, endedBy } = this.#state(raw)
+    const { host, port } = this.#plan
+    return postgresStatementError(error, {
+      where: { host, port, database: info.database },
+      broken: this.isBroken(raw),
+      endedBy,
+    })
   }
 
   info(raw: pg.Client): SessionInfo {

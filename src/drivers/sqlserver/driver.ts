@@ -12,6 +12,7 @@ import { resetConnection } from './reset.ts'
 import { endsSession, type ServerError } from './server-error.ts'
 import { openSession, type SessionPlan } from './session.ts'
 import type { SspiFactory } from './sspi.ts'
+import { sqlServerStatementError } from './statement-error.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
 import { patiently } from './throttling.ts'
 import { TlsSettings } from './tls-settings.ts'
@@ -37,6 +38,8 @@ export interface SqlServerDriver extends Driver<SqlServerConnection> {
   readonly database: string | undefined
   /** Cancels the running statement (an attention, MS-TDS 2.2.1.7); resolves when the session is ready again. */
   cancel(raw: SqlServerConnection): Promise<void>
+  /** What a statement ends with that failed with `error`: see {@link sqlServerStatementError}. */
+  statementError(raw: SqlServerConnection, error: Error): Error
 }
 
 interface SessionState {
@@ -215,6 +218,16 @@ class SessionDriver implements SqlServerDriver {
 
   endedBy(raw: SqlServerConnection): Error | undefined {
     return this.#state(raw).endedBy
+  }
+
+  statementError(raw: SqlServerConnection, error: Error): Error {
+    const { info, endedBy } = this.#state(raw)
+    const { host, port } = this.#plan
+    return sqlServerStatementError(error, {
+      where: { host, port, database: info.database },
+      broken: this.isBroken(raw),
+      endedBy,
+    })
   }
 
   info(raw: SqlServerConnection): SessionInfo {

@@ -159,7 +159,7 @@ function adviceFor(error: ServerError, credential: Credential): Advice {
     case 927:
       return { code: 'SERVER_NOT_READY', transient: true, hint: 'The server starts up, shuts down or recovers; wait.' }
     default:
-      if (THROTTLED.has(error.number)) {
+      if (isThrottled(error.number)) {
         return {
           code: 'SERVER_THROTTLED',
           transient: true,
@@ -223,4 +223,9 @@ const ENDS_SESSION_CLASS = 20
 /** Whether an error that the server sent on a standing session ends it. */
 export function endsSession(error: Pick<ServerError, 'number' | 'class'>): boolean {
   return error.class >= ENDS_SESSION_CLASS
+}
+
+/** Whether Azure SQL asks to come back later. */
+export function isThrottled(number: number): boolean {
+  return THROTTLED.has(number)
 }

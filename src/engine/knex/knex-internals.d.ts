@@ -22,6 +22,8 @@ declare module 'knex/lib/dialects/mssql/index.js' {
 
   export default class MssqlClient extends Knex.Client {
     constructor(config: Knex.Config)
+    /** Of a client that serves one transaction. */
+    readonly transacting?: boolean
     wrapIdentifierImpl(value: string): string
     parameter(value: unknown, builder: object, bindingsHolder: object): string
     _typeForBinding(binding: unknown): [value: unknown, type: unknown]

@@ -10,7 +10,7 @@ import { StatementQueue } from './statement-queue.ts'
 /** The pool and the driver's parts that a client works with. */
 export interface ClientBackend {
   readonly pool: ConnectionPool<object>
-  readonly parts: Pick<DialectParts, 'cancel' | 'database' | 'exactValues'>
+  readonly parts: DialectParts
 }
 
 /** A mark that knex leaves on a connection whose statement it gave up on: it must not be used again. */

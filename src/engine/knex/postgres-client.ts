@@ -13,6 +13,15 @@ import { untilIdle } from '../../drivers/postgres/pg-client.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { type ClientBackend, closed, overPool } from './pooled-client.ts'
 import { StatementQueue } from './statement-queue.ts'
+import { type KnexTransaction, keep, rolledBack, TransactionCauses, tellFirst } from './transaction.ts'
+
+/** The status that knex gives a transaction which ends by ROLLBACK; 1 is COMMIT or RELEASE SAVEPOINT. */
+const ROLLED_BACK = 2
+const FAILED_TRANSACTION = '25P02'
+
+interface PostgresTransaction extends KnexTransaction {
+  query(raw: object, sql: string, status?: number, value?: unknown): Promise<unknown>
+}
 
 interface Query {
   readonly sql: string
@@ -23,7 +32,43 @@ interface Query {
 
 /** Builds the dialect class for one engine; knex makes transaction clients from its prototype, so state lives here. */
 export function postgresClientClass(backend: ClientBackend): typeof Knex.Client {
+  const { driver } = backend.parts
+  const causes = new TransactionCauses()
+
+  const failed = (connection: pg.Client, error: Error): Error => {
+    const told = backend.parts.statementError(connection, error)
+    // The status is the one before the statement.
+    if (connection.getTransactionStatus() === 'T') causes.note(connection, told)
+    else if ((error as pg.DatabaseError).code === FAILED_TRANSACTION) told.cause ??= causes.of(connection)
+    return told
+  }
+
   class PoolsmithPostgresClient extends PostgresDialect {
+    /** All that knex's transactions send goes through their `query`, which hides that it failed. */
+    override transaction(...given: Parameters<Knex.Client['transaction']>): Knex.Transaction {
+      const own = super.transaction(...given)
+      const transaction = own as unknown as PostgresTransaction
+      const { query: end } = transaction
+      transaction.query = (raw, sql, status, value) => {
+        if (status === undefined) {
+          if (transaction.outerTx === null) causes.forget(raw)
+          return transaction.trxClient.query(raw, sql)
+        }
+        if (status === ROLLED_BACK) {
+          tellFirst(transaction, raw, driver, value)
+          return end.call(transaction, raw, sql, status, value)
+        }
+        const commit = async (): Promise<void> => {
+          const { response } = await transaction.trxClient.query(raw, sql)
+          // The server's way to say that an error has ended the transaction ("COMMIT").
+          if (response?.command !== 'ROLLBACK') return
+          throw rolledBack('The server answered COMMIT with ROLLBACK: a statement had failed before.', causes.of(raw))
+        }
+        return keep(transaction, { raw, value, driver, commit })
+      }
+      return own
+    }
+
     override _query(connection: pg.Client, query: Query): Promise<Query> {
       if (query.sql === '') throw new Error('The query is empty')
       const send = (): Promise<Query> =>
@@ -31,7 +76,7 @@ export function postgresClientClass(backend: ClientBackend): typeof Knex.Client 
           const config = { text: query.sql, values: query.bindings ?? [], ...query.options }
           connection.query(config, (error: Error | null, response: pg.QueryResult) => {
             if (error) {
-              reject(error)
+              reject(failed(connection, error))
               return
             }
             query.response = response
@@ -57,8 +102,12 @@ export function postgresClientClass(backend: ClientBackend): typeof Knex.Client 
         if (stream.destroyed) return
         await pour(connection, new PgQueryStream(query.sql, query.bindings ?? [], options), stream)
       })
-      // A reader that leaves does not wait for the statement to end; the pool, or the next statement, does.
-      await Promise.race([work, left])
+      try {
+        // A reader that leaves does not wait for the statement to end; the pool, or the next statement, does.
+        await Promise.race([work, left])
+      } catch (error) {
+        throw failed(connection, error as Error)
+      }
     }
   }
   overPool(PoolsmithPostgresClient, backend)

@@ -19,6 +19,7 @@ import type { ColumnMetadata } from '../../drivers/sqlserver/tedious-internals.t
 import { loadPackage } from '../../optional-package.ts'
 import { type ClientBackend, closed, overPool } from './pooled-client.ts'
 import { StatementQueue } from './statement-queue.ts'
+import { type KnexTransaction, keep, rolledBack, TransactionCauses, tellFirst } from './transaction.ts'
 
 interface Query {
   sql: string
@@ -46,25 +47,57 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
   const { exactValues } = backend.parts
   const exactFor = (query: Query): boolean => query.options?.exactValues ?? exactValues
 
+  const { driver } = backend.parts
+  const causes = new TransactionCauses()
+  const failed = (connection: SqlServerConnection, error: Error): Error => {
+    const failure = backend.parts.statementError(connection, firstError(error))
+    // Set back by the server's word that it has ended the transaction, which comes with the error.
+    if (!connection.inTransaction) causes.note(connection, failure)
+    return failure
+  }
+  /** Once the server has ended a transaction, it would run each further statement in one of its own. */
+  const assertOpen = (connection: SqlServerConnection): void => {
+    if (connection.inTransaction) return
+    if (driver.isBroken(connection)) throw failed(connection, new Error('The connection is closed.'))
+    throw rolledBack(
+      'The server has rolled the transaction back: a statement had failed before.',
+      causes.of(connection),
+    )
+  }
+  const told = <T>(connection: SqlServerConnection, work: Promise<T>): Promise<T> =>
+    work.catch((error: Error) => Promise.reject(failed(connection, error)))
   const endRunning = (connection: SqlServerConnection) => (): Promise<void> => backend.parts.cancel(connection)
 
   class PoolsmithMssqlClient extends MssqlDialect {
     /**
-     * Stock knex asks nobody. With a statement still running its commit and rollback fail, and hide why; and one that is
-     * said twice ends the transaction of whoever has got the connection meanwhile.
+     * Stock knex sends what ends a transaction whatever the connection does: with a statement still running that fails,
+     * and hides why; said twice it ends the transaction of the next user of the connection.
      */
     override transaction(...given: Parameters<Knex.Client['transaction']>): Knex.Transaction {
       const own = super.transaction(...given)
       const transaction = own as unknown as MssqlTransaction
-      const { savepoint, commit, rollback } = transaction
+      const { begin, savepoint, rollback } = transaction
       Object.assign(own, {
-        savepoint: (raw: SqlServerConnection) =>
-          StatementQueue.of(raw).run(own, () => savepoint.call(transaction, raw)),
-        async commit(raw: SqlServerConnection, value: unknown): Promise<void> {
-          // By now the connection may be somebody else's, and a transaction that is open on it.
-          if (transaction._completed) return
-          await StatementQueue.of(raw).run(own, () => commit.call(transaction, raw, value))
+        begin(raw: SqlServerConnection): Promise<void> {
+          causes.forget(raw)
+          return told(raw, begin.call(transaction, raw))
         },
+        savepoint: (raw: SqlServerConnection) =>
+          StatementQueue.of(raw).run(own, () => told(raw, savepoint.call(transaction, raw))),
+        commit: (raw: SqlServerConnection, value: unknown): Promise<void> =>
+          keep(transaction, {
+            raw,
+            value,
+            driver,
+            commit: () =>
+              StatementQueue.of(raw).run(own, async () => {
+                assertOpen(raw)
+                await told(raw, commitTransaction(raw))
+              }),
+          }),
+        // A savepoint has no end of its own.
+        release: (raw: SqlServerConnection, value: unknown): Promise<void> =>
+          keep(transaction, { raw, value, driver, commit: async () => assertOpen(raw) }),
         async rollback(raw: SqlServerConnection, error: unknown): Promise<void> {
           if (transaction._completed) return
           transaction._completed = true
@@ -74,6 +107,7 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
           // A statement that runs beside a savepoint may be the outer transaction's, which goes on.
           if (outerTx === null) await queue.clear(endRunning(raw))
           else await Promise.race([queue.untilIdle(), pause(ROLLBACK_WAIT_MILLIS, { background: true })])
+          tellFirst(transaction, raw, driver, error)
           const back = (): Promise<void> => rollback.call(transaction, raw, error)
           await (queue.idle ? queue.run(own, back) : back())
         },
@@ -112,10 +146,11 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
         query,
         () =>
           new Promise((resolve, reject) => {
+            if (this.transacting) assertOpen(connection)
             const rows: unknown[] = []
             const request = new TediousRequest(query.sql, (error) => {
               if (error) {
-                reject(firstError(error))
+                reject(failed(connection, error))
                 return
               }
               query.response = rows
@@ -134,11 +169,12 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
       const left = closed(stream).then(() => queue.withdraw(query))
       const work = queue.run(query, async () => {
         if (stream.destroyed) return
+        if (this.transacting) assertOpen(connection)
         const { promise, resolve, reject } = Promise.withResolvers<void>()
         const request = new TediousRequest(query.sql, (error) => {
           stream.off('close', leave)
           if (stream.destroyed) resolve()
-          else if (error) reject(firstError(error))
+          else if (error) reject(failed(connection, error))
           else {
             stream.end()
             resolve()
@@ -163,15 +199,17 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
   return PoolsmithMssqlClient
 }
 
-/** The parts of a transaction of knex's that its types do not tell. */
-interface MssqlTransaction {
-  /** The transaction that this one is a savepoint of. */
-  readonly outerTx: { isCompleted(): boolean } | null
-  _completed: boolean
-  _rejecter(error: unknown): void
+interface MssqlTransaction extends KnexTransaction {
+  begin(raw: object): Promise<void>
   savepoint(raw: object): Promise<void>
-  commit(raw: object, value: unknown): Promise<void>
   rollback(raw: object, error: unknown): Promise<void>
+}
+
+/** Ends the open transaction by a request of the protocol (MS-TDS 2.2.6.9). */
+function commitTransaction(connection: SqlServerConnection): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
+    connection.commitTransaction((error) => (error ? reject(error) : resolve()))
+  })
 }
 
 /** A request in row mode `bare`, which tedious' types do not know. */

@@ -32,6 +32,9 @@ const DESCRIBE = 'dm_exec_describe_first_result_set'
 const HELD = /with \(tablock, holdlock\)/i
 const SNAPSHOT = 5
 const LOCK_TIMEOUT = 1222
+/** Errors that end the transaction as well: the victim of a deadlock, a conflict under SNAPSHOT. */
+const ENDS_TRANSACTION = new Set([1205, 3960])
+
 /** A test names its memory-optimized tables so; the hint is what they are read with in a transaction. */
 const IN_MEMORY = /\[in_memory[^\]]*\](?<hint> with \(snapshot\))?/i
 
@@ -228,6 +231,7 @@ export class Session {
     } catch (error) {
       if (!(error instanceof SqlError)) throw error
       if (!this.#stopping) await response.write(errorToken(error, SERVER_NAME))
+      if (ENDS_TRANSACTION.has(error.number) && this.#transactionCount > 0) await this.#rollback('', response)
       await response.end(DONE.error)
       return
     }

@@ -1,0 +1,55 @@
+/** What the errors of statements mean, by their SQLSTATE (PostgreSQL Documentation, "PostgreSQL Error Codes"). */
+
+import { advised, connectionLost, type StatementAdvice, type Whereabouts } from '../statement-error.ts'
+import { endsSession } from './server-error.ts'
+
+const TRY_AGAIN = 'Run the whole transaction again.'
+
+export const POSTGRES_ADVICE: Readonly<Record<string, StatementAdvice>> = {
+  '25006': {
+    hint: 'The session or its transaction is read-only: a standby, default_transaction_read_only, or a read-only transaction.',
+  },
+  '25P02': {
+    hint: 'An earlier statement of the transaction failed, which `cause` names; a nested transaction takes back only its own statements.',
+  },
+  '40001': { transient: true, hint: `Another transaction changed the same rows. ${TRY_AGAIN}` },
+  '40P01': { transient: true, hint: `Two transactions waited for each other. ${TRY_AGAIN}` },
+  '53100': { transient: true, hint: "The server's disk is full." },
+  '53200': { transient: true, hint: 'The server has no memory left for the statement.' },
+  '53300': { transient: true, hint: 'The server has no connection left for what the statement needs.' },
+  '55P03': { transient: true, hint: 'Another session holds a lock; raise lock_timeout, or try again.' },
+  '57014': { hint: 'statement_timeout has passed, or another session cancelled the statement.' },
+  '58000': { transient: true },
+}
+
+/** Why a session ended, by the SQLSTATE of its last words. */
+export const POSTGRES_LOST: Readonly<Record<string, string>> = {
+  '25P03': 'Do not wait for anything else inside a transaction, or raise idle_in_transaction_session_timeout.',
+  '25P04': 'Make the transaction shorter, or raise transaction_timeout.',
+  '57P01': 'An administrator, a restart or a failover ended the session. Run the transaction again.',
+  '57P02': 'Another process of the server crashed. Run the transaction again.',
+  '57P05': 'Set pool_idle_timeout below the idle_session_timeout of the server.',
+}
+
+/** What is known of the session that a statement ran on. */
+export interface FailedSession {
+  readonly where: Whereabouts
+  readonly broken: boolean
+  readonly endedBy: Error | undefined
+}
+
+/**
+ * The error that a statement ends with: the driver's own with what is known about it, or CONNECTION_LOST, whose cause is
+ * the server's last words.
+ */
+export function postgresStatementError(error: Error, session: FailedSession): Error {
+  const { code, severity } = error as { readonly code?: string; readonly severity?: string }
+  // Only what the server sends has a severity.
+  if (severity !== undefined ? endsSession({ code, severity }) : session.broken) {
+    const cause = severity === undefined ? (session.endedBy ?? error) : error
+    const { code: sqlstate, severity: said } = cause as { readonly code?: string; readonly severity?: string }
+    if (said === undefined) return connectionLost(session.where, cause)
+    return connectionLost(session.where, cause, POSTGRES_LOST[sqlstate ?? ''], { sqlstate })
+  }
+  return advised(error, POSTGRES_ADVICE[code ?? ''] ?? {})
+}

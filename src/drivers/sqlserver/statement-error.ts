@@ -1,0 +1,56 @@
+/** What the errors of statements mean, by their number (sys.messages) or tedious' code. */
+
+import { advised, connectionLost, type StatementAdvice, type Whereabouts } from '../statement-error.ts'
+import { endsSession, isThrottled } from './server-error.ts'
+
+const TRY_AGAIN = 'Run the whole transaction again.'
+const RESOURCES: StatementAdvice = { transient: true, hint: 'The server lacks memory, space or log for the statement.' }
+
+export const SQLSERVER_ADVICE: Readonly<Record<number, StatementAdvice>> = {
+  701: RESOURCES,
+  802: RESOURCES,
+  1105: RESOURCES,
+  1205: { transient: true, hint: `The transaction was the victim of a deadlock and is rolled back. ${TRY_AGAIN}` },
+  1222: { transient: true, hint: 'Another session holds a lock; raise lock_timeout, or try again.' },
+  3902: { hint: 'The server had ended the transaction before, because of an error in it.' },
+  3906: { hint: 'The database is read-only: a secondary replica, or set so.' },
+  3930: { hint: 'An earlier error has made the transaction uncommittable; roll it back.' },
+  3960: { transient: true, hint: `Another transaction changed the same rows. ${TRY_AGAIN}` },
+  8645: RESOURCES,
+  8651: RESOURCES,
+  9002: RESOURCES,
+}
+
+const THROTTLED: StatementAdvice = { transient: true, hint: 'Azure SQL is busy, moving or waking up; try again later.' }
+
+/** tedious' own codes for errors that the server did not send. */
+export const TEDIOUS_ADVICE: Readonly<Record<string, StatementAdvice>> = {
+  ECANCEL: { hint: 'The statement was cancelled from this side.' },
+  ETIMEOUT: { hint: 'The statement took longer than request_timeout; raise it, or cancel earlier.' },
+}
+
+/** What is known of the session that a statement ran on. */
+export interface FailedSession {
+  readonly where: Whereabouts
+  readonly broken: boolean
+  readonly endedBy: Error | undefined
+}
+
+interface TediousError extends Error {
+  readonly code?: string
+  readonly number?: number
+  readonly class?: number
+}
+
+/**
+ * The error that a statement ends with: the driver's own with what is known about it, or CONNECTION_LOST, whose cause is
+ * the server's last words.
+ */
+export function sqlServerStatementError(error: Error, session: FailedSession): Error {
+  const { code = '', number, class: severity = 0 } = error as TediousError
+  if (session.broken || (number !== undefined && endsSession({ number, class: severity }))) {
+    return connectionLost(session.where, session.endedBy ?? error, undefined, number === undefined ? {} : { number })
+  }
+  if (number === undefined) return advised(error, TEDIOUS_ADVICE[code] ?? {})
+  return advised(error, SQLSERVER_ADVICE[number] ?? (isThrottled(number) ? THROTTLED : {}))
+}

@@ -1,0 +1,52 @@
+/** What the error of a statement says besides the driver's own words, for both databases. */
+
+import { PoolsmithError } from '../errors.ts'
+import { printable } from '../printable.ts'
+
+/** What is known about an error by its code. */
+export interface StatementAdvice {
+  readonly hint?: string
+  /** True when the same statement, or its whole transaction, may succeed later. Default false. */
+  readonly transient?: boolean
+}
+
+/** What an error of a statement has beyond its class, message and code, which stay the driver's. */
+export interface StatementError extends Error {
+  readonly phase: 'query'
+  readonly transient: boolean
+  /** The server's own hint where it sent one. */
+  readonly hint?: string
+}
+
+/** Adds to the driver's error; the same object comes back. */
+export function advised(error: Error, { hint, transient = false }: StatementAdvice): StatementError {
+  const { hint: own } = error as { readonly hint?: unknown }
+  const known = typeof own === 'string' && own !== '' ? {} : { hint }
+  return Object.assign(error, { phase: 'query' as const, transient }, known)
+}
+
+/** The place that a session was opened to. */
+export interface Whereabouts {
+  readonly host: string
+  /** Undefined for a named instance. */
+  readonly port: number | undefined
+  readonly database: string
+}
+
+const RUN_AGAIN =
+  'Run it again: the pool opens a new session. If it changes data, look first whether the change was made.'
+
+/** The error of a statement whose session has ended. */
+export function connectionLost(
+  where: Whereabouts,
+  cause: Error,
+  hint = RUN_AGAIN,
+  details: Readonly<Record<string, unknown>> = {},
+): PoolsmithError {
+  const { host, port, database } = where
+  const place = port === undefined ? host : `${host}:${port}`
+  return new PoolsmithError(
+    `The session with ${place} (database ${printable(database)}) has ended: ${printable(cause.message)}`,
+    { code: 'CONNECTION_LOST', phase: 'query', transient: true, hint, cause, details: { ...where, ...details } },
+  )
+}

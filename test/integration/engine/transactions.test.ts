@@ -1,0 +1,396 @@
+/** A transaction of knex: a commit that did not happen is an error, in both forms and on both databases. */
+
+import assert from 'node:assert/strict'
+import type { EventEmitter } from 'node:events'
+import { after, before, describe, test } from 'node:test'
+import type { Knex } from 'knex'
+import type pg from 'pg'
+import { createEngine, type Engine, type EngineOptions, PoolsmithError } from '../../../src/index.ts'
+import { type Gate, startGate } from '../../support/gate.ts'
+import { createPki } from '../../support/pki.ts'
+import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { startTdsServer, type TdsServer } from '../../support/tds/server.ts'
+
+interface Failure extends Error {
+  readonly code?: string
+  readonly number?: number
+  readonly phase?: string
+  readonly transient?: boolean
+  readonly cause?: Failure
+}
+
+async function failure(work: PromiseLike<unknown>): Promise<Failure> {
+  try {
+    await work
+  } catch (error) {
+    return error as Failure
+  }
+  return assert.fail('it succeeded')
+}
+
+/** Resolves when this side has heard of the end of a transaction's session. */
+async function sessionEnded(trx: Knex.Transaction): Promise<void> {
+  const raw = (await trx.client.acquireConnection()) as EventEmitter
+  await new Promise((resolve) => raw.once('end', resolve))
+}
+
+/** Both ways to commit: the function returns, or the caller says so. */
+const FORMS: Readonly<Record<string, (db: Knex, work: (trx: Knex.Transaction) => Promise<unknown>) => Promise<void>>> =
+  {
+    'db.transaction(work)': async (db, work) => {
+      await db.transaction(work)
+    },
+    'await trx.commit()': async (db, work) => {
+      const trx = await db.transaction()
+      try {
+        await work(trx)
+      } catch (error) {
+        await trx.rollback()
+        throw error
+      }
+      await trx.commit()
+    },
+  }
+
+const OPTIONS: EngineOptions = { pool_size: 1, max_overflow: 0, pool_timeout: 5, drain_timeout: 1 }
+
+describe('PostgreSQL', () => {
+  let server: PostgresServer
+  let gate: Gate
+
+  before(async () => {
+    server = await startPostgres()
+    gate = await startGate(server.port)
+    await server.sql('create table marks (n int unique deferrable initially deferred)')
+  })
+  after(async () => {
+    await gate[Symbol.asyncDispose]()
+    await server[Symbol.asyncDispose]()
+  })
+
+  const engine = (port = server.port): Promise<Engine> =>
+    createEngine(
+      {
+        type: 'postgres',
+        host: server.host,
+        port,
+        login: server.superuser,
+        password: server.superuserPassword,
+        database: 'postgres',
+        extra: { sslmode: 'disable' },
+      },
+      OPTIONS,
+    )
+
+  /** The process behind a transaction. */
+  const processOf = async (trx: Knex.Transaction): Promise<number> =>
+    (await trx.raw('select pg_backend_pid() as id')).rows[0].id
+
+  for (const [form, run] of Object.entries(FORMS)) {
+    describe(form, () => {
+      test('rejects with the constraint that COMMIT violates', async () => {
+        await using db = await engine()
+        const error = await failure(
+          run(db, async (trx) => {
+            await trx('marks').insert([{ n: 1 }, { n: 1 }])
+          }),
+        )
+        assert.deepEqual([error.code, error.phase, error.transient], ['23505', 'query', false])
+        assert.deepEqual(await db('marks'), [])
+        assert.equal(db.pool.stats().counts.opened, 1)
+      })
+
+      test('rejects where COMMIT was answered with ROLLBACK, and names the error that was swallowed', async () => {
+        await using db = await engine()
+        const error = await failure(
+          run(db, async (trx) => {
+            await trx('marks').insert({ n: 1 })
+            await trx.raw('select 1/0').catch(() => undefined)
+            // The consequence of the first error, which stays the cause.
+            const next = await failure(trx.raw('select 1'))
+            assert.equal(next.code, '25P02')
+            assert.equal(next.cause?.code, '22012')
+          }),
+        )
+        assert.deepEqual([error.code, error.phase, error.cause?.code], ['TRANSACTION_ROLLED_BACK', 'query', '22012'])
+        assert.ok(error instanceof PoolsmithError && error.hint !== undefined)
+        assert.deepEqual(await db('marks'), [])
+      })
+
+      test('names nothing of an earlier transaction', async () => {
+        await using db = await engine()
+        await failure(run(db, (trx) => trx.raw('select 1/0')))
+        const error = await failure(
+          run(db, async (trx) => {
+            await trx.raw('select no_such_column').catch(() => undefined)
+          }),
+        )
+        assert.equal(error.cause?.code, '42703')
+      })
+
+      test('rejects with the words of the server that ended the session', async () => {
+        await using db = await engine()
+        const error = await failure(
+          run(db, async (trx) => {
+            await trx('marks').insert({ n: 1 })
+            const ended = sessionEnded(trx)
+            await server.sql(`select pg_terminate_backend(${await processOf(trx)})`)
+            await ended
+          }),
+        )
+        assert.deepEqual([error.code, error.phase, error.transient], ['CONNECTION_LOST', 'query', true])
+        assert.equal(error.cause?.code, '57P01')
+        assert.match(error.message, /127\.0\.0\.1:\d+ \(database postgres\)/)
+        assert.deepEqual(await db('marks'), [])
+        assert.equal(db.pool.stats().inUse, 0)
+      })
+
+      test('rejects with the time limit of the server for idle transactions', async () => {
+        await using db = await engine()
+        const error = await failure(
+          run(db, async (trx) => {
+            await trx('marks').insert({ n: 1 })
+            await trx.raw('set local idle_in_transaction_session_timeout = 50')
+            await sessionEnded(trx)
+          }),
+        )
+        assert.deepEqual([error.code, error.cause?.code], ['CONNECTION_LOST', '25P03'])
+        assert.match((error as PoolsmithError).hint ?? '', /idle_in_transaction_session_timeout/)
+        assert.deepEqual(await db('marks'), [])
+      })
+
+      test('says that it does not know, where the session ends between COMMIT and its answer', async () => {
+        await using db = await engine(gate.port)
+        const error = await failure(
+          run(db, async (trx) => {
+            await trx('marks').insert({ n: 1 })
+            gate.freeze()
+            setTimeout(() => {
+              gate.reset()
+              gate.thaw()
+            }, 100)
+          }),
+        )
+        assert.ok(error instanceof PoolsmithError)
+        assert.deepEqual([error.code, error.transient, error.details.outcome], ['CONNECTION_LOST', false, 'unknown'])
+      })
+
+      test('rejects with the error of the statement that the session ended under', async () => {
+        await using db = await engine()
+        const error = await failure(
+          run(db, async (trx) => {
+            const id = await processOf(trx)
+            setTimeout(() => server.sql(`select pg_terminate_backend(${id})`), 50)
+            await trx.raw('select pg_sleep(60)')
+          }),
+        )
+        assert.deepEqual([error.code, error.cause?.code], ['CONNECTION_LOST', '57P01'])
+        assert.match(error.message, /^select pg_sleep/)
+      })
+
+      test('rejects where BEGIN fails, and runs nothing', async () => {
+        await using db = await engine()
+        const raw = (await db.pool.acquire().promise) as pg.Client
+        await raw.query('begin; savepoint a')
+        await raw.query('select 1/0').catch(() => undefined)
+        let ran = false
+        const error = await failure(
+          db.transaction(
+            async () => {
+              ran = true
+            },
+            { connection: raw },
+          ),
+        )
+        assert.equal(error.code, '25P02')
+        assert.equal((await failure(db.transaction(undefined as never, { connection: raw }))).code, '25P02')
+        assert.equal(ran, false)
+        db.pool.release(raw)
+      })
+    })
+  }
+
+  test('nested transactions commit and roll back on their own, and one that cannot be kept rejects', async () => {
+    await using db = await engine()
+    await db.transaction(async (trx) => {
+      await trx('marks').insert({ n: 1 })
+      await trx.transaction((inner) => inner('marks').insert({ n: 2 }))
+      await failure(
+        trx.transaction(async (inner) => {
+          await inner('marks').insert({ n: 3 })
+          throw new Error('no')
+        }),
+      )
+      const inner = await trx.transaction()
+      await inner('marks').insert({ n: 4 })
+      await inner.rollback()
+      assert.equal((await failure(inner.commit())).code, 'TRANSACTION_ROLLED_BACK')
+    })
+    assert.deepEqual(await db('marks').orderBy('n').pluck('n'), [1, 2])
+    const error = await failure(
+      db.transaction(async (trx) => {
+        const inner = await trx.transaction()
+        await inner.raw('select 1/0').catch(() => undefined)
+        const released = await failure(inner.commit())
+        assert.deepEqual([released.code, released.cause?.code], ['25P02', '22012'])
+      }),
+    )
+    assert.equal(error.code, 'TRANSACTION_ROLLED_BACK')
+    await db('marks').del()
+  })
+
+  test('a second commit is as good as the first, and one after a rollback is an error', async () => {
+    await using db = await engine()
+    const trx = await db.transaction()
+    await trx('marks').insert({ n: 1 })
+    await trx.commit()
+    await trx.commit()
+    await db('marks').del()
+    const other = await db.transaction()
+    await other('marks').insert({ n: 2 })
+    await other.rollback()
+    assert.equal((await failure(other.commit())).code, 'TRANSACTION_ROLLED_BACK')
+    assert.deepEqual(await db('marks'), [])
+    // A function that has ended its transaction itself may return.
+    assert.equal(await db.transaction(async (own) => void (await own.rollback())), undefined)
+    await db.transaction(async (own) => void (await own.commit()))
+  })
+})
+
+describe('SQL Server', () => {
+  let postgres: PostgresServer
+  let server: TdsServer
+  let gate: Gate
+
+  before(async () => {
+    postgres = await startPostgres()
+    const certificate = await (await createPki()).issue({ commonName: 'localhost', dns: ['localhost'] })
+    server = await startTdsServer({ postgres, logins: { sa: 'pw' }, tls: certificate })
+    gate = await startGate(server.port)
+    await using db = await engine()
+    await db.raw('create table marks (n int)')
+  })
+  after(async () => {
+    await gate[Symbol.asyncDispose]()
+    await server[Symbol.asyncDispose]()
+    await postgres[Symbol.asyncDispose]()
+  })
+
+  const engine = (): Promise<Engine> =>
+    createEngine(
+      {
+        type: 'mssql',
+        host: 'localhost',
+        port: gate.port,
+        login: 'sa',
+        password: 'pw',
+        database: 'master',
+        extra: { trust_server_certificate: true },
+      },
+      OPTIONS,
+    )
+
+  for (const [form, run] of Object.entries(FORMS)) {
+    describe(form, () => {
+      test('rejects where the server refuses to commit', async () => {
+        await using db = await engine()
+        const error = await failure(
+          run(db, async (trx) => {
+            await trx('marks').insert({ n: 1 })
+            server.faults.add({ at: 'request', fault: { do: 'refuse', number: 3930, message: 'Doomed.' }, times: 1 })
+          }),
+        )
+        assert.deepEqual([error.number, error.phase, error.transient], [3930, 'query', false])
+        assert.deepEqual(await db('marks'), [])
+        assert.equal(db.pool.stats().counts.opened, 1)
+      })
+
+      test('rejects where an error that was swallowed has ended the transaction, and sends nothing after it', async () => {
+        await using db = await engine()
+        const error = await failure(
+          run(db, async (trx) => {
+            await trx('marks').insert({ n: 1 })
+            server.faults.add({ at: 'request', fault: { do: 'refuse', number: 1205, message: 'Deadlock.' }, times: 1 })
+            const victim = await failure(trx('marks').insert({ n: 2 }))
+            assert.deepEqual([victim.number, victim.transient], [1205, true])
+            // SQL Server would run it in a transaction of its own, and keep it.
+            assert.equal((await failure(trx('marks').insert({ n: 3 }))).code, 'TRANSACTION_ROLLED_BACK')
+          }),
+        )
+        assert.deepEqual([error.code, error.cause?.number, error.transient], ['TRANSACTION_ROLLED_BACK', 1205, true])
+        assert.deepEqual(await db('marks'), [])
+      })
+
+      test('rejects where the session has ended', async () => {
+        await using db = await engine()
+        const error = await failure(
+          run(db, async (trx) => {
+            await trx('marks').insert({ n: 1 })
+            const ended = sessionEnded(trx)
+            server.sessions()[0]?.kill()
+            await ended
+          }),
+        )
+        assert.deepEqual([error.code, error.phase, error.transient], ['CONNECTION_LOST', 'query', true])
+        assert.match(error.message, /localhost:\d+ \(database master\)/)
+        assert.deepEqual(await db('marks'), [])
+      })
+
+      test('says that it does not know, where the session ends between COMMIT and its answer', async () => {
+        await using db = await engine()
+        const error = await failure(
+          run(db, async (trx) => {
+            await trx('marks').insert({ n: 1 })
+            gate.freeze()
+            setTimeout(() => {
+              gate.reset()
+              gate.thaw()
+            }, 100)
+          }),
+        )
+        assert.ok(error instanceof PoolsmithError)
+        assert.deepEqual([error.code, error.transient, error.details.outcome], ['CONNECTION_LOST', false, 'unknown'])
+      })
+
+      test('rejects where BEGIN fails, and runs nothing', async () => {
+        await using db = await engine()
+        await db.raw('select 1 as n')
+        server.faults.add({ at: 'request', fault: { do: 'refuse', number: 3989, message: 'No.' }, times: 1 })
+        let ran = false
+        const error = await failure(
+          run(db, async () => {
+            ran = true
+          }),
+        )
+        assert.deepEqual([error.number, error.phase, ran], [3989, 'query', false])
+      })
+    })
+  }
+
+  test('a savepoint cannot be kept once the server has ended the transaction', async () => {
+    await using db = await engine()
+    const error = await failure(
+      db.transaction(async (trx) => {
+        const inner = await trx.transaction()
+        server.faults.add({ at: 'request', fault: { do: 'refuse', number: 1205, message: 'Deadlock.' }, times: 1 })
+        await failure(inner('marks').insert({ n: 2 }))
+        assert.equal((await failure(inner.commit())).code, 'TRANSACTION_ROLLED_BACK')
+      }),
+    )
+    assert.deepEqual([error.code, error.cause?.number], ['TRANSACTION_ROLLED_BACK', 1205])
+  })
+
+  test('a second commit is as good as the first, and one after a rollback is an error', async () => {
+    await using db = await engine()
+    const trx = await db.transaction()
+    await trx('marks').insert({ n: 1 })
+    await trx.commit()
+    await trx.commit()
+    await db('marks').del()
+    const other = await db.transaction()
+    await other('marks').insert({ n: 2 })
+    await other.rollback()
+    assert.equal((await failure(other.commit())).code, 'TRANSACTION_ROLLED_BACK')
+    assert.deepEqual(await db('marks'), [])
+  })
+})
