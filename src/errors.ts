@@ -119,6 +119,7 @@ export const ERROR_CODES = {
   CONNECTION_CLOSED: 'The server closed the connection before the session stood.',
   INSTANCE_NOT_FOUND: 'The SQL Server Browser does not know the named instance, or does not answer.',
   ROUTING_REFUSED: 'The server sent the login on to a server that `server_routing` does not allow.',
+  NTLM_CHALLENGE_REFUSED: "The server's NTLM challenge is damaged, or asks for LM or NTLMv1.",
   NTLM_REFUSED: 'The GSS library was about to log in by NTLM in place of Kerberos.',
   NOT_SQL_SERVER: 'What answers is not a SQL Server, or its answers are damaged.',
   NOT_POSTGRES: 'What answers is not a PostgreSQL server, or its answers are damaged.',

@@ -1,6 +1,10 @@
-/** Part of the TDS server test double: checks an LMv2 login (MS-NLMP 3.3.2) for one account. */
+/**
+ * Part of the TDS server test double: an acceptor of NTLMv2 that checks all that MS-NLMP 3.2.5.1.2 lets a server check.
+ *
+ * It looks at the NtChallengeResponse alone: what a client puts into the response for LM never lets it in.
+ */
 
-import { createHmac, timingSafeEqual } from 'node:crypto'
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { SspiAcceptor } from './options.ts'
 
 export interface NtlmAccount {
@@ -10,33 +14,99 @@ export interface NtlmAccount {
   readonly ntHash: Buffer
 }
 
+export interface NtlmRules {
+  /** Extended Protection: the hash of the channel bindings that the response must name. */
+  readonly channelBindings?: () => Buffer | undefined
+  /** Extended Protection: the service principal names that the response may name. */
+  readonly targetNames?: readonly string[]
+  /** Sends no time, and so asks for no MIC. Default: it does. */
+  readonly withoutTimestamp?: boolean
+  /** Milliseconds that the server's clock is ahead. */
+  readonly clockOffsetMillis?: number
+  /** Another CHALLENGE_MESSAGE than the right one. */
+  readonly challenge?: (right: Buffer) => Buffer
+  /** What the client sent, once it was let in. */
+  readonly onAccepted?: (seen: NtlmSeen) => void
+}
+
+export interface NtlmSeen {
+  readonly hasMic: boolean
+  readonly lmResponse: Buffer
+  readonly targetName: string | undefined
+  readonly channelBindings: Buffer | undefined
+  readonly workstation: string
+}
+
 const SIGNATURE = Buffer.from('NTLMSSP\0', 'latin1')
-/** Unicode, NTLM, target information. */
-const FLAGS = 0x0080_0201
-const CHALLENGE = Buffer.from('0123456789abcdef', 'hex')
+/** Unicode, request target, NTLM, always sign, domain, extended session security, target information. */
+const FLAGS = 0x0089_8205
+const AV = { computer: 1, domain: 2, flags: 6, timestamp: 7, targetName: 9, channelBindings: 10 } as const
+const MIC_OFFSET = 72
+/** MS-NLMP allows 30 minutes between the time in the response and the domain controller's. */
+const MAXIMUM_SKEW_MILLIS = 30 * 60_000
 
 const hmac = (key: Buffer, ...data: readonly Buffer[]): Buffer =>
   data.reduce((mac, part) => mac.update(part), createHmac('md5', key)).digest()
 
-export function ntlmAcceptor(account: NtlmAccount): SspiAcceptor {
+export function ntlmAcceptor(account: NtlmAccount, rules: NtlmRules = {}): SspiAcceptor {
+  let negotiate: Buffer | undefined
+  let challenge: Buffer | undefined
   return {
     async step(token) {
       if (!token.subarray(0, 8).equals(SIGNATURE)) throw new Error('no NTLM message')
       const type = token.readUInt32LE(8)
-      if (type === 1) return { output: challenge(account.domain) }
-      if (type !== 3) throw new Error(`an NTLM message of type ${type}`)
-      // LMv2: tedious' field for NTLMv2 covers the proof without what it is a proof of.
-      const response = field(token, 12)
-      const domain = field(token, 28).toString('utf16le')
-      const user = field(token, 36).toString('utf16le')
-      const key = hmac(account.ntHash, Buffer.from(user.toUpperCase() + domain, 'utf16le'))
-      const proof = hmac(key, CHALLENGE, response.subarray(16, 24))
-      const same = domain.toUpperCase() === account.domain && user.toLowerCase() === account.user
-      if (!same || !timingSafeEqual(proof, response.subarray(0, 16))) throw new Error('the wrong password')
+      if (type === 1 && negotiate === undefined) {
+        negotiate = Buffer.from(token)
+        const right = challengeMessage(account.domain, rules)
+        challenge = rules.challenge?.(right) ?? right
+        return { output: challenge }
+      }
+      if (type !== 3 || negotiate === undefined || challenge === undefined) throw new Error(`a type ${type} message`)
+      const seen = verify(Buffer.from(token), negotiate, challenge, account, rules)
+      rules.onAccepted?.(seen)
       return { principal: `${account.domain}\\${account.user}` }
     },
     close: () => undefined,
   }
+}
+
+function verify(
+  message: Buffer,
+  negotiate: Buffer,
+  challenge: Buffer,
+  account: NtlmAccount,
+  rules: NtlmRules,
+): NtlmSeen {
+  const response = field(message, 20)
+  const domain = field(message, 28).toString('utf16le')
+  const user = field(message, 36).toString('utf16le')
+  if (domain.toUpperCase() !== account.domain || user.toLowerCase() !== account.user) throw new Error('unknown account')
+  if (response.length < 16 + 32) throw new Error('no NTLMv2 response')
+  const [proof, blob] = [response.subarray(0, 16), response.subarray(16)]
+  if (blob[0] !== 1 || blob[1] !== 1) throw new Error('no NTLMv2_CLIENT_CHALLENGE')
+  const key = hmac(account.ntHash, Buffer.from(user.toUpperCase() + domain, 'utf16le'))
+  if (!timingSafeEqual(hmac(key, challenge.subarray(24, 32), blob), proof)) throw new Error('the wrong password')
+
+  const skew = Math.abs(toMillis(blob.readBigUInt64LE(8)) - (Date.now() + (rules.clockOffsetMillis ?? 0)))
+  if (skew > MAXIMUM_SKEW_MILLIS) throw new Error(`a time that is ${skew} ms away from ours`)
+  const pairs = readPairs(blob.subarray(28))
+  const hasMic = ((pairs.get(AV.flags)?.readUInt32LE() ?? 0) & 2) !== 0
+  if (hasMic) {
+    const sent = Buffer.from(message.subarray(MIC_OFFSET, MIC_OFFSET + 16))
+    message.fill(0, MIC_OFFSET, MIC_OFFSET + 16)
+    if (!timingSafeEqual(hmac(hmac(key, proof), negotiate, challenge, message), sent)) throw new Error('a wrong MIC')
+  }
+  const channelBindings = pairs.get(AV.channelBindings)
+  const bound = rules.channelBindings?.()
+  if (rules.channelBindings !== undefined && (bound === undefined || channelBindings?.equals(bound) !== true)) {
+    throw new Error('other channel bindings')
+  }
+  const targetName = pairs.get(AV.targetName)?.toString('utf16le')
+  if (rules.targetNames !== undefined && !rules.targetNames.includes(targetName ?? '')) {
+    throw new Error(`another target name: ${targetName}`)
+  }
+  const workstation = field(message, 44).toString('utf16le')
+  return { hasMic, lmResponse: field(message, 12), targetName, channelBindings, workstation }
 }
 
 function field(message: Buffer, at: number): Buffer {
@@ -44,20 +114,42 @@ function field(message: Buffer, at: number): Buffer {
   return message.subarray(offset, offset + message.readUInt16LE(at))
 }
 
-function challenge(domain: string): Buffer {
+function readPairs(bytes: Buffer): Map<number, Buffer> {
+  const pairs = new Map<number, Buffer>()
+  for (let at = 0; bytes.readUInt16LE(at) !== 0; at += 4 + bytes.readUInt16LE(at + 2)) {
+    pairs.set(bytes.readUInt16LE(at), bytes.subarray(at + 4, at + 4 + bytes.readUInt16LE(at + 2)))
+  }
+  return pairs
+}
+
+function pair(id: number, value: Buffer): Buffer {
+  return Buffer.concat([Buffer.from([id, 0, value.length & 0xff, value.length >> 8]), value])
+}
+
+function challengeMessage(domain: string, rules: NtlmRules): Buffer {
   const name = Buffer.from(domain, 'utf16le')
-  /** MsvAvNbDomainName, then the end of the list. */
-  const info = Buffer.concat([Buffer.from([2, 0, name.length, 0]), name, Buffer.alloc(4)])
-  const message = Buffer.alloc(56)
-  SIGNATURE.copy(message)
-  message.writeUInt32LE(2, 8)
-  message.writeUInt16LE(name.length, 12)
-  message.writeUInt16LE(name.length, 14)
-  message.writeUInt32LE(56, 16)
-  message.writeUInt32LE(FLAGS, 20)
-  CHALLENGE.copy(message, 24)
-  message.writeUInt16LE(info.length, 40)
-  message.writeUInt16LE(info.length, 42)
-  message.writeUInt32LE(56 + name.length, 44)
-  return Buffer.concat([message, name, info])
+  const time = Buffer.alloc(8)
+  time.writeBigUInt64LE((BigInt(Date.now() + (rules.clockOffsetMillis ?? 0)) + 11_644_473_600_000n) * 10_000n)
+  const info = Buffer.concat([
+    pair(AV.domain, name),
+    pair(AV.computer, Buffer.from('SQL1', 'utf16le')),
+    rules.withoutTimestamp === true ? Buffer.alloc(0) : pair(AV.timestamp, time),
+    Buffer.alloc(4),
+  ])
+  const head = Buffer.alloc(56)
+  SIGNATURE.copy(head)
+  head.writeUInt32LE(2, 8)
+  head.writeUInt16LE(name.length, 12)
+  head.writeUInt16LE(name.length, 14)
+  head.writeUInt32LE(56, 16)
+  head.writeUInt32LE(FLAGS, 20)
+  randomBytes(8).copy(head, 24)
+  head.writeUInt16LE(info.length, 40)
+  head.writeUInt16LE(info.length, 42)
+  head.writeUInt32LE(56 + name.length, 44)
+  return Buffer.concat([head, name, info])
+}
+
+function toMillis(fileTime: bigint): number {
+  return Number(fileTime / 10_000n - 11_644_473_600_000n)
 }
