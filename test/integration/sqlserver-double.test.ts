@@ -17,6 +17,7 @@ import { createPki, type IssuedCertificate, type Pki } from '../support/pki.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { connectStock, runStock, type StockAuthentication, sqlLogin, tsql } from '../support/tds/clients.ts'
 import { createIssuer, type TokenIssuer } from '../support/tds/issuer.ts'
+import { ntlmAcceptor } from '../support/tds/ntlm-acceptor.ts'
 import type { TdsServerOptions } from '../support/tds/options.ts'
 import { startTdsServer, type TdsServer } from '../support/tds/server.ts'
 
@@ -375,6 +376,17 @@ describe("FreeTDS' tsql", () => {
     const { code, output } = await tsql({ ...base, user: 'sa', password: 'wrong' }, ['select 1'])
     assert.notEqual(code, 0)
     assert.match(output, /Msg 18456/)
+  })
+
+  test('logs in by NTLMv2 at the acceptor that holds our own client to the book', async () => {
+    const account = { domain: 'CORP', user: 'etl', ntHash: Buffer.from('8846f7eaee8fb117ad06bdd830b7586c', 'hex') }
+    await using server = await start({ sspi: { acceptor: () => ntlmAcceptor(account) } })
+    const base = { folder: folder.path, port: server.port, user: 'CORP\\etl', encryption: 'require', caFile } as const
+    const { code, output } = await tsql({ ...base, password: 'password' }, ['select suser_sname() as who'])
+    assert.equal(code, 0, output)
+    assert.match(output, /CORP\\etl/)
+    const wrong = await tsql({ ...base, password: 'wrong' }, ['select 1'])
+    assert.match(wrong.output, /Msg 18452/)
   })
 
   for (const reply of ['together', 'apart'] as const) {

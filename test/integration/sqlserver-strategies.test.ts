@@ -15,8 +15,8 @@ import { startKdc } from '../support/kdc.ts'
 import { startOpenIdProvider } from '../support/openid-provider.ts'
 import { createPki } from '../support/pki.ts'
 import { startPostgres } from '../support/postgres.ts'
-import { ntlmAcceptor } from '../support/tds/ntlm-acceptor.ts'
-import type { TdsServerOptions } from '../support/tds/options.ts'
+import { type NtlmRules, type NtlmSeen, ntlmAcceptor } from '../support/tds/ntlm-acceptor.ts'
+import type { SspiAcceptor, SspiLogin, TdsServerOptions } from '../support/tds/options.ts'
 import { startTdsServer, type TdsServer } from '../support/tds/server.ts'
 
 const resources = new AsyncDisposableStack()
@@ -240,13 +240,25 @@ describe('kerberos', () => {
 })
 
 describe('ntlm', () => {
-  /** Of the password `password`. */
-  const ntHash = Buffer.from('8846f7eaee8fb117ad06bdd830b7586c', 'hex')
-  const sspi = { acceptor: () => ntlmAcceptor({ domain: 'CORP', user: 'etl', ntHash }) }
+  /** MD4 of the password `password`. */
+  const account = { domain: 'CORP', user: 'etl', ntHash: Buffer.from('8846f7eaee8fb117ad06bdd830b7586c', 'hex') }
+  const login = { host: 'localhost', login: 'CORP\\etl', password: 'password' }
 
-  test('only by its name, and only over an encrypted connection', async () => {
-    await using server = await start({ sspi })
-    const at = { host: 'localhost', port: server.port, login: 'CORP\\etl', password: 'password' }
+  /** Logs in once, by a double whose acceptor has these rules; gives what the acceptor saw. */
+  async function seenBy(rules: NtlmRules, extra: object = {}): Promise<NtlmSeen> {
+    let seen: NtlmSeen | undefined
+    const onAccepted = (what: NtlmSeen): void => {
+      seen = what
+    }
+    await using server = await start({ sspi: { acceptor: () => ntlmAcceptor(account, { ...rules, onAccepted }) } })
+    await askBy({ ...login, port: server.port }, { auth_method: 'ntlm', ...extra })
+    assert.ok(seen)
+    return seen
+  }
+
+  test('is used by its name alone, and only over an encrypted connection', async () => {
+    await using server = await start({ sspi: { acceptor: () => ntlmAcceptor(account) } })
+    const at = { ...login, port: server.port }
     const { who, strategy, info } = await askBy(at, { auth_method: 'ntlm' })
     assert.deepEqual([strategy, who, info?.authentication], ['ntlm', 'CORP\\etl', 'ntlm'])
     assert.equal(info?.serverVersion, '16.0.1000')
@@ -258,5 +270,63 @@ describe('ntlm', () => {
     const sql = await failure(askBy(at, {}))
     assert.equal(sql.details.number, 18456)
     assert.equal(server.journal.logins.at(-1)?.authentication, 'sql')
+  })
+
+  test('an acceptor that checks NTLMv2 alone lets it in, with a MIC and nothing for LM', async () => {
+    const seen = await seenBy({})
+    assert.deepEqual([seen.hasMic, seen.lmResponse.equals(Buffer.alloc(24))], [true, true])
+  })
+
+  test('a server that sends no time gets ours, and no MIC', async () => {
+    assert.equal((await seenBy({ withoutTimestamp: true })).hasMic, false)
+  })
+
+  test('a server whose clock is an hour ahead gets its own time back', async () => {
+    assert.equal((await seenBy({ clockOffsetMillis: 3_600_000 })).hasMic, true)
+  })
+
+  test('the target name is the SPN of the server, or mssql_spn', async () => {
+    assert.match((await seenBy({})).targetName ?? '', /^MSSQLSvc\/localhost:\d+$/)
+    const targetNames = ['MSSQLSvc/db.corp.example:1433']
+    assert.equal((await seenBy({ targetNames }, { mssql_spn: targetNames[0] })).targetName, targetNames[0])
+  })
+
+  for (const [encrypt, options] of [
+    ['true', {}],
+    ['strict', { encryption: 'strict' }],
+  ] as const) {
+    test(`encrypt=${encrypt}: a server with Extended Protection takes the login, and none without a binding`, async () => {
+      const acceptor = ({ channelBindings }: SspiLogin): SspiAcceptor => ntlmAcceptor(account, { channelBindings })
+      await using server = await start({ sspi: { acceptor }, ...options })
+      const at = { ...login, port: server.port }
+      const { who } = await askBy(at, { auth_method: 'ntlm', encrypt })
+      assert.equal(who, 'CORP\\etl')
+      const bare = await failure(askBy(at, { auth_method: 'ntlm', encrypt, extended_protection: 'false' }))
+      assert.equal(bare.code, 'LOGIN_REFUSED')
+    })
+  }
+
+  test('a challenge for LM or NTLMv1, or a damaged one, is refused by name', async () => {
+    const withoutTargetInfo = (right: Buffer): Buffer => {
+      right.writeUInt32LE((right.readUInt32LE(20) & ~0x0080_0000) >>> 0, 20)
+      return right
+    }
+    for (const [challenge, reason] of [
+      [withoutTargetInfo, /asks for LM or NTLMv1/],
+      [(right: Buffer) => right.subarray(0, -3), /longer than the message/],
+      [() => Buffer.from('NTLMSSP'), /is not a CHALLENGE_MESSAGE/],
+    ] as const) {
+      await using server = await start({ sspi: { acceptor: () => ntlmAcceptor(account, { challenge }) } })
+      const error = await failure(askBy({ ...login, port: server.port }, { auth_method: 'ntlm' }))
+      assert.deepEqual([error.code, error.phase], ['NTLM_CHALLENGE_REFUSED', 'login'])
+      assert.match(error.message, reason)
+    }
+  })
+
+  test('a server that accepts the login without a challenge has proved nothing', async () => {
+    const acceptor = (): SspiAcceptor => ({ step: async () => ({ principal: 'CORP\\etl' }), close: () => undefined })
+    await using server = await start({ sspi: { acceptor } })
+    const error = await failure(askBy({ ...login, port: server.port }, { auth_method: 'ntlm' }))
+    assert.equal(error.code, 'SERVER_NOT_GENUINE')
   })
 })

@@ -7,9 +7,9 @@ import { printable } from '../../printable.ts'
 import { Secret } from '../../secret.ts'
 import type { KerberosInfo } from '../driver.ts'
 import { peersOf } from '../kerberos-info.ts'
+import { tlsServerEndPoint } from '../network/tls-server-end-point.ts'
 import type { Wire } from '../network/wire.ts'
 import type { AuthMethod, AuthPolicy } from './auth-policy.ts'
-import { tlsServerEndPoint } from './channel-binding.ts'
 import type { GssIdentity } from './gss-identity.ts'
 import {
   authenticationResponse,

@@ -38,11 +38,14 @@ export function kerberosAlone<Step extends { readonly output?: Buffer }>(step: S
 }
 
 export function unproven(): PoolsmithError {
-  return new PoolsmithError('The server let us in without proving that it is the one the ticket is for.', {
-    code: 'SERVER_NOT_GENUINE',
-    phase: 'gss',
-    hint: 'Mutual authentication was asked for and not given; do not trust this server.',
-  })
+  return new PoolsmithError(
+    'The server accepted the login before it was complete: it has not proved that it is the right server.',
+    {
+      code: 'SERVER_NOT_GENUINE',
+      phase: 'gss',
+      hint: 'Mutual authentication was asked for and not given; do not trust this server.',
+    },
+  )
 }
 
 /** Bytes of somebody who is on the way, or of a server that breaks the protocol. */

@@ -92,13 +92,19 @@ export const sqlServerFields = {
   workstation_id: text({ description: 'The name of this machine as the server sees it. Default: its host name.' }),
   mssql_spn: text({
     description:
-      'The service principal name of the server for Kerberos, such as `MSSQLSvc/db.example.com:1433`. Default: made ' +
+      'The service principal name of the server for Kerberos and NTLM, such as `MSSQLSvc/db.example.com:1433`. Default: made ' +
       'from the host and the port, or the instance.',
   }),
   gss_mechanism: oneOf(['krb5', 'spnego'], {
     default: 'krb5',
     description:
       'How the Kerberos ticket is wrapped: as it is, or in SPNEGO. The ticket is the same; NTLM is in neither.',
+  }),
+  extended_protection: boolean({
+    default: true,
+    description:
+      'Bind a login by Kerberos or NTLM to its TLS session (channel binding, RFC 5929), which a server with Extended ' +
+      'Protection insists on. Switch it off only where something between ends TLS and opens another session to the server.',
   }),
   gssdelegation: boolean({
     default: false,

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { hostname } from 'node:os'
 import type { TLSSocket } from 'node:tls'
 import type { ConnectionConfiguration } from 'tedious'
 import type { Credential } from '../../credentials/credential.ts'
@@ -9,8 +10,11 @@ import type { Lookup } from '../network/socket.ts'
 import { resolveHost } from '../network/socket.ts'
 import { describeTls } from '../network/tls.ts'
 import type { PhaseClock } from '../phase-clock.ts'
+import { channelBindings } from './channel-bindings.ts'
 import { reach } from './connect.ts'
 import { instancePort } from './instance-lookup.ts'
+import { kerberosAlone } from './login-errors.ts'
+import { ntlmProvider } from './ntlm/ntlm-sspi.ts'
 import { openError } from './open-error.ts'
 import type { SqlServerOptions } from './options.ts'
 import { assertRoute } from './routing.ts'
@@ -103,10 +107,14 @@ export async function openSession(
       if (secured === undefined) throw new TypeError('tedious logs in before it has connected.')
       return secured
     },
-    enter: (phase) => clock.enter(phase),
+    // NTLM's messages are no GSSAPI.
+    enter: (phase) => clock.enter(credential.kind === 'ntlm' ? 'login' : phase),
     silenceLimitMillis: options.request_timeout === 0 ? undefined : requestLimitMillis(options),
     ...(options.exact_values ? { rowMode: { exact: true, bare: false } } : {}),
-    ...sspiFor(plan, credential, port),
+    sspi: sspiFor(plan, credential, port, () => {
+      const tls = secured?.tls ?? secured?.loginTls?.stream
+      return tls === undefined || !options.extended_protection ? undefined : channelBindings(tls)
+    }),
   }
   const config = configuration(plan, credential, port)
   // tedious hands the server and port of each attempt to the connector; its types do not say so.
@@ -170,21 +178,34 @@ async function findInstance(plan: SessionPlan, clock: PhaseClock, signal: AbortS
   })
 }
 
-function sspiFor(plan: SessionPlan, credential: Credential, ownPort: number): Pick<LoginPlan, 'sspi'> {
-  if (credential.kind !== 'gss') return {}
+/** The login of a Windows account, by the tokens of Kerberos or NTLM; undefined for every other credential. */
+function sspiFor(
+  plan: SessionPlan,
+  credential: Credential,
+  ownPort: number,
+  bindings: () => Buffer | undefined,
+): LoginPlan['sspi'] {
+  if (credential.kind !== 'gss' && credential.kind !== 'ntlm') return undefined
   const { sspi, options } = plan
-  return {
-    sspi: (host, port = ownPort, signal) => {
-      // A server that we are sent to has a principal of its own; what the user said was about the first one.
-      const sentOn = host !== plan.host || port !== ownPort
-      const instance = sentOn || plan.port !== undefined ? undefined : options.instance_name
-      const spn = sentOn ? undefined : options.mssql_spn
-      return sspi(
-        { host, port, ...(instance === undefined ? {} : { instance }), ...(spn === undefined ? {} : { spn }) },
+  return async (host, port = ownPort, signal) => {
+    // A server that we are sent to has a principal of its own; what the user said was about the first one.
+    const sentOn = host !== plan.host || port !== ownPort
+    const instance = sentOn || plan.port !== undefined ? undefined : options.instance_name
+    const spn = sentOn ? undefined : options.mssql_spn
+    if (credential.kind === 'ntlm') {
+      return ntlmProvider({
         credential,
-        signal,
-      )
-    },
+        workstation: options.workstation_id ?? hostname(),
+        targetName: spn ?? `MSSQLSvc/${host}:${instance ?? port}`,
+        channelBindings: bindings,
+      })
+    }
+    const provider = await sspi({ host, port, instance, spn }, credential, signal)
+    return {
+      step: async (input) => kerberosAlone(await provider.step(input)),
+      peers: () => provider.peers?.(),
+      close: () => provider.close?.(),
+    }
   }
 }
 
@@ -238,10 +259,6 @@ function authentication(plan: SessionPlan, credential: Credential): ConnectionCo
     case 'token':
       return { type: 'azure-active-directory-access-token', options: { token: credential.token.reveal() } }
     case 'ntlm':
-      return {
-        type: 'ntlm',
-        options: { userName: credential.user, password: credential.password.reveal(), domain: credential.domain },
-      }
     case 'gss':
       // Nothing of tedious' own for Windows logins is entered.
       return { type: 'default', options: {} }

@@ -9,7 +9,7 @@ export interface SspiProvider {
    */
   step(input?: Buffer): Promise<{ readonly output?: Buffer | undefined; readonly complete: boolean }>
   /** Both ends, once the context stands. */
-  peers?(): KerberosInfo
+  peers?(): KerberosInfo | undefined
   /** Frees what it holds; called once, also after a failure. */
   close?(): void
 }

@@ -14,7 +14,7 @@ import type { Connection, ConnectionConfiguration } from 'tedious'
 import { orAbort } from '../../abort.ts'
 import type { KerberosInfo } from '../driver.ts'
 import { splitLoginReply, withSspi } from './login-bytes.ts'
-import { kerberosAlone, unproven } from './login-errors.ts'
+import { unproven } from './login-errors.ts'
 import { assertPacketSize, PacketGuard } from './packet-guard.ts'
 import { NotSqlServer, PACKET } from './packets.ts'
 import { type RowMode, rowModeFor, rowParserFactory } from './row-reader.ts'
@@ -35,8 +35,8 @@ export interface LoginPlan {
   readonly silenceLimitMillis: number | undefined
   /** How rows are given to a request that does not say it itself, such as one of somebody else's code. Default: tedious' own way. */
   readonly rowMode?: RowMode
-  /** For a login by Kerberos: the context towards the given server. */
-  readonly sspi?: (host: string, port: number | undefined, signal: AbortSignal) => Promise<SspiProvider>
+  /** For a login by Kerberos or NTLM: the exchange with the given server. */
+  readonly sspi: ((host: string, port: number | undefined, signal: AbortSignal) => Promise<SspiProvider>) | undefined
 }
 
 export interface SqlServerConnection extends Connection {
@@ -147,7 +147,7 @@ async function buildClass(): Promise<ConnectionClass> {
     }
 
     override sendLogin7Packet(): void {
-      // A Kerberos login waits for its token first; see below.
+      // A login by Kerberos or NTLM waits for its token first; see below.
       if (this.#plan.sspi !== undefined) return
       this.#plan.enter('login')
       super.sendLogin7Packet()
@@ -160,7 +160,7 @@ async function buildClass(): Promise<ConnectionClass> {
       const { server, port } = this.routingData ?? { server: this.config.server, port: this.config.options.port }
       const provider = await orAbort(sspi(server, port, this.closeController.signal), signal, (late) => late.close?.())
       try {
-        const first = kerberosAlone(await orAbort(provider.step(), signal))
+        const first = await orAbort(provider.step(), signal)
         enter('login')
         this.#messages().editing(
           (data) => withSspi(data, first.output ?? Buffer.alloc(0)),
@@ -184,7 +184,7 @@ async function buildClass(): Promise<ConnectionClass> {
         for (const token of sspi) {
           if (gss === undefined) throw new NotSqlServer('a GSS token where none was due')
           this.#plan.enter('gss')
-          const { output, complete } = kerberosAlone(await orAbort(gss.provider.step(token), untilClosed))
+          const { output, complete } = await orAbort(gss.provider.step(token), untilClosed)
           gss.complete = complete
           if (output !== undefined && output.length > 0) {
             this.#endLoginTls()

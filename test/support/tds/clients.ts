@@ -88,6 +88,7 @@ export async function tsql(options: TsqlOptions, batches: readonly string[]): Pr
       'tds version = 7.4',
       'client charset = UTF-8',
       `encryption = ${options.encryption}`,
+      'use ntlmv2 = yes',
       ...(options.caFile === undefined ? [] : [`ca file = ${options.caFile}`, 'check certificate hostname = yes']),
       '',
     ].join('\n'),

@@ -1,6 +1,7 @@
 /** Part of the TDS server test double: from the first byte to LOGINACK (MS-TDS 3.3.5). */
 
-import { createSecureContext } from 'node:tls'
+import { createHash, X509Certificate } from 'node:crypto'
+import { createSecureContext, type TLSSocket } from 'node:tls'
 import { Backend, sqlError } from './backend.ts'
 import type { Fault, Faults, Step } from './faults.ts'
 import { verifyToken } from './fedauth.ts'
@@ -139,6 +140,7 @@ export async function logIn(
     await transport.startTls(createSecureContext({ ...options.tls, maxVersion: 'TLSv1.2' }), true)
   }
   const tlsServerName = transport.tls?.servername || undefined
+  if (transport.tls !== undefined) transport.channelBindings = bindingsOf(transport.tls, isStrict, options)
   const login = readLogin7((await expect(PACKET.login7)).data)
   const loginOnly = agreed === ENCRYPT.off
   if (loginOnly) transport.stopTls()
@@ -269,6 +271,17 @@ async function authenticate(
   return { name: login.user, prefix: [] }
 }
 
+/** RFC 5929: `tls-unique`, the client's Finished, inside TDS packets; `tls-server-end-point` under TDS 8.0. */
+function bindingsOf(tls: TLSSocket, isStrict: boolean, options: TdsServerOptions): Buffer | undefined {
+  if (!isStrict) {
+    const finished = tls.getPeerFinished()
+    return finished === undefined ? undefined : Buffer.concat([Buffer.from('tls-unique:'), finished])
+  }
+  // The certificates of the tests are signed with SHA-256.
+  const { raw } = new X509Certificate(options.tls?.cert ?? '')
+  return Buffer.concat([Buffer.from('tls-server-end-point:'), createHash('sha256').update(raw).digest()])
+}
+
 async function acceptSspi(
   transport: Transport,
   login: Login7,
@@ -285,7 +298,7 @@ async function acceptSspi(
     )
   const sspi = options.sspi
   if (sspi === undefined) throw untrusted()
-  const acceptor = await sspi.acceptor()
+  const acceptor = await sspi.acceptor({ channelBindings: () => transport.channelBindings })
   try {
     let token = login.sspi
     for (;;) {

@@ -4,7 +4,7 @@
  * It looks at the NtChallengeResponse alone: what a client puts into the response for LM never lets it in.
  */
 
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { SspiAcceptor } from './options.ts'
 
 export interface NtlmAccount {
@@ -15,7 +15,7 @@ export interface NtlmAccount {
 }
 
 export interface NtlmRules {
-  /** Extended Protection: the hash of the channel bindings that the response must name. */
+  /** Extended Protection: the application data of the channel bindings (RFC 5929) that the response must name. */
   readonly channelBindings?: () => Buffer | undefined
   /** Extended Protection: the service principal names that the response may name. */
   readonly targetNames?: readonly string[]
@@ -98,7 +98,7 @@ function verify(
   }
   const channelBindings = pairs.get(AV.channelBindings)
   const bound = rules.channelBindings?.()
-  if (rules.channelBindings !== undefined && (bound === undefined || channelBindings?.equals(bound) !== true)) {
+  if (rules.channelBindings !== undefined && (bound === undefined || channelBindings?.equals(hashOf(bound)) !== true)) {
     throw new Error('other channel bindings')
   }
   const targetName = pairs.get(AV.targetName)?.toString('utf16le')
@@ -107,6 +107,13 @@ function verify(
   }
   const workstation = field(message, 44).toString('utf16le')
   return { hasMic, lmResponse: field(message, 12), targetName, channelBindings, workstation }
+}
+
+/** MD5 of a gss_channel_bindings_struct without addresses (MS-NLMP 2.2.2.1). */
+function hashOf(applicationData: Buffer): Buffer {
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(applicationData.length)
+  return createHash('md5').update(Buffer.alloc(16)).update(length).update(applicationData).digest()
 }
 
 function field(message: Buffer, at: number): Buffer {

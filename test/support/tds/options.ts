@@ -18,6 +18,12 @@ export interface SspiAcceptor {
   close(): void
 }
 
+/** What an acceptor may ask of the login that it decides upon. */
+export interface SspiLogin {
+  /** The application data of the channel bindings (RFC 5929), from the server's end of the TLS session. */
+  readonly channelBindings: () => Buffer | undefined
+}
+
 export interface TdsServerOptions {
   readonly postgres: Pick<PostgresServer, 'host' | 'port' | 'superuser' | 'superuserPassword'>
   /** SQL logins by name. */
@@ -34,7 +40,7 @@ export interface TdsServerOptions {
   /** Asks for federated authentication in the PRELOGIN answer; a client must say that it heard it. */
   readonly fedAuthRequired?: boolean
   readonly sspi?: {
-    readonly acceptor: () => SspiAcceptor | Promise<SspiAcceptor>
+    readonly acceptor: (login: SspiLogin) => SspiAcceptor | Promise<SspiAcceptor>
     /** The last reply token comes with LOGINACK, or in a message before it. Default `together`. */
     readonly reply?: 'together' | 'apart'
     /** Who may log in. Default: everybody whose ticket is good. */

@@ -94,6 +94,8 @@ export class Transport {
   readonly socket: Socket
   packetSize = 4096
   onAttention: () => void = () => undefined
+  /** The application data that binds a login to the TLS session (RFC 5929), also after {@link stopTls}. */
+  channelBindings: Buffer | undefined
   #tls: TLSSocket | undefined
   #carrier: TlsCarrier | undefined
   #rest: Buffer = Buffer.alloc(0)

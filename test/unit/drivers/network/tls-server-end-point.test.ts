@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createHash, webcrypto } from 'node:crypto'
 import { test } from 'node:test'
 import * as x509 from '@peculiar/x509'
-import { tlsServerEndPoint } from '../../../../src/drivers/postgres/channel-binding.ts'
+import { tlsServerEndPoint } from '../../../../src/drivers/network/tls-server-end-point.ts'
 
 x509.cryptoProvider.set(webcrypto)
 
