@@ -1,6 +1,7 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { PoolsmithError } from '../errors.ts'
 import { Secret } from '../secret.ts'
+import { pemBlocks } from './pem-blocks.ts'
 import { type FileKind, type FileState, fileVersion, readFileState } from './reread-file.ts'
 
 /** A client certificate and its key, read and found to belong together. Times in milliseconds since the epoch. */
@@ -148,7 +149,9 @@ export function subjectOf(certificate: X509Certificate): string {
 
 function parseCertificate(pem: string, file: string): X509Certificate {
   try {
-    if (pem.includes('-----BEGIN CERTIFICATE-----')) return new X509Certificate(pem)
+    const { blocks, complete } = pemBlocks(pem, 'CERTIFICATE')
+    const [first] = blocks.map((block) => new X509Certificate(block))
+    if (first !== undefined && complete) return first
   } catch (cause) {
     throw malformed(file, cause)
   }
@@ -156,7 +159,7 @@ function parseCertificate(pem: string, file: string): X509Certificate {
 }
 
 function malformed(file: string, cause?: unknown): PoolsmithError {
-  return new PoolsmithError(`${file} holds no certificate in PEM form.`, {
+  return new PoolsmithError(`${file} holds no certificate in PEM form, or one that is cut off.`, {
     code: 'CERTIFICATE_MALFORMED',
     phase: 'credential',
     hint: 'The file must hold a block that begins with -----BEGIN CERTIFICATE-----; the client certificate comes first.',

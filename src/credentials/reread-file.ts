@@ -12,7 +12,8 @@ export interface FileState {
   readonly uid: number
 }
 
-interface FileKind {
+/** A kind of file, for the errors about it. */
+export interface FileKind {
   /** What the file is, as a sentence names it: `client certificate file`. */
   readonly what: string
   readonly phase: Phase
@@ -59,7 +60,8 @@ export async function readFileState(path: string, kind: FileKind): Promise<FileS
 
 class NotAFile extends Error {}
 
-function fileError(path: string, kind: FileKind, cause: unknown): PoolsmithError {
+/** The error for a file that is missing or cannot be read. */
+export function fileError(path: string, kind: FileKind, cause: unknown): PoolsmithError {
   const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
   const details = { file: path }
   if (code === 'ENOENT' || code === 'ENOTDIR') {
@@ -85,5 +87,3 @@ function fileError(path: string, kind: FileKind, cause: unknown): PoolsmithError
     cause,
   })
 }
-
-export type { FileKind }

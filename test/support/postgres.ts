@@ -321,6 +321,11 @@ async function binaries(
   return join(copy, 'bin')
 }
 
+/** For {@link psql}: the library of the embedded PostgreSQL 18 in place of psql's own, for options that came after 15. */
+export async function libpq18(): Promise<Readonly<Record<string, string>>> {
+  return { LD_LIBRARY_PATH: join(await embeddedHome('embedded'), 'lib') }
+}
+
 export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
   const { flavor = 'embedded', hba = DEFAULT_HBA, config = {}, tls, listen = '127.0.0.1', environment = {} } = options
   const account = serverAccount()

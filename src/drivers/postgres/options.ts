@@ -86,6 +86,11 @@ export const postgresFields = {
       'PEM file with revoked certificates; it must cover every authority in the chain. Read again when it changes. ' +
       'Default `~/.postgresql/root.crl` if it exists.',
   }),
+  sslcrldir: path({
+    description:
+      'Folder with lists of revoked certificates, named by `openssl rehash`; together with `sslcrl` they must cover ' +
+      'every authority in the chain. Read again when it changes. Default: none.',
+  }),
   sslcert: path({
     description:
       'PEM file with the client certificate (and its chain). Read again when it changes. ' +

@@ -5,7 +5,7 @@ import * as tls from 'node:tls'
 import { homeFolder } from '../../connections/fields.ts'
 import { CertificateFiles, subjectOf } from '../../credentials/certificate-files.ts'
 import type { Credential } from '../../credentials/credential.ts'
-import { CaFile, CrlFile } from '../../credentials/trust-files.ts'
+import { CaFile, CrlFile, CrlFolder, trustEvents } from '../../credentials/trust-files.ts'
 import { type ErrorCode, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
 import type { Secret } from '../../secret.ts'
@@ -26,7 +26,8 @@ interface ClientPair {
 
 interface Material {
   readonly ca: string | readonly string[] | undefined
-  readonly crl: string | undefined
+  /** One list each. */
+  readonly crl: readonly string[] | undefined
   readonly pair: ClientPair | undefined
 }
 
@@ -43,7 +44,8 @@ export interface TlsSettingsContext {
 export class TlsSettings {
   readonly #options: PostgresOptions
   readonly #ca: Optional<CaFile> | 'system'
-  readonly #crl: Optional<CrlFile>
+  readonly #crl: Optional<CrlFile> | undefined
+  readonly #crlFolder: CrlFolder | undefined
   readonly #pair: Optional<CertificateFiles>
   #latest: { readonly material: Material; readonly setup: TlsSetup } | undefined
 
@@ -51,25 +53,30 @@ export class TlsSettings {
     const { emit, home = homeFolder() } = context
     this.#options = options
     const place = (name: string): string => join(home, '.postgresql', name)
-    const onExpiring = (certificate: { file: string; subject: string; expiresAt: number }): void =>
-      emit('certificate:expiring', certificate)
+    const trust = trustEvents(emit)
     this.#ca =
       options.sslrootcert === 'system'
         ? 'system'
         : {
-            file: new CaFile(options.sslrootcert ?? place('root.crt'), { onExpiring }),
+            file: new CaFile(options.sslrootcert ?? place('root.crt'), trust),
             absent: options.sslrootcert === undefined ? 'CA_FILE_MISSING' : undefined,
           }
-    this.#crl = {
-      file: new CrlFile(options.sslcrl ?? place('root.crl')),
-      absent: options.sslcrl === undefined ? 'CRL_FILE_MISSING' : undefined,
-    }
+    const { sslcrl, sslcrldir } = options
+    this.#crlFolder = sslcrldir === undefined ? undefined : new CrlFolder(sslcrldir, trust)
+    // As in libpq, the default file counts only where neither is named.
+    this.#crl =
+      sslcrl === undefined && sslcrldir !== undefined
+        ? undefined
+        : {
+            file: new CrlFile(sslcrl ?? place('root.crl'), trust),
+            absent: sslcrl === undefined ? 'CRL_FILE_MISSING' : undefined,
+          }
     this.#pair = {
       file: new CertificateFiles({
         certificateFile: options.sslcert ?? place('postgresql.crt'),
         keyFile: options.sslkey ?? place('postgresql.key'),
         ...(options.sslpassword === undefined ? {} : { passphrase: options.sslpassword }),
-        onExpiring,
+        ...trust,
         onUnusable: (error) => emit('security:warning', { code: error.code, message: error.message }),
       }),
       absent: options.sslcert === undefined ? 'CERTIFICATE_FILE_MISSING' : undefined,
@@ -85,11 +92,7 @@ export class TlsSettings {
     const mode = effectiveSslMode(this.#options)
     const mustVerify = mode === 'verify-ca' || mode === 'verify-full'
     const ca = this.#ca === 'system' ? systemAuthorities() : await loadOptional(this.#ca, mustVerify)
-    // libpq looks for its default list only where a file of authorities was read.
-    const crl =
-      this.#options.sslcrl !== undefined || (ca !== undefined && this.#ca !== 'system')
-        ? await loadOptional(this.#crl, false)
-        : undefined
+    const crl = await this.#loadLists(ca !== undefined && this.#ca !== 'system')
     const pair = credential.kind === 'certificate' ? credential : await loadOptional(this.#pair, false)
     const material: Material = { ca, crl, pair }
     const latest = this.#latest
@@ -104,6 +107,15 @@ export class TlsSettings {
     return setup
   }
 
+  /** @param withDefault whether libpq looks for its default list: only where a file of authorities was read */
+  async #loadLists(withDefault: boolean): Promise<readonly string[] | undefined> {
+    const { sslcrl, sslcrldir } = this.#options
+    if (sslcrl === undefined && sslcrldir === undefined && !withDefault) return undefined
+    const inFile = this.#crl === undefined ? undefined : await loadOptional(this.#crl, false)
+    const inFolder = await this.#crlFolder?.load()
+    return inFile === undefined ? inFolder : [...inFile, ...(inFolder ?? [])]
+  }
+
   #secureContext({ ca, crl, pair }: Material): tls.SecureContext {
     const { ssl_min_protocol_version: lowest, ssl_max_protocol_version: highest = 'TLSv1.3' } = this.#options
     try {
@@ -112,7 +124,7 @@ export class TlsSettings {
         ca: ca === undefined ? [] : typeof ca === 'string' ? ca : [...ca],
         minVersion: lowest,
         maxVersion: highest,
-        ...(crl === undefined ? {} : { crl }),
+        ...(crl === undefined ? {} : { crl: [...crl] }),
         ...(pair === undefined ? {} : { cert: pair.certificate, key: pair.privateKey.reveal() }),
         ...(pair?.passphrase === undefined ? {} : { passphrase: pair.passphrase.reveal() }),
       })
@@ -151,11 +163,15 @@ function describeClient(pair: ClientPair | undefined): Pick<TlsSetup, 'clientCer
 function sameMaterial(a: Material, b: Material): boolean {
   return (
     a.ca === b.ca &&
-    a.crl === b.crl &&
+    sameLists(a.crl, b.crl) &&
     a.pair?.certificate === b.pair?.certificate &&
     a.pair?.privateKey === b.pair?.privateKey &&
     a.pair?.passphrase === b.pair?.passphrase
   )
+}
+
+function sameLists(a: readonly string[] | undefined, b: readonly string[] | undefined): boolean {
+  return a === b || (a?.length === b?.length && a?.every((list, index) => list === b?.[index]) === true)
 }
 
 let systemList: readonly string[] | undefined

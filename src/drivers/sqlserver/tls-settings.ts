@@ -1,8 +1,7 @@
-import { X509Certificate } from 'node:crypto'
+import type { X509Certificate } from 'node:crypto'
 // As a whole: an older Node has no getCACertificates, and would refuse an import by that name.
 import * as tls from 'node:tls'
-import { readFileState } from '../../credentials/reread-file.ts'
-import { CaFile } from '../../credentials/trust-files.ts'
+import { CaFile, ServerCertificateFile, trustEvents } from '../../credentials/trust-files.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
 import { peerCertificate } from '../network/tls.ts'
@@ -17,47 +16,23 @@ export interface TlsSetup {
 /** The trusted authorities behind `ca_file`, or the certificate in `server_certificate`; a file that changes is read again. */
 export class TlsSettings {
   readonly #ca: CaFile | 'system' | undefined
-  readonly #only: string | undefined
+  readonly #only: ServerCertificateFile | undefined
   readonly #versions: Pick<tls.SecureContextOptions, 'minVersion' | 'maxVersion'>
 
   constructor(options: SqlServerOptions, emit: Emit) {
-    const file = options.ca_file
-    this.#only = options.server_certificate
+    const { ca_file: file, server_certificate: only } = options
+    const events = trustEvents(emit)
+    this.#only = only === undefined ? undefined : new ServerCertificateFile(only, events)
+    this.#ca = file === undefined || file === 'system' ? file : new CaFile(file, events)
     // TLS 1.3 has messages behind its handshake, which have no place in the packets of TDS before 8.0.
     this.#versions = options.encrypt === 'strict' ? { minVersion: 'TLSv1.2' } : { maxVersion: 'TLSv1.2' }
-    this.#ca =
-      file === undefined || file === 'system'
-        ? file
-        : new CaFile(file, { onExpiring: (certificate) => emit('certificate:expiring', certificate) })
   }
 
   /** @throws PoolsmithError CA_FILE_MISSING, CA_FILE_UNREADABLE, CA_FILE_MALFORMED */
   async load(): Promise<TlsSetup> {
     const ca = this.#ca === undefined ? undefined : this.#ca === 'system' ? systemAuthorities() : await this.#ca.load()
-    const only = this.#only === undefined ? undefined : await certificateIn(this.#only)
+    const only = await this.#only?.load()
     return { secureContext: tls.createSecureContext({ ca, ...this.#versions }), only }
-  }
-}
-
-async function certificateIn(path: string): Promise<X509Certificate> {
-  const hint = 'Set server_certificate to a file with the certificate of the server, or leave it out.'
-  const { content } = await readFileState(path, {
-    what: 'server certificate file',
-    phase: 'tls',
-    missing: 'CA_FILE_MISSING',
-    unreadable: 'CA_FILE_UNREADABLE',
-    hint,
-  })
-  try {
-    return new X509Certificate(content)
-  } catch (cause) {
-    throw new PoolsmithError(`${path} holds no certificate.`, {
-      code: 'CA_FILE_MALFORMED',
-      phase: 'tls',
-      hint,
-      details: { file: path },
-      cause,
-    })
   }
 }
 

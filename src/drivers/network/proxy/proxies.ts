@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { domainToASCII } from 'node:url'
-import { CaFile } from '../../../credentials/trust-files.ts'
+import { CaFile, trustEvents } from '../../../credentials/trust-files.ts'
 import { ConfigError } from '../../../errors.ts'
 import type { Emit } from '../../../events.ts'
 import { type Lookup, systemLookup } from '../socket.ts'
@@ -77,12 +77,10 @@ class ProxyClient {
     this.#options = options
     this.#lookup = lookup
     const { proxy_ca: ca } = options
-    const onExpiring = (certificate: { file: string; subject: string; expiresAt: number }): void =>
-      emit('certificate:expiring', certificate)
     this.#server = new ProxyServer(
       chosen.address,
       lookup,
-      ca === undefined || ca === 'system' ? ca : new CaFile(ca, { onExpiring }),
+      ca === undefined || ca === 'system' ? ca : new CaFile(ca, trustEvents(emit)),
     )
     if (chosen.auth === 'basic' && chosen.address.scheme !== 'https') {
       const proxy = showProxy(chosen.address)
