@@ -23,6 +23,7 @@ const LIMITS: Readonly<Record<string, Size>> = {
   poolsmith: { modules: 105, bytes: 440_000, packages: ['tarn'] },
   'poolsmith/extract': { modules: 50, bytes: 200_000, packages: [] },
   'poolsmith/kerberos': { modules: 25, bytes: 150_000, packages: [] },
+  'poolsmith/kysely': { modules: 110, bytes: 460_000, packages: ['kysely', 'tarn'] },
   'poolsmith/pg': { modules: 105, bytes: 440_000, packages: ['tarn'] },
 }
 

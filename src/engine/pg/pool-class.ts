@@ -22,7 +22,9 @@ export interface PgPoolParts {
 }
 
 /** What stays of pg's class: the methods and counters are all our own. */
-type BareConstructor = new (options: pg.PoolConfig) => EventEmitter & { ending: boolean; ended: boolean }
+type BareConstructor = new (
+  options: pg.PoolConfig,
+) => EventEmitter & { ending: boolean; ended: boolean; Client: unknown }
 
 type Release = (error?: unknown) => void
 type ConnectCallback = (error: Error | undefined, client: pg.PoolClient | undefined, release: Release) => void
@@ -54,6 +56,8 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
 
     constructor({ pool, connection, strategy }: PgPoolParts) {
       super({ ...publicOptions(connection), max: pool.stats().max })
+      // Kysely would log in with it and these options, past every strategy, to cancel a statement.
+      this.Client = undefined
       this.poolsmith = pool
       this.connection = connection
       this.strategy = strategy

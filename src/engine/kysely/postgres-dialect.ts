@@ -1,0 +1,24 @@
+import { PostgresDialect, type PostgresDialectConfig } from 'kysely'
+import type { ConnectionInput } from '../../connections/parse.ts'
+import { createPgPool, type PgPoolOptions } from '../pg/create-pg-pool.ts'
+
+/** What Kysely itself takes besides the pool: `cursor` for streams, `onCreateConnection`, `onReserveConnection`. */
+type KyselyOptions = Omit<PostgresDialectConfig, 'pool' | 'controlClient'>
+
+/**
+ * Kysely's dialect of PostgreSQL over a pool of ours. The first statement reads the connection record and opens the
+ * pool, so that errors of the record come from there; `db.destroy()` ends it.
+ *
+ * @param input a connection object, a URI, JSON text, or the id of a connection in the stores
+ *
+ * @example
+ * const db = new Kysely<Database>({ dialect: postgresDialect('postgres://svc@db.example.com/app?auth_method=iam') })
+ * await db.selectFrom('flights').selectAll().where('carrier', '=', 'AA').execute()
+ */
+export function postgresDialect(
+  input: ConnectionInput,
+  options: PgPoolOptions = {},
+  kysely: KyselyOptions = {},
+): PostgresDialect {
+  return new PostgresDialect({ ...kysely, pool: () => createPgPool(input, options) })
+}

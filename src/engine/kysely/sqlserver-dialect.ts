@@ -1,0 +1,170 @@
+import { createRequire } from 'node:module'
+import { MssqlDialect, type MssqlDialectConfig, type TediousConnection } from 'kysely'
+import type { Connection as TediousSession } from 'tedious'
+import type { ConnectionInput } from '../../connections/parse.ts'
+import { PoolsmithError } from '../../errors.ts'
+import type { ConnectionPool } from '../../pool/pool.ts'
+import { type BuildPoolOptions, buildPool } from '../build-pool.ts'
+import { checkCallOptions } from '../check-options.ts'
+
+type Tedious = typeof import('tedious')
+
+/** The part of tarn's pool that Kysely uses. `Wrapped` is Kysely's own object around a session. */
+interface TarnOptions<Wrapped> {
+  create(): Promise<Wrapped>
+}
+
+/**
+ * Kysely's dialect of SQL Server over a pool of ours. The first statement reads the connection record and opens the
+ * pool, so that errors of the record come from there; `db.destroy()` ends it.
+ *
+ * @param input a connection object, a URI, JSON text, or the id of a connection in the stores
+ * @throws PoolsmithError PACKAGE_MISSING without the package tedious
+ *
+ * @example
+ * const db = new Kysely<Database>({ dialect: sqlServerDialect('mssql://sql.example.com/sales') })
+ */
+export function sqlServerDialect(input: ConnectionInput, options: BuildPoolOptions = {}): MssqlDialect {
+  checkCallOptions(options)
+  const { Request, TYPES, ISOLATION_LEVEL } = loadTedious()
+  let building: Promise<ConnectionPool<TediousSession>> | undefined
+  const built = (): Promise<ConnectionPool<TediousSession>> => {
+    building ??= buildPool(input, options, ({ type }) =>
+      type === 'mssql' ? undefined : { path: 'type', message: `is ${type}; sqlServerDialect is for SQL Server` },
+    ).then(({ pool }) => pool as ConnectionPool<object> as ConnectionPool<TediousSession>)
+    return building
+  }
+  /** The session that Kysely is about to wrap. */
+  let next: TediousSession | undefined
+
+  /** In place of tarn's pool: leases from ours, and has Kysely wrap each session once. */
+  class LeasingPool<Wrapped extends object> {
+    readonly #create: () => Promise<Wrapped>
+    readonly #wrapped = new WeakMap<TediousSession, Wrapped>()
+    readonly #sessions = new WeakMap<Wrapped, TediousSession>()
+
+    constructor({ create }: TarnOptions<Wrapped>) {
+      this.#create = create
+    }
+
+    acquire(): { readonly promise: Promise<Wrapped> } {
+      return { promise: this.#lease() }
+    }
+
+    async #lease(): Promise<Wrapped> {
+      const pool = await built()
+      const session = await pool.acquire().promise
+      const known = this.#wrapped.get(session)
+      if (known !== undefined) return known
+      try {
+        next = session
+        const wrapped = await this.#create()
+        this.#wrapped.set(session, wrapped)
+        this.#sessions.set(wrapped, session)
+        return wrapped
+      } catch (error) {
+        pool.release(session)
+        throw error
+      }
+    }
+
+    async release(wrapped: Wrapped): Promise<void> {
+      const session = this.#sessions.get(wrapped)
+      if (session !== undefined) (await built()).release(session)
+    }
+
+    async destroy(): Promise<void> {
+      if (building !== undefined) await (await building.catch(() => undefined))?.destroy()
+    }
+  }
+
+  const config = {
+    tarn: { Pool: LeasingPool, options: { min: 0, max: 1 } },
+    tedious: {
+      Request,
+      TYPES,
+      ISOLATION_LEVEL,
+      // Kysely calls it synchronously out of `create`.
+      connectionFactory: () => new OpenSession(next as TediousSession),
+    },
+    // A session is checked and reset by our pool.
+    validateConnections: false,
+    resetConnectionsOnRelease: false,
+  }
+  return new MssqlDialect(config as unknown as MssqlDialectConfig)
+}
+
+function loadTedious(): Tedious {
+  try {
+    return createRequire(import.meta.url)('tedious') as Tedious
+  } catch (cause) {
+    throw new PoolsmithError('Kysely over SQL Server needs the package tedious, which is not installed.', {
+      code: 'PACKAGE_MISSING',
+      phase: 'config',
+      hint: 'npm install tedious',
+      details: { package: 'tedious' },
+      cause,
+    })
+  }
+}
+
+/** A session as Kysely expects a new connection: open already, and not its own to close. */
+class OpenSession implements TediousConnection {
+  readonly #session: TediousSession
+
+  constructor(session: TediousSession) {
+    this.#session = session
+  }
+
+  connect(done: (error?: Error) => void): void {
+    done()
+  }
+
+  close(): void {
+    this.#session.close()
+  }
+
+  cancel(): boolean {
+    return this.#session.cancel()
+  }
+
+  execSql(request: unknown): void {
+    this.#session.execSql(request as Parameters<TediousSession['execSql']>[0])
+  }
+
+  reset(done: (error?: Error | null) => void): void {
+    this.#session.reset(done)
+  }
+
+  beginTransaction(...given: Parameters<TediousConnection['beginTransaction']>): void {
+    this.#session.beginTransaction(...(given as Parameters<TediousSession['beginTransaction']>))
+  }
+
+  commitTransaction(...given: Parameters<TediousConnection['commitTransaction']>): void {
+    this.#session.commitTransaction(...(given as Parameters<TediousSession['commitTransaction']>))
+  }
+
+  rollbackTransaction(...given: Parameters<TediousConnection['rollbackTransaction']>): void {
+    this.#session.rollbackTransaction(...(given as Parameters<TediousSession['rollbackTransaction']>))
+  }
+
+  saveTransaction(...given: Parameters<TediousConnection['saveTransaction']>): void {
+    this.#session.saveTransaction(...(given as Parameters<TediousSession['saveTransaction']>))
+  }
+
+  /** Kysely prints what it hears as `error`; the end of a session is our pool's to notice. */
+  on(event: string, listener: (...values: never[]) => void): this {
+    if (event !== 'error') this.#session.on(event as 'end', listener as () => void)
+    return this
+  }
+
+  once(event: string, listener: (...values: never[]) => void): this {
+    if (event !== 'error') this.#session.once(event as 'end', listener as () => void)
+    return this
+  }
+
+  off(event: string, listener: (...values: never[]) => void): this {
+    this.#session.off(event as 'end', listener as () => void)
+    return this
+  }
+}
