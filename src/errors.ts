@@ -179,6 +179,7 @@ export const ERROR_CODES = {
   DRIVER_INCOMPATIBLE: 'The installed version of the database driver is not one that poolsmith works with.',
   // query
   SESSION_BUSY: 'A returned connection was still running a statement, and could not be made to stop.',
+  TOO_MANY_BINDINGS: 'A statement has more bindings than the database takes; it was not sent.',
   // pool
   POOL_EXHAUSTED: 'Every connection of the pool was in use for the whole of `pool_timeout`.',
   POOL_CLOSED: 'The pool is being destroyed or has been.',

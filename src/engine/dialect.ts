@@ -14,6 +14,8 @@ export interface DialectParts {
   statementError(raw: object, error: Error): Error
   /** The database of the sessions: the one that the record names, else the one that the server chose. */
   database(): string | undefined
+  /** How many bindings a statement may have, and what sets that limit. */
+  readonly bindingLimit: { readonly most: number; readonly why: string }
   /** Whether sessions give numbers and times as text with every digit (`exact_values` of SQL Server). */
   readonly exactValues: boolean
 }

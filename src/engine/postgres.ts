@@ -7,6 +7,9 @@ import type { EngineDialect } from './dialect.ts'
 
 const CANCEL_LIMIT_MILLIS = 5000
 
+/** The message Bind counts its parameters in 16 bits (PostgreSQL Documentation, "Message Formats"). */
+const BINDING_LIMIT = { most: 65_535, why: 'PostgreSQL takes at most 65535' }
+
 /** PostgreSQL for every data layer: the driver's options and the driver. */
 export const postgresDialect: EngineDialect<typeof postgresFields> = {
   fields: postgresFields,
@@ -21,6 +24,7 @@ export const postgresDialect: EngineDialect<typeof postgresFields> = {
       cancel: (raw) => driver.cancel(raw as pg.Client, AbortSignal.timeout(CANCEL_LIMIT_MILLIS)),
       statementError: (raw, error) => driver.statementError(raw as pg.Client, error),
       database: () => connection.database ?? connection.login,
+      bindingLimit: BINDING_LIMIT,
       exactValues: false,
     }
   },

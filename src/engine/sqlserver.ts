@@ -5,6 +5,12 @@ import { checkSqlServerOptions, sqlServerFields } from '../drivers/sqlserver/opt
 import { loadConnectionClass, type SqlServerConnection } from '../drivers/sqlserver/tedious-connection.ts'
 import type { EngineDialect } from './dialect.ts'
 
+/** Of the 2,100 parameters that a procedure may have, sp_executesql takes the text and the declarations. */
+const BINDING_LIMIT = {
+  most: 2098,
+  why: 'SQL Server takes at most 2100 parameters, 2 of which are the statement itself',
+}
+
 /** SQL Server for every data layer: the driver's options, Microsoft's names for them, and the driver. */
 export const sqlServerDialect: EngineDialect<typeof sqlServerFields> = {
   fields: sqlServerFields,
@@ -30,6 +36,7 @@ export const sqlServerDialect: EngineDialect<typeof sqlServerFields> = {
       cancel: (raw) => driver.cancel(raw as SqlServerConnection),
       statementError: (raw, error) => driver.statementError(raw as SqlServerConnection, error),
       database: () => connection.database ?? driver.database,
+      bindingLimit: BINDING_LIMIT,
       exactValues: options.exact_values,
     }
   },

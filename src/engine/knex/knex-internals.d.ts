@@ -39,6 +39,12 @@ declare module 'knex/lib/dialects/mssql/index.js' {
   }
 }
 
+declare module 'knex/lib/util/timeout.js' {
+  export class KnexTimeoutError extends Error {}
+  /** @throws KnexTimeoutError after so many milliseconds */
+  export function timeout<T>(work: Promise<T>, millis: number): Promise<T>
+}
+
 declare module 'knex/lib/execution/runner.js' {
   import type { Transform } from 'node:stream'
   import type { Knex } from 'knex'
@@ -48,7 +54,7 @@ declare module 'knex/lib/execution/runner.js' {
     readonly sql: string
     readonly bindings?: readonly unknown[]
     /** Milliseconds. */
-    timeout?: number | undefined
+    timeout?: number | false | undefined
     readonly cancelOnTimeout?: boolean
   }
 

@@ -6,16 +6,12 @@ import type { ConnectionPool } from '../../pool/pool.ts'
 import type { DialectParts } from '../dialect.ts'
 import { PooledRunner } from './runner.ts'
 import { StatementQueue } from './statement-queue.ts'
+import type { KnexMarks } from './time-limit.ts'
 
 /** The pool and the driver's parts that a client works with. */
 export interface ClientBackend {
   readonly pool: ConnectionPool<object>
   readonly parts: DialectParts
-}
-
-/** A mark that knex leaves on a connection whose statement it gave up on: it must not be used again. */
-interface KnexMarks {
-  __knex__disposed?: unknown
 }
 
 const RELEASED = Promise.resolve()
@@ -29,7 +25,7 @@ export function overPool(client: typeof Knex.Client, { pool, parts }: ClientBack
     acquireConnection: (options?: { readonly signal?: AbortSignal }): Promise<object> => pool.acquire(options).promise,
 
     runner(this: Knex.Client, builder: object): PooledRunner {
-      return new PooledRunner(this, builder)
+      return new PooledRunner(this, builder, parts)
     },
 
     releaseConnection(connection: KnexMarks): Promise<void> {

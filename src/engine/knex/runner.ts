@@ -11,6 +11,9 @@
 
 import type { Knex } from 'knex'
 import Runner, { type Compiled, type StreamParameters } from 'knex/lib/execution/runner.js'
+import { PoolsmithError } from '../../errors.ts'
+import type { DialectParts } from '../dialect.ts'
+import { withinLimit } from './time-limit.ts'
 
 /** A client over a pool of ours, as a stream uses it. */
 interface PooledClient extends Knex.Client {
@@ -20,6 +23,24 @@ interface PooledClient extends Knex.Client {
 }
 
 export class PooledRunner extends Runner {
+  readonly #parts: DialectParts
+
+  constructor(client: Knex.Client, builder: object, parts: DialectParts) {
+    super(client, builder)
+    this.#parts = parts
+  }
+
+  override query(compiled: Compiled): Promise<unknown> {
+    const refusal = tooManyBindings(compiled, this.#parts)
+    if (refusal !== undefined) return Promise.reject(refusal)
+    const { timeout: millis } = compiled
+    if (!millis) return super.query(compiled)
+    // knex would apply the limit itself, as below but for the statement that it ends.
+    compiled.timeout = undefined
+    const connection = this.connection as object
+    return withinLimit({ compiled, millis, connection, run: () => super.query(compiled) }, this.#parts)
+  }
+
   override ensureConnection(callback: object, parameters?: StreamParameters): Promise<unknown> {
     return parameters === undefined ? super.ensureConnection(callback) : this.#stream(parameters)
   }
@@ -31,6 +52,8 @@ export class PooledRunner extends Runner {
     try {
       const compiled = this.builder.toSQL()
       if (Array.isArray(compiled)) throw new Error('A stream takes a single statement.')
+      const refusal = tooManyBindings(compiled, this.#parts)
+      if (refusal !== undefined) throw refusal
       const { _connection: own } = this.builder
       const connection = own ?? (await client.acquireConnection({ signal: leaving.signal }))
       try {
@@ -44,4 +67,16 @@ export class PooledRunner extends Runner {
       stream.destroy(error as Error)
     }
   }
+}
+
+/** Both protocols count the bindings of a statement in two bytes: more would be sent as another statement. */
+function tooManyBindings({ bindings }: Compiled, { bindingLimit }: DialectParts): PoolsmithError | undefined {
+  const { most, why } = bindingLimit
+  if (bindings === undefined || bindings.length <= most) return undefined
+  return new PoolsmithError(`The statement has ${bindings.length} bindings, and ${why}; it was not sent.`, {
+    code: 'TOO_MANY_BINDINGS',
+    phase: 'query',
+    hint: 'Insert with batchInsert(table, rows, chunkSize), where chunkSize is the limit divided by the columns of a row.',
+    details: { bindings: bindings.length, limit: most },
+  })
 }

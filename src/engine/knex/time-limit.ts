@@ -1,0 +1,56 @@
+import type { Compiled } from 'knex/lib/execution/runner.js'
+import { KnexTimeoutError, timeout } from 'knex/lib/util/timeout.js'
+import type { DialectParts } from '../dialect.ts'
+import { StatementQueue } from './statement-queue.ts'
+
+/** A mark that knex leaves on a connection whose statement it gave up on: it must not be used again. */
+export interface KnexMarks {
+  __knex__disposed?: unknown
+}
+
+interface Limited {
+  readonly compiled: Compiled
+  readonly millis: number
+  /** The connection of the statement. */
+  readonly connection: object
+  /** Runs the statement without a limit. */
+  readonly run: () => Promise<unknown>
+}
+
+/**
+ * Runs a statement under the limit of `.timeout(ms, { cancel })`, which ends this statement and no other. One that still
+ * waits in its transaction is taken back. One that runs is cancelled; without `cancel` its connection is given up, as
+ * in knex.
+ *
+ * @throws KnexTimeoutError
+ */
+export async function withinLimit(
+  { compiled, millis, connection, run }: Limited,
+  parts: DialectParts,
+): Promise<unknown> {
+  try {
+    return await timeout(run(), millis)
+  } catch (error) {
+    if (!(error instanceof KnexTimeoutError)) throw error
+    const { sql, bindings, cancelOnTimeout } = compiled
+    const facts = { sql, bindings, timeout: millis, phase: 'query', transient: false }
+    const giveUp = (): void => {
+      ;(connection as KnexMarks).__knex__disposed = error
+    }
+    const queue = StatementQueue.of(connection)
+    if (!queue.withdraw(compiled)) {
+      if (cancelOnTimeout !== true) giveUp()
+      else {
+        await queue
+          .cancel(compiled, () => parts.cancel(connection))
+          .catch((failure: Error) => {
+            giveUp()
+            const message = `After query timeout of ${millis}ms exceeded, cancelling of query failed.`
+            throw Object.assign(failure, facts, { message })
+          })
+      }
+    }
+    const message = `Defined query timeout of ${millis}ms exceeded when running query.`
+    throw Object.assign(error, facts, { message })
+  }
+}
