@@ -146,6 +146,8 @@ export const ERROR_CODES = {
   TLS_CERTIFICATE_REVOKED: "The server's certificate has been revoked.",
   TLS_CERTIFICATE_OTHER: "The server's certificate is not the one that `server_certificate` allows.",
   TLS_HOSTNAME_MISMATCH: "The server's certificate was not issued for the host.",
+  TLS_CLIENT_CERTIFICATE_UNUSED:
+    'Under `sslcertmode=require`: the server did not ask for a client certificate, or there was none to send.',
   TLS_CLIENT_CERTIFICATE_REFUSED: 'The server did not accept our client certificate, or asked for one in vain.',
   TLS_VERSION: 'Client and server have no version of TLS in common.',
   TLS_ALPN: 'The server did not agree to speak the protocol of the database inside TLS.',
@@ -167,6 +169,7 @@ export const ERROR_CODES = {
   SERVER_THROTTLED: 'The server asks to come back later: it is busy, moving or waking up.',
   SERVER_NOT_READY: 'The server starts up, shuts down or recovers.',
   SERVER_ERROR: 'The server refused the login for another reason, which the message names.',
+  PEER_MISMATCH: 'The server behind the Unix socket does not run as the user that `requirepeer` names.',
   SERVER_NOT_GENUINE: 'The server could not prove that it is the one that we mean: it let us in without its own proof.',
   AUTH_METHOD_UNSUPPORTED: 'The server asks for a login method that this strategy cannot answer.',
   AUTH_METHOD_REFUSED: 'The server asks for a login method that `require_auth` does not allow.',
@@ -175,7 +178,7 @@ export const ERROR_CODES = {
   CLEARTEXT_REFUSED: 'The server asks for the password in the clear over a connection without encryption.',
   PASSWORD_MISSING: 'The server asks for a password, and none is given.',
   SCRAM_FAILED: 'The server does not follow the rules of SCRAM.',
-  PROTOCOL_UNSUPPORTED: 'The server does not speak version 3.0 of the PostgreSQL protocol.',
+  PROTOCOL_UNSUPPORTED: 'The server does not speak a version of the PostgreSQL protocol that is allowed.',
   DRIVER_INCOMPATIBLE: 'The installed version of the database driver is not one that poolsmith works with.',
   // query
   SESSION_BUSY: 'A returned connection was still running a statement, and could not be made to stop.',

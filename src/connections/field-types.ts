@@ -249,7 +249,7 @@ export function oneOf<const V extends string>(values: readonly V[], meta: Meta<V
     const found = values.find((candidate) => candidate === value)
     if (found !== undefined) return found
     const { synonyms } = meta
-    const plain = typeof value === 'string' ? plainName(value) : ''
+    const plain = typeof value === 'string' || typeof value === 'number' ? plainName(String(value)) : ''
     if (synonyms !== undefined && Object.hasOwn(synonyms, plain)) return synonyms[plain]
     const near = typeof value === 'string' ? nearest(value, values) : undefined
     throw new FieldMismatch(`expected one of ${values.join(' | ')}`, value, near)

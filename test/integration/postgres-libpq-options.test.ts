@@ -12,7 +12,7 @@ import { promisify } from 'node:util'
 import { PoolsmithError } from '../../src/errors.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { createPki, type IssuedCertificate, type Pki } from '../support/pki.ts'
-import { type PostgresServer, psql, startPostgres } from '../support/postgres.ts'
+import { libpq18, type PostgresServer, psql, startPostgres } from '../support/postgres.ts'
 import { driverFor, openSession, passwordCredential } from '../support/postgres-driver.ts'
 
 const PASSWORD = 'a p4ssword'
@@ -169,4 +169,95 @@ test('a CA and a list that are emptied for a moment count as the last good ones,
   await write('moving.crt', pki.ca)
   await write('moving.crl', await pki.crl([good.serial]))
   await assert.rejects(verified(), { code: 'TLS_CERTIFICATE_REVOKED' })
+})
+
+test('sslcertmode: no certificate is sent, or it must have been asked for and sent, as in libpq 16 and later', async () => {
+  const issued = await pki.issue({ commonName: 'etl', client: true })
+  const files = { sslcert: await write('etl.crt', issued.cert), sslkey: await write('etl.key', issued.key) }
+  await using asking = await startPostgres({
+    tls: { ...good, ca: pki.ca },
+    hba: ['host all all 127.0.0.1/32 scram-sha-256'],
+  })
+  await using indifferent = await startPostgres({ tls: good })
+  for (const one of [asking, indifferent]) await one.sql(`create role etl login password '${PASSWORD}'`)
+  const cases = [asking, indifferent].flatMap((at) =>
+    [files, {}].flatMap((own): Case[] =>
+      ['disable', 'allow', 'require'].flatMap((sslcertmode) =>
+        ['disable', 'allow', 'prefer', 'require'].map((sslmode) => ({
+          server: at,
+          extra: { sslmode, sslcertmode, ...own },
+        })),
+      ),
+    ),
+  )
+  const found = await compare(cases, await libpq18())
+  const requires = cases.flatMap(({ extra }, index) => (extra.sslcertmode === 'require' ? [found[index]] : []))
+  // Asked for and sent, under prefer and require; refused in every other case.
+  assert.deepEqual(
+    requires.map((outcome) => outcome === 't'),
+    [false, false, true, true, ...Array(12).fill(false)],
+  )
+})
+
+test('sslcertmode=disable leaves a certificate out that the server would take', async () => {
+  const issued = await pki.issue({ commonName: 'postgres', client: true })
+  const files = { sslcert: await write('super.crt', issued.cert), sslkey: await write('super.key', issued.key) }
+  await using strict = await startPostgres({ tls: { ...good, ca: pki.ca }, hba: ['hostssl all all 127.0.0.1/32 cert'] })
+  const found = await compare(
+    ['allow', 'disable'].map((sslcertmode) => ({
+      server: strict,
+      user: 'postgres',
+      extra: { sslmode: 'require', sslcertmode, ...files },
+    })),
+    await libpq18(),
+  )
+  assert.deepEqual(found, ['t', 'refused'])
+})
+
+test('requirepeer holds the server process behind a Unix socket to one user', async () => {
+  const { stdout } = await run('ps', ['-o', 'user=', '-p', String(server.pid)])
+  const owner = stdout.trim()
+  const found = await compare(
+    [owner, 'somebody', `${owner}x`].map((requirepeer) => ({
+      host: server.socketDirectory,
+      user: 'plain',
+      extra: { requirepeer },
+    })),
+  )
+  assert.deepEqual(found, ['f', 'refused', 'refused'])
+})
+
+test('versions of the protocol, with servers that know 3.2 and that do not', async () => {
+  await using older = await startPostgres({ flavor: 'debian' })
+  await older.sql(`create role etl login password '${PASSWORD}'`)
+  const versions = [undefined, '3.0', '3.2', 'latest']
+  const cases = [server, older].flatMap((at) =>
+    versions.flatMap((lowest) =>
+      versions.map(
+        (highest): Case => ({
+          server: at,
+          extra: {
+            sslmode: 'disable',
+            ...(lowest === undefined ? {} : { min_protocol_version: lowest }),
+            ...(highest === undefined ? {} : { max_protocol_version: highest }),
+          },
+        }),
+      ),
+    ),
+  )
+  const found = await compare(cases, await libpq18())
+  assert.deepEqual([...new Set(found)].sort(), ['f', 'refused'])
+})
+
+test('a statement is cancelled by the longer key of protocol 3.2 too', { timeout: 60_000 }, async () => {
+  const target = { host: 'localhost', port: server.port, login: 'etl', database: 'postgres' }
+  for (const max_protocol_version of ['3.0', '3.2']) {
+    const { driver } = driverFor(target, { hostaddr: '127.0.0.1', max_protocol_version })
+    await using session = await openSession(driver, passwordCredential(PASSWORD))
+    const sleeping = assert.rejects(session.client.query('select pg_sleep(60)'), { code: '57014' })
+    const active = `select count(*) from pg_stat_activity where query like '%pg_sleep(60)' and state = 'active' and pid <> pg_backend_pid()`
+    while ((await server.sql(active)) === '0') await new Promise((resolve) => setTimeout(resolve, 20))
+    await driver.cancel(session.client, AbortSignal.timeout(10_000))
+    await sleeping
+  }
 })

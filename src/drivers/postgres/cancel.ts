@@ -7,7 +7,7 @@ import { gssTransport } from './gss-transport.ts'
 import { cancelRequest } from './messages.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
 import { tlsTransport } from './transport.ts'
-import { tlsTarget } from './try-once.ts'
+import { assertPeer, tlsTarget } from './try-once.ts'
 
 /**
  * Asks the server to end what a session is doing, over a connection of its own that is protected like the session's
@@ -22,6 +22,7 @@ export async function cancelSession(
   const { socket } = await connectEndpoint(session.endpoint, plan.tunnel, { signal, enter: () => undefined })
   let stream: Duplex = socket
   try {
+    await assertPeer(socket, session.endpoint, plan)
     const { kind } = session.transport.encryption
     if (kind === 'tls') {
       const setup = await plan.tls.load(credential)

@@ -1,14 +1,15 @@
-import { PoolsmithError } from '../../errors.ts'
 import type { KerberosInfo } from '../driver.ts'
 import { Wire } from '../network/wire.ts'
-import { BodyReader, readFields, readMessage, startupMessage } from './messages.ts'
+import { BodyReader, NotPostgres, readFields, readMessage, startupMessage } from './messages.ts'
 import { Proof, type ProofRequest } from './proof.ts'
+import { keyBounds, negotiatedVersion, type ProtocolVersions } from './protocol-version.ts'
 import { ServerRefusal } from './server-error.ts'
 import type { Transport } from './transport.ts'
 
 export interface LoginRequest extends Omit<ProofRequest, 'signal'> {
   /** The parameters of the start-up message besides the user. */
   readonly parameters: Readonly<Record<string, string>>
+  readonly versions: ProtocolVersions
 }
 
 export interface LoginResult {
@@ -19,7 +20,7 @@ export interface LoginResult {
   /** What the server reported of its settings. */
   readonly parameters: Readonly<Record<string, string>>
   readonly processId: number
-  readonly secretKey: number
+  readonly secretKey: Buffer
   /** Every byte from after AuthenticationOk to ReadyForQuery, for the driver's own parser. */
   readonly pending: Buffer
 }
@@ -30,19 +31,24 @@ const OK = 0
 /**
  * Starts a session and proves who we are (PostgreSQL documentation, "Start-up"), up to the first ReadyForQuery.
  *
- * @throws ServerRefusal, NotPostgres, StreamClosed; PoolsmithError AUTH_METHOD_UNSUPPORTED, AUTH_METHOD_REFUSED,
+ * @throws ServerRefusal, NotPostgres, StreamClosed; PoolsmithError PROTOCOL_UNSUPPORTED, AUTH_METHOD_UNSUPPORTED, AUTH_METHOD_REFUSED,
  *   CLEARTEXT_REFUSED, PASSWORD_MISSING, CHANNEL_BINDING_FAILED, SCRAM_FAILED, SERVER_NOT_GENUINE, and those of GSSAPI
  */
 export async function login(transport: Transport, request: LoginRequest, signal: AbortSignal): Promise<LoginResult> {
   using wire = new Wire(transport.stream, signal)
-  wire.write(startupMessage({ user: request.user, ...request.parameters }))
+  wire.write(startupMessage(request.versions.highest, { user: request.user, ...request.parameters }))
   using proof = new Proof(wire, transport, { ...request, signal })
-  const authentication = await authenticate(wire, proof)
+  const { authentication, version } = await authenticate(wire, proof, request.versions)
   const { kerberos } = proof
-  return { authentication, ...(kerberos === undefined ? {} : { kerberos }), ...(await settle(wire)) }
+  return { authentication, ...(kerberos === undefined ? {} : { kerberos }), ...(await settle(wire, version)) }
 }
 
-async function authenticate(wire: Wire, proof: Proof): Promise<string> {
+async function authenticate(
+  wire: Wire,
+  proof: Proof,
+  versions: ProtocolVersions,
+): Promise<{ readonly authentication: string; readonly version: number }> {
+  let version = versions.highest
   for (;;) {
     const message = await readMessage(wire, 'REvN')
     if (message.type === 'E') {
@@ -50,26 +56,23 @@ async function authenticate(wire: Wire, proof: Proof): Promise<string> {
       throw new ServerRefusal(fields, 'at-login', proof.adviceOnRefusal(fields))
     }
     if (message.type === 'N') continue
-    if (message.type === 'v') {
-      throw new PoolsmithError('The server does not speak version 3.0 of the protocol.', {
-        code: 'PROTOCOL_UNSUPPORTED',
-        phase: 'login',
-        hint: 'Is it PostgreSQL at all, or a pooler or proxy that speaks only part of it?',
-      })
-    }
     const body = new BodyReader(message.body)
+    if (message.type === 'v') {
+      version = negotiatedVersion(body, { ...versions, highest: version })
+      continue
+    }
     const code = body.int32()
-    if (code === OK) return proof.accepted()
+    if (code === OK) return { authentication: proof.accepted(), version }
     await proof.answer(code, body)
   }
 }
 
 /** After AuthenticationOk: the server's settings, the key for cancelling, and the word that it is ready. */
-async function settle(wire: Wire): Promise<Omit<LoginResult, 'authentication' | 'kerberos'>> {
+async function settle(wire: Wire, version: number): Promise<Omit<LoginResult, 'authentication' | 'kerberos'>> {
   const parameters: Record<string, string> = {}
   const pending: Buffer[] = []
   let processId = 0
-  let secretKey = 0
+  let secretKey: Buffer = Buffer.alloc(4)
   for (;;) {
     const { type, body, raw } = await readMessage(wire, 'SKZNE')
     if (type === 'E') throw new ServerRefusal(readFields(body), 'authenticated')
@@ -79,7 +82,10 @@ async function settle(wire: Wire): Promise<Omit<LoginResult, 'authentication' | 
     const reader = new BodyReader(body)
     if (type === 'K') {
       processId = reader.int32()
-      secretKey = reader.int32()
+      secretKey = Buffer.from(reader.rest())
+      const { min, max } = keyBounds(version)
+      if (secretKey.length < min || secretKey.length > max)
+        throw new NotPostgres('a key for cancelling of a wrong length')
     } else {
       parameters[reader.string()] = reader.string()
     }

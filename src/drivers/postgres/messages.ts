@@ -5,7 +5,6 @@ import type { Wire } from '../network/wire.ts'
 const SSL_REQUEST = 80877103
 const GSS_ENCRYPTION_REQUEST = 80877104
 const CANCEL_REQUEST = 80877102
-const PROTOCOL_3_0 = 196608
 
 /** libpq's bounds: what is larger is not a PostgreSQL server. */
 const MAX_LENGTH = 30_000
@@ -37,13 +36,13 @@ export function gssEncryptionRequest(): Buffer {
   return framed(int32(GSS_ENCRYPTION_REQUEST))
 }
 
-export function cancelRequest(processId: number, secretKey: number): Buffer {
-  return framed(Buffer.concat([int32(CANCEL_REQUEST), int32(processId), int32(secretKey)]))
+export function cancelRequest(processId: number, secretKey: Buffer): Buffer {
+  return framed(Buffer.concat([int32(CANCEL_REQUEST), int32(processId), secretKey]))
 }
 
-export function startupMessage(parameters: Readonly<Record<string, string>>): Buffer {
+export function startupMessage(version: number, parameters: Readonly<Record<string, string>>): Buffer {
   const pairs = Object.entries(parameters).map(([name, value]) => cstring(`${name}\0${value}`))
-  return framed(Buffer.concat([int32(PROTOCOL_3_0), ...pairs, Buffer.alloc(1)]))
+  return framed(Buffer.concat([int32(version), ...pairs, Buffer.alloc(1)]))
 }
 
 /** PasswordMessage: cleartext or md5. */

@@ -16,6 +16,7 @@ import {
 import type { Credential } from '../../credentials/credential.ts'
 import type { ConfigProblem } from '../../errors.ts'
 import { parseRequireAuth } from './auth-policy.ts'
+import { protocolVersions } from './protocol-version.ts'
 
 export const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
 export type SslMode = (typeof SSL_MODES)[number]
@@ -24,6 +25,11 @@ export const GSS_MODES = ['disable', 'prefer', 'require'] as const
 export type GssMode = (typeof GSS_MODES)[number]
 
 const PROTOCOL_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
+
+/** Without separators; libpq does not look at the case either. */
+const TLS_SYNONYMS = { tlsv1: 'TLSv1', tlsv11: 'TLSv1.1', tlsv12: 'TLSv1.2', tlsv13: 'TLSv1.3' } as const
+/** Numbers as JSON and YAML have them, and without separators. */
+const PROTOCOL_SYNONYMS = { 3: '3.0', 30: '3.0', 32: '3.2' } as const
 
 /** Words of MySQL's and MariaDB's drivers and of Npgsql; the case and separators do not count. */
 const SSL_MODE_SYNONYMS = {
@@ -102,6 +108,12 @@ export const postgresFields = {
       'when root owns it, its group may read it (0640). Default `~/.postgresql/postgresql.key`.',
   }),
   sslpassword: secret({ description: 'Passphrase of `sslkey`, when the key is encrypted.' }),
+  sslcertmode: oneOf(['disable', 'allow', 'require'], {
+    description:
+      'Whether the client certificate is sent. `disable`: never. `allow`: when the server asks and there is one. ' +
+      '`require`: the server must ask for it and be sent one, or there is no session.',
+    default: 'allow',
+  }),
   sslsni: boolean({
     description: 'Whether the host name is sent in the TLS handshake (server name indication).',
     default: true,
@@ -113,17 +125,36 @@ export const postgresFields = {
     default: 'postgres',
   }),
   ssl_min_protocol_version: oneOf(PROTOCOL_VERSIONS, {
+    synonyms: TLS_SYNONYMS,
     description: 'Lowest version of TLS that is accepted.',
     default: 'TLSv1.2',
   }),
   ssl_max_protocol_version: oneOf(PROTOCOL_VERSIONS, {
+    synonyms: TLS_SYNONYMS,
     description: 'Highest version of TLS that is accepted. Default: the highest there is.',
+  }),
+  min_protocol_version: oneOf(['3.0', '3.2', 'latest'], {
+    synonyms: PROTOCOL_SYNONYMS,
+    description: 'Lowest version of the PostgreSQL protocol that is accepted. `3.2` needs PostgreSQL 18 or later.',
+    default: '3.0',
+  }),
+  max_protocol_version: oneOf(['3.0', '3.2', 'latest'], {
+    synonyms: PROTOCOL_SYNONYMS,
+    description:
+      'Version of the PostgreSQL protocol that is asked for; a server that does not know it offers a lower one. 3.2 ' +
+      'brings longer keys for cancelling. Default `3.0`, or `latest` under a higher `min_protocol_version`.',
   }),
   channel_binding: oneOf(['disable', 'prefer', 'require'], {
     description:
       'Whether a SCRAM login is bound to the TLS session (SCRAM-SHA-256-PLUS), so that nobody in the middle can ' +
       'pass it on.',
     default: 'prefer',
+  }),
+  requirepeer: text({
+    pattern: { matches: /^[^\s/:]{1,64}$/, expected: 'the name of a user of the operating system' },
+    description:
+      'The user of the operating system that the server must run as, over a Unix socket. Needs the package `koffi`; not ' +
+      'on Windows.',
   }),
   gssencmode: oneOf(GSS_MODES, {
     description:
@@ -216,6 +247,10 @@ export function checkPostgresOptions(target: PostgresTarget, options: PostgresOp
   if (options.sslnegotiation === 'direct' && !STRONG.includes(mode)) {
     say('sslmode', `${mode} is too weak for sslnegotiation=direct; use require, verify-ca or verify-full`)
   }
+  const versions = protocolVersions(options)
+  if (versions.highest < versions.lowest) {
+    say('max_protocol_version', `is below min_protocol_version (${options.min_protocol_version})`)
+  }
   const highest = options.ssl_max_protocol_version
   if (
     highest !== undefined &&
@@ -225,6 +260,15 @@ export function checkPostgresOptions(target: PostgresTarget, options: PostgresOp
   }
   if (options.sslkey !== undefined && options.sslcert === undefined) {
     say('sslkey', 'is of no use without sslcert')
+  }
+  const isUnix = target.host?.startsWith('/') === true
+  if (options.sslcertmode === 'require' && (mode === 'disable' || isUnix)) {
+    say('sslcertmode', `require is impossible ${isUnix ? 'over a Unix socket' : 'under sslmode=disable'}, without TLS`)
+  }
+  if (options.requirepeer !== undefined && !isUnix) {
+    say('requirepeer', 'checks a server behind a Unix socket only; host is none, so that nothing would be checked')
+  } else if (options.requirepeer !== undefined && process.platform === 'win32') {
+    say('requirepeer', 'is not supported on Windows')
   }
   if (options.gssencmode === 'require' && target.host?.startsWith('/')) {
     say('gssencmode', 'require is impossible over a Unix socket, which is never encrypted')

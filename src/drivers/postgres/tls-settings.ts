@@ -6,7 +6,7 @@ import { homeFolder } from '../../connections/fields.ts'
 import { CertificateFiles, subjectOf } from '../../credentials/certificate-files.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { CaFile, CrlFile, CrlFolder, trustEvents } from '../../credentials/trust-files.ts'
-import { type ErrorCode, PoolsmithError } from '../../errors.ts'
+import { ConfigError, type ErrorCode, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
 import type { Secret } from '../../secret.ts'
 import { effectiveSslMode, type PostgresOptions } from './options.ts'
@@ -84,7 +84,7 @@ export class TlsSettings {
   }
 
   /**
-   * Reads what has changed. A credential that is itself a certificate takes the place of `sslcert`.
+   * Reads what has changed.
    *
    * @throws PoolsmithError with a code of CertificateFiles, CaFile or CrlFile; TLS_CLIENT_CERTIFICATE_UNUSABLE
    */
@@ -93,7 +93,7 @@ export class TlsSettings {
     const mustVerify = mode === 'verify-ca' || mode === 'verify-full'
     const ca = this.#ca === 'system' ? systemAuthorities() : await loadOptional(this.#ca, mustVerify)
     const crl = await this.#loadLists(ca !== undefined && this.#ca !== 'system')
-    const pair = credential.kind === 'certificate' ? credential : await loadOptional(this.#pair, false)
+    const pair = await this.#loadPair(credential)
     const material: Material = { ca, crl, pair }
     const latest = this.#latest
     // A context with hundreds of authorities takes milliseconds to build; it is the same until a file changes.
@@ -105,6 +105,17 @@ export class TlsSettings {
     }
     this.#latest = { material, setup }
     return setup
+  }
+
+  /** A credential that is itself a certificate takes the place of the files. */
+  async #loadPair(credential: Credential): Promise<ClientPair | undefined> {
+    if (this.#options.sslcertmode !== 'disable') {
+      return credential.kind === 'certificate' ? credential : await loadOptional(this.#pair, false)
+    }
+    if (credential.kind !== 'certificate') return undefined
+    throw new ConfigError([
+      { path: 'extra.sslcertmode', message: 'disable sends no client certificate, which auth_method logs in by' },
+    ])
   }
 
   /** @param withDefault whether libpq looks for its default list: only where a file of authorities was read */

@@ -16,6 +16,8 @@ export interface Transport {
   readonly encryption: EncryptionInfo
   /** The server's certificate (DER), to bind a SCRAM login to. */
   readonly serverCertificate?: Buffer
+  /** Whether the server asked for a client certificate and was sent one. */
+  readonly provedByCertificate?: boolean
   /** Under GSSAPI encryption: who both ends have proved to be. */
   readonly kerberos?: KerberosInfo
   /** Whether what we send can be read on the way: neither encrypted nor a Unix socket. */
@@ -105,6 +107,8 @@ function describe(socket: TLSSocket, setup: TlsSetup): Transport {
       ...(clientCertificate === undefined ? {} : { clientCertificate }),
     },
     exposed: false,
+    // The server's signature algorithms are known to us only from a request for our certificate (RFC 8446, 4.3.2).
+    provedByCertificate: clientCertificate !== undefined && socket.getSharedSigalgs().length > 0,
     ...(certificate === undefined ? {} : { serverCertificate: certificate.raw }),
   }
 }

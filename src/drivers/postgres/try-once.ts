@@ -1,15 +1,18 @@
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { onAbort } from '../../abort.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
 import { connectEndpoint } from '../network/connect.ts'
+import { assertPeerUser } from '../network/peer-user.ts'
 import { type Endpoint, showEndpoint } from '../network/socket.ts'
 import { explain } from './explain.ts'
 import type { GssIdentity } from './gss-identity.ts'
 import { GssNotOffered, gssTransport } from './gss-transport.ts'
 import { type LoginRequest, login } from './login.ts'
 import { NegotiationRefusal } from './negotiation.ts'
+import { protocolVersions } from './protocol-version.ts'
 import type { Attempt, Session, SessionPlan } from './session-plan.ts'
 import type { TlsSetup } from './tls-settings.ts'
 import { plainTransport, TlsNotOffered, type TlsTarget, type Transport, tlsTransport } from './transport.ts'
@@ -55,7 +58,9 @@ export async function tryOnce(ways: readonly Way[], one: Try): Promise<Outcome> 
   using _ = onAbort(signal, close)
   try {
     signal.throwIfAborted()
+    await assertPeer(socket, endpoint, plan)
     const transport = await protect(socket, left, setup, one)
+    assertCertificateSent(transport, plan)
     stream = transport.stream
     attempt.enter('login')
     const result = await login(transport, loginRequest(user, database, one), signal)
@@ -65,6 +70,23 @@ export async function tryOnce(ways: readonly Way[], one: Try): Promise<Outcome> 
     tellServerText(cause, one)
     return { way: left.current, error: errorOf(cause, one), rest: goesOn(cause, left.current) ? left.rest : [] }
   }
+}
+
+/** `requirepeer`: before anything is sent. */
+export async function assertPeer(socket: Socket, endpoint: Endpoint, { options }: SessionPlan): Promise<void> {
+  const { requirepeer } = options
+  if (requirepeer !== undefined && endpoint.kind === 'unix') await assertPeerUser(socket, requirepeer, endpoint.path)
+}
+
+/** `sslcertmode=require`: libpq looks at the end of the login, but nothing can change it after the handshake. */
+function assertCertificateSent({ provedByCertificate }: Transport, { host, options }: SessionPlan): void {
+  if (options.sslcertmode !== 'require' || provedByCertificate === true) return
+  throw new PoolsmithError(`No client certificate was exchanged with ${host} (sslcertmode=require).`, {
+    code: 'TLS_CLIENT_CERTIFICATE_UNUSED',
+    phase: 'tls',
+    hint: 'Set sslcert and sslkey, and ssl_ca_file on the server, without which it asks for none.',
+    details: { host },
+  })
 }
 
 function userOf({ login: named }: SessionPlan, credential: Credential): string {
@@ -159,6 +181,7 @@ function loginRequest(user: string, database: string, one: Try): LoginRequest {
       application_name,
       ...(options === undefined ? {} : { options }),
     },
+    versions: protocolVersions(plan.options),
     credential,
     identity,
     policy: plan.policy,

@@ -30,9 +30,10 @@ const ASYNC_STACK_BYTES = 1024 * 1024
 
 let koffiLoading: Promise<Koffi> | undefined
 
-export function loadKoffi(): Promise<Koffi> {
+/** @param neededFor the option that needs it, for the error where the package is missing */
+export function loadKoffi(neededFor = 'Kerberos'): Promise<Koffi> {
   koffiLoading ??= (async () => {
-    const { default: koffi } = await loadPackage('koffi', () => import('koffi'), 'Kerberos')
+    const { default: koffi } = await loadPackage('koffi', () => import('koffi'), neededFor)
     try {
       if ((koffi.config().async_stack_size ?? 0) < ASYNC_STACK_BYTES) {
         koffi.config({ async_stack_size: ASYNC_STACK_BYTES })

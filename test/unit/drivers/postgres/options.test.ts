@@ -33,6 +33,26 @@ test('modes that are too weak', () => {
   assert.deepEqual(paths({ sslnegotiation: 'direct', sslmode: 'require' }), [])
 })
 
+test('protections that could not be there are refused', () => {
+  const folder = { host: '/run/postgresql' }
+  assert.deepEqual(paths({ sslcertmode: 'require', sslmode: 'disable' }), ['extra.sslcertmode'])
+  assert.deepEqual(paths({ sslcertmode: 'require' }, folder), ['extra.sslcertmode'])
+  assert.deepEqual(paths({ sslcertmode: 'require' }), [])
+  assert.deepEqual(paths({ requirepeer: 'postgres' }), ['extra.requirepeer'])
+  assert.deepEqual(paths({ requirepeer: 'postgres' }, { host: 'db' }), ['extra.requirepeer'])
+  assert.deepEqual(
+    paths({ requirepeer: 'postgres' }, folder),
+    process.platform === 'win32' ? ['extra.requirepeer'] : [],
+  )
+  assert.deepEqual(paths({ min_protocol_version: '3.2', max_protocol_version: '3.0' }), ['extra.max_protocol_version'])
+})
+
+test('versions are read in the spellings of libpq, JSON and YAML', () => {
+  assert.equal(parsed({ ssl_min_protocol_version: 'tlsv1.3' }).ssl_min_protocol_version, 'TLSv1.3')
+  assert.equal(parsed({ max_protocol_version: 3.2 }).max_protocol_version, '3.2')
+  assert.equal(parsed({ max_protocol_version: 3 }).max_protocol_version, '3.0')
+})
+
 test('a connect_timeout that no timer can measure is refused: it would be over at once', () => {
   const { problems } = parseFields(postgresFields, { connect_timeout: 2_147_484 })
   assert.deepEqual(
