@@ -18,9 +18,9 @@ export interface RefreshingSourceOptions {
   /** Begins the message of an error that `fetch` did not dress itself. Default `The credential could not be fetched`. */
   readonly subject?: string
   /** The time limit of one fetch, in milliseconds. Default 30,000. */
-  readonly fetchTimeoutMillis?: number
+  readonly fetchTimeoutMillis?: number | undefined
   /** Tries in a row while somebody waits, before the failure is theirs. Default 5, which is about 3 s of waits. */
-  readonly maxAttempts?: number
+  readonly maxAttempts?: number | undefined
   /** How often to look again for a credential that does not say when it ends, in milliseconds. Default never. */
   readonly recheckMillis?: number
   /** From 0 to 1, for the jitter. */

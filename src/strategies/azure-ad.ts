@@ -1,17 +1,26 @@
 import type { AccessToken } from '@azure/identity'
 import type { Connection } from '../connections/connection.ts'
-import { refreshingSource } from '../credentials/refreshing-source.ts'
+import { type RefreshingSourceOptions, refreshingSource } from '../credentials/refreshing-source.ts'
 import { loadPackage } from '../optional-package.ts'
 import { Secret } from '../secret.ts'
 import { subjectOf } from './azure/claims.ts'
 import { scopeOf } from './azure/cloud.ts'
-import { type AuthorityObservation, azureFailure } from './azure/failure.ts'
-import { type AzureOptions, asksPerson, azureFields, azureProblems, credentialKind } from './azure/fields.ts'
+import { azureFailure, lastOf } from './azure/failure.ts'
+import {
+  type AzureCredentialKind,
+  type AzureOptions,
+  asksPerson,
+  azureFields,
+  azureProblems,
+  credentialKind,
+} from './azure/fields.ts'
 import type { Attempt } from './azure/pipeline.ts'
 import { fetchAzureToken } from './azure/token.ts'
+import { LATE_METADATA_ATTEMPTS } from './metadata.ts'
 import { refuse } from './refuse.ts'
 import { settled } from './settled.ts'
 import { defineStrategy, type StrategyContext } from './strategy.ts'
+import type { SupervisedRequest } from './supervise.ts'
 import { ticketCache } from './ticket-cache.ts'
 
 /** What comes before and after the time that a person takes: requests to Entra, and opening the connection. */
@@ -41,14 +50,11 @@ export const azureAd = defineStrategy({
     const fetchToken = await fetcher(connection, options, context, cache.name)
     const source = refreshingSource({
       emit,
-      // A person is asked once, not five times in a row.
-      ...(asksPerson(credentialKind(options))
-        ? { fetchTimeoutMillis: (options.sign_in_timeout + SIGN_IN_GRACE_SECONDS) * 1000, maxAttempts: 1 }
-        : {}),
+      ...attemptsFor(credentialKind(options), options),
       fetch: settled(async (signal) => {
-        const observation: AuthorityObservation = {}
+        const requests: SupervisedRequest[] = []
         try {
-          const { token, expiresOnTimestamp } = await fetchToken({ signal, observation })
+          const { token, expiresOnTimestamp } = await fetchToken({ signal, requests })
           return {
             kind: 'token',
             identity: subjectOf(token) ?? options.client_id ?? connection.login ?? 'unknown',
@@ -58,13 +64,22 @@ export const azureAd = defineStrategy({
             expiresAt: expiresOnTimestamp,
           }
         } catch (error) {
-          throw azureFailure(error, observation, secrets)
+          throw azureFailure(error, lastOf(requests), secrets)
         }
       }),
     })
     return cache.endWith(source)
   },
 })
+
+function attemptsFor(
+  kind: AzureCredentialKind,
+  { sign_in_timeout: signInSeconds }: AzureOptions,
+): Pick<RefreshingSourceOptions, 'maxAttempts' | 'fetchTimeoutMillis'> {
+  // A person is asked once, not five times in a row.
+  if (asksPerson(kind)) return { fetchTimeoutMillis: (signInSeconds + SIGN_IN_GRACE_SECONDS) * 1000, maxAttempts: 1 }
+  return kind === 'managed_identity' || kind === 'default' ? { maxAttempts: LATE_METADATA_ATTEMPTS } : {}
+}
 
 /** How a token is got under the options. The ways that few go, and HTTP with them, are loaded by who goes them. */
 async function fetcher(

@@ -6,11 +6,14 @@ import { Secret } from '../secret.ts'
 import { awsFailure } from './aws/failure.ts'
 import { type AwsOptions, awsFields, awsProblems } from './aws/fields.ts'
 import { keyProvider, namedProfile } from './aws/keys.ts'
+import { metadataTrouble } from './aws/metadata-trouble.ts'
 import { regionOfHost } from './aws/region.ts'
 import { tokenTimes } from './aws/token.ts'
+import { LATE_METADATA_ATTEMPTS } from './metadata.ts'
 import { refuse } from './refuse.ts'
 import { settled } from './settled.ts'
 import { defineStrategy } from './strategy.ts'
+import { type SupervisedRequest, supervise } from './supervise.ts'
 
 const DEFAULT_PORT = 5432
 
@@ -33,15 +36,18 @@ export const iam = defineStrategy({
       })
     }
     const { Signer } = await loadPackage('@aws-sdk/rds-signer', () => import('@aws-sdk/rds-signer'), 'auth_method=iam')
-    const keys = await keyProvider(options, { region: target.region, environment, agents })
+    const requestLimitMillis = options.credential_timeout * 1000
+    const keys = await keyProvider(options, { region: target.region, environment, agents, requestLimitMillis })
     // Given keys take precedence over a profile of the environment.
     const profile = options.aws_access_key_id === undefined ? namedProfile(options, environment) : undefined
     const secrets = [options.aws_secret_access_key, options.aws_session_token]
     return refreshingSource({
       emit,
-      fetch: settled(async () => {
+      maxAttempts: options.aws_access_key_id === undefined ? LATE_METADATA_ATTEMPTS : undefined,
+      fetch: settled(async (signal) => {
+        const requests: SupervisedRequest[] = []
         try {
-          const credentials = await keys()
+          const credentials = await supervise({ signal, requestLimitMillis, requests }, keys)
           const signer = new Signer({
             hostname: target.host,
             port: target.port,
@@ -62,7 +68,7 @@ export const iam = defineStrategy({
             expiresAt: Math.min(expiresAt, keysEnd),
           }
         } catch (error) {
-          throw awsFailure(error, profile, secrets)
+          throw awsFailure(error, profile, secrets, metadataTrouble(requests, environment))
         }
       }),
     })

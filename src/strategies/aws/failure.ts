@@ -7,6 +7,7 @@ import {
 } from '../../credentials/failure.ts'
 import type { PoolsmithError } from '../../errors.ts'
 import type { Secret } from '../../secret.ts'
+import type { MetadataTrouble } from './metadata-trouble.ts'
 
 const SUBJECT = 'The AWS token could not be made'
 
@@ -28,11 +29,13 @@ const REFUSED: Readonly<Record<string, string>> = {
  * An error of the AWS SDK, as ours.
  *
  * @param profile the profile that was named, and is used alone
+ * @param trouble of the metadata service, which the SDK's own error does not tell
  */
 export function awsFailure(
   error: unknown,
   profile: string | undefined,
   secrets: readonly (Secret | undefined)[],
+  trouble?: MetadataTrouble,
 ): PoolsmithError {
   const subject = profile === undefined ? SUBJECT : `${SUBJECT} with the profile ${profile}`
   const onTheWay = proxyFailure(subject, error)
@@ -40,6 +43,10 @@ export function awsFailure(
   const details = { profile }
   const dress = (options: CredentialFailureOptions): PoolsmithError =>
     credentialFailure(subject, error, { secrets, details, ...options })
+  if (trouble !== undefined) {
+    const { error: shown, hint } = trouble
+    return credentialFailure(subject, shown, { code: 'CREDENTIAL_FAILED', transient: true, hint, secrets, details })
+  }
   const name = error instanceof Error ? error.name : ''
   const message = error instanceof Error ? error.message : ''
   const transient = isTransient(faultOf(error)) || THROTTLED.has(name) || name === 'TimeoutError'

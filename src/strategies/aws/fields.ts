@@ -1,5 +1,6 @@
 import { secret, text, type ValuesOf } from '../../connections/fields.ts'
 import type { ConfigProblem } from '../../errors.ts'
+import { credentialTimeout } from '../credential-timeout.ts'
 
 export const awsFields = {
   region: text({
@@ -23,6 +24,7 @@ export const awsFields = {
     description: "The session's name under role_arn, as CloudTrail shows it.",
   }),
   external_id: text({ description: 'The external id that the trust policy of role_arn asks for.' }),
+  credential_timeout: credentialTimeout,
   rds_endpoint: text({
     description:
       "The database's own endpoint, `host` or `host:port`, when the connection goes through a tunnel or a name of yours: the token is signed for it. Default is the connection's host and port.",

@@ -17,13 +17,12 @@ export interface KeyContext {
   readonly region: string
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly agents?: RequestAgents | undefined
+  /** How long one request may take: supervise() ends it then. */
+  readonly requestLimitMillis: number
 }
 
 type Providers = typeof import('@aws-sdk/credential-providers')
 type ChainOptions = NonNullable<Parameters<Providers['fromNodeProviderChain']>[0]>
-
-/** The SDK's requests know no signal: these limits stop what our own limit has given up, in milliseconds. */
-const REQUEST_LIMITS = { connectionTimeout: 10_000, requestTimeout: 20_000, throwOnRequestTimeout: true }
 
 /** The profile that the option or the environment names. */
 export function namedProfile(
@@ -46,10 +45,11 @@ export async function keyProvider(options: AwsOptions, context: KeyContext): Pro
     () => import('@aws-sdk/credential-providers'),
     'auth_method=iam',
   )
-  const { region, environment, agents } = context
+  const { region, environment, agents, requestLimitMillis } = context
   const throughProxy = agents === undefined ? {} : { httpAgent: agents.http, httpsAgent: agents.https }
-  const clientConfig = { region, requestHandler: { ...REQUEST_LIMITS, ...throughProxy } }
-  const shared: ChainOptions = { ignoreCache: true, clientConfig }
+  const clientConfig = { region, requestHandler: throughProxy }
+  // The SDK's limit for metadata services is 1 s, which a busy one does not always keep; supervise() has ours.
+  const shared: ChainOptions = { ignoreCache: true, clientConfig, timeout: 2 * requestLimitMillis, maxRetries: 0 }
   const profile = namedProfile(options, environment)
   const base: KeyProvider =
     profile === undefined

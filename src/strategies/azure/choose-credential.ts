@@ -28,13 +28,12 @@ export function chooseCredential(
   shared: PipelineOptions,
 ): ChosenCredential {
   const { tenant_id: tenantId, client_id: clientId } = options
-  const once = { ...shared, retryOptions: { maxRetries: 0 } }
   switch (credentialKind(options)) {
     case 'service_principal':
-      return { credential: servicePrincipal(identity, options, once), clientId }
+      return { credential: servicePrincipal(identity, options, shared), clientId }
     case 'workload_identity': {
       const given = defined({ tenantId, clientId, tokenFilePath: options.federated_token_file })
-      const credential = new identity.WorkloadIdentityCredential({ ...once, ...given })
+      const credential = new identity.WorkloadIdentityCredential({ ...shared, ...given })
       return { credential, clientId: clientId ?? environment.AZURE_CLIENT_ID }
     }
     case 'managed_identity':
@@ -45,7 +44,7 @@ export function chooseCredential(
       const user = options.azure_username ?? connection.login ?? ''
       const password = connection.password?.reveal() ?? ''
       const [tenant, client] = [tenantId ?? ANY_TENANT, clientId ?? PUBLIC_CLIENT]
-      return { credential: new identity.UsernamePasswordCredential(tenant, client, user, password, once) }
+      return { credential: new identity.UsernamePasswordCredential(tenant, client, user, password, shared) }
     }
     case 'interactive':
     case 'device_code':
@@ -65,14 +64,13 @@ function byDefault(
     shared,
   }: { tenantId: string | undefined; environment: TokenContext['environment']; shared: PipelineOptions },
 ): ChosenCredential {
-  const once = { ...shared, retryOptions: { maxRetries: 0 } }
   switch (found.kind) {
     case 'environment':
-      return { credential: ofEnvironment(identity, found, environment, once), clientId: found.clientId }
+      return { credential: ofEnvironment(identity, found, environment, shared), clientId: found.clientId }
     case 'workload_identity': {
       const { clientId, tokenFilePath } = found
       const credential = new identity.WorkloadIdentityCredential({
-        ...once,
+        ...shared,
         clientId,
         tenantId: found.tenantId,
         tokenFilePath,
@@ -99,12 +97,12 @@ function ofEnvironment(
   identity: Identity,
   { clientId, tenantId, proof }: Extract<DefaultIdentity, { kind: 'environment' }>,
   environment: TokenContext['environment'],
-  once: PipelineOptions,
+  shared: PipelineOptions,
 ): TokenCredential {
   const proven = environment[proof] ?? ''
   switch (proof) {
     case 'AZURE_CLIENT_SECRET':
-      return new identity.ClientSecretCredential(tenantId, clientId, proven, once)
+      return new identity.ClientSecretCredential(tenantId, clientId, proven, shared)
     case 'AZURE_CLIENT_CERTIFICATE_PATH': {
       const certificate = {
         certificatePath: proven,
@@ -114,12 +112,18 @@ function ofEnvironment(
         environment.AZURE_CLIENT_SEND_CERTIFICATE_CHAIN?.toLowerCase() ?? '',
       )
       return new identity.ClientCertificateCredential(tenantId, clientId, certificate, {
-        ...once,
+        ...shared,
         sendCertificateChain,
       })
     }
     case 'AZURE_PASSWORD':
-      return new identity.UsernamePasswordCredential(tenantId, clientId, environment.AZURE_USERNAME ?? '', proven, once)
+      return new identity.UsernamePasswordCredential(
+        tenantId,
+        clientId,
+        environment.AZURE_USERNAME ?? '',
+        proven,
+        shared,
+      )
   }
 }
 
@@ -137,7 +141,6 @@ function servicePrincipal(identity: Identity, options: AzureOptions, shared: Pip
   )
 }
 
-/** Its retries stay with the SDK, which knows how long the metadata service may be away (404 and 410 included). */
 function managedIdentity(identity: Identity, options: AzureOptions, shared: PipelineOptions): ChosenCredential {
   const { managed_identity_resource_id: resourceId } = options
   if (resourceId !== undefined) {

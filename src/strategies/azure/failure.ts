@@ -1,15 +1,33 @@
-import { credentialFailure, faultOf, isTransient, messageOf, proxyFailure } from '../../credentials/failure.ts'
-import type { PoolsmithError } from '../../errors.ts'
+import {
+  credentialFailure,
+  type Fault,
+  faultOf,
+  isTransient,
+  messageOf,
+  proxyFailure,
+} from '../../credentials/failure.ts'
+import { PoolsmithError } from '../../errors.ts'
 import { redact, type Secret } from '../../secret.ts'
+import { isLate, isNoRoute, metadataHint } from '../metadata.ts'
 import { retryAfterMillis } from '../retry-after.ts'
+import { AnswerTooLong, type SupervisedRequest } from '../supervise.ts'
 
 const SUBJECT = 'The Microsoft Entra token could not be fetched'
 
-/** What the SDK's HTTP pipeline saw last; the SDK's own errors often lose it. */
+/** What came of the SDK's last request; the SDK's own errors often lose it. */
 export interface AuthorityObservation {
-  status?: number | undefined
-  retryAfter?: string | undefined
-  error?: unknown
+  readonly status?: number | undefined
+  readonly retryAfter?: string | undefined
+  readonly error?: unknown
+  /** The host, where it is a metadata service: those alone are asked without TLS. */
+  readonly metadata?: string | undefined
+}
+
+export function lastOf(requests: readonly SupervisedRequest[]): AuthorityObservation {
+  const last = requests.at(-1)
+  if (last === undefined) return {}
+  const { protocol, host, status, headers, error } = last
+  return { status, retryAfter: headers?.['retry-after'], error, metadata: protocol === 'http:' ? host : undefined }
 }
 
 const NEEDS_SECOND_FACTOR =
@@ -56,21 +74,25 @@ export function azureFailure(
   observation: AuthorityObservation,
   secrets: readonly (Secret | undefined)[],
 ): PoolsmithError {
-  const onTheWay = proxyFailure(SUBJECT, observation.error) ?? proxyFailure(SUBJECT, error)
+  if (observation.error instanceof PoolsmithError) {
+    return observation.error.with({ message: `${SUBJECT}: ${observation.error.message}` })
+  }
+  const onTheWay = proxyFailure(SUBJECT, error)
   if (onTheWay !== undefined) return onTheWay
-  const seen = observation.error === undefined ? faultOf({ status: observation.status }) : faultOf(observation.error)
-  const fault = seen.kind === 'other' ? faultOf(error) : seen
+  const fault = faultSeen(error, observation)
   const wait = retryAfterMillis(observation.retryAfter)
   const details = {
     ...(fault.status === undefined ? {} : { status: fault.status }),
     ...(wait === undefined ? {} : { retryAfterMillis: wait }),
   }
   const entra = entraError(error)
-  if (isTransient(fault)) {
+  const { metadata } = observation
+  if (isTransient(fault) || (metadata !== undefined && isLate(fault))) {
     // What MSAL says where there was no JSON to read is a row of "Not Available".
-    const shown =
-      observation.error ?? new Error(entra?.text ?? `the token endpoint answered HTTP ${observation.status}`)
-    return credentialFailure(SUBJECT, shown, { code: 'CREDENTIAL_FAILED', transient: true, secrets, details })
+    const asked = metadata === undefined ? 'the token endpoint' : `the metadata service ${metadata}`
+    const shown = observation.error ?? new Error(entra?.text ?? `${asked} answered HTTP ${observation.status}`)
+    const hint = metadata === undefined ? undefined : metadataHint(metadata)
+    return credentialFailure(SUBJECT, shown, { code: 'CREDENTIAL_FAILED', transient: true, hint, secrets, details })
   }
   if (entra !== undefined) {
     return credentialFailure(SUBJECT, new Error(redact(entra.text, secrets)), {
@@ -81,15 +103,26 @@ export function azureFailure(
     })
   }
   const unavailable = isUnavailable(error)
-  const missing = unavailable && fault.kind === 'other'
+  // An error below HTTP that is none of the network is one of ours, and says more than the SDK: an endless answer.
+  const cause = fault.kind === 'other' ? observation.error : undefined
+  const missing = unavailable && fault.kind === 'other' && cause === undefined
   const refused = fault.kind === 'refused'
-  return credentialFailure(SUBJECT, error, {
+  return credentialFailure(SUBJECT, cause ?? error, {
     code: missing ? 'CREDENTIAL_MISSING' : refused ? 'CREDENTIAL_REFUSED' : undefined,
     transient: false,
     secrets,
     details: { ...details, ...triedBy(error, secrets) },
     ...(missing || refused ? { hint: unavailable ? MISSING_HINT : REFUSED_HINT } : {}),
   })
+}
+
+function faultSeen(error: unknown, observation: AuthorityObservation): Fault {
+  // No metadata service here, in the chain that looks for any identity: nothing that passes.
+  if (isChain(error) && observation.metadata !== undefined && isNoRoute(observation.error)) return { kind: 'other' }
+  // An SDK may make a fault of the network of it.
+  if (observation.error instanceof AnswerTooLong) return { kind: 'other' }
+  const seen = observation.error === undefined ? faultOf({ status: observation.status }) : faultOf(observation.error)
+  return seen.kind === 'other' ? faultOf(error) : seen
 }
 
 const MISSING_HINT =
@@ -99,10 +132,11 @@ const REFUSED_HINT =
   'The token endpoint turned the request down: check client_id, tenant_id and cloud; for a managed identity, that it is assigned to this machine.'
 
 function isUnavailable(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    (error.name === 'CredentialUnavailableError' || error.name === 'AggregateAuthenticationError')
-  )
+  return isChain(error) || (error instanceof Error && error.name === 'CredentialUnavailableError')
+}
+
+function isChain(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AggregateAuthenticationError'
 }
 
 /** What each credential of the default chain had to say. */

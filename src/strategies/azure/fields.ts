@@ -10,6 +10,7 @@ import {
   type ValuesOf,
 } from '../../connections/fields.ts'
 import type { ConfigProblem } from '../../errors.ts'
+import { credentialTimeout } from '../credential-timeout.ts'
 import { CLOUDS } from './cloud.ts'
 import { defaultIdentity } from './default-identity.ts'
 
@@ -63,6 +64,7 @@ export const azureFields = {
     description:
       "The name (UPN) of the person who signs in. Default: the connection's login; under integrated only one with an @ in it, else the principal of the ticket.",
   }),
+  credential_timeout: credentialTimeout,
   sign_in_timeout: seconds({
     default: 180,
     min: 1,

@@ -1,56 +1,45 @@
-/** How @azure/identity sends its requests: through our agents, under our signal, and seen by us. */
+/** How @azure/identity sends its requests. */
 
 import type { RequestAgents } from '../strategy.ts'
+import type { SupervisedRequest } from '../supervise.ts'
 import { authorityOf } from './cloud.ts'
-import type { AuthorityObservation } from './failure.ts'
 import type { AzureOptions } from './fields.ts'
 
 export type Identity = typeof import('@azure/identity')
 export type PipelineOptions = NonNullable<ConstructorParameters<Identity['ClientSecretCredential']>[3]>
 
-/** One try to get a token: what ends it, and what is seen meanwhile. */
+/** One try to get a token: what ends it, and the requests that it makes. */
 export interface Attempt {
   readonly signal: AbortSignal
-  readonly observation: AuthorityObservation
+  readonly requests: SupervisedRequest[]
 }
 
-/**
- * MSAL hands neither the caller's signal to its requests nor their outcome to the caller: a policy in the SDK's own
- * HTTP pipeline does both, and says which way requests go.
- */
-export function pipeline(
-  options: AzureOptions,
-  /** Looked at anew for each request, for a credential that outlives the attempt that it was made in. */
-  attempt: Attempt,
-  agents: RequestAgents | undefined,
-): PipelineOptions {
+/** No retries by the SDK: its waits heed no signal, and keep the process alive. Ours follow from the failure. */
+export function pipeline(options: AzureOptions, agents: RequestAgents | undefined): PipelineOptions {
   return {
     authorityHost: options.authority_host ?? authorityOf(options.cloud),
     disableInstanceDiscovery: options.disable_instance_discovery,
+    retryOptions: { maxRetries: 0 },
     additionalPolicies: [
       {
         position: 'perCall',
         policy: {
-          name: 'poolsmithObservation',
-          async sendRequest(request, next) {
-            const { signal, observation } = attempt
-            request.abortSignal = signal
+          name: 'poolsmithAgents',
+          sendRequest(request, next) {
             // The SDK's own reading of HTTPS_PROXY gives way to an agent that is there already.
             if (agents !== undefined) request.agent = request.url.startsWith('http:') ? agents.http : agents.https
-            try {
-              const response = await next(request)
-              observation.status = response.status
-              observation.retryAfter = response.headers.get('retry-after')
-              return response
-            } catch (error) {
-              observation.error = error
-              throw error
-            }
+            // The SDK gives up its probe of the metadata service after 1 s, which a busy one does not always keep.
+            if (request.timeout > 0) request.timeout = Math.max(request.timeout, requestLimitMillis(options) / 2)
+            return next(request)
           },
         },
       },
     ],
   }
+}
+
+export function requestLimitMillis(options: Pick<AzureOptions, 'credential_timeout'>): number {
+  return options.credential_timeout * 1000
 }
 
 /** Without the keys that have no value: the SDK tells "not given" from "given as undefined". */

@@ -4,11 +4,12 @@ import type { AccessToken, TokenCredential } from '@azure/identity'
 import { PoolsmithError } from '../../errors.ts'
 import type { Emit, PoolsmithEvents } from '../../events.ts'
 import type { StrategyContext } from '../strategy.ts'
+import { supervise } from '../supervise.ts'
 import { askInBrowser } from './browser.ts'
 import { ANY_TENANT, authorityOf, PUBLIC_CLIENT } from './cloud.ts'
-import { azureFailure } from './failure.ts'
+import { azureFailure, lastOf } from './failure.ts'
 import type { AzureOptions } from './fields.ts'
-import { type Attempt, defined, type Identity, type PipelineOptions, pipeline } from './pipeline.ts'
+import { type Attempt, defined, type Identity, type PipelineOptions, pipeline, requestLimitMillis } from './pipeline.ts'
 import { tokenOf } from './token.ts'
 
 export interface SignInContext extends Pick<StrategyContext, 'emit' | 'environment'> {
@@ -17,6 +18,8 @@ export interface SignInContext extends Pick<StrategyContext, 'emit' | 'environme
   readonly agents: StrategyContext['agents'] | undefined
   readonly listens: StrategyContext['listens'] | undefined
 }
+
+type Supervised = <T>(work: () => Promise<T>) => Promise<T>
 
 /**
  * Gives tokens for a person, who is asked when there is no other way: the first time, and when Entra does not renew
@@ -30,45 +33,32 @@ export function personSignIn(
   scope: string,
   context: SignInContext,
 ): (attempt: Attempt) => Promise<AccessToken> {
-  let current: Attempt = { signal: AbortSignal.abort(), observation: {} }
-  const shared: PipelineOptions = {
-    ...pipeline(
-      options,
-      {
-        get signal() {
-          return current.signal
-        },
-        get observation() {
-          return current.observation
-        },
-      },
-      context.agents,
-    ),
-    retryOptions: { maxRetries: 0 },
-  }
+  const shared = pipeline(options, context.agents)
   /** The credential by which somebody has signed in. */
   let known: TokenCredential | undefined
 
-  return async ({ signal: given, observation }) => {
+  return async ({ signal: given, requests }) => {
     const limit = AbortSignal.timeout(options.sign_in_timeout * 1000)
     const signal = AbortSignal.any([given, limit])
-    current = { signal, observation }
+    // The SDK's requests, and not the browser: that is the person's own program.
+    const supervised: Supervised = (work) =>
+      supervise({ signal, requests, requestLimitMillis: requestLimitMillis(options) }, work)
     try {
       if (known !== undefined) {
+        const credential = known
         try {
-          return await tokenOf(known, scope, signal)
+          return await supervised(() => tokenOf(credential, scope, signal))
         } catch (error) {
-          if (signal.aborted || azureFailure(error, observation, []).transient) throw error
+          if (signal.aborted || azureFailure(error, lastOf(requests), []).transient) throw error
         }
-        current = { signal, observation: {} }
+        requests.length = 0
       }
       refuseWhereNobodyIs(context)
-      const credential = await ask(identity, options, scope, context, shared, signal)
-      const token = await tokenOf(credential, scope, signal)
+      const credential = await ask(identity, options, scope, context, shared, signal, supervised)
+      const token = await supervised(() => tokenOf(credential, scope, signal))
       known = credential
       return token
     } catch (error) {
-      Object.assign(observation, current.observation)
       throw limit.aborted && !given.aborted ? tooSlow(options.sign_in_timeout) : error
     }
   }
@@ -81,6 +71,7 @@ async function ask(
   { kind, login, emit, environment, listens }: SignInContext,
   shared: PipelineOptions,
   signal: AbortSignal,
+  supervised: Supervised,
 ): Promise<TokenCredential> {
   const tenantId = options.tenant_id ?? ANY_TENANT
   const clientId = options.client_id ?? PUBLIC_CLIENT
@@ -97,7 +88,7 @@ async function ask(
       disableAutomaticAuthentication: true,
       userPromptCallback: ({ message, verificationUri, userCode }) => show(message, verificationUri, userCode),
     })
-    await credential.authenticate(scope, { abortSignal: signal })
+    await supervised(() => credential.authenticate(scope, { abortSignal: signal }))
     return credential
   }
   const { code, redirectUri, verifier } = await askInBrowser({

@@ -1,10 +1,11 @@
 import type { AccessToken, TokenCredential } from '@azure/identity'
 import { PoolsmithError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
+import { supervise } from '../supervise.ts'
 import { chooseCredential, type TokenContext } from './choose-credential.ts'
 import { applicationOf } from './claims.ts'
 import type { AzureOptions } from './fields.ts'
-import { type Attempt, type Identity, pipeline } from './pipeline.ts'
+import { type Attempt, type Identity, pipeline, requestLimitMillis } from './pipeline.ts'
 
 /**
  * One token, by a credential object made for it alone: MSAL keeps tokens in the object, and gives the same one until
@@ -17,8 +18,9 @@ export async function fetchAzureToken(
   attempt: Attempt,
   context: TokenContext,
 ): Promise<AccessToken> {
-  const chosen = chooseCredential(identity, options, context, pipeline(options, attempt, context.agents))
-  const token = await tokenOf(chosen.credential, scope, attempt.signal)
+  const supervision = { ...attempt, requestLimitMillis: requestLimitMillis(options) }
+  const chosen = chooseCredential(identity, options, context, pipeline(options, context.agents))
+  const token = await supervise(supervision, () => tokenOf(chosen.credential, scope, attempt.signal))
   assertIssuedTo(chosen.clientId, token.token)
   return token
 }

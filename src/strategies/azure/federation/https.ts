@@ -5,8 +5,6 @@ import { PoolsmithError } from '../../../errors.ts'
 import { retryAfterMillis } from '../../retry-after.ts'
 import { type FederationStep, federationError } from './errors.ts'
 
-/** The time limit of one request, in milliseconds; the fetch that it belongs to has one of its own. */
-const LIMIT_MILLIS = 10_000
 /** The metadata of AD FS come to about 150 KB. */
 const ANSWER_LIMIT_BYTES = 1024 * 1024
 
@@ -29,6 +27,8 @@ export interface Answer {
 
 export interface Web {
   readonly signal: AbortSignal
+  /** Of one request, default 10,000; the fetch that it belongs to has a limit of its own. */
+  readonly limitMillis?: number | undefined
   /** Default: a connection of its own, without a proxy. */
   readonly agent?: Agent | undefined
 }
@@ -39,15 +39,15 @@ export interface Web {
  *
  * @throws FEDERATION_FAILED, CREDENTIAL_TIMEOUT, CREDENTIAL_FAILED, PROXY_…; the signal's reason
  */
-export async function ask(question: Question, { signal, agent }: Web): Promise<Answer> {
-  const limit = AbortSignal.timeout(LIMIT_MILLIS)
+export async function ask(question: Question, { signal, limitMillis = 10_000, agent }: Web): Promise<Answer> {
+  const limit = AbortSignal.timeout(limitMillis)
   try {
     return await exchange(question, AbortSignal.any([signal, limit]), agent)
   } catch (error) {
     signal.throwIfAborted()
     const { subject, url } = question
     if (limit.aborted) {
-      throw new PoolsmithError(`${subject}: no answer within ${LIMIT_MILLIS / 1000} s.`, {
+      throw new PoolsmithError(`${subject}: no answer within ${limitMillis / 1000} s.`, {
         code: 'CREDENTIAL_TIMEOUT',
         phase: 'credential',
         transient: true,

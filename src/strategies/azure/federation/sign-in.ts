@@ -41,7 +41,7 @@ export async function ticketSignIn(
   let { principal } = options
 
   return async ({ signal }) => {
-    const web: Web = { signal, agent: agents?.https }
+    const web: Web = { signal, limitMillis: options.credential_timeout * 1000, agent: agents?.https }
     using credential = await openCredential(
       gss,
       { principal, cache, keytab },

@@ -21,7 +21,45 @@ export async function loadXmlReader(neededFor: string): Promise<XmlReader> {
       throw new Error('it is not well-formed XML')
     }
     if (document.root === null) throw new Error('it is empty')
+    setScopes(document.root)
     return document.root
+  }
+}
+
+/** The metadata of AD FS have about 3,000 elements. More than these would hold up the event loop. */
+const MAX_ELEMENTS = 30_000
+const MAX_DEPTH = 2048
+/** How many elements that declare namespaces may be nested in one another. */
+const MAX_SCOPES = 64
+
+/** What the prefixes stand for at an element: its nearest declarations, and those around them. */
+interface Scope {
+  readonly declared: Readonly<Record<string, string>>
+  readonly around: Scope | undefined
+  readonly depth: number
+}
+
+const scopes = new WeakMap<XmlElement, Scope>()
+
+function setScopes(root: XmlElement): void {
+  let level = [root]
+  let elements = 0
+  for (let depth = 1; level.length > 0; depth++) {
+    elements += level.length
+    if (elements > MAX_ELEMENTS) throw new Error(`it has more than ${MAX_ELEMENTS} elements`)
+    if (depth > MAX_DEPTH) throw new Error(`it is nested more than ${MAX_DEPTH} elements deep`)
+    for (const element of level) {
+      const { parent, attributes } = element
+      const around = parent !== null && isElement(parent) ? scopes.get(parent) : undefined
+      if (!Object.keys(attributes).some((name) => /^xmlns(?::|$)/.test(name))) {
+        if (around !== undefined) scopes.set(element, around)
+        continue
+      }
+      const nested = (around?.depth ?? 0) + 1
+      if (nested > MAX_SCOPES) throw new Error(`it nests more than ${MAX_SCOPES} declarations of namespaces`)
+      scopes.set(element, { declared: attributes, around, depth: nested })
+    }
+    level = level.flatMap(elementsIn)
   }
 }
 
@@ -32,8 +70,8 @@ function isElement(node: XmlNode): node is XmlElement {
 /** What a prefix stands for at an element; the empty one is the default namespace. */
 function namespaceOf(element: XmlElement, prefix: string): string | undefined {
   const declaration = prefix === '' ? 'xmlns' : `xmlns:${prefix}`
-  for (let at: XmlNode | null = element; at !== null && isElement(at); at = at.parent) {
-    if (Object.hasOwn(at.attributes, declaration)) return at.attributes[declaration]
+  for (let scope = scopes.get(element); scope !== undefined; scope = scope.around) {
+    if (Object.hasOwn(scope.declared, declaration)) return scope.declared[declaration]
   }
   return undefined
 }
@@ -67,7 +105,7 @@ export function descendants(element: XmlElement, namespace: string, name: string
   const waiting = [element]
   for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
     if (isNamed(at, namespace, name)) found.push(at)
-    waiting.push(...elementsIn(at).reverse())
+    for (const child of elementsIn(at).reverse()) waiting.push(child)
   }
   return found
 }

@@ -53,3 +53,29 @@ test('texts are escaped into elements', () => {
   assert.equal(escapeXml('a<b>&c'), 'a&lt;b&gt;&amp;c')
   assert.equal(read(`<a>${escapeXml(']]>&<x/>')}</a>`).text, ']]>&<x/>')
 })
+
+for (const [what, text, words] of [
+  [
+    'deep, then wide',
+    `${'<a>'.repeat(1500)}${'<b/>'.repeat(160_000)}${'</a>'.repeat(1500)}`,
+    /more than 30000 elements/,
+  ],
+  ['deep', `${'<a>'.repeat(3000)}${'</a>'.repeat(3000)}`, /more than 2048 elements deep/],
+  ['wide', `<a>${'<b/>'.repeat(250_000)}</a>`, /more than 30000 elements/],
+  [
+    'full of namespaces',
+    `${Array.from({ length: 100 }, (_, index) => `<a xmlns:p${index}="u">`).join('')}${'</a>'.repeat(100)}`,
+    /more than 64 declarations/,
+  ],
+] as const) {
+  test(`a text that is ${what} is refused`, () => assert.throws(() => read(text), words))
+}
+
+test('the largest text that is taken is searched at once', () => {
+  const prefixes = Array.from({ length: 63 }, (_, index) => `<a xmlns:p${index}="u">`).join('')
+  const wide = '<x:b y:c=""/>'.repeat(25_000)
+  const root = read(`${prefixes}${'<a>'.repeat(1900)}${wide}${'</a>'.repeat(1963)}`)
+  const begin = performance.now()
+  for (const element of descendants(root, 'u', 'b')) attributeOf(element, 'u', 'c')
+  assert.ok(performance.now() - begin < 500)
+})

@@ -1,0 +1,15 @@
+import type { ServerResponse } from 'node:http'
+
+/** Writes a body without end until the client goes away; resolves with the bytes that it took. */
+export function answerWithoutEnd(response: ServerResponse): Promise<number> {
+  let bytes = 0
+  const chunk = Buffer.alloc(64 * 1024, ' ')
+  return new Promise((resolve) => {
+    const write = (): void => {
+      while (!response.destroyed && response.write(chunk)) bytes += chunk.length
+    }
+    response.on('drain', write)
+    response.on('close', () => resolve(bytes))
+    write()
+  })
+}
