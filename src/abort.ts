@@ -92,14 +92,77 @@ export class LimitExceeded extends Error {
 }
 
 /**
- * The result of `work`, or a rejection with {@link LimitExceeded} after `millis` milliseconds. The work itself may go on
- * after that; its late rejection is dropped. The timer does not keep the process alive.
+ * The result of `work`, or a rejection with {@link LimitExceeded} after a {@link TimeLimit} of `millis` milliseconds. The
+ * work itself may go on after that; its late rejection is dropped. The timer does not keep the process alive.
  */
 export function within<T>(work: Promise<T>, millis: number): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new LimitExceeded(`Not done within ${millis} ms`)), millis).unref()
-    work.then(resolve, reject).finally(() => clearTimeout(timer))
+    const limit = new TimeLimit(millis, () => reject(new LimitExceeded(`Not done within ${millis} ms`)))
+    work.then(resolve, reject).finally(() => limit[Symbol.dispose]())
   })
+}
+
+/** So many times in its course a limit looks whether the event loop has stood still. */
+const SLICES = 4
+
+/**
+ * A time limit for an answer from the network. A stalled event loop is not the network's fault: time in which the loop
+ * stood still counts as a quarter of the limit at most, and before the limit strikes, what has already arrived is taken
+ * in. The timer does not keep the process alive.
+ *
+ * @example
+ * using _ = new TimeLimit(5000, () => socket.destroy())
+ */
+export class TimeLimit implements Disposable {
+  readonly #onStrike: () => void
+  readonly #sliceMillis: number
+  #slices = SLICES
+  #startedAt = performance.now()
+  #stalledMillis = 0
+  #timer: NodeJS.Timeout | undefined
+  #ended = false
+
+  /** @param onStrike called once, unless the limit is disposed of before; must not throw */
+  constructor(millis: number, onStrike: () => void) {
+    this.#onStrike = onStrike
+    this.#sliceMillis = millis / SLICES
+    this.#wait()
+  }
+
+  /** How long the event loop has stood still so far, as far as it was noticed. */
+  get stalledMillis(): number {
+    return this.#stalledMillis
+  }
+
+  [Symbol.dispose](): void {
+    this.#ended = true
+    clearTimeout(this.#timer)
+  }
+
+  #wait(): void {
+    this.#timer = setTimeout(() => void this.#next(), this.#sliceMillis).unref()
+  }
+
+  async #next(): Promise<void> {
+    const now = performance.now()
+    this.#stalledMillis += Math.max(0, now - this.#startedAt - this.#sliceMillis)
+    this.#startedAt = now
+    if (--this.#slices > 0) {
+      this.#wait()
+      return
+    }
+    await nextPoll()
+    if (!this.#ended) this.#onStrike()
+  }
+}
+
+/**
+ * Resolves once the event loop has taken in what has already arrived from the network. To be awaited before a session
+ * or a time limit is judged: timers come before sockets in a turn of the loop.
+ */
+export async function nextPoll(): Promise<void> {
+  // Wherever in its turn the loop is, it polls between the two.
+  for (let turns = 0; turns < 2; turns++) await new Promise((resolve) => setImmediate(resolve))
 }
 
 export interface PauseOptions {
@@ -121,13 +184,4 @@ export function pause(millis: number, { signal, background = false }: PauseOptio
       reject(signal?.reason)
     })
   })
-}
-
-/**
- * Resolves once the event loop has taken in what has already arrived from the network. To be awaited before a session
- * or a time limit is judged: timers come before sockets in a turn of the loop.
- */
-export async function nextPoll(): Promise<void> {
-  // Wherever in its turn the loop is, it polls between the two.
-  for (let turns = 0; turns < 2; turns++) await new Promise((resolve) => setImmediate(resolve))
 }

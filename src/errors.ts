@@ -185,6 +185,8 @@ export const ERROR_CODES = {
   TOO_MANY_BINDINGS: 'A statement has more bindings than the database takes; it was not sent.',
   // pool
   POOL_EXHAUSTED: 'Every connection of the pool was in use for the whole of `pool_timeout`.',
+  EVENT_LOOP_STALLED:
+    'This process was busy for most of `pool_timeout`: its event loop stood still and could take no answer.',
   POOL_CLOSED: 'The pool is being destroyed or has been.',
   POOL_SUSPENDED: 'The pool stayed suspended for the whole of `pool_timeout`.',
   ABORTED: 'The caller aborted the operation.',

@@ -1,11 +1,11 @@
 /** One attempt to open a connection: credential, then the driver, and once more when the login was refused. */
 
-import { nextPoll, orAbort, pause } from '../abort.ts'
+import { nextPoll, orAbort, pause, TimeLimit } from '../abort.ts'
 import type { Credential, CredentialSource } from '../credentials/credential.ts'
 import { sameSecret } from '../credentials/same-secret.ts'
 import type { Driver } from '../drivers/driver.ts'
 import { type Phase, PoolsmithError } from '../errors.ts'
-import { asPoolsmithError, endedAtLoginError, hangingError } from './failures.ts'
+import { asPoolsmithError, endedAtLoginError, hangingError, NotTried } from './failures.ts'
 
 /** Logins in one attempt, each with a credential that differs from the one before. */
 const MAX_LOGINS = { password: 3, token: 2, certificate: 2, gss: 2, ntlm: 2 } as const
@@ -19,6 +19,15 @@ export interface Opened<Raw extends object> {
   readonly credentialMillis: number
 }
 
+export interface AttemptConfig<Raw extends object> {
+  readonly driver: Driver<Raw>
+  readonly source: CredentialSource
+  /** For the whole attempt; the limit of one connect (`connect_timeout`) is the driver's own. */
+  readonly limitMillis: number
+  /** The refusal for which a login with this credential is not tried. */
+  readonly refusalOf: (credential: Credential) => PoolsmithError | undefined
+}
+
 /**
  * Opens one connection and answers within its limit whether the driver and the source heed their signal or not.
  * A connection that a driver brings too late is cut.
@@ -27,17 +36,14 @@ export class Attempt<Raw extends object> {
   readonly #startedAt = performance.now()
   #phase: Phase = 'credential'
   #phaseSince = this.#startedAt
+  #credential: Credential | undefined
   #credentialMillis = 0
   readonly #controller = new AbortController()
-  readonly #driver: Driver<Raw>
-  readonly #source: CredentialSource
-  readonly #limitMillis: number
+  readonly #config: AttemptConfig<Raw>
+  #limit: TimeLimit | undefined
 
-  /** @param limitMillis for the whole attempt; the limit of one connect (`connect_timeout`) is the driver's own */
-  constructor(driver: Driver<Raw>, source: CredentialSource, limitMillis: number) {
-    this.#driver = driver
-    this.#source = source
-    this.#limitMillis = limitMillis
+  constructor(config: AttemptConfig<Raw>) {
+    this.#config = config
   }
 
   /** Where the attempt is now. */
@@ -50,8 +56,18 @@ export class Attempt<Raw extends object> {
     return performance.now() - this.#phaseSince
   }
 
+  /** How long the event loop stood still meanwhile. */
+  get stalledMillis(): number {
+    return this.#limit?.stalledMillis ?? 0
+  }
+
   get credentialFailure(): PoolsmithError | undefined {
-    return this.#source.failure
+    return this.#config.source.failure
+  }
+
+  /** What it logs in with. */
+  get credential(): Credential | undefined {
+    return this.#credential
   }
 
   /** How long it has been under way. */
@@ -63,23 +79,25 @@ export class Attempt<Raw extends object> {
     this.#controller.abort(error)
   }
 
-  /** @throws PoolsmithError */
+  /** @throws PoolsmithError, NotTried */
   async run(): Promise<Opened<Raw>> {
     const { signal } = this.#controller
-    const limit = this.#limitMillis
-    const timer = setTimeout(() => this.abort(hangingError(this, limit)), limit).unref()
+    const { limitMillis } = this.#config
+    using limit = new TimeLimit(limitMillis, () => this.abort(hangingError(this, limitMillis)))
+    this.#limit = limit
     try {
       return await this.#open(signal)
     } catch (error) {
-      // Who aborted knows better than the driver, which only saw that it was to stop.
-      throw signal.reason instanceof PoolsmithError ? signal.reason : asPoolsmithError(error, this.#phase)
-    } finally {
-      clearTimeout(timer)
+      // The reason of the abort says more than the driver, which only saw that it was to stop.
+      if (signal.reason instanceof PoolsmithError) throw signal.reason
+      throw error instanceof NotTried ? error : asPoolsmithError(error, this.#phase)
     }
   }
 
   async #open(signal: AbortSignal): Promise<Opened<Raw>> {
-    let credential = await this.#credential(signal)
+    let credential = await this.#obtain(signal)
+    const refusal = this.#config.refusalOf(credential)
+    if (refusal !== undefined) throw new NotTried(refusal)
     for (let logins = 1; ; logins++) {
       try {
         const raw = await this.#login(credential, signal)
@@ -98,32 +116,34 @@ export class Attempt<Raw extends object> {
   async #replace(refused: Credential, signal: AbortSignal): Promise<Credential | undefined> {
     let last = refused
     for (let fetches = 0; fetches < MAX_STALE_FETCHES; fetches++) {
-      if (!this.#source.reject(last)) return undefined
+      if (!this.#config.source.reject(last)) return undefined
       if (fetches > 0) await pause(STALE_PAUSE_MILLIS * 2 ** fetches, { signal, background: true })
-      last = await this.#credential(signal)
+      last = await this.#obtain(signal)
       if (!sameSecret(last, refused)) return last
     }
     return undefined
   }
 
-  async #credential(signal: AbortSignal): Promise<Credential> {
-    const ready = this.#source.current()
+  async #obtain(signal: AbortSignal): Promise<Credential> {
+    const { source } = this.#config
+    const ready = source.current()
     if (ready !== undefined) return ready
     this.#enter('credential')
     try {
-      return await orAbort(this.#source.get(signal), signal)
+      return await orAbort(source.get(signal), signal)
     } finally {
       this.#credentialMillis += this.phaseMillis
     }
   }
 
   #login(credential: Credential, signal: AbortSignal): Promise<Raw> {
+    this.#credential = credential
     this.#enter('connect')
-    return orAbort(this.#openAlive(credential, signal), signal, (late) => this.#driver.abort(late))
+    return orAbort(this.#openAlive(credential, signal), signal, (late) => this.#config.driver.abort(late))
   }
 
   async #openAlive(credential: Credential, signal: AbortSignal): Promise<Raw> {
-    const driver = this.#driver
+    const { driver } = this.#config
     const raw = await driver.open(credential, { signal, enter: (phase) => this.#enter(phase) })
     // The server may have ended the session in the packet that accepted the login.
     await nextPoll()

@@ -1,7 +1,37 @@
 /** The pool's own errors: each says what was waited for, how long, and what to do. */
 
-import { type Phase, PoolsmithError } from '../errors.ts'
+import { type ErrorCode, type Phase, PoolsmithError } from '../errors.ts'
 import { printable } from '../printable.ts'
+
+const ASKS_TO_WAIT: ReadonlySet<ErrorCode> = new Set(['SERVER_FULL', 'SERVER_NOT_READY', 'SERVER_THROTTLED'])
+const TIME_LIMITS: ReadonlySet<ErrorCode> = new Set(['CONNECT_TIMEOUT', 'CREDENTIAL_TIMEOUT'])
+const REFUSALS: ReadonlySet<ErrorCode> = new Set(['LOGIN_REFUSED', 'LOGIN_ROLE_UNUSABLE', 'LOGIN_PASSWORD_CHANGE'])
+
+/** The server is there, and takes us later: it is full, starting or busy. */
+export function asksToWait(error: PoolsmithError): boolean {
+  return ASKS_TO_WAIT.has(error.code)
+}
+
+/** Nothing answered within a time limit. */
+export function isTimeLimit(error: PoolsmithError): boolean {
+  return TIME_LIMITS.has(error.code)
+}
+
+/** The server refused the account: more of the same may lock it. */
+export function isRefusal(error: PoolsmithError): boolean {
+  return REFUSALS.has(error.code)
+}
+
+/** A login that was not tried, because the server has refused the same credential before. */
+export class NotTried extends Error {
+  override readonly name = 'NotTried'
+  readonly refusal: PoolsmithError
+
+  constructor(refusal: PoolsmithError) {
+    super(refusal.message)
+    this.refusal = refusal
+  }
+}
 
 /** How full the pool is, for messages and details. */
 export interface Occupancy {
@@ -24,6 +54,9 @@ export interface Holder {
 export interface Hanging {
   readonly phase: Phase
   readonly phaseMillis: number
+  /** How long it has been under way, and how much of it the event loop stood still. */
+  readonly millis: number
+  readonly stalledMillis: number
   /** Why the last try to fetch a credential failed, while it is tried again. */
   readonly credentialFailure?: PoolsmithError | undefined
 }
@@ -51,16 +84,10 @@ const PHASE_HINTS: Readonly<Partial<Record<Phase, string>>> = {
 /** An attempt to connect that does not get on. */
 export function hangingError(attempt: Hanging, limitMillis: number): PoolsmithError {
   const { phase, phaseMillis, credentialFailure: failure } = attempt
+  const details = { limitMillis, phaseMillis: Math.round(phaseMillis) }
   if (phase === 'credential' && failure !== undefined) {
-    const { code, hint, transient, details } = failure
-    return new PoolsmithError(`No connection within ${seconds(limitMillis)} (pool_timeout): ${failure.message}`, {
-      code,
-      phase,
-      transient,
-      details: { ...details, limitMillis, phaseMillis: Math.round(phaseMillis) },
-      cause: failure,
-      ...(hint === undefined ? {} : { hint }),
-    })
+    const message = `No connection within ${seconds(limitMillis)} (pool_timeout): ${failure.message}`
+    return failure.with({ message, phase, details, cause: failure })
   }
   const words = PHASE_WORDS[phase] ?? `in the phase ${phase}`
   return new PoolsmithError(
@@ -69,8 +96,8 @@ export function hangingError(attempt: Hanging, limitMillis: number): PoolsmithEr
       code: phase === 'credential' ? 'CREDENTIAL_TIMEOUT' : 'CONNECT_TIMEOUT',
       phase,
       transient: true,
-      details: { limitMillis, phaseMillis: Math.round(phaseMillis) },
-      ...(PHASE_HINTS[phase] === undefined ? {} : { hint: PHASE_HINTS[phase] }),
+      details,
+      hint: PHASE_HINTS[phase],
     },
   )
 }
@@ -80,16 +107,21 @@ export interface TimeoutFacts {
   readonly suspended: boolean
   readonly occupancy: Occupancy
   readonly longestHeld: readonly Holder[]
+  /** How long fewer than all connections have been in use. */
+  readonly spareMillis: number
+  /** How much later than `timeoutMillis` the event loop came to it. */
+  readonly lateMillis: number
   /** The attempt under way for longest, if any. */
   readonly attempt: Hanging | undefined
   /** The failure of the last attempt, when none has succeeded since. */
   readonly failure: PoolsmithError | undefined
 }
 
-/** Why an acquire was not answered within `pool_timeout`. */
+/** Why an acquire was not answered within `pool_timeout`: what took up most of the wait. */
 export function acquireTimeoutError(facts: TimeoutFacts): PoolsmithError {
-  const { timeoutMillis, occupancy, longestHeld, attempt, failure } = facts
+  const { timeoutMillis, occupancy, longestHeld, spareMillis, attempt, failure } = facts
   const details = { timeoutMillis, ...occupancy, longestHeld }
+  const limit = `within ${seconds(timeoutMillis)} (pool_timeout)`
   if (facts.suspended) {
     return new PoolsmithError(`The pool stayed suspended for ${seconds(timeoutMillis)} (pool_timeout).`, {
       code: 'POOL_SUSPENDED',
@@ -99,39 +131,49 @@ export function acquireTimeoutError(facts: TimeoutFacts): PoolsmithError {
       details,
     })
   }
-  // Neither of these two can be while the pool is full: either needs room for one more.
-  if (failure !== undefined) {
+  const most = timeoutMillis / 2
+  const stalledMillis = Math.round(Math.max(facts.lateMillis, attempt?.stalledMillis ?? 0))
+  if (stalledMillis >= most) {
     return new PoolsmithError(
-      `No connection became free within ${seconds(timeoutMillis)} (pool_timeout); ${occupancy.inUse} of ${occupancy.max} are in use, and no more can be opened: ${failure.message}`,
+      `No connection ${limit}: the event loop of this process stood still for ${seconds(stalledMillis)} and could take no answer.`,
       {
-        code: failure.code,
-        phase: failure.phase,
-        transient: failure.transient,
-        cause: failure,
-        details,
-        ...(failure.hint === undefined ? {} : { hint: failure.hint }),
+        code: 'EVENT_LOOP_STALLED',
+        phase: 'pool',
+        hint: 'Find what blocks the event loop (node --cpu-prof, perf_hooks.monitorEventLoopDelay) and move it into a worker.',
+        transient: true,
+        details: { ...details, stalledMillis },
       },
     )
   }
-  if (attempt !== undefined) {
-    const hanging = hangingError(attempt, timeoutMillis)
-    return new PoolsmithError(hanging.message, {
-      code: hanging.code,
-      phase: hanging.phase,
-      transient: true,
-      details: { ...hanging.details, ...details },
-      ...(hanging.hint === undefined ? {} : { hint: hanging.hint }),
-    })
+  // A caller that waited for a full pool is told of that, whatever happened at the end of the wait.
+  const hadRoom = spareMillis >= most
+  const hanging = attempt !== undefined && (failure === undefined || isTimeLimit(failure))
+  if (hadRoom && failure !== undefined && !hanging) {
+    const { inUse, max } = occupancy
+    const others =
+      inUse === 0
+        ? ''
+        : `${inUse} of ${max} connections ${inUse === 1 ? 'is' : 'are'} in use, and no more can be opened: `
+    return failure.with({ message: `No connection ${limit}: ${others}${failure.message}`, cause: failure, details })
   }
-  const [longest] = longestHeld
-  const held = longest === undefined ? '' : `, one of them for ${seconds(longest.heldMillis)}`
-  const checking = occupancy.checking === 0 ? '' : `, ${occupancy.checking} being checked or reset`
+  if (hadRoom && attempt !== undefined) return hangingError(attempt, timeoutMillis).with({ details })
+  return exhaustedError(occupancy, longestHeld, limit, details)
+}
+
+function exhaustedError(
+  { max, inUse, checking, waiting }: Occupancy,
+  [longest]: readonly Holder[],
+  limit: string,
+  details: Readonly<Record<string, unknown>>,
+): PoolsmithError {
+  const checked = checking === 0 ? '' : `, ${checking} ${checking === 1 ? 'is' : 'are'} being checked`
+  const held = longest === undefined ? '' : `; the longest use has lasted ${seconds(longest.heldMillis)}`
   return new PoolsmithError(
-    `No connection became free within ${seconds(timeoutMillis)} (pool_timeout): all ${occupancy.max} are in use (${occupancy.inUse} handed out${held}${checking}), and ${occupancy.waiting} wait.`,
+    `No connection became free ${limit}: ${inUse} of ${max} connections ${inUse === 1 ? 'is' : 'are'} in use${checked}, ${waiting} ${waiting === 1 ? 'caller is' : 'callers are'} waiting${held}.`,
     {
       code: 'POOL_EXHAUSTED',
       phase: 'pool',
-      hint: 'Release connections sooner, set leak_detection_threshold to find one that is never released, or raise pool_size or max_overflow.',
+      hint: 'A transaction that asks the pool for a second connection waits for itself: run every statement of it on trx. Otherwise release connections sooner, set leak_detection_threshold to find one that is never released, or raise pool_size or max_overflow.',
       transient: true,
       details,
     },

@@ -1,7 +1,9 @@
-import type { CredentialSource } from '../credentials/credential.ts'
+import type { Credential, CredentialSource } from '../credentials/credential.ts'
+import { sameSecret } from '../credentials/same-secret.ts'
 import type { Driver } from '../drivers/driver.ts'
-import type { PoolsmithError } from '../errors.ts'
+import { PoolsmithError } from '../errors.ts'
 import { Attempt } from './attempt.ts'
+import { isRefusal } from './failures.ts'
 import { recycleTime, type Session } from './session.ts'
 
 export interface OpenerConfig<Raw extends object> {
@@ -12,6 +14,8 @@ export interface OpenerConfig<Raw extends object> {
   readonly recycleMillis: number
   readonly now: () => number
   readonly random: () => number
+  /** Whether callers wait for a session. */
+  readonly isAwaited: () => boolean
 }
 
 /** Opens sessions and keeps account of the attempts under way. */
@@ -21,6 +25,8 @@ export class Opener<Raw extends object> {
   #promising = 0
   #lastId = 0
   #ended: PoolsmithError | undefined
+  /** The credential that the server refused last, until a login succeeds. */
+  #refused: { readonly credential: Credential; readonly error: PoolsmithError } | undefined
 
   constructor(config: OpenerConfig<Raw>) {
     this.#config = config
@@ -30,7 +36,7 @@ export class Opener<Raw extends object> {
     return this.#attempts.size
   }
 
-  /** Those in flight that began while nothing spoke against them; the others only probe whether a failure is over. */
+  /** Those in flight that began before the first failure; the others only probe whether the failure has passed. */
   get promising(): number {
     return this.#promising
   }
@@ -42,11 +48,11 @@ export class Opener<Raw extends object> {
 
   /**
    * @param promising no attempt has failed since the last one that succeeded
-   * @throws PoolsmithError
+   * @throws PoolsmithError, NotTried
    */
   async open(generation: number, promising: boolean): Promise<Session<Raw>> {
     const { driver, source, limitMillis, recycleMillis, now, random } = this.#config
-    const attempt = new Attempt(driver, source, limitMillis)
+    const attempt = new Attempt({ driver, source, limitMillis, refusalOf: (credential) => this.#refusalOf(credential) })
     this.#attempts.add(attempt)
     if (promising) this.#promising++
     try {
@@ -55,6 +61,7 @@ export class Opener<Raw extends object> {
         driver.abort(raw)
         throw this.#ended
       }
+      this.#refused = undefined
       const openedAt = now()
       return {
         id: ++this.#lastId,
@@ -74,10 +81,23 @@ export class Opener<Raw extends object> {
         acquireSite: undefined,
         leakReported: false,
       }
+    } catch (error) {
+      const { credential } = attempt
+      if (credential !== undefined && error instanceof PoolsmithError && isRefusal(error)) {
+        this.#refused = { credential, error }
+      }
+      throw error
     } finally {
       this.#attempts.delete(attempt)
       if (promising) this.#promising--
     }
+  }
+
+  /** In the background a refused credential is not tried again, since servers lock accounts; a caller may ask for it. */
+  #refusalOf(credential: Credential): PoolsmithError | undefined {
+    const refused = this.#refused
+    if (refused === undefined || this.#config.isAwaited()) return undefined
+    return sameSecret(refused.credential, credential) ? refused.error : undefined
   }
 
   /** Aborts what is under way and lets nothing more through. */

@@ -28,7 +28,7 @@ export const poolFields = {
     min: 0.001,
     max: LONGEST_TIMER_SECONDS,
     description:
-      'The longest that an acquire takes, whatever hangs: a full pool, the token endpoint, DNS, connect, TLS, login, a server that answers no more. The error says which it was. A database that refuses (wrong password, unknown host, nobody listening) is reported at once.',
+      'The longest that an acquire takes, whatever hangs: a full pool, the token endpoint, DNS, connect, TLS, login, a server that answers no more. The error says which it was. A database that refuses (wrong password, unknown host, connection refused) is reported at once; one that is full, starting or busy is tried again until then.',
   }),
   pool_recycle: seconds({
     default: 3600,

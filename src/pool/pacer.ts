@@ -1,30 +1,43 @@
 import type { PoolsmithError } from '../errors.ts'
+import { asksToWait } from './failures.ts'
 
 const FIRST_PAUSE_MILLIS = 100
 const LONGEST_PAUSE_MILLIS = 5000
-/** While attempts fail and somebody waits, a further attempt may start beside one that hangs, once in this time. */
-const PROBE_MILLIS = 1000
+/** While attempts fail or hang and callers wait, a further attempt may start beside them, once in this time. */
+const LONGEST_PROBE_MILLIS = 1000
+/** Logins at a time of an account that can be locked, until one of them has succeeded. */
+const UNPROVEN_LOGINS = 3
+
+export interface PacerConfig {
+  readonly now: () => number
+  readonly random: () => number
+  /** Called when it is worth asking {@link Pacer.mayStart} again. */
+  readonly wake: () => void
+  /** The longest time between two attempts while callers wait; never more than a second. */
+  readonly probeMillis: number
+}
 
 /**
- * Keeps a database that is down from being stormed. While attempts succeed it never says no. After a failure one
- * attempt at a time probes, until one succeeds: at once for who has nothing else to wait for, with growing pauses
- * (100 ms doubling to 5 s, with jitter) for everything else.
+ * Keeps a database that is down from a storm of attempts, and an account from being locked.
+ *
+ * While attempts succeed they start at once, but for an account that can be locked: of the attempts that run together,
+ * three at a time until one has succeeded. After a failure one attempt at a time probes, until one succeeds: at once
+ * for callers that nothing else can serve, unless the server asked to wait; with growing pauses (100 ms doubling to
+ * 5 s, with jitter) for everything else.
  */
 export class Pacer {
-  readonly #now: () => number
-  readonly #random: () => number
-  readonly #wake: () => void
+  readonly #config: PacerConfig
+  readonly #probeMillis: number
   #failures = 0
   #failure: PoolsmithError | undefined
+  #proven = false
   #startedAt = Number.NEGATIVE_INFINITY
   #retryAt = Number.NEGATIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
 
-  /** @param wake called when it is worth to ask `mayStart` again */
-  constructor(now: () => number, random: () => number, wake: () => void) {
-    this.#now = now
-    this.#random = random
-    this.#wake = wake
+  constructor(config: PacerConfig) {
+    this.#config = config
+    this.#probeMillis = Math.min(config.probeMillis, LONGEST_PROBE_MILLIS)
   }
 
   /** The failure of the last attempt, when none has succeeded since. */
@@ -32,35 +45,55 @@ export class Pacer {
     return this.#failure
   }
 
-  /** @param urgent somebody waits, and nothing but an attempt can serve him */
-  mayStart(inFlight: number, urgent: boolean): boolean {
-    if (this.#failures === 0) return true
-    const now = this.#now()
-    if (urgent && inFlight === 0) return true
-    const at = urgent ? this.#startedAt + PROBE_MILLIS : this.#retryAt
-    if (now >= at && (urgent || inFlight === 0)) return true
-    if (now < at) this.#arm(at - now)
+  /**
+   * @param inFlight attempts under way
+   * @param lockable too many refused logins would lock the account
+   * @param isUrgent callers wait, and only an attempt can serve them
+   */
+  mayStart(inFlight: number, lockable: boolean, isUrgent: () => boolean): boolean {
+    const at = this.#nextStart(inFlight, lockable, isUrgent)
+    const wait = at - this.#config.now()
+    if (wait <= 0) return true
+    // Without end: the attempt under way says how it goes on.
+    if (wait < Number.POSITIVE_INFINITY) this.#arm(wait)
     return false
   }
 
+  #nextStart(inFlight: number, lockable: boolean, isUrgent: () => boolean): number {
+    const atOnce = Number.NEGATIVE_INFINITY
+    const probeAt = this.#startedAt + this.#probeMillis
+    if (this.#failure === undefined) {
+      return !lockable || this.#proven || inFlight < UNPROVEN_LOGINS ? atOnce : probeAt
+    }
+    if (!isUrgent()) return inFlight === 0 ? this.#retryAt : Number.POSITIVE_INFINITY
+    if (inFlight > 0) return probeAt
+    return asksToWait(this.#failure) ? Math.min(this.#retryAt, probeAt) : atOnce
+  }
+
   started(): void {
-    this.#startedAt = this.#now()
+    this.#startedAt = this.#config.now()
+  }
+
+  /** Nothing is missing and nothing under way: what the last logins have proven says nothing about the next ones. */
+  rested(): void {
+    this.#proven = false
   }
 
   succeeded(): void {
     this.#failures = 0
     this.#failure = undefined
+    this.#proven = true
     this.close()
   }
 
   failed(error: PoolsmithError): void {
     this.#failure = error
-    const now = this.#now()
+    const { now, random } = this.#config
     // Attempts that ran together fail together: that is one failure.
-    if (this.#failures > 0 && now < this.#retryAt) return
+    if (this.#failures > 0 && now() < this.#retryAt) return
     const pause = Math.min(LONGEST_PAUSE_MILLIS, FIRST_PAUSE_MILLIS * 2 ** this.#failures)
     this.#failures++
-    this.#retryAt = now + pause * (0.75 + 0.25 * this.#random())
+    this.#retryAt = now() + pause * (0.75 + 0.25 * random())
   }
 
   /** Stops the timer. */
@@ -72,7 +105,7 @@ export class Pacer {
   #arm(millis: number): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined
-      this.#wake()
+      this.#config.wake()
     }, millis).unref()
   }
 }

@@ -4,11 +4,10 @@ import type { PoolsmithError } from '../errors.ts'
 import type { EventName } from '../events.ts'
 import { EventHub, type Listener } from './events.ts'
 import { abortedError, acquireTimeoutError, closedError, type Occupancy } from './failures.ts'
-import { Opener } from './opener.ts'
 import { type Policy, poolPolicy } from './options.ts'
-import { Pacer } from './pacer.ts'
 import type { Session } from './session.ts'
 import { Sessions } from './sessions.ts'
+import { Supply } from './supply.ts'
 import type { ConnectionInfo, ConnectionPoolConfig, PoolStats } from './types.ts'
 import { Waiters } from './waiters.ts'
 
@@ -32,11 +31,9 @@ export type { ConnectionInfo, ConnectionPoolConfig, PoolStats } from './types.ts
  *    need no waiting), and then one ping unless it was used within the last half second.
  * 7. **Closed**, with a goodbye if the server may still listen, and with `connection:closed` that says why.
  *
- * **The time limit.** An acquire is answered within `pool_timeout`. When an attempt to connect fails, its error goes
- * to those who wait: to all of them when no connection is in use and no attempt is left that began before the first
- * failure, so that nobody waits for a database that is down; to the first one otherwise, since the others may be
- * served. A transient failure (too many clients, server starting) while there is such hope is nobody's error yet: it is
- * tried again with growing pauses. After a failure one attempt at a time probes, however many wait, until one succeeds.
+ * **The time limit.** An acquire is answered within `pool_timeout`. {@link Supply} says who is told of a failed attempt,
+ * and when: a database that is down is told at once, one that is full or starting is waited for. After a failure one
+ * attempt at a time probes, however many callers wait, until one succeeds.
  *
  * @example
  * await using pool = new ConnectionPool({ driver, source, options: { pool_size: 5 } })
@@ -53,14 +50,13 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
 
   readonly #sessions: Sessions<Raw>
   readonly #waiters = new Waiters<Raw>()
-  readonly #opener: Opener<Raw>
-  readonly #pacer: Pacer
+  readonly #supply: Supply<Raw>
   #stopListening: (() => void) | undefined
 
   #suspended = false
   #closed = false
   #destroyed: Promise<void> | undefined
-  readonly #counts = { acquired: 0, timedOut: 0, failed: 0 }
+  readonly #counts = { acquired: 0, timedOut: 0 }
 
   /** @throws ConfigError with everything that is wrong with the options */
   constructor(config: ConnectionPoolConfig<Raw>) {
@@ -68,27 +64,29 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     this.#source = config.source
     this.#policy = poolPolicy(config.options)
     this.#now = config.now ?? (() => performance.now())
-    const random = config.random ?? Math.random
     this.events = config.events ?? new EventHub()
     this.#wantsAcquired = this.events.interest('pool:acquired')
     this.#wantsReleased = this.events.interest('pool:released')
-    this.#pacer = new Pacer(this.#now, random, () => this.#pump())
-    this.#opener = new Opener({
-      driver: this.#driver,
-      source: this.#source,
-      limitMillis: this.#policy.timeoutMillis,
-      recycleMillis: this.#policy.recycleMillis,
-      now: this.#now,
-      random,
-    })
     this.#sessions = new Sessions({
       driver: this.#driver,
       policy: this.#policy,
       now: this.#now,
       emit: this.events.emit,
-      open: () => this.#opener.open(this.#sessions.generation, this.#pacer.failure === undefined),
+      open: () => this.#supply.open(),
       deliver: (session, now) => this.#deliver(session, now),
       changed: () => this.#pump(),
+    })
+    this.#supply = new Supply({
+      driver: this.#driver,
+      source: this.#source,
+      policy: this.#policy,
+      sessions: this.#sessions,
+      waiters: this.#waiters,
+      now: this.#now,
+      random: config.random ?? Math.random,
+      emit: this.events.emit,
+      isSuspended: () => this.#suspended,
+      pump: () => this.#pump(),
     })
     // A source renews in the background for whoever listens, so an idle pool listens only if it has to.
     if (this.#policy.retireOn === 'rotation') {
@@ -187,7 +185,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
       total: size,
       suspended: this.#suspended,
       closed: this.#closed,
-      counts: { ...this.#counts, ...counts },
+      counts: { ...this.#counts, ...counts, failed: this.#supply.failed },
     }
   }
 
@@ -266,7 +264,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
       millis: this.#policy.timeoutMillis,
       site: this.#site(),
       signal,
-      onTimeout: () => this.#timeoutError(),
+      onTimeout: (_, lateMillis) => this.#timeoutError(lateMillis),
       onAbort: abortedError,
     })
     this.#pump()
@@ -302,43 +300,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
         else if (this.#waiters.size <= this.#sessions.checking || !this.#sessions.checkNext()) break
       }
     }
-    this.#openMissing()
-  }
-
-  // ---- opening
-
-  #openMissing(): void {
-    const { shelf, busy, checking, size } = this.#sessions
-    const opening = shelf.numPendingCreates()
-    const wanted = this.#suspended ? 0 : Math.max(0, this.#waiters.size - checking)
-    const spare = Math.min(this.#policy.minIdle - shelf.numFree(), this.#policy.size - size - wanted)
-    const missing = wanted + Math.max(0, spare) - opening
-    for (let count = 0; count < missing && shelf.hasRoom; count++) {
-      // Nobody else can serve who waits when nothing is in use, so that the answer must be sought now.
-      if (!this.#pacer.mayStart(this.#opener.inFlight, wanted > 0 && busy + checking === 0)) return
-      this.#pacer.started()
-      shelf.open().then(
-        () => {
-          this.#pacer.succeeded()
-          // Besides serving who waits: what was invalidated or retired while it was being opened goes at once.
-          this.#sessions.sweep()
-        },
-        (error) => this.#openFailed(error as PoolsmithError),
-      )
-    }
-  }
-
-  #openFailed(error: PoolsmithError): void {
-    this.#counts.failed++
-    if (this.#closed) return
-    this.#pacer.failed(error)
-    this.events.emit('connection:failed', { error, phase: error.phase })
-    if (!this.#suspended) {
-      const hope = this.#sessions.busy + this.#sessions.checking + this.#opener.promising
-      if (hope === 0) this.#waiters.rejectAll(error)
-      else if (!error.transient) this.#waiters.first?.reject(error)
-    }
-    this.#pump()
+    this.#supply.fill()
   }
 
   // ---- telling
@@ -349,20 +311,23 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
       max: this.#policy.max,
       inUse: busy,
       idle: shelf.numFree(),
-      opening: this.#opener.inFlight,
+      opening: this.#supply.inFlight,
       checking: shelf.numUsed() - busy,
       waiting: this.#waiters.size,
     }
   }
 
-  #timeoutError(): PoolsmithError {
+  #timeoutError(lateMillis: number): PoolsmithError {
+    const now = this.#now()
     const error = acquireTimeoutError({
       timeoutMillis: this.#policy.timeoutMillis,
       suspended: this.#suspended,
       occupancy: this.#occupancy(),
-      longestHeld: this.#sessions.longestHeld(this.#now()),
-      attempt: this.#opener.oldest,
-      failure: this.#pacer.failure,
+      longestHeld: this.#sessions.longestHeld(now),
+      spareMillis: this.#sessions.spareMillis(now),
+      lateMillis,
+      attempt: this.#supply.oldest,
+      failure: this.#supply.failure,
     })
     this.#counts.timedOut++
     this.events.emit('pool:timeout', { error })
@@ -381,10 +346,9 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
 
   async #destroy(): Promise<void> {
     this.#closed = true
-    this.#pacer.close()
     this.#stopListening?.()
     this.#waiters.rejectAll(closedError())
-    this.#opener.end(closedError())
+    this.#supply.end(closedError())
     this.#source.close()
     await this.#sessions.end()
     this.events.emit('pool:destroyed', {})

@@ -14,6 +14,8 @@ import { keepaliveDue, reportLeaks, surplus, sweepPeriodMillis } from './upkeep.
 const GOODBYE_MILLIS = 1000
 /** Closed for one of these, a session is past listening: no goodbye. */
 const DEAF: ReadonlySet<CloseReason> = new Set(['broken', 'ping-failed', 'reset-failed', 'drain-timeout'])
+/** A session that has been in use for longer is not expected back: it may be held for good, as for a LISTEN. */
+const COMING_BACK_MILLIS = 1000
 /** As many as an error names. */
 const HOLDERS_SHOWN = 5
 
@@ -36,6 +38,7 @@ export class Sessions<Raw extends object> {
   readonly #circumstances: { -readonly [Key in keyof Circumstances]: Circumstances[Key] }
   readonly shelf: Shelf<Session<Raw>>
   #busy = 0
+  #spareSince = Number.NEGATIVE_INFINITY
   #checking = 0
   #ending = false
   #onQuiet: (() => void) | undefined
@@ -60,6 +63,21 @@ export class Sessions<Raw extends object> {
   /** Those in somebody's hands. */
   get busy(): number {
     return this.#busy
+  }
+
+  /** How long fewer than all that the pool may open have been in use; 0 while all are. */
+  spareMillis(now: number): number {
+    return this.#busy === this.#config.policy.max ? 0 : now - this.#spareSince
+  }
+
+  /** Sessions in use that are expected back soon: alive, and taken a moment ago. */
+  returning(now: number): number {
+    let count = 0
+    for (const session of this.#byRaw.values()) {
+      const isLate = now - session.acquiredAt > COMING_BACK_MILLIS
+      if (session.busy && !isLate && !this.#config.driver.isBroken(session.raw)) count++
+    }
+    return count
   }
 
   /** Those that are being pinged or reset on their way back to the free ones: supply that is on its way. */
@@ -126,7 +144,12 @@ export class Sessions<Raw extends object> {
     session.usedAt = now
     session.provenAt = now
     session.acquireSite = undefined
-    this.#busy--
+    this.#leave(now)
+  }
+
+  /** One session fewer is in use. */
+  #leave(now: number): void {
+    if (this.#busy-- === this.#config.policy.max) this.#spareSince = now
   }
 
   /** Why a session cannot be handed out or kept, as far as can be known without waiting. */
@@ -231,14 +254,15 @@ export class Sessions<Raw extends object> {
 
   /** Takes a session out of the pool and closes it in the background. */
   close(session: Session<Raw>, reason: CloseReason): void {
-    if (session.busy) this.#busy--
+    const now = this.#config.now()
+    if (session.busy) this.#leave(now)
     session.busy = false
     session.closed = true
     session.condemned = reason
     this.#byRaw.delete(session.raw)
     this.#counts.closed++
     void this.shelf.discard(session)
-    const ageMillis = this.#config.now() - session.openedAt
+    const ageMillis = now - session.openedAt
     this.#config.emit('connection:closed', { id: session.id, reason, ageMillis })
     if (this.#busy + this.#checking === 0) this.#onQuiet?.()
   }

@@ -1,4 +1,6 @@
-/** The acquires that have to wait: first come, first served, each with its own deadline. */
+/** The acquires that have to wait: first come, first served, each with its own time limit. */
+
+import { nextPoll, onAbort } from '../abort.ts'
 
 /** One acquire that waits. `T` is what it waits for. */
 export interface Waiter<T> {
@@ -10,6 +12,17 @@ export interface Waiter<T> {
   readonly reject: (error: unknown) => void
 }
 
+export interface WaiterOptions<T> {
+  readonly since: number
+  readonly millis: number
+  readonly site: Error | undefined
+  readonly signal: AbortSignal | undefined
+  /** Makes the error when `millis` have passed. `lateMillis`: how much later the event loop came to it. */
+  readonly onTimeout: (waiter: Waiter<T>, lateMillis: number) => unknown
+  /** Makes the error when the signal aborts. */
+  readonly onAbort: (signal: AbortSignal) => unknown
+}
+
 export class Waiters<T> {
   // A Set keeps the order of arrival and forgets one in the middle at no cost.
   readonly #queue = new Set<Waiter<T>>()
@@ -18,44 +31,37 @@ export class Waiters<T> {
     return this.#queue.size
   }
 
-  /**
-   * Queues one acquire. Its timer holds the process: somebody waits for the answer.
-   *
-   * @param onTimeout makes the error when `millis` are over
-   * @param onAbort makes the error when the signal aborts
-   */
-  add(options: {
-    readonly since: number
-    readonly millis: number
-    readonly site: Error | undefined
-    readonly signal: AbortSignal | undefined
-    readonly onTimeout: (waiter: Waiter<T>) => unknown
-    readonly onAbort: (signal: AbortSignal) => unknown
-  }): Promise<T> {
-    const { signal } = options
-    return new Promise<T>((resolve, reject) => {
-      const leave = (): void => {
-        this.#queue.delete(waiter)
-        clearTimeout(timer)
-        signal?.removeEventListener('abort', abort)
-      }
-      const waiter: Waiter<T> = {
-        since: options.since,
-        site: options.site,
-        resolve: (item) => {
-          leave()
-          resolve(item)
-        },
-        reject: (error) => {
-          leave()
-          reject(error)
-        },
-      }
-      const abort = (): void => waiter.reject(options.onAbort(signal as AbortSignal))
-      const timer = setTimeout(() => waiter.reject(options.onTimeout(waiter)), options.millis)
-      signal?.addEventListener('abort', abort, { once: true })
-      this.#queue.add(waiter)
-    })
+  /** Queues one acquire. Its timer keeps the process alive: the caller waits for the answer. */
+  add(options: WaiterOptions<T>): Promise<T> {
+    const { since, millis, site, signal } = options
+    const { promise, resolve, reject } = Promise.withResolvers<T>()
+    const leave = (): boolean => {
+      clearTimeout(timer)
+      registration?.[Symbol.dispose]()
+      return this.#queue.delete(waiter)
+    }
+    const waiter: Waiter<T> = {
+      since,
+      site,
+      resolve: (item) => {
+        if (leave()) resolve(item)
+      },
+      reject: (error) => {
+        if (leave()) reject(error)
+      },
+    }
+    const startedAt = performance.now()
+    const strike = async (): Promise<void> => {
+      const lateMillis = performance.now() - startedAt - millis
+      // What has arrived may be the very answer.
+      await nextPoll()
+      if (this.#queue.has(waiter)) waiter.reject(options.onTimeout(waiter, lateMillis))
+    }
+    const timer = setTimeout(() => void strike(), millis)
+    let registration: Disposable | undefined
+    this.#queue.add(waiter)
+    registration = onAbort(signal, () => waiter.reject(options.onAbort(signal as AbortSignal)))
+    return promise
   }
 
   /** The one that has waited for longest. */
@@ -63,7 +69,15 @@ export class Waiters<T> {
     return this.#queue.values().next().value
   }
 
+  /** Rejects those that began to wait at this time or before. */
+  rejectSince(since: number, error: unknown): void {
+    // A copy: a rejection can be followed by another acquire only later, but an abort may come in between.
+    for (const waiter of [...this.#queue]) {
+      if (waiter.since <= since) waiter.reject(error)
+    }
+  }
+
   rejectAll(error: unknown): void {
-    for (const waiter of [...this.#queue]) waiter.reject(error)
+    this.rejectSince(Number.POSITIVE_INFINITY, error)
   }
 }

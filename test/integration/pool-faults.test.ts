@@ -4,15 +4,28 @@ import { createServer } from 'node:net'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolsmithError } from '../../src/errors.ts'
+import { createEngine } from '../../src/index.ts'
 import type { ConnectionPool } from '../../src/pool/pool.ts'
+import { errorResponse, startFakePostgres } from '../support/fake-postgres.ts'
+import { startGate } from '../support/gate.ts'
+import { createPki } from '../support/pki.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { ask, postgresPool } from '../support/postgres-pool.ts'
+import { startTdsServer } from '../support/tds/server.ts'
 
 /** Opens `count` connections and leaves them idle for so long that the next acquire pings. */
 async function idlePool(pool: ConnectionPool<import('pg').Client>, count: number): Promise<void> {
   const all = await Promise.all(Array.from({ length: count }, () => pool.acquire().promise))
   for (const raw of all) pool.release(raw)
   await sleep(600)
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  const limit = performance.now() + 20_000
+  while (!condition()) {
+    assert.ok(performance.now() < limit, 'it did not come about within 20 s')
+    await sleep(20)
+  }
 }
 
 async function failure(work: Promise<unknown>): Promise<PoolsmithError> {
@@ -64,6 +77,92 @@ describe('a server that fails', () => {
       const error = await failure(pool.acquire().promise)
       assert.deepEqual([error.code, error.phase], ['CONNECT_TIMEOUT', phase])
     }
+  })
+
+  test('a server that refuses is told at once beside a LISTEN worker, whose session lives on', async () => {
+    await using server = await startPostgres()
+    await using gate = await startGate(server.port)
+    await using pool = postgresPool({ ...server, host: '127.0.0.1', port: gate.port }, { pool_timeout: 20 })
+    const listener = await pool.acquire().promise
+    await listener.query('listen jobs')
+    // A session that was taken a moment ago may come back; a worker that listens does not.
+    await sleep(1100)
+    gate.refuse()
+    const begin = performance.now()
+    const errors = await Promise.all(Array.from({ length: 5 }, () => failure(pool.acquire().promise)))
+    assert.deepEqual(new Set(errors.map(({ code }) => code)), new Set(['CONNECT_REFUSED']))
+    assert.ok(performance.now() - begin < 5000)
+    await gate.open()
+    assert.equal(await ask(pool, 'select 1'), 1)
+    assert.deepEqual((await listener.query('select 2 as n')).rows, [{ n: 2 }])
+    pool.release(listener)
+  })
+
+  test('a server that is full is waited for by a pool that has no session yet', async () => {
+    await using server = await startPostgres({ config: { max_connections: '5', superuser_reserved_connections: '0' } })
+    await using others = postgresPool(server, { pool_size: 5, max_overflow: 0 })
+    const taken = await Promise.all(Array.from({ length: 5 }, () => others.acquire().promise))
+    await using pool = postgresPool(server, { pool_size: 2, max_overflow: 0, pool_timeout: 20 })
+    const waiting = Array.from({ length: 4 }, () => ask(pool, 'select 1'))
+    const settled = Promise.allSettled(waiting)
+    await until(() => pool.stats().counts.failed >= 3)
+    for (const raw of taken.slice(0, 3)) others.invalidate(raw)
+    for (const raw of taken) others.release(raw)
+    await settled
+    assert.deepEqual(await Promise.all(waiting), [1, 1, 1, 1])
+  })
+
+  test('a server that stays full is told as full at pool_timeout', async () => {
+    await using server = await startPostgres({ config: { max_connections: '3', superuser_reserved_connections: '0' } })
+    await using others = postgresPool(server, { pool_size: 3, max_overflow: 0 })
+    const taken = await Promise.all(Array.from({ length: 3 }, () => others.acquire().promise))
+    await using pool = postgresPool(server, { pool_timeout: 2 })
+    const error = await failure(pool.acquire().promise)
+    assert.deepEqual([error.code, error.transient], ['SERVER_FULL', true])
+    assert.match(error.message, /pool_timeout/)
+    for (const raw of taken) others.release(raw)
+  })
+
+  test('a server that starts is waited for by a pool that has no session yet', async () => {
+    let starting = true
+    await using server = await startFakePostgres(async (peer) => {
+      await peer.startup()
+      if (starting) peer.send(errorResponse({ C: '57P03', M: 'the database system is starting up' }))
+      else peer.letIn()
+    })
+    const target = { host: server.host, port: server.port, superuser: 'x', superuserPassword: 'x' }
+    await using pool = postgresPool(target, { pool_timeout: 20 })
+    const waiting = pool.acquire().promise
+    await until(() => pool.stats().counts.failed >= 3)
+    starting = false
+    pool.release(await waiting)
+  })
+
+  test('a SQL Server that is busy is waited for within pool_timeout, also beyond connect_timeout', async () => {
+    await using postgres = await startPostgres()
+    const tls = await (await createPki()).issue({ commonName: 'localhost', dns: ['localhost'] })
+    await using server = await startTdsServer({ postgres, logins: { sa: 'pw' }, tls })
+    const busy = {
+      do: 'refuse',
+      number: 10_928,
+      message: 'The request limit for the database has been reached.',
+    } as const
+    server.faults.add({ at: 'login', fault: busy })
+    await using db = await createEngine(
+      {
+        type: 'mssql',
+        host: 'localhost',
+        port: server.port,
+        login: 'sa',
+        password: 'pw',
+        extra: { trust_server_certificate: true, connect_timeout: 1 },
+      },
+      { pool_timeout: 30 },
+    )
+    const waiting = db.pool.acquire().promise
+    await until(() => db.pool.stats().counts.failed >= 2)
+    server.faults.clear()
+    db.pool.release(await waiting)
   })
 
   test('more clients than the server takes: who waits is served by returns', async () => {

@@ -7,6 +7,8 @@ export interface Gate extends AsyncDisposable {
   readonly port: number
   /** Takes no connections any more, and cuts those that there are. */
   shut(): Promise<void>
+  /** Takes no connections any more; those that there are stay. */
+  refuse(): void
   /** Takes connections again, at the same port. */
   open(): Promise<void>
   /** Ends every connection by a TCP reset; new ones are accepted. */
@@ -47,9 +49,7 @@ export async function startGate(targetPort: number): Promise<Gate> {
     await once(server, 'listening')
   }
   const shut = async (): Promise<void> => {
-    if (!server.listening) return
-    const closed = once(server, 'close')
-    server.close()
+    const closed = server.listening ? once(server.close(), 'close') : undefined
     for (const socket of sockets) socket.destroy()
     await closed
   }
@@ -60,6 +60,7 @@ export async function startGate(targetPort: number): Promise<Gate> {
   return {
     port,
     shut,
+    refuse: () => void server.close(),
     open: () => listen(port),
     reset() {
       for (const socket of sockets) socket.resetAndDestroy()

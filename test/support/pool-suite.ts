@@ -21,6 +21,12 @@ async function failure(work: PromiseLike<unknown>): Promise<PoolsmithError> {
   throw new assert.AssertionError({ message: 'It succeeded.' })
 }
 
+/** Holds the event loop for so long. */
+function stall(millis: number): void {
+  const end = performance.now() + millis
+  while (performance.now() < end);
+}
+
 export function poolSuite(kind: SideKind): void {
   const engineOf = (side: Side, options: EngineOptions = {}): Promise<Engine> => createEngine(side.connection, options)
   const ask = (side: Side, db: Engine, sql: string): Promise<unknown> => db.pool.use((raw) => side.run(raw, sql))
@@ -142,6 +148,46 @@ export function poolSuite(kind: SideKind): void {
       assert.equal((await waiting).code, 'POOL_CLOSED')
       assert.equal(db.pool.stats().total, 0)
       side.thaw()
+    })
+
+    test('a database that is down is told at once although a caller still holds a session', async () => {
+      await using side = await kind.start()
+      await using db = await engineOf(side, { pool_timeout: 20, drain_timeout: 1 })
+      const held = await db.pool.acquire().promise
+      await side.stop()
+      const begin = performance.now()
+      const error = await failure(db.pool.acquire().promise)
+      assert.equal(error.code, 'CONNECT_REFUSED')
+      assert.ok(performance.now() - begin < 10_000)
+      db.pool.release(held)
+    })
+
+    test('an event loop that stood still costs no session: what the server had answered is heard first', async () => {
+      await using side = await kind.start()
+      await using db = await engineOf(side, { pool_size: 2, max_overflow: 0, pool_ping_timeout: 0.2 })
+      await idle(db, 2)
+      // From here on the timers of the loop come before its sockets.
+      await new Promise((resolve) => setImmediate(resolve))
+      const waiting = [db.pool.acquire().promise, db.pool.acquire().promise]
+      stall(1000)
+      for (const raw of await Promise.all(waiting)) db.pool.release(raw)
+      assert.equal(db.pool.stats().counts.opened, 2)
+      assert.equal(db.pool.stats().counts.closed, 0)
+    })
+
+    test('an event loop that stood still for all of pool_timeout is told as that, and the session is kept', async () => {
+      await using side = await kind.start()
+      await using db = await engineOf(side, { pool_size: 1, max_overflow: 0, pool_timeout: 1 })
+      const waiting = failure(db.pool.acquire().promise)
+      // The attempt is on its way when the stall begins.
+      await sleep(1)
+      stall(3000)
+      const error = await waiting
+      assert.deepEqual([error.code, error.phase, error.transient], ['EVENT_LOOP_STALLED', 'pool', true])
+      const raw = await db.pool.acquire().promise
+      assert.equal(await side.run(raw, 'select 1 as n'), 1)
+      db.pool.release(raw)
+      assert.deepEqual([db.pool.stats().counts.opened, db.pool.stats().counts.failed], [1, 0])
     })
 
     test('a wrong password and an unknown host are told at once, with their own codes', async () => {

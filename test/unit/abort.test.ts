@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { getEventListeners } from 'node:events'
+import { getEventListeners, once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { describe, test } from 'node:test'
-import { LimitExceeded, onAbort, orAbort, pause, within } from '../../src/abort.ts'
+import { LimitExceeded, nextPoll, onAbort, orAbort, pause, TimeLimit, within } from '../../src/abort.ts'
 import { settled } from '../support/held-clock.ts'
 
 /** The unhandled rejections that come up while `run` runs and in the turns after it. */
@@ -123,10 +124,41 @@ describe('within', () => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const work = Promise.withResolvers<never>()
     const late = within(work.promise, 50)
-    t.mock.timers.tick(50)
+    for (let millis = 0; millis < 60; millis++) t.mock.timers.tick(1)
     await assert.rejects(late, LimitExceeded)
     work.reject(new Error('late'))
     await settled()
+  })
+})
+
+/** Holds the event loop for so long. */
+function stall(millis: number): void {
+  const end = performance.now() + millis
+  while (performance.now() < end);
+}
+
+describe('TimeLimit', () => {
+  test('an event loop that stood still does not use the limit up', async () => {
+    let struckAt: number | undefined
+    const begin = performance.now()
+    using limit = new TimeLimit(80, () => {
+      struckAt = performance.now()
+    })
+    stall(200)
+    await pause(20)
+    assert.equal(struckAt, undefined)
+    assert.ok(limit.stalledMillis >= 150, `noticed ${limit.stalledMillis} ms`)
+    while (struckAt === undefined) await pause(5)
+    assert.ok(struckAt - begin >= 200 + 55, `struck after ${struckAt - begin} ms`)
+  })
+
+  test('does not strike once it is disposed of', async () => {
+    let struck = false
+    new TimeLimit(4, () => {
+      struck = true
+    })[Symbol.dispose]()
+    await pause(20)
+    assert.equal(struck, false)
   })
 })
 
@@ -143,5 +175,32 @@ describe('pause', () => {
     controller.abort(new Error('enough'))
     await assert.rejects(waiting, /enough/)
     await assert.rejects(pause(60_000, { signal: controller.signal }), /enough/)
+  })
+})
+
+describe('nextPoll', () => {
+  test('resolves after what has arrived from the network has been taken in, also out of a timer', async () => {
+    const { promise: accepted, resolve: accept } = Promise.withResolvers<Socket>()
+    const server = createServer(accept)
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    try {
+      let taken = 0
+      client.on('data', (data) => {
+        taken += data.length
+      })
+      const peer = await accepted
+      peer.setNoDelay(true)
+      for (let round = 1; round <= 10; round++) {
+        await pause(1)
+        peer.write('x')
+        await nextPoll()
+        assert.equal(taken, round)
+      }
+    } finally {
+      client.destroy()
+      server.close()
+    }
   })
 })

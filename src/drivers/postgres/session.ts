@@ -1,4 +1,4 @@
-import { onAbort } from '../../abort.ts'
+import { onAbort, TimeLimit } from '../../abort.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { type Endpoint, resolveHost } from '../network/socket.ts'
@@ -39,14 +39,10 @@ async function withLimit<T>(plan: SessionPlan, attempt: Attempt, run: (attempt: 
   const { connect_timeout: limitSeconds } = plan.options
   if (limitSeconds === 0) return run(attempt)
   const limit = new AbortController()
-  const timer = setTimeout(() => limit.abort(connectTimeout(plan, attempt)), limitSeconds * 1000)
   using _ = onAbort(attempt.signal, () => limit.abort(attempt.signal.reason))
-  try {
-    limit.signal.throwIfAborted()
-    return await run({ ...attempt, signal: limit.signal })
-  } finally {
-    clearTimeout(timer)
-  }
+  using __ = new TimeLimit(limitSeconds * 1000, () => limit.abort(connectTimeout(plan, attempt)))
+  limit.signal.throwIfAborted()
+  return await run({ ...attempt, signal: limit.signal })
 }
 
 function connectTimeout({ host, options }: SessionPlan, attempt: Attempt): PoolsmithError {

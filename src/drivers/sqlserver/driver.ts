@@ -1,3 +1,4 @@
+import { TimeLimit } from '../../abort.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
@@ -116,10 +117,10 @@ class SessionDriver implements SqlServerDriver {
     const clock = new PhaseClock(context)
     const limit = new AbortController()
     const { connect_timeout: seconds } = this.#plan.options
-    const timer =
+    using _ =
       seconds === 0
         ? undefined
-        : setTimeout(() => limit.abort(timeoutError(this.#plan, clock, seconds)), seconds * 1000)
+        : new TimeLimit(seconds * 1000, () => limit.abort(timeoutError(this.#plan, clock, seconds)))
     const signal = AbortSignal.any([context.signal, limit.signal])
     const endsAt = seconds === 0 ? Number.POSITIVE_INFINITY : performance.now() + seconds * 1000
     try {
@@ -152,8 +153,6 @@ class SessionDriver implements SqlServerDriver {
         phase: clock.phase,
         cause: context.signal.reason,
       })
-    } finally {
-      clearTimeout(timer)
     }
   }
 

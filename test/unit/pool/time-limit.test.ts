@@ -11,6 +11,9 @@ function refusal(message: string, transient: boolean): PoolsmithError {
   return new PoolsmithError(message, { code: 'CONNECT_FAILED', phase: 'connect', transient })
 }
 
+const full = (): PoolsmithError =>
+  new PoolsmithError('too many clients', { code: 'SERVER_FULL', phase: 'login', transient: true })
+
 test('a full pool: POOL_EXHAUSTED at pool_timeout, with who holds the connections', async (t) => {
   const setup = setUp(t, { pool_size: 2, max_overflow: 0, pool_timeout: 3 })
   const first = await setup.pool.acquire().promise
@@ -181,7 +184,7 @@ test('too many clients while connections are in use: who waits is served by a re
   const setup = setUp(t, { pool_size: 5, max_overflow: 0 })
   const held = await setup.pool.acquire().promise
   setup.driver.onOpen = () => {
-    throw refusal('too many clients', true)
+    throw full()
   }
   const served = attempt(setup)
   const starved = attempt(setup)
@@ -192,8 +195,8 @@ test('too many clients while connections are in use: who waits is served by a re
   await settled()
   assert.equal(served.raw, held)
   await setup.clock.advance(29_000, 500)
-  assert.equal(starved.error?.code, 'CONNECT_FAILED')
-  assert.deepEqual(starved.error?.cause, refusal('too many clients', true))
+  assert.equal(starved.error?.code, 'SERVER_FULL')
+  assert.deepEqual(starved.error?.cause, full())
 })
 
 test('a refusal while connections are in use fails one who waits and leaves the others to the returns', async (t) => {

@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
+import { test } from 'node:test'
+import { ConnectionPool } from '../../../src/pool/pool.ts'
+import { FakeDriver, FakeSource } from '../../support/fake-driver.ts'
+import { attempt, setUp } from './set-up.ts'
+
+test('40,000 callers that wait under one signal cost constant work each, whether they are aborted or served', async () => {
+  const callers = 40_000
+  await using pool = new ConnectionPool({
+    driver: new FakeDriver(),
+    source: new FakeSource(),
+    options: { pool_size: 1, max_overflow: 0, pool_timeout: 600 },
+  })
+  const held = await pool.acquire().promise
+  const begin = performance.now()
+
+  const aborting = new AbortController()
+  const aborted = Array.from({ length: callers }, () => pool.use(() => undefined, { signal: aborting.signal }))
+  assert.equal(getEventListeners(aborting.signal, 'abort').length, 1)
+  const codes = Promise.allSettled(aborted)
+  aborting.abort()
+  for (const outcome of await codes) {
+    assert.equal(outcome.status === 'rejected' && outcome.reason.code, 'ABORTED')
+  }
+  assert.equal(pool.stats().waiting, 0)
+
+  const { signal } = new AbortController()
+  let served = 0
+  const waiting = Array.from({ length: callers }, () => pool.use(() => served++, { signal }))
+  pool.release(held)
+  await Promise.all(waiting)
+  assert.equal(served, callers)
+  assert.equal(getEventListeners(signal, 'abort').length, 0)
+  // A listener on the signal for each caller takes minutes.
+  assert.ok(performance.now() - begin < 20_000, `took ${performance.now() - begin} ms`)
+})
+
+test('a caller that has its session is not touched by its signal any more', async (t) => {
+  const setup = setUp(t)
+  const controller = new AbortController()
+  const outcome = attempt(setup, { signal: controller.signal })
+  await setup.clock.advance(50)
+  assert.notEqual(outcome.raw, undefined)
+  controller.abort()
+  await setup.clock.advance(50)
+  assert.equal(outcome.error, undefined)
+  assert.equal(setup.pool.stats().inUse, 1)
+})
