@@ -11,6 +11,9 @@ import { COMMANDS } from '../src/cli/commands.ts'
 import { commandHelp, programHelp } from '../src/cli/help.ts'
 import type { Dialect } from '../src/connections/connection.ts'
 import { proxyFields } from '../src/drivers/network/proxy/options.ts'
+import { POSTGRES_ADVICE, POSTGRES_LOST } from '../src/drivers/postgres/statement-error.ts'
+import { SQLSERVER_ADVICE, TEDIOUS_ADVICE } from '../src/drivers/sqlserver/statement-error.ts'
+import type { StatementAdvice } from '../src/drivers/statement-error.ts'
 import { loadDialect } from '../src/engine/load-dialect.ts'
 import { engineFields } from '../src/engine/options.ts'
 import { ERROR_CODES } from '../src/errors.ts'
@@ -91,7 +94,44 @@ function errorsPage(): string {
       ['Code', 'Meaning'],
       Object.entries(ERROR_CODES).map(([name, meaning]) => [code(name), cell(meaning)]),
     ),
+    ...statementErrors(),
   ].join('\n\n')
+}
+
+function adviceTable(key: string, advice: Readonly<Record<string, StatementAdvice>>): string {
+  return markdownTable(
+    [key, '`transient`', '`hint`'],
+    Object.entries(advice).map(([name, { transient, hint }]) => [
+      code(name),
+      transient === true ? 'yes' : '',
+      cell(hint ?? ''),
+    ]),
+  )
+}
+
+/** What docs/errors.md says of errors that are not ours. */
+function statementErrors(): readonly string[] {
+  const lost = Object.entries(POSTGRES_LOST).map(([state, hint]) => [state, { transient: true, hint }] as const)
+  return [
+    '## Errors of statements',
+    'An error that the database sends for a statement stays the driver’s: pg’s `DatabaseError` with its SQLSTATE as ' +
+      '`code`, tedious’ or mssql’s `RequestError` with its `number`. It gains `phase` (`query`), `transient`, and a ' +
+      '`hint` where one is known; a hint that PostgreSQL sent stays. This holds for knex, `createMssqlPool`, ' +
+      '`poolsmith/kysely`, `poolsmith/pg` and the clients of PostgreSQL that `pool.use` lends.',
+    'A session that ends under a statement or transaction of knex is `CONNECTION_LOST`, a `PoolsmithError` whose ' +
+      '`cause` holds the last words of the server or the error of the socket; with Kysely on SQL Server too. mssql ' +
+      'gives a `RequestError` or `TransactionError` of its own with that `code`, and the `PoolsmithError` as ' +
+      '`originalError`. Through `poolsmith/pg` and `pool.use` it is pg’s own error.',
+    'A commit that did not happen rejects, in `await trx.commit()` and in `db.transaction(work)`, with the error that ' +
+      'ended the transaction: of a deferred constraint, `CONNECTION_LOST`, or `TRANSACTION_ROLLED_BACK` where an ' +
+      'error was caught that had ended the transaction. When the session ends between COMMIT and its answer, ' +
+      '`details.outcome` is `unknown` and `transient` is false: look whether the changes are there before you run ' +
+      'the transaction again.',
+    'PostgreSQL, by SQLSTATE; the last ones end the session:',
+    adviceTable('SQLSTATE', { ...POSTGRES_ADVICE, ...Object.fromEntries(lost) }),
+    'SQL Server, by number, or by tedious’ code:',
+    adviceTable('Error', { ...SQLSERVER_ADVICE, ...TEDIOUS_ADVICE }),
+  ]
 }
 
 function cliPage(): string {

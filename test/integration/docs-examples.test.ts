@@ -16,7 +16,10 @@ type Credential = import('poolsmith').Credential
 declare const db: import('poolsmith').Engine
 declare const log: Record<'info' | 'warn', (...words: unknown[]) => void>
 declare const metrics: { count(name: string, labels: Record<string, string>): void }
-declare const carrier: string, since: Date, url: string
+declare const carrier: string, password: string, since: Date, url: string
+interface Database {
+  flights: { carrier: string }
+}
 declare const send: (batch: unknown) => Promise<void>
 declare const startAndAwaitTasks: (plan: string) => Promise<void>
 declare const passwordFrom: (path: string, signal: AbortSignal) => Promise<Credential>

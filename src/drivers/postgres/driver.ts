@@ -8,6 +8,7 @@ import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { type Lookup, showEndpoint, systemLookup } from '../network/socket.ts'
 import { PhaseClock } from '../phase-clock.ts'
+import { advised } from '../statement-error.ts'
 import { parseRequireAuth } from './auth-policy.ts'
 import { cancelSession } from './cancel.ts'
 import { checkPostgresOptions, effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
@@ -16,7 +17,7 @@ import { resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
 import { openSession } from './session.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
-import { postgresStatementError } from './statement-error.ts'
+import { postgresAdvice, postgresStatementError } from './statement-error.ts'
 import { TlsSettings } from './tls-settings.ts'
 
 const DEFAULT_PORT = 5432
@@ -224,6 +225,7 @@ function watcherOf(state: SessionState): Watcher {
   }
   return {
     onServerError: (error) => {
+      advised(error, postgresAdvice(error))
       if (endsSession(error)) end(error)
     },
     onReady: () => {

@@ -31,6 +31,18 @@ export const POSTGRES_LOST: Readonly<Record<string, string>> = {
   '57P05': 'Set pool_idle_timeout below the idle_session_timeout of the server.',
 }
 
+interface ServerWords {
+  readonly code?: string | undefined
+  /** Only what the server sends has one. */
+  readonly severity?: string | undefined
+}
+
+/** What is known about an error that the server sent. */
+export function postgresAdvice(error: ServerWords): StatementAdvice {
+  const code = error.code ?? ''
+  return endsSession(error) ? { transient: true, hint: POSTGRES_LOST[code] } : (POSTGRES_ADVICE[code] ?? {})
+}
+
 /** What is known of the session that a statement ran on. */
 export interface FailedSession {
   readonly where: Whereabouts
@@ -43,13 +55,12 @@ export interface FailedSession {
  * the server's last words.
  */
 export function postgresStatementError(error: Error, session: FailedSession): Error {
-  const { code, severity } = error as { readonly code?: string; readonly severity?: string }
-  // Only what the server sends has a severity.
-  if (severity !== undefined ? endsSession({ code, severity }) : session.broken) {
-    const cause = severity === undefined ? (session.endedBy ?? error) : error
-    const { code: sqlstate, severity: said } = cause as { readonly code?: string; readonly severity?: string }
-    if (said === undefined) return connectionLost(session.where, cause)
-    return connectionLost(session.where, cause, POSTGRES_LOST[sqlstate ?? ''], { sqlstate })
+  const isServers = (error as ServerWords).severity !== undefined
+  if (isServers ? !endsSession(error as ServerWords) : !session.broken) {
+    return isServers ? advised(error, postgresAdvice(error as ServerWords)) : advised(error, {})
   }
-  return advised(error, POSTGRES_ADVICE[code ?? ''] ?? {})
+  const cause = isServers ? error : (session.endedBy ?? error)
+  const { code: sqlstate, severity } = cause as ServerWords
+  if (severity === undefined) return connectionLost(session.where, cause)
+  return connectionLost(session.where, cause, POSTGRES_LOST[sqlstate ?? ''], { sqlstate })
 }

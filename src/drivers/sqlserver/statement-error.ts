@@ -47,10 +47,15 @@ interface TediousError extends Error {
  * the server's last words.
  */
 export function sqlServerStatementError(error: Error, session: FailedSession): Error {
-  const { code = '', number, class: severity = 0 } = error as TediousError
+  const { number, class: severity = 0 } = error as TediousError
   if (session.broken || (number !== undefined && endsSession({ number, class: severity }))) {
     return connectionLost(session.where, session.endedBy ?? error, undefined, number === undefined ? {} : { number })
   }
-  if (number === undefined) return advised(error, TEDIOUS_ADVICE[code] ?? {})
-  return advised(error, SQLSERVER_ADVICE[number] ?? (isThrottled(number) ? THROTTLED : {}))
+  return advised(error, sqlServerAdvice(error as TediousError))
+}
+
+/** What is known about an error by its number, or by tedious' code where the server did not send it. */
+export function sqlServerAdvice({ number, code }: Pick<TediousError, 'number' | 'code'>): StatementAdvice {
+  if (number === undefined) return TEDIOUS_ADVICE[code ?? ''] ?? {}
+  return SQLSERVER_ADVICE[number] ?? (isThrottled(number) ? THROTTLED : {})
 }

@@ -48,6 +48,8 @@ export interface SqlServerConnection extends Connection {
   readonly requestCount: number
   /** Whether a transaction has left its isolation level to the statements after it, as SQL Server does. */
   isolationLeft: boolean
+  /** Gives what a request is told of an error; for a data layer that makes its own requests. */
+  explain: ((error: Error) => Error) | undefined
 }
 
 export interface Greeting {
@@ -58,6 +60,19 @@ export interface Greeting {
 
 /** Asked for with the statements that tedious sends anyway; the answer is a message, not a result. */
 const INTRODUCTION = "print N'poolsmith:' + cast(@@spid as nvarchar(10)) + N':' + coalesce(suser_sname(), N'')"
+
+interface Answered {
+  callback: (error: Error | null | undefined, ...rest: unknown[]) => void
+}
+
+/** Lets a request's callback have the error in other words, this time that it is made. */
+function explainTo(request: Answered, explain: (error: Error) => Error): void {
+  const { callback } = request
+  request.callback = (error, ...rest) => {
+    request.callback = callback
+    callback.call(request, error ? explain(error) : error, ...rest)
+  }
+}
 
 type ConnectionClass = new (config: ConnectionConfiguration, plan: LoginPlan) => SqlServerConnection
 
@@ -85,6 +100,7 @@ async function buildClass(): Promise<ConnectionClass> {
     #kerberos: KerberosInfo | undefined
     #requests = 0
     isolationLeft = false
+    explain: ((error: Error) => Error) | undefined
     readonly #silence: SilenceWatch | undefined
     #line: MessageLine | undefined
     #guard: PacketGuard | undefined
@@ -282,6 +298,7 @@ async function buildClass(): Promise<ConnectionClass> {
         // Once for a request that is made again.
         request.off('resume', this.#silence.heard).on('resume', this.#silence.heard)
       }
+      if (this.explain !== undefined) explainTo(request as Answered, this.explain)
       super.makeRequest(request, type, payload)
     }
   }

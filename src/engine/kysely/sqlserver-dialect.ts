@@ -2,9 +2,9 @@ import { createRequire } from 'node:module'
 import { MssqlDialect, type MssqlDialectConfig, type TediousConnection } from 'kysely'
 import type { Connection as TediousSession } from 'tedious'
 import type { ConnectionInput } from '../../connections/parse.ts'
+import type { SqlServerConnection } from '../../drivers/sqlserver/tedious-connection.ts'
 import { PoolsmithError } from '../../errors.ts'
-import type { ConnectionPool } from '../../pool/pool.ts'
-import { type BuildPoolOptions, buildPool } from '../build-pool.ts'
+import { type BuildPoolOptions, type BuiltPool, buildPool } from '../build-pool.ts'
 import { checkCallOptions } from '../check-options.ts'
 
 type Tedious = typeof import('tedious')
@@ -27,11 +27,11 @@ interface TarnOptions<Wrapped> {
 export function sqlServerDialect(input: ConnectionInput, options: BuildPoolOptions = {}): MssqlDialect {
   checkCallOptions(options)
   const { Request, TYPES, ISOLATION_LEVEL } = loadTedious()
-  let building: Promise<ConnectionPool<TediousSession>> | undefined
-  const built = (): Promise<ConnectionPool<TediousSession>> => {
+  let building: Promise<BuiltPool> | undefined
+  const built = (): Promise<BuiltPool> => {
     building ??= buildPool(input, options, ({ type }) =>
       type === 'mssql' ? undefined : { path: 'type', message: `is ${type}; sqlServerDialect is for SQL Server` },
-    ).then(({ pool }) => pool as ConnectionPool<object> as ConnectionPool<TediousSession>)
+    )
     return building
   }
   /** The session that Kysely is about to wrap. */
@@ -52,8 +52,9 @@ export function sqlServerDialect(input: ConnectionInput, options: BuildPoolOptio
     }
 
     async #lease(): Promise<Wrapped> {
-      const pool = await built()
-      const session = await pool.acquire().promise
+      const { pool, parts } = await built()
+      const session = (await pool.acquire().promise) as SqlServerConnection
+      session.explain ??= (error) => parts.statementError(session, error)
       const known = this.#wrapped.get(session)
       if (known !== undefined) return known
       try {
@@ -70,11 +71,11 @@ export function sqlServerDialect(input: ConnectionInput, options: BuildPoolOptio
 
     async release(wrapped: Wrapped): Promise<void> {
       const session = this.#sessions.get(wrapped)
-      if (session !== undefined) (await built()).release(session)
+      if (session !== undefined) (await built()).pool.release(session)
     }
 
     async destroy(): Promise<void> {
-      if (building !== undefined) await (await building.catch(() => undefined))?.destroy()
+      if (building !== undefined) await (await building.catch(() => undefined))?.pool.destroy()
     }
   }
 

@@ -7,11 +7,13 @@ import type { EventEmitter } from 'node:events'
 import { createRequire } from 'node:module'
 import type { Connection } from '../../connections/connection.ts'
 import type { ConnectionInput } from '../../connections/parse.ts'
+import type { SqlServerConnection } from '../../drivers/sqlserver/tedious-connection.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import type { ConnectionPool } from '../../pool/pool.ts'
 import { type BuildPoolOptions, type BuiltPool, buildPool } from '../build-pool.ts'
 import { checkCallOptions } from '../check-options.ts'
+import type { DialectParts } from '../dialect.ts'
 
 export interface MssqlPoolOptions extends BuildPoolOptions {
   /** Options of mssql itself that are about requests: `stream`, `arrayRowMode`, `parseJSON`. */
@@ -67,26 +69,29 @@ export async function createMssqlPool<Pool extends object = MssqlConnectionPool>
     buildPool(input, poolOptions, ({ type }) =>
       type === 'mssql' ? undefined : { path: 'type', message: 'createMssqlPool takes connections to SQL Server only' },
     )
-  const { pool: firstPool, connection, strategy } = await build()
+  const first = await build()
+  const { connection, strategy } = first
+  const { addFacts } = await import('./error-facts.ts')
+  addFacts([module.RequestError, module.TransactionError, module.PreparedStatementError])
 
   class PoolsmithMssqlPool extends module.ConnectionPool {
     readonly connection = connection
     readonly strategy = strategy
-    #connections: ConnectionPool<object> = firstPool
+    #connections: ConnectionPool<object> = first.pool
     #reopening: Promise<void> | undefined
 
     constructor(config: object) {
       super(config)
-      this.#adopt(firstPool)
+      this.#adopt(first)
     }
 
     get connections(): ConnectionPool<object> {
       return this.#connections
     }
 
-    #adopt(pool: ConnectionPool<object>): void {
+    #adopt({ pool, parts }: BuiltPool): void {
       this.#connections = pool
-      this.pool = asTarn(pool)
+      this.pool = asTarn(pool, parts)
       this._connected = true
       this._healthy = true
     }
@@ -94,7 +99,7 @@ export async function createMssqlPool<Pool extends object = MssqlConnectionPool>
     async #reopen(): Promise<void> {
       // mssql takes its pool away when that has ended.
       await this.#connections.destroy()
-      this.#adopt((await build()).pool)
+      this.#adopt(await build())
     }
 
     /** Looks whether a connection can be had; mssql itself opens one and throws it away. */
@@ -138,15 +143,16 @@ export async function createMssqlPool<Pool extends object = MssqlConnectionPool>
  * Our pool with the few names by which mssql knows tarn's. A session that ends while it is handed out gives its place
  * back by itself: mssql never releases the one of a prepared statement that can no longer be unprepared.
  */
-function asTarn(pool: ConnectionPool<object>): object {
+function asTarn(pool: ConnectionPool<object>, parts: DialectParts): object {
   const onEnd = new WeakMap<object, () => void>()
   const handOut = async (): Promise<object> => {
-    const raw = await pool.acquire().promise
+    const raw = (await pool.acquire().promise) as SqlServerConnection
+    raw.explain ??= (error) => parts.statementError(raw, error)
     const end = (): void => {
       pool.release(raw)
     }
     onEnd.set(raw, end)
-    ;(raw as EventEmitter).once('end', end)
+    raw.once('end', end)
     return raw
   }
   return {

@@ -11,6 +11,17 @@ declare module 'mssql' {
     _connected: boolean
     _healthy: boolean
   }
-  const mssql: { readonly ConnectionPool: typeof ConnectionPool }
+  /** Errors of statements, transactions and prepared statements. */
+  class MSSQLError extends Error {
+    readonly code?: string
+    readonly number?: number
+    readonly originalError?: Error
+  }
+  const mssql: {
+    readonly ConnectionPool: typeof ConnectionPool
+    readonly RequestError: typeof MSSQLError
+    readonly TransactionError: typeof MSSQLError
+    readonly PreparedStatementError: typeof MSSQLError
+  }
   export default mssql
 }

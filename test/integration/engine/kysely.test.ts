@@ -104,6 +104,16 @@ for (const [name, dialect] of Object.entries(dialects)) {
         { pool_size: 1 },
       ))
 
+    test('the error of a statement keeps its class and has phase and transient', () =>
+      withPets(async (db) => {
+        const error = await sql`select no_such_column`.execute(db).then(
+          () => assert.fail('it succeeded'),
+          (thrown: Error & { phase?: string; transient?: boolean }) => thrown,
+        )
+        assert.equal(error.constructor.name, name === 'postgres' ? 'DatabaseError' : 'RequestError')
+        assert.deepEqual([error.phase, error.transient], ['query', false])
+      }))
+
     test('a stream gives every row, and one that is left early gives its session back', () =>
       withPets(
         async (db) => {
