@@ -18,7 +18,10 @@ export type CloseReason =
 export interface PoolsmithEvents {
   /** A setting that works but deserves a word: an unknown key, an ignored option. */
   'config:warning': { readonly path: string; readonly message: string }
-  /** Something weaker than asked or advised: md5 in use, encryption given up under `prefer`. */
+  /**
+   * A session that is weaker than asked for or advised: md5 in use, no TLS under `prefer`, a certificate that is not
+   * verified. Once for each pool and cause.
+   */
   'security:warning': { readonly code: string; readonly message: string }
   /** The text of an error that came before the server had proved anything: for debugging, never to be believed. */
   'debug:refusal': { readonly peer: string; readonly text: string }

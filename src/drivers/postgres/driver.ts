@@ -9,6 +9,7 @@ import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { type Lookup, showEndpoint, systemLookup } from '../network/socket.ts'
 import { PhaseClock } from '../phase-clock.ts'
 import { advised } from '../statement-error.ts'
+import { warnOnce } from '../warn-once.ts'
 import { parseRequireAuth } from './auth-policy.ts'
 import { cancelSession } from './cancel.ts'
 import { checkPostgresOptions, effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
@@ -79,7 +80,7 @@ export function createPostgresDriver(
     tls: new TlsSettings(options, context),
     lookup: context.lookup ?? systemLookup,
     tunnel: host.startsWith('/') ? undefined : context.route?.(options.hostaddr ?? host, port),
-    emit: context.emit,
+    emit: warnOnce(context.emit),
   }
   return new SessionDriver(plan)
 }

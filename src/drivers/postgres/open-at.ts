@@ -5,6 +5,7 @@ import { effectiveGssMode } from './options.ts'
 import type { Attempt, Session, SessionPlan } from './session-plan.ts'
 import { tryOnce } from './try-once.ts'
 import { type Failure, joined, type Way, waysToTry } from './ways.ts'
+import { weaknessesOf } from './weakness.ts'
 
 /**
  * Opens a session at one address: tries the ways to protect it that `gssencmode` and `sslmode` allow, in libpq's order
@@ -27,8 +28,9 @@ export async function openAt(
   for (;;) {
     const outcome = await tryOnce(ways, { endpoint, plan, credential, identity: gss.identity, attempt })
     if (outcome.session !== undefined) {
-      if (gssMode === 'prefer' && endpoint.kind === 'tcp') warnOfLesserWay(outcome.session, failures, plan)
-      return outcome.session
+      const { session } = outcome
+      for (const warning of weaknessesOf(session, failures, plan, gssMode)) plan.emit('security:warning', warning)
+      return session
     }
     if (attempt.signal.aborted) throw outcome.error
     failures.push(outcome)
@@ -54,17 +56,4 @@ async function openGss(
     if (credential.kind === 'gss' || ways.length === 1 || attempt.signal.aborted) throw error
     return { error, ...nothing }
   }
-}
-
-/** Under `gssencmode=prefer`, where the session is protected in another way. */
-function warnOfLesserWay({ transport }: Session, failures: readonly Failure[], plan: SessionPlan): void {
-  const { kind } = transport.encryption
-  if (kind === 'gss') return
-  const { error } = failures.find(({ way }) => way === 'gss') ?? {}
-  const why = error instanceof Error ? error.message : 'The server does not offer it.'
-  const instead = kind === 'tls' ? 'is encrypted by TLS instead' : 'is not encrypted at all'
-  plan.emit('security:warning', {
-    code: 'GSS_ENCRYPTION_GIVEN_UP',
-    message: `The session with ${plan.host} ${instead}: GSSAPI encryption was given up (gssencmode=prefer). ${why}`,
-  })
 }
