@@ -83,6 +83,8 @@ export interface Driver<Raw extends object> {
   abort(raw: Raw): void
   /** Whether the session is known to be dead: socket closed, or an error that ends sessions was seen on it. */
   isBroken(raw: Raw): boolean
+  /** Calls `listener` when the session ends without our doing; at once when it has ended already. */
+  onEnd?(raw: Raw, listener: () => void): void
   /** Why a broken session has ended: the server's last words, or the error of its socket. Undefined: without a word. */
   endedBy?(raw: Raw): Error | undefined
   info(raw: Raw): SessionInfo

@@ -127,7 +127,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     } else if (resetMode !== 'none' && this.#driver.needsReset(raw, resetMode)) {
       void this.#sessions.check(session, 'reset-failed')
     } else {
-      this.#sessions.shelf.release(session)
+      this.#sessions.shelve(session, now)
       if (this.#waiters.size > 0) this.#pump()
     }
     return true
@@ -281,7 +281,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   #deliver(session: Session<Raw>, now: number): void {
     const waiter = this.#suspended ? undefined : this.#waiters.first
     if (waiter === undefined) {
-      this.#sessions.shelf.release(session)
+      this.#sessions.shelve(session, now)
     } else {
       // Answered first: a listener may abort it, and nobody would give the connection back then.
       waiter.resolve(session.raw)

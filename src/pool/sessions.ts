@@ -4,11 +4,12 @@ import { LimitExceeded, within } from '../abort.ts'
 import type { Credential } from '../credentials/credential.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { CloseReason, Emit } from '../events.ts'
+import { Alarm } from './alarm.ts'
 import type { Holder } from './failures.ts'
 import type { Policy } from './options.ts'
 import { type Circumstances, FRESH_MILLIS, type Session, verdict } from './session.ts'
 import { Shelf } from './shelf.ts'
-import { keepaliveDue, reportLeaks, surplus, sweepPeriodMillis } from './upkeep.ts'
+import { idleDueAt, keepaliveDue, leakDueAt, reportLeaks, surplus, sweepPeriodMillis } from './upkeep.ts'
 
 /** How long a session may take to say goodbye before its socket is cut. */
 const GOODBYE_MILLIS = 1000
@@ -42,11 +43,12 @@ export class Sessions<Raw extends object> {
   #checking = 0
   #ending = false
   #onQuiet: (() => void) | undefined
-  #sweeper: NodeJS.Timeout | undefined
+  readonly #alarm: Alarm
   readonly #counts = { opened: 0, closed: 0 }
 
   constructor(config: SessionsConfig<Raw>) {
     this.#config = config
+    this.#alarm = new Alarm(config.now, () => this.sweep())
     this.#circumstances = { policy: config.policy, generation: 0, credential: undefined }
     this.shelf = new Shelf<Session<Raw>>({
       max: config.policy.max,
@@ -137,6 +139,10 @@ export class Sessions<Raw extends object> {
     session.acquireSite = site
     session.leakReported = false
     this.#busy++
+    const { policy } = this.#config
+    this.#alarm.by(leakDueAt(session, policy))
+    // Not at once: most sessions come back before another one could be opened.
+    if (this.shelf.numFree() < policy.minIdle) this.#alarm.by(now + sweepPeriodMillis(policy))
   }
 
   takeBack(session: Session<Raw>, now: number): void {
@@ -150,6 +156,17 @@ export class Sessions<Raw extends object> {
   /** One session fewer is in use. */
   #leave(now: number): void {
     if (this.#busy-- === this.#config.policy.max) this.#spareSince = now
+  }
+
+  /** Puts a session back to the idle ones. */
+  shelve(session: Session<Raw>, now: number): void {
+    const { policy } = this.#config
+    this.shelf.release(session)
+    const idle = this.shelf.numFree()
+    this.#alarm.by(idleDueAt(session, now, policy, this.size, idle))
+    // With this one there are more than pool_min_idle: the one that is unused for longest may have been due before.
+    const longest = this.shelf.bottom
+    if (longest !== undefined && idle > policy.minIdle) this.#alarm.by(longest.usedAt + policy.idleMillis)
   }
 
   /** Why a session cannot be handed out or kept, as far as can be known without waiting. */
@@ -211,7 +228,7 @@ export class Sessions<Raw extends object> {
     this.sweep()
   }
 
-  /** Looks over all sessions: closes, keeps alive, reports leaks. Goes on by itself while there are any. */
+  /** Looks over all sessions: closes, keeps alive, reports leaks. Comes again by itself when something is due. */
   sweep(): void {
     if (this.#ending) return
     const { policy, now: clock, emit, changed } = this.#config
@@ -224,14 +241,20 @@ export class Sessions<Raw extends object> {
     }
     reportLeaks(this.#byRaw.values(), now, policy, emit)
     changed()
-    if (this.size === 0) this.#stopSweeping()
+    this.#alarm.clear()
     // A listener may have ended the pool meanwhile.
-    else if (!this.#ending) this.#sweeper ??= setInterval(() => this.sweep(), sweepPeriodMillis(policy)).unref()
+    if (!this.#ending) this.#alarm.by(Math.max(this.#nextDue(now), now + sweepPeriodMillis(policy)))
   }
 
-  #stopSweeping(): void {
-    clearInterval(this.#sweeper)
-    this.#sweeper = undefined
+  #nextDue(now: number): number {
+    const { policy } = this.#config
+    const { idle } = this.shelf
+    let at = Number.POSITIVE_INFINITY
+    for (const session of idle) at = Math.min(at, idleDueAt(session, now, policy, this.size, idle.length))
+    if (policy.leakMillis !== Number.POSITIVE_INFINITY) {
+      for (const session of this.#byRaw.values()) at = Math.min(at, leakDueAt(session, policy))
+    }
+    return at
   }
 
   // ---- coming and going
@@ -241,7 +264,15 @@ export class Sessions<Raw extends object> {
     this.#byRaw.set(raw, session)
     this.#counts.opened++
     this.#config.emit('connection:opened', { id, identity: credential.identity, durationMillis: openingMillis })
+    this.#config.driver.onEnd?.(raw, () => this.#ended(session))
     return session
+  }
+
+  /** The server or the network has ended a session: one that is idle is closed, one in use when it comes back. */
+  #ended(session: Session<Raw>): void {
+    if (this.#ending || session.closed) return
+    this.#closeIdle((other) => (other === session ? 'broken' : undefined))
+    this.#config.changed()
   }
 
   /** Closes every idle session that there is a reason for. A listener may take one while another is closed. */
@@ -284,7 +315,7 @@ export class Sessions<Raw extends object> {
   /** Closes what is idle, waits for the rest up to `drain_timeout`, cuts it, and resolves when every socket is closed. */
   async end(): Promise<void> {
     this.#ending = true
-    this.#stopSweeping()
+    this.#alarm.clear()
     this.#closeIdle(() => 'drained')
     await this.#drained()
     for (const session of this.#byRaw.values()) this.close(session, 'drain-timeout')

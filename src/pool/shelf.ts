@@ -43,6 +43,11 @@ export class Shelf<T extends object> extends Pool<T> {
     return this.free[this.free.length - 1]?.resource
   }
 
+  /** The free one that has been unused for longest, but for those that were pinged meanwhile. */
+  get bottom(): T | undefined {
+    return this.free[0]?.resource
+  }
+
   /** The free ones, those unused for longest first. */
   get idle(): T[] {
     return this.free.map((held) => held.resource)

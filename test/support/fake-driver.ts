@@ -13,10 +13,17 @@ export class FakeConnection {
   dirty = false
   /** `closed` after a goodbye, `aborted` when cut. */
   end: 'closed' | 'aborted' | undefined
+  onEnd: (() => void) | undefined
 
   constructor(id: number, credential: Credential) {
     this.id = id
     this.credential = credential
+  }
+
+  /** The server ends it. */
+  kill(): void {
+    this.broken = true
+    this.onEnd?.()
   }
 }
 
@@ -79,6 +86,11 @@ export class FakeDriver implements Driver<FakeConnection> {
       encryption: { kind: 'none' },
       timings: { login: 1 },
     }
+  }
+
+  onEnd(raw: FakeConnection, listener: () => void): void {
+    if (this.isBroken(raw)) listener()
+    else raw.onEnd = listener
   }
 
   /** Those that are neither closed nor cut. */

@@ -48,6 +48,7 @@ interface SessionState {
   readonly info: SessionInfo
   broken: boolean
   endedBy: Error | undefined
+  onEnd: (() => void) | undefined
   /** Statements that have ended, and how many had when the session was last as good as new. */
   finished: number
   cleanAt: number
@@ -170,6 +171,12 @@ class SessionDriver implements PostgresDriver {
     return this.#state(raw).broken || streamOf(raw).destroyed
   }
 
+  onEnd(raw: pg.Client, listener: () => void): void {
+    const state = this.#state(raw)
+    if (state.broken) listener()
+    else state.onEnd = listener
+  }
+
   endedBy(raw: pg.Client): Error | undefined {
     return this.#state(raw).endedBy
   }
@@ -201,6 +208,7 @@ function newState(session: Session, credential: Credential, timings: SessionInfo
     credential,
     broken: false,
     endedBy: undefined,
+    onEnd: undefined,
     finished: 0,
     cleanAt: 0,
     info: {
@@ -223,6 +231,8 @@ function watcherOf(state: SessionState): Watcher {
     state.broken = true
     // The first error is the reason; those that follow are about the socket.
     state.endedBy ??= error
+    state.onEnd?.()
+    state.onEnd = undefined
   }
   return {
     onServerError: (error) => {

@@ -47,6 +47,7 @@ interface SessionState {
   readonly info: SessionInfo
   broken: boolean
   endedBy: Error | undefined
+  onEnd: (() => void) | undefined
   /** How many requests had been made when the session was last as good as new. */
   cleanAt: number
 }
@@ -162,11 +163,13 @@ class SessionDriver implements SqlServerDriver {
 
   #adopt(connection: SqlServerConnection, info: SessionInfo): void {
     this.#database = info.database
-    const state: SessionState = { info, broken: false, endedBy: undefined, cleanAt: connection.requestCount }
+    const state: SessionState = { info, broken: false, endedBy: undefined, onEnd: undefined, cleanAt: connection.requestCount }
     const end = (error?: Error): void => {
       state.broken = true
       // The first error is the reason; those that follow are about the socket.
       state.endedBy ??= error
+      state.onEnd?.()
+      state.onEnd = undefined
     }
     // Also keeps the error of an idle session from ending the process.
     connection.on('error', end)
@@ -213,6 +216,12 @@ class SessionDriver implements SqlServerDriver {
 
   isBroken(raw: SqlServerConnection): boolean {
     return this.#state(raw).broken || !(isReady(raw) || isBusy(raw))
+  }
+
+  onEnd(raw: SqlServerConnection, listener: () => void): void {
+    const state = this.#state(raw)
+    if (state.broken) listener()
+    else state.onEnd = listener
   }
 
   endedBy(raw: SqlServerConnection): Error | undefined {
