@@ -21,6 +21,14 @@ async function failure(work: PromiseLike<unknown>): Promise<PoolsmithError> {
   throw new assert.AssertionError({ message: 'It succeeded.' })
 }
 
+async function until(condition: () => boolean): Promise<void> {
+  const limit = performance.now() + 20_000
+  while (!condition()) {
+    assert.ok(performance.now() < limit, 'it did not come about within 20 s')
+    await sleep(20)
+  }
+}
+
 /** Holds the event loop for so long. */
 function stall(millis: number): void {
   const end = performance.now() + millis
@@ -82,6 +90,20 @@ export function poolSuite(kind: SideKind): void {
         assert.equal(answer, 7)
         assert.ok(!ids.includes(id), `session ${id} was killed`)
       }
+    })
+
+    test('a session that is killed while idle is closed at once and replaced for pool_min_idle, without a caller', async () => {
+      await using side = await kind.start()
+      await using db = await engineOf(side, { pool_min_idle: 2 })
+      const closed = Promise.withResolvers<string>()
+      db.pool.on('connection:closed', ({ reason }) => closed.resolve(reason))
+      const raw = await db.pool.acquire().promise
+      const id = db.pool.infoOf(raw)?.processId ?? -1
+      db.pool.release(raw)
+      await side.kill(id)
+      assert.equal(await closed.promise, 'broken')
+      await until(() => db.pool.stats().idle === 2)
+      assert.equal(await ask(side, db, 'select 3 as n'), 3)
     })
 
     test('a session that is killed in use fails its own statement and is replaced', async () => {

@@ -163,7 +163,13 @@ class SessionDriver implements SqlServerDriver {
 
   #adopt(connection: SqlServerConnection, info: SessionInfo): void {
     this.#database = info.database
-    const state: SessionState = { info, broken: false, endedBy: undefined, onEnd: undefined, cleanAt: connection.requestCount }
+    const state: SessionState = {
+      info,
+      broken: false,
+      endedBy: undefined,
+      onEnd: undefined,
+      cleanAt: connection.requestCount,
+    }
     const end = (error?: Error): void => {
       state.broken = true
       // The first error is the reason; those that follow are about the socket.
