@@ -81,6 +81,11 @@ async function write(name: string, content: string): Promise<string> {
   return path
 }
 
+/** The authority, where a mode can make use of it; with `disable` we refuse a check that would be void. */
+function trusted(sslmode: string): Record<string, string> {
+  return { sslmode, ...(sslmode === 'disable' ? {} : { sslrootcert: rootFile }) }
+}
+
 async function clientFiles(name: string, issued: IssuedCertificate): Promise<Record<string, string>> {
   return { sslcert: await write(`${name}.crt`, issued.cert), sslkey: await write(`${name}.key`, issued.key) }
 }
@@ -111,12 +116,12 @@ async function byPsql(one: Case, environment: Record<string, string> = {}): Prom
 }
 
 async function byUs(one: Case, home?: string): Promise<{ outcome: string; error?: PoolsmithError }> {
-  const { driver } = driverFor(
-    { host: one.host ?? 'localhost', port: server.port, login: one.user, database: 'postgres' },
-    { ...one.extra, hostaddr: '127.0.0.1' },
-    home === undefined ? {} : { home },
-  )
   try {
+    const { driver } = driverFor(
+      { host: one.host ?? 'localhost', port: server.port, login: one.user, database: 'postgres' },
+      { ...one.extra, hostaddr: '127.0.0.1' },
+      home === undefined ? {} : { home },
+    )
     await using session = await openSession(driver, passwordCredential(one.password ?? PASSWORD))
     const { rows } = await session.client.query({ text: WHO, rowMode: 'array' })
     const [ssl, version, name] = rows[0] ?? []
@@ -188,7 +193,7 @@ test('client certificates against lines that ask for one', async () => {
   const none = {}
   const cases = (['cert', 'cert_scram'] as const).flatMap((user) =>
     [none, mine, scram, stranger].flatMap((files) =>
-      MODES.map((sslmode): Case => ({ user, extra: { sslmode, sslrootcert: rootFile, ...files } })),
+      MODES.map((sslmode): Case => ({ user, extra: { ...trusted(sslmode), ...files } })),
     ),
   )
   await compare(cases)
@@ -227,7 +232,7 @@ test('every mode against every kind of server certificate', async () => {
     )
     const modes = MODES.flatMap((sslmode): Case[] => [
       { user: 'host_scram', extra: { sslmode } },
-      { user: 'ssl_scram', extra: { sslmode, sslrootcert: rootFile } },
+      { user: 'ssl_scram', extra: trusted(sslmode) },
     ])
     try {
       await compare([...verified, ...modes])
@@ -246,7 +251,7 @@ test('a server without TLS', async () => {
     users.flatMap((user) =>
       MODES.map((sslmode): Case => {
         const stricter = withoutCleartext(user, sslmode, false)
-        return { user, extra: { sslmode, sslrootcert: rootFile }, ...(stricter === undefined ? {} : { stricter }) }
+        return { user, extra: trusted(sslmode), ...(stricter === undefined ? {} : { stricter }) }
       }),
     ),
   )
@@ -343,8 +348,37 @@ test('files that are named but not there are an error of ours, though psql passe
     { user, extra: { sslmode: 'require', sslcert: absent, sslkey: absent }, stricter: 'CERTIFICATE_FILE_MISSING' },
     { user, extra: { sslmode: 'require', sslrootcert: rootFile, sslcrl: absent }, stricter: 'CRL_FILE_MISSING' },
     { user, extra: { sslmode: 'verify-ca', sslrootcert: absent } },
-    { user, extra: { sslmode: 'disable', sslrootcert: absent, sslcert: absent } },
+    { user, extra: { sslmode: 'disable', sslcert: absent } },
   ])
+})
+
+test('a check that would be void is refused, though psql passes over it in silence', async () => {
+  const sslcrl = await write('void.crl', await pki.crl([good.serial]))
+  const stricter = 'CONFIG_INVALID'
+  const user = 'host_scram'
+  await compare([
+    { user, extra: { sslmode: 'disable', sslrootcert: rootFile }, stricter },
+    { user, extra: { sslmode: 'disable', sslcrl }, stricter },
+    { user, extra: { sslmode: 'disable', sslcrldir: folder.path }, stricter },
+    ...['allow', 'prefer', 'require'].map(
+      (sslmode): Case => ({ user: 'ssl_scram', extra: { sslmode, sslcrl }, stricter }),
+    ),
+  ])
+})
+
+test('verify-full without the name that the certificate must hold is refused, as by psql', async () => {
+  const extra = { sslmode: 'verify-full', sslrootcert: rootFile, hostaddr: '127.0.0.1' }
+  const words = Object.entries(extra).map(([key, value]) => `${key}='${value}'`)
+  const theirs = await psql([
+    '-c',
+    'select 1',
+    `${words.join(' ')} port=${server.port} user=host_scram dbname=postgres`,
+  ])
+  assert.match(theirs.stderr, /host name must be specified/)
+  assert.throws(() => driverFor({ port: server.port, login: 'host_scram' }, extra), {
+    code: 'CONFIG_INVALID',
+    message: /host: is missing/,
+  })
 })
 
 test('permissions of a private key', async () => {

@@ -241,6 +241,15 @@ export function checkPostgresOptions(target: PostgresTarget, options: PostgresOp
   if (options.sslrootcert === 'system' && mode !== 'verify-full') {
     say('sslmode', `${mode} is too weak for sslrootcert=system; use verify-full`)
   }
+  if (mode === 'disable') {
+    for (const key of ['sslrootcert', 'sslcrl', 'sslcrldir'] as const) {
+      if (options[key] !== undefined && options[key] !== 'system')
+        say(key, 'checks nothing under sslmode=disable; leave one of them out')
+    }
+  }
+  if (mode === 'verify-full' && options.hostaddr !== undefined && (target.host === undefined || target.host === '')) {
+    problems.push({ path: 'host', message: 'is missing; verify-full checks the certificate against it' })
+  }
   if (options.ssl === true && !STRONG.includes(mode)) {
     say('sslmode', `${mode} is too weak for ssl=true; use require, verify-ca or verify-full`)
   }

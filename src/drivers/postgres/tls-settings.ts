@@ -92,7 +92,7 @@ export class TlsSettings {
     const mode = effectiveSslMode(this.#options)
     const mustVerify = mode === 'verify-ca' || mode === 'verify-full'
     const ca = this.#ca === 'system' ? systemAuthorities() : await loadOptional(this.#ca, mustVerify)
-    const crl = await this.#loadLists(ca !== undefined && this.#ca !== 'system')
+    const crl = await this.#loadLists(ca !== undefined, ca !== undefined && this.#ca !== 'system')
     const pair = await this.#loadPair(credential)
     const material: Material = { ca, crl, pair }
     const latest = this.#latest
@@ -118,10 +118,22 @@ export class TlsSettings {
     ])
   }
 
-  /** @param withDefault whether libpq looks for its default list: only where a file of authorities was read */
-  async #loadLists(withDefault: boolean): Promise<readonly string[] | undefined> {
+  /**
+   * @param verifies whether the server's certificate is verified at all
+   * @param withDefault whether libpq looks for its default list: only where a file of authorities was read
+   */
+  async #loadLists(verifies: boolean, withDefault: boolean): Promise<readonly string[] | undefined> {
     const { sslcrl, sslcrldir } = this.#options
-    if (sslcrl === undefined && sslcrldir === undefined && !withDefault) return undefined
+    const named = sslcrl === undefined ? (sslcrldir === undefined ? undefined : 'sslcrldir') : 'sslcrl'
+    if (named === undefined && !withDefault) return undefined
+    if (named !== undefined && !verifies) {
+      throw new ConfigError([
+        {
+          path: `extra.${named}`,
+          message: 'checks nothing without trusted authorities; set sslrootcert, or create ~/.postgresql/root.crt',
+        },
+      ])
+    }
     const inFile = this.#crl === undefined ? undefined : await loadOptional(this.#crl, false)
     const inFolder = await this.#crlFolder?.load()
     return inFile === undefined ? inFolder : [...inFile, ...(inFolder ?? [])]
