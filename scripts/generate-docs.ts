@@ -1,12 +1,13 @@
 /**
  * Writes the reference pages that say what the code says: docs/extras.md from the tables of fields, docs/errors.md
- * from the error codes, docs/cli.md from the command's own help.
+ * from the error codes, docs/cli.md from the command's own help, docs/api/ from the doc comments of what each door exports.
  *
  * `npm run docs` writes them; with `--check` it only says which are stale, and fails.
  */
 
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { COMMANDS } from '../src/cli/commands.ts'
 import { commandHelp, programHelp } from '../src/cli/help.ts'
 import type { Dialect } from '../src/connections/connection.ts'
@@ -20,6 +21,7 @@ import { ERROR_CODES } from '../src/errors.ts'
 import { poolFields } from '../src/pool/options.ts'
 import { strategies } from '../src/strategies/index.ts'
 import type { Strategy } from '../src/strategies/strategy.ts'
+import { apiReference } from './api-reference.ts'
 import { fieldsReference } from './fields-reference.ts'
 
 const NOTE = '<!-- Written by `npm run docs` from the sources; a change made here is lost. -->'
@@ -149,8 +151,30 @@ function cliPage(): string {
   ].join('\n\n')
 }
 
-const folder = join(import.meta.dirname, '..', 'docs')
-const pages = { 'extras.md': await extrasPage(), 'errors.md': errorsPage(), 'cli.md': cliPage() }
+/** A page for each door of the package, by its name. */
+async function apiPages(): Promise<Record<string, string>> {
+  const { exports: doors } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as {
+    readonly exports: Readonly<Record<string, string | { readonly default: string }>>
+  }
+  const pages: Record<string, string> = {}
+  for (const [door, target] of Object.entries(doors)) {
+    if (typeof target === 'string') continue
+    const index = join(root, target.default.replace(/^\.\/dist\//, 'src/').replace(/\.js$/, '.ts'))
+    const name = door.slice(2) || 'poolsmith'
+    const guide = existsSync(join(folder, `${name}.md`)) ? `${name}.md` : undefined
+    pages[`api/${name}.md`] = apiReference(door.replace('.', 'poolsmith'), index, guide, NOTE)
+  }
+  return pages
+}
+
+const root = join(import.meta.dirname, '..')
+const folder = join(root, 'docs')
+const pages = {
+  'extras.md': await extrasPage(),
+  'errors.md': errorsPage(),
+  'cli.md': cliPage(),
+  ...(await apiPages()),
+}
 const stale: string[] = []
 for (const [name, content] of Object.entries(pages)) {
   const path = join(folder, name)
@@ -161,7 +185,10 @@ for (const [name, content] of Object.entries(pages)) {
   })
   if (found === wanted) continue
   if (process.argv.includes('--check')) stale.push(`docs/${name}`)
-  else await writeFile(path, wanted)
+  else {
+    await mkdir(dirname(path), { recursive: true })
+    await writeFile(path, wanted)
+  }
 }
 if (stale.length > 0) {
   console.error(`Not what the sources say: ${stale.join(', ')}. Run: npm run docs`)

@@ -220,6 +220,7 @@ export const ERROR_CODES = {
   EXTRACT_INCOMPLETE: 'The consumer returned before it had taken every row.',
 } as const
 
+/** The `code` of a {@link PoolsmithError}; docs/errors.md has the meaning of each. */
 export type ErrorCode = keyof typeof ERROR_CODES
 
 export interface PoolsmithErrorOptions {
@@ -234,6 +235,7 @@ export interface PoolsmithErrorOptions {
   readonly details?: Readonly<Record<string, unknown>>
 }
 
+/** Every error that poolsmith raises: `code` says what it is, `phase` where it happened, `hint` what to do about it. */
 export class PoolsmithError extends Error {
   override readonly name: string = 'PoolsmithError'
   readonly code: ErrorCode

@@ -15,6 +15,7 @@ export type CloseReason =
   | 'drained'
   | 'drain-timeout'
 
+/** Every event with what its listeners are told. */
 export interface PoolsmithEvents {
   /** A setting that works but deserves a word: an unknown key, an ignored option. */
   'config:warning': { readonly path: string; readonly message: string }
@@ -57,6 +58,7 @@ export interface PoolsmithEvents {
   'pool:destroyed': Record<never, never>
 }
 
+/** The name of an event, such as `connection:opened`. */
 export type EventName = keyof PoolsmithEvents
 
 const NAMES: Readonly<Record<EventName, true>> = {

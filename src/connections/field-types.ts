@@ -29,6 +29,10 @@ export interface Field<T> {
   readonly parse: (value: unknown) => T
 }
 
+/**
+ * A table of options by their names, which describes each one: {@link text}, {@link integer}, {@link boolean} and the
+ * others make its fields.
+ */
 // biome-ignore lint/suspicious/noExplicitAny: a table holds fields of every type, and Field is invariant in T.
 export type Fields = Readonly<Record<string, Field<any>>>
 
@@ -199,6 +203,7 @@ function numberField(type: string, meta: Meta<number> & Range, whole: boolean): 
   })
 }
 
+/** An option that is a whole number, within `min` and `max` where these are given. */
 export function integer(meta: WithDefault<number> & Range): Field<number>
 export function integer(meta: Meta<number> & Range): Field<number | undefined>
 export function integer(meta: Meta<number> & Range): Field<number | undefined> {
@@ -218,6 +223,7 @@ export function seconds(meta: Meta<number> & Range): Field<number | undefined> {
 const TRUE = new Set(['true', 't', 'yes', 'y', 'on', '1'])
 const FALSE = new Set(['false', 'f', 'no', 'n', 'off', '0'])
 
+/** An option that is true or false; also takes `yes`, `on`, `1` and their opposites. */
 export function boolean(meta: WithDefault<boolean>): Field<boolean>
 export function boolean(meta: Meta<boolean>): Field<boolean | undefined>
 export function boolean(meta: Meta<boolean>): Field<boolean | undefined> {

@@ -6,6 +6,7 @@ import { backoffMillis, freshness, refreshAgainAt, schedule } from './refresh-sc
 import { sameSecret } from './same-secret.ts'
 import { abortError, askedWait, closedError, overError, timeoutError } from './source-errors.ts'
 
+/** How {@link refreshingSource} obtains a credential, and when it obtains the next one. */
 export interface RefreshingSourceOptions {
   /**
    * Obtains a credential. The signal aborts when the time limit is over or the source is closed. It is called for a

@@ -6,6 +6,7 @@ import { readTrusted } from '../private-file.ts'
 import { isColumn, isListOf, isRecord, isUuid } from './json-checks.ts'
 import type { TableColumn } from './read/reader.ts'
 
+/** How the columns of a table differ from those of the last run in the same place. */
 export interface Drift {
   /** The batch that it is compared with. */
   readonly since: string

@@ -36,6 +36,7 @@ export interface ManifestContent {
   readonly partition?: { readonly number: number; readonly of: number; readonly plan: string }
 }
 
+/** One file of a run. */
 export interface ManifestFile extends FinishedFile {
   readonly rows: number
   /** What the file holds, when there are several. */
@@ -45,6 +46,7 @@ export interface ManifestFile extends FinishedFile {
   readonly keptFrom?: string
 }
 
+/** What a run of {@link extractTable} has written, and where. */
 export interface Manifest extends ManifestContent {
   /** The folder that holds the files and the manifest. */
   readonly folder: string

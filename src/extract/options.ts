@@ -9,9 +9,12 @@ import type { MarkValue, ReadOptions, TableColumn, Watermark } from './read/read
 export const PARQUET_COMPRESSIONS = ['zstd', 'gzip', 'none'] as const
 export type ParquetCompression = (typeof PARQUET_COMPRESSIONS)[number]
 
+/** The formats that {@link extractTable} writes. */
 export const EXTRACT_FORMATS = ['parquet', 'arrow', 'csv', 'jsonl'] as const
+/** One of {@link EXTRACT_FORMATS}. */
 export type ExtractFormat = (typeof EXTRACT_FORMATS)[number]
 
+/** Reads only the rows that are new since the last run. */
 export interface WatermarkOptions {
   /** Rises with every row that is added or changed: a sequence's number, a time of change. */
   readonly column: string
@@ -67,6 +70,7 @@ export interface ReportOptions {
   readonly onProgress?: (progress: Progress) => void
 }
 
+/** Options of {@link extractTable} whose rows go into files. */
 export interface ExtractOptions extends SelectOptions, FormatOptions, ReportOptions {
   /** The folder below which the layout begins; made when it is not there. */
   readonly to: string
@@ -100,6 +104,7 @@ export interface BatchInfo {
  */
 export type BatchConsumer = (batches: AsyncIterable<RecordBatch>, info: BatchInfo) => Promise<unknown>
 
+/** Options of {@link extractTable} whose rows go to a function. */
 export interface ConsumeOptions extends SelectOptions, ReportOptions {
   readonly to: BatchConsumer
 }

@@ -6,6 +6,7 @@ import { openTable } from './read/open-table.ts'
 import type { ExtractEngine, ExtractSource, OpenTable } from './read/reader.ts'
 import { checkState, readState } from './watermark-state.ts'
 
+/** Options of {@link planExtract}: those of the run that the plan is for. */
 export interface PlanOptions extends SelectOptions, Partial<FormatOptions> {
   /**
    * Whether to keep the session and its snapshot open until the plan is disposed, so that partitions that are read

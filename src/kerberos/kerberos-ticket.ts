@@ -27,6 +27,7 @@ import {
  */
 export type TicketUpdater = 'lock' | 'elected' | 'process'
 
+/** What {@link KerberosTicket} tells its `onEvent`. */
 export type TicketEvent =
   | { readonly kind: 'acquired' | 'renewed'; readonly ticket: TicketInfo }
   /** Another updater put a new ticket there. */
@@ -40,6 +41,7 @@ export type TicketEvent =
     }
   | { readonly kind: 'elected' }
 
+/** How {@link KerberosTicket} obtains a ticket, where it keeps it, and when it replaces it. */
 export interface KerberosTicketOptions extends TicketSource {
   /** Default `lock`. */
   readonly updater?: TicketUpdater
@@ -52,6 +54,7 @@ export interface KerberosTicketOptions extends TicketSource {
   readonly environment?: Readonly<Record<string, string | undefined>>
 }
 
+/** What is known about a ticket that is kept good. */
 export interface TicketStatus {
   readonly ticket: TicketInfo | undefined
   /** Why there is none to use. */

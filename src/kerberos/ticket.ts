@@ -21,6 +21,7 @@ export interface TicketInfo {
   readonly clockOffsetMillis: number
 }
 
+/** The ticket that {@link verifyTicket} asks about. */
 export interface TicketRequest {
   /** Default: whoever the cache belongs to. */
   readonly principal?: string | undefined

@@ -3,6 +3,7 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
 import type { Emit, EventName, PoolsmithEvents } from '../events.ts'
 
+/** A listener to one event. */
 export type Listener<Name extends EventName> = (payload: PoolsmithEvents[Name]) => void
 
 /**

@@ -6,6 +6,7 @@ import type { EventHub } from './events.ts'
 import type { Occupancy } from './failures.ts'
 import type { PoolOptions } from './options.ts'
 
+/** What a {@link ConnectionPool} is made of. */
 export interface ConnectionPoolConfig<Raw extends object> {
   readonly driver: Driver<Raw>
   /** Asked on every acquire and before every opening; closed with the pool. */
@@ -20,6 +21,7 @@ export interface ConnectionPoolConfig<Raw extends object> {
   readonly random?: () => number
 }
 
+/** How many connections there are and what they do, as `pool.stats()` counts them. */
 export interface PoolStats extends Occupancy {
   /** Open connections: in use, idle, and being checked. */
   readonly total: number

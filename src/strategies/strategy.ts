@@ -74,7 +74,7 @@ export interface Strategy<F extends Fields = Fields> {
  *   description: 'A password from the secret store.',
  *   fields: { vault_path: text({ description: 'Path of the secret.' }) },
  *   credentials: (connection, options) =>
- *     refreshingSource({ fetch: async () => ({ kind: 'password', ... }) }),
+ *     refreshingSource({ fetch: (signal) => passwordFrom(options.vault_path, signal) }),
  * })
  * register(vault)
  */

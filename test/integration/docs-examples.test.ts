@@ -11,7 +11,6 @@ const ROOT = join(import.meta.dirname, '..', '..')
 
 /** What a block may leave out: an import of ours, and what would be the reader's own. */
 const READERS_OWN = `
-type Ours = typeof import('poolsmith') & typeof import('poolsmith/extract')
 type Credential = import('poolsmith').Credential
 declare const db: import('poolsmith').Engine
 declare const log: Record<'info' | 'warn', (...words: unknown[]) => void>
@@ -22,18 +21,44 @@ interface Database {
 }
 declare const send: (batch: unknown) => Promise<void>
 declare const startAndAwaitTasks: (plan: string) => Promise<void>
-declare const passwordFrom: (path: string, signal: AbortSignal) => Promise<Credential>
+declare const passwordFrom: (path: string | undefined, signal: AbortSignal) => Promise<Credential>
 declare const fetchOverNodeHttps: (
   url: string,
   options: { agent: import('node:https').Agent | undefined; signal: AbortSignal },
 ) => Promise<Credential>
+declare const driver: import('poolsmith').Driver<import('pg').Client>
+declare const source: import('poolsmith').CredentialSource
+declare const vault: {
+  lease(path: string, options: { signal: AbortSignal }): Promise<{ password: string; seconds: number }>
+}
 declare namespace pg {
   type Client = import('pg').Client
 }
-${['createEngine', 'defineStrategy', 'extractTable', 'planExtract', 'refreshingSource', 'register', 'text']
-  .map((name) => `declare const ${name}: Ours['${name}']`)
-  .join('\n')}
 `
+
+/** What the reference pages name, and `readFile`, `writeFile`: the import of such a name may be left out. */
+async function importsByName(): Promise<ReadonlyMap<string, string>> {
+  const found = new Map([
+    ['readFile', 'node:fs/promises'],
+    ['writeFile', 'node:fs/promises'],
+    ['Kysely', 'kysely'],
+  ])
+  for await (const page of glob('docs/api/*.md', { cwd: ROOT })) {
+    const text = await readFile(join(ROOT, page), 'utf8')
+    const door = /^# `(.*)`/.exec(text)?.[1] ?? ''
+    for (const [, name = ''] of text.matchAll(/^### (?:class )?(\w+)/gm)) found.set(name, door)
+  }
+  return found
+}
+
+/** The block with the imports that it leaves out. */
+function completed(block: string, imports: ReadonlyMap<string, string>): string {
+  const missing = [...imports].filter(
+    ([name]) =>
+      new RegExp(`(?<![.'\\w])${name}\\b(?!:)`).test(block) && !new RegExp(`^import .*\\b${name}\\b`, 'm').test(block),
+  )
+  return [...missing.map(([name, from]) => `import { ${name} } from '${from}'`), block].join('\n')
+}
 
 /** Where a block that shows one option alone belongs. */
 const CALLS: Readonly<Record<string, (fragment: string) => string>> = {
@@ -49,14 +74,16 @@ test('every example of the documentation compiles', async () => {
   await symlink(join(ROOT, 'node_modules'), join(folder.path, 'node_modules'))
   await writeFile(join(folder.path, 'readers-own.d.ts'), READERS_OWN)
   const examples: string[] = []
-  for await (const page of glob(['README.md', 'docs/*.md'], { cwd: ROOT })) {
+  const imports = await importsByName()
+  for await (const page of glob(['README.md', 'docs/*.md', 'docs/api/*.md'], { cwd: ROOT })) {
     const text = await readFile(join(ROOT, page), 'utf8')
     for (const [, block = ''] of text.matchAll(/^```ts\n(.*?)^```$/gms)) {
       // The package mssql has no types of its own.
       if (block.includes("from 'mssql'")) continue
       const place = CALLS[/^(\w+):/.exec(block)?.[1] ?? '']
       const file = `${basename(page, '.md')}-${examples.length}.mts`
-      await writeFile(join(folder.path, file), `${place?.(`\n${block}`) ?? block}\nexport {}\n`)
+      const whole = completed(place?.(`\n${block}`) ?? block, imports)
+      await writeFile(join(folder.path, file), `${whole}\nexport {}\n`)
       examples.push(file)
     }
   }

@@ -15,6 +15,7 @@ import { type BuildPoolOptions, type BuiltPool, buildPool } from '../build-pool.
 import { checkCallOptions } from '../check-options.ts'
 import type { DialectParts } from '../dialect.ts'
 
+/** Options of {@link createMssqlPool}: the pool's, under their names in the extras, and mssql's own about requests. */
 export interface MssqlPoolOptions extends BuildPoolOptions {
   /** Options of mssql itself that are about requests: `stream`, `arrayRowMode`, `parseJSON`. */
   readonly mssql?: Readonly<Record<string, unknown>>

@@ -115,6 +115,7 @@ export interface ExtractEngine {
   }
 }
 
+/** Options of {@link readTable}: which rows and columns, and how. */
 export interface ReadOptions {
   /** The columns to read, in this order. Default: all, in the table's order. */
   readonly columns?: readonly string[]
