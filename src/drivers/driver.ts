@@ -63,6 +63,11 @@ export interface OpenContext {
   readonly signal: AbortSignal
   /** The driver says which phase begins, so that a time limit can say what hung. */
   readonly enter: (phase: Phase) => void
+  /**
+   * When the signal will end the attempt, on the clock of performance.now(): addresses that do not answer are given up in
+   * time for the others. Absent: it is not known.
+   */
+  readonly deadline?: number | undefined
 }
 
 /**

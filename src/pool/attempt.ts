@@ -144,7 +144,8 @@ export class Attempt<Raw extends object> {
 
   async #openAlive(credential: Credential, signal: AbortSignal): Promise<Raw> {
     const { driver } = this.#config
-    const raw = await driver.open(credential, { signal, enter: (phase) => this.#enter(phase) })
+    const deadline = this.#startedAt + this.#config.limitMillis
+    const raw = await driver.open(credential, { signal, enter: (phase) => this.#enter(phase), deadline })
     // The server may have ended the session in the packet that accepted the login.
     await nextPoll()
     if (!driver.isBroken(raw)) return raw

@@ -6,6 +6,7 @@ import type { Emit } from '../../events.ts'
 import { printable } from '../../printable.ts'
 import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
+import { Reachability } from '../network/reachability.ts'
 import { type Lookup, showEndpoint, systemLookup } from '../network/socket.ts'
 import { PhaseClock } from '../phase-clock.ts'
 import { advised } from '../statement-error.ts'
@@ -80,6 +81,7 @@ export function createPostgresDriver(
     policy,
     tls: new TlsSettings(options, context),
     lookup: context.lookup ?? systemLookup,
+    reachability: new Reachability(),
     tunnel: host.startsWith('/') ? undefined : context.route?.(options.hostaddr ?? host, port),
     emit: warnOnce(context.emit),
   }
@@ -103,6 +105,7 @@ class SessionDriver implements PostgresDriver {
         signal,
         enter: (phase) => clock.enter(phase),
         phase: () => clock.phase,
+        deadline: context.deadline,
       })
       const state = newState(session, credential, clock.stop())
       const client = await adoptSession(module, {

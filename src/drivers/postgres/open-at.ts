@@ -1,5 +1,5 @@
 import type { Credential } from '../../credentials/credential.ts'
-import type { Endpoint } from '../network/socket.ts'
+import type { Dialer } from '../network/dialer.ts'
 import { GssIdentity } from './gss-identity.ts'
 import { effectiveGssMode } from './options.ts'
 import type { Attempt, Session, SessionPlan } from './session-plan.ts'
@@ -12,13 +12,13 @@ import { weaknessesOf } from './weakness.ts'
  * and with libpq's rules for when the next one is tried.
  */
 export async function openAt(
-  endpoint: Endpoint,
+  dialer: Dialer,
   plan: SessionPlan,
   credential: Credential,
   attempt: Attempt,
 ): Promise<Session> {
   const gssMode = effectiveGssMode(plan.options, credential)
-  let ways = waysToTry({ sslMode: plan.sslMode, gssMode }, endpoint, credential)
+  let ways = waysToTry({ sslMode: plan.sslMode, gssMode }, dialer.endpoint, credential)
   const failures: Failure[] = []
   using gss = await openGss(plan, credential, ways, attempt)
   if (gss.identity === undefined && ways[0] === 'gss') {
@@ -26,7 +26,7 @@ export async function openAt(
     ways = ways.slice(1)
   }
   for (;;) {
-    const outcome = await tryOnce(ways, { endpoint, plan, credential, identity: gss.identity, attempt })
+    const outcome = await tryOnce(ways, { dialer, plan, credential, identity: gss.identity, attempt })
     if (outcome.session !== undefined) {
       const { session } = outcome
       for (const warning of weaknessesOf(session, failures, plan, gssMode)) plan.emit('security:warning', warning)

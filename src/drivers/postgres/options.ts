@@ -194,8 +194,8 @@ export const postgresFields = {
   }),
   connect_timeout: seconds({
     description:
-      'Limit for connecting and logging in at one address of the host; the next address is tried after it. ' +
-      '0 leaves it to the limit of the pool.',
+      'Limit for connecting and logging in at one address of the host; the next address is tried after it, or sooner ' +
+      'where `pool_timeout` would leave it no time. 0 leaves it to the limit of the pool.',
     default: 15,
     max: LONGEST_TIMER_SECONDS,
   }),

@@ -2,6 +2,7 @@ import type { Phase } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
 import type { ProxyInfo } from '../driver.ts'
 import type { Tunnel } from '../network/proxy/tunnel.ts'
+import type { Reachability } from '../network/reachability.ts'
 import type { Endpoint, Lookup } from '../network/socket.ts'
 import type { AuthPolicy } from './auth-policy.ts'
 import type { LoginResult } from './login.ts'
@@ -20,6 +21,8 @@ export interface SessionPlan {
   readonly policy: AuthPolicy
   readonly tls: TlsSettings
   readonly lookup: Lookup
+  /** What is known of the host's addresses from earlier sessions. */
+  readonly reachability: Reachability
   /** The tunnel through a proxy. Where there is one, nothing is opened directly. */
   readonly tunnel: Tunnel | undefined
   readonly emit: Emit
@@ -30,6 +33,8 @@ export interface Attempt {
   readonly signal: AbortSignal
   /** A phase begins. */
   readonly enter: (phase: Phase) => void
+  /** When the signal will end it, on the clock of performance.now(). */
+  readonly deadline: number | undefined
   /** The current phase. */
   readonly phase: () => Phase
 }

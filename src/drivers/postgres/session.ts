@@ -1,26 +1,23 @@
-import { onAbort, TimeLimit } from '../../abort.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { PoolsmithError } from '../../errors.ts'
+import { Dialer } from '../network/dialer.ts'
+import { eachAddress } from '../network/each-address.ts'
 import { type Endpoint, resolveHost } from '../network/socket.ts'
 import { openAt } from './open-at.ts'
 import type { Attempt, Session, SessionPlan } from './session-plan.ts'
 
-/** Opens one session: resolves the host, and tries its addresses one after the other as libpq does. */
+/** Opens one session: resolves the host, and logs in at the first of its addresses that answers. */
 export async function openSession(plan: SessionPlan, credential: Credential, attempt: Attempt): Promise<Session> {
+  const { reachability, tunnel, options } = plan
   const endpoints = await findEndpoints(plan, attempt)
-  let last: unknown
-  for (const endpoint of endpoints) {
-    try {
-      return await withLimit(plan, attempt, (limited) => openAt(endpoint, plan, credential, limited))
-    } catch (error) {
-      // The next address is tried only where this one cannot be reached or does not answer.
-      const unreachable =
-        error instanceof PoolsmithError && (error.phase === 'connect' || error.code === 'CONNECT_TIMEOUT')
-      if (!unreachable || attempt.signal.aborted) throw error
-      last = error
-    }
+  const dialer = new Dialer(endpoints, reachability, { deadline: attempt.deadline, tunnel })
+  const { connect_timeout: limitSeconds } = options
+  const limits = {
+    signal: attempt.signal,
+    limitMillis: limitSeconds === 0 ? undefined : limitSeconds * 1000,
+    timeout: (limitMillis: number) => connectTimeout(plan, attempt, limitMillis),
   }
-  throw last
+  return eachAddress(dialer, limits, (signal) => openAt(dialer, plan, credential, { ...attempt, signal }))
 }
 
 async function findEndpoints(plan: SessionPlan, attempt: Attempt): Promise<readonly Endpoint[]> {
@@ -34,29 +31,17 @@ async function findEndpoints(plan: SessionPlan, attempt: Attempt): Promise<reado
   return addresses.map((address) => ({ kind: 'tcp', address, port }))
 }
 
-/** Runs the attempt at one address under `connect_timeout`. */
-async function withLimit<T>(plan: SessionPlan, attempt: Attempt, run: (attempt: Attempt) => Promise<T>): Promise<T> {
-  const { connect_timeout: limitSeconds } = plan.options
-  if (limitSeconds === 0) return run(attempt)
-  const limit = new AbortController()
-  using _ = onAbort(attempt.signal, () => limit.abort(attempt.signal.reason))
-  using __ = new TimeLimit(limitSeconds * 1000, () => limit.abort(connectTimeout(plan, attempt)))
-  limit.signal.throwIfAborted()
-  return await run({ ...attempt, signal: limit.signal })
-}
-
-function connectTimeout({ host, options }: SessionPlan, attempt: Attempt): PoolsmithError {
+function connectTimeout({ host, options }: SessionPlan, attempt: Attempt, limitMillis: number): PoolsmithError {
   const phase = attempt.phase()
-  return new PoolsmithError(
-    `${host} did not answer within ${options.connect_timeout} s (connect_timeout), in the phase ${phase}.`,
-    {
-      code: 'CONNECT_TIMEOUT',
-      phase,
-      transient: true,
-      hint:
-        phase === 'connect'
-          ? 'A firewall may drop the packets silently; check security groups and the address.'
-          : 'The server accepts connections but does not answer; it may be overloaded or frozen.',
-    },
-  )
+  const seconds = Math.round(limitMillis / 100) / 10
+  const why = seconds === options.connect_timeout ? 'connect_timeout' : "one address's share of the time"
+  return new PoolsmithError(`${host} did not answer within ${seconds} s (${why}), in the phase ${phase}.`, {
+    code: 'CONNECT_TIMEOUT',
+    phase,
+    transient: true,
+    hint:
+      phase === 'connect'
+        ? 'A firewall may drop the packets silently; check security groups and the address.'
+        : 'The server accepts connections but does not answer; it may be overloaded or frozen.',
+  })
 }

@@ -4,7 +4,7 @@ import { onAbort } from '../../abort.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
-import { connectEndpoint } from '../network/connect.ts'
+import type { Dialer } from '../network/dialer.ts'
 import { assertPeerUser } from '../network/peer-user.ts'
 import { type Endpoint, showEndpoint } from '../network/socket.ts'
 import { explain } from './explain.ts'
@@ -20,7 +20,7 @@ import { goesOn, type Way } from './ways.ts'
 
 /** What one attempt at one address works with. */
 export interface Try {
-  readonly endpoint: Endpoint
+  readonly dialer: Dialer
   readonly plan: SessionPlan
   readonly credential: Credential
   readonly identity: GssIdentity | undefined
@@ -37,7 +37,7 @@ export type Outcome =
  * connection if libpq does so.
  */
 export async function tryOnce(ways: readonly Way[], one: Try): Promise<Outcome> {
-  const { endpoint, plan, credential, attempt } = one
+  const { dialer, plan, credential, attempt } = one
   const { signal } = attempt
   const user = userOf(plan, credential)
   const database = plan.database ?? user
@@ -45,7 +45,7 @@ export async function tryOnce(ways: readonly Way[], one: Try): Promise<Outcome> 
   // Files that are wrong are reported before anything is opened.
   const setup = left.current === 'tls' ? await loadTls(one) : undefined
   const { keepalives, keepalives_idle: idleSeconds } = plan.options
-  const { socket, proxy } = await connectEndpoint(endpoint, plan.tunnel, {
+  const { socket, proxy, endpoint } = await dialer.connect({
     signal,
     enter: attempt.enter,
     keepAliveIdleMillis: keepalives ? idleSeconds * 1000 : undefined,
@@ -122,7 +122,7 @@ async function protect(socket: Duplex, left: WaysLeft, setup: TlsSetup | undefin
   const gss = left.current === 'gss' ? await byGss(socket, left, one) : undefined
   if (gss !== undefined) return gss
   const tls = left.current === 'tls' ? await byTls(socket, left, setup, one) : undefined
-  return tls ?? plainTransport(socket, one.endpoint)
+  return tls ?? plainTransport(socket, one.dialer.endpoint)
 }
 
 /** Undefined when the server declines and the next way may be tried on the same connection. */
@@ -192,8 +192,9 @@ function loginRequest(user: string, database: string, one: Try): LoginRequest {
 }
 
 /** The error for the caller; where the attempt was aborted, the reason of that. */
-function errorOf(cause: unknown, { plan, endpoint, attempt }: Try): unknown {
+function errorOf(cause: unknown, { plan, dialer, attempt }: Try): unknown {
   const { host, sslMode } = plan
+  const { endpoint } = dialer
   const told = explain(cause, { host, sslMode, endpoint, phase: attempt.phase() })
   // The KDC is asked under the same limit, and its silence says more than the limit.
   const silentKdc = told instanceof PoolsmithError && told.code === 'KDC_TIMEOUT'
@@ -201,11 +202,11 @@ function errorOf(cause: unknown, { plan, endpoint, attempt }: Try): unknown {
 }
 
 /** Raises the event with the text that no message shows. */
-function tellServerText(cause: unknown, { plan, endpoint }: Try): void {
+function tellServerText(cause: unknown, { plan, dialer }: Try): void {
   if (!(cause instanceof NegotiationRefusal)) return
   const { S: severity = '', C: sqlstate = '', M: text = '' } = cause.fields
   plan.emit('debug:refusal', {
-    peer: showEndpoint(endpoint),
+    peer: showEndpoint(dialer.endpoint),
     text: printable([severity, sqlstate, text].filter((part) => part !== '').join(' ')),
   })
 }

@@ -4,6 +4,7 @@ import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
 import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
+import { Reachability } from '../network/reachability.ts'
 import { type Lookup, systemLookup } from '../network/socket.ts'
 import { PhaseClock } from '../phase-clock.ts'
 import { gssSspi } from './gss-sspi.ts'
@@ -80,6 +81,7 @@ export function createSqlServerDriver(
     options,
     tls: new TlsSettings(options, emit),
     lookup: context.lookup ?? systemLookup,
+    reachability: new Reachability(),
     route: context.route,
     sspi: context.sspi ?? gssSspi({ mechanism: options.gss_mechanism, delegate: options.gssdelegation }),
     browserPort: context.browserPort,
@@ -124,8 +126,14 @@ class SessionDriver implements SqlServerDriver {
         : new TimeLimit(seconds * 1000, () => limit.abort(timeoutError(this.#plan, clock, seconds)))
     const signal = AbortSignal.any([context.signal, limit.signal])
     const endsAt = seconds === 0 ? Number.POSITIVE_INFINITY : performance.now() + seconds * 1000
+    const opening = {
+      clock,
+      signal,
+      deadline: Math.min(endsAt, context.deadline ?? Number.POSITIVE_INFINITY),
+      timeout: (limitMillis: number) => timeoutError(this.#plan, clock, limitMillis / 1000),
+    }
     try {
-      const session = await patiently(() => openSession(this.#plan, credential, clock, signal), {
+      const session = await patiently(() => openSession(this.#plan, credential, opening), {
         signal,
         left: () => endsAt - performance.now(),
       })
@@ -263,9 +271,11 @@ const AUTHENTICATION = {
   certificate: 'certificate',
 } as const
 
-function timeoutError(plan: SessionPlan, clock: PhaseClock, limitSeconds: number): PoolsmithError {
+function timeoutError(plan: SessionPlan, clock: PhaseClock, seconds: number): PoolsmithError {
+  const limitSeconds = Math.round(seconds * 10) / 10
+  const why = seconds === plan.options.connect_timeout ? 'connect_timeout' : "one address's share of the time"
   return new PoolsmithError(
-    `${plan.host} did not answer within ${limitSeconds} s (connect_timeout), in the phase ${clock.phase}.`,
+    `${plan.host} did not answer within ${limitSeconds} s (${why}), in the phase ${clock.phase}.`,
     {
       code: 'CONNECT_TIMEOUT',
       phase: clock.phase,

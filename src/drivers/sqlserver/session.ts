@@ -5,13 +5,16 @@ import type { ConnectionConfiguration } from 'tedious'
 import type { Credential } from '../../credentials/credential.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { EncryptionInfo, ProxyInfo } from '../driver.ts'
+import type { Dialer } from '../network/dialer.ts'
+import { eachAddress } from '../network/each-address.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
+import type { Reachability } from '../network/reachability.ts'
 import type { Lookup } from '../network/socket.ts'
 import { resolveHost } from '../network/socket.ts'
 import { describeTls } from '../network/tls.ts'
 import type { PhaseClock } from '../phase-clock.ts'
 import { channelBindings } from './channel-bindings.ts'
-import { reach } from './connect.ts'
+import { dialerFor, type Reach, reach } from './connect.ts'
 import { instancePort } from './instance-lookup.ts'
 import { kerberosAlone } from './login-errors.ts'
 import { ntlmProvider } from './ntlm/ntlm-sspi.ts'
@@ -40,6 +43,8 @@ export interface SessionPlan {
   readonly options: SqlServerOptions
   readonly tls: TlsSettings
   readonly lookup: Lookup
+  /** What is known of addresses from earlier sessions. */
+  readonly reachability: Reachability
   readonly route: ProxyRouter | undefined
   readonly sspi: SspiFactory
   readonly browserPort: number | undefined
@@ -54,23 +59,56 @@ export interface Session {
   readonly proxy: ProxyInfo | undefined
 }
 
+/** Limits and progress of one opening. */
+export interface Opening {
+  readonly clock: PhaseClock
+  readonly signal: AbortSignal
+  /** When the signal will end it, on the clock of performance.now(). */
+  readonly deadline: number | undefined
+  /** The error of a server that has used up its time. */
+  readonly timeout: (limitMillis: number) => PoolsmithError
+}
+
 /** Opens one session: finds the server, connects, encrypts as asked, logs in, and follows where the server sends us. */
-export async function openSession(
-  plan: SessionPlan,
-  credential: Credential,
-  clock: PhaseClock,
-  signal: AbortSignal,
-): Promise<Session> {
+export async function openSession(plan: SessionPlan, credential: Credential, opening: Opening): Promise<Session> {
   const { options, host } = plan
   if (options.encrypt === 'false') {
     if (credential.kind === 'token') throw exposed('a token')
     // Its hash of the password can be guessed at offline, and the login be passed on to another server.
     if (credential.kind === 'ntlm') throw exposed("NTLM's proof of the password")
   }
+  const { clock, signal, deadline, timeout } = opening
+  const port = plan.port ?? (await findInstance(plan, clock, signal))
+  const { lookup, reachability, route } = plan
+  const multiSubnetFailover = options.multi_subnet_failover
+  const how: Reach = {
+    lookup,
+    reachability,
+    route,
+    multiSubnetFailover,
+    signal,
+    deadline,
+    enter: (phase) => clock.enter(phase),
+  }
+  const dialer = await dialerFor(host, port, how)
+  const limits = { signal, limitMillis: undefined, timeout }
+  return eachAddress(dialer, limits, (limited) =>
+    logIn(plan, credential, clock, port, dialer, { ...how, signal: limited }),
+  )
+}
+
+async function logIn(
+  plan: SessionPlan,
+  credential: Credential,
+  clock: PhaseClock,
+  port: number,
+  dialer: Dialer,
+  how: Reach,
+): Promise<Session> {
+  const { options, host } = plan
+  const { signal } = how
   const Connection = await loadConnectionClass()
   const setup = await plan.tls.load()
-  const port = plan.port ?? (await findInstance(plan, clock, signal))
-
   let peer = ''
   let proxy: ProxyInfo | undefined
   let secured: SecureStream | undefined
@@ -78,14 +116,8 @@ export async function openSession(
   const secret = credential.kind === 'password' || credential.kind === 'token' ? credential.kind : undefined
   const connector = async (server: string, at: number): Promise<Socket> => {
     if (servers > MOST_REDIRECTIONS) throw goingInCircles(host)
-    if (servers++ > 0) assertRoute(server, at, host, options.server_routing)
-    const reached = await reach(server, at, {
-      lookup: plan.lookup,
-      route: plan.route,
-      multiSubnetFailover: options.multi_subnet_failover,
-      signal,
-      enter: (phase) => clock.enter(phase),
-    })
+    if (servers > 0) assertRoute(server, at, host, options.server_routing)
+    const reached = await reach(servers++ === 0 ? dialer : await dialerFor(server, at, how), how)
     peer = reached.peer
     proxy = reached.proxy
     secured = await secureStream(reached.socket, {

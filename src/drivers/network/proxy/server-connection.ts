@@ -3,7 +3,9 @@ import { isIP, type Socket } from 'node:net'
 import * as tls from 'node:tls'
 import type { CaFile } from '../../../credentials/trust-files.ts'
 import { PoolsmithError } from '../../../errors.ts'
-import { connectSocket, type Lookup, resolveHost } from '../socket.ts'
+import { Dialer } from '../dialer.ts'
+import { Reachability } from '../reachability.ts'
+import { type Lookup, resolveHost } from '../socket.ts'
 import { startTls } from '../tls.ts'
 import type { ProxyAddress } from './address.ts'
 import { inProxyPhase, type ProxyRoute, proxyError } from './errors.ts'
@@ -19,6 +21,7 @@ export interface ServerConnection {
 export class ProxyServer {
   readonly #address: ProxyAddress
   readonly #lookup: Lookup
+  readonly #reachability = new Reachability()
   readonly #ca: CaFile | 'system' | undefined
   #latest: { readonly ca: string; readonly context: tls.SecureContext } | undefined
 
@@ -42,14 +45,10 @@ export class ProxyServer {
     const { signal } = options
     let last: unknown
     try {
-      for (const address of await resolveHost(host, this.#lookup, signal)) {
-        try {
-          return await connectSocket({ kind: 'tcp', address, port }, options)
-        } catch (error) {
-          signal.throwIfAborted()
-          last = error
-        }
-      }
+      const addresses = await resolveHost(host, this.#lookup, signal)
+      const endpoints = addresses.map((address) => ({ kind: 'tcp', address, port }) as const)
+      const { socket } = await new Dialer(endpoints, this.#reachability).connect({ ...options, enter: () => undefined })
+      return socket
     } catch (error) {
       signal.throwIfAborted()
       last = error
