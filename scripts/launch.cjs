@@ -116,7 +116,7 @@ const task = process.argv[2]
 const file = Object.keys(tasks).indexOf(task) === -1 ? undefined : tasks[task]
 if (file === undefined) fail('unknown task ' + task + '; the tasks are ' + Object.keys(tasks).join(', ') + '.')
 // What the tests alone need has a lockfile of its own.
-const folders = task === 'test' ? ['.', 'test/support/postgres-13'] : ['.']
+const folders = task === 'test' ? ['.', 'test/support/postgres-13', 'examples/layers'] : ['.']
 for (const folder of folders) {
   if (!isInstalled(folder)) install(folder)
 }

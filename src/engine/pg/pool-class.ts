@@ -3,6 +3,7 @@
 import type { EventEmitter } from 'node:events'
 import type pg from 'pg'
 import type { Connection } from '../../connections/connection.ts'
+import { PoolsmithError } from '../../errors.ts'
 import type { ConnectionPool } from '../../pool/pool.ts'
 
 /** A `pg.Pool` over a pool of ours. `end()` and `await using` end both. */
@@ -95,7 +96,9 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
 
     async #lease(): Promise<pg.PoolClient> {
       if (this.ending) throw new Error(ENDED)
-      const client = (await this.poolsmith.acquire().promise) as pg.PoolClient
+      const client = (await this.poolsmith.acquire().promise.catch((error: unknown) => {
+        throw inPgsWords(error)
+      })) as pg.PoolClient
       this.#leased.add(client)
       let released = false
       client.release = (error) => {
@@ -180,6 +183,23 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
   const made = PoolsmithPgPool as unknown as new (parts: PgPoolParts) => PgPool
   classes.set(Base, made)
   return made
+}
+
+/**
+ * The failure to open a session with the `code` that pg gives it, a SQLSTATE or a system error, by which data layers
+ * decide what to do; the PoolsmithError with its hint is its cause. An error that pg does not have stays as it is.
+ */
+function inPgsWords(error: unknown): unknown {
+  if (!(error instanceof PoolsmithError)) return error
+  const code = error.details.sqlstate ?? systemCode(error.cause)
+  return code === undefined ? error : Object.assign(new Error(error.message, { cause: error }), { code })
+}
+
+function systemCode(error: unknown): string | undefined {
+  for (let one = error; one instanceof Error; one = one.cause) {
+    if ('code' in one && typeof one.code === 'string' && /^E[A-Z]+$/.test(one.code)) return one.code
+  }
+  return undefined
 }
 
 /** What a data layer may read of a pool's options. No secret is among them. */

@@ -7,6 +7,8 @@ import pg from 'pg'
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import QueryStream from 'pg-query-stream'
 import { createPgPool, type PgPool, type PgPoolOptions } from '../../../src/engine/pg/index.ts'
+import { PoolsmithError } from '../../../src/errors.ts'
+import { freePort } from '../../support/free-port.ts'
 import { startPostgres } from '../../support/postgres.ts'
 
 const server = await startPostgres()
@@ -141,15 +143,24 @@ describe('connect', () => {
     assert.ok((await running) instanceof Error)
   })
 
-  test('a failure to connect is an error of ours, in both forms', async () => {
+  test('a failure to connect has the code that pg gives it, in both forms, and our error as its cause', async () => {
     await using pool = await createPgPool({ ...record, password: 'wrong' })
-    await assert.rejects(pool.connect(), { code: 'LOGIN_REFUSED' })
-    const [error, client, release] = await called<[Error & { code?: string }, undefined, () => void]>((done) =>
-      pool.connect(done as never),
-    )
-    assert.deepEqual([error.code, client], ['LOGIN_REFUSED', undefined])
+    const refused = (error: Error & { code?: string }): boolean =>
+      error.code === '28P01' && error.cause instanceof PoolsmithError && error.cause.code === 'LOGIN_REFUSED'
+    await assert.rejects(pool.connect(), refused)
+    await assert.rejects(pool.query('select 1'), refused)
+    const [error, client, release] = await called<[Error, undefined, () => void]>((done) => pool.connect(done as never))
+    assert.deepEqual([refused(error), client], [true, undefined])
     release()
-    await assert.rejects(pool.query('select 1'), { code: 'LOGIN_REFUSED' })
+    await using closed = await createPgPool({ ...record, port: await freePort() })
+    await assert.rejects(closed.connect(), { code: 'ECONNREFUSED' })
+  })
+
+  test('an error that pg does not have is ours', async () => {
+    await using pool = await open({ pool_size: 1, max_overflow: 0, pool_timeout: 0.1 })
+    const client = await pool.connect()
+    await assert.rejects(pool.connect(), { name: 'PoolsmithError', code: 'POOL_EXHAUSTED' })
+    client.release()
   })
 })
 

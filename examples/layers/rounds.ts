@@ -1,0 +1,35 @@
+/** Repeats what an example does: once by hand, and for SECONDS in the tests, which rotate the token meanwhile. */
+
+import { env } from 'node:process'
+
+/** The connection that every example uses: a URI, or the id of a connection. */
+export const connection = env.DATABASE ?? 'postgres://postgres@localhost/postgres'
+
+/** Runs `work` again and again; prints how often, and what failed. */
+export async function rounds(work: (round: number) => Promise<unknown>): Promise<void> {
+  const end = Date.now() + Number(env.SECONDS ?? 0) * 1000
+  const failures: string[] = []
+  console.log('rounds begin')
+  let round = 0
+  let isGood = true
+  do {
+    try {
+      await work(round)
+      isGood = true
+    } catch (error) {
+      failures.push(describe(error))
+      isGood = false
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+    round++
+  } while (Date.now() < end)
+  console.log(JSON.stringify({ rounds: round, endedWell: isGood, failures }))
+  if (env.SECONDS === undefined && failures.length > 0) process.exitCode = 1
+}
+
+/** The message of an error and of its causes: layers wrap what the driver says. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const own = `${(error as { code?: string }).code ?? ''} ${error.message}`.trim()
+  return error.cause === undefined ? own : `${own} <- ${describe(error.cause)}`
+}
