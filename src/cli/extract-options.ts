@@ -11,7 +11,7 @@ import {
 } from '../extract/options.ts'
 import { readOwnText } from '../extract/own-files.ts'
 import type { ExtractPlan } from '../extract/plan.ts'
-import type { ExtractSource } from '../extract/read/reader.ts'
+import type { ExtractSource } from '../extract/read/table.ts'
 import { DistrustedFile } from '../private-file.ts'
 import { type Call, type CommandOption, UsageError } from './command.ts'
 import { parseColumnNames, parseTableName } from './names.ts'

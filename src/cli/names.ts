@@ -1,6 +1,6 @@
 /** Names of tables and columns on the command line: those of the catalogue, so that case counts with quotes or without. */
 
-import type { TableName } from '../extract/read/reader.ts'
+import type { TableName } from '../extract/read/table.ts'
 import { UsageError } from './command.ts'
 
 /** Reads `schema.table`, or a table alone. A part that holds a dot or a quote stands in double quotes, as in SQL. */

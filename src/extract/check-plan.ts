@@ -26,7 +26,7 @@ import type {
   PartRows,
   TableSlice,
   Watermark,
-} from './read/reader.ts'
+} from './read/table.ts'
 
 /**
  * Checks the version, the checksum and the form of every member, so that nothing in a plan reaches a path, a file name

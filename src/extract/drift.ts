@@ -4,7 +4,7 @@ import { lstat, readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { readTrusted } from '../private-file.ts'
 import { isColumn, isListOf, isRecord, isUuid } from './json-checks.ts'
-import type { TableColumn } from './read/reader.ts'
+import type { TableColumn } from './read/table.ts'
 
 /** How the columns of a table differ from those of the last run in the same place. */
 export interface Drift {

@@ -3,7 +3,7 @@
 import { PoolsmithError } from '../errors.ts'
 import { type ExtractPlan, sourceOf } from './plan.ts'
 import { openTable } from './read/open-table.ts'
-import type { ExtractEngine, OpenTable } from './read/reader.ts'
+import type { ExtractEngine, OpenTable } from './read/table.ts'
 
 export interface ParallelWork {
   readonly db: ExtractEngine

@@ -30,5 +30,5 @@ export type {
   TableName,
   Watermark,
   WhereCallback,
-} from './read/reader.ts'
+} from './read/table.ts'
 export { readTable } from './read-table.ts'

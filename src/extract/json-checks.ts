@@ -1,6 +1,6 @@
 /** Checks of what comes from a JSON file that someone else may have written: types, formats and lengths. */
 
-import type { TableColumn } from './read/reader.ts'
+import type { TableColumn } from './read/table.ts'
 
 type Check<T> = (value: unknown) => value is T
 

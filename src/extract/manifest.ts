@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { bronzeManifestColumns } from './bronze.ts'
 import type { Drift } from './drift.ts'
 import type { ExtractPlan, PlannedWatermark } from './plan.ts'
-import type { Condition, TableColumn, Watermark } from './read/reader.ts'
+import type { Condition, TableColumn, Watermark } from './read/table.ts'
 import { type FinishedFile, TargetFile } from './target-file.ts'
 
 /** What a run has written, as the JSON file beside it and as {@link extractTable} returns it. */

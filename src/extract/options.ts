@@ -4,7 +4,7 @@ import { PoolsmithError } from '../errors.ts'
 import type { RecordBatch, Schema } from './arrow-types.ts'
 import type { Drift } from './drift.ts'
 import type { Progress } from './progress.ts'
-import type { MarkValue, ReadOptions, TableColumn, Watermark } from './read/reader.ts'
+import type { MarkValue, ReadOptions, TableColumn, Watermark } from './read/table.ts'
 
 export const PARQUET_COMPRESSIONS = ['zstd', 'gzip', 'none'] as const
 export type ParquetCompression = (typeof PARQUET_COMPRESSIONS)[number]

@@ -3,7 +3,7 @@ import type { FormatOptions, SelectOptions } from './options.ts'
 import { checkFormat, checkInstant, checkPartitions } from './options.ts'
 import { type ExtractPlan, makePlan } from './plan.ts'
 import { openTable } from './read/open-table.ts'
-import type { ExtractEngine, ExtractSource, OpenTable } from './read/reader.ts'
+import type { ExtractEngine, ExtractSource, OpenTable } from './read/table.ts'
 import { checkState, readState } from './watermark-state.ts'
 
 /** Options of {@link planExtract}: those of the run that the plan is for. */

@@ -17,7 +17,7 @@ import type {
   Partition,
   TableColumn,
   Watermark,
-} from './read/reader.ts'
+} from './read/table.ts'
 
 /** 2: parts and watermarks are data, and no SQL. */
 export const PLAN_VERSION = 2

@@ -1,6 +1,6 @@
 import type { RecordBatch } from './arrow-types.ts'
 import { openTable } from './read/open-table.ts'
-import type { ExtractEngine, ExtractSource, ReadOptions } from './read/reader.ts'
+import type { ExtractEngine, ExtractSource, ReadOptions } from './read/table.ts'
 
 /**
  * Reads a table or a query as Apache Arrow record batches, exact to the last digit (docs/types.md), with the schema that the

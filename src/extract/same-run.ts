@@ -2,7 +2,7 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import type { ExtractPlan } from './plan.ts'
-import type { Partition, PartRows } from './read/reader.ts'
+import type { Partition, PartRows } from './read/table.ts'
 
 /** All SQL is among them, and all names of tables but those of the parts. */
 const SAME = [

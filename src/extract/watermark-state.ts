@@ -9,7 +9,7 @@ import { isWatermark } from './check-plan.ts'
 import { isName, isRecord, isUuid } from './json-checks.ts'
 import { readOwnText, syncFolder } from './own-files.ts'
 import type { ExtractPlan } from './plan.ts'
-import type { Watermark } from './read/reader.ts'
+import type { Watermark } from './read/table.ts'
 import { TargetFile } from './target-file.ts'
 import { writeFailure } from './write-failure.ts'
 

@@ -10,7 +10,7 @@ import { EXTRACT_FORMATS, type ExtractOptions } from '../../src/extract/options.
 import { planExtract } from '../../src/extract/plan-extract.ts'
 import type { Progress } from '../../src/extract/progress.ts'
 import { openTable } from '../../src/extract/read/open-table.ts'
-import type { TableName } from '../../src/extract/read/reader.ts'
+import type { TableName } from '../../src/extract/read/table.ts'
 import { readTable } from '../../src/extract/read-table.ts'
 import { createEngine, type Engine } from '../../src/index.ts'
 import { beforeWrites, columnOf, copiesRunning, filesBelow, superuserEngine } from '../support/extract.ts'

@@ -13,7 +13,7 @@ import type { BatchConsumer, ExtractOptions } from '../../src/extract/options.ts
 import { PartFiles } from '../../src/extract/part-files.ts'
 import type { ExtractPlan } from '../../src/extract/plan.ts'
 import { planExtract } from '../../src/extract/plan-extract.ts'
-import type { ExtractEngine, ExtractSource } from '../../src/extract/read/reader.ts'
+import type { ExtractEngine, ExtractSource } from '../../src/extract/read/table.ts'
 import { beforeWrites, copiesRunning, filesBelow, superuserEngine } from '../support/extract.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { readParquetFile } from '../support/parquet.ts'

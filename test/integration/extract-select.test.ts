@@ -10,7 +10,7 @@ import { extractTable } from '../../src/extract/extract-table.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
 import { EXTRACT_FORMATS, type ExtractOptions, type WatermarkOptions } from '../../src/extract/options.ts'
 import { planExtract } from '../../src/extract/plan-extract.ts'
-import { inline } from '../../src/extract/read/postgres-literals.ts'
+import { inline } from '../../src/extract/read/postgres/sql.ts'
 import { readTable } from '../../src/extract/read-table.ts'
 import { dataText, filesBelow, superuserEngine } from '../support/extract.ts'
 import { temporaryFolder } from '../support/folder.ts'
@@ -394,7 +394,7 @@ describe('watermark', () => {
     )
     assert.match(
       (await failureOf(run('flights', folder.path, { column: 'at', after: mark }))).message,
-      /of which the last mark is/,
+      /is not the column of the last mark, "id"/,
     )
     const where = (query: Knex.QueryBuilder): unknown => query.whereNotNull('n')
     assert.equal((await run('holes', folder.path, { column: 'n' }, { where })).rows, 1)

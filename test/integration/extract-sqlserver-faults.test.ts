@@ -8,7 +8,7 @@ import { PoolsmithError } from '../../src/errors.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
 import type { ExtractOptions } from '../../src/extract/options.ts'
-import { Lease } from '../../src/extract/read/sqlserver-lease.ts'
+import { Lease } from '../../src/extract/read/sqlserver/lease.ts'
 import { createEngine, type Engine } from '../../src/index.ts'
 import type { PoolOptions } from '../../src/pool/options.ts'
 import { runCli } from '../support/cli.ts'
@@ -137,7 +137,7 @@ describe('several sessions at one moment', () => {
     [
       'others keep locking it',
       { at: 'request', sql: LOCK, fault: { do: 'refuse', number: 1222, message: 'Lock request time out' } },
-      /somebody keeps changing it/,
+      /other sessions keep changing it/,
     ],
   ]
   for (const [what, rule, note] of locks) {

@@ -9,7 +9,7 @@ import { extractTable } from '../../src/extract/extract-table.ts'
 import type { ManifestContent } from '../../src/extract/manifest.ts'
 import type { BatchConsumer, ConsumeOptions, WatermarkOptions } from '../../src/extract/options.ts'
 import { planExtract } from '../../src/extract/plan-extract.ts'
-import type { ExtractSource } from '../../src/extract/read/reader.ts'
+import type { ExtractSource } from '../../src/extract/read/table.ts'
 import { superuserEngine } from '../support/extract.ts'
 import { startPostgres } from '../support/postgres.ts'
 

@@ -16,7 +16,7 @@ import { extractTable } from '../../src/extract/extract-table.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
 import type { ExtractOptions } from '../../src/extract/options.ts'
 import { planExtract } from '../../src/extract/plan-extract.ts'
-import type { ExtractSource } from '../../src/extract/read/reader.ts'
+import type { ExtractSource } from '../../src/extract/read/table.ts'
 import type { Engine } from '../../src/index.ts'
 import type { PoolOptions } from '../../src/pool/options.ts'
 import { dataPath, dataText, filesBelow } from './extract.ts'
@@ -399,7 +399,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       )
       assert.equal(manifest.files.length, 2)
       assert.deepEqual([rows.length, ids(rows)[0], ids(rows).at(-1), manifest.watermark?.high], [99, 201, 299, '299'])
-      assert.match(manifest.notes.join(), /One session has read all parts.*which tables a query reads/)
+      assert.match(manifest.notes.join(), /One session has read all parts.*the tables of a query are not known/)
     })
 
     test('what cannot be a mark', async () => {
@@ -553,7 +553,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
         assert.equal(manifest.files.length, 2)
         assert.match(
           manifest.notes.join(),
-          /One session has read all parts.*somebody keeps changing it.*oneSnapshot: false/,
+          /One session has read all parts.*other sessions keep changing it.*oneSnapshot: false/,
         )
       })
       await other(name).where('id', 2).update({ v: 3 })

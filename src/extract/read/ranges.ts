@@ -1,6 +1,6 @@
 /** Parts of a table by ranges of a column's values: the same for every database. */
 
-import type { Partition } from './reader.ts'
+import type { Partition } from './table.ts'
 
 /** One part that has all rows. */
 export const WHOLE: readonly Partition[] = [{ label: 'all rows', rows: null }]

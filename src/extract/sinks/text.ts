@@ -1,24 +1,7 @@
 /** What the text formats add to the lines of the table's columns. */
 
 import { BRONZE_COLUMNS, type Bronze, bronzeInstantText } from '../bronze.ts'
-
-/** RFC 4180: quoted when it must be, quotes doubled. */
-export function csvField(text: string): string {
-  return /[",\r\n]/.test(text) || text === '' ? `"${text.replaceAll('"', '""')}"` : text
-}
-
-/**
- * What a spreadsheet takes for the beginning of a formula, the full-width forms included (OWASP: "CSV Injection").
- * These are characters of one UTF-16 code unit each.
- */
-export const FORMULA_STARTS = '=+-@\t\r\n\uff1d\uff0b\uff0d\uff20'
-
-const FORMULA = new RegExp(`^[${FORMULA_STARTS.replace('-', '\\-')}]`)
-
-/** The text, with an apostrophe before it where a spreadsheet would take it for a formula. */
-export function guardFormula(text: string): string {
-  return FORMULA.test(text) ? `'${text}` : text
-}
+import { csvField, guardFormula } from '../read/text/csv.ts'
 
 /** The header line; a column named like one of ours cannot be there any more. */
 export function csvHeader(columns: readonly string[], guardFormulas = false): string {

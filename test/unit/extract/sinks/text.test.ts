@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { csvField, csvHeader, csvSuffix, guardFormula, jsonSuffix } from '../../../../src/extract/sinks/text.ts'
+import { csvField, guardFormula } from '../../../../src/extract/read/text/csv.ts'
+import { csvHeader, csvSuffix, jsonSuffix } from '../../../../src/extract/sinks/text.ts'
 
 const bronze = { extractedAt: new Date('2024-03-31T23:30:00.250Z'), source: 'a "b",\nc', batchId: 'id' }
 

@@ -1,0 +1,159 @@
+/**
+ * The watermark of an incremental extract: the rows that came after the last run, up to the highest mark that is seen
+ * now. The rules are the same for every database; a database answers the questions.
+ *
+ * The run remembers all rows that have the highest mark by a hash each, and of that mark it reads only these, also where
+ * its parts are read later than they were planned. A row that is committed later with the same mark is not among them,
+ * and so the next run reads it.
+ */
+
+import { PoolsmithError } from '../../errors.ts'
+import type { MarkRange, MarkSince, MarkValue, PlanRequest, Watermark } from './table.ts'
+
+type MarkRequest = NonNullable<PlanRequest['watermark']>
+
+export interface PlannedMark {
+  readonly range: MarkRange
+  readonly notes: readonly string[]
+}
+
+/** A value of the column, as the database writes it. */
+export interface TypedMark {
+  readonly text: string
+  /** Whether it had more digits than the type: they are cut off, and no value of the type lies between the two. */
+  readonly isCut: boolean
+}
+
+/** The last mark, and the rows with it that were read. */
+export interface ReadMark {
+  readonly high: string
+  readonly identity: readonly string[]
+  readonly rows: readonly string[]
+}
+
+/** What the rules ask of a database about one column of one table or query. */
+export interface MarkQuestions {
+  /** The table or query, as errors name it. */
+  readonly shown: string
+  readonly column: {
+    readonly name: string
+    /** As errors name it. */
+    readonly quoted: string
+    /** As in the table's declaration: `numeric(12,2)`. */
+    readonly declared: string
+    /** Without its precision. */
+    readonly type: string
+    readonly nullable: boolean
+  }
+  /** All columns of the table or query. */
+  readonly columnNames: readonly string[]
+  /** Undefined for what is no value of the column's type; throws for a value after which none comes. */
+  typed(value: MarkValue): Promise<TypedMark | undefined>
+  hasNulls(): Promise<boolean>
+  /** The highest value from `after` on; undefined when there is no row. */
+  highest(after: string | null): Promise<string | undefined>
+  /** The columns that tell rows apart: the primary key, else all columns. */
+  identity(): Promise<readonly string[]>
+  /** A hash of the identity of each row that has this mark, sorted. */
+  hashes(high: string, identity: readonly string[]): Promise<readonly string[]>
+  /** Where rows are that have the last mark and equal those that were read in every column, but came later. */
+  copies(last: ReadMark): Promise<readonly string[]>
+}
+
+/** @throws PoolsmithError WATERMARK_INVALID */
+export async function planMark(questions: MarkQuestions, request: MarkRequest): Promise<PlannedMark> {
+  const { column } = questions
+  const last = await lastMark(questions, request)
+  if (column.nullable && (await questions.hasNulls())) {
+    throw badMark(
+      questions,
+      'is NULL in some rows, which would never be read',
+      'Fill the column in and make it NOT NULL, or leave these rows out knowingly: where: (query) => ' +
+        `query.whereNotNull(${JSON.stringify(column.name)}).`,
+    )
+  }
+  const high = await questions.highest(last.high)
+  if (high === undefined) return { range: { watermark: last, since: null, isEmpty: true }, notes: [] }
+  const identity = await questions.identity()
+  const rows = await questions.hashes(high, identity)
+  const watermark = { column: column.name, type: column.type, high, identity, rows }
+  const since = await sinceOf(questions, last)
+  const isForgotten = last.rows !== null && since?.rows === null
+  return { range: { watermark, since, isEmpty: false }, notes: isForgotten ? [FORGOTTEN] : [] }
+}
+
+const FORGOTTEN =
+  'The columns that told rows with the same mark apart are gone: later rows with the last mark are not read.'
+
+/** Of the last mark, the rows that were read are known as long as the columns that tell them apart are there. */
+async function sinceOf(questions: MarkQuestions, { high, identity, rows: read }: Watermark): Promise<MarkSince | null> {
+  if (high === null) return null
+  const isKnown = identity.every((name) => questions.columnNames.includes(name))
+  const rows = isKnown ? read : null
+  const copies = rows === null || rows.length === 0 ? [] : await questions.copies({ high, identity, rows })
+  return { high, identity, rows, copies }
+}
+
+/** The mark of the last run in full; or a value that stands alone: then all rows with it count as read, or none does. */
+async function lastMark(questions: MarkQuestions, { after, from }: MarkRequest): Promise<Watermark> {
+  const { column } = questions
+  const none: Watermark = {
+    column: column.name,
+    type: column.type,
+    high: null,
+    identity: [],
+    rows: after === undefined ? [] : null,
+  }
+  const given = after ?? from
+  if (given === undefined) return none
+  const mark = typeof given === 'object' && !(given instanceof Date) ? given : undefined
+  if (mark !== undefined) checkMark(questions, mark)
+  const value = typeof given === 'object' && !(given instanceof Date) ? given.high : given
+  if (value === null) return none
+  const typed = await questions.typed(value)
+  if (typed === undefined) throw badValue(questions, after === undefined ? 'from' : 'after')
+  const { text, isCut } = typed
+  if (mark !== undefined) return { ...none, high: text, identity: mark.identity, rows: mark.rows }
+  // No row has a value that was cut off: the value that it was cut to lies before it.
+  return { ...none, high: text, rows: isCut ? null : none.rows }
+}
+
+const RESTART = 'Give `after` by hand once, or remove the state file to begin from the beginning.'
+/** Digits of SHA-256, in letters of either case. */
+const HASH = /^[0-9a-f]{16}$/i
+
+function checkMark(questions: MarkQuestions, mark: Watermark): void {
+  const { column } = questions
+  if (mark.column !== column.name) {
+    throw badMark(questions, `is not the column of the last mark, ${JSON.stringify(mark.column)}`, RESTART)
+  }
+  if (mark.type !== column.type) {
+    throw badMark(questions, `is of type ${column.type}, but the last mark is of type ${mark.type}`, RESTART)
+  }
+  if (mark.rows !== null && !mark.rows.every((hash) => HASH.test(hash))) {
+    throw badMark(questions, 'comes with a last mark whose rows are no hashes of this version', RESTART)
+  }
+}
+
+function badValue(questions: MarkQuestions, option: 'after' | 'from'): PoolsmithError {
+  const { declared } = questions.column
+  return badMark(
+    questions,
+    `is of type ${declared}, and \`${option}\` is no value of that type`,
+    `Give a value of ${declared}, as text where a number would lose digits.`,
+  )
+}
+
+/** @param what completes a sentence that begins with the column */
+export function badMark(
+  { shown, column }: Pick<MarkQuestions, 'shown' | 'column'>,
+  what: string,
+  hint: string,
+): PoolsmithError {
+  return new PoolsmithError(`${shown}: the watermark column ${column.quoted} ${what}.`, {
+    code: 'WATERMARK_INVALID',
+    phase: 'query',
+    hint,
+    details: { column: column.name, type: column.declared },
+  })
+}
