@@ -14,6 +14,7 @@ const path = require('path')
 const root = path.join(__dirname, '..')
 const tasks = {
   test: 'scripts/test.ts',
+  'test:unit': 'scripts/test.ts --unit',
   check: 'scripts/check.ts',
   demo: 'scripts/demo.ts',
   docs: 'scripts/generate-docs.ts',
@@ -113,17 +114,20 @@ function findNode() {
 }
 
 const task = process.argv[2]
-const file = Object.keys(tasks).indexOf(task) === -1 ? undefined : tasks[task]
-if (file === undefined) fail('unknown task ' + task + '; the tasks are ' + Object.keys(tasks).join(', ') + '.')
-// What the tests alone need has a lockfile of its own.
-const folders = task === 'test' ? ['.', 'test/support/postgres-13', 'examples/layers'] : ['.']
-for (const folder of folders) {
-  if (!isInstalled(folder)) install(folder)
+if (task === 'install') {
+  // `launch.cjs install FOLDER`: dependencies with a lockfile of their own, which few tests need.
+  if (!isInstalled(process.argv[3])) install(process.argv[3])
+  process.exit(0)
 }
+const found = Object.keys(tasks).indexOf(task) === -1 ? undefined : tasks[task]
+if (found === undefined) fail('unknown task ' + task + '; the tasks are ' + Object.keys(tasks).join(', ') + '.')
+if (!isInstalled('.')) install('.')
+const command = found.split(' ')
 const node = findNode()
 const env = Object.assign({}, process.env)
 env.PATH = path.dirname(node) + path.delimiter + (env.PATH || '')
-const child = spawn(node, [path.join(root, file)].concat(process.argv.slice(3)), {
+const args = [path.join(root, command[0])].concat(command.slice(1), process.argv.slice(3))
+const child = spawn(node, args, {
   cwd: root,
   env: env,
   stdio: 'inherit',

@@ -1,42 +1,60 @@
-/** The programs from outside npm that the tests drive, and how they come onto a machine. */
+/** The programs from outside npm that the tests run, which test needs which, and how they come onto a machine. */
 
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
+import { basename, relative, resolve } from 'node:path'
 
-interface SystemPackage {
+export interface SystemPackage {
   /** The name in Debian. */
   readonly name: string
-  /** A file that is there when it is installed, wherever it came from. */
+  /** A file that exists when it is installed, wherever it came from. */
   readonly file: string
   readonly neededFor: string
+  /**
+   * How a test, or a module that it imports, names the program. Default: the name of `file` as a text of its own, as in
+   * `'curl'` or `'/usr/bin/curl'`.
+   */
+  readonly mark?: RegExp
 }
 
 /** The one list: a test that needs another program adds its package here. */
-const systemPackages: readonly SystemPackage[] = [
+export const systemPackages: readonly SystemPackage[] = [
   {
     name: 'postgresql-15',
     file: '/usr/lib/postgresql/15/bin/postgres',
     neededFor: 'a server with GSSAPI, LDAP and PAM, and psql',
+    mark: /'debian'|(?<!function )\bpsql\(/,
   },
   { name: 'krb5-kdc', file: '/usr/sbin/krb5kdc', neededFor: 'a Kerberos realm' },
   { name: 'krb5-admin-server', file: '/usr/sbin/kadmin.local', neededFor: 'its principals and keytabs' },
-  { name: 'krb5-user', file: '/usr/bin/kinit', neededFor: 'its tickets' },
+  { name: 'krb5-user', file: '/usr/bin/kinit', neededFor: 'its tickets', mark: /'k(init|list|destroy)'/ },
   { name: 'faketime', file: '/usr/bin/faketime', neededFor: 'a KDC whose clock is wrong' },
   { name: 'squid', file: '/usr/sbin/squid', neededFor: 'an HTTP proxy that asks for a login' },
   { name: 'curl', file: '/usr/bin/curl', neededFor: 'a client of it that is not ours' },
   { name: 'openssl', file: '/usr/bin/openssl', neededFor: 'the password file of that proxy' },
-  { name: 'freetds-bin', file: '/usr/bin/tsql', neededFor: 'a client for SQL Server that nobody here wrote' },
+  {
+    name: 'freetds-bin',
+    file: '/usr/bin/tsql',
+    neededFor: 'a client for SQL Server that is not ours',
+    mark: /(?<!function )\btsql\(/,
+  },
   {
     name: 'python3-msal',
     file: '/usr/lib/python3/dist-packages/msal/wstrust_request.py',
     neededFor: "Microsoft's own client of a federated domain, to check the test double of one",
+    mark: /msal_client/,
   },
-  { name: 'xmlsec1', file: '/usr/bin/xmlsec1', neededFor: 'a judge of signatures in XML that nobody here wrote' },
+  { name: 'xmlsec1', file: '/usr/bin/xmlsec1', neededFor: 'signatures in XML, verified by a program that is not ours' },
   { name: 'python3', file: '/usr/bin/python3', neededFor: "an example's DAG of Airflow" },
   { name: 'pgbouncer', file: '/usr/sbin/pgbouncer', neededFor: 'a pooler between us and PostgreSQL' },
   { name: 'pgpool2', file: '/usr/sbin/pgpool', neededFor: 'another pooler, with another way of speaking' },
   { name: 'haproxy', file: '/usr/sbin/haproxy', neededFor: 'a load balancer before the database' },
-  { name: 'procps', file: '/usr/bin/ps', neededFor: "finding a server's processes, to freeze them" },
+  {
+    name: 'procps',
+    file: '/bin/ps',
+    neededFor: "finding a server's processes, to freeze them",
+    mark: /'ps'|(?<!gate|kdc|kcm|Object)\.freeze\(/,
+  },
 ]
 
 /**
@@ -61,8 +79,40 @@ apt-get -o DPkg::Lock::Timeout=300 update
 apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"
 `
 
-function missingPackages(): SystemPackage[] {
-  return systemPackages.filter((entry) => !existsSync(entry.file))
+/** The module that starts every PostgreSQL names all builds; a test names the one that it wants. */
+const NAMES_ALL = 'test/support/postgres.ts'
+
+function mentions(closure: ReadonlySet<string>, mark: RegExp): boolean {
+  const tests = [...closure].filter((file) => {
+    const path = relative(resolve(import.meta.dirname, '..'), file)
+    return path.startsWith('test') && path !== NAMES_ALL
+  })
+  return tests.some((file) => mark.test(readFileSync(file, 'utf8')))
+}
+
+/** @param closure test files with all that they import */
+export function systemPackagesFor(closure: ReadonlySet<string>): SystemPackage[] {
+  return systemPackages.filter(({ file, mark = named(basename(file)) }) => mentions(closure, mark))
+}
+
+function named(program: string): RegExp {
+  return new RegExp(`['"\`]([\\w/.-]*/)?${program.replaceAll('.', '\\.')}['"\`]`)
+}
+
+/** Folders of npm packages with a lockfile of their own, which few tests need. */
+const ownLockfiles: readonly { readonly folder: string; readonly mark: RegExp }[] = [
+  // PostgreSQL 13, for Linux on x64 alone.
+  { folder: 'test/support/postgres-13', mark: /'embedded-13'/ },
+  { folder: 'examples/layers', mark: /'examples', 'layers'/ },
+]
+
+/** @param closure test files with all that they import */
+export function lockfilesFor(closure: ReadonlySet<string>): string[] {
+  return ownLockfiles.filter(({ mark }) => mentions(closure, mark)).map(({ folder }) => folder)
+}
+
+function missingOf(wanted: readonly SystemPackage[]): SystemPackage[] {
+  return wanted.filter((entry) => !existsSync(entry.file))
 }
 
 /** How to become root without asking anybody, or undefined. */
@@ -72,29 +122,29 @@ function rootPrefix(): string[] | undefined {
 }
 
 /**
- * Sees to it that every program that the tests need is there.
+ * Installs the programs that are missing.
  *
- * @returns undefined when all is there, else one sentence that says what is missing and what to do. Never a
- * reason to skip a test.
+ * @returns undefined when all are installed, else one sentence that says what is missing and what to do. Never a reason
+ * to skip a test.
  */
-export function ensureSystemPackages(): string | undefined {
-  const missing = missingPackages()
+export function ensureSystemPackages(needed: readonly SystemPackage[]): string | undefined {
+  const missing = missingOf(needed)
   if (missing.length === 0) return undefined
   const names = missing.map((entry) => entry.name)
   const wanted = missing.map((entry) => `${entry.name} (${entry.neededFor})`).join(', ')
   const byHand = `apt-get install ${names.join(' ')}`
 
   if (!existsSync('/usr/bin/apt-get')) {
-    return `The tests need ${wanted}, and this system has no apt-get; run them on Debian 12.`
+    return `These tests need ${wanted}, and this system has no apt-get; run them on Debian 12. \`npm run test:unit\` needs none of them.`
   }
   const prefix = rootPrefix()
   if (prefix === undefined) {
-    return `The tests need ${wanted}, and this user may not install packages; as root, run: ${byHand}`
+    return `These tests need ${wanted}, and this user may not install packages; as root, run: ${byHand}`
   }
   console.error(`Installing Debian packages: ${names.join(' ')} ...`)
   const [command = 'sh', ...args] = [...prefix, 'sh', '-c', installScript, 'sh', ...names]
   const result = spawnSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
-  const still = missingPackages().map((entry) => entry.name)
+  const still = missingOf(needed).map((entry) => entry.name)
   if (result.status === 0 && still.length === 0) return undefined
   process.stderr.write(`${result.stdout}${result.stderr}`)
   return result.status === 0

@@ -68,6 +68,11 @@ test('with everything installed it runs the task at once and passes on its argum
   assert.deepEqual({ code, stdout, stderr, npm }, { code: 7, stdout: 'task x,y\n', stderr: '', npm: '' })
 })
 
+test('the unit tests have a task of their own', async () => {
+  const { stdout } = await launch({ installed: COMPLETE, args: ['test:unit', 'x'] })
+  assert.equal(stdout, 'task --unit,x\n')
+})
+
 const INCOMPLETE: Record<string, object | undefined> = {
   'nothing is installed': undefined,
   'a package is missing': { packages: {} },
@@ -83,13 +88,15 @@ for (const [what, installed] of Object.entries(INCOMPLETE)) {
   })
 }
 
-test('what only the tests need is installed apart, for them alone', async () => {
+test('dependencies with a lockfile of their own are installed on demand, by no task', async () => {
   const setup: Setup = { installed: COMPLETE, installedForTests: null }
-  const { code, stderr, npm } = await launch(setup)
-  assert.equal(code, 7)
+  const { code, stderr, npm } = await launch({ ...setup, args: ['install', TESTS_ONLY] })
+  assert.equal(code, 0)
   assert.equal(stderr, `Installing the locked dependencies (npm ci in ${TESTS_ONLY}) ...\n`)
   assert.match(npm, /^--version\nci --include=dev .*\n$/)
-  const other = await launch({ ...setup, args: ['demo'] })
+  const again = await launch({ installed: COMPLETE, args: ['install', TESTS_ONLY] })
+  assert.deepEqual({ code: again.code, npm: again.npm }, { code: 0, npm: '' })
+  const other = await launch(setup)
   assert.deepEqual({ code: other.code, npm: other.npm }, { code: 7, npm: '' })
 })
 

@@ -52,7 +52,8 @@ describe("the kernel's table", () => {
     assert.equal(sendingOf(table, ['2001:db8::2', 0xc005], ['2001:db8::1', 1433]), undefined)
   })
 
-  test('lists the sockets of this machine as it is read here', async () => {
+  const noTable = process.platform !== 'linux' && 'Linux alone has this table.'
+  test('lists the sockets of this machine as it is read here', { skip: noTable }, async () => {
     await using pair = await connected('127.0.0.1')
     const { localPort = 0, remotePort = 0 } = pair.client
     const real = await readFile('/proc/self/net/tcp', 'latin1')

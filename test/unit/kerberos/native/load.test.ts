@@ -16,9 +16,15 @@ test('a library that the system lacks is GSS_LIBRARY_MISSING with the command th
   )
 })
 
-test('takes the first candidate that is there', async () => {
+/** A library that every machine has, also one without Kerberos. */
+const ANYWHERE: Readonly<Partial<Record<NodeJS.Platform, string>>> = {
+  darwin: '/usr/lib/libSystem.B.dylib',
+  win32: 'kernel32.dll',
+}
+
+test('the first candidate that exists is loaded', async () => {
   const koffi = await loadKoffi()
-  assert.ok(loadLibrary(koffi, ['libnowhere_krb5.so.2', ...libraryCandidates('krb5')]))
+  assert.ok(loadLibrary(koffi, ['libnowhere_krb5.so.2', ANYWHERE[process.platform] ?? 'libc.so.6']))
 })
 
 test('macOS has MIT Kerberos where Homebrew and MacPorts put it, not its own Heimdal', () => {
