@@ -383,9 +383,39 @@ const FAULTS: readonly Fault[] = [
   },
 ]
 
+/** Sends the same message until the client hangs up. */
+const flood =
+  (before: Buffer, repeated: Buffer) =>
+  async (peer: Peer): Promise<void> => {
+    await peer.startup()
+    peer.send(before)
+    await peer.floodWith(repeated)
+  }
+
+const FLOODS: readonly Fault[] = [
+  {
+    name: 'settings without an end after the login',
+    script: flood(authentication(0), message('S', Buffer.from(`TimeZone\0${'x'.repeat(20_000)}\0`))),
+    code: 'NOT_POSTGRES',
+    phase: 'login',
+  },
+  {
+    name: 'short settings without an end after the login',
+    script: flood(authentication(0), Buffer.concat(Array(1000).fill(message('S', Buffer.from('a\0b\0'))))),
+    code: 'NOT_POSTGRES',
+    phase: 'login',
+  },
+  {
+    name: 'notices without an end in place of a request for a login',
+    script: flood(Buffer.alloc(0), message('N', Buffer.from('SNOTICE\0Mhello\0\0'))),
+    code: 'NOT_POSTGRES',
+    phase: 'login',
+  },
+]
+
 const certificate = createPki().then((pki) => pki.issue({ commonName: 'localhost' }))
 
-for (const fault of FAULTS) {
+for (const fault of [...FAULTS, ...FLOODS]) {
   test(`fault: ${fault.name}`, async () => {
     await using fake = await startFakePostgres(fault.script)
     const { driver } = driverTo(fake, fault.extra)
@@ -558,8 +588,10 @@ async function afterLogin(said: Buffer, then: (peer: Peer) => void = () => undef
 }
 
 const DAMAGE: Readonly<Record<string, Buffer>> = {
-  'an authentication request in mid-session': authentication(7),
+  'a request for a login in mid-session': authentication(7),
+  'a request for a cleartext password in mid-session': authentication(3),
   'a message that is cut short inside': message('T', Buffer.from([0, 9])),
+  'an error without its end': message('E', Buffer.from('SERROR\0C22012\0')),
   'an error that ends the session': errorResponse({ C: '57P01', M: 'terminating connection' }),
 }
 
@@ -569,7 +601,9 @@ for (const [name, said] of Object.entries(DAMAGE)) {
     const { driver } = driverTo(fake)
     const { client } = await openSession(driver, passwordCredential(PASSWORD))
     assert.equal(driver.isBroken(client), false)
-    await assert.rejects(driver.ping(client))
+    await assert.rejects(driver.ping(client), {
+      code: said[0] === 0x45 && said.includes('57P01') ? '57P01' : 'NOT_POSTGRES',
+    })
     assert.equal(driver.isBroken(client), true)
     await assert.rejects(client.query('select 1'), 'what comes later is refused at once')
     await driver.close(client)

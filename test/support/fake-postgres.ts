@@ -75,6 +75,21 @@ export class Peer {
     this.#stream.write(bytes)
   }
 
+  /** Sends the same bytes again and again, no faster than they are taken, until the client hangs up. */
+  async floodWith(bytes: Buffer): Promise<void> {
+    const stream = this.#stream
+    while (!stream.destroyed) {
+      if (stream.write(bytes)) continue
+      await new Promise<void>((resolve) => {
+        const go = (): void => {
+          stream.off('drain', go).off('close', go)
+          resolve()
+        }
+        stream.on('drain', go).on('close', go)
+      })
+    }
+  }
+
   /** Lets the client in: AuthenticationOk, a key and ReadyForQuery. */
   letIn(): void {
     this.send(Buffer.concat([authentication(0), message('K', int32(4711), int32(99)), message('Z', Buffer.from('I'))]))

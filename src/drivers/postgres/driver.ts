@@ -218,7 +218,7 @@ function newState(session: Session, credential: Credential, timings: SessionInfo
       user: session.user,
       database: session.database,
       peer: showEndpoint(session.endpoint),
-      serverVersion: printable(login.parameters.server_version ?? 'unknown', 100),
+      serverVersion: printable(login.parameters.get('server_version') ?? 'unknown', 100),
       processId: login.processId,
       authentication: login.authentication,
       encryption: transport.encryption,

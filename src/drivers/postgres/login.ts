@@ -1,6 +1,7 @@
 import type { KerberosInfo } from '../driver.ts'
 import { Wire } from '../network/wire.ts'
-import { BodyReader, NotPostgres, readFields, readMessage, startupMessage } from './messages.ts'
+import { MessageRules } from './message-rules.ts'
+import { BodyReader, NotPostgres, readFields, readMessage, type ServerMessage, startupMessage } from './messages.ts'
 import { Proof, type ProofRequest } from './proof.ts'
 import { keyBounds, negotiatedVersion, type ProtocolVersions } from './protocol-version.ts'
 import { ServerRefusal } from './server-error.ts'
@@ -16,9 +17,9 @@ export interface LoginResult {
   /** As `SessionInfo.authentication`. */
   readonly authentication: string
   /** Who both ends proved to be by AuthenticationGSS. */
-  readonly kerberos?: KerberosInfo
+  readonly kerberos: KerberosInfo | undefined
   /** What the server reported of its settings. */
-  readonly parameters: Readonly<Record<string, string>>
+  readonly parameters: ReadonlyMap<string, string>
   readonly processId: number
   readonly secretKey: Buffer
   /** Every byte from after AuthenticationOk to ReadyForQuery, for the driver's own parser. */
@@ -27,6 +28,13 @@ export interface LoginResult {
 
 /** AuthenticationOk. */
 const OK = 0
+
+/** The most that a server may send before the session is ready: a login takes about 1 KB. */
+const MOST_BYTES = 1 << 20
+/** What a message counts for at least: reading it takes more time than reading its bytes. */
+const LEAST_BYTES = 64
+/** Messages that only a login has; they are checked where they are answered. */
+const OF_LOGIN = 'Rv'
 
 /**
  * Starts a session and proves who we are (PostgreSQL documentation, "Start-up"), up to the first ReadyForQuery.
@@ -38,19 +46,41 @@ export async function login(transport: Transport, request: LoginRequest, signal:
   using wire = new Wire(transport.stream, signal)
   wire.write(startupMessage(request.versions.highest, { user: request.user, ...request.parameters }))
   using proof = new Proof(wire, transport, { ...request, signal })
-  const { authentication, version } = await authenticate(wire, proof, request.versions)
+  const messages = new LoginMessages(wire)
+  const { authentication, version } = await authenticate(messages, proof, request.versions)
   const { kerberos } = proof
-  return { authentication, ...(kerberos === undefined ? {} : { kerberos }), ...(await settle(wire, version)) }
+  return { authentication, kerberos, ...(await settle(messages, version)) }
+}
+
+/** What the server sends until the session is ready, bounded. */
+class LoginMessages {
+  readonly #wire: Wire
+  readonly #rules = new MessageRules()
+  #bytes = 0
+
+  constructor(wire: Wire) {
+    this.#wire = wire
+  }
+
+  /** @throws NotPostgres, StreamClosed, the signal's reason */
+  async next(expected: string): Promise<ServerMessage> {
+    const message = await readMessage(this.#wire, expected)
+    const { type, body, raw } = message
+    this.#bytes += Math.max(raw.length, LEAST_BYTES)
+    if (this.#bytes > MOST_BYTES) throw new NotPostgres('more messages than a login has')
+    if (!OF_LOGIN.includes(type)) this.#rules.check(type.charCodeAt(0), body, 0, body.length)
+    return message
+  }
 }
 
 async function authenticate(
-  wire: Wire,
+  messages: LoginMessages,
   proof: Proof,
   versions: ProtocolVersions,
 ): Promise<{ readonly authentication: string; readonly version: number }> {
   let version = versions.highest
   for (;;) {
-    const message = await readMessage(wire, 'REvN')
+    const message = await messages.next('REvN')
     if (message.type === 'E') {
       const fields = readFields(message.body)
       throw new ServerRefusal(fields, 'at-login', proof.adviceOnRefusal(fields))
@@ -67,14 +97,17 @@ async function authenticate(
   }
 }
 
-/** After AuthenticationOk: the server's settings, the key for cancelling, and the word that it is ready. */
-async function settle(wire: Wire, version: number): Promise<Omit<LoginResult, 'authentication' | 'kerberos'>> {
-  const parameters: Record<string, string> = {}
+/** After AuthenticationOk: the server's settings, the key for cancelling, and that the session is ready. */
+async function settle(
+  messages: LoginMessages,
+  version: number,
+): Promise<Omit<LoginResult, 'authentication' | 'kerberos'>> {
+  const parameters = new Map<string, string>()
   const pending: Buffer[] = []
   let processId = 0
   let secretKey: Buffer = Buffer.alloc(4)
   for (;;) {
-    const { type, body, raw } = await readMessage(wire, 'SKZNE')
+    const { type, body, raw } = await messages.next('SKZNE')
     if (type === 'E') throw new ServerRefusal(readFields(body), 'authenticated')
     if (type === 'N') continue
     pending.push(raw)
@@ -84,10 +117,11 @@ async function settle(wire: Wire, version: number): Promise<Omit<LoginResult, 'a
       processId = reader.int32()
       secretKey = Buffer.from(reader.rest())
       const { min, max } = keyBounds(version)
-      if (secretKey.length < min || secretKey.length > max)
+      if (secretKey.length < min || secretKey.length > max) {
         throw new NotPostgres('a key for cancelling of a wrong length')
+      }
     } else {
-      parameters[reader.string()] = reader.string()
+      parameters.set(reader.string(), reader.string())
     }
   }
 }

@@ -15,6 +15,8 @@ const MAX_BARE_ERROR = 1000
 /** A type and a length, which counts itself. */
 const HEADER_BYTES = 5
 const LENGTH_BYTES = 4
+/** Counts have a sign. */
+const MAX_COUNT = 0x7fff
 
 function int32(value: number): Buffer {
   const bytes = Buffer.alloc(4)
@@ -117,6 +119,37 @@ export class BodyReader {
     const value = this.#body.readInt32BE(this.#offset)
     this.#offset += 4
     return value
+  }
+
+  byte(): number {
+    const value = this.#body[this.#offset]
+    if (value === undefined) throw new NotPostgres('a message that is too short')
+    this.#offset++
+    return value
+  }
+
+  /** A count or a format in two bytes. */
+  count(): number {
+    const value = this.byte() * 256 + this.byte()
+    if (value > MAX_COUNT) throw new NotPostgres(`a count of ${value - 2 * (MAX_COUNT + 1)}`)
+    return value
+  }
+
+  skip(bytes: number): this {
+    this.#offset += bytes
+    if (this.#offset > this.#body.length) throw new NotPostgres('a message that is too short')
+    return this
+  }
+
+  skipText(): this {
+    const end = this.#body.indexOf(0, this.#offset)
+    if (end === -1) throw new NotPostgres('a text without its end')
+    this.#offset = end + 1
+    return this
+  }
+
+  expectEnd(): void {
+    if (this.#offset !== this.#body.length) throw new NotPostgres('a message that is too long')
   }
 
   /** A text up to the next zero byte. */

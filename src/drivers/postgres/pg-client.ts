@@ -8,7 +8,12 @@ import type { Duplex } from 'node:stream'
 import type pg from 'pg'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
-import { type RowMessage, takeRows } from './data-rows.ts'
+import { printable } from '../../printable.ts'
+import { guardBytea } from './bytea.ts'
+import type { RowMessage } from './data-rows.ts'
+import { MessageRules } from './message-rules.ts'
+import { MessageStream } from './message-stream.ts'
+import { NotPostgres } from './messages.ts'
 
 type Pg = typeof pg
 
@@ -20,6 +25,10 @@ interface PgConnection extends EventEmitter {
   _emitMessage: boolean
   parsedStatements: Record<string, string>
   attachListeners(stream: Listened): void
+  query(text: string): void
+  describe(message: object): void
+  bind(config: { readonly binary?: unknown }): void
+  execute(config: { readonly rows?: unknown }): void
 }
 
 /** `pg.Client`, as lib/client.js has it. */
@@ -36,6 +45,9 @@ interface Listened {
 }
 
 type ConnectionConstructor = new (config: { stream: Duplex; ssl: false }) => PgConnection
+
+/** Our own subclass of it, which knows the server's name for messages. */
+type EstablishedConstructor = new (stream: Duplex, peer: string) => PgConnection
 
 const parts = (client: pg.Client): PgClientParts => client as unknown as PgClientParts
 
@@ -61,7 +73,7 @@ export function loadPg(): Promise<Pg> {
 export function assertKnownShape(module: Pg): void {
   const methods: Readonly<Record<string, readonly string[]>> = {
     Client: ['connect', 'end', 'query', 'getTransactionStatus', '_getActiveQuery'],
-    Connection: ['connect', 'attachListeners', 'end'],
+    Connection: ['connect', 'attachListeners', 'query', 'describe', 'bind', 'execute', 'end'],
   }
   for (const [name, wanted] of Object.entries(methods)) {
     const found: unknown = Reflect.get(module, name)
@@ -106,7 +118,7 @@ export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.C
   const { stream, user, database, host, port, pending, watcher } = adoption
   // A stream that is already over tells nobody again, and pg would wait for ever.
   if (stream.readableEnded || stream.destroyed) throw closedAfterLogin(host)
-  const connection = new (establishedConnection(module))({ stream, ssl: false })
+  const connection = new (establishedConnection(module))(stream, `${host}:${port}`)
   const config = {
     user,
     database,
@@ -119,6 +131,9 @@ export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.C
   }
   const client = new module.Client(config)
   watch(client, watcher)
+  guardBytea(client, module.types, () =>
+    damagedAnswer(new NotPostgres('a malformed value of bytea'), `${host}:${port}`),
+  )
   stream.unshift(pending)
   try {
     await client.connect()
@@ -139,14 +154,42 @@ function closedAfterLogin(host: string, cause?: unknown): PoolsmithError {
   })
 }
 
-const classes = new WeakMap<Pg, ConnectionConstructor>()
+const classes = new WeakMap<Pg, EstablishedConstructor>()
 
 /** A `pg.Connection` over a stream that is connected and logged in: it connects nothing and sends no start-up. */
-function establishedConnection(module: Pg): ConnectionConstructor {
+function establishedConnection(module: Pg): EstablishedConstructor {
   const known = classes.get(module)
   if (known !== undefined) return known
   const Base = module.Connection as unknown as ConnectionConstructor
   class EstablishedConnection extends Base {
+    readonly #rules = new MessageRules()
+    readonly #peer: string
+
+    constructor(stream: Duplex, peer: string) {
+      super({ stream, ssl: false })
+      this.#peer = peer
+    }
+
+    override query(text: string): void {
+      this.#rules.describeAsked()
+      super.query(text)
+    }
+
+    override describe(message: object): void {
+      this.#rules.describeAsked()
+      super.describe(message)
+    }
+
+    override bind(config: { readonly binary?: unknown }): void {
+      this.#rules.bound(Boolean(config.binary))
+      super.bind(config)
+    }
+
+    override execute(config: { readonly rows?: unknown }): void {
+      if (config.rows) this.#rules.executedInPart()
+      super.execute(config)
+    }
+
     connect(): void {
       this._connecting = true
       this.stream.on('error', (error: NodeJS.ErrnoException) => {
@@ -158,14 +201,14 @@ function establishedConnection(module: Pg): ConnectionConstructor {
     }
 
     override attachListeners(stream: Duplex & Listened): void {
-      // pg's parser throws on bytes that it does not know, and out of a socket's handler that ends the process.
+      // What is thrown here would end the process, since it comes out of a socket's handler.
       const guard =
         (listener: (chunk: Buffer) => void) =>
         (chunk: Buffer): void => {
           try {
             listener(chunk)
           } catch (error) {
-            stream.destroy(error instanceof Error ? error : new Error(String(error)))
+            stream.destroy(sessionError(error, this.#peer))
           }
         }
       const onRow = (row: RowMessage): void => {
@@ -173,12 +216,33 @@ function establishedConnection(module: Pg): ConnectionConstructor {
         this.emit('dataRow', row)
       }
       super.attachListeners({
-        on: (event, listener) => stream.on(event, event === 'data' ? guard(takeRows(onRow, listener)) : listener),
+        on: (event, listener) => {
+          if (event !== 'data') return stream.on(event, listener)
+          const messages = new MessageStream(this.#rules, onRow, listener)
+          return stream.on(
+            event,
+            guard((chunk) => messages.take(chunk)),
+          )
+        },
       })
     }
   }
   classes.set(module, EstablishedConnection)
   return EstablishedConnection
+}
+
+function sessionError(error: unknown, peer: string): Error {
+  if (error instanceof NotPostgres) return damagedAnswer(error, peer)
+  return error instanceof Error ? error : new Error(String(error))
+}
+
+function damagedAnswer(cause: NotPostgres, peer: string): PoolsmithError {
+  return new PoolsmithError(`The server ${peer} sent a damaged answer: ${printable(cause.message)}.`, {
+    code: 'NOT_POSTGRES',
+    phase: 'query',
+    hint: 'Look at what lies between here and the server, such as a pooler or a proxy, and at its version.',
+    cause,
+  })
 }
 
 export interface Watcher {
