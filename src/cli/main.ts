@@ -24,9 +24,10 @@ function onSignal(exitCode: number): void {
 process.on('SIGINT', () => onSignal(EXIT_CODES.interrupted))
 process.on('SIGTERM', () => onSignal(EXIT_CODES.terminated))
 // What the engine warns of, a command shows in its own way.
+const [out, log] = [new Screen(process.stdout), new Screen(process.stderr)]
 process.removeAllListeners('warning')
 process.on('warning', ({ name, message }) => {
-  if (name !== 'PoolsmithWarning') process.stderr.write(`${name}: ${message}\n`)
+  if (name !== 'PoolsmithWarning') log.line(`${name}: ${message}`)
 })
 // `poolsmith connections | head`: the reader has enough.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -38,7 +39,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 process.stderr.on('error', () => undefined)
 
 process.exitCode = await run(process.argv.slice(2), {
-  terminal: { out: new Screen(process.stdout), log: new Screen(process.stderr) },
+  terminal: { out, log },
   environment: process.env,
   signal: abort.signal,
   exitCodeOfSignal: () => exitCodeOfSignal,

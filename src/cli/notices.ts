@@ -1,5 +1,9 @@
 import type { Listener } from '../pool/events.ts'
+import { printable } from '../printable.ts'
 import type { Screen } from './terminal.ts'
+
+/** In characters: one notice is one line, and a message of several problems is longer than most. */
+const LONGEST = 4000
 
 /** Something that the engine wants people to know, and that is no error. */
 export interface Notice {
@@ -18,12 +22,13 @@ interface NoticeListeners {
 export function noticeListeners(tell: (notice: Notice) => void, log: Screen): NoticeListeners {
   const told = new Set<string>()
   const once = (kind: Notice['kind'], message: string): void => {
-    if (told.has(message)) return
-    told.add(message)
-    tell({ kind, message })
+    const line = printable(message, LONGEST)
+    if (told.has(line)) return
+    told.add(line)
+    tell({ kind, message: line })
   }
   return {
-    'credential:prompt': ({ message }) => log.line(message),
+    'credential:prompt': ({ message }) => log.line(printable(message, LONGEST)),
     'config:warning': ({ path, message }) => once('config', `${path}: ${message}`),
     'security:warning': ({ message }) => once('security', message),
     'certificate:expiring': ({ file, subject, expiresAt }) =>

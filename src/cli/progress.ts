@@ -37,13 +37,13 @@ export class ProgressBar {
     if (now - this.#drawn < (this.#screen.isTTY ? REDRAW_MILLIS : LINE_MILLIS)) return
     this.#drawn = now
     const line = this.#line(progress)
-    if (this.#screen.isTTY) this.#screen.write(`\r\x1b[2K${line}`)
+    if (this.#screen.isTTY) this.#screen.redraw(line)
     else this.#screen.line(line)
   }
 
   /** Takes the bar away, so that what follows starts on a clean line. */
   clear(): void {
-    if (this.#screen.isTTY && this.#drawn !== Number.NEGATIVE_INFINITY) this.#screen.write('\r\x1b[2K')
+    if (this.#screen.isTTY && this.#drawn !== Number.NEGATIVE_INFINITY) this.#screen.erase()
   }
 
   #line(progress: Progress): string {

@@ -1,6 +1,7 @@
 /** What went wrong, for people and for programs: where (the phase), why, and what to do. */
 
 import { PoolsmithError } from '../errors.ts'
+import { printable } from '../printable.ts'
 import { UsageError } from './command.ts'
 import { EXIT_CODES, exitCodeOf } from './exit-codes.ts'
 import { rows } from './layout.ts'
@@ -17,10 +18,11 @@ export interface Failure {
 export function describeFailure(error: unknown, label: string): Failure {
   if (error instanceof UsageError) {
     const hint = `${label} --help`
+    const message = printable(error.message)
     return {
       exitCode: EXIT_CODES.usage,
-      json: { name: 'UsageError', code: 'USAGE', message: error.message, hint },
-      text: () => `${label}: ${error.message}\nSee ${hint}`,
+      json: { name: 'UsageError', code: 'USAGE', message, hint },
+      text: () => `${label}: ${message}\nSee ${hint}`,
     }
   }
   const exitCode = exitCodeOf(error)

@@ -4,6 +4,7 @@ import { type Command, UsageError } from './command.ts'
 import { COMMANDS } from './commands.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { COMMON_OPTIONS, commandHelp, programHelp } from './help.ts'
+import { toJson } from './json.ts'
 import { describeFailure } from './report-error.ts'
 import type { Terminal } from './terminal.ts'
 import { packageVersion } from './version.ts'
@@ -36,14 +37,14 @@ export async function run(args: readonly string[], context: ProgramContext): Pro
     }
     checkPositionals(command, positionals)
     const outcome = await command.run({ ...context, values, positionals })
-    terminal.out.line(json ? JSON.stringify({ ok: true, command: command.name, ...outcome.data }) : outcome.text)
+    terminal.out.line(json ? toJson({ ok: true, command: command.name, ...outcome.data }) : outcome.text)
     return context.exitCodeOfSignal() ?? EXIT_CODES.success
   } catch (error) {
     const failure = describeFailure(error instanceof UsageError ? withoutConnections(error, args) : error, label)
     const exitCode = context.exitCodeOfSignal() ?? failure.exitCode
     if (json) {
       const told = { ok: false, ...(command === undefined ? {} : { command: command.name }), error: failure.json }
-      terminal.out.line(JSON.stringify({ ...told, exitCode }))
+      terminal.out.line(toJson({ ...told, exitCode }))
     } else {
       terminal.log.line(failure.text(terminal.log))
     }

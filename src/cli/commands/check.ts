@@ -4,6 +4,7 @@ import { createEngine, type Engine } from '../../engine/knex/create-engine.ts'
 import { type Phase, PoolsmithError } from '../../errors.ts'
 import { startTrace, type Trace } from '../../kerberos/trace.ts'
 import type { ConnectionInfo } from '../../pool/types.ts'
+import { printable } from '../../printable.ts'
 import type { Call, Command, Outcome } from '../command.ts'
 import {
   type KerberosFindings,
@@ -85,7 +86,7 @@ async function check(call: Call, trace?: Trace): Promise<Outcome> {
     timings,
     totalMillis,
     notices,
-    kerberos: await findings(connection.type === 'postgres' ? await serverView(db) : undefined),
+    kerberos: await findings(withKerberos && connection.type === 'postgres' ? await serverView(db) : undefined),
   }
   return { data: dataOf(found), text: textOf(found, terminal.out) }
 }
@@ -186,7 +187,7 @@ function textOf(found: Finding, screen: Screen): string {
   const product = dialect === 'postgres' ? 'PostgreSQL' : 'SQL Server'
   const asked = session.authentication === 'none' ? 'the server asked for nothing more' : `by ${session.authentication}`
   const lines = [
-    screen.style('green', `${name ?? session.peer}: connected in ${duration(totalMillis)}`),
+    screen.style('green', `${printable(name ?? session.peer)}: connected in ${duration(totalMillis)}`),
     rows(
       [
         ['server', `${product} ${session.serverVersion} at ${session.peer}, database ${session.database}`],

@@ -2,6 +2,7 @@ import { describeConnection } from '../../connections/describe.ts'
 import { type ListedConnection, listConnections } from '../../connections/stores/find.ts'
 import { configure } from '../../engine/configure.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
+import { printable } from '../../printable.ts'
 import { strategies } from '../../strategies/index.ts'
 import type { Call, Command, Outcome } from '../command.ts'
 import { rows } from '../layout.ts'
@@ -75,7 +76,7 @@ function textOf(entries: readonly Entry[], notices: readonly string[], screen: S
   const blocks = entries.map((entry) => {
     const label = screen.style(
       'bold',
-      entry.shadowed ? `${entry.id} (hidden by the one of the same id above)` : entry.id,
+      `${printable(entry.id)}${entry.shadowed ? ' (hidden by the one of the same id above)' : ''}`,
     )
     const facts = rows(
       [
@@ -89,5 +90,5 @@ function textOf(entries: readonly Entry[], notices: readonly string[], screen: S
     const warnings = entry.warnings.map((text) => screen.style('yellow', rows([['warning', text]], screen.width)))
     return [label, facts, ...problems, ...warnings].join('\n')
   })
-  return [...blocks, ...notices.map((text) => screen.style('yellow', text))].join('\n\n')
+  return [...blocks, ...notices.map((text) => screen.style('yellow', printable(text)))].join('\n\n')
 }

@@ -7,6 +7,7 @@ import { extractTable } from '../../extract/extract-table.ts'
 import type { Manifest } from '../../extract/manifest.ts'
 import { planExtract } from '../../extract/plan-extract.ts'
 import { TargetFile } from '../../extract/target-file.ts'
+import { printable } from '../../printable.ts'
 import { type Call, type Command, type Outcome, UsageError } from '../command.ts'
 import {
   EXTRACT_OPTIONS,
@@ -113,7 +114,7 @@ async function withEngine(
   const say = (message: string): void => {
     if (quiet) return
     bar.clear()
-    log.line(log.style('yellow', message))
+    log.line(log.style('yellow', printable(message)))
   }
   await using db = await createEngine(call.positionals[0] ?? '', {
     ...timeoutOf(call),
@@ -148,5 +149,5 @@ function manifestOutcome(manifest: Manifest, started: number, screen: Screen): O
     ...(watermark === undefined ? [] : [['watermark', `${watermark.column} ${watermark.high}`] as [string, string]]),
     ...notes.map((note): [string, string] => ['note', note]),
   ]
-  return { data: { ...manifest }, text: [screen.style('green', head), rows(lines, screen.width)].join('\n') }
+  return { data: { ...manifest }, text: [screen.style('green', printable(head)), rows(lines, screen.width)].join('\n') }
 }

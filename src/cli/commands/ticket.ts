@@ -2,7 +2,9 @@ import { PoolsmithError } from '../../errors.ts'
 import { KerberosTicket, type KerberosTicketOptions, type TicketUpdater } from '../../kerberos/kerberos-ticket.ts'
 import { runSidecar, type SidecarLogEntry } from '../../kerberos/sidecar.ts'
 import type { TicketInfo } from '../../kerberos/ticket.ts'
+import { printable } from '../../printable.ts'
 import { type Call, type Command, type Outcome, UsageError } from '../command.ts'
+import { toJson } from '../json.ts'
 import { rows } from '../layout.ts'
 
 const ACTIONS: Readonly<Record<string, (call: Call) => Promise<Outcome>>> = {
@@ -107,14 +109,14 @@ async function runUntilStopped(call: Call): Promise<Outcome> {
       healthPort: port,
       healthHost: textOf(call, 'health-host'),
     },
-    { signal: call.signal, log: (entry) => out.line(asText ? logLine(entry) : JSON.stringify(entry)) },
+    { signal: call.signal, log: (entry) => out.line(asText ? logLine(entry) : toJson(entry)) },
   )
   return { data: { stopped: true }, text: asText ? 'Stopped.' : JSON.stringify({ stopped: true }) }
 }
 
 function logLine({ time, level, event, ...facts }: SidecarLogEntry): string {
   const told = Object.entries(facts).map(([name, value]) => `${name}=${String(value)}`)
-  return [time, level, event, ...told].join(' ')
+  return printable([time, level, event, ...told].join(' '), Number.POSITIVE_INFINITY)
 }
 
 function outcomeOf(call: Call, ticket: TicketInfo | undefined, dueAt: number | undefined): Outcome {

@@ -1,0 +1,82 @@
+/** Names, server words and ids that try to take over the terminal or to forge lines of the output. */
+
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { poolsmith } from '../../support/cli-in-process.ts'
+import { authentication, errorResponse, int32, message, startFakePostgres } from '../../support/fake-postgres.ts'
+import { temporaryFolder } from '../../support/folder.ts'
+
+const HOSTILE = '\x1b[2J\x1b]0;owned\x07\x9b31m\nidentity  root\r\u202e'
+const cstring = (text: string): Buffer => Buffer.from(`${text}\0`)
+
+function assertTame(text: string): void {
+  assert.ok(!/[^\P{Cc}\n]|[\u202a-\u202e\u2028\u2029]/u.test(text), JSON.stringify(text))
+  assert.ok(!/^identity {2}root/m.test(text), `a forged line: ${text}`)
+}
+
+test('check shows the words of a server on their own line, without control characters', async () => {
+  await using server = await startFakePostgres(async (peer) => {
+    await peer.startup()
+    const version = message('S', cstring('server_version'), cstring(`15.0${HOSTILE}`))
+    const rest = [message('K', int32(4711), int32(99)), message('Z', Buffer.from('I'))]
+    peer.send(Buffer.concat([authentication(0), version, ...rest]))
+  })
+  const uri = `postgres://etl@127.0.0.1:${server.port}/x?sslmode=disable`
+  const text = await poolsmith(['check', uri])
+  assert.equal(text.code, 0, text.log)
+  assert.match(text.out, /PostgreSQL 15\.0\\x1b\[2J/)
+  assertTame(text.out + text.log)
+  assertTame((await poolsmith(['check', uri, '--json'])).out)
+})
+
+test('check shows the refusal of a server without control characters', async () => {
+  await using server = await startFakePostgres(async (peer) => {
+    await peer.startup()
+    peer.send(errorResponse({ C: '28000', M: `no${HOSTILE}`, H: `do${HOSTILE}` }))
+  })
+  const uri = `postgres://etl@127.0.0.1:${server.port}/x?sslmode=disable`
+  for (const args of [
+    ['check', uri],
+    ['check', uri, '--json'],
+  ]) {
+    const { code, out, log } = await poolsmith(args)
+    assert.equal(code, 10, out + log)
+    assertTame(out + log)
+  }
+})
+
+test('connections lists ids and values from the environment and the file without control characters', async () => {
+  await using folder = await temporaryFolder()
+  const file = join(folder.path, 'connections.json')
+  const uri = 'postgres://etl@db/sales'
+  await writeFile(file, JSON.stringify({ [`x${HOSTILE}`]: uri, y: `postgres://u${HOSTILE}@db`, z: `oracle${HOSTILE}` }))
+  const environment = { [`POOLSMITH_CONN_A${HOSTILE}`]: uri, AIRFLOW_CONN_B: `postgres://x/?${HOSTILE}=1` }
+  for (const args of [
+    ['connections', '--connections', file],
+    ['connections', '--connections', file, '--json'],
+  ]) {
+    const { out, log } = await poolsmith(args, environment)
+    assertTame(out + log)
+  }
+})
+
+test('arguments are shown without control characters', async () => {
+  for (const args of [
+    [`chk${HOSTILE}`],
+    ['check', 'a', `b${HOSTILE}`],
+    ['check', `--x${HOSTILE}`],
+    ['check', 'a', '--timeout', HOSTILE],
+    ['check', `no-such${HOSTILE}`],
+    ['connections', '--connections', `/no/such${HOSTILE}`],
+    ['extract', 'a', `t${HOSTILE}`, '--to', '/tmp', '--format', HOSTILE],
+    ['ticket', `x${HOSTILE}`],
+  ]) {
+    for (const form of [args, [...args, '--json']]) {
+      const { code, out, log } = await poolsmith(form)
+      assert.notEqual(code, 0)
+      assertTame(out + log)
+    }
+  }
+})
