@@ -35,6 +35,7 @@ const checks: readonly (readonly [string, string[]])[] = [
     ),
   ],
   ['reference pages say what the code says', script('generate-docs.ts', '--check')],
+  ['ARCHITECTURE.md and the sources agree, no file is too long', script('check-house.ts')],
   ['no addresses or paths of one machine', script('check-portable.ts')],
   ['the package builds and packs', ['npm', 'pack', '--pack-destination', packed]],
   ['the package, by publint', script('check-package.ts', packed, 'publint')],

@@ -1,0 +1,107 @@
+/**
+ * Holds the sources to ARCHITECTURE.md, and ARCHITECTURE.md to the sources: the table of rooms lists every folder and
+ * exactly the rooms that its files import, every file that it or CONTRIBUTING.md names exists, and no file is too long.
+ */
+
+import { existsSync, globSync, readFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { importsOf } from './source-imports.ts'
+
+const MOST_LINES = 350
+
+interface Room {
+  /** `engine/knex`, below `src`. */
+  readonly name: string
+  readonly about: string
+  readonly imports: readonly string[]
+}
+
+const root = join(import.meta.dirname, '..')
+const page = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8')
+const problems: string[] = []
+
+/** The rows of the table of rooms: a folder or file of `src` in backticks, what it holds, the rooms that it imports. */
+const rooms: readonly Room[] = [...page.matchAll(/^\| `src\/([\w/.*-]+?)\/?` \| (.*) \| (.*) \|$/gm)].map(
+  ([, name = '', about = '', imports = '']) => ({
+    name,
+    about,
+    imports: imports === '' ? [] : imports.split(',').map((word) => word.trim()),
+  }),
+)
+const LEAVES = '*.ts'
+
+/** The room of a file below `src`: the longest that fits; a file beside the folders is a leaf. */
+function roomOf(file: string): string | undefined {
+  const fitting = rooms.filter(({ name }) => file === name || file.startsWith(`${name}/`))
+  const [longest] = fitting.sort((a, b) => b.name.length - a.name.length)
+  return longest?.name ?? (file.includes('/') ? undefined : LEAVES)
+}
+
+function sourceFiles(): string[] {
+  return globSync('**/*.ts', { cwd: join(root, 'src') }).map((file) => file.replaceAll('\\', '/'))
+}
+
+function checkRooms(): void {
+  const found = new Map<string, Set<string>>(rooms.map(({ name }) => [name, new Set()]))
+  for (const file of sourceFiles()) {
+    const room = roomOf(file)
+    if (room === undefined) {
+      problems.push(`ARCHITECTURE.md names no room for src/${file}`)
+      continue
+    }
+    for (const imported of importsOf(join(root, 'src', file))) {
+      const other = roomOf(relative(join(root, 'src'), imported).replaceAll('\\', '/'))
+      if (other !== undefined && other !== room && other !== LEAVES) found.get(room)?.add(other)
+    }
+  }
+  for (const { name, imports } of rooms) {
+    const real = [...(found.get(name) ?? [])].sort()
+    const told = [...imports].sort()
+    if (real.join() !== told.join()) {
+      problems.push(
+        `ARCHITECTURE.md says that src/${name} imports: ${told.join(', ')}; its files import: ${real.join(', ')}`,
+      )
+    }
+  }
+}
+
+function checkLeaves(): void {
+  const files = sourceFiles().filter((file) => roomOf(file) === LEAVES)
+  const about = rooms.find(({ name }) => name === LEAVES)?.about ?? ''
+  for (const file of files) {
+    if (!about.includes(`\`${file}\``)) problems.push(`ARCHITECTURE.md does not name the leaf src/${file}`)
+  }
+}
+
+/** Every file or folder in backticks exists; a name alone may stand anywhere. */
+function checkNames(): void {
+  const files = globSync(['{src,test,scripts,bench,docs,examples}/**/*'], { cwd: root, exclude: ['**/node_modules'] })
+  const known = files.map((file) => `/${file.replaceAll('\\', '/')}`)
+  for (const source of ['ARCHITECTURE.md', 'CONTRIBUTING.md']) {
+    const text = readFileSync(join(root, source), 'utf8')
+    for (const [, name = ''] of text.matchAll(/`([\w-]+(?:\/[\w.-]+)*(?:\.ts|\.md|\/))`/g)) {
+      const path = name.replace(/\/$/, '')
+      if (!existsSync(join(root, path)) && !known.some((file) => file.endsWith(`/${path}`))) {
+        problems.push(`${source} names ${name}, which does not exist`)
+      }
+    }
+  }
+}
+
+function checkLengths(): void {
+  for (const file of globSync('{src,scripts,bench,examples}/**/*.{ts,cjs}', {
+    cwd: root,
+    exclude: ['**/node_modules'],
+  })) {
+    const lines = readFileSync(join(root, file), 'utf8').split('\n').length - 1
+    if (lines > MOST_LINES)
+      problems.push(`${file} has ${lines} lines; at most ${MOST_LINES}: see what its second subject is`)
+  }
+}
+
+checkRooms()
+checkLeaves()
+checkNames()
+checkLengths()
+for (const problem of problems) console.error(problem)
+if (problems.length > 0) process.exitCode = 1
