@@ -48,7 +48,13 @@ export interface PoolsmithEvents {
   }
   'connection:opened': { readonly id: number; readonly identity: string; readonly durationMillis: number }
   'connection:failed': { readonly error: PoolsmithError; readonly phase: Phase }
-  'connection:closed': { readonly id: number; readonly reason: CloseReason; readonly ageMillis: number }
+  'connection:closed': {
+    readonly id: number
+    readonly reason: CloseReason
+    readonly ageMillis: number
+    /** For `broken`, `ping-failed` and `reset-failed`: the server's last words, the socket's error, a time limit. */
+    readonly cause: PoolsmithError | undefined
+  }
   'connection:leaked': { readonly id: number; readonly heldMillis: number; readonly stack: string | undefined }
   'pool:acquired': { readonly id: number; readonly waitedMillis: number }
   'pool:released': { readonly id: number; readonly heldMillis: number }

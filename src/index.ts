@@ -43,7 +43,13 @@ export { ConfigError, type ConfigProblem, ERROR_CODES, type ErrorCode, type Phas
 export type { CloseReason, EventName, PoolsmithEvents } from './events.ts'
 export type { Listener } from './pool/events.ts'
 export type { PoolOptions } from './pool/options.ts'
-export { type ConnectionInfo, ConnectionPool, type ConnectionPoolConfig, type PoolStats } from './pool/pool.ts'
+export {
+  type AcquireOptions,
+  type ConnectionInfo,
+  ConnectionPool,
+  type ConnectionPoolConfig,
+  type PoolStats,
+} from './pool/pool.ts'
 export { Secret } from './secret.ts'
 export { register, strategies } from './strategies/index.ts'
 export { StrategyRegistry } from './strategies/registry.ts'

@@ -1,5 +1,6 @@
 import type { Credential } from '../credentials/credential.ts'
 import type { Phase } from '../errors.ts'
+import type { Whereabouts } from './whereabouts.ts'
 
 /** How a session is encrypted, as far as the client knows. */
 export interface EncryptionInfo {
@@ -75,6 +76,8 @@ export interface OpenContext {
  * `Raw` is the connection that knex is given (`pg.Client`, tedious' `Connection`).
  */
 export interface Driver<Raw extends object> {
+  /** Where it connects to, for the pool's errors; its own errors name it too. */
+  readonly where?: Whereabouts
   open(credential: Credential, context: OpenContext): Promise<Raw>
   /** One round trip that proves the session alive; rejects when it is not. */
   ping(raw: Raw): Promise<void>
@@ -86,6 +89,11 @@ export interface Driver<Raw extends object> {
   close(raw: Raw): Promise<void>
   /** Closes the socket at once, without a word. */
   abort(raw: Raw): void
+  /**
+   * As `abort`, and has the server end the statement that the session was running, where closing the socket does not.
+   * Resolves when the server has been asked.
+   */
+  kill?(raw: Raw, signal: AbortSignal): Promise<void>
   /** Whether the session is known to be dead: socket closed, or an error that ends sessions was seen on it. */
   isBroken(raw: Raw): boolean
   /** Calls `listener` when the session ends without our doing; at once when it has ended already. */

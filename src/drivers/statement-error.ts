@@ -2,6 +2,7 @@
 
 import { PoolsmithError } from '../errors.ts'
 import { printable } from '../printable.ts'
+import { showWhereabouts, type Whereabouts } from './whereabouts.ts'
 
 /** What is known about an error by its code. */
 export interface StatementAdvice {
@@ -25,14 +26,6 @@ export function advised(error: Error, { hint, transient = false }: StatementAdvi
   return Object.assign(error, { phase: 'query' as const, transient }, known)
 }
 
-/** The place that a session was opened to. */
-export interface Whereabouts {
-  readonly host: string
-  /** Undefined for a named instance. */
-  readonly port: number | undefined
-  readonly database: string
-}
-
 const RUN_AGAIN =
   'Run it again: the pool opens a new session. If it changes data, look first whether the change was made.'
 
@@ -43,10 +36,12 @@ export function connectionLost(
   hint = RUN_AGAIN,
   details: Readonly<Record<string, unknown>> = {},
 ): PoolsmithError {
-  const { host, port, database } = where
-  const place = port === undefined ? host : `${host}:${port}`
-  return new PoolsmithError(
-    `The session with ${place} (database ${printable(database)}) has ended: ${printable(cause.message)}`,
-    { code: 'CONNECTION_LOST', phase: 'query', transient: true, hint, cause, details: { ...where, ...details } },
-  )
+  return new PoolsmithError(`The session with ${showWhereabouts(where)} has ended: ${printable(cause.message)}`, {
+    code: 'CONNECTION_LOST',
+    phase: 'query',
+    transient: true,
+    hint,
+    cause,
+    details: { ...where, ...details },
+  })
 }

@@ -4,6 +4,7 @@ import { nextPoll, orAbort, pause, TimeLimit } from '../abort.ts'
 import type { Credential, CredentialSource } from '../credentials/credential.ts'
 import { sameSecret } from '../credentials/same-secret.ts'
 import type { Driver } from '../drivers/driver.ts'
+import { openingError } from '../drivers/whereabouts.ts'
 import { type Phase, PoolsmithError } from '../errors.ts'
 import { asPoolsmithError, endedAtLoginError, hangingError, NotTried } from './failures.ts'
 
@@ -82,8 +83,8 @@ export class Attempt<Raw extends object> {
   /** @throws PoolsmithError, NotTried */
   async run(): Promise<Opened<Raw>> {
     const { signal } = this.#controller
-    const { limitMillis } = this.#config
-    using limit = new TimeLimit(limitMillis, () => this.abort(hangingError(this, limitMillis)))
+    const { driver, limitMillis } = this.#config
+    using limit = new TimeLimit(limitMillis, () => this.abort(hangingError(this, limitMillis, driver.where)))
     this.#limit = limit
     try {
       return await this.#open(signal)
@@ -150,7 +151,7 @@ export class Attempt<Raw extends object> {
     await nextPoll()
     if (!driver.isBroken(raw)) return raw
     driver.abort(raw)
-    throw endedAtLoginError(driver.endedBy?.(raw))
+    throw openingError(endedAtLoginError(driver.endedBy?.(raw)), driver.where)
   }
 
   #enter(phase: Phase): void {

@@ -1,6 +1,9 @@
 /** The pool's own errors: each says what was waited for, how long, and what to do. */
 
+import { LimitExceeded } from '../abort.ts'
+import { showWhereabouts, type Whereabouts } from '../drivers/whereabouts.ts'
 import { type ErrorCode, type Phase, PoolsmithError } from '../errors.ts'
+import type { CloseReason } from '../events.ts'
 import { printable } from '../printable.ts'
 
 const ASKS_TO_WAIT: ReadonlySet<ErrorCode> = new Set(['SERVER_FULL', 'SERVER_NOT_READY', 'SERVER_THROTTLED'])
@@ -82,16 +85,16 @@ const PHASE_HINTS: Readonly<Partial<Record<Phase, string>>> = {
 }
 
 /** An attempt to connect that does not get on. */
-export function hangingError(attempt: Hanging, limitMillis: number): PoolsmithError {
+export function hangingError(attempt: Hanging, limitMillis: number, where: Whereabouts | undefined): PoolsmithError {
   const { phase, phaseMillis, credentialFailure: failure } = attempt
-  const details = { limitMillis, phaseMillis: Math.round(phaseMillis) }
+  const details = { ...where, limitMillis, phaseMillis: Math.round(phaseMillis) }
   if (phase === 'credential' && failure !== undefined) {
-    const message = `No connection within ${seconds(limitMillis)} (pool_timeout): ${failure.message}`
+    const message = `${noConnection(where, limitMillis)}: ${failure.message}`
     return failure.with({ message, phase, details, cause: failure })
   }
   const words = PHASE_WORDS[phase] ?? `in the phase ${phase}`
   return new PoolsmithError(
-    `No connection within ${seconds(limitMillis)} (pool_timeout): the attempt has been ${words} for ${seconds(phaseMillis)}.`,
+    `${noConnection(where, limitMillis)}: the attempt has been ${words} for ${seconds(phaseMillis)}.`,
     {
       code: phase === 'credential' ? 'CREDENTIAL_TIMEOUT' : 'CONNECT_TIMEOUT',
       phase,
@@ -115,15 +118,15 @@ export interface TimeoutFacts {
   readonly attempt: Hanging | undefined
   /** The failure of the last attempt, when none has succeeded since. */
   readonly failure: PoolsmithError | undefined
+  readonly where: Whereabouts | undefined
 }
 
 /** Why an acquire was not answered within `pool_timeout`: what took up most of the wait. */
 export function acquireTimeoutError(facts: TimeoutFacts): PoolsmithError {
-  const { timeoutMillis, occupancy, longestHeld, spareMillis, attempt, failure } = facts
-  const details = { timeoutMillis, ...occupancy, longestHeld }
-  const limit = `within ${seconds(timeoutMillis)} (pool_timeout)`
+  const { timeoutMillis, occupancy, longestHeld, spareMillis, attempt, failure, where } = facts
+  const details = { ...where, timeoutMillis, ...occupancy, longestHeld }
   if (facts.suspended) {
-    return new PoolsmithError(`The pool stayed suspended for ${seconds(timeoutMillis)} (pool_timeout).`, {
+    return new PoolsmithError(`The pool${show(' of', where)} stayed suspended for ${limit(timeoutMillis)}.`, {
       code: 'POOL_SUSPENDED',
       phase: 'pool',
       hint: 'Call resume(), or find out why it was not called.',
@@ -135,7 +138,7 @@ export function acquireTimeoutError(facts: TimeoutFacts): PoolsmithError {
   const stalledMillis = Math.round(Math.max(facts.lateMillis, attempt?.stalledMillis ?? 0))
   if (stalledMillis >= most) {
     return new PoolsmithError(
-      `No connection ${limit}: the event loop of this process stood still for ${seconds(stalledMillis)} and could take no answer.`,
+      `${noConnection(where, timeoutMillis)}: the event loop of this process stood still for ${seconds(stalledMillis)} and could take no answer.`,
       {
         code: 'EVENT_LOOP_STALLED',
         phase: 'pool',
@@ -154,22 +157,22 @@ export function acquireTimeoutError(facts: TimeoutFacts): PoolsmithError {
       inUse === 0
         ? ''
         : `${inUse} of ${max} connections ${inUse === 1 ? 'is' : 'are'} in use, and no more can be opened: `
-    return failure.with({ message: `No connection ${limit}: ${others}${failure.message}`, cause: failure, details })
+    // The driver's failures name the place themselves.
+    const place = failure.details.host === undefined ? where : undefined
+    const message = `${noConnection(place, timeoutMillis)}: ${others}${failure.message}`
+    return failure.with({ message, cause: failure, details })
   }
-  if (hadRoom && attempt !== undefined) return hangingError(attempt, timeoutMillis).with({ details })
-  return exhaustedError(occupancy, longestHeld, limit, details)
+  if (hadRoom && attempt !== undefined) return hangingError(attempt, timeoutMillis, where).with({ details })
+  return exhaustedError(facts, details)
 }
 
-function exhaustedError(
-  { max, inUse, checking, waiting }: Occupancy,
-  [longest]: readonly Holder[],
-  limit: string,
-  details: Readonly<Record<string, unknown>>,
-): PoolsmithError {
+function exhaustedError(facts: TimeoutFacts, details: Readonly<Record<string, unknown>>): PoolsmithError {
+  const { max, inUse, checking, waiting } = facts.occupancy
+  const [longest] = facts.longestHeld
   const checked = checking === 0 ? '' : `, ${checking} ${checking === 1 ? 'is' : 'are'} being checked`
   const held = longest === undefined ? '' : `; the longest use has lasted ${seconds(longest.heldMillis)}`
   return new PoolsmithError(
-    `No connection became free ${limit}: ${inUse} of ${max} connections ${inUse === 1 ? 'is' : 'are'} in use${checked}, ${waiting} ${waiting === 1 ? 'caller is' : 'callers are'} waiting${held}.`,
+    `No connection${show(' to', facts.where)} became free within ${limit(facts.timeoutMillis)}: ${inUse} of ${max} connections ${inUse === 1 ? 'is' : 'are'} in use${checked}, ${waiting} ${waiting === 1 ? 'caller is' : 'callers are'} waiting${held}.`,
     {
       code: 'POOL_EXHAUSTED',
       phase: 'pool',
@@ -180,16 +183,18 @@ function exhaustedError(
   )
 }
 
-export function closedError(): PoolsmithError {
-  return new PoolsmithError('The pool is closed.', {
+export function closedError(where: Whereabouts | undefined): PoolsmithError {
+  return new PoolsmithError(`The pool${show(' of', where)} is closed.`, {
+    details: { ...where },
     code: 'POOL_CLOSED',
     phase: 'pool',
     hint: 'destroy() was called: build a new engine, or destroy this one later.',
   })
 }
 
-export function abortedError(signal: AbortSignal): PoolsmithError {
-  return new PoolsmithError('The acquire was aborted by its caller.', {
+export function abortedError(signal: AbortSignal, where: Whereabouts | undefined): PoolsmithError {
+  return new PoolsmithError(`The caller aborted its wait for a connection${show(' to', where)}.`, {
+    details: { ...where },
     code: 'ABORTED',
     phase: 'pool',
     cause: signal.reason,
@@ -208,6 +213,35 @@ export function endedAtLoginError(reason: Error | undefined): PoolsmithError {
   })
 }
 
+const CLOSED_FOR: Readonly<Partial<Record<CloseReason, string>>> = {
+  broken: 'has ended',
+  'ping-failed': 'did not stand a check',
+  'reset-failed': 'could not be cleaned up for the next caller',
+}
+
+/** Why a session was closed that did not close in good order: the server's last words, the socket's error, a time limit. */
+export function closeCause(
+  reason: CloseReason,
+  error: unknown,
+  where: Whereabouts | undefined,
+): PoolsmithError | undefined {
+  const what = CLOSED_FOR[reason]
+  if (what === undefined) return undefined
+  const why =
+    error instanceof LimitExceeded
+      ? ': no answer within pool_ping_timeout'
+      : error instanceof Error
+        ? `: ${printable(error.message)}`
+        : ''
+  return new PoolsmithError(`The session${show(' with', where)} ${what}${why}`, {
+    code: 'CONNECTION_LOST',
+    phase: 'pool',
+    transient: true,
+    details: { ...where },
+    cause: error,
+  })
+}
+
 /** Dresses what a driver or source of somebody else's throws. */
 export function asPoolsmithError(error: unknown, phase: Phase): PoolsmithError {
   if (error instanceof PoolsmithError) return error
@@ -215,6 +249,18 @@ export function asPoolsmithError(error: unknown, phase: Phase): PoolsmithError {
     `The connection could not be opened: ${error instanceof Error ? error.message : String(error)}`,
     { code: 'CONNECT_FAILED', phase, cause: error },
   )
+}
+
+function noConnection(where: Whereabouts | undefined, limitMillis: number): string {
+  return `No connection${show(' to', where)} within ${limit(limitMillis)}`
+}
+
+function show(link: string, where: Whereabouts | undefined): string {
+  return where === undefined ? '' : `${link} ${showWhereabouts(where)}`
+}
+
+function limit(millis: number): string {
+  return `${seconds(millis)} (pool_timeout)`
 }
 
 function seconds(millis: number): string {

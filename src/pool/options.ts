@@ -70,7 +70,7 @@ export const poolFields = {
   leak_detection_threshold: seconds({
     default: 0,
     description:
-      'Raise the event `connection:leaked`, with the stack of its acquire, for a connection in use for longer than this. 0: off, and no stack is taken.',
+      'Raise the event `connection:leaked`, with the stack of the line that acquired it, built the query or began the transaction, for a connection in use for longer than this. 0: off, and no stack is taken.',
   }),
   retire_on: oneOf(['never', 'rotation', 'expiry'], {
     default: 'never',
@@ -81,7 +81,7 @@ export const poolFields = {
     default: 10,
     max: LONGEST_TIMER_SECONDS,
     description:
-      'How long `destroy()` waits for connections in use to be returned before it cuts them. 0: it cuts them at once.',
+      'How long `destroy()` waits for connections in use to be returned before it cuts them and cancels the statements that they are running. 0: at once.',
   }),
 }
 

@@ -2,16 +2,17 @@ import type { CredentialSource } from '../credentials/credential.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { PoolsmithError } from '../errors.ts'
 import type { EventName } from '../events.ts'
+import { callSite } from './call-site.ts'
 import { EventHub, type Listener } from './events.ts'
 import { abortedError, acquireTimeoutError, closedError, type Occupancy } from './failures.ts'
 import { type Policy, poolPolicy } from './options.ts'
 import type { Session } from './session.ts'
 import { Sessions } from './sessions.ts'
 import { Supply } from './supply.ts'
-import type { ConnectionInfo, ConnectionPoolConfig, PoolStats } from './types.ts'
+import type { AcquireOptions, ConnectionInfo, ConnectionPoolConfig, PoolStats } from './types.ts'
 import { Waiters } from './waiters.ts'
 
-export type { ConnectionInfo, ConnectionPoolConfig, PoolStats } from './types.ts'
+export type { AcquireOptions, ConnectionInfo, ConnectionPoolConfig, PoolStats } from './types.ts'
 
 /**
  * A pool of authenticated connections. knex takes it as its `connectionPool`.
@@ -101,13 +102,12 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
    * The promise rejects with a PoolsmithError: `POOL_EXHAUSTED`, `POOL_SUSPENDED`, `POOL_CLOSED`, `ABORTED`,
    * `CONNECT_TIMEOUT` or `CREDENTIAL_TIMEOUT` with the phase that hangs, or the error of a failed attempt.
    */
-  acquire(options?: { readonly signal?: AbortSignal | undefined }): { readonly promise: Promise<Raw> } {
-    const signal = options?.signal
-    if (signal?.aborted !== true) {
-      const ready = this.#takeReady()
+  acquire(options?: AcquireOptions): { readonly promise: Promise<Raw> } {
+    if (options?.signal?.aborted !== true) {
+      const ready = this.#takeReady(options)
       if (ready !== undefined) return { promise: Promise.resolve(ready.raw) }
     }
-    return { promise: this.#wait(signal) }
+    return { promise: this.#wait(options) }
   }
 
   /** Gives a connection back; never throws, never waits. False when it is not in use (any more). */
@@ -142,10 +142,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
    * @example
    * await db.pool.use(async (client: pg.Client) => client.query('listen jobs'))
    */
-  async use<T, Client extends Raw = Raw>(
-    fn: (raw: Client) => Promise<T> | T,
-    options?: { readonly signal?: AbortSignal | undefined },
-  ): Promise<T> {
+  async use<T, Client extends Raw = Raw>(fn: (raw: Client) => Promise<T> | T, options?: AcquireOptions): Promise<T> {
     const raw = await this.acquire(options).promise
     try {
       return await fn(raw as Client)
@@ -175,6 +172,11 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     this.#suspended = false
     this.events.emit('pool:resumed', {})
     this.#pump()
+  }
+
+  /** Whether `leak_detection_threshold` is set. */
+  get detectsLeaks(): boolean {
+    return this.#policy.leakMillis !== Number.POSITIVE_INFINITY
   }
 
   /** How many connections there are, and what they do at this moment. */
@@ -246,26 +248,27 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   // ---- handing out
 
   /** The hot path: a good connection at once, or nothing. */
-  #takeReady(): Session<Raw> | undefined {
+  #takeReady(options: AcquireOptions | undefined): Session<Raw> | undefined {
     if (this.#waiters.size > 0 || this.#suspended || this.#closed) return undefined
     // Also without use for it here: this is what renews the credential before it ends.
     this.#source.current()
     const now = this.#now()
     const session = this.#sessions.takeReady(now)
-    if (session !== undefined) this.#handOut(session, now, now, this.#site())
+    if (session !== undefined) this.#handOut(session, now, now, this.#site(options))
     return session
   }
 
-  #wait(signal: AbortSignal | undefined): Promise<Raw> {
-    if (this.#closed) return Promise.reject(closedError())
-    if (signal?.aborted) return Promise.reject(abortedError(signal))
+  #wait(options: AcquireOptions | undefined): Promise<Raw> {
+    const signal = options?.signal
+    if (this.#closed) return Promise.reject(this.#closedError())
+    if (signal?.aborted) return Promise.reject(abortedError(signal, this.#driver.where))
     const promise = this.#waiters.add({
       since: this.#now(),
       millis: this.#policy.timeoutMillis,
-      site: this.#site(),
+      site: this.#site(options),
       signal,
       onTimeout: (_, lateMillis) => this.#timeoutError(lateMillis),
-      onAbort: abortedError,
+      onAbort: () => abortedError(signal as AbortSignal, this.#driver.where),
     })
     this.#pump()
     return promise
@@ -328,18 +331,20 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
       lateMillis,
       attempt: this.#supply.oldest,
       failure: this.#supply.failure,
+      where: this.#driver.where,
     })
     this.#counts.timedOut++
     this.events.emit('pool:timeout', { error })
     return error
   }
 
-  /** Where the acquire was called, for leak detection. */
-  #site(): Error | undefined {
-    if (this.#policy.leakMillis === Number.POSITIVE_INFINITY) return undefined
-    const site = new Error('acquired here')
-    Error.captureStackTrace(site, this.acquire)
-    return site
+  #closedError(): PoolsmithError {
+    return closedError(this.#driver.where)
+  }
+
+  /** Where the connection was asked for, for leak detection. */
+  #site(options: AcquireOptions | undefined): Error | undefined {
+    return this.detectsLeaks ? (options?.site ?? callSite(this.acquire)) : undefined
   }
 
   // ---- ending
@@ -347,8 +352,8 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   async #destroy(): Promise<void> {
     this.#closed = true
     this.#stopListening?.()
-    this.#waiters.rejectAll(closedError())
-    this.#supply.end(closedError())
+    this.#waiters.rejectAll(this.#closedError())
+    this.#supply.end(this.#closedError())
     this.#source.close()
     await this.#sessions.end()
     this.events.emit('pool:destroyed', {})

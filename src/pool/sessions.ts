@@ -5,13 +5,13 @@ import type { Credential } from '../credentials/credential.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { CloseReason, Emit } from '../events.ts'
 import { Alarm } from './alarm.ts'
-import type { Holder } from './failures.ts'
+import { closeCause, type Holder } from './failures.ts'
 import type { Policy } from './options.ts'
 import { type Circumstances, FRESH_MILLIS, type Session, verdict } from './session.ts'
 import { Shelf } from './shelf.ts'
 import { idleDueAt, keepaliveDue, leakDueAt, reportLeaks, surplus, sweepPeriodMillis } from './upkeep.ts'
 
-/** How long a session may take to say goodbye before its socket is cut. */
+/** How long a session may take to say goodbye before its socket is cut, and the server to hear of that. */
 const GOODBYE_MILLIS = 1000
 /** Closed for one of these, a session is past listening: no goodbye. */
 const DEAF: ReadonlySet<CloseReason> = new Set(['broken', 'ping-failed', 'reset-failed', 'drain-timeout'])
@@ -198,12 +198,12 @@ export class Sessions<Raw extends object> {
     if (reason === undefined) {
       deliver(session, now)
     } else {
-      this.close(session, reason)
+      this.close(session, reason, failure)
       // A ping that nobody answers tells of the network or the server, not of this one session: who waits must not
       // find that out for each of those that were heard of even longer ago.
       const silent = failure instanceof LimitExceeded || now - begunAt > FRESH_MILLIS
       if (reason === 'ping-failed' && silent) {
-        this.#closeIdle((other) => (other.provenAt <= session.provenAt ? reason : undefined))
+        this.#closeIdle((other) => (other.provenAt <= session.provenAt ? reason : undefined), failure)
       }
     }
     changed()
@@ -276,15 +276,15 @@ export class Sessions<Raw extends object> {
   }
 
   /** Closes every idle session that there is a reason for. A listener may take one while another is closed. */
-  #closeIdle(reasonFor: (session: Session<Raw>) => CloseReason | undefined): void {
+  #closeIdle(reasonFor: (session: Session<Raw>) => CloseReason | undefined, failure?: unknown): void {
     for (const session of this.shelf.idle) {
       const reason = session.busy || session.closed ? undefined : reasonFor(session)
-      if (reason !== undefined) this.close(session, reason)
+      if (reason !== undefined) this.close(session, reason, failure)
     }
   }
 
   /** Takes a session out of the pool and closes it in the background. */
-  close(session: Session<Raw>, reason: CloseReason): void {
+  close(session: Session<Raw>, reason: CloseReason, failure?: unknown): void {
     const now = this.#config.now()
     if (session.busy) this.#leave(now)
     session.busy = false
@@ -293,21 +293,26 @@ export class Sessions<Raw extends object> {
     this.#byRaw.delete(session.raw)
     this.#counts.closed++
     void this.shelf.discard(session)
-    const ageMillis = now - session.openedAt
-    this.#config.emit('connection:closed', { id: session.id, reason, ageMillis })
+    const { driver, emit } = this.#config
+    const cause = closeCause(reason, driver.endedBy?.(session.raw) ?? failure, driver.where)
+    emit('connection:closed', { id: session.id, reason, ageMillis: now - session.openedAt, cause })
     if (this.#busy + this.#checking === 0) this.#onQuiet?.()
   }
 
   async #goodbye(session: Session<Raw>): Promise<void> {
     const { driver } = this.#config
     const { raw, condemned } = session
-    if (condemned !== undefined && !DEAF.has(condemned)) {
-      try {
+    try {
+      if (condemned === 'drain-timeout' && driver.kill !== undefined) {
+        await within(driver.kill(raw, AbortSignal.timeout(GOODBYE_MILLIS)), GOODBYE_MILLIS)
+        return
+      }
+      if (condemned !== undefined && !DEAF.has(condemned)) {
         await within(driver.close(raw), GOODBYE_MILLIS)
         return
-      } catch {
-        // It does not listen, or not in time: cut it.
       }
+    } catch {
+      // The server does not listen, or not in time.
     }
     driver.abort(raw)
   }

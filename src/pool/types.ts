@@ -21,6 +21,14 @@ export interface ConnectionPoolConfig<Raw extends object> {
   readonly random?: () => number
 }
 
+/** Options of {@link ConnectionPool.acquire} and `use`. */
+export interface AcquireOptions {
+  /** Aborts the wait for a connection; the connection itself is not touched by it. */
+  readonly signal?: AbortSignal | undefined
+  /** For leak detection: its stack says where the connection was asked for. Default: the caller of `acquire`. */
+  readonly site?: Error | undefined
+}
+
 /** How many connections there are and what they do, as `pool.stats()` counts them. */
 export interface PoolStats extends Occupancy {
   /** Open connections: in use, idle, and being checked. */

@@ -1,6 +1,7 @@
 /** What is due for sessions as time passes: the arithmetic of the pool's sweep, apart from its timer. */
 
 import type { CloseReason, Emit } from '../events.ts'
+import { callerLines } from './call-site.ts'
 import type { Policy } from './options.ts'
 import { FRESH_MILLIS, type Session } from './session.ts'
 
@@ -73,6 +74,6 @@ export function reportLeaks(
     const heldMillis = now - session.acquiredAt
     if (!session.busy || session.leakReported || heldMillis < leakMillis) continue
     session.leakReported = true
-    emit('connection:leaked', { id: session.id, heldMillis, stack: session.acquireSite?.stack })
+    emit('connection:leaked', { id: session.id, heldMillis, stack: callerLines(session.acquireSite) })
   }
 }

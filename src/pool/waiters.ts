@@ -20,7 +20,7 @@ export interface WaiterOptions<T> {
   /** Makes the error when `millis` have passed. `lateMillis`: how much later the event loop came to it. */
   readonly onTimeout: (waiter: Waiter<T>, lateMillis: number) => unknown
   /** Makes the error when the signal aborts. */
-  readonly onAbort: (signal: AbortSignal) => unknown
+  readonly onAbort: () => unknown
 }
 
 export class Waiters<T> {
@@ -60,7 +60,7 @@ export class Waiters<T> {
     const timer = setTimeout(() => void strike(), millis)
     let registration: Disposable | undefined
     this.#queue.add(waiter)
-    registration = onAbort(signal, () => waiter.reject(options.onAbort(signal as AbortSignal)))
+    registration = onAbort(signal, () => waiter.reject(options.onAbort()))
     return promise
   }
 

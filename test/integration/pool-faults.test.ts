@@ -165,6 +165,22 @@ describe('a server that fails', () => {
     db.pool.release(await waiting)
   })
 
+  test('destroy() at drain_timeout leaves nothing running on the server', async () => {
+    await using server = await startPostgres()
+    const running =
+      "select count(*)::int from pg_stat_activity where query like 'select pg_sleep%' and state = 'active'"
+    await using watch = postgresPool(server)
+    const count = 3
+    const pool = postgresPool(server, { drain_timeout: 0.1 })
+    const clients = await Promise.all(Array.from({ length: count }, () => pool.acquire().promise))
+    const ended = Promise.allSettled(clients.map((client) => client.query('select pg_sleep(600)')))
+    while ((await ask(watch, running)) !== count) await sleep(10)
+    await pool.destroy()
+    const limit = performance.now() + 5000
+    while ((await ask(watch, running)) !== 0) assert.ok(performance.now() < limit, 'a statement runs on')
+    for (const { status } of await ended) assert.equal(status, 'rejected')
+  })
+
   test('more clients than the server takes: who waits is served by returns', async () => {
     await using server = await startPostgres({ config: { max_connections: '8', superuser_reserved_connections: '0' } })
     await using pool = postgresPool(server, { pool_size: 20, max_overflow: 0 })

@@ -43,7 +43,7 @@ for (const [name, bytes] of Object.entries(ERRORS)) {
       assert.deepEqual([error.code, error.phase, error.transient], ['NEGOTIATION_FAILED', 'tls', true])
       assert.match(
         error.message,
-        /^The server 127\.0\.0\.1:\d+ sent an error in the middle of the negotiation of TLS\.$/,
+        /^The connection to 127\.0\.0\.1:\d+ \(database alice\) failed: The server 127\.0\.0\.1:\d+ sent an error in the middle of the negotiation of TLS\.$/,
       )
       assert.doesNotMatch(everythingIn(error), /evil|expired|28P01|memory/)
       const told = events.filter((event) => event.name === 'debug:refusal').map(({ payload }) => payload)

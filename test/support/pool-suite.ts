@@ -21,6 +21,10 @@ async function failure(work: PromiseLike<unknown>): Promise<PoolsmithError> {
   throw new assert.AssertionError({ message: 'It succeeded.' })
 }
 
+function placeOf({ connection: { host, port, database } }: Side) {
+  return { host, port, database }
+}
+
 async function until(condition: () => boolean): Promise<void> {
   const limit = performance.now() + 20_000
   while (!condition()) {
@@ -95,13 +99,15 @@ export function poolSuite(kind: SideKind): void {
     test('a session that is killed while idle is closed at once and replaced for pool_min_idle, without a caller', async () => {
       await using side = await kind.start()
       await using db = await engineOf(side, { pool_min_idle: 2 })
-      const closed = Promise.withResolvers<string>()
-      db.pool.on('connection:closed', ({ reason }) => closed.resolve(reason))
+      const closed = Promise.withResolvers<readonly [string, PoolsmithError | undefined]>()
+      db.pool.on('connection:closed', ({ reason, cause }) => closed.resolve([reason, cause]))
       const raw = await db.pool.acquire().promise
       const id = db.pool.infoOf(raw)?.processId ?? -1
       db.pool.release(raw)
       await side.kill(id)
-      assert.equal(await closed.promise, 'broken')
+      const [reason, cause] = await closed.promise
+      assert.deepEqual([reason, cause?.code], ['broken', 'CONNECTION_LOST'])
+      assert.deepEqual(cause?.details, placeOf(side))
       await until(() => db.pool.stats().idle === 2)
       assert.equal(await ask(side, db, 'select 3 as n'), 3)
     })
@@ -218,6 +224,12 @@ export function poolSuite(kind: SideKind): void {
       await using wrong = await createEngine({ ...side.connection, password: 'wrong' })
       const refused = await failure(begun(wrong.raw('select 1 as n')))
       assert.deepEqual([refused.code, refused.phase], ['LOGIN_REFUSED', 'login'])
+      const { host, port, database } = placeOf(side)
+      assert.ok(
+        refused.message.startsWith(`The connection to ${host}:${port} (database ${database}) failed: `),
+        refused.message,
+      )
+      assert.deepEqual({ ...refused.details, ...placeOf(side) }, refused.details)
       await using nowhere = await createEngine({ ...side.connection, host: 'no-such-host.invalid' })
       const unknown = await failure(begun(nowhere.raw('select 1 as n')))
       assert.equal(unknown.phase, 'dns')
@@ -262,6 +274,13 @@ export function poolSuite(kind: SideKind): void {
       const begin = performance.now()
       const error = await failure(db.pool.acquire().promise)
       assert.deepEqual([error.code, error.phase], ['POOL_EXHAUSTED', 'pool'])
+      const { host, port, database } = placeOf(side)
+      assert.match(
+        error.message.replace(`${host}:${port} (database ${database})`, 'PLACE'),
+        /^No connection to PLACE became free within 2 s \(pool_timeout\): 1 of 1 connections is in use, 1 caller is waiting; the longest use has lasted [\d.]+ s\.$/,
+      )
+      assert.match(error.hint ?? '', /transaction/)
+      assert.deepEqual({ ...error.details, ...placeOf(side) }, error.details)
       assert.ok(performance.now() - begin >= 1990)
       db.pool.release(raw)
       assert.equal(await ask(side, db, 'select 4 as n'), 4)
@@ -277,6 +296,43 @@ export function poolSuite(kind: SideKind): void {
       db.pool.release(raw)
       assert.equal(await ask(side, db, 'select 4 as n'), 4)
       assert.equal(db.pool.stats().inUse, 0)
+    })
+
+    test('a leak names the line of the program for raw, builders, streams, transactions and the pool', async () => {
+      const db = await engineOf(side, { leak_detection_threshold: 0.05, drain_timeout: 0 })
+      const stacks: string[] = []
+      db.pool.on('connection:leaked', ({ stack = '' }) => stacks.push(stack))
+      const ended: Promise<unknown>[] = []
+      const begins = {
+        async byRaw() {
+          await db.raw(kind.slow)
+        },
+        async byBuilder() {
+          await db.count('* as c').from(db.raw(`(${kind.numbers(20_000_000)}) as x`))
+        },
+        async byStream() {
+          for await (const _ of db.raw(kind.numbers(100_000)).stream()) await sleep(1000)
+        },
+        async byTransaction() {
+          await db.transaction(async (trx) => {
+            await trx.raw('select 1 as n')
+            await sleep(1000)
+          })
+        },
+        async byPool() {
+          await db.pool.use(() => sleep(1000))
+        },
+      }
+      for (const [name, begin] of Object.entries(begins)) {
+        const known = stacks.length
+        ended.push(begin().catch(() => undefined))
+        await until(() => stacks.length > known)
+        const [, first = '', ...rest] = stacks.at(-1)?.split('\n') ?? []
+        const lines = name === 'byPool' ? rest.join('\n') : first
+        assert.match(lines, new RegExp(`${name} .*pool-suite\\.ts`), stacks.at(-1))
+      }
+      await db.destroy()
+      await Promise.all(ended)
     })
 
     test('tells what happens in the order in which it does', async () => {

@@ -11,6 +11,7 @@ import { type Lookup, showEndpoint, systemLookup } from '../network/socket.ts'
 import { PhaseClock } from '../phase-clock.ts'
 import { advised } from '../statement-error.ts'
 import { warnOnce } from '../warn-once.ts'
+import { openingError, type Whereabouts } from '../whereabouts.ts'
 import { parseRequireAuth } from './auth-policy.ts'
 import { cancelSession } from './cancel.ts'
 import { checkPostgresOptions, effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
@@ -91,9 +92,12 @@ export function createPostgresDriver(
 class SessionDriver implements PostgresDriver {
   readonly #plan: SessionPlan
   readonly #states = new WeakMap<pg.Client, SessionState>()
+  readonly where: Whereabouts
 
   constructor(plan: SessionPlan) {
     this.#plan = plan
+    const { host, port, database, login } = plan
+    this.where = { host, port, database: database ?? login }
   }
 
   async open(credential: Credential, context: OpenContext): Promise<pg.Client> {
@@ -125,7 +129,8 @@ class SessionDriver implements PostgresDriver {
       }
       return client
     } catch (error) {
-      if (!signal.aborted || signal.reason instanceof PoolsmithError) throw error
+      if (!signal.aborted) throw openingError(error, this.where)
+      if (signal.reason instanceof PoolsmithError) throw error
       throw new PoolsmithError(`Connecting to ${this.#plan.host} was given up in the phase ${clock.phase}.`, {
         code: 'ABORTED',
         phase: clock.phase,
@@ -170,6 +175,14 @@ class SessionDriver implements PostgresDriver {
     streamOf(raw).destroy()
   }
 
+  async kill(raw: pg.Client, signal: AbortSignal): Promise<void> {
+    const isRunning = isBusy(raw)
+    // First, so that the client sends nothing more when the server tells it that its statement was cancelled.
+    this.abort(raw)
+    // A server process that runs a statement does not look at its socket.
+    if (isRunning) await this.cancel(raw, signal)
+  }
+
   isBroken(raw: pg.Client): boolean {
     return this.#state(raw).broken || streamOf(raw).destroyed
   }
@@ -186,9 +199,8 @@ class SessionDriver implements PostgresDriver {
 
   statementError(raw: pg.Client, error: Error): Error {
     const { info, endedBy } = this.#state(raw)
-    const { host, port } = this.#plan
     return postgresStatementError(error, {
-      where: { host, port, database: info.database },
+      where: { ...this.where, database: info.database },
       broken: this.isBroken(raw),
       endedBy,
     })

@@ -7,6 +7,7 @@ import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { Reachability } from '../network/reachability.ts'
 import { type Lookup, systemLookup } from '../network/socket.ts'
 import { PhaseClock } from '../phase-clock.ts'
+import { openingError, type Whereabouts } from '../whereabouts.ts'
 import { gssSspi } from './gss-sspi.ts'
 import { checkSqlServerOptions, type SqlServerOptions, type SqlServerTarget } from './options.ts'
 import { isBusy, isReady, runBatch, untilIdle } from './requests.ts'
@@ -106,11 +107,15 @@ function warnOfWeakness(options: SqlServerOptions, emit: Emit): void {
 class SessionDriver implements SqlServerDriver {
   readonly #plan: SessionPlan
   readonly #states = new WeakMap<SqlServerConnection, SessionState>()
+  readonly where: Whereabouts
   #warn: (() => void) | undefined
   #database: string | undefined
 
   constructor(plan: SessionPlan, warn: () => void) {
     this.#plan = plan
+    const { host, port, database, options } = plan
+    const instance = port === undefined ? `\\${options.instance_name}` : ''
+    this.where = { host: `${host}${instance}`, port, database }
     this.#warn = warn
   }
 
@@ -156,7 +161,8 @@ class SessionDriver implements SqlServerDriver {
       })
       return connection
     } catch (error) {
-      if (!context.signal.aborted || context.signal.reason instanceof PoolsmithError) throw error
+      if (!context.signal.aborted) throw openingError(error, this.where)
+      if (context.signal.reason instanceof PoolsmithError) throw error
       throw new PoolsmithError(`Connecting to ${this.#plan.host} was given up in the phase ${clock.phase}.`, {
         code: 'ABORTED',
         phase: clock.phase,
@@ -244,9 +250,8 @@ class SessionDriver implements SqlServerDriver {
 
   statementError(raw: SqlServerConnection, error: Error): Error {
     const { info, endedBy } = this.#state(raw)
-    const { host, port } = this.#plan
     return sqlServerStatementError(error, {
-      where: { host, port, database: info.database },
+      where: { ...this.where, database: info.database },
       broken: this.isBroken(raw),
       endedBy,
     })

@@ -1,6 +1,7 @@
 /** What the errors of statements mean, by their number (sys.messages) or tedious' code. */
 
-import { advised, connectionLost, type StatementAdvice, type Whereabouts } from '../statement-error.ts'
+import { advised, connectionLost, type StatementAdvice } from '../statement-error.ts'
+import type { Whereabouts } from '../whereabouts.ts'
 import { endsSession, isThrottled } from './server-error.ts'
 
 const TRY_AGAIN = 'Run the whole transaction again.'

@@ -4,6 +4,7 @@ import type { Transform } from 'node:stream'
 import type { Knex } from 'knex'
 import type { ConnectionPool } from '../../pool/pool.ts'
 import type { DialectParts } from '../dialect.ts'
+import { CallSites } from './call-sites.ts'
 import { PooledRunner } from './runner.ts'
 import { StatementQueue } from './statement-queue.ts'
 import type { KnexMarks } from './time-limit.ts'
@@ -21,11 +22,13 @@ const RELEASED = Promise.resolve()
  * the clients of transactions from it.
  */
 export function overPool(client: typeof Knex.Client, { pool, parts }: ClientBackend): void {
+  const sites = pool.detectsLeaks ? new CallSites(client) : undefined
   Object.assign(client.prototype, {
-    acquireConnection: (options?: { readonly signal?: AbortSignal }): Promise<object> => pool.acquire(options).promise,
+    acquireConnection: (options?: { readonly signal?: AbortSignal }): Promise<object> =>
+      pool.acquire(sites === undefined ? options : { ...options, site: sites.current }).promise,
 
     runner(this: Knex.Client, builder: object): PooledRunner {
-      return new PooledRunner(this, builder, parts)
+      return new PooledRunner(this, builder, parts, sites)
     },
 
     releaseConnection(connection: KnexMarks): Promise<void> {

@@ -13,6 +13,7 @@ import type { Knex } from 'knex'
 import Runner, { type Compiled, type StreamParameters } from 'knex/lib/execution/runner.js'
 import { PoolsmithError } from '../../errors.ts'
 import type { DialectParts } from '../dialect.ts'
+import type { CallSites } from './call-sites.ts'
 import { withinLimit } from './time-limit.ts'
 
 /** A client over a pool of ours, as a stream uses it. */
@@ -24,10 +25,12 @@ interface PooledClient extends Knex.Client {
 
 export class PooledRunner extends Runner {
   readonly #parts: DialectParts
+  readonly #sites: CallSites | undefined
 
-  constructor(client: Knex.Client, builder: object, parts: DialectParts) {
+  constructor(client: Knex.Client, builder: object, parts: DialectParts, sites: CallSites | undefined) {
     super(client, builder)
     this.#parts = parts
+    this.#sites = sites
   }
 
   override query(compiled: Compiled): Promise<unknown> {
@@ -42,7 +45,9 @@ export class PooledRunner extends Runner {
   }
 
   override ensureConnection(callback: object, parameters?: StreamParameters): Promise<unknown> {
-    return parameters === undefined ? super.ensureConnection(callback) : this.#stream(parameters)
+    const run = (): Promise<unknown> =>
+      parameters === undefined ? super.ensureConnection(callback) : this.#stream(parameters)
+    return this.#sites === undefined ? run() : this.#sites.asking(this.builder, run)
   }
 
   async #stream({ stream, options }: StreamParameters): Promise<void> {
