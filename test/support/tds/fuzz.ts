@@ -1,0 +1,351 @@
+/** A scripted TDS server for fuzzing: it plays a genuine conversation, and at one stage what a mutation made of it. */
+
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { createSecureContext } from 'node:tls'
+import { PACKET, packet, Transport } from './packets.ts'
+import { ENCRYPT, writePrelogin } from './prelogin.ts'
+import {
+  colMetadata,
+  DONE,
+  doneToken,
+  envBytes,
+  envText,
+  errorToken,
+  featureExtAck,
+  fedAuthInfo,
+  loginAck,
+  rowToken,
+  sspiToken,
+} from './tokens.ts'
+import { COLLATION, type Column, typeOf } from './types.ts'
+
+/** The server's messages, in the order in which they come. */
+export const STAGES = ['prelogin', 'tls', 'sspi', 'login', 'initial', 'answer'] as const
+export type Stage = (typeof STAGES)[number]
+
+/** A source of numbers that gives the same ones for the same seed (mulberry32). */
+export class Random {
+  #state: number
+
+  constructor(seed: number) {
+    this.#state = seed >>> 0
+  }
+
+  /** From 0 up to, and without, `below`. */
+  below(below: number): number {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0
+    let t = this.#state
+    t = Math.imul(t ^ (t >>> 15), t | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return ((t ^ (t >>> 14)) >>> 0) % below
+  }
+
+  pick<T>(items: readonly T[]): T {
+    return items[this.below(items.length)] as T
+  }
+
+  bytes(length: number): Buffer {
+    return Buffer.from(Array.from({ length }, () => this.below(256)))
+  }
+}
+
+/** What a server sends at a stage in place of its message. */
+export interface Mutation {
+  readonly name: string
+  /** The bytes on the wire, in pieces; a stream of them may have no end. */
+  readonly pieces: Iterable<Buffer>
+  /** Whether the server hangs up behind it, or says nothing more. */
+  readonly then: 'close' | 'silence' | 'go-on'
+}
+
+/** What changes the tokens of a message, and then the packets that they are sent in. */
+export function mutate(tokens: readonly Buffer[], type: number, random: Random): Mutation {
+  const name = random.pick(Object.keys(MUTATIONS) as (keyof typeof MUTATIONS)[])
+  const then = random.pick(['close', 'close', 'go-on', 'go-on', 'go-on', 'silence'] as const)
+  return { name, then, pieces: MUTATIONS[name](tokens, type, random) }
+}
+
+type Mutate = (tokens: readonly Buffer[], type: number, random: Random) => Iterable<Buffer>
+
+const whole = (type: number, body: Buffer): Buffer => packet(type, body.subarray(0, 65_000), true, 1)
+
+function altered(bytes: Buffer, random: Random): Buffer {
+  const copy = Buffer.from(bytes)
+  if (copy.length === 0) return copy
+  for (let times = 1 + random.below(4); times > 0; times--) {
+    const at = random.below(copy.length)
+    copy[at] = random.pick([0, 1, 0x7f, 0x80, 0xfe, 0xff, random.below(256), (copy[at] ?? 0) ^ (1 << random.below(8))])
+  }
+  return copy
+}
+
+/** Every endless answer stops here, far beyond what a client may take. */
+const FLOOD_BYTES = 3 << 20
+
+function* flood(piece: Buffer): Generator<Buffer> {
+  const many = Buffer.concat(Array.from({ length: Math.max(1, Math.floor(30_000 / piece.length)) }, () => piece))
+  for (let sent = 0; sent < FLOOD_BYTES; sent += many.length) yield many
+}
+
+const MUTATIONS: Readonly<Record<string, Mutate>> = {
+  'bytes of the tokens altered': (tokens, type, random) => [whole(type, altered(Buffer.concat(tokens), random))],
+  'one token altered': (tokens, type, random) => {
+    const which = random.below(tokens.length)
+    return [
+      whole(type, Buffer.concat(tokens.map((token, index) => (index === which ? altered(token, random) : token)))),
+    ]
+  },
+  'a length of a token altered': (tokens, type, random) => {
+    const copies = tokens.map((token) => Buffer.from(token))
+    const token = random.pick(copies)
+    if (token.length > 3) token.writeUInt16LE(random.pick([0, 1, 7, 255, 256, 0x7fff, 0x8000, 0xfffe, 0xffff]), 1)
+    return [whole(type, Buffer.concat(copies))]
+  },
+  'a number of four bytes made huge': (tokens, type, random) => {
+    const body = Buffer.concat(tokens)
+    if (body.length > 4)
+      body.writeUInt32LE(random.pick([0x7fffffff, 0xffffffff, 0xfffffffe, 0x80000000]), random.below(body.length - 3))
+    return [whole(type, body)]
+  },
+  'tokens repeated, left out or in another order': (tokens, type, random) => {
+    const some = Array.from({ length: 1 + random.below(2 * tokens.length) }, () => random.pick(tokens))
+    return [whole(type, Buffer.concat(some))]
+  },
+  'cut short': (tokens, type, random) => {
+    const body = Buffer.concat(tokens)
+    return [whole(type, body.subarray(0, random.below(body.length + 1)))]
+  },
+  'random tokens': (_tokens, type, random) => {
+    const first = random.pick([
+      0x81, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xd1, 0xd2, 0xd3, 0xe3, 0xe4, 0xed, 0xee, 0xfd, 0xfe, 0xff, 0x79,
+    ])
+    return [whole(type, Buffer.concat([Buffer.from([first]), random.bytes(random.below(200))]))]
+  },
+  'an environment change of any kind': (tokens, type, random) => {
+    const value = random.pick([
+      Buffer.from([random.below(30)]),
+      random.bytes(1 + random.below(40)),
+      envText(
+        'packetSize',
+        random.pick(['0', '8', '-1', '511', '1e9', '4096x', '', 'NaN', '32767', '512']),
+        '4096',
+      ).subarray(3),
+    ])
+    const change = Buffer.concat([Buffer.from([0xe3, value.length & 0xff, value.length >> 8]), value])
+    return [whole(type, Buffer.concat([change, ...tokens]))]
+  },
+  'the packet header altered': (tokens, type, random) => {
+    const bytes = whole(type, Buffer.concat(tokens))
+    return [Buffer.concat([altered(bytes.subarray(0, 8), random), bytes.subarray(8)])]
+  },
+  'many small packets': function* (tokens, type) {
+    const body = Buffer.concat(tokens)
+    for (let at = 0; at < body.length; at++) yield packet(type, body.subarray(at, at + 1), at + 1 === body.length, at)
+  },
+  'random bytes': (_tokens, _type, random) => [random.bytes(1 + random.below(400))],
+  'the message twice': (tokens, type) => [whole(type, Buffer.concat(tokens)), whole(type, Buffer.concat(tokens))],
+  'a flood of one token': (tokens, type, random) => {
+    const token = random.pick(tokens.filter(({ length }) => length > 0))
+    const piece = packet(
+      type,
+      Buffer.concat(Array.from({ length: 1 + Math.floor(4000 / token.length) }, () => token)),
+      false,
+      1,
+    )
+    return flood(piece)
+  },
+  'a flood of empty packets': (_tokens, type) => flood(packet(type, Buffer.alloc(0), false, 1)),
+  'a flood of packets with one byte': (tokens, type, random) =>
+    flood(packet(type, Buffer.from([random.pick([0xae, 0xee, 0xed, tokens[0]?.[0] ?? 0])]), false, 1)),
+  'a flood of environment changes that no one knows': (_tokens, type) =>
+    flood(packet(type, Buffer.alloc(4000, Buffer.from([0xe3, 1, 0, 0x77])), false, 1)),
+  'a flood of features': (_tokens, type) =>
+    flood(packet(type, Buffer.alloc(4000, Buffer.from([0xae, 0, 0, 0, 0])), false, 1)),
+  'a flood of complete messages': (tokens, type) => flood(whole(type, Buffer.concat(tokens))),
+}
+
+/** What the server plays for one connection. */
+export interface Play {
+  readonly encryption: 'tls' | 'none'
+  readonly kind: 'sql' | 'token' | 'gss' | 'ntlm'
+  readonly stage: Stage
+  readonly seed: number
+}
+
+export interface FuzzServer extends AsyncDisposable {
+  readonly port: number
+  /** For the next connection. */
+  play: Play
+  /** What was played last. */
+  readonly last: string
+}
+
+const TLS_HANDSHAKE = PACKET.prelogin
+
+/** Plays to one connection at a time. */
+export async function startFuzzServer(tls: { readonly cert: string; readonly key: string }): Promise<FuzzServer> {
+  const context = createSecureContext({ ...tls, maxVersion: 'TLSv1.2' })
+  const sockets = new Set<Socket>()
+  let last = ''
+  const server = createServer((socket) => {
+    sockets.add(socket)
+    socket.setNoDelay(true)
+    socket.on('error', () => undefined)
+    socket.once('close', () => sockets.delete(socket))
+    const { play } = fuzz
+    perform(socket, play, context, (name) => {
+      last = name
+    }).catch((error: unknown) => {
+      if (!socket.destroyed) last = `${last} (${String(error)})`
+      socket.destroy()
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const fuzz: FuzzServer = {
+    port: (server.address() as AddressInfo).port,
+    play: { encryption: 'none', kind: 'gss', stage: 'prelogin', seed: 1 },
+    get last() {
+      return last
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+  return fuzz
+}
+
+async function perform(
+  socket: Socket,
+  play: Play,
+  context: ReturnType<typeof createSecureContext>,
+  tell: (name: string) => void,
+): Promise<void> {
+  const random = new Random(play.seed)
+  const transport = new Transport(socket)
+  /** Sends the message, or what a mutation makes of it; false when nothing follows. */
+  const say = async (stage: Stage, tokens: readonly Buffer[], type: number = PACKET.response): Promise<boolean> => {
+    if (stage !== play.stage) {
+      await transport.send(type, Buffer.concat(tokens))
+      return true
+    }
+    const mutation = mutate(tokens, type, random)
+    tell(`${mutation.name}, then ${mutation.then}`)
+    for (const piece of mutation.pieces) {
+      if (transport.closed) return false
+      await transport.writeRaw(piece)
+    }
+    if (mutation.then === 'close') socket.end()
+    return mutation.then === 'go-on'
+  }
+  const next = (): Promise<unknown> => transport.read()
+
+  await next()
+  const encryption = play.encryption === 'tls' ? ENCRYPT.on : ENCRYPT.notSupported
+  const prelogin = writePrelogin({
+    version: [16, 0, 1000],
+    encryption,
+    instanceMatches: true,
+    fedAuthRequired: play.kind === 'token',
+  })
+  if (!(await say('prelogin', [prelogin]))) return
+  if (play.stage === 'tls') {
+    await next()
+    // A server's hello as it begins, in place of a handshake that would have to be made anew for each case.
+    const hello = Buffer.concat([Buffer.from('160303004a02000046030360', 'hex'), random.bytes(66)])
+    if (await say('tls', [hello.subarray(0, 5), hello.subarray(5, 30), hello.subarray(30)], TLS_HANDSHAKE)) {
+      await next()
+      socket.end()
+    }
+    return
+  }
+  if (play.encryption === 'tls') await transport.startTls(context, true)
+  await next()
+  if (play.kind === 'gss' || play.kind === 'ntlm') {
+    const token = play.kind === 'gss' ? Buffer.from('the token of the server') : ntlmChallenge()
+    if (!(await say('sspi', [sspiToken(token)]))) return
+    await next()
+  }
+  if (!(await say('login', loginAnswer(play.kind)))) return
+  await next()
+  if (!(await say('initial', initialAnswer()))) return
+  while ((await transport.read()) !== undefined) if (!(await say('answer', statementAnswer()))) return
+}
+
+function ntlmChallenge(): Buffer {
+  const message = Buffer.alloc(60)
+  message.write('NTLMSSP\0', 'latin1')
+  message.writeUInt32LE(2, 8)
+  message.writeUInt32LE(0x0080_0201, 20)
+  message.writeUInt16LE(4, 40)
+  message.writeUInt16LE(4, 42)
+  message.writeUInt32LE(56, 44)
+  return message
+}
+
+const info = (message: string): Buffer => errorToken({ number: 5701, state: 2, class: 0, message }, 'FUZZ', true)
+
+function loginAnswer(kind: Play['kind']): Buffer[] {
+  return [
+    envText('database', 'master', ''),
+    info("Changed database context to 'master'."),
+    envBytes('collation', COLLATION, Buffer.alloc(0)),
+    envText('language', 'us_english', ''),
+    ...(kind === 'token' ? [fedAuthInfo('https://login.test/', 'https://database.test/')] : []),
+    loginAck(0x74000004, 'Microsoft SQL Server', [16, 0, 1000]),
+    featureExtAck(kind === 'token' ? [[2, Buffer.alloc(0)]] : [[10, Buffer.from([1])]]),
+    envText('packetSize', '4096', '4096'),
+    doneToken(DONE.final),
+  ]
+}
+
+function initialAnswer(): Buffer[] {
+  return [info('poolsmith:51:fuzz'), envText('language', 'us_english', ''), doneToken(DONE.final)]
+}
+
+/** Values of all types, as PostgreSQL writes them: by its own types' ids, and by the names of those that it has not. */
+const VALUES: readonly (readonly [type: number | string, modifier: number, text: string])[] = [
+  [16, -1, 't'],
+  [17, -1, '\\x00ff'],
+  [20, -1, '9007199254740993'],
+  [21, -1, '7'],
+  [23, -1, '-7'],
+  [700, -1, '0.5'],
+  [701, -1, '0.1'],
+  [1042, 8, 'abcd'],
+  [1043, 20, 'text'],
+  [25, -1, 'a long text'],
+  [1082, -1, '2024-02-29'],
+  [1700, ((38 << 16) | 10) + 4, '1234567890.0123456789'],
+  [2950, -1, '01234567-89ab-cdef-0123-456789abcdef'],
+  ['tinyint', -1, '255'],
+  ['money', -1, '1.5'],
+  ['smallmoney', -1, '1.5'],
+  ['datetime', -1, '2024-02-29 12:34:56'],
+  ['smalldatetime', -1, '2024-02-29 12:34:00'],
+  ['datetime2', -1, '2024-02-29 12:34:56.1234567'],
+  ['datetimeoffset', -1, '2024-02-29 12:34:56.1234567 +01:00'],
+  ['time7', -1, '12:34:56.1234567'],
+  ['sql_variant', -1, 'decimal(20,4):1.5'],
+  ['mssql_xml', -1, '<a/>'],
+  ['hierarchyid', -1, '5ac0'],
+]
+
+function statementAnswer(): Buffer[] {
+  const columns = VALUES.map(([type, modifier], index): Column => {
+    const names = new Map(typeof type === 'string' ? [[1, type]] : [])
+    return { name: `c${index}`, type: typeOf(typeof type === 'string' ? 1 : type, modifier, names) }
+  })
+  const values = VALUES.map(([, , text]) => text)
+  const sparse = values.map((value, index) => (index % 2 === 0 ? value : null))
+  return [
+    colMetadata(columns),
+    rowToken(columns, values),
+    rowToken(columns, sparse),
+    rowToken(columns, values),
+    doneToken(DONE.final, 3),
+  ]
+}
