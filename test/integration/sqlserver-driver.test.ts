@@ -647,6 +647,25 @@ describe('a standing session', () => {
     await driver.close(raw)
   })
 
+  test('is aborted in the middle of an answer that has come as a whole', async () => {
+    await using server = await start()
+    const { driver } = driverFor(server)
+    const { Request } = await import('tedious')
+    for (const isCancelled of [false, true]) {
+      const { raw } = await open(driver, sa())
+      const error = await new Promise<Error | undefined>((resolve) => {
+        const request = new Request('select 1 union all select 2', (failed) => resolve(failed ?? undefined))
+        request.once('row', () => {
+          if (isCancelled) raw.cancel()
+          driver.abort(raw)
+        })
+        raw.execSqlBatch(request)
+      })
+      assert.match(String(error), /Connection closed/)
+      await sleep(20)
+    }
+  })
+
   test('is known to be dead when the server ends it', async () => {
     await using server = await start()
     const { driver } = driverFor(server)

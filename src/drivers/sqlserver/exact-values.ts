@@ -97,3 +97,43 @@ function showTime(value: bigint, scale: number): string {
   if (scale === 0) return clock
   return `${clock}.${(value % TICKS_PER_SECOND).toString().padStart(7, '0').slice(0, scale)}`
 }
+
+const VARIANT = {
+  money: 0x3c,
+  smallMoney: 0x7a,
+  dateTime: 0x3d,
+  smallDateTime: 0x3a,
+  date: 0x28,
+  time: 0x29,
+  dateTime2: 0x2a,
+  dateTimeOffset: 0x2b,
+  decimal: 0x6a,
+  numeric: 0x6c,
+} as const
+
+/** The types in a sql_variant (MS-TDS 2.2.5.5.4) whose digits would be lost; undefined for the others. */
+export function variantText(value: Buffer): string | undefined {
+  const data = value.subarray(2 + (value[1] ?? 0))
+  switch (value[0]) {
+    case VARIANT.money:
+    case VARIANT.smallMoney:
+      return moneyText(data)
+    case VARIANT.dateTime:
+      return dateTimeText(data)
+    case VARIANT.smallDateTime:
+      return smallDateTimeText(data)
+    case VARIANT.date:
+      return dateText(data)
+    case VARIANT.time:
+      return timeText(data, value[2] ?? 7)
+    case VARIANT.dateTime2:
+      return dateTime2Text(data, value[2] ?? 7)
+    case VARIANT.dateTimeOffset:
+      return dateTimeOffsetText(data, value[2] ?? 7)
+    case VARIANT.decimal:
+    case VARIANT.numeric:
+      return decimalText(data, value[3] ?? 0)
+    default:
+      return undefined
+  }
+}

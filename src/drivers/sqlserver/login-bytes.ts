@@ -1,5 +1,7 @@
 /** Edits of login messages that tedious cannot make, as pure functions over bytes. */
 
+import { TOKEN } from './stream-parser.ts'
+
 /** Positions in LOGIN7 (MS-TDS 2.2.6.4). */
 const OPTION_FLAGS_2 = 25
 const INTEGRATED_SECURITY = 0x80
@@ -30,16 +32,6 @@ export function withSspi(login7: Buffer, token: Buffer): Buffer {
   return message
 }
 
-const TOKEN = {
-  error: 0xaa,
-  info: 0xab,
-  loginAck: 0xad,
-  featureExtAck: 0xae,
-  envChange: 0xe3,
-  sspi: 0xed,
-  fedAuthInfo: 0xee,
-  done: 0xfd,
-} as const
 const DONE_LENGTH = 13
 
 export interface LoginReply {

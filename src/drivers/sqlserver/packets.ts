@@ -10,7 +10,7 @@ const END_OF_MESSAGE = 0x01
 /** The size of packets until the login has agreed on one (MS-TDS 2.2.6.4, PacketSize). */
 const FIRST_PACKET_BYTES = 4096
 
-/** The most that a server may send until the session stands, in bytes: whole certificate chains are a tenth of it. */
+/** The most that a server may send in answer to a login until the session stands, in bytes. */
 export const LARGEST_LOGIN_BYTES = 1 << 20
 
 /** The peer does not speak TDS. */
@@ -37,9 +37,10 @@ export function packetsOf(type: number, body: Buffer): Buffer {
 /**
  * Reads one message of a type, and no byte behind it.
  *
- * @throws NotSqlServer when something else comes, or more than LARGEST_LOGIN_BYTES; StreamClosed; the signal's reason
+ * @param largest of how many bytes, the headers of its packets included
+ * @throws NotSqlServer when something else comes, or more; StreamClosed; the signal's reason
  */
-export async function readMessage(wire: Wire, type: number): Promise<Buffer> {
+export async function readMessage(wire: Wire, type: number, largest: number): Promise<Buffer> {
   const parts: Buffer[] = []
   let total = 0
   for (;;) {
@@ -50,7 +51,7 @@ export async function readMessage(wire: Wire, type: number): Promise<Buffer> {
     // An empty packet is of no use but to keep us reading.
     if (length < HEADER_BYTES || (length === HEADER_BYTES && !isLast)) throw new NotSqlServer('a packet without a body')
     total += length
-    if (total > LARGEST_LOGIN_BYTES) throw new NotSqlServer(`a message of more than ${LARGEST_LOGIN_BYTES} bytes`)
+    if (total > largest) throw new NotSqlServer(`a message of more than ${largest} bytes`)
     parts.push(await wire.read(length - HEADER_BYTES))
     if (isLast) return Buffer.concat(parts)
   }

@@ -3,7 +3,8 @@
  * reader of columns can take the values without an object, a token or an event for each row.
  */
 
-import type { ColumnMetadata, StreamParser, TediousParts, Token } from './tedious-internals.ts'
+import { type StreamParserClass, TOKEN } from './stream-parser.ts'
+import type { ColumnMetadata, Reader, StreamParser, TediousParts, Token } from './tedious-internals.ts'
 
 /** What the `row` event carries in this mode. The bytes are the listener's until it returns. */
 export interface FieldRun {
@@ -13,9 +14,6 @@ export interface FieldRun {
   readonly rows: number
 }
 
-/** MS-TDS 2.2.7.17 and 2.2.7.13. */
-const ROW = 0xd1
-const COMPRESSED_ROW = 0xd2
 const RUN_ROWS = 1024
 const RUN_FIELDS = 1 << 15
 const NO_BYTES = 0xffff
@@ -200,61 +198,59 @@ class FieldScanner {
   }
 }
 
-/** Builds the way to make a token parser whose rows are runs of fields. */
-export function fieldParserFactory(parts: TediousParts): (options: object) => StreamParser {
-  const StockStreamParser = parts.StreamParser as new (options: object) => StreamParser
-  const RowToken = parts.RowToken as new (columns: unknown) => Token
-  const NotEnough = parts.NotEnoughDataError as new (bytes: number) => Error
-  const isPlp = parts.isPLPStream as (metadata: ColumnMetadata) => boolean
+/** As many whole rows as have come. */
+class RunReader implements Reader<Token> {
+  readonly #parts: TediousParts
+  readonly #scanner: FieldScanner
+  readonly #compressed: boolean
 
-  class RunReader {
-    readonly #scanner: FieldScanner
-    #compressed: boolean
-
-    constructor(scanner: FieldScanner, compressed: boolean) {
-      this.#scanner = scanner
-      this.#compressed = compressed
-    }
-
-    /** As many whole rows as are there. `position` stands behind the type of the first one. */
-    read(parser: StreamParser): Token {
-      const { buffer } = parser
-      const scanner = this.#scanner
-      let rows = 0
-      let at = parser.position
-      let compressed = this.#compressed
-      for (;;) {
-        const end = scanner.row(buffer, at, compressed, rows)
-        if (end < 0) {
-          if (rows === 0) throw new NotEnough(scanner.needed)
-          parser.position = at - 1
-          break
-        }
-        rows += 1
-        parser.position = end
-        const type = buffer[end]
-        if (rows === scanner.runRows || (type !== ROW && type !== COMPRESSED_ROW)) break
-        compressed = type === COMPRESSED_ROW
-        at = end + 1
-      }
-      const run: FieldRun = { chunk: buffer, fields: scanner.fields, rows }
-      return new RowToken(run)
-    }
+  constructor(parts: TediousParts, scanner: FieldScanner, compressed: boolean) {
+    this.#parts = parts
+    this.#scanner = scanner
+    this.#compressed = compressed
   }
 
-  class FieldStreamParser extends StockStreamParser {
+  /** `position` stands behind the type of the first row. */
+  read(parser: StreamParser): Token {
+    const { buffer } = parser
+    const { NotEnoughDataError, RowToken } = this.#parts
+    const scanner = this.#scanner
+    let rows = 0
+    let at = parser.position
+    let compressed = this.#compressed
+    for (;;) {
+      const end = scanner.row(buffer, at, compressed, rows)
+      if (end < 0) {
+        if (rows === 0) throw new NotEnoughDataError(scanner.needed)
+        parser.position = at - 1
+        break
+      }
+      rows += 1
+      parser.position = end
+      const type = buffer[end]
+      if (rows === scanner.runRows || (type !== TOKEN.row && type !== TOKEN.compressedRow)) break
+      compressed = type === TOKEN.compressedRow
+      at = end + 1
+    }
+    const run: FieldRun = { chunk: buffer, fields: scanner.fields, rows }
+    return new RowToken(run)
+  }
+}
+
+/** A parser whose rows are runs of fields. */
+export function fieldParserClass(parts: TediousParts, Base: StreamParserClass): StreamParserClass {
+  return class extends Base {
     #columns: readonly ColumnMetadata[] | undefined
     #scanner: FieldScanner | undefined
 
     override readToken(): Token | undefined {
       const type = this.buffer[this.position]
-      if (type !== ROW && type !== COMPRESSED_ROW) return super.readToken()
+      if (type !== TOKEN.row && type !== TOKEN.compressedRow) return super.readToken()
       if (this.#scanner === undefined || this.#columns !== this.colMetadata) {
         this.#columns = this.colMetadata
-        this.#scanner = new FieldScanner(this.colMetadata, isPlp)
+        this.#scanner = new FieldScanner(this.colMetadata, parts.isPLPStream)
       }
-      return this.startTokenReader(new RunReader(this.#scanner, type === COMPRESSED_ROW))
+      return this.startTokenReader(new RunReader(parts, this.#scanner, type === TOKEN.compressedRow))
     }
   }
-  return (options) => new FieldStreamParser(options)
 }

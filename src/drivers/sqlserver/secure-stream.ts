@@ -13,6 +13,8 @@ import { assertOnly, type TlsSetup } from './tls-settings.ts'
 
 const ALPN = 'tds/8.0'
 const NEEDS_2022 = 'encrypt=strict needs SQL Server 2022 or later, or Azure SQL; use encrypt=true for an older server.'
+/** In bytes: an answer to PRELOGIN has about fifty. */
+const LARGEST_PRELOGIN = 1 << 16
 /** The most that TLS puts into one record. */
 const LARGEST_FRAGMENT = 16_384
 
@@ -91,13 +93,13 @@ async function secured(socket: Socket, request: SecurityRequest): Promise<Secure
 async function prelogin(stream: Socket, encryption: Encryption, request: SecurityRequest): Promise<PreloginAnswer> {
   using wire = new Wire(stream, request.signal)
   wire.write(packetsOf(PACKET.prelogin, preloginRequest({ encryption, federated: request.secret === 'token' })))
-  return readPreloginAnswer(await readMessage(wire, PACKET.answer))
+  return readPreloginAnswer(await readMessage(wire, PACKET.answer, LARGEST_PRELOGIN))
 }
 
 function tlsRequest(request: SecurityRequest, isVerified: boolean): TlsRequest {
   const { setup, server, certificateName, signal } = request
   return {
-    secureContext: setup.secureContext,
+    secureContext: setup.secureContext(),
     // The one certificate that was named is compared by itself; see checked().
     verify: isVerified && setup.only === undefined ? 'hostname' : 'none',
     host: certificateName,

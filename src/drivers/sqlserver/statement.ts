@@ -12,7 +12,7 @@ import { setRowMode } from './row-reader.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
 import type { ColumnMetadata } from './tedious-internals.ts'
 
-export { setRowMode, variantText } from './row-reader.ts'
+export { setRowMode } from './row-reader.ts'
 export type { ColumnMetadata, FieldRun, SqlServerConnection }
 
 /** Runs one statement and gives its rows, values with every digit. Parameters by name are texts. */

@@ -17,14 +17,18 @@ import { splitLoginReply, withSspi } from './login-bytes.ts'
 import { unproven } from './login-errors.ts'
 import { assertPacketSize, PacketGuard } from './packet-guard.ts'
 import { NotSqlServer, PACKET } from './packets.ts'
-import { type RowMode, rowModeFor, rowParserFactory } from './row-reader.ts'
+import { type RowMode, rowModeFor } from './row-reader.ts'
 import type { SecureStream } from './secure-stream.ts'
 import { SilenceWatch } from './silence.ts'
 import type { SspiProvider } from './sspi.ts'
-import { type InternalConnection, type LoginHandler, loadTediousParts, MessageLine } from './tedious-internals.ts'
+import { type LoginHandler, loadTediousParts, MessageLine } from './tedious-internals.ts'
+import { tokenParserFactory } from './token-parser.ts'
 
 /** The level that a session begins with, and a transaction that says nothing (MS-TDS 2.2.6.9). */
 const READ_COMMITTED = 2
+
+/** Kerberos needs one of the server's, in SPNEGO up to three. */
+const MOST_GSS_TOKENS = 10
 
 /** What a login needs besides tedious' own configuration. */
 export interface LoginPlan {
@@ -89,12 +93,10 @@ export function loadConnectionClass(): Promise<ConnectionClass> {
 
 async function buildClass(): Promise<ConnectionClass> {
   const parts = await loadTediousParts()
-  const stock = parts.Connection as new (config: ConnectionConfiguration) => InternalConnection
-  const StockHandler = parts.Login7TokenHandler as new (connection: unknown) => LoginHandler
-  const RequestError = parts.RequestError as new (message: string, code: string) => Error
-  const rowParser = rowParserFactory(parts)
+  const { Login7TokenHandler, RequestError } = parts
+  const tokenParser = tokenParserFactory(parts)
 
-  class PoolsmithConnection extends stock {
+  class PoolsmithConnection extends parts.Connection {
     readonly #plan: LoginPlan
     #greeting: Greeting = { processId: undefined, user: undefined, version: undefined }
     #kerberos: KerberosInfo | undefined
@@ -104,11 +106,18 @@ async function buildClass(): Promise<ConnectionClass> {
     readonly #silence: SilenceWatch | undefined
     #line: MessageLine | undefined
     #guard: PacketGuard | undefined
+    #stands = false
 
     constructor(config: ConnectionConfiguration, plan: LoginPlan) {
       super(config)
       this.#plan = plan
-      this.once('connect', () => this.#guard?.liftLimit())
+      this.once('connect', (error) => {
+        if (error !== undefined) return
+        this.#stands = true
+        this.#guard?.liftLimit()
+      })
+      // tedious emits an error for each thing that it did not expect, and the second one may find nobody listening.
+      this.on('error', () => undefined)
       const { silenceLimitMillis: limitMillis } = plan
       if (limitMillis === undefined) return
       this.#silence = new SilenceWatch({
@@ -195,10 +204,11 @@ async function buildClass(): Promise<ConnectionClass> {
     ): Promise<unknown> {
       // What has arrived is acted on although the server may have hung up behind it, as one that sends us on does.
       const untilClosed = this.closeController.signal
-      for (;;) {
+      for (let rounds = 0; ; ) {
         const { sspi, rest } = splitLoginReply(await orAbort(this.#messages().read(), signal))
         for (const token of sspi) {
           if (gss === undefined) throw new NotSqlServer('a GSS token where none was due')
+          if (++rounds > MOST_GSS_TOKENS) throw new NotSqlServer(`more than ${MOST_GSS_TOKENS} GSS tokens`)
           this.#plan.enter('gss')
           const { output, complete } = await orAbort(gss.provider.step(token), untilClosed)
           gss.complete = complete
@@ -208,7 +218,7 @@ async function buildClass(): Promise<ConnectionClass> {
           }
           this.#plan.enter('login')
         }
-        const handler = new StockHandler(this)
+        const handler = new Login7TokenHandler(this)
         await this.#parse(rest, handler, untilClosed)
         if (handler.loginAckReceived && handler.loginError === undefined) {
           if (gss !== undefined && !gss.complete) throw unproven()
@@ -273,10 +283,26 @@ async function buildClass(): Promise<ConnectionClass> {
     }
 
     override createTokenStreamParser(message: unknown, handler: unknown): NodeJS.EventEmitter {
-      if (handler instanceof StockHandler) this.#hearVersion(handler)
+      if (handler instanceof Login7TokenHandler) this.#hearVersion(handler)
+      const kind = this.#stands ? 'statement' : 'login'
       const mode = rowModeFor(handler, this.#plan.rowMode)
-      if (mode === undefined) return super.createTokenStreamParser(message, handler)
-      return rowParser(message, this.debug, handler, this.config.options, mode)
+      const parser = tokenParser(message, this.debug, handler, this.config.options, { kind, mode })
+      if (kind === 'statement') this.#guardEnd(parser)
+      return parser
+    }
+
+    /**
+     * How the reading of an answer ends. tedious' own listeners fail, and the process with them, when the connection
+     * has been closed in the meantime, and when the answer to a cancelled statement is damaged.
+     */
+    #guardEnd(parser: NodeJS.EventEmitter): void {
+      const { emit } = parser
+      parser.emit = (event, ...given) => {
+        if (this.closed) return false
+        if (event !== 'error') return emit.call(parser, event, ...given)
+        this.messageIo.socket.destroy(given[0])
+        return true
+      }
     }
 
     override cleanupConnection(): void {

@@ -5,7 +5,7 @@
 
 import type { Socket } from 'node:net'
 import type { Duplex, Transform } from 'node:stream'
-import type { Connection } from 'tedious'
+import type { Connection, ConnectionConfiguration } from 'tedious'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 
@@ -27,6 +27,8 @@ export interface TediousInternals {
     | { readonly canceled: boolean; readonly paused?: boolean; error: Error | undefined; cancel(): void }
     | undefined
   cleanupConnection(): void
+  /** Set by cleanupConnection. */
+  readonly closed: boolean
   closeController: AbortController
   debug: object
   config: { server: string; options: { port?: number } }
@@ -81,7 +83,7 @@ export interface StreamParser {
   read(): Token | undefined
   end(): void
   readToken(): Token | undefined
-  startTokenReader(reader: { read(parser: StreamParser): Token }): Token
+  startTokenReader(reader: Reader<Token>): Token
 }
 
 export interface Token {
@@ -96,19 +98,29 @@ export interface TokenParser extends NodeJS.EventEmitter {
   run(message: unknown, handler: unknown): Promise<void>
 }
 
+/** Reads one thing that may arrive in pieces: throws NotEnoughDataError and is called again with more. */
+export interface Reader<T> {
+  read(parser: StreamParser): T
+}
+
 /** The classes and functions, as they are imported. */
 export interface TediousParts {
-  readonly Connection: unknown
-  readonly RequestError: unknown
-  readonly MessageIO: unknown
-  readonly Login7TokenHandler: unknown
-  readonly TokenParser: unknown
-  readonly StreamParser: unknown
-  readonly RowToken: unknown
-  readonly PLPReader: unknown
-  readonly NotEnoughDataError: unknown
-  readonly readValue: unknown
-  readonly isPLPStream: unknown
+  readonly Connection: new (config: ConnectionConfiguration) => InternalConnection
+  readonly RequestError: new (message: string, code: string) => Error
+  readonly MessageIO: new (...given: never) => MessageIo
+  readonly Login7TokenHandler: new (connection: unknown) => LoginHandler
+  readonly TokenParser: new (message: unknown, debug: unknown, handler: unknown, options: object) => TokenParser
+  readonly StreamParser: new (options: object) => StreamParser
+  readonly RowToken: new (columns: unknown) => Token
+  readonly PLPReader: new (metadata: ColumnMetadata) => Reader<unknown>
+  readonly NotEnoughDataError: new (bytes: number) => Error
+  readonly readValue: (
+    buffer: Buffer,
+    offset: number,
+    metadata: ColumnMetadata,
+    options: object,
+  ) => { readonly value: unknown; readonly offset: number }
+  readonly isPLPStream: (metadata: ColumnMetadata) => boolean
 }
 
 /** Methods that are overridden or called, by the class that has them. */
@@ -133,7 +145,7 @@ const METHODS: Readonly<Partial<Record<keyof TediousParts, readonly string[]>>> 
 }
 
 /** A sentence for each part that is not where it was. */
-export function movedParts(parts: TediousParts): string[] {
+export function movedParts(parts: { readonly [Name in keyof TediousParts]: unknown }): string[] {
   return Object.entries(parts).flatMap(([name, part]) => {
     if (typeof part !== 'function') return [`tedious has no ${name} any more`]
     return (METHODS[name as keyof TediousParts] ?? [])
@@ -174,7 +186,7 @@ async function importParts(tedious: typeof import('tedious')): Promise<TediousPa
       NotEnoughDataError: helpers.NotEnoughDataError,
       readValue: values.readValue,
       isPLPStream: values.isPLPStream,
-    }
+    } as unknown as TediousParts
   } catch (cause) {
     throw incompatible('its files lie elsewhere', cause)
   }

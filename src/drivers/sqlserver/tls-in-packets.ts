@@ -7,6 +7,9 @@ import { Wire } from '../network/wire.ts'
 import { stuffed } from './login-errors.ts'
 import { PACKET, packetsOf, readMessage } from './packets.ts'
 
+/** In bytes: OpenSSL takes chains of certificates of at most 100 kB. */
+const LARGEST_FLIGHT = 1 << 17
+
 export interface PacketTlsRequest extends TlsRequest {
   /** `write`: TLS covers what we send; the server answers in plain, and its answers stay in the socket. */
   readonly direction: 'both' | 'write'
@@ -117,7 +120,7 @@ class HandshakeCarrier extends Duplex {
     if (this.#wire.waiting > 0) this.#breakOff(stuffed(this.#host))
     else {
       this.#socket.write(packetsOf(PACKET.prelogin, bytes), done)
-      readMessage(this.#wire, PACKET.prelogin).then(
+      readMessage(this.#wire, PACKET.prelogin, LARGEST_FLIGHT).then(
         (flight) => this.push(flight),
         (error: unknown) => this.#breakOff(error),
       )

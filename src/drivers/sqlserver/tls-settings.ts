@@ -8,7 +8,8 @@ import { peerCertificate } from '../network/tls.ts'
 import type { SqlServerOptions } from './options.ts'
 
 export interface TlsSetup {
-  readonly secureContext: tls.SecureContext
+  /** Made when it is asked for: the authorities take some time to read, and not every session has TLS. */
+  readonly secureContext: () => tls.SecureContext
   /** The only certificate that is taken, for itself alone; undefined: one by a trusted authority, with the host's name. */
   readonly only: X509Certificate | undefined
 }
@@ -32,7 +33,7 @@ export class TlsSettings {
   async load(): Promise<TlsSetup> {
     const ca = this.#ca === undefined ? undefined : this.#ca === 'system' ? systemAuthorities() : await this.#ca.load()
     const only = await this.#only?.load()
-    return { secureContext: tls.createSecureContext({ ca, ...this.#versions }), only }
+    return { secureContext: () => tls.createSecureContext({ ca, ...this.#versions }), only }
   }
 }
 

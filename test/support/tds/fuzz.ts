@@ -8,6 +8,7 @@ import { ENCRYPT, writePrelogin } from './prelogin.ts'
 import {
   colMetadata,
   DONE,
+  doneProc,
   doneToken,
   envBytes,
   envText,
@@ -15,6 +16,8 @@ import {
   featureExtAck,
   fedAuthInfo,
   loginAck,
+  returnStatus,
+  returnValueInt,
   rowToken,
   sspiToken,
 } from './tokens.ts'
@@ -56,14 +59,14 @@ export interface Mutation {
   /** The bytes on the wire, in pieces; a stream of them may have no end. */
   readonly pieces: Iterable<Buffer>
   /** Whether the server hangs up behind it, or says nothing more. */
-  readonly then: 'close' | 'silence' | 'go-on'
+  readonly behind: 'close' | 'silence' | 'go-on'
 }
 
 /** What changes the tokens of a message, and then the packets that they are sent in. */
 export function mutate(tokens: readonly Buffer[], type: number, random: Random): Mutation {
   const name = random.pick(Object.keys(MUTATIONS) as (keyof typeof MUTATIONS)[])
-  const then = random.pick(['close', 'close', 'go-on', 'go-on', 'go-on', 'silence'] as const)
-  return { name, then, pieces: MUTATIONS[name](tokens, type, random) }
+  const behind = random.below(20) === 0 ? 'silence' : random.pick(['close', 'go-on', 'go-on'] as const)
+  return { name, behind, pieces: (MUTATIONS[name] as Mutate)(tokens, type, random) }
 }
 
 type Mutate = (tokens: readonly Buffer[], type: number, random: Random) => Iterable<Buffer>
@@ -80,15 +83,15 @@ function altered(bytes: Buffer, random: Random): Buffer {
   return copy
 }
 
-/** Every endless answer stops here, far beyond what a client may take. */
-const FLOOD_BYTES = 3 << 20
+/** Where an endless answer stops: beyond what a client may take. */
+const FLOOD_BYTES = 2 << 20
 
-function* flood(piece: Buffer): Generator<Buffer> {
+export function* flood(piece: Buffer, bytes = FLOOD_BYTES): Generator<Buffer> {
   const many = Buffer.concat(Array.from({ length: Math.max(1, Math.floor(30_000 / piece.length)) }, () => piece))
-  for (let sent = 0; sent < FLOOD_BYTES; sent += many.length) yield many
+  for (let sent = 0; sent < bytes; sent += many.length) yield many
 }
 
-const MUTATIONS: Readonly<Record<string, Mutate>> = {
+const MUTATIONS = {
   'bytes of the tokens altered': (tokens, type, random) => [whole(type, altered(Buffer.concat(tokens), random))],
   'one token altered': (tokens, type, random) => {
     const which = random.below(tokens.length)
@@ -163,7 +166,7 @@ const MUTATIONS: Readonly<Record<string, Mutate>> = {
   'a flood of features': (_tokens, type) =>
     flood(packet(type, Buffer.alloc(4000, Buffer.from([0xae, 0, 0, 0, 0])), false, 1)),
   'a flood of complete messages': (tokens, type) => flood(whole(type, Buffer.concat(tokens))),
-}
+} satisfies Readonly<Record<string, Mutate>>
 
 /** What the server plays for one connection. */
 export interface Play {
@@ -171,6 +174,8 @@ export interface Play {
   readonly kind: 'sql' | 'token' | 'gss' | 'ntlm'
   readonly stage: Stage
   readonly seed: number
+  /** In place of a mutation: bytes on the wire, after which the server goes on. */
+  readonly pieces?: Iterable<Buffer>
 }
 
 export interface FuzzServer extends AsyncDisposable {
@@ -179,24 +184,34 @@ export interface FuzzServer extends AsyncDisposable {
   play: Play
   /** What was played last. */
   readonly last: string
+  /** Bytes that were written at the stage of the play, of all connections. */
+  readonly written: number
 }
 
 const TLS_HANDSHAKE = PACKET.prelogin
+const PATIENCE_MILLIS = 300
 
 /** Plays to one connection at a time. */
 export async function startFuzzServer(tls: { readonly cert: string; readonly key: string }): Promise<FuzzServer> {
   const context = createSecureContext({ ...tls, maxVersion: 'TLSv1.2' })
   const sockets = new Set<Socket>()
   let last = ''
+  let written = 0
   const server = createServer((socket) => {
     sockets.add(socket)
     socket.setNoDelay(true)
     socket.on('error', () => undefined)
     socket.once('close', () => sockets.delete(socket))
     const { play } = fuzz
-    perform(socket, play, context, (name) => {
-      last = name
-    }).catch((error: unknown) => {
+    const tell: Tell = {
+      name: (name) => {
+        last = name
+      },
+      wrote: (bytes) => {
+        written += bytes
+      },
+    }
+    perform(socket, play, context, tell).catch((error: unknown) => {
       if (!socket.destroyed) last = `${last} (${String(error)})`
       socket.destroy()
     })
@@ -209,6 +224,9 @@ export async function startFuzzServer(tls: { readonly cert: string; readonly key
     get last() {
       return last
     },
+    get written() {
+      return written
+    },
     [Symbol.asyncDispose]: async () => {
       for (const socket of sockets) socket.destroy()
       server.close()
@@ -218,11 +236,16 @@ export async function startFuzzServer(tls: { readonly cert: string; readonly key
   return fuzz
 }
 
+interface Tell {
+  name(name: string): void
+  wrote(bytes: number): void
+}
+
 async function perform(
   socket: Socket,
   play: Play,
   context: ReturnType<typeof createSecureContext>,
-  tell: (name: string) => void,
+  tell: Tell,
 ): Promise<void> {
   const random = new Random(play.seed)
   const transport = new Transport(socket)
@@ -232,14 +255,19 @@ async function perform(
       await transport.send(type, Buffer.concat(tokens))
       return true
     }
-    const mutation = mutate(tokens, type, random)
-    tell(`${mutation.name}, then ${mutation.then}`)
+    const { pieces } = play
+    const mutation: Mutation =
+      pieces === undefined ? mutate(tokens, type, random) : { name: 'as told', behind: 'go-on', pieces }
+    tell.name(`${mutation.name}, then ${mutation.behind}`)
     for (const piece of mutation.pieces) {
       if (transport.closed) return false
       await transport.writeRaw(piece)
+      tell.wrote(piece.length)
     }
-    if (mutation.then === 'close') socket.end()
-    return mutation.then === 'go-on'
+    if (mutation.behind === 'close') socket.end()
+    // A client that waits for more is not kept waiting until its limit; only silence does that.
+    if (mutation.behind === 'go-on') setTimeout(() => socket.end(), PATIENCE_MILLIS).unref()
+    return mutation.behind === 'go-on'
   }
   const next = (): Promise<unknown> => transport.read()
 
@@ -269,10 +297,11 @@ async function perform(
     if (!(await say('sspi', [sspiToken(token)]))) return
     await next()
   }
-  if (!(await say('login', loginAnswer(play.kind)))) return
+  if (!(await say('login', play.stage === 'login' && random.below(4) === 0 ? refusal() : loginAnswer(play.kind))))
+    return
   await next()
   if (!(await say('initial', initialAnswer()))) return
-  while ((await transport.read()) !== undefined) if (!(await say('answer', statementAnswer()))) return
+  while ((await transport.read()) !== undefined) if (!(await say('answer', random.pick(ANSWERS)()))) return
 }
 
 function ntlmChallenge(): Buffer {
@@ -299,6 +328,14 @@ function loginAnswer(kind: Play['kind']): Buffer[] {
     featureExtAck(kind === 'token' ? [[2, Buffer.alloc(0)]] : [[10, Buffer.from([1])]]),
     envText('packetSize', '4096', '4096'),
     doneToken(DONE.final),
+  ]
+}
+
+function refusal(): Buffer[] {
+  return [
+    errorToken({ number: 4060, state: 1, class: 11, message: 'Cannot open database.' }, 'FUZZ'),
+    errorToken({ number: 18456, state: 1, class: 14, message: 'Login failed.' }, 'FUZZ'),
+    doneToken(DONE.error),
   ]
 }
 
@@ -334,7 +371,7 @@ const VALUES: readonly (readonly [type: number | string, modifier: number, text:
   ['hierarchyid', -1, '5ac0'],
 ]
 
-function statementAnswer(): Buffer[] {
+function rows(): Buffer[] {
   const columns = VALUES.map(([type, modifier], index): Column => {
     const names = new Map(typeof type === 'string' ? [[1, type]] : [])
     return { name: `c${index}`, type: typeOf(typeof type === 'string' ? 1 : type, modifier, names) }
@@ -349,3 +386,14 @@ function statementAnswer(): Buffer[] {
     doneToken(DONE.final, 3),
   ]
 }
+
+/** Of a statement, of one that fails, and of a procedure. */
+const ANSWERS: readonly (() => Buffer[])[] = [
+  rows,
+  rows,
+  () => [
+    errorToken({ number: 208, state: 1, class: 16, message: "Invalid object name 'x'." }, 'FUZZ'),
+    doneToken(DONE.error),
+  ],
+  () => [returnValueInt('@handle', 7), envText('database', 'sales', 'master'), returnStatus(0), doneProc(DONE.final)],
+]

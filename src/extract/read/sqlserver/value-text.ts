@@ -10,8 +10,9 @@ import {
   moneyText,
   smallDateTimeText,
   timeText,
+  variantText,
 } from '../../../drivers/sqlserver/exact-values.ts'
-import { type ColumnMetadata, variantText } from '../../../drivers/sqlserver/statement.ts'
+import type { ColumnMetadata } from '../../../drivers/sqlserver/statement.ts'
 
 export type FieldText = (chunk: Buffer, start: number, end: number) => string
 

@@ -10,8 +10,8 @@ import {
   moneyText,
   smallDateTimeText,
   timeText,
+  variantText,
 } from '../../../../src/drivers/sqlserver/exact-values.ts'
-import { variantText } from '../../../../src/drivers/sqlserver/row-reader.ts'
 import {
   encodeDate,
   encodeDateTime,

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import type { FieldRun } from '../../../../src/drivers/sqlserver/row-fields.ts'
-import { rowParserFactory } from '../../../../src/drivers/sqlserver/row-reader.ts'
 import { loadTediousParts } from '../../../../src/drivers/sqlserver/tedious-internals.ts'
+import { tokenParserFactory } from '../../../../src/drivers/sqlserver/token-parser.ts'
 import { colMetadata, DONE, doneToken, rowToken } from '../../../support/tds/tokens.ts'
 import { COLLATION, type Column, decimal, intN, nvarchar, type TdsType, typeOf } from '../../../support/tds/types.ts'
 
-const makeParser = rowParserFactory(await loadTediousParts())
+const makeParser = tokenParserFactory(await loadTediousParts())
 
 /** Reads one answer, cut into pieces as the network might; fields as hexadecimal, NULL as null. */
 async function read(answer: Buffer, cuts: readonly number[]): Promise<(string | null)[][]> {
@@ -38,7 +38,8 @@ async function read(answer: Buffer, cuts: readonly number[]): Promise<(string | 
     }
   })()
   const mode = { exact: true, bare: true, fields: true }
-  const parser = makeParser(message, { token: () => undefined }, handler, { tdsVersion: '7_4', useUTC: true }, mode)
+  const options = { tdsVersion: '7_4', useUTC: true }
+  const parser = makeParser(message, { token: () => undefined }, handler, options, { kind: 'statement', mode })
   await once(parser, 'end')
   return rows
 }

@@ -2,12 +2,13 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { type RowMode, rowModeFor, rowParserFactory, setRowMode } from '../../../../src/drivers/sqlserver/row-reader.ts'
+import { type RowMode, rowModeFor, setRowMode } from '../../../../src/drivers/sqlserver/row-reader.ts'
 import { loadTediousParts } from '../../../../src/drivers/sqlserver/tedious-internals.ts'
+import { tokenParserFactory } from '../../../../src/drivers/sqlserver/token-parser.ts'
 import { colMetadata, DONE, doneToken, rowToken } from '../../../support/tds/tokens.ts'
 import { type Column, decimal, intN, nvarchar, type TdsType } from '../../../support/tds/types.ts'
 
-const makeParser = rowParserFactory(await loadTediousParts())
+const makeParser = tokenParserFactory(await loadTediousParts())
 
 /** Reads one answer, cut into pieces as the network might, and gives its rows. */
 async function read(answer: Buffer, mode: RowMode, cuts: readonly number[] = [answer.length]): Promise<unknown[]> {
@@ -27,7 +28,7 @@ async function read(answer: Buffer, mode: RowMode, cuts: readonly number[] = [an
     yield* pieces
   })()
   const options = { tdsVersion: '7_4', useUTC: true }
-  await once(makeParser(message, { token: () => undefined }, handler, options, mode), 'end')
+  await once(makeParser(message, { token: () => undefined }, handler, options, { kind: 'statement', mode }), 'end')
   return rows
 }
 

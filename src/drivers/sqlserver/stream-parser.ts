@@ -1,0 +1,101 @@
+/** tedious' parser of tokens, which looks first at what tedious would take without a look. */
+
+import { NotSqlServer } from './packets.ts'
+import type { ColumnMetadata, StreamParser, TediousParts, Token } from './tedious-internals.ts'
+
+/** MS-TDS 2.2.4.2.1: the tokens of a server. */
+export const TOKEN = {
+  returnStatus: 0x79,
+  columnMetadata: 0x81,
+  error: 0xaa,
+  info: 0xab,
+  loginAck: 0xad,
+  featureExtAck: 0xae,
+  row: 0xd1,
+  compressedRow: 0xd2,
+  envChange: 0xe3,
+  sspi: 0xed,
+  fedAuthInfo: 0xee,
+  done: 0xfd,
+  doneProc: 0xfe,
+  doneInProc: 0xff,
+} as const
+
+/** `login`: until the session stands. */
+export type AnswerKind = 'login' | 'statement'
+
+export interface OwnStreamParser extends StreamParser {
+  /** Ends the reading, to be begun again with more, unless the buffer reaches up to there. */
+  need(end: number): void
+  /** The next value, as tedious reads it. */
+  stockValue(metadata: ColumnMetadata): unknown
+}
+
+export type StreamParserClass = new (options: object, kind: AnswerKind) => OwnStreamParser
+
+/** Rows have no place in the answer to a login; each could be a byte that stands for thousands of values. */
+const LOGIN_TOKENS: ReadonlySet<number> = new Set([
+  TOKEN.returnStatus,
+  TOKEN.error,
+  TOKEN.info,
+  TOKEN.loginAck,
+  TOKEN.featureExtAck,
+  TOKEN.envChange,
+  TOKEN.sspi,
+  TOKEN.fedAuthInfo,
+  TOKEN.done,
+  TOKEN.doneProc,
+  TOKEN.doneInProc,
+])
+
+/** The kinds of ENVCHANGE (MS-TDS 2.2.7.9) that tedious knows. It writes a line to the console for each other one. */
+const ENV_CHANGES: ReadonlySet<number> = new Set([1, 2, 3, 4, 7, 8, 9, 10, 13, 18, 20])
+
+/** Of one answer, each of which tedious keeps, together with all that came before it. */
+const MOST_ERRORS = 1000
+
+export function streamParserClass(parts: TediousParts): StreamParserClass {
+  const { NotEnoughDataError, readValue } = parts
+
+  return class extends parts.StreamParser implements OwnStreamParser {
+    readonly #isLogin: boolean
+    #errors = 0
+
+    constructor(options: object, kind: AnswerKind) {
+      super(options)
+      this.#isLogin = kind === 'login'
+    }
+
+    need(end: number): void {
+      if (this.buffer.length < end) throw new NotEnoughDataError(end)
+    }
+
+    stockValue(metadata: ColumnMetadata): unknown {
+      const result = readValue(this.buffer, this.position, metadata, this.options)
+      this.position = result.offset
+      return result.value
+    }
+
+    override readToken(): Token | undefined {
+      const type = this.buffer[this.position] ?? 0
+      if (this.#isLogin && !LOGIN_TOKENS.has(type)) {
+        throw new NotSqlServer(`a token of type ${type} in the answer to a login`)
+      }
+      if (type === TOKEN.envChange && this.#skipsEnvChange()) return undefined
+      const token = super.readToken()
+      if (type === TOKEN.error && ++this.#errors > MOST_ERRORS) return undefined
+      return token
+    }
+
+    /** Steps over a change of a kind that is not known. */
+    #skipsEnvChange(): boolean {
+      const at = this.position
+      this.need(at + 4)
+      if (ENV_CHANGES.has(this.buffer[at + 3] ?? 0)) return false
+      const end = at + 3 + this.buffer.readUInt16LE(at + 1)
+      this.need(end)
+      this.position = end
+      return true
+    }
+  }
+}
