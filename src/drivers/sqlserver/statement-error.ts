@@ -48,8 +48,10 @@ interface TediousError extends Error {
  * the server's last words.
  */
 export function sqlServerStatementError(error: Error, session: FailedSession): Error {
-  const { number, class: severity = 0 } = error as TediousError
-  if (session.broken || (number !== undefined && endsSession({ number, class: severity }))) {
+  const { code, number, class: severity = 0 } = error as TediousError
+  // Where the server does not confirm the cancelling either, the session is closed; the reason is still the time limit.
+  const isTimeout = code === 'ETIMEOUT'
+  if ((session.broken && !isTimeout) || (number !== undefined && endsSession({ number, class: severity }))) {
     return connectionLost(session.where, session.endedBy ?? error, undefined, number === undefined ? {} : { number })
   }
   return advised(error, sqlServerAdvice(error as TediousError))
