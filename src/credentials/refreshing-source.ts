@@ -1,3 +1,4 @@
+import { orAbort } from '../abort.ts'
 import type { PoolsmithError } from '../errors.ts'
 import type { Emit } from '../events.ts'
 import type { Credential, CredentialSource } from './credential.ts'
@@ -153,22 +154,13 @@ class RefreshingSource implements CredentialSource {
     this.#waiters++
     const flight = this.#start()
     this.#flightTimer?.ref()
-    return new Promise<Credential>((resolve, reject) => {
-      const abort = (): void => settle(() => reject(abortError((signal as AbortSignal).reason, this.#failure)))
-      let settled = false
-      const settle = (end: () => void): void => {
-        if (settled) return
-        settled = true
-        signal?.removeEventListener('abort', abort)
+    return orAbort(flight, signal)
+      .catch((error: unknown) => {
+        throw signal?.aborted && error === signal.reason ? abortError(error, this.#failure) : error
+      })
+      .finally(() => {
         if (--this.#waiters === 0) this.#flightTimer?.unref()
-        end()
-      }
-      signal?.addEventListener('abort', abort)
-      flight.then(
-        (credential) => settle(() => resolve(credential)),
-        (error) => settle(() => reject(error)),
-      )
-    })
+      })
   }
 
   /** The flight under way, or a new one. Its failure is always an event, so nobody needs to listen to the promise. */
@@ -293,14 +285,10 @@ class RefreshingSource implements CredentialSource {
     this.#flightTimer = setTimeout(() => controller.abort(timeoutError(limit)), limit)
     if (this.#waiters === 0) this.#flightTimer.unref()
     try {
-      return await new Promise<Credential>((resolve, reject) => {
-        // The signal decides, not the fetch: a library that ignores it must not hold up those who wait.
-        signal.addEventListener('abort', () => reject(signal.reason))
-        // Through a promise, so that a fetch that throws before its first await is a rejection too.
-        Promise.resolve()
-          .then(() => this.#options.fetch(signal))
-          .then(resolve, reject)
-      })
+      // Through a promise, so that a fetch that throws before its first await is a rejection too.
+      const fetching = Promise.resolve().then(() => this.#options.fetch(signal))
+      // The signal decides, not the fetch: a library that ignores it must not hold up the callers who wait.
+      return await orAbort(fetching, signal)
     } finally {
       clearTimeout(this.#flightTimer)
       this.#attempt = undefined

@@ -2,6 +2,7 @@ import type { Connection } from '../connections/connection.ts'
 import type { ConnectionInput } from '../connections/parse.ts'
 import { resolveConnection } from '../connections/resolve.ts'
 import type { StoreOptions } from '../connections/stores/find.ts'
+import { endingSource } from '../credentials/ending-source.ts'
 import type { ProxyOptions } from '../drivers/network/proxy/options.ts'
 import type { Proxies, ProxyContext } from '../drivers/network/proxy/proxies.ts'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
@@ -74,8 +75,18 @@ export async function buildPool(
     settings: settings.all,
     ...(proxies === undefined ? {} : { agents: proxies.agents }),
   })
-  const pool = new ConnectionPool({ driver: parts.driver, source, options: settings.pool, events })
+  const pool = new ConnectionPool({
+    driver: parts.driver,
+    source: proxies === undefined ? source : endingSource(source, () => closeAgents(proxies)),
+    options: settings.pool,
+    events,
+  })
   return { pool, parts, connection, strategy: settings.strategy.name }
+}
+
+function closeAgents({ agents }: Proxies): void {
+  agents.http.destroy()
+  agents.https.destroy()
 }
 
 /** Most connections go through no proxy, and pay nothing for those that do. */

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { CredentialSource } from '../credentials/credential.ts'
+import { endingSource } from '../credentials/ending-source.ts'
 import { destroyCache, loadKrb5 } from '../kerberos/native/krb5.ts'
 
 /** How long we wait for a KDC; with a silent one krb5 itself takes half a minute and more. */
@@ -21,26 +22,7 @@ export function ticketCache(
     options.keytab !== undefined && options.ccache === undefined ? `MEMORY:poolsmith-${randomUUID()}` : undefined
   return {
     name: options.ccache ?? own ?? cacheIn(environment),
-    endWith: (source) => (own === undefined ? source : ending(source, () => forget(own))),
-  }
-}
-
-/** The source with something to do at its end. */
-function ending(source: CredentialSource, end: () => void): CredentialSource {
-  let closed = false
-  return {
-    current: () => source.current(),
-    get: (signal) => source.get(signal),
-    reject: (credential) => source.reject(credential),
-    onChange: (listener) => source.onChange(listener),
-    get failure() {
-      return source.failure
-    },
-    close: () => {
-      source.close()
-      if (!closed) end()
-      closed = true
-    },
+    endWith: (source) => (own === undefined ? source : endingSource(source, () => forget(own))),
   }
 }
 

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import { connect, type SecureContext, type TLSSocket } from 'node:tls'
+import { onAbort } from '../../abort.ts'
 import { subjectOf } from '../../credentials/certificate-files.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { EncryptionInfo } from '../driver.ts'
@@ -40,7 +41,6 @@ export async function startTls(stream: Duplex, request: TlsRequest): Promise<TLS
     ...(request.serverName === undefined ? {} : { servername: request.serverName }),
   })
   const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const onAbort = (): void => reject(signal.reason)
   const onClose = (): void => reject(handshakeClosed(host))
   // For ever, as on every socket of ours: see connectSocket. Node only announces an alert that comes after the
   // handshake; destroyed by it, the socket also tells whoever reads from it later why it ended.
@@ -50,7 +50,7 @@ export async function startTls(stream: Duplex, request: TlsRequest): Promise<TLS
   })
   socket.once('secureConnect', resolve)
   socket.once('close', onClose)
-  signal.addEventListener('abort', onAbort, { once: true })
+  using _ = onAbort(signal, () => reject(signal.reason))
   try {
     await promise
     if (request.verify === 'hostname') assertHost(peerCertificate(socket), host)
@@ -62,7 +62,6 @@ export async function startTls(stream: Duplex, request: TlsRequest): Promise<TLS
   } finally {
     socket.off('secureConnect', resolve)
     socket.off('close', onClose)
-    signal.removeEventListener('abort', onAbort)
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { onAbort } from '../../abort.ts'
 
 /** The other side closed the stream, or it broke, while we waited for bytes. */
 export class StreamClosed extends Error {
@@ -19,6 +20,7 @@ const EVENTS = ['readable', 'end', 'close', 'error'] as const
 export class Wire implements Disposable {
   readonly stream: Duplex
   readonly #signal: AbortSignal
+  readonly #registration: Disposable
   #wake: (() => void) | undefined
   // Listening all the time: a listener for `readable` that is added while half a message lies in the buffer is
   // called at once, and one that is added again for each wait would be called for ever.
@@ -29,12 +31,12 @@ export class Wire implements Disposable {
     this.stream = stream
     this.#signal = signal
     for (const event of EVENTS) stream.on(event, this.#onChange)
-    signal.addEventListener('abort', this.#onChange)
+    this.#registration = onAbort(signal, this.#onChange)
   }
 
   [Symbol.dispose](): void {
     for (const event of EVENTS) this.stream.off(event, this.#onChange)
-    this.#signal.removeEventListener('abort', this.#onChange)
+    this.#registration[Symbol.dispose]()
   }
 
   write(bytes: Buffer): void {

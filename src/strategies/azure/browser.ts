@@ -6,6 +6,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { onAbort } from '../../abort.ts'
 
 export interface BrowserRequest {
   readonly authorizeUrl: string
@@ -53,8 +54,7 @@ export async function askInBrowser(request: BrowserRequest): Promise<Authorizati
       () => incoming.destroy(),
     )
   })
-  const abort = (): void => answer.reject(signal.reason)
-  signal.addEventListener('abort', abort, { once: true })
+  using _ = onAbort(signal, () => answer.reject(signal.reason))
   try {
     server.listen(0, '127.0.0.1')
     await once(server, 'listening', { signal })
@@ -75,7 +75,6 @@ export async function askInBrowser(request: BrowserRequest): Promise<Authorizati
     openBrowser(url.href, request.environment)
     return { code: await answer.promise, redirectUri, verifier }
   } finally {
-    signal.removeEventListener('abort', abort)
     server.close()
     server.closeAllConnections()
   }

@@ -1,3 +1,4 @@
+import { onAbort } from '../../../abort.ts'
 import { parseChallenges } from '../../../kerberos/http-challenges.ts'
 import { StreamClosed, Wire } from '../wire.ts'
 import { type ProxyRoute, proxyError, statusError } from './errors.ts'
@@ -28,11 +29,8 @@ export async function openHttpTunnel(
     connection?.stream.destroy()
     connection = undefined
   }
-  const onAbort = (): void => {
-    // The wire stays: it is what wakes whoever reads.
-    connection?.stream.destroy()
-  }
-  signal.addEventListener('abort', onAbort, { once: true })
+  // The wire stays: it wakes the reader.
+  using _ = onAbort(signal, () => connection?.stream.destroy())
   try {
     let authorization = await login.first()
     for (let leg = 1; leg <= MAX_LEGS; leg++) {
@@ -68,8 +66,6 @@ export async function openHttpTunnel(
     leave()
     signal.throwIfAborted()
     throw explain(error, route)
-  } finally {
-    signal.removeEventListener('abort', onAbort)
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { onAbort } from '../../../abort.ts'
 import { PoolsmithError } from '../../../errors.ts'
 import { loadPackage } from '../../../optional-package.ts'
 import { type Lookup, resolveHost } from '../socket.ts'
@@ -27,10 +28,7 @@ export async function openSocksTunnel(
   const { SocksClient } = await loadPackage('socks', () => import('socks'), `proxy=${address.scheme}://`)
   const host = address.scheme === 'socks5h' ? target.host : await resolved(target.host, lookup, route, signal)
   const { stream } = await server.connect(route, options)
-  const onAbort = (): void => {
-    stream.destroy()
-  }
-  signal.addEventListener('abort', onAbort, { once: true })
+  using _ = onAbort(signal, () => stream.destroy())
   const { user, password } = address
   try {
     await SocksClient.createConnection({
@@ -58,8 +56,6 @@ export async function openSocksTunnel(
     stream.destroy()
     signal.throwIfAborted()
     throw explain(error, route, user)
-  } finally {
-    signal.removeEventListener('abort', onAbort)
   }
 }
 
