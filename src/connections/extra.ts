@@ -3,6 +3,7 @@
 import type { ConfigProblem } from '../errors.ts'
 import { Secret } from '../secret.ts'
 import { textProblem } from './fields.ts'
+import { LONGEST_KEY, LONGEST_RECORD, LONGEST_SECRET, MOST_VALUES, tooLong } from './limits.ts'
 import { nearest } from './nearest.ts'
 import { isPlausiblePath } from './plausible-path.ts'
 import { childPath } from './problem-path.ts'
@@ -46,7 +47,7 @@ export function isPathName(name: string): boolean {
 
 /** Key material or a password where a path belongs: it must not be shown as a path would be. */
 function isNoPath(name: string, value: unknown): boolean {
-  if (typeof value !== 'string' && typeof value !== 'number') return false
+  if (typeof value === 'string' ? value.length > LONGEST_SECRET : typeof value !== 'number') return false
   return value !== SYSTEM && isPathName(name) && !isPlausiblePath(String(value))
 }
 
@@ -61,25 +62,27 @@ type Extra = Readonly<Record<string, unknown>>
 
 /**
  * Reads the extras: JSON text or an object of JSON values (and Secrets). `problems` lists every value in it that
- * JSON does not know.
+ * JSON does not know, and what exceeds the limits of limits.ts.
  */
 export function readExtra(given: unknown, path = 'extra'): { extra: Extra; problems: readonly ConfigProblem[] } {
-  const problems: ConfigProblem[] = []
-  let value = given
-  if (value instanceof Secret) value = value.reveal()
+  const failed = (message: string) => ({ extra: Object.freeze({}), problems: [{ path, message }] })
+  let value = given instanceof Secret ? given.reveal() : given
   if (typeof value === 'string') {
-    if (value.trim() === '') return { extra: Object.freeze({}), problems }
+    if (value.length > LONGEST_RECORD) return failed(tooLong(LONGEST_RECORD))
+    if (value.trim() === '') return { extra: Object.freeze({}), problems: [] }
     try {
       value = JSON.parse(value)
     } catch {
       // The parser's message quotes the text, and the text may hold secrets.
-      return { extra: Object.freeze({}), problems: [{ path, message: 'is not valid JSON' }] }
+      return failed('is not valid JSON')
     }
   }
-  if (value === undefined || value === null) return { extra: Object.freeze({}), problems }
-  if (!isPlainObject(value)) return { extra: Object.freeze({}), problems: [{ path, message: 'expected an object' }] }
-  const extra = copy(value, path, false, [], problems) as Extra
-  return { extra, problems }
+  if (value === undefined || value === null) return { extra: Object.freeze({}), problems: [] }
+  if (!isPlainObject(value)) return failed('expected an object')
+  const copying = new Copying()
+  const extra = copying.object(value, path, false, []) as Extra
+  if (copying.values > MOST_VALUES) return failed(`holds more than ${MOST_VALUES} values`)
+  return { extra, problems: copying.problems }
 }
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {
@@ -91,47 +94,61 @@ function isPlainObject(value: unknown): value is Record<string, unknown> {
 /** More than any option needs, and less than would exhaust the stack. */
 const MAX_DEPTH = 64
 
-function copy(
-  value: unknown,
-  path: string,
-  secret: boolean,
-  ancestors: readonly unknown[],
-  problems: ConfigProblem[],
-): unknown {
-  const wrong = (message: string): undefined => {
-    problems.push({ path, message })
-    return undefined
+/** One pass over the extras. It stops once there are more values than {@link MOST_VALUES}. */
+class Copying {
+  readonly problems: ConfigProblem[] = []
+  values = 0
+
+  /** @param ancestors the objects and lists that hold the value */
+  value(given: unknown, path: string, secret: boolean, ancestors: readonly unknown[]): unknown {
+    if (++this.values > MOST_VALUES) return undefined
+    if (given === null || typeof given === 'boolean') return given
+    if (typeof given === 'string' || given instanceof Secret) return this.#text(given, path, secret)
+    if (typeof given === 'number') {
+      if (!Number.isFinite(given)) return this.#wrong(path, 'is not a number that JSON knows')
+      return secret ? frozenSecret(String(given)) : given
+    }
+    if (ancestors.includes(given)) return this.#wrong(path, 'refers back to itself')
+    if (ancestors.length >= MAX_DEPTH) return this.#wrong(path, `is nested more than ${MAX_DEPTH} levels deep`)
+    if (Array.isArray(given)) {
+      const lineage = [...ancestors, given]
+      return Object.freeze(given.map((item, index) => this.value(item, `${path}[${index}]`, secret, lineage)))
+    }
+    return isPlainObject(given)
+      ? this.object(given, path, secret, ancestors)
+      : this.#wrong(path, 'is not a value that JSON knows')
   }
-  if (value === null || typeof value === 'boolean') return value
-  if (typeof value === 'string' || value instanceof Secret) {
-    const text = value instanceof Secret ? value.reveal() : value
-    const problem = textProblem(text)
-    if (problem !== undefined) return wrong(problem)
-    if (typeof value !== 'string') return frozenSecret(value)
-    if (value === '') return value
-    return secret || isSecretText(value) ? frozenSecret(value) : value
+
+  object(given: Record<string, unknown>, path: string, secret: boolean, ancestors: readonly unknown[]): object {
+    const lineage = [...ancestors, given]
+    const entries: [string, unknown][] = []
+    for (const [key, child] of Object.entries(given)) {
+      if (child === undefined) continue
+      if (this.values > MOST_VALUES) break
+      const childAt = childPath(path, key)
+      const problem = key.length > LONGEST_KEY ? tooLong(LONGEST_KEY) : textProblem(key)
+      if (problem !== undefined) {
+        this.#wrong(childAt, `the key ${problem}`)
+        continue
+      }
+      const hidden = secret || isSecretName(key) || isNoPath(key, child)
+      entries.push([key, this.value(child, childAt, hidden, lineage)])
+    }
+    return Object.freeze(Object.fromEntries(entries))
   }
-  if (typeof value === 'number') {
-    if (!Number.isFinite(value)) return wrong('is not a number that JSON knows')
-    return secret ? frozenSecret(String(value)) : value
+
+  #text(given: string | Secret, path: string, secret: boolean): unknown {
+    const text = given instanceof Secret ? given.reveal() : given
+    const problem = text.length > LONGEST_SECRET ? tooLong(LONGEST_SECRET) : textProblem(text)
+    if (problem !== undefined) return this.#wrong(path, problem)
+    if (typeof given !== 'string') return frozenSecret(given)
+    if (given === '') return given
+    return secret || isSecretText(given) ? frozenSecret(given) : given
   }
-  if (ancestors.includes(value)) return wrong('refers back to itself')
-  if (ancestors.length >= MAX_DEPTH) return wrong(`is nested more than ${MAX_DEPTH} levels deep`)
-  const lineage = [...ancestors, value]
-  if (Array.isArray(value)) {
-    return Object.freeze(value.map((item, index) => copy(item, `${path}[${index}]`, secret, lineage, problems)))
+
+  #wrong(path: string, message: string): undefined {
+    this.problems.push({ path, message })
   }
-  if (!isPlainObject(value)) return wrong('is not a value that JSON knows')
-  const entries: [string, unknown][] = []
-  for (const [key, child] of Object.entries(value)) {
-    if (child === undefined) continue
-    const childAt = childPath(path, key)
-    const problem = textProblem(key)
-    if (problem !== undefined) problems.push({ path: childAt, message: `the key ${problem}` })
-    const hidden = secret || isSecretName(key) || isNoPath(key, child)
-    entries.push([key, copy(child, childAt, hidden, lineage, problems)])
-  }
-  return Object.freeze(Object.fromEntries(entries))
 }
 
 /** The extras as plain JSON values, every secret revealed. */

@@ -9,6 +9,7 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { Secret } from '../secret.ts'
+import { LONGEST_SECRET, LONGEST_TEXT, tooLong } from './limits.ts'
 import { nearest } from './nearest.ts'
 import { isPlausiblePath } from './plausible-path.ts'
 import { plainName } from './protection.ts'
@@ -71,9 +72,13 @@ function field<T>(type: string, meta: Meta<T>, parse: (value: unknown) => T, sec
     aliases: meta.aliases ?? [],
     secret,
     parse: (value) => {
-      if (secret) return parse(value)
+      if (secret) {
+        if (textLength(value) > LONGEST_SECRET) throw new FieldMismatch(tooLong(LONGEST_SECRET))
+        return parse(value)
+      }
       // A value may have been wrapped for its looks alone: a URL with a login in it, a key called token_lifetime.
       const plain = revealed(value)
+      if (textLength(plain.value) > LONGEST_TEXT) throw new FieldMismatch(tooLong(LONGEST_TEXT))
       try {
         return parse(plain.value)
       } catch (error) {
@@ -81,6 +86,13 @@ function field<T>(type: string, meta: Meta<T>, parse: (value: unknown) => T, sec
       }
     },
   }
+}
+
+/** The length of a text, or of all texts of a list together. */
+function textLength(value: unknown): number {
+  if (typeof value === 'string') return value.length
+  if (value instanceof Secret) return value.reveal().length
+  return Array.isArray(value) ? value.reduce((sum: number, item) => sum + 1 + textLength(item), 0) : 0
 }
 
 function revealed(value: unknown): { value: unknown; hidden: boolean } {

@@ -1,13 +1,17 @@
+import { LONGEST_KEY } from './limits.ts'
+
 /**
  * The candidate that `word` was probably meant to be, if any: the same but for case and separators, or one slip away
  * (a letter too many, too few, wrong, or two swapped).
  */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+  if (word.length > LONGEST_KEY) return undefined
   const plain = (value: string): string => value.toLowerCase().replaceAll(/[-_. ]/g, '')
   const all = [...candidates]
+  const [plainWord, lowerWord] = [plain(word), word.toLowerCase()]
   return (
-    all.find((candidate) => plain(candidate) === plain(word)) ??
-    all.find((candidate) => oneSlip(word.toLowerCase(), candidate.toLowerCase()))
+    all.find((candidate) => plain(candidate) === plainWord) ??
+    all.find((candidate) => oneSlip(lowerWord, candidate.toLowerCase()))
   )
 }
 

@@ -2,6 +2,7 @@
 
 import type { ConfigProblem } from '../errors.ts'
 import { type Field, FieldMismatch, type Fields, type ValuesOf } from './field-types.ts'
+import { LONGEST_KEY, tooLong } from './limits.ts'
 import { nearest } from './nearest.ts'
 import { childPath } from './problem-path.ts'
 import { type ForeignOptions, protects } from './protection.ts'
@@ -83,6 +84,7 @@ function unknownKey(
   known: Iterable<string>,
   { elsewhere, foreign, strict = false }: ParseFieldsOptions,
 ): { readonly message: string; readonly isError: boolean } {
+  if (key.length > LONGEST_KEY) return { message: `the key ${tooLong(LONGEST_KEY)}`, isError: true }
   const ofOthers = foreign?.(key, value)
   if (ofOthers !== undefined) {
     return 'refused' in ofOthers

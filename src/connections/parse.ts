@@ -8,6 +8,7 @@ import type { Connection, Dialect } from './connection.ts'
 import { frozenSecret, readExtra } from './extra.ts'
 import { type Field, FieldMismatch, integer, nearest, parseFields, secret, text, textProblem } from './fields.ts'
 import { hostProblem } from './host-name.ts'
+import { LONGEST_RECORD, MOST_PARTS, tooLong } from './limits.ts'
 
 /** A connection as an object: in our words, in Airflow's (`conn_type`, `schema`, ...), or already parsed. */
 export interface ConnectionObject {
@@ -183,6 +184,7 @@ interface Form {
 function readForm(input: unknown): Form {
   const failed = (message: string): Form => ({ record: {}, problems: [{ path: '', message }] })
   if (typeof input === 'string') {
+    if (input.length > LONGEST_RECORD) return failed(`it ${tooLong(LONGEST_RECORD)}`)
     const given = input.trim()
     if (given === '') return failed('it is empty')
     if (!given.startsWith('{')) return readAirflowUri(given)
@@ -196,6 +198,8 @@ function readForm(input: unknown): Form {
   if (typeof input !== 'object' || input === null || Array.isArray(input) || input instanceof Secret) {
     return failed('expected an object, a URI or JSON text')
   }
+  if (Object.keys(input).length > MOST_PARTS)
+    return failed(`it has more than ${MOST_PARTS} parts; options belong under extra`)
   return { record: input as Record<string, unknown>, problems: [] }
 }
 

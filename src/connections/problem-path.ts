@@ -1,10 +1,11 @@
+import { LONGEST_KEY } from './limits.ts'
 import { isSecretText } from './secret-text.ts'
 
 const LONGEST_SHOWN = 60
 
 /** `extra.name`, or `extra["odd name"]` with what could break a line or hide in one written out; a key that may be a secret is left out. */
 export function childPath(parent: string, key: string): string {
-  if (isSecretText(key)) return `${parent}["…"]`
+  if (key.length > LONGEST_KEY || isSecretText(key)) return `${parent}["…"]`
   if (key.length <= LONGEST_SHOWN && /^[\w-]+(\.[\w-]+)*$/.test(key)) return parent === '' ? key : `${parent}.${key}`
   const shown = JSON.stringify(key.length > LONGEST_SHOWN ? `${key.slice(0, LONGEST_SHOWN - 3)}...` : key)
   // JSON leaves these as they are: C1 controls, line separators, marks that turn the direction of text.

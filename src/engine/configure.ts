@@ -75,7 +75,9 @@ function settle(
 
 /** One problem for each path: an option that cannot be read stands at its default for the checks behind it. */
 function firstOfEach(problems: readonly ConfigProblem[]): readonly ConfigProblem[] {
-  return problems.filter(({ path }, index) => problems.findIndex((other) => other.path === path) === index)
+  const byPath = new Map<string, ConfigProblem>()
+  for (const problem of problems) if (!byPath.has(problem.path)) byPath.set(problem.path, problem)
+  return [...byPath.values()]
 }
 
 /** What an error about the configuration says as a list of problems; any other error is thrown on. */

@@ -7,6 +7,7 @@ import { access, type FileHandle, open } from 'node:fs/promises'
 import { extname, resolve } from 'node:path'
 import { ConfigError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
+import { LARGEST_FILE } from '../limits.ts'
 import type { ConnectionInput } from '../parse.ts'
 import type { Environment } from './environment.ts'
 import type { Stored } from './stored.ts'
@@ -76,11 +77,12 @@ async function readText(path: string): Promise<{ text: string; mode: number }> {
     throw fileError(path, unreadable(cause), cause)
   }
   try {
-    const { mode } = await file.stat()
+    const { mode, size } = await file.stat()
+    if (size > LARGEST_FILE) throw fileError(path, `it is larger than ${LARGEST_FILE} bytes`)
     const bytes = await file.readFile()
     return { text: new TextDecoder('utf-8', { fatal: true }).decode(bytes), mode }
   } catch (cause) {
-    throw fileError(path, unreadable(cause), cause)
+    throw cause instanceof ConfigError ? cause : fileError(path, unreadable(cause), cause)
   } finally {
     await file.close()
   }
@@ -124,12 +126,30 @@ const YAML_MISTAKES: Readonly<Record<string, string>> = {
   TAG_RESOLVE_FAILED: 'an unknown tag',
 }
 
+const MOST_MISTAKES = 50
+
 async function parseYaml(text: string, path: string): Promise<unknown> {
-  const { LineCounter, parseDocument } = await loadPackage('yaml', () => import('yaml'), 'a connections file in YAML')
+  const { LineCounter, isScalar, parseDocument, visit } = await loadPackage(
+    'yaml',
+    () => import('yaml'),
+    'a connections file in YAML',
+  )
   const lineCounter = new LineCounter()
-  const document = parseDocument(text, { lineCounter, prettyErrors: false, merge: true })
-  const mistakes = [...document.errors, ...document.warnings].map(({ code, pos }) => ({
-    path: `line ${lineCounter.linePos(pos[0]).line}`,
+  // The parser's own search for keys that stand twice compares each with each.
+  const document = parseDocument(text, { lineCounter, prettyErrors: false, merge: true, uniqueKeys: false })
+  const found = [...document.errors, ...document.warnings].map(({ code, pos }) => ({ code: String(code), at: pos[0] }))
+  visit(document, {
+    Map(_, map) {
+      const seen = new Set<unknown>()
+      for (const { key } of map.items) {
+        if (!isScalar(key)) continue
+        if (seen.has(key.value)) found.push({ code: 'DUPLICATE_KEY', at: key.range?.[0] ?? 0 })
+        seen.add(key.value)
+      }
+    },
+  })
+  const mistakes = found.slice(0, MOST_MISTAKES).map(({ code, at }) => ({
+    path: `line ${lineCounter.linePos(at).line}`,
     message: YAML_MISTAKES[code] ?? code.toLowerCase().replaceAll('_', ' '),
   }))
   if (mistakes.length > 0) throw new ConfigError(mistakes, { subject: `The connections file ${path}` })

@@ -3,6 +3,7 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { inspect } from 'node:util'
+import { LARGEST_FILE } from '../../../../src/connections/limits.ts'
 import { locateConnectionsFile, readConnectionsFile } from '../../../../src/connections/stores/file.ts'
 import { parseStored } from '../../../../src/connections/stores/stored.ts'
 import { ConfigError } from '../../../../src/errors.ts'
@@ -60,6 +61,32 @@ lake:
     const { a, b } = await read('c.yaml', text)
     assert.deepEqual(a, { id: 'a', type: 'postgres', host: 'db', extra: {} })
     assert.deepEqual(b, { id: 'b', type: 'postgres', host: 'db', port: 1, extra: {} })
+  })
+
+  it('tells of a key that stands twice, at each level, whatever comes between', async () => {
+    await assert.rejects(
+      read('c.yaml', 'a: postgres://h\nb: postgres://h\na: postgres://g\n'),
+      /line 3: a key that stands twice/,
+    )
+    await assert.rejects(
+      read('c.yaml', 'a:\n  host: h\n  type: postgres\n  host: g\n'),
+      /line 4: a key that stands twice/,
+    )
+  })
+
+  it('is read in a time that grows with its size, and no faster', async () => {
+    await using folder = await temporaryFolder()
+    const path = join(folder.path, 'connections.yaml')
+    const lines = Array.from({ length: 80_000 }, (_, index) => `c${index}: postgres://etl@db/sales`)
+    await writeFile(path, lines.join('\n'), { mode: 0o600 })
+    const startedAt = performance.now()
+    assert.equal((await readConnectionsFile(path)).connections.size, lines.length)
+    // Quadratic, this would be most of a minute on a machine that does it in three seconds otherwise.
+    assert.ok(performance.now() - startedAt < 25_000)
+  })
+
+  it('has an upper bound', async () => {
+    await assert.rejects(read('c.json', Buffer.alloc(LARGEST_FILE + 1, ' ')), /it is larger than \d+ bytes/)
   })
 
   it('may be empty', async () => {
