@@ -333,8 +333,8 @@ describe('a refreshing source', () => {
     const added = mock.method(signal, 'addEventListener')
     const removed = mock.method(signal, 'removeEventListener')
     await Promise.all(Array.from({ length: 1000 }, () => state.source.get(signal)))
-    assert.equal(added.mock.callCount(), 1000)
-    assert.equal(removed.mock.callCount(), 1000)
+    assert.ok(added.mock.callCount() > 0)
+    assert.equal(removed.mock.callCount(), added.mock.callCount())
     state.source.close()
   })
 
