@@ -3,8 +3,8 @@ import { ConfigError, type ConfigProblem } from '../errors.ts'
 import { EVENT_NAMES } from '../events.ts'
 
 /**
- * Checks what types promise of the options of a call, for programs that are not type-checked. The options that are
- * also extras are checked together with those.
+ * Checks the options of a call at run time, for programs that are not type-checked. Options that are also extras are
+ * checked together with the extras.
  *
  * @throws ConfigError with all problems
  */

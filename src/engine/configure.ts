@@ -1,4 +1,4 @@
-/** From a connection record to all that is decided before anything is loaded or opened. */
+/** What is decided about a connection record before a driver is loaded or a session is opened. */
 
 import type { Connection } from '../connections/connection.ts'
 import { readablePartOf } from '../connections/parse.ts'
@@ -10,17 +10,17 @@ import { loadDialect } from './load-dialect.ts'
 import { resolveSettings, type Settings } from './settings.ts'
 
 export interface Configuration {
-  /** In our words, whoever's the given ones were. */
+  /** The record with every option under our name for it. */
   readonly connection: Connection
   readonly dialect: EngineDialect
   readonly settings: Settings<EngineDialect['fields']>
-  /** What is to be told to whoever wrote the record. */
+  /** Warnings for the author of the record. */
   readonly warnings: readonly ConfigProblem[]
 }
 
 export interface ConfigureOptions {
   readonly registry: StrategyRegistry
-  /** Extras that come before the connection's own. */
+  /** Extras that take precedence over the connection's own. */
   readonly overrides?: Readonly<Record<string, unknown>>
   readonly environment?: Readonly<Record<string, string | undefined>>
 }
@@ -34,12 +34,12 @@ export async function configure(given: Connection, options: ConfigureOptions): P
   const dialect = await loadDialect(given.type)
   const { connection, settings, notes, problems } = settle(given, dialect, options)
   if (problems.length > 0) {
-    throw new ConfigError(problems, given.id === undefined ? {} : { subject: `The connection ${given.id}` })
+    throw new ConfigError(problems, { subject: given.id === undefined ? undefined : `The connection ${given.id}` })
   }
   return { connection, dialect, settings, warnings: [...notes, ...settings.warnings] }
 }
 
-/** The problems of a record together with those of its extras, which are known only once the record has been read. */
+/** The problems of a record together with those of its extras, which are found once the record has been read. */
 export async function withProblemsOfExtras(error: ConfigError, options: ConfigureOptions): Promise<ConfigError> {
   const part = readablePartOf(error)
   if (part === undefined) return error
@@ -73,14 +73,14 @@ function settle(
   }
 }
 
-/** One problem for each path: an option that cannot be read stands at its default for the checks behind it. */
+/** One problem for each path: later checks see an option that could not be read at its default. */
 function firstOfEach(problems: readonly ConfigProblem[]): readonly ConfigProblem[] {
   const byPath = new Map<string, ConfigProblem>()
   for (const problem of problems) if (!byPath.has(problem.path)) byPath.set(problem.path, problem)
   return [...byPath.values()]
 }
 
-/** What an error about the configuration says as a list of problems; any other error is thrown on. */
+/** The problems that an error about the configuration names. @throws any other error */
 function problemsIn(error: unknown): readonly ConfigProblem[] {
   if (error instanceof ConfigError) return error.problems
   if (!(error instanceof PoolsmithError)) throw error
