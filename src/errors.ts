@@ -171,6 +171,8 @@ export const ERROR_CODES = {
   SERVER_ERROR: 'The server refused the login for another reason, which the message names.',
   PEER_MISMATCH: 'The server behind the Unix socket does not run as the user that `requirepeer` names.',
   SERVER_NOT_GENUINE: 'The server could not prove that it is the one that we mean: it let us in without its own proof.',
+  SETTING_REFUSED:
+    'The server or a pooler keeps a setting by which values could not be read, and does not let us change it.',
   AUTH_METHOD_UNSUPPORTED: 'The server asks for a login method that this strategy cannot answer.',
   AUTH_METHOD_REFUSED: 'The server asks for a login method that `require_auth` does not allow.',
   CHANNEL_BINDING_FAILED:

@@ -22,6 +22,7 @@ import { openSession } from './session.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
 import { postgresAdvice, postgresStatementError } from './statement-error.ts'
 import { TlsSettings } from './tls-settings.ts'
+import { type Answer, ValueSettings } from './value-settings.ts'
 
 const DEFAULT_PORT = 5432
 
@@ -48,6 +49,8 @@ interface SessionState {
   readonly session: Session
   readonly credential: Credential
   readonly info: SessionInfo
+  /** The settings that the server reports, as they are now. */
+  readonly parameters: Map<string, string>
   broken: boolean
   endedBy: Error | undefined
   onEnd: (() => void) | undefined
@@ -81,6 +84,7 @@ export function createPostgresDriver(
     options,
     policy,
     tls: new TlsSettings(options, context),
+    settings: new ValueSettings(options.options),
     lookup: context.lookup ?? systemLookup,
     reachability: new Reachability(),
     tunnel: host.startsWith('/') ? undefined : context.route?.(options.hostaddr ?? host, port),
@@ -162,7 +166,10 @@ class SessionDriver implements PostgresDriver {
 
   async reset(raw: pg.Client, mode: 'rollback' | 'full'): Promise<void> {
     const state = this.#state(raw)
-    await resetClient(raw, mode, (signal) => this.cancel(raw, signal))
+    await resetClient(raw, mode, {
+      cancel: (signal) => this.cancel(raw, signal),
+      restoreSettings: () => this.#plan.settings.putRight(state.parameters, (sql) => askOn(raw, sql)),
+    })
     if (mode === 'full') state.cleanAt = state.finished
   }
 
@@ -221,6 +228,7 @@ function newState(session: Session, credential: Credential, timings: SessionInfo
   return {
     session,
     credential,
+    parameters: new Map(login.parameters),
     broken: false,
     endedBy: undefined,
     onEnd: undefined,
@@ -241,6 +249,22 @@ function newState(session: Session, credential: Credential, timings: SessionInfo
   }
 }
 
+/** Runs one statement of ours on a client. */
+async function askOn(client: pg.Client, sql: string): Promise<Answer> {
+  try {
+    const text = { getTypeParser: () => (value: string) => value }
+    const { rows } = await client.query({ text: sql, rowMode: 'array', types: text })
+    return { value: rows[0]?.[0] }
+  } catch (error) {
+    if (!isServerError(error) || endsSession(error)) throw error
+    return { error: { M: error.message } }
+  }
+}
+
+function isServerError(error: unknown): error is Error & { readonly code: string } {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string'
+}
+
 function watcherOf(state: SessionState): Watcher {
   const end = (error?: Error): void => {
     state.broken = true
@@ -253,6 +277,9 @@ function watcherOf(state: SessionState): Watcher {
     onServerError: (error) => {
       advised(error, postgresAdvice(error))
       if (endsSession(error)) end(error)
+    },
+    onParameter: (name, value) => {
+      state.parameters.set(name, value)
     },
     onReady: () => {
       state.finished++
