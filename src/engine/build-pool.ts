@@ -1,6 +1,6 @@
 import type { Connection } from '../connections/connection.ts'
 import type { ConnectionInput } from '../connections/parse.ts'
-import { resolveConnection } from '../connections/resolve.ts'
+import { readInput } from '../connections/resolve.ts'
 import type { StoreOptions } from '../connections/stores/find.ts'
 import { endingSource } from '../credentials/ending-source.ts'
 import type { ProxyOptions } from '../drivers/network/proxy/options.ts'
@@ -12,7 +12,7 @@ import type { PoolOptions } from '../pool/options.ts'
 import { ConnectionPool } from '../pool/pool.ts'
 import { strategies } from '../strategies/index.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
-import { configure, withProblemsOfExtras } from './configure.ts'
+import { configure, refuse } from './configure.ts'
 import type { DialectParts } from './dialect.ts'
 
 /** Options that every data layer takes: the pool's, under their names in the extras, and those that are no text. */
@@ -58,9 +58,8 @@ export async function buildPool(
 
   const { environment = process.env } = stores
   const choices = { registry, overrides: { ...extra, ...poolOptions }, environment }
-  const given = await resolveConnection(input, { onWarning: warn, ...stores }).catch(async (error: unknown) => {
-    throw error instanceof ConfigError ? await withProblemsOfExtras(error, choices) : error
-  })
+  const read = await readInput(input, { onWarning: warn, ...stores })
+  const given = read.connection ?? (await refuse(read, choices))
   const unacceptable = accept(given)
   if (unacceptable !== undefined) throw new ConfigError([unacceptable])
   const { connection, dialect, settings, warnings } = await configure(given, choices)

@@ -1,7 +1,7 @@
 /** What is decided about a connection record before a driver is loaded or a session is opened. */
 
 import type { Connection } from '../connections/connection.ts'
-import { readablePartOf } from '../connections/parse.ts'
+import type { ReadConnection } from '../connections/parse.ts'
 import { checkProxyOptions } from '../drivers/network/proxy/options.ts'
 import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
@@ -39,17 +39,25 @@ export async function configure(given: Connection, options: ConfigureOptions): P
   return { connection, dialect, settings, warnings: [...notes, ...settings.warnings] }
 }
 
-/** The problems of a record together with those of its extras, which are found once the record has been read. */
-export async function withProblemsOfExtras(error: ConfigError, options: ConfigureOptions): Promise<ConfigError> {
-  const part = readablePartOf(error)
-  if (part === undefined) return error
-  const { subject, ...record } = part
-  const dialect = await loadDialect(record.type)
+/**
+ * Refuses a connection that could be read in part only, with its problems and those of the options in it.
+ *
+ * @throws ConfigError
+ */
+export async function refuse({ part, problems, subject }: ReadConnection, options: ConfigureOptions): Promise<never> {
+  const more = part === undefined ? [] : problemsOfExtras(part, await loadDialect(part.type), options)
+  throw new ConfigError([...problems, ...more], { subject })
+}
+
+function problemsOfExtras(
+  part: Connection,
+  dialect: EngineDialect,
+  options: ConfigureOptions,
+): readonly ConfigProblem[] {
   try {
-    const { problems } = settle(record, dialect, options)
-    return problems.length === 0 ? error : new ConfigError([...error.problems, ...problems], { subject })
-  } catch (more) {
-    return new ConfigError([...error.problems, ...problemsIn(more)], { subject })
+    return settle(part, dialect, options).problems
+  } catch (error) {
+    return problemsIn(error)
   }
 }
 
