@@ -183,6 +183,7 @@ export const ERROR_CODES = {
   PROTOCOL_UNSUPPORTED: 'The server does not speak a version of the PostgreSQL protocol that is allowed.',
   DRIVER_INCOMPATIBLE: 'The installed version of the database driver is not one that poolsmith works with.',
   // query
+  SESSION_READ_ONLY: 'An idle session can no longer write, as after a failover; it was closed.',
   SESSION_BUSY: 'A returned connection still ran a statement, which could not be stopped.',
   TOO_MANY_BINDINGS: 'A statement has more bindings than the database takes; it was not sent.',
   // pool

@@ -19,6 +19,7 @@ import { adoptSession, isBusy, loadPg, streamOf, type Watcher } from './pg-clien
 import { resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
 import { openSession } from './session.ts'
+import { outdatesSession, readOnlyError, WriteDoubt } from './session-doubt.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
 import { postgresAdvice, postgresStatementError } from './statement-error.ts'
 import { TlsSettings } from './tls-settings.ts'
@@ -52,6 +53,10 @@ interface SessionState {
   /** The settings that the server reports, as they are now. */
   readonly parameters: Map<string, string>
   broken: boolean
+  /** The error that made the session unfit for the next caller, though it is alive. */
+  outdatedBy: Error | undefined
+  /** {@link WriteDoubt.current} when the session was last known to be able to write. */
+  doubt: number
   endedBy: Error | undefined
   onEnd: (() => void) | undefined
   /** Statements that have ended, and how many had when the session was last as good as new. */
@@ -96,6 +101,7 @@ export function createPostgresDriver(
 class SessionDriver implements PostgresDriver {
   readonly #plan: SessionPlan
   readonly #states = new WeakMap<pg.Client, SessionState>()
+  readonly #doubt = new WriteDoubt()
   readonly where: Whereabouts
 
   constructor(plan: SessionPlan) {
@@ -115,7 +121,7 @@ class SessionDriver implements PostgresDriver {
         phase: () => clock.phase,
         deadline: context.deadline,
       })
-      const state = newState(session, credential, clock.stop())
+      const state = newState(session, credential, clock.stop(), this.#doubt.current)
       const client = await adoptSession(module, {
         stream: session.transport.stream,
         user: session.user,
@@ -123,7 +129,7 @@ class SessionDriver implements PostgresDriver {
         host: this.#plan.host,
         port: this.#plan.port,
         pending: session.login.pending,
-        watcher: watcherOf(state),
+        watcher: watcherOf(state, this.#doubt),
       })
       state.cleanAt = state.finished
       this.#states.set(client, state)
@@ -152,9 +158,21 @@ class SessionDriver implements PostgresDriver {
   async ping(raw: pg.Client): Promise<void> {
     const state = this.#state(raw)
     const clean = state.cleanAt === state.finished
+    if (this.mustPing(raw)) await this.#assertWritable(raw, state)
     // An empty statement: the server parses and plans nothing.
-    await raw.query('')
+    else await raw.query('')
     if (clean) state.cleanAt = state.finished
+  }
+
+  mustPing(raw: pg.Client): boolean {
+    return this.#state(raw).doubt !== this.#doubt.current
+  }
+
+  async #assertWritable(raw: pg.Client, state: SessionState): Promise<void> {
+    const { current } = this.#doubt
+    const { value } = await askOn(raw, 'show transaction_read_only')
+    if (value === 'on') throw readOnlyError(this.#plan.host)
+    state.doubt = current
   }
 
   needsReset(raw: pg.Client, mode: 'rollback' | 'full'): boolean {
@@ -170,6 +188,7 @@ class SessionDriver implements PostgresDriver {
       cancel: (signal) => this.cancel(raw, signal),
       restoreSettings: () => this.#plan.settings.putRight(state.parameters, (sql) => askOn(raw, sql)),
     })
+    if (this.mustPing(raw)) await this.#assertWritable(raw, state)
     if (mode === 'full') state.cleanAt = state.finished
   }
 
@@ -191,6 +210,10 @@ class SessionDriver implements PostgresDriver {
   }
 
   isBroken(raw: pg.Client): boolean {
+    return this.#isDead(raw) || this.#state(raw).outdatedBy !== undefined
+  }
+
+  #isDead(raw: pg.Client): boolean {
     return this.#state(raw).broken || streamOf(raw).destroyed
   }
 
@@ -201,14 +224,15 @@ class SessionDriver implements PostgresDriver {
   }
 
   endedBy(raw: pg.Client): Error | undefined {
-    return this.#state(raw).endedBy
+    const { endedBy, outdatedBy } = this.#state(raw)
+    return endedBy ?? outdatedBy
   }
 
   statementError(raw: pg.Client, error: Error): Error {
     const { info, endedBy } = this.#state(raw)
     return postgresStatementError(error, {
       where: { ...this.where, database: info.database },
-      broken: this.isBroken(raw),
+      broken: this.#isDead(raw),
       endedBy,
     })
   }
@@ -223,13 +247,20 @@ class SessionDriver implements PostgresDriver {
   }
 }
 
-function newState(session: Session, credential: Credential, timings: SessionInfo['timings']): SessionState {
+function newState(
+  session: Session,
+  credential: Credential,
+  timings: SessionInfo['timings'],
+  doubt: number,
+): SessionState {
   const { login, transport } = session
   return {
     session,
     credential,
     parameters: new Map(login.parameters),
     broken: false,
+    outdatedBy: undefined,
+    doubt,
     endedBy: undefined,
     onEnd: undefined,
     finished: 0,
@@ -265,7 +296,7 @@ function isServerError(error: unknown): error is Error & { readonly code: string
   return error instanceof Error && 'code' in error && typeof error.code === 'string'
 }
 
-function watcherOf(state: SessionState): Watcher {
+function watcherOf(state: SessionState, doubt: WriteDoubt): Watcher {
   const end = (error?: Error): void => {
     state.broken = true
     // The first error is the reason; those that follow are about the socket.
@@ -277,6 +308,8 @@ function watcherOf(state: SessionState): Watcher {
     onServerError: (error) => {
       advised(error, postgresAdvice(error))
       if (endsSession(error)) end(error)
+      else if (outdatesSession(error)) state.outdatedBy = error
+      doubt.heard(error, state.session.login.parameters)
     },
     onParameter: (name, value) => {
       state.parameters.set(name, value)
