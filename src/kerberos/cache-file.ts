@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { Stats } from 'node:fs'
+import { type Stats, statSync } from 'node:fs'
 import { type FileHandle, lstat, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { PoolsmithError } from '../errors.ts'
@@ -11,6 +11,17 @@ export function cachePath(cache: string): string | undefined {
   if (cache.startsWith('FILE:')) return cache.slice('FILE:'.length)
   if (cache.startsWith('DIR::')) return cache.slice('DIR::'.length)
   return /^[A-Z]+:/.test(cache) ? undefined : cache
+}
+
+/** What is at the path of a cache, links followed; undefined for other kinds, and when there is nothing to be seen. */
+export function fileBehind(cache: string): Stats | undefined {
+  const path = cachePath(cache)
+  try {
+    return path === undefined ? undefined : statSync(path, { throwIfNoEntry: false })
+  } catch {
+    // A folder that may not be entered, for example: krb5 fails with the same reason.
+    return undefined
+  }
 }
 
 /** Only the effective user of this process may own a file that is replaced, locked or removed here, root included. */
@@ -43,14 +54,14 @@ export async function ownFile(path: string): Promise<Stats | undefined> {
  * Call it while holding the cache's lock: it removes the files of updaters that died while they wrote.
  *
  * @param group may read the file (0640); by default a new file is 0600 and an old one keeps its mode
- * @param write fills the cache whose name it is given
+ * @param write fills the cache whose name it is given; its result is handed on
  * @throws TICKET_CACHE_NOT_TRUSTED, TICKET_CACHE_NOT_WRITABLE
  */
-export async function replaceCacheFile(
+export async function replaceCacheFile<T>(
   cache: string,
   group: string | number | undefined,
-  write: (into: string) => Promise<void>,
-): Promise<void> {
+  write: (into: string) => Promise<T>,
+): Promise<T> {
   const path = cachePath(cache)
   if (path === undefined) throw new Error(`${cache} is no file`)
   const folder = dirname(path)
@@ -59,10 +70,11 @@ export async function replaceCacheFile(
     const old = await ownFile(path)
     await removeLeftovers(folder, basename(path))
     try {
-      await write(`FILE:${beside}`)
+      const written = await write(`FILE:${beside}`)
       await finish(beside, old, group)
       await rename(beside, path)
       await folderToDisk(folder)
+      return written
     } finally {
       await rm(beside, { force: true })
     }

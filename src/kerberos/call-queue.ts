@@ -1,12 +1,13 @@
 import { performance } from 'node:perf_hooks'
+import { onAbort } from '../abort.ts'
 
-/** What waits or runs, for the error of those who gave up. */
+/** A call that waits or runs, for the error of a caller that gave up. */
 export interface CallInfo {
   /** `a service ticket for postgres@db`, as in "waiting for …". */
   readonly purpose: string
-  /** Whose KDC is asked. One realm never holds more than one place, so that its silence leaves room for others. */
+  /** The realm whose KDC is asked. It never holds more than one place, so that its silence leaves room for others. */
   readonly realm: string
-  /** Everything that it needs is on this machine: it does not wait behind a KDC that is silent. */
+  /** No KDC is asked: it does not wait behind one that is silent. */
   readonly local?: boolean
 }
 
@@ -27,9 +28,9 @@ interface Waiting extends CallInfo {
 }
 
 /**
- * Limits how many native calls hold a thread of libuv's pool. With a KDC that does not answer a call takes about
- * half a minute and cannot be stopped; four of them fill the pool, and every `fs` and `dns` call of the process
- * waits. Two leave half of the pool free. A caller that gives up leaves at once; its call keeps the place to the end.
+ * Limits how many native calls run at a time. With a KDC that does not answer a call takes about half a minute and
+ * cannot be stopped; on libuv's pool four of them would keep every `fs` and `dns` call of the process waiting. A caller
+ * that gives up leaves at once; its call keeps the place to the end.
  */
 export class CallQueue {
   readonly #limit: number
@@ -46,7 +47,7 @@ export class CallQueue {
 
   /**
    * @param start starts the native call
-   * @param options.abandon what to do with a result that nobody waits for any more
+   * @param options.abandon takes a result whose caller has given up
    * @param options.aborted makes the error of a caller that gave up
    */
   run<T>(
@@ -54,7 +55,7 @@ export class CallQueue {
     start: () => Promise<T>,
     options: {
       readonly signal: AbortSignal | undefined
-      readonly abandon?: (result: T) => void
+      readonly abandon?: ((result: T) => void) | undefined
       readonly aborted: (signal: AbortSignal, state: QueueState) => unknown
     },
   ): Promise<T> {
@@ -88,7 +89,7 @@ export class CallQueue {
           Promise.resolve()
             .then(start)
             .finally(() => {
-              signal?.removeEventListener('abort', giveUp)
+              listening[Symbol.dispose]()
               this.#running.delete(place)
               this.#startWaiting()
             })
@@ -102,7 +103,7 @@ export class CallQueue {
         giveUp()
         return
       }
-      signal?.addEventListener('abort', giveUp, { once: true })
+      const listening = onAbort(signal, giveUp)
       this.#waiting.add(waiting)
       this.#startWaiting()
     })
@@ -118,11 +119,14 @@ export class CallQueue {
   }
 }
 
+/** The calls of this thread that may ask a KDC, which they do in a process of their own (kdc/ask.ts). */
+export const kdcCalls = new CallQueue(8)
+
 /** One place when libuv's pool was made small: the rest is for `fs` and `dns`. */
 const poolSize = Number(process.env.UV_THREADPOOL_SIZE ?? 4)
 
-/** The one queue of this thread for calls that may ask a KDC. */
-export const kdcCalls = new CallQueue(poolSize >= 4 ? 2 : 1)
+/** Those that ask a KDC on libuv's pool: on Windows, and where no other process can be started. */
+export const pooledCalls = new CallQueue(poolSize >= 4 ? 2 : 1)
 
-/** And its one queue for calls that should need no network: what is wrongly taken for such holds one thread at most. */
+/** The calls that need no network: one that does need it after all holds one thread at most. */
 export const localCalls = new CallQueue(1)

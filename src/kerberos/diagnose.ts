@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { resolveSrv } from 'node:dns/promises'
 import { PoolsmithError } from '../errors.ts'
-import { ensureTicket, openCredential } from './ensure-ticket.ts'
+import { ensureTicket, forgetTickets, openCredential } from './ensure-ticket.ts'
 import { realmIn } from './errors.ts'
 import { type GssTarget, targetName } from './gss-api.ts'
 import { type HostNames, type NamesProblem, namesOf } from './host-names.ts'
@@ -14,16 +14,8 @@ import {
   parseKdc,
 } from './kdc-probe.ts'
 import { loadGssApi } from './load-gss-api.ts'
-import {
-  configuredValues,
-  destroyCache,
-  fullPrincipal,
-  type KeytabEntry,
-  loadKrb5,
-  readKeytab,
-  withKdcs,
-} from './native/krb5.ts'
-import type { Krb5Functions } from './native/krb5-functions.ts'
+import { Krb5 } from './native/krb5.ts'
+import type { KeytabEntry } from './native/krb5-keytab.ts'
 import type { TicketInfo } from './ticket.ts'
 
 export interface DiagnoseRequest {
@@ -90,7 +82,7 @@ const ALLOWED_SKEW_MILLIS = 300_000
  * @throws PACKAGE_MISSING, GSS_LIBRARY_MISSING; ABORTED
  */
 export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport> {
-  const functions = await loadKrb5()
+  using krb5 = await Krb5.open()
   const problems: KerberosProblem[] = []
   const limit = (): AbortSignal => AbortSignal.any([request.signal, AbortSignal.timeout(request.limitMillis ?? 3000)])
   const tried = async <T>(run: () => T | Promise<T>): Promise<T | undefined> => {
@@ -113,18 +105,17 @@ export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport
     const { target, principal: name } = request
     const principal =
       ticket === undefined || target === undefined ? undefined : await tried(() => serviceOf(target, ticket, limit()))
-    const client =
-      ticket?.principal ?? (name === undefined ? undefined : await tried(() => fullPrincipal(functions, name)))
-    const realm = realmIn(client) ?? configuredValues(functions, [['libdefaults', 'default_realm']])[0]
-    const { names, problems: misnamed } = await namesOf(request.host, configurationOf(functions), limit())
+    const client = ticket?.principal ?? (name === undefined ? undefined : await tried(() => krb5.principal(name)))
+    const realm = realmIn(client) ?? krb5.configured('libdefaults', 'default_realm')
+    const { names, problems: misnamed } = await namesOf(request.host, configurationOf(krb5), limit())
     // Only what may have misled krb5: a service that was found was found under its right name.
     if (principal === undefined) problems.push(...misnamed.map(nameProblem))
-    const kdcs = realm === undefined ? [] : await kdcsOf(functions, realm, problems)
+    const kdcs = realm === undefined ? [] : await kdcsOf(krb5, realm, problems)
     const question = { principal: client ?? `poolsmith@${realm}`, realm: realm ?? '' }
     const answers = await Promise.all(kdcs.map((kdc) => lookAt(kdc, question, limit)))
     const offset = answers.find(({ clockOffsetMillis }) => clockOffsetMillis !== undefined)?.clockOffsetMillis
     problems.push(...kdcProblems(answers), ...clockProblems(offset))
-    const keytab = await keytabOf(functions, request, question, kdcs, limit, tried)
+    const keytab = await keytabOf(krb5, request, question, kdcs, limit, tried)
     if (keytab !== undefined) problems.push(...keytabProblems(keytab, client))
     throwIfAborted(request.signal)
     return {
@@ -140,22 +131,13 @@ export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport
       problems,
     }
   } finally {
-    if (own !== undefined) forget(functions, own)
+    if (own !== undefined) await forgetTickets(own)
   }
 }
 
 function throwIfAborted({ aborted, reason }: AbortSignal): void {
   if (!aborted) return
   throw new PoolsmithError('The look at Kerberos was aborted.', { code: 'ABORTED', phase: 'gss', cause: reason })
-}
-
-function forget(functions: Krb5Functions, cache: string): void {
-  try {
-    destroyCache(functions, cache)
-  } catch (error) {
-    // Never filled: there is nothing to forget.
-    if (!(error instanceof PoolsmithError)) throw error
-  }
 }
 
 function problemOf(error: unknown): KerberosProblem {
@@ -172,11 +154,9 @@ async function serviceOf(target: GssTarget, ticket: TicketInfo, signal: AbortSig
   return context.inquire().target
 }
 
-function configurationOf(functions: Krb5Functions): { canonicalise: string; reverse: boolean } {
-  const [canonicalise = 'true', reverse = 'true'] = configuredValues(functions, [
-    ['libdefaults', 'dns_canonicalize_hostname'],
-    ['libdefaults', 'rdns'],
-  ])
+function configurationOf(krb5: Krb5): { canonicalise: string; reverse: boolean } {
+  const canonicalise = krb5.configured('libdefaults', 'dns_canonicalize_hostname') ?? 'true'
+  const reverse = krb5.configured('libdefaults', 'rdns') ?? 'true'
   return { canonicalise, reverse: /^(true|yes|y|t|1|on)$/i.test(reverse) }
 }
 
@@ -189,8 +169,8 @@ function nameProblem({ message, hint }: NamesProblem): KerberosProblem {
 }
 
 /** As krb5.conf names them, or else DNS (RFC 4120 7.2.3). */
-async function kdcsOf(functions: Krb5Functions, realm: string, problems: KerberosProblem[]): Promise<KdcAddress[]> {
-  const { kdcs = [] } = withKdcs(functions, { realm })
+async function kdcsOf(krb5: Krb5, realm: string, problems: KerberosProblem[]): Promise<KdcAddress[]> {
+  const { kdcs = [] } = krb5.withKdcs({ realm })
   const named = kdcs.map(parseKdc).filter((kdc) => kdc !== undefined)
   if (kdcs.length > 0) return named
   try {
@@ -265,7 +245,7 @@ function clockProblems(offset: number | undefined): KerberosProblem[] {
 
 /** What is in the keytab, and which of it the KDC would take for its principal. */
 async function keytabOf(
-  functions: Krb5Functions,
+  krb5: Krb5,
   { keytab: path }: DiagnoseRequest,
   { realm }: Question,
   kdcs: readonly KdcAddress[],
@@ -273,7 +253,7 @@ async function keytabOf(
   tried: <T>(run: () => T) => Promise<T | undefined>,
 ): Promise<KeytabReport | undefined> {
   if (path === undefined) return undefined
-  const entries = await tried(() => readKeytab(functions, path))
+  const entries = await tried(() => krb5.keytab(path))
   if (entries === undefined) return undefined
   const [kdc] = kdcs
   const judged = await Promise.all(

@@ -1,15 +1,15 @@
 import { PoolsmithError } from '../errors.ts'
 import type { GssApi, GssCredentialHandle, GssMechanism } from './gss-api.ts'
-import { krb5ToRead } from './kcm-daemon.ts'
+import { openKrb5 } from './kcm-daemon.ts'
 import { loadGssApi } from './load-gss-api.ts'
 import { lookAgain } from './look-again.ts'
-import { copyCache, loadKrb5 } from './native/krb5.ts'
-import type { Krb5Functions } from './native/krb5-functions.ts'
-import { refreshTicket } from './refresh-ticket.ts'
-import { checkTicket, isMendable, type TicketInfo, type TicketRequest } from './ticket.ts'
+import { isPrivate } from './native/cache-transfer.ts'
+import { Krb5 } from './native/krb5.ts'
+import { refreshIn } from './refresh-ticket.ts'
+import { assertGood, checkTicket, inFull, isMendable, type TicketInfo, type TicketRequest } from './ticket.ts'
 
 export interface TicketPolicy extends TicketRequest {
-  /** With a keytab a ticket that is missing, over, or too near its end is replaced instead of being an error. */
+  /** With a keytab a ticket that is missing, expired, or too near its end is replaced instead of being an error. */
   readonly keytab?: string | undefined
 }
 
@@ -31,35 +31,35 @@ export async function ensureTicket(policy: TicketPolicy, options: EnsureOptions 
     return opened.ticket
   }
   const { cache, keytab } = policy
-  return keytab === undefined
-    ? lookAgain(cache, () => presentTicket(policy, options), options.signal)
-    : presentTicket(policy, options)
+  const present = (): Promise<TicketInfo> => presentTicket(policy, options)
+  return keytab === undefined ? lookAgain(cache, present, options.signal) : present()
 }
 
 async function presentTicket(policy: TicketPolicy, options: EnsureOptions): Promise<TicketInfo> {
-  const { keytab, principal, cache } = policy
-  const functions = await krb5ToRead(cache)
-  if (keytab === undefined) return checkTicket(functions, policy)
+  using krb5 = await openKrb5(policy.cache)
+  const { keytab, ...request } = inFull(krb5, policy)
+  if (keytab === undefined) return checkTicket(krb5, request)
   const good = (ticket: TicketInfo): boolean => {
     const left = ticket.expiresAt - Date.now()
     return left >= (ticket.expiresAt - ticket.startsAt) * (options.refreshBelow ?? 0)
   }
   try {
-    const ticket = checkTicket(functions, policy)
+    const ticket = checkTicket(krb5, request)
     if (good(ticket)) return ticket
   } catch (error) {
     if (!isMendable(error)) throw error
   }
-  const { minimumLifetimeSeconds = 0 } = policy
-  await refreshTicket({
+  const { principal, cache, minimumLifetimeSeconds = 0 } = request
+  const ticket = await refreshIn(krb5, {
     by: 'keytab',
     keytab,
     principal,
     cache,
     signal: options.signal,
-    unless: (ticket) => good(ticket) && ticket.expiresAt - Date.now() >= minimumLifetimeSeconds * 1000,
+    unless: (found) => good(found) && found.expiresAt - Date.now() >= minimumLifetimeSeconds * 1000,
   })
-  return checkTicket(functions, policy)
+  assertGood(ticket, request)
+  return ticket
 }
 
 /** Stands where a cache's name would: Windows' logon session. */
@@ -71,8 +71,8 @@ export interface OpenedCredential extends Disposable {
 }
 
 /**
- * What a driver does first for each new connection: makes sure of the ticket and acquires it as a GSS credential.
- * Dispose of it once the security context stands.
+ * The first step of a driver for each new connection: makes sure of the ticket and acquires it as a GSS credential.
+ * Dispose of the result once the security context stands.
  */
 export async function openCredential(
   gss: GssApi,
@@ -83,12 +83,8 @@ export async function openCredential(
   if (gss.provider === 'sspi') return openLogonCredential(gss, policy, options)
   const open = async () => {
     const ticket = await presentTicket(policy, options)
-    const handle = await gss.acquireCredential({
-      principal: ticket.principal,
-      cache: await reachableCache(ticket),
-      mechanism,
-      signal,
-    })
+    const { principal } = ticket
+    const handle = await gss.acquireCredential({ principal, cache: await reachableCache(ticket), mechanism, signal })
     return { cache: ticket.cache, handle, ticket, [Symbol.dispose]: () => handle[Symbol.dispose]() }
   }
   return policy.keytab === undefined ? lookAgain(policy.cache, open, signal) : open()
@@ -96,24 +92,38 @@ export async function openCredential(
 
 /**
  * Linux gives each thread its own view of the process and thread keyrings, and a persistent one is reached through the
- * former; GSS calls run on other threads than this. What such a cache holds is copied to where all of them see it. The
- * copy stays while it is the same ticket, and with it the service tickets that krb5 has put there.
+ * former; GSS calls run on other threads than this. The content of such a cache is copied to the memory that all of them
+ * see. The copy stays while it is the same ticket, and with it the service tickets that krb5 has put there.
  */
 async function reachableCache(ticket: TicketInfo): Promise<string> {
-  if (!/^KEYRING:(process|thread|persistent):/.test(ticket.cache)) return ticket.cache
-  const functions = await loadKrb5()
-  const copy = `MEMORY:poolsmith-${ticket.cache}`
-  if (!holds(functions, copy, ticket)) copyCache(functions, ticket.cache, copy)
+  const { cache } = ticket
+  if (!isPrivate(cache) || cache.startsWith('MEMORY:')) return cache
+  const copy = `MEMORY:poolsmith-${cache}`
+  if (await holds(copy, ticket)) return copy
+  using krb5 = await Krb5.open()
+  krb5.copy(cache, copy)
   return copy
 }
 
-function holds(functions: Krb5Functions, cache: string, { principal, startsAt, expiresAt }: TicketInfo): boolean {
+async function holds(cache: string, { principal, startsAt, expiresAt }: TicketInfo): Promise<boolean> {
   try {
-    const found = checkTicket(functions, { cache })
+    using krb5 = await Krb5.open()
+    const found = checkTicket(krb5, { cache })
     return found.principal === principal && found.startsAt === startsAt && found.expiresAt === expiresAt
   } catch (error) {
     if (error instanceof PoolsmithError) return false
     throw error
+  }
+}
+
+/** Removes a cache that serves one pool or one look alone. */
+export async function forgetTickets(cache: string): Promise<void> {
+  using krb5 = await Krb5.open()
+  try {
+    krb5.destroy(cache)
+  } catch (error) {
+    // It was never filled.
+    if (!(error instanceof PoolsmithError)) throw error
   }
 }
 
@@ -124,12 +134,15 @@ async function openLogonCredential(
   options: EnsureOptions & { readonly mechanism?: GssMechanism },
 ): Promise<OpenedCredential> {
   const { signal, mechanism } = options
-  const handle = await gss.acquireCredential({
-    ...(policy.cache === undefined || policy.cache === LOGON_CACHE ? {} : { cache: policy.cache }),
-    ...(policy.keytab === undefined ? {} : { keytab: policy.keytab }),
-    ...(mechanism === undefined ? {} : { mechanism }),
-    ...(signal === undefined ? {} : { signal }),
-  })
+  const { cache = LOGON_CACHE, keytab } = policy
+  if (cache !== LOGON_CACHE || keytab !== undefined) {
+    throw new PoolsmithError("On Windows the ticket is the logged-on user's: there are no caches and keytabs.", {
+      code: 'CONFIG_INVALID',
+      phase: 'config',
+      hint: 'Leave out `ccache` and `keytab`, and run the process as the user that should log in.',
+    })
+  }
+  const handle = await gss.acquireCredential({ mechanism, signal })
   const { principal, lifetimeSeconds } = await handle.inquire()
   const now = Date.now()
   const ticket = {

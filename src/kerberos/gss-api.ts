@@ -12,17 +12,15 @@ export type GssTarget =
   | { readonly principal: string }
 
 export interface GssCallOptions {
-  /** Ends the waiting. The native call itself cannot be stopped and keeps its place until the KDC's silence ends it. */
+  /** Ends the waiting. The call itself cannot be stopped, and goes on without holding up anything. */
   readonly signal?: AbortSignal | undefined
 }
 
 export interface AcquireCredentialOptions extends GssCallOptions {
-  /** Default: whoever the cache belongs to. */
-  readonly principal?: string
-  /** A cache's name such as `FILE:/tmp/krb5cc_0`. Default: what krb5 itself would take. */
-  readonly cache?: string
-  /** Gets the first ticket, and a new one when the cache's is over. Always name the principal and a cache with it. */
-  readonly keytab?: string
+  /** In full. Default: the principal of the cache. */
+  readonly principal?: string | undefined
+  /** A cache's name such as `FILE:/tmp/krb5cc_0`. Default: the cache that krb5 would take. */
+  readonly cache?: string | undefined
   /** Default `krb5`. */
   readonly mechanism?: GssMechanism | undefined
 }

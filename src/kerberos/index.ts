@@ -1,10 +1,5 @@
 /** The door `poolsmith/kerberos`: tickets that are obtained, renewed and verified outside an engine. */
 
-export {
-  KerberosTicket,
-  type KerberosTicketOptions,
-  type TicketEvent,
-  type TicketStatus,
-  type TicketUpdater,
-} from './kerberos-ticket.ts'
+export { KerberosTicket } from './kerberos-ticket.ts'
 export { type TicketInfo, type TicketRequest, verifyTicket } from './ticket.ts'
+export type { KerberosTicketOptions, TicketEvent, TicketStatus, TicketUpdater } from './ticket-updater.ts'

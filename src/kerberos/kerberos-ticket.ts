@@ -3,12 +3,12 @@ import { PoolsmithError } from '../errors.ts'
 import { cacheFileError, cachePath, ownFile } from './cache-file.ts'
 import { kerberosError } from './errors.ts'
 import { FileLock } from './file-lock.ts'
-import { krb5ToRead } from './kcm-daemon.ts'
+import { openKrb5 } from './kcm-daemon.ts'
 import { forgetSeen } from './look-again.ts'
-import { cacheName, destroyCache, loadKrb5, readKeytab } from './native/krb5.ts'
+import { Krb5, loadKrb5Functions } from './native/krb5.ts'
 import { pause } from './pause.ts'
-import { chooseKeytab, type RefreshOptions, refreshTicket, type TicketSource } from './refresh-ticket.ts'
-import { assertNobodyElses, isMendable, type TicketInfo, verifyTicket } from './ticket.ts'
+import { chooseKeytab, type RefreshOptions, refreshTicket } from './refresh-ticket.ts'
+import { assertOwnedBy, inFull, isMendable, type TicketInfo, verifyTicket } from './ticket.ts'
 import {
   DEFAULT_RENEWAL,
   DEFAULT_RETRY,
@@ -18,60 +18,17 @@ import {
   renewalDueAt,
   retryWait,
 } from './ticket-schedule.ts'
+import type { KerberosTicketOptions, TicketEvent, TicketStatus, TicketUpdater } from './ticket-updater.ts'
 
-/**
- * How several processes keep one cache from being ruined.
- * - `lock`: each process updates the same cache, one at a time, and not when another just did.
- * - `elected`: one process updates, the others watch, and one of them takes over when it dies.
- * - `process`: each process has a cache of its own, named by its process id, which ends with it.
- */
-export type TicketUpdater = 'lock' | 'elected' | 'process'
-
-/** What {@link KerberosTicket} tells its `onEvent`. */
-export type TicketEvent =
-  | { readonly kind: 'acquired' | 'renewed'; readonly ticket: TicketInfo }
-  /** Another updater put a new ticket there. */
-  | { readonly kind: 'found'; readonly ticket: TicketInfo }
-  | {
-      readonly kind: 'failed'
-      readonly error: PoolsmithError
-      readonly attempt: number
-      /** Absent when it is not tried again before the next look. */
-      readonly retryInMillis: number | undefined
-    }
-  | { readonly kind: 'elected' }
-
-/** How {@link KerberosTicket} obtains a ticket, where it keeps it, and when it replaces it. */
-export interface KerberosTicketOptions extends TicketSource {
-  /** Default `lock`. */
-  readonly updater?: TicketUpdater
-  readonly retry?: Partial<RetryPolicy>
-  readonly renewal?: Partial<RenewalPolicy>
-  /** `true` renews the old ticket even where there is a keytab, which is then the second choice. Default false. */
-  readonly preferRenewal?: boolean
-  readonly onEvent?: (event: TicketEvent) => void
-  /** Default `process.env`. */
-  readonly environment?: Readonly<Record<string, string | undefined>>
-}
-
-/** What is known about a ticket that is kept good. */
-export interface TicketStatus {
-  readonly ticket: TicketInfo | undefined
-  /** Why there is none to use. */
-  readonly error: PoolsmithError | undefined
-  /** Milliseconds since the epoch. */
-  readonly renewalDueAt: number | undefined
-}
-
-/** How long the end of a cache of the process' own waits for who still writes into it, in milliseconds. */
+/** How long the end of a process' own cache waits until a ticket that arrives is written, in milliseconds. */
 const LAST_WRITE_MILLIS = 1000
 
-/** How often a process that was not elected looks whether the elected one has died, in milliseconds. */
+/** How often the processes that were not elected look whether the elected one has died, in milliseconds. */
 const ELECTION_POLL_MILLIS = 1000
 
 /**
- * Keeps a Kerberos ticket alive: gets it by keytab, renews it in time, tries again when the KDC is away, and never
- * leaves a broken cache behind.
+ * Keeps a Kerberos ticket good: obtains it from a keytab, renews it in time, tries again while the KDC cannot be reached,
+ * and never leaves a damaged cache behind.
  *
  * @example
  * await using ticket = new KerberosTicket({ principal: 'etl@EXAMPLE.COM', keytab: '/etc/etl.keytab' })
@@ -101,11 +58,11 @@ export class KerberosTicket implements AsyncDisposable {
     return this.#cache
   }
 
-  /** What is in the cache now. No network. Rejects only when the library itself is missing. */
+  /** The ticket in the cache now. No network. Rejects only when the library itself is missing. */
   async status(): Promise<TicketStatus> {
-    await loadKrb5()
+    await loadKrb5Functions()
     try {
-      // krb5's own choice is not named here, so that "there is no ticket" does not read as "wrong cache".
+      // krb5's own choice is left without a name, so that the error is TICKET_MISSING and its hint fits.
       const chosen = this.#named === undefined && this.#updater !== 'process' ? undefined : await this.cache()
       const ticket = await verifyTicket({ cache: chosen, principal: this.#options.principal })
       return { ticket, error: undefined, renewalDueAt: renewalDueAt(ticket, this.#renewal) }
@@ -115,19 +72,19 @@ export class KerberosTicket implements AsyncDisposable {
     }
   }
 
-  /** A new ticket by keytab, now. Tries again while the KDC is away. */
+  /** Obtains a new ticket from the keytab, now. Tries again while the KDC cannot be reached. */
   acquire(signal?: AbortSignal): Promise<TicketInfo> {
     return this.#persist('acquired', { by: 'keytab' }, signal)
   }
 
-  /** The present ticket renewed, now. Tries again while the KDC is away. */
+  /** Renews the present ticket, now. Tries again while the KDC cannot be reached. */
   renew(signal?: AbortSignal): Promise<TicketInfo> {
     return this.#persist('renewed', { by: 'renew' }, signal)
   }
 
   /**
-   * A good ticket that is not yet due for renewal: the present one, or one that was just got or renewed.
-   * While the present one is still good, a failure to renew it is an event and no error.
+   * A good ticket that is not yet due for renewal: the present one, or one that was just obtained or renewed.
+   * While the present one is good, a failure to renew it is an event and not an error.
    */
   async ensure(signal?: AbortSignal): Promise<TicketInfo> {
     const status = await this.status()
@@ -141,38 +98,40 @@ export class KerberosTicket implements AsyncDisposable {
     }
   }
 
-  /** Makes sure of a ticket and keeps it from then on, until {@link close}. */
+  /** Makes sure of a good ticket, and keeps it good until {@link close}. */
   async start(signal?: AbortSignal): Promise<TicketInfo> {
     if (this.#running !== undefined) throw new Error('This KerberosTicket was started already')
-    const both = AbortSignal.any([this.#closing.signal, ...(signal === undefined ? [] : [signal])])
-    this.#starting = this.#first(both)
+    const closing = this.#closing.signal
+    this.#starting = this.#first(signal === undefined ? closing : AbortSignal.any([closing, signal]))
     const ticket = await this.#starting
     this.#running = this.#keep(ticket, this.#closing.signal)
     return ticket
   }
 
-  /** Stops the renewal. A cache of the process' own is destroyed; any other stays for those who use it. */
+  /** Stops the renewal. A process' own cache is destroyed; any other stays for the programs that use it. */
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return
-    this.#closing.abort(new PoolsmithError('The ticket manager was closed.', { code: 'ABORTED', phase: 'credential' }))
-    // What a start that is under way still takes is given back, too.
+    this.#closing.abort(new PoolsmithError('The KerberosTicket was closed.', { code: 'ABORTED', phase: 'credential' }))
+    // A start that is under way may still become the elected updater, which is given back below.
     await this.#starting?.catch(() => undefined)
     await this.#running
     await this.#leadership?.[Symbol.asyncDispose]()
     if (this.#updater === 'process' && this.#cache !== undefined) await this.#destroyOwn(this.#cache)
   }
 
-  /** A ticket that is being written is waited for; one that the KDC has not given yet will not be written. */
+  /** Waits for a ticket that is being written; one that the KDC has not issued yet is not written any more. */
   async #destroyOwn(cache: string): Promise<void> {
     const path = cachePath(cache)
-    // Where the lock cannot be had the cache is not written either.
     const lock = path === undefined ? undefined : FileLock.acquire(`${path}.lock`, LAST_WRITE_MILLIS)
+    // If the lock cannot be made, the cache is not written either.
     await using _ = await lock?.catch(() => undefined)
     await this.destroy()
   }
 
   /**
-   * Removes the cache with its tickets. One that is not there is no error, one of another principal than ours is.
+   * Removes the cache with its tickets, if there is one.
+   *
+   * @throws TICKET_PRINCIPAL_MISMATCH for a cache of another principal, TICKET_CACHE_NOT_TRUSTED
    */
   async destroy(): Promise<void> {
     const cache = await this.cache()
@@ -180,11 +139,11 @@ export class KerberosTicket implements AsyncDisposable {
     const path = cachePath(cache)
     // krb5 overwrites the file with zeros, through a link too.
     if (path !== undefined) await ownFile(path).catch((error) => Promise.reject(cacheFileError(error, cache)))
-    const functions = await krb5ToRead(cache)
-    if (principal !== undefined) assertNobodyElses(functions, cache, principal)
+    using krb5 = await openKrb5(cache)
+    if (principal !== undefined) assertOwnedBy(krb5, cache, krb5.principal(principal))
     try {
       forgetSeen(cache)
-      destroyCache(functions, cache)
+      krb5.destroy(cache)
     } catch (error) {
       if (!(error instanceof PoolsmithError) || error.code !== 'TICKET_CACHE_MISSING') throw error
     }
@@ -196,16 +155,17 @@ export class KerberosTicket implements AsyncDisposable {
   }
 
   async #chooseCache(): Promise<string> {
-    const cache = cacheName(await krb5ToRead(this.#named), { cache: this.#named, principal: this.#options.principal })
+    using krb5 = await openKrb5(this.#named)
+    const cache = krb5.cacheName(inFull(krb5, { cache: this.#named, principal: this.#options.principal }))
     return this.#updater === 'process' ? `${cache}_${process.pid}` : cache
   }
 
-  /** The cache that was named, by an option or the environment; otherwise krb5 chooses. */
+  /** The cache that an option or the environment names; undefined leaves the choice to krb5. */
   get #named(): string | undefined {
     return this.#options.cache ?? ((this.#options.environment ?? process.env).KRB5CCNAME || undefined)
   }
 
-  /** The first ticket: by us when we may, else whatever the elected updater provides. */
+  /** The first ticket: from this updater, or from the elected one. */
   async #first(signal: AbortSignal): Promise<TicketInfo> {
     if (this.#updater !== 'elected') return this.ensure(signal)
     for (;;) {
@@ -223,7 +183,7 @@ export class KerberosTicket implements AsyncDisposable {
       try {
         await pause(this.#isWatching() ? Math.min(wait, ELECTION_POLL_MILLIS) : wait, signal, true)
         known = await this.#look(known, signal)
-        // A ticket that is still due could not be renewed: the next look is not before the longest wait is over.
+        // A ticket that is still due could not be renewed; the next attempt comes after the longest wait.
         wait = this.#isDue(known) ? this.#pauseAfterFailure() : nextLook(known, this.#renewal, Date.now())
       } catch (error) {
         if (!(error instanceof PoolsmithError)) this.#warn(error)
@@ -247,13 +207,13 @@ export class KerberosTicket implements AsyncDisposable {
     return Math.min(this.#renewal.intervalMillis, this.#retry.longestWaitMillis)
   }
 
-  /** Whether this process is the elected one; becomes it when the place is free. */
+  /** Whether this process is the elected updater; it becomes that when no other is. */
   async #lead(): Promise<boolean> {
     if (this.#leadership !== undefined) return true
     const cache = await this.cache()
     const path = cachePath(cache)
     if (path === undefined) {
-      throw new PoolsmithError(`An updater can be elected for a cache in a file, not for ${cache}.`, {
+      throw new PoolsmithError(`The updater \`elected\` needs a cache in a file; ${cache} is none.`, {
         code: 'CONFIG_INVALID',
         phase: 'config',
         hint: 'Use a FILE cache, or the updater `lock`.',
@@ -273,7 +233,7 @@ export class KerberosTicket implements AsyncDisposable {
     return renewalDueAt(ticket, this.#renewal) <= Date.now()
   }
 
-  /** Renewal where it is asked for or the only way, else a new ticket by keytab. */
+  /** Renews where that was asked for or there is no keytab; else obtains a new ticket from the keytab. */
   async #update({ ticket, error }: TicketStatus, signal: AbortSignal | undefined): Promise<TicketInfo> {
     if (error !== undefined && !isMendable(error)) throw this.#failed(error)
     const unless = (found: TicketInfo): boolean => !this.#isDue(found)
@@ -287,7 +247,7 @@ export class KerberosTicket implements AsyncDisposable {
       }
     }
     if (hasKeytab) return await this.#persist('acquired', { by: 'keytab', unless }, signal)
-    // Nothing here can get a ticket: say what is wrong with the one that is there, or is not.
+    // Nothing here obtains a ticket: the error is about the present one, or the missing one.
     throw this.#failed(error ?? kerberosError('TICKET_NOT_RENEWABLE', { ...ticket }))
   }
 
@@ -296,13 +256,13 @@ export class KerberosTicket implements AsyncDisposable {
     return error
   }
 
-  /** A keytab that was named counts even when it is missing: that is an error to tell. krb5's default must be there. */
+  /** A keytab that is named counts even when it is missing, which is then the error. krb5's default must exist. */
   async #hasKeytab(): Promise<boolean> {
     const { keytab, environment = process.env } = this.#options
     if (keytab !== undefined || environment.KRB5_KTNAME) return true
-    const functions = await loadKrb5()
     try {
-      return readKeytab(functions, chooseKeytab(functions, { environment })).length > 0
+      using krb5 = await Krb5.open()
+      return krb5.keytab(chooseKeytab(krb5, { environment })).length > 0
     } catch (error) {
       if (error instanceof PoolsmithError) return false
       throw error
@@ -323,7 +283,7 @@ export class KerberosTicket implements AsyncDisposable {
           ...how,
           cache,
           signal,
-          ...(this.#updater === 'process' ? { discard: this.#closing.signal } : {}),
+          discard: this.#updater === 'process' ? this.#closing.signal : undefined,
         })
         this.#emit({ kind: fresh ? kind : 'found', ticket })
         return ticket

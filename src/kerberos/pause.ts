@@ -1,21 +1,21 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pause as pauseUnder } from '../abort.ts'
 import { PoolsmithError } from '../errors.ts'
 
 /**
- * Waits. A pause of the background does not keep the process alive.
+ * Waits for the next look at a ticket, or the next attempt.
  *
- * @throws the signal's reason where it is one of our errors, else ABORTED
+ * @param background true: the pause does not keep the process alive
+ * @throws the signal's reason when it is a PoolsmithError, else ABORTED
  */
 export async function pause(millis: number, signal: AbortSignal | undefined, background: boolean): Promise<void> {
   try {
-    await sleep(millis, undefined, { ref: !background, ...(signal === undefined ? {} : { signal }) })
-  } catch (cause) {
-    const reason: unknown = signal?.reason
+    await pauseUnder(millis, { signal, background })
+  } catch (reason) {
     if (reason instanceof PoolsmithError) throw reason
     throw new PoolsmithError('Waiting for a Kerberos ticket was aborted.', {
       code: 'ABORTED',
       phase: 'credential',
-      cause: reason ?? cause,
+      cause: reason,
     })
   }
 }

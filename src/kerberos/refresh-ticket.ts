@@ -1,34 +1,28 @@
 import { performance } from 'node:perf_hooks'
+import { onAbort } from '../abort.ts'
 import { PoolsmithError } from '../errors.ts'
 import { cacheFileError, cachePath, ownFile, replaceCacheFile } from './cache-file.ts'
 import { kdcCalls } from './call-queue.ts'
 import { type KerberosFacts, kerberosError, realmIn } from './errors.ts'
 import { FileLock } from './file-lock.ts'
-import { krb5ToRead } from './kcm-daemon.ts'
-import {
-  cacheName,
-  defaultKeytabs,
-  fullPrincipal,
-  obtainTicket,
-  principalsIn,
-  readKeytab,
-  renewTicket,
-  withKdcs,
-} from './native/krb5.ts'
-import type { Krb5Functions } from './native/krb5-functions.ts'
-import { assertNobodyElses, checkTicket, ownerOf, type TicketInfo } from './ticket.ts'
-import { gaveUp } from './waiting.ts'
+import { openKrb5 } from './kcm-daemon.ts'
+import { askKdc } from './kdc/ask.ts'
+import { isPrivate, packCache, unpackCache } from './native/cache-transfer.ts'
+import type { Krb5 } from './native/krb5.ts'
+import type { CacheContents } from './native/krb5-cache.ts'
+import { assertOwnedBy, checkTicket, inFull, ownerOf, type TicketInfo, ticketIn } from './ticket.ts'
+import { gaveUp, stayAlive } from './waiting.ts'
 
 export interface TicketSource {
-  /** Default: the cache's owner, or the only principal of the keytab. */
+  /** The client principal. Default: the principal of the cache, or the only one of the keytab. */
   readonly principal?: string | undefined
   /** Default: KRB5_KTNAME, then krb5's own choice (`default_client_keytab_name`, `default_keytab_name`). */
   readonly keytab?: string | undefined
   /** Default: krb5's own choice. */
   readonly cache?: string | undefined
-  /** How long the ticket should live, in seconds. Default: krb5.conf's and the KDC's. */
+  /** How long a new ticket should be valid, in seconds. Default: as krb5.conf and the KDC have it. */
   readonly lifetimeSeconds?: number | undefined
-  /** How long it should be renewable, in seconds. Default: krb5.conf's and the KDC's. */
+  /** How long it should be renewable, in seconds. Default: as krb5.conf and the KDC have it. */
   readonly renewableSeconds?: number | undefined
   readonly forwardable?: boolean | undefined
   /** A group (name or number) that may read the cache's file. Default: its owner only. */
@@ -36,120 +30,112 @@ export interface TicketSource {
 }
 
 export interface RefreshOptions extends TicketSource {
-  /** `keytab`: a new ticket by keytab. `renew`: the old one renewed. */
+  /** `keytab`: a new ticket from the keytab. `renew`: the present one renewed. */
   readonly by: 'keytab' | 'renew'
-  /** Looked at again under the lock: true leaves the cache as it is, since another updater was faster. */
+  /** Asked under the lock: true leaves the cache as it is, since another updater has just replaced the ticket. */
   readonly unless?: ((ticket: TicketInfo) => boolean) | undefined
   /** How long to wait for another updater, in milliseconds. Default 60,000. */
   readonly lockTimeoutMillis?: number | undefined
   readonly environment?: Readonly<Record<string, string | undefined>> | undefined
   readonly signal?: AbortSignal | undefined
-  /** Once aborted, a ticket that comes late is not put into the cache's file any more. */
+  /** Once aborted, a ticket that arrives late is not written to the cache's file any more. */
   readonly discard?: AbortSignal | undefined
 }
 
 export interface RefreshedTicket extends TicketInfo {
-  /** False when another updater had been faster. */
+  /** False when another updater had just replaced the ticket. */
   readonly fresh: boolean
 }
 
-/** Who waits for a refresh, and what it waits for itself. */
+/** A refresh, decided: which ticket goes where. */
+interface Plan {
+  /** The full name of the cache. */
+  readonly cache: string
+  readonly principal: string
+  /** Undefined: the present ticket is renewed. */
+  readonly keytab: string | undefined
+}
+
+/** The callers that wait for one refresh, and what it waits for itself. */
 interface Party {
   waiting: number
   hasLock: boolean
-  /** Aborted when the last has left. */
+  /** Aborted when the last caller has left. */
   readonly left: AbortController
 }
 
-/** Refreshes in flight in this process, by cache: however many want one, the KDC is asked once. */
-const inFlight = new Map<string, { readonly refresh: Promise<RefreshedTicket>; readonly party: Party }>()
+interface Flight {
+  readonly refresh: Promise<RefreshedTicket>
+  readonly party: Party
+}
+
+/** The refreshes in flight in this process, by plan: however many callers want a ticket, the KDC is asked once. */
+const inFlight = new Map<string, Flight>()
 
 /**
- * Puts a new ticket into a cache, without kinit. A file is replaced whole, under a lock between all updaters.
- * One that gives up leaves at once; when all have, the lock and a place in the queue are no longer waited for, but a KDC
- * that was asked is listened to, for the next. Another principal's cache is not overwritten.
+ * Puts a new ticket into a cache, without kinit. A file is replaced whole, under a lock between all updaters. A cache of
+ * another principal is not replaced.
+ *
+ * A caller that gives up leaves at once. When all have left, the lock and a turn to ask are no longer waited for; a KDC
+ * that was asked already may still answer, and its ticket is kept for the next caller.
  */
 export async function refreshTicket(options: RefreshOptions): Promise<RefreshedTicket> {
-  const functions = await krb5ToRead(options.cache)
-  const cache = cacheName(functions, options)
-  const { principal, keytab } = whoAndBy(functions, cache, options)
-  const key = `${options.by} ${cache} ${principal} ${keytab ?? ''}`
+  using krb5 = await openKrb5(options.cache)
+  return await refreshIn(krb5, inFull(krb5, options))
+}
+
+/** {@link refreshTicket} in an open context, with the principal in full. */
+export async function refreshIn(krb5: Krb5, options: RefreshOptions): Promise<RefreshedTicket> {
+  const plan = planOf(krb5, options)
+  const key = JSON.stringify([options.by, plan.cache, plan.principal, plan.keytab])
   let flight = inFlight.get(key)
-  // One that all have left does not wait for the lock any more.
+  // A refresh that all callers have left no longer waits for the lock.
   if (flight === undefined || (flight.party.left.signal.aborted && !flight.party.hasLock)) {
     const party: Party = { waiting: 0, hasLock: false, left: new AbortController() }
-    const refresh = locked(cache, principal, options, party, async () => {
-      const before = options.unless === undefined ? undefined : presentTicket(functions, cache, principal)
-      if (before !== undefined && options.unless?.(before)) return { ...before, fresh: false }
-      assertNobodyElses(functions, cache, principal)
-      await replace(functions, cache, principal, keytab, options, party)
-      return { ...checkTicket(functions, { cache, principal }), fresh: true }
-    }).finally(() => {
+    const refresh = carryOut(krb5, plan, options, party).finally(() => {
       if (inFlight.get(key)?.party === party) inFlight.delete(key)
     })
     flight = { refresh, party }
     inFlight.set(key, flight)
   }
-  return patience(flight.refresh, flight.party, options.signal, { principal, cache, keytab }, functions)
+  return await waitFor(flight, options.signal, plan, krb5)
 }
 
-function whoAndBy(
-  functions: Krb5Functions,
-  cache: string,
-  options: RefreshOptions,
-): { readonly principal: string; readonly keytab: string | undefined } {
-  const keytab = options.by === 'keytab' ? chooseKeytab(functions, options) : undefined
-  const given = options.principal
-  if (given !== undefined) return { principal: fullPrincipal(functions, given), keytab }
-  if (keytab === undefined) return { principal: checkOwner(functions, cache), keytab }
-  return { principal: ownerOf(functions, cache) ?? onlyPrincipal(functions, keytab), keytab }
+function planOf(krb5: Krb5, options: RefreshOptions): Plan {
+  const cache = krb5.cacheName(options)
+  const keytab = options.by === 'keytab' ? chooseKeytab(krb5, options) : undefined
+  if (options.principal !== undefined) return { cache, principal: options.principal, keytab }
+  if (keytab === undefined) return { cache, principal: ownerToRenew(krb5, cache), keytab }
+  return { cache, principal: ownerOf(krb5, cache) ?? onlyPrincipal(krb5, keytab), keytab }
 }
 
-function checkOwner(functions: Krb5Functions, cache: string): string {
+function ownerToRenew(krb5: Krb5, cache: string): string {
   try {
-    return checkTicket(functions, { cache }).principal
+    return checkTicket(krb5, { cache }).principal
   } catch (error) {
-    if (
-      error instanceof PoolsmithError &&
-      typeof error.details.principal === 'string' &&
-      error.code === 'TICKET_EXPIRED'
-    ) {
-      return error.details.principal
-    }
-    throw error
+    if (!(error instanceof PoolsmithError) || error.code !== 'TICKET_EXPIRED') throw error
+    // The KDC decides, by its own clock.
+    return String(error.details.principal)
   }
 }
 
-/** The cache's ticket if there is one that is good; anything wrong with it is what a refresh mends. */
-function presentTicket(functions: Krb5Functions, cache: string, principal: string): TicketInfo | undefined {
-  try {
-    return checkTicket(functions, { cache, principal })
-  } catch (error) {
-    if (error instanceof PoolsmithError) return undefined
-    throw error
-  }
-}
-
-function onlyPrincipal(functions: Krb5Functions, keytab: string): string {
-  const principals = principalsIn(functions, keytab)
+function onlyPrincipal(krb5: Krb5, keytab: string): string {
+  const principals = [...new Set(krb5.keytab(keytab).map((entry) => entry.principal))]
   const [first] = principals
   if (first !== undefined && principals.length === 1) return first
   throw new PoolsmithError(
     first === undefined ? `The keytab ${keytab} is empty.` : `The keytab ${keytab} holds ${principals.join(', ')}.`,
-    { code: 'CONFIG_INVALID', phase: 'config', hint: 'Say which `principal` the ticket is for.', details: { keytab } },
+    { code: 'CONFIG_INVALID', phase: 'config', hint: 'Name the `principal` of the ticket.', details: { keytab } },
   )
 }
 
-/** The keytab that was given, or the one that krb5 would take for a client. */
-export function chooseKeytab(
-  functions: Krb5Functions,
-  options: Pick<RefreshOptions, 'keytab' | 'environment'>,
-): string {
+/** The keytab that was named, or the one that krb5 would take for a client. */
+export function chooseKeytab(krb5: Krb5, options: Pick<RefreshOptions, 'keytab' | 'environment'>): string {
   const given = options.keytab ?? options.environment?.KRB5_KTNAME
   if (given !== undefined && given !== '') return given
-  const { client, general } = defaultKeytabs(functions)
+  const { client, general } = krb5.defaultKeytabs()
   try {
-    readKeytab(functions, client)
+    krb5.keytab(client)
     return client
   } catch (error) {
     if (error instanceof PoolsmithError && error.code === 'KEYTAB_MISSING') return general
@@ -158,16 +144,23 @@ export function chooseKeytab(
   }
 }
 
-async function locked<T>(
-  cache: string,
-  principal: string,
-  options: RefreshOptions,
-  party: Party,
-  work: () => Promise<T>,
-): Promise<T> {
+/** The refresh itself: lock, look, ask, write. */
+async function carryOut(krb5: Krb5, plan: Plan, options: RefreshOptions, party: Party): Promise<RefreshedTicket> {
+  // The caller that began it may leave before the others.
+  using _ = krb5.hold()
+  await using _lock = await lockOf(plan, options, party)
+  party.hasLock = true
+  const present = options.unless === undefined ? undefined : presentTicket(krb5, plan)
+  if (present !== undefined && options.unless?.(present)) return { ...present, fresh: false }
+  assertOwnedBy(krb5, plan.cache, plan.principal)
+  const contents = await writeNew(plan, options, party)
+  return { ...ticketIn(contents), fresh: true }
+}
+
+async function lockOf(plan: Plan, options: RefreshOptions, party: Party): Promise<FileLock | undefined> {
+  const { cache, principal } = plan
   const path = cachePath(cache)
-  party.hasLock = path === undefined
-  if (path === undefined) return work()
+  if (path === undefined) return undefined
   const limit = options.lockTimeoutMillis ?? 60_000
   let lock: FileLock | undefined
   try {
@@ -176,12 +169,8 @@ async function locked<T>(
   } catch (cause) {
     throw cacheFileError(cause, cache, principal)
   }
-  if (lock === undefined) {
-    throw lockedError({ cache, principal }, limit)
-  }
-  await using _ = lock
-  party.hasLock = true
-  return await work()
+  if (lock === undefined) throw lockedError({ cache, principal }, limit)
+  return lock
 }
 
 function lockedError(facts: KerberosFacts, waitedMillis: number, cause?: unknown): PoolsmithError {
@@ -191,59 +180,75 @@ function lockedError(facts: KerberosFacts, waitedMillis: number, cause?: unknown
   })
 }
 
-async function replace(
-  functions: Krb5Functions,
-  cache: string,
-  principal: string,
-  keytab: string | undefined,
-  options: RefreshOptions,
-  party: Party,
-): Promise<void> {
-  const write = (into: string): Promise<void> =>
-    kdcCalls.run(
-      { purpose: `a ticket of ${principal}`, realm: realmIn(principal) ?? '' },
-      async () => {
-        // It may have been half a minute until its turn came.
-        if (party.waiting === 0) throw kerberosError('KDC_TIMEOUT', { principal, cache }, { more: 'All have left.' })
-        await (keytab === undefined
-          ? renewTicket(functions, cache, into)
-          : obtainTicket(functions, { ...options, principal, keytab, cache }, into))
-      },
-      { signal: undefined, aborted: () => undefined },
-    )
-  if (cachePath(cache) === undefined) {
-    await write(cache)
-    return
+/** The cache's ticket if there is a good one; a refresh mends everything else. */
+function presentTicket(krb5: Krb5, { cache, principal }: Plan): TicketInfo | undefined {
+  try {
+    return checkTicket(krb5, { cache, principal })
+  } catch (error) {
+    if (error instanceof PoolsmithError) return undefined
+    throw error
   }
-  await replaceCacheFile(cache, options.group, async (into) => {
-    await write(into)
+}
+
+async function writeNew(plan: Plan, options: RefreshOptions, party: Party): Promise<CacheContents> {
+  const { cache } = plan
+  if (cachePath(cache) === undefined) return await request(plan, options, party, cache)
+  return await replaceCacheFile(cache, options.group, async (into) => {
+    const contents = await request(plan, options, party, into)
     options.discard?.throwIfAborted()
+    return contents
   })
 }
 
+/** Asks the KDC, and has the new ticket written into a cache. */
+function request(plan: Plan, options: RefreshOptions, party: Party, into: string): Promise<CacheContents> {
+  const { principal, cache, keytab } = plan
+  const info = { purpose: `a ticket of ${principal}`, realm: realmIn(principal) ?? '' }
+  const start = async (): Promise<CacheContents> => {
+    // It may have been half a minute until its turn came.
+    if (party.waiting === 0) {
+      throw kerberosError('KDC_TIMEOUT', { principal, cache }, { more: 'All callers have left.' })
+    }
+    const target = isPrivate(into) ? undefined : into
+    const { contents, packed } =
+      keytab === undefined
+        ? await askKdc('renew', { cache, packed: isPrivate(cache) ? await packCache(cache) : undefined, into: target })
+        : await askKdc('obtain', { ...limitsOf(options), principal, keytab, cache, into: target })
+    if (packed !== undefined) await unpackCache(packed, into)
+    return contents
+  }
+  return kdcCalls.run(info, start, { signal: undefined, aborted: () => undefined })
+}
+
+function limitsOf({ lifetimeSeconds, renewableSeconds, forwardable }: RefreshOptions) {
+  return { lifetimeSeconds, renewableSeconds, forwardable }
+}
+
 /** Waits as long as the caller's signal allows. */
-function patience<T>(
-  work: Promise<T>,
-  party: Party,
+function waitFor<T>(
+  { refresh, party }: { readonly refresh: Promise<T>; readonly party: Party },
   signal: AbortSignal | undefined,
-  facts: KerberosFacts,
-  functions: Krb5Functions,
+  facts: Plan,
+  krb5: Krb5,
 ): Promise<T> {
   party.waiting++
-  if (signal === undefined) return work
+  const alive = stayAlive()
   const since = performance.now()
   return new Promise<T>((resolve, reject) => {
-    const giveUp = (): void => {
+    const listening = onAbort(signal, () => {
+      alive[Symbol.dispose]()
+      if (--party.waiting === 0) party.left.abort()
+      if (signal === undefined) return
       const waitedMillis = performance.now() - since
       const info = { purpose: `a new ticket of ${facts.principal}`, realm: '' }
-      const error = gaveUp(signal, { running: true, waitedMillis, ahead: [] }, info, withKdcs(functions, facts))
-      // Nobody has asked the KDC yet: it is not to blame.
+      const error = gaveUp(signal, { running: true, waitedMillis, ahead: [] }, info, krb5.withKdcs({ ...facts }))
+      // Until the lock is held no KDC has been asked.
       const onLock = error.code === 'KDC_TIMEOUT' && !party.hasLock
-      reject(onLock ? lockedError(facts, waitedMillis, error.cause) : error)
-      if (--party.waiting === 0) party.left.abort()
-    }
-    if (signal.aborted) giveUp()
-    signal.addEventListener('abort', giveUp, { once: true })
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', giveUp))
+      reject(onLock ? lockedError({ ...facts }, waitedMillis, error.cause) : error)
+    })
+    refresh.then(resolve, reject).finally(() => {
+      listening[Symbol.dispose]()
+      alive[Symbol.dispose]()
+    })
   })
 }

@@ -3,7 +3,8 @@ import { createServer, type Server } from 'node:http'
 import { pause } from '../abort.ts'
 import { PoolsmithError } from '../errors.ts'
 import { HealthFile } from './health-file.ts'
-import { KerberosTicket, type KerberosTicketOptions, type TicketEvent } from './kerberos-ticket.ts'
+import { KerberosTicket } from './kerberos-ticket.ts'
+import type { KerberosTicketOptions, TicketEvent } from './ticket-updater.ts'
 
 export interface SidecarOptions extends KerberosTicketOptions {
   /** This file is there, with the state as JSON, while there is a good ticket, and only then. */

@@ -1,13 +1,12 @@
-import { statSync } from 'node:fs'
 import { type ErrorCode, PoolsmithError } from '../errors.ts'
-import { cachePath } from './cache-file.ts'
+import { fileBehind } from './cache-file.ts'
 import { type KerberosFacts, kerberosError, realmIn } from './errors.ts'
-import { krb5ToRead } from './kcm-daemon.ts'
+import { openKrb5 } from './kcm-daemon.ts'
 import { lookAgain } from './look-again.ts'
-import { type CacheContents, type CachedTicket, fullPrincipal, readCache } from './native/krb5.ts'
-import type { Krb5Functions } from './native/krb5-functions.ts'
+import type { Krb5 } from './native/krb5.ts'
+import type { CacheContents, CachedTicket } from './native/krb5-cache.ts'
 
-/** The ticket that a cache stands on: its ticket-granting ticket. Times in milliseconds since the epoch, by this machine's clock. */
+/** The ticket-granting ticket of a cache. Times in milliseconds since the epoch, by this machine's clock. */
 export interface TicketInfo {
   /** The cache's name in full; a collection's member rather than the collection. */
   readonly cache: string
@@ -17,13 +16,13 @@ export interface TicketInfo {
   /** Absent when it cannot be renewed. */
   readonly renewableUntil?: number
   readonly encryptionType: string
-  /** How far the KDC's clock was ahead of this machine's when the ticket came, in milliseconds; mostly 0. */
+  /** How far the KDC's clock was ahead of this machine's when the ticket was issued, in milliseconds; mostly 0. */
   readonly clockOffsetMillis: number
 }
 
 /** The ticket that {@link verifyTicket} asks about. */
 export interface TicketRequest {
-  /** Default: whoever the cache belongs to. */
+  /** The client principal; a name without a realm is of the default realm. Default: the principal of the cache. */
   readonly principal?: string | undefined
   /** Default: the cache that krb5 takes (KRB5CCNAME, krb5.conf). */
   readonly cache?: string | undefined
@@ -40,14 +39,27 @@ export interface TicketRequest {
  * TICKET_NOT_YET_VALID; PACKAGE_MISSING, GSS_LIBRARY_MISSING
  */
 export async function verifyTicket(request: TicketRequest = {}): Promise<TicketInfo> {
-  return lookAgain(request.cache, async () => checkTicket(await krb5ToRead(request.cache), request))
+  return lookAgain(request.cache, async () => {
+    using krb5 = await openKrb5(request.cache)
+    return checkTicket(krb5, inFull(krb5, request))
+  })
 }
 
-/** {@link verifyTicket} once the library is loaded. */
-export function checkTicket(functions: Krb5Functions, request: TicketRequest, now = Date.now()): TicketInfo {
-  const principal = request.principal === undefined ? undefined : fullPrincipal(functions, request.principal)
-  const ticket = ticketOf(contentsOf(functions, { principal, cache: request.cache }))
-  const { minimumLifetimeSeconds = 0 } = request
+/** The request with its principal in full. Everything below this door takes principals in full only. */
+export function inFull<T extends { readonly principal?: string | undefined }>(krb5: Krb5, request: T): T {
+  return request.principal === undefined ? request : { ...request, principal: krb5.principal(request.principal) }
+}
+
+/** {@link verifyTicket} in an open context. */
+export function checkTicket(krb5: Krb5, request: TicketRequest): TicketInfo {
+  const ticket = ticketIn(contentsOf(krb5, request))
+  assertGood(ticket, request)
+  return ticket
+}
+
+/** @throws TICKET_PRINCIPAL_MISMATCH, TICKET_EXPIRED, TICKET_EXPIRES_SOON, TICKET_NOT_YET_VALID */
+export function assertGood(ticket: TicketInfo, request: TicketRequest, now = Date.now()): void {
+  const { principal, minimumLifetimeSeconds = 0 } = request
   const facts: KerberosFacts = { principal: ticket.principal, cache: ticket.cache, expiresAt: ticket.expiresAt }
   if (principal !== undefined && principal !== ticket.principal) {
     throw kerberosError('TICKET_PRINCIPAL_MISMATCH', { ...facts, principal, owner: ticket.principal })
@@ -58,21 +70,20 @@ export function checkTicket(functions: Krb5Functions, request: TicketRequest, no
   if (ticket.expiresAt - now < minimumLifetimeSeconds * 1000) {
     throw kerberosError('TICKET_EXPIRES_SOON', { ...facts, minimumLifetimeSeconds })
   }
-  return ticket
 }
 
-function contentsOf(functions: Krb5Functions, request: TicketRequest): CacheContents {
+function contentsOf(krb5: Krb5, request: TicketRequest): CacheContents {
   try {
-    return readCache(functions, request)
+    return krb5.read(request)
   } catch (error) {
     if (!(error instanceof PoolsmithError)) throw error
     const cache = typeof error.details.cache === 'string' ? error.details.cache : undefined
     const facts = { cache, principal: request.principal }
-    // krb5 says the same about its own choice as about a cache that was named; the advice differs.
+    // krb5 reports its own choice and a cache that was named in the same way; the advice differs.
     if (error.code === 'TICKET_CACHE_MISSING' && request.cache === undefined) {
       throw kerberosError('TICKET_MISSING', facts, { cause: error })
     }
-    if (error.code === 'TICKET_CACHE_EMPTY' && isFolder(cache)) {
+    if (error.code === 'TICKET_CACHE_EMPTY' && cache !== undefined && fileBehind(cache)?.isDirectory() === true) {
       const more = 'It is a directory, which is what a container gets where the file to be mounted is missing.'
       throw kerberosError('TICKET_CACHE_CORRUPT', facts, { cause: error, more })
     }
@@ -80,31 +91,26 @@ function contentsOf(functions: Krb5Functions, request: TicketRequest): CacheCont
   }
 }
 
-/** Whose the cache is, also when its ticket is over; undefined where there is none that can be read. */
-export function ownerOf(functions: Krb5Functions, cache: string): string | undefined {
+/** The principal of a cache, also when its ticket has expired; undefined when it cannot be read. */
+export function ownerOf(krb5: Krb5, cache: string): string | undefined {
   try {
-    return readCache(functions, { cache }).principal
+    return krb5.read({ cache }).principal
   } catch (error) {
     if (error instanceof PoolsmithError) return undefined
     throw error
   }
 }
 
-/** Before a cache is replaced or destroyed. @throws TICKET_PRINCIPAL_MISMATCH */
-export function assertNobodyElses(functions: Krb5Functions, cache: string, name: string): void {
-  const owner = ownerOf(functions, cache)
-  const principal = fullPrincipal(functions, name)
+/** A cache of another principal is neither replaced nor destroyed. @throws TICKET_PRINCIPAL_MISMATCH */
+export function assertOwnedBy(krb5: Krb5, cache: string, principal: string): void {
+  const owner = ownerOf(krb5, cache)
   if (owner !== undefined && owner !== principal) {
     throw kerberosError('TICKET_PRINCIPAL_MISMATCH', { cache, principal, owner })
   }
 }
 
-function isFolder(cache: string | undefined): boolean {
-  const path = cache === undefined ? undefined : cachePath(cache)
-  return path !== undefined && statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
-}
-
-function ticketOf(contents: CacheContents): TicketInfo {
+/** The ticket-granting ticket of a cache. @throws TICKET_CACHE_EMPTY */
+export function ticketIn(contents: CacheContents): TicketInfo {
   const { cache, principal, tickets, clockOffsetMillis } = contents
   const realm = realmIn(principal) ?? ''
   const longest = (candidates: readonly CachedTicket[]): CachedTicket | undefined =>
@@ -113,14 +119,14 @@ function ticketOf(contents: CacheContents): TicketInfo {
       undefined,
     )
   const granting = tickets.filter((ticket) => ticket.server === `krbtgt/${realm}@${realm}`)
-  // A cache may hold service tickets alone (kinit -S); then they are what there is.
+  // A cache can hold service tickets alone (kinit -S).
   const ticket = longest(granting) ?? longest(tickets)
   if (ticket === undefined) throw kerberosError('TICKET_CACHE_EMPTY', { cache, principal })
   const { server: _, ...times } = ticket
   return { cache, principal, ...times, clockOffsetMillis }
 }
 
-/** What a new ticket mends. Another principal's cache is not ours to overwrite. */
+/** The errors that a new ticket mends. A cache of another principal is not replaced. */
 const MENDABLE: ReadonlySet<ErrorCode> = new Set([
   'TICKET_MISSING',
   'TICKET_CACHE_MISSING',
@@ -130,7 +136,7 @@ const MENDABLE: ReadonlySet<ErrorCode> = new Set([
   'TICKET_EXPIRES_SOON',
 ])
 
-/** Whether a new ticket in the same cache would mend what is wrong. */
+/** Whether a new ticket in the same cache would mend the error. */
 export function isMendable(error: unknown): boolean {
   return error instanceof PoolsmithError && MENDABLE.has(error.code)
 }

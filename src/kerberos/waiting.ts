@@ -4,6 +4,15 @@ import { type KerberosFacts, kerberosError } from './errors.ts'
 
 const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)} s`
 
+/** The longest interval that a timer of Node takes. */
+const LONGEST_MILLIS = 2 ** 31 - 1
+
+/** Keeps the process alive until it is disposed of: the process that asks the KDC does not, so that it can be left. */
+export function stayAlive(): Disposable {
+  const timer = setInterval(() => undefined, LONGEST_MILLIS)
+  return { [Symbol.dispose]: () => clearInterval(timer) }
+}
+
 /**
  * The error of a caller that stopped waiting for a KDC. A time limit (a reason named `TimeoutError`, as
  * `AbortSignal.timeout` gives) is KDC_TIMEOUT; an error of ours is passed on; all else is ABORTED.

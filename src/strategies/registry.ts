@@ -1,6 +1,5 @@
 import type { Dialect } from '../connections/connection.ts'
-import type { Fields } from '../connections/fields.ts'
-import { didYouMean, nearest } from '../did-you-mean.ts'
+import { type Fields, nearest } from '../connections/fields.ts'
 import { PoolsmithError } from '../errors.ts'
 import type { Strategy } from './strategy.ts'
 
@@ -49,7 +48,7 @@ export class StrategyRegistry {
     const elsewhere = this.#strategies.find((strategy) => namesOf(strategy).includes(name))
     const told =
       near !== undefined
-        ? `; ${didYouMean([near])}`
+        ? `; did you mean ${near}?`
         : elsewhere === undefined
           ? '.'
           : `, only for ${elsewhere.dialects.join(', ')}.`

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { CredentialSource } from '../credentials/credential.ts'
 import { endingSource } from '../credentials/ending-source.ts'
-import { destroyCache, loadKrb5 } from '../kerberos/native/krb5.ts'
+import { forgetTickets } from '../kerberos/ensure-ticket.ts'
 
 /** How long we wait for a KDC; with a silent one krb5 itself takes half a minute and more. */
 export const KDC_LIMIT_MILLIS = 8000
@@ -28,10 +28,8 @@ export function ticketCache(
 
 /** Takes the pool's own tickets out of memory. */
 function forget(cache: string): void {
-  loadKrb5()
-    .then((functions) => destroyCache(functions, cache))
-    // Never filled, or the library never there: nothing to forget.
-    .catch(() => undefined)
+  // Without the library there are no tickets either.
+  forgetTickets(cache).catch(() => undefined)
 }
 
 /** krb5 reads the process' own environment itself, and then also searches a collection for the principal. */

@@ -89,8 +89,10 @@ async function isTold(given: Given, code: ErrorCode, ...facts: readonly string[]
   } finally {
     await db.destroy()
   }
-  for (let waited = 0; (await openFiles()) > before && waited < 3000; waited += 20) await sleep(20)
-  assert.ok((await openFiles()) <= before, 'files are left open')
+  // The process that asks the KDC is kept for a while, over one channel.
+  const allowed = before + 1
+  for (let waited = 0; (await openFiles()) > allowed && waited < 3000; waited += 20) await sleep(20)
+  assert.ok((await openFiles()) <= allowed, 'files are left open')
   assert.equal(middle.open(), 0)
   assert.equal(callsInFlight(), 0)
 }

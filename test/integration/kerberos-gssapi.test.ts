@@ -309,5 +309,6 @@ test('ten thousand contexts leave no memory and no handle behind', async () => {
     grown.push(residentMegabytes() - before)
   } while (grown.length < 3 && Math.min(...grown) > 15)
   assert.ok(Math.min(...grown) < 15, `grew by ${grown.map((megabytes) => megabytes.toFixed(1)).join(', ')} MB`)
-  assert.equal((await readdir('/proc/self/fd')).length, files)
+  // Fewer when the process that asks the KDC was given up meanwhile.
+  assert.ok((await readdir('/proc/self/fd')).length <= files)
 })

@@ -9,8 +9,9 @@ import { type ErrorCode, PoolsmithError } from '../../src/errors.ts'
 import { diagnose } from '../../src/kerberos/diagnose.ts'
 import { ensureTicket, openCredential } from '../../src/kerberos/ensure-ticket.ts'
 import { FileLock } from '../../src/kerberos/file-lock.ts'
+import { TASKS } from '../../src/kerberos/kdc/tasks.ts'
 import { loadGssApi } from '../../src/kerberos/load-gss-api.ts'
-import { destroyCache, loadKrb5, readKeytab } from '../../src/kerberos/native/krb5.ts'
+import { Krb5, loadKrb5Functions } from '../../src/kerberos/native/krb5.ts'
 import { refreshTicket } from '../../src/kerberos/refresh-ticket.ts'
 import { verifyTicket } from '../../src/kerberos/ticket.ts'
 import { startKcm } from '../support/kcm.ts'
@@ -79,13 +80,13 @@ test('lifetime and renewable lifetime as asked for, and renewal', async () => {
 
 test('what cannot be renewed says so', async () => {
   const { cache } = fresh()
-  const krb5 = await loadKrb5()
+  using krb5 = await Krb5.open()
   await refreshTicket({ by: 'keytab', keytab, cache })
   if ((await verifyTicket({ cache })).renewableUntil === undefined) {
     await failure('TICKET_NOT_RENEWABLE', refreshTicket({ by: 'renew', cache }))
   }
   await failure('TICKET_CACHE_MISSING', refreshTicket({ by: 'renew', cache: fresh().cache }))
-  destroyCache(krb5, cache)
+  krb5.destroy(cache)
   await failure('TICKET_CACHE_MISSING', verifyTicket({ cache }))
 })
 
@@ -287,7 +288,8 @@ async function gotVerifiedUsedAndRefreshed(cache: string): Promise<void> {
   assert.deepEqual([service?.principal, problems], ['postgres/localhost@TEST.REALM', []])
   await sleep(1100)
   assert.ok((await refreshTicket({ by: 'keytab', ...policy })).expiresAt > ticket.expiresAt)
-  destroyCache(await loadKrb5(), ticket.cache)
+  using krb5 = await Krb5.open()
+  krb5.destroy(ticket.cache)
 }
 
 for (const [kind, make] of Object.entries(KINDS)) {
@@ -366,6 +368,38 @@ test('a collection: the member that belongs to the principal', async (t) => {
   await failure('TICKET_PRINCIPAL_MISMATCH', refreshTicket({ by: 'keytab', keytab: own, ...stranger }))
 })
 
+test('a refresh opens one krb5 context here, and one in the process that asks the KDC', async (t) => {
+  const functions = await loadKrb5Functions()
+  const opened = t.mock.method(functions, 'initContext')
+  const freed = t.mock.method(functions, 'freeContext')
+  const { cache } = fresh()
+  await kdc.addPrincipal('renewing', { password: 'r' })
+  await kdc.kinit('renewing', `${cache}-renewing`, { password: 'r', renewable: '1d' })
+  const policy = { principal: 'alice', keytab, cache }
+  const refreshes: Readonly<Record<string, () => Promise<unknown>>> = {
+    'a first ticket': () => ensureTicket(policy),
+    'a good ticket': () => ensureTicket(policy),
+    'a new ticket': () => refreshTicket({ by: 'keytab', ...policy }),
+    'a renewed ticket': () => refreshTicket({ by: 'renew', cache: `${cache}-renewing` }),
+    'a ticket that is looked at': () => verifyTicket({ cache, principal: 'alice' }),
+  }
+  for (const [name, refresh] of Object.entries(refreshes)) {
+    opened.mock.resetCalls()
+    freed.mock.resetCalls()
+    await refresh()
+    assert.deepEqual([name, opened.mock.callCount(), freed.mock.callCount()], [name, 1, 1])
+  }
+  // The same tasks as in the other process.
+  for (const [name, task] of Object.entries({
+    obtain: () => TASKS.obtain({ principal: ALICE, keytab, cache, into: cache }),
+    renew: () => TASKS.renew({ cache: `${cache}-renewing`, packed: undefined, into: cache }),
+  })) {
+    opened.mock.resetCalls()
+    await task()
+    assert.deepEqual([name, opened.mock.callCount()], [name, 1])
+  }
+})
+
 test('thirty who want a ticket at once ask the KDC once', async () => {
   const { cache } = fresh()
   const log = async (): Promise<number> =>
@@ -441,7 +475,8 @@ test("root may use another user's cache, and does not replace it", { skip: !isRo
 })
 
 test('a keytab’s entries can be read', async () => {
-  const entries = readKeytab(await loadKrb5(), keytab)
+  using krb5 = await Krb5.open()
+  const entries = krb5.keytab(keytab)
   assert.deepEqual([...new Set(entries.map((entry) => entry.principal))], [ALICE])
   assert.ok(entries.every((entry) => entry.kvno === 1 && /^aes/.test(entry.encryptionType)))
 })

@@ -7,9 +7,10 @@ import { createInterface } from 'node:readline'
 import { after, before, suite, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolsmithError } from '../../src/errors.ts'
-import { KerberosTicket, type KerberosTicketOptions } from '../../src/kerberos/kerberos-ticket.ts'
-import { callsInFlight } from '../../src/kerberos/native/load.ts'
+import { kdcCalls } from '../../src/kerberos/call-queue.ts'
+import { KerberosTicket } from '../../src/kerberos/kerberos-ticket.ts'
 import { verifyTicket } from '../../src/kerberos/ticket.ts'
+import type { KerberosTicketOptions } from '../../src/kerberos/ticket-updater.ts'
 import { enterRealm, type Kdc, startKdc } from '../support/kdc.ts'
 
 let kdc: Kdc
@@ -230,11 +231,11 @@ test('process: a ticket that comes after the end is not kept', async () => {
   const ticket = new KerberosTicket({ principal: 'etl', keytab, cache, updater: 'process' })
   kdc.freeze()
   const starting = assert.rejects(ticket.start(), { code: 'ABORTED' })
-  await eventually(() => callsInFlight() > 0, 'the KDC is asked')
+  await eventually(() => kdcCalls.size > 0, 'the KDC is asked')
   await ticket.close()
   await starting
   kdc.thaw()
-  await eventually(() => callsInFlight() === 0, 'the KDC has answered')
+  await eventually(() => kdcCalls.size === 0, 'the KDC has answered')
   await eventually(async () => (await halfWritten(`${kdc.path('late')}_${process.pid}`)).length === 0, 'all is done')
   assert.deepEqual(
     (await readdir(kdc.folder)).filter((name) => name.startsWith('late')),

@@ -19,11 +19,9 @@ import { adoptSession, isBusy, loadPg, streamOf, type Watcher } from './pg-clien
 import { resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
 import { openSession } from './session.ts'
-import { outdatesSession, readOnlyError, WriteDoubt } from './session-doubt.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
 import { postgresAdvice, postgresStatementError } from './statement-error.ts'
 import { TlsSettings } from './tls-settings.ts'
-import { type Answer, ValueSettings } from './value-settings.ts'
 
 const DEFAULT_PORT = 5432
 
@@ -50,13 +48,7 @@ interface SessionState {
   readonly session: Session
   readonly credential: Credential
   readonly info: SessionInfo
-  /** The settings that the server reports, as they are now. */
-  readonly parameters: Map<string, string>
   broken: boolean
-  /** The error that made the session unfit for the next caller, though it is alive. */
-  outdatedBy: Error | undefined
-  /** {@link WriteDoubt.current} when the session was last known to be able to write. */
-  doubt: number
   endedBy: Error | undefined
   onEnd: (() => void) | undefined
   /** Statements that have ended, and how many had when the session was last as good as new. */
@@ -89,7 +81,6 @@ export function createPostgresDriver(
     options,
     policy,
     tls: new TlsSettings(options, context),
-    settings: new ValueSettings(options.options),
     lookup: context.lookup ?? systemLookup,
     reachability: new Reachability(),
     tunnel: host.startsWith('/') ? undefined : context.route?.(options.hostaddr ?? host, port),
@@ -101,7 +92,6 @@ export function createPostgresDriver(
 class SessionDriver implements PostgresDriver {
   readonly #plan: SessionPlan
   readonly #states = new WeakMap<pg.Client, SessionState>()
-  readonly #doubt = new WriteDoubt()
   readonly where: Whereabouts
 
   constructor(plan: SessionPlan) {
@@ -121,7 +111,7 @@ class SessionDriver implements PostgresDriver {
         phase: () => clock.phase,
         deadline: context.deadline,
       })
-      const state = newState(session, credential, clock.stop(), this.#doubt.current)
+      const state = newState(session, credential, clock.stop())
       const client = await adoptSession(module, {
         stream: session.transport.stream,
         user: session.user,
@@ -129,7 +119,7 @@ class SessionDriver implements PostgresDriver {
         host: this.#plan.host,
         port: this.#plan.port,
         pending: session.login.pending,
-        watcher: watcherOf(state, this.#doubt),
+        watcher: watcherOf(state),
       })
       state.cleanAt = state.finished
       this.#states.set(client, state)
@@ -158,21 +148,9 @@ class SessionDriver implements PostgresDriver {
   async ping(raw: pg.Client): Promise<void> {
     const state = this.#state(raw)
     const clean = state.cleanAt === state.finished
-    if (this.mustPing(raw)) await this.#assertWritable(raw, state)
     // An empty statement: the server parses and plans nothing.
-    else await raw.query('')
+    await raw.query('')
     if (clean) state.cleanAt = state.finished
-  }
-
-  mustPing(raw: pg.Client): boolean {
-    return this.#state(raw).doubt !== this.#doubt.current
-  }
-
-  async #assertWritable(raw: pg.Client, state: SessionState): Promise<void> {
-    const { current } = this.#doubt
-    const { value } = await askOn(raw, 'show transaction_read_only')
-    if (value === 'on') throw readOnlyError(this.#plan.host)
-    state.doubt = current
   }
 
   needsReset(raw: pg.Client, mode: 'rollback' | 'full'): boolean {
@@ -184,11 +162,7 @@ class SessionDriver implements PostgresDriver {
 
   async reset(raw: pg.Client, mode: 'rollback' | 'full'): Promise<void> {
     const state = this.#state(raw)
-    await resetClient(raw, mode, {
-      cancel: (signal) => this.cancel(raw, signal),
-      restoreSettings: () => this.#plan.settings.putRight(state.parameters, (sql) => askOn(raw, sql)),
-    })
-    if (this.mustPing(raw)) await this.#assertWritable(raw, state)
+    await resetClient(raw, mode, (signal) => this.cancel(raw, signal))
     if (mode === 'full') state.cleanAt = state.finished
   }
 
@@ -210,10 +184,6 @@ class SessionDriver implements PostgresDriver {
   }
 
   isBroken(raw: pg.Client): boolean {
-    return this.#isDead(raw) || this.#state(raw).outdatedBy !== undefined
-  }
-
-  #isDead(raw: pg.Client): boolean {
     return this.#state(raw).broken || streamOf(raw).destroyed
   }
 
@@ -224,15 +194,14 @@ class SessionDriver implements PostgresDriver {
   }
 
   endedBy(raw: pg.Client): Error | undefined {
-    const { endedBy, outdatedBy } = this.#state(raw)
-    return endedBy ?? outdatedBy
+    return this.#state(raw).endedBy
   }
 
   statementError(raw: pg.Client, error: Error): Error {
     const { info, endedBy } = this.#state(raw)
     return postgresStatementError(error, {
       where: { ...this.where, database: info.database },
-      broken: this.#isDead(raw),
+      broken: this.isBroken(raw),
       endedBy,
     })
   }
@@ -247,20 +216,12 @@ class SessionDriver implements PostgresDriver {
   }
 }
 
-function newState(
-  session: Session,
-  credential: Credential,
-  timings: SessionInfo['timings'],
-  doubt: number,
-): SessionState {
+function newState(session: Session, credential: Credential, timings: SessionInfo['timings']): SessionState {
   const { login, transport } = session
   return {
     session,
     credential,
-    parameters: new Map(login.parameters),
     broken: false,
-    outdatedBy: undefined,
-    doubt,
     endedBy: undefined,
     onEnd: undefined,
     finished: 0,
@@ -280,23 +241,7 @@ function newState(
   }
 }
 
-/** Runs one statement of ours on a client. */
-async function askOn(client: pg.Client, sql: string): Promise<Answer> {
-  try {
-    const text = { getTypeParser: () => (value: string) => value }
-    const { rows } = await client.query({ text: sql, rowMode: 'array', types: text })
-    return { value: rows[0]?.[0] }
-  } catch (error) {
-    if (!isServerError(error) || endsSession(error)) throw error
-    return { error: { M: error.message } }
-  }
-}
-
-function isServerError(error: unknown): error is Error & { readonly code: string } {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string'
-}
-
-function watcherOf(state: SessionState, doubt: WriteDoubt): Watcher {
+function watcherOf(state: SessionState): Watcher {
   const end = (error?: Error): void => {
     state.broken = true
     // The first error is the reason; those that follow are about the socket.
@@ -308,11 +253,6 @@ function watcherOf(state: SessionState, doubt: WriteDoubt): Watcher {
     onServerError: (error) => {
       advised(error, postgresAdvice(error))
       if (endsSession(error)) end(error)
-      else if (outdatesSession(error)) state.outdatedBy = error
-      doubt.heard(error, state.session.login.parameters)
-    },
-    onParameter: (name, value) => {
-      state.parameters.set(name, value)
     },
     onReady: () => {
       state.finished++

@@ -1,5 +1,6 @@
 /** What the errors of statements mean, by their SQLSTATE (PostgreSQL Documentation, "PostgreSQL Error Codes"). */
 
+import { PoolsmithError } from '../../errors.ts'
 import { advised, connectionLost, type StatementAdvice } from '../statement-error.ts'
 import type { Whereabouts } from '../whereabouts.ts'
 import { endsSession } from './server-error.ts'
@@ -61,6 +62,8 @@ export function postgresStatementError(error: Error, session: FailedSession): Er
     return isServers ? advised(error, postgresAdvice(error as ServerWords)) : advised(error, {})
   }
   const cause = isServers ? error : (session.endedBy ?? error)
+  // Not a loss: someone may be changing the stream, and trying again is no advice.
+  if (cause instanceof PoolsmithError && cause.code === 'GSS_MESSAGE_DAMAGED') return cause
   const { code: sqlstate, severity } = cause as ServerWords
   if (severity === undefined) return connectionLost(session.where, cause)
   return connectionLost(session.where, cause, POSTGRES_LOST[sqlstate ?? ''], { sqlstate })

@@ -1,4 +1,4 @@
-/** The dialect classes that knex uses over a pool of ours, one for each database family. */
+/** knex's dialect classes over a pool of ours, one for each database family. */
 
 import type { Knex } from 'knex'
 import type { Dialect } from '../../connections/connection.ts'
@@ -9,7 +9,7 @@ const CLIENTS: Readonly<Record<Dialect, (backend: ClientBackend) => Promise<type
   mssql: async (backend) => (await import('./sqlserver-client.ts')).sqlServerClientClass(backend),
 }
 
-/** The class for knex's option `client`. */
+/** The class that knex is handed as its `client`. */
 export function knexClient(dialect: Dialect, backend: ClientBackend): Promise<typeof Knex.Client> {
   return CLIENTS[dialect](backend)
 }

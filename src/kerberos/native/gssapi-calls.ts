@@ -1,12 +1,14 @@
 import { PoolsmithError } from '../../errors.ts'
+import { cachePath } from '../cache-file.ts'
 import { type CallInfo, kdcCalls, localCalls, type QueueState } from '../call-queue.ts'
 import { type KerberosFacts, statusError } from '../errors.ts'
 import type { GssCallOptions, GssMechanism } from '../gss-api.ts'
+import { defaultCache } from '../kcm-daemon.ts'
 import { codeOf, type KerberosCall } from '../status.ts'
-import { gaveUp } from '../waiting.ts'
+import { gaveUp, stayAlive } from '../waiting.ts'
 import { type GssFunctions, type NativeBuffer, OIDS } from './gssapi-functions.ts'
 import { Handle } from './handle.ts'
-import { readCache, withKdcs } from './krb5.ts'
+import { Krb5 } from './krb5.ts'
 import type { Krb5Functions } from './krb5-functions.ts'
 import { ABOUT_KDC } from './krb5-operation.ts'
 import type { Koffi, Out, Pointer } from './load.ts'
@@ -16,7 +18,7 @@ export const ERROR_MASK = 0xffff0000
 const GSS_CODE = 1
 const MECHANISM_CODE = 2
 
-/** What credentials and contexts alike need of the library: names, buffers, statuses. */
+/** The parts of the library that credentials and contexts share: names, buffers, statuses. */
 export class NativeGss {
   readonly functions: GssFunctions
   readonly #koffi: Koffi
@@ -48,10 +50,10 @@ export class NativeGss {
     mechanism: GssMechanism = 'krb5',
   ): PoolsmithError {
     const detail = minor[0] === 0 ? '' : this.#statusText(minor[0], MECHANISM_CODE, mechanism)
-    // For a token that makes no sense some mechanisms have no more detail than that.
+    // Some mechanisms have no detail for a token that they cannot read.
     const words = detail === '' || detail === 'Success' ? this.#statusText(major, GSS_CODE, mechanism) : detail
     const status = { call, major: major >>> 0, minor: minor[0] | 0, text: words }
-    return statusError(status, ABOUT_KDC.has(codeOf(status)) ? withKdcs(this.#krb5, facts) : facts)
+    return statusError(status, ABOUT_KDC.has(codeOf(status)) ? this.#withKdcs(facts) : facts)
   }
 
   /** MIT keeps the detailed text for the thread that failed, so after an asynchronous call this is the general one. */
@@ -88,34 +90,44 @@ export class NativeGss {
     return shown
   }
 
-  /** Whether a cache holds a good ticket for a service, so that nobody has to be asked for one. */
-  holdsTicket(cache: string, server: string): boolean {
+  /**
+   * Whether a cache holds a valid ticket for a service under one of its names, so that no KDC has to be asked. Without
+   * a cache it is krb5's own choice, which is known beforehand only for a file.
+   */
+  holdsTicket(cache: string | undefined, names: readonly string[]): boolean {
+    const wanted = names.map((name) => name.toLowerCase())
     try {
-      const { tickets } = readCache(this.#krb5, { cache })
-      const wanted = server.toLowerCase()
-      return tickets.some((ticket) => {
-        const name = ticket.server.toLowerCase()
-        return (name === wanted || name.startsWith(`${wanted}@`)) && ticket.expiresAt > Date.now()
+      using krb5 = new Krb5(this.#krb5)
+      if (cache === undefined && cachePath(defaultCache(krb5)) === undefined) return false
+      return krb5.read({ cache }).tickets.some(({ server, expiresAt }) => {
+        const name = server.toLowerCase()
+        return expiresAt > Date.now() && wanted.some((each) => name === each || name.startsWith(`${each}@`))
       })
     } catch (error) {
-      // What is wrong with the cache is told by the call that needs it.
+      // The call that needs the cache fails with what is wrong with it.
       if (error instanceof PoolsmithError) return false
       throw error
     }
   }
 
-  /** Runs a call that may ask a KDC. */
-  queued<T>(
+  #withKdcs(facts: KerberosFacts): KerberosFacts {
+    using krb5 = new Krb5(this.#krb5)
+    return krb5.withKdcs(facts)
+  }
+
+  /** Runs a call in its turn: one that may ask a KDC in another queue than one that is local. */
+  async queued<T>(
     info: CallInfo,
     facts: KerberosFacts,
     options: GssCallOptions,
     start: () => Promise<T>,
     abandon?: (result: T) => void,
   ): Promise<T> {
-    return (info.local === true ? localCalls : kdcCalls).run(info, start, {
+    using _ = stayAlive()
+    return await (info.local === true ? localCalls : kdcCalls).run(info, start, {
       signal: options.signal,
-      aborted: (signal: AbortSignal, state: QueueState) => gaveUp(signal, state, info, withKdcs(this.#krb5, facts)),
-      ...(abandon === undefined ? {} : { abandon }),
+      aborted: (signal: AbortSignal, state: QueueState) => gaveUp(signal, state, info, this.#withKdcs(facts)),
+      abandon,
     })
   }
 }

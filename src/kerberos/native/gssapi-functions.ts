@@ -20,7 +20,7 @@ export interface NativeOidSet {
   elements: readonly NativeOid[]
 }
 
-interface CredentialStore {
+export interface CredentialStore {
   count: number
   elements: readonly { key: string; value: string }[]
 }
@@ -35,6 +35,13 @@ export interface GssFunctions {
   >
   readonly inquireCred: Native<[Minor, Pointer | null, Out<Pointer | null>, Out<number>, null, null], number>
   readonly releaseCred: Native<[Minor, Out<Pointer | null>], number>
+  readonly exportCred: Native<[Minor, Pointer | null, NativeBuffer], number>
+  readonly importCred: Native<[Minor, NativeBuffer, Out<Pointer | null>], number>
+  /** The credential, its usage, mechanism, whether to overwrite and to make it the default, the store. */
+  readonly storeCredInto: Native<
+    [Minor, Pointer | null, number, NativeOid, number, number, CredentialStore, null, null],
+    number
+  >
   readonly importName: Native<[Minor, NativeBuffer, NativeOid, Out<Pointer | null>], number>
   readonly displayName: Native<[Minor, Pointer, NativeBuffer, null], number>
   readonly releaseName: Native<[Minor, Out<Pointer | null>], number>
@@ -60,6 +67,9 @@ export interface GssFunctions {
     [Minor, Pointer, Out<Pointer | null>, Out<Pointer | null>, Out<number>, null, Out<number>, null, null],
     number
   >
+  /** Frees the context. */
+  readonly exportSecContext: Native<[Minor, Out<Pointer | null>, NativeBuffer], number>
+  readonly importSecContext: Native<[Minor, NativeBuffer, Out<Pointer | null>], number>
   readonly deleteSecContext: Native<[Minor, Out<Pointer | null>, null], number>
   readonly wrap: Native<[Minor, Pointer, number, number, NativeBuffer, Out<number>, NativeBuffer], number>
   readonly unwrap: Native<[Minor, Pointer, NativeBuffer, NativeBuffer, Out<number>, Out<number>], number>
@@ -119,6 +129,19 @@ export function gssFunctions({ koffi, gssapi }: KerberosLibraries): GssFunctions
     ]),
     inquireCred: declare('inquire_cred', [outNumber, object, outObject, outNumber, nothing, nothing]),
     releaseCred: declare('release_cred', [outNumber, inoutObject]),
+    exportCred: declare('export_cred', [outNumber, object, outBuffer]),
+    importCred: declare('import_cred', [outNumber, buffer, outObject]),
+    storeCredInto: declare('store_cred_into', [
+      outNumber,
+      object,
+      'int',
+      oidPointer,
+      number,
+      number,
+      store,
+      nothing,
+      nothing,
+    ]),
     importName: declare('import_name', [outNumber, buffer, oidPointer, outObject]),
     displayName: declare('display_name', [outNumber, object, outBuffer, nothing]),
     releaseName: declare('release_name', [outNumber, inoutObject]),
@@ -148,6 +171,8 @@ export function gssFunctions({ koffi, gssapi }: KerberosLibraries): GssFunctions
       nothing,
       nothing,
     ]),
+    exportSecContext: declare('export_sec_context', [outNumber, inoutObject, outBuffer]),
+    importSecContext: declare('import_sec_context', [outNumber, buffer, outObject]),
     deleteSecContext: declare('delete_sec_context', [outNumber, inoutObject, nothing]),
     wrap: declare('wrap', [outNumber, object, 'int', number, buffer, outInt, outBuffer]),
     unwrap: declare('unwrap', [outNumber, object, buffer, outBuffer, outInt, outNumber]),

@@ -27,6 +27,10 @@ export class Handle implements Disposable {
     return this.#pointer
   }
 
+  get isHeld(): boolean {
+    return this.#uses > 0
+  }
+
   /** A native call may make or replace its object (a security context is made by its first step). */
   replace(pointer: Pointer | null): void {
     this.#pointer = pointer

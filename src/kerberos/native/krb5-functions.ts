@@ -30,7 +30,7 @@ export interface Krb5Functions {
 
   readonly ccDefault: Native<[Context, OutPointer], number>
   readonly ccResolve: Native<[Context, string, OutPointer], number>
-  readonly ccSetDefaultName: Native<[Context, string], number>
+  readonly ccSetDefaultName: Native<[Context, string | null], number>
   readonly ccCacheMatch: Native<[Context, Principal, OutPointer], number>
   readonly ccGetFullName: Native<[Context, Cache, OutPointer], number>
   readonly freeString: Native<[Context, Pointer], void>

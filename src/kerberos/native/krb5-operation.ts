@@ -4,7 +4,7 @@ import { codeOf, type KerberosCall } from '../status.ts'
 import type { Krb5Functions } from './krb5-functions.ts'
 import type { Out, Pointer } from './load.ts'
 
-/** The errors that should say which KDC. */
+/** The errors that name the KDCs of the realm. */
 export const ABOUT_KDC: ReadonlySet<ErrorCode> = new Set([
   'KDC_UNREACHABLE',
   'KDC_TIMEOUT',
@@ -12,29 +12,22 @@ export const ABOUT_KDC: ReadonlySet<ErrorCode> = new Set([
   'SPN_UNKNOWN',
 ])
 
-/** One operation's krb5 context with everything it made: freed together, never shared between operations. */
+/** What one method opens in a krb5 context: freed at its end, the last first. */
 export class Operation implements Disposable {
   readonly context: Pointer
   readonly functions: Krb5Functions
   readonly #cleanups: (() => void)[] = []
 
-  constructor(functions: Krb5Functions, facts: KerberosFacts) {
+  constructor(functions: Krb5Functions, context: Pointer) {
     this.functions = functions
-    const out: Out<Pointer | null> = [null]
-    const code = functions.initContext(out)
-    if (code !== 0 || out[0] === null) {
-      throw statusError({ call: 'read-cache', minor: code, text: 'krb5_init_context failed' }, facts)
-    }
-    this.context = out[0]
-    const context = this.context
-    this.defer(() => functions.freeContext(context))
+    this.context = context
   }
 
-  /** Says what to free at the end; the last is freed first. */
   defer(cleanup: () => void): void {
     this.#cleanups.push(cleanup)
   }
 
+  /** @throws the error of a code other than 0 */
   check(call: KerberosCall, code: number, facts: KerberosFacts): void {
     if (code === 0) return
     const pointer = this.functions.getErrorMessage(this.context, code)
@@ -44,19 +37,18 @@ export class Operation implements Disposable {
     throw statusError(status, ABOUT_KDC.has(codeOf(status)) ? this.withKdcs(facts) : facts)
   }
 
-  /** The KDCs that krb5.conf names for the realm in question; none when it leaves them to DNS. */
+  /** Adds the KDCs that krb5.conf names for the realm in question; none where DNS names them. */
   withKdcs(facts: KerberosFacts): KerberosFacts {
     const realm = facts.realm ?? realmIn(facts.principal ?? facts.owner)
     if (realm === undefined) return facts
-    const kdcs = this.configured('realms', realm, 'kdc')
-    return kdcs === undefined ? { ...facts, realm } : { ...facts, realm, kdcs }
+    return { ...facts, realm, kdcs: this.configured('realms', realm, 'kdc') }
   }
 
   /** All values that krb5.conf has under a path such as `libdefaults`, `rdns`; undefined when it cannot be read. */
   configured(...path: readonly string[]): string[] | undefined {
     const { functions } = this
     const profile: Out<Pointer | null> = [null]
-    // This runs while an error is being told; a configuration that cannot be read must not take its place.
+    // Errors are made with this; a configuration that cannot be read must not take the place of the error.
     if (functions.getProfile(this.context, profile) !== 0 || profile[0] === null) return undefined
     const [pointer] = profile
     this.defer(() => functions.profileRelease(pointer))
@@ -87,7 +79,7 @@ export class Operation implements Disposable {
     return principal
   }
 
-  /** The text of a principal that somebody else frees. */
+  /** The text of a principal, which the caller goes on owning. */
   nameOf(principal: Pointer): string {
     const name = this.make('read-cache', {}, (out) => this.functions.unparseName(this.context, principal, out))
     const text = this.functions.text(name)
@@ -114,11 +106,23 @@ export class Operation implements Disposable {
     return text.toString('latin1', 0, text.indexOf(0))
   }
 
-  /** The owner of an open cache. */
+  /** The principal of an open cache. */
   ownerOf(cache: Pointer, call: KerberosCall, facts: KerberosFacts): Pointer {
     const owner = this.make(call, facts, (out) => this.functions.ccGetPrincipal(this.context, cache, out))
     this.defer(() => this.functions.freePrincipal(this.context, owner))
     return owner
+  }
+
+  /**
+   * How far the KDC's clock is ahead of this machine's, in milliseconds. The context knows it from the cache that was
+   * opened first, or from the KDC that has answered.
+   */
+  clockOffset(): number {
+    const corrected: Out<number> = [0]
+    this.check('read-cache', this.functions.timeOfDay(this.context, corrected), {})
+    const offset = corrected[0] * 1000 - Math.floor(Date.now() / 1000) * 1000
+    // A second may have begun between the two readings.
+    return Math.abs(offset) <= 1000 ? 0 : offset
   }
 
   [Symbol.dispose](): void {

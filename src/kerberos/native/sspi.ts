@@ -7,8 +7,7 @@
  */
 
 import { win32 } from 'node:path'
-import { PoolsmithError } from '../../errors.ts'
-import { type CallInfo, kdcCalls } from '../call-queue.ts'
+import { type CallInfo, pooledCalls } from '../call-queue.ts'
 import { type KerberosFacts, kerberosError } from '../errors.ts'
 import type {
   AcquireCredentialOptions,
@@ -169,21 +168,14 @@ class SspiHandle implements Disposable {
 }
 
 function queued<T>(info: CallInfo, facts: KerberosFacts, options: GssCallOptions, start: () => Promise<T>): Promise<T> {
-  return kdcCalls.run(info, start, {
+  return pooledCalls.run(info, start, {
     signal: options.signal,
     aborted: (signal, state) => gaveUp(signal, state, info, facts),
   })
 }
 
 async function acquire(functions: SspiFunctions, options: AcquireCredentialOptions): Promise<SspiCredential> {
-  const { principal, cache, keytab, mechanism = 'krb5' } = options
-  if (cache !== undefined || keytab !== undefined) {
-    throw new PoolsmithError('On Windows the ticket is the logged-on user’s: there are no caches and keytabs.', {
-      code: 'CONFIG_INVALID',
-      phase: 'config',
-      hint: 'Leave out `ccache` and `keytab`, and run the process as the user that should log in.',
-    })
-  }
+  const { principal, mechanism = 'krb5' } = options
   const credential = new SspiCredential(functions, principal)
   const facts = { principal }
   const status = await queued({ purpose: 'the credential', realm: '' }, facts, options, () =>

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { CallQueue, kdcCalls, type QueueState } from '../../../src/kerberos/call-queue.ts'
+import { CallQueue, pooledCalls, type QueueState } from '../../../src/kerberos/call-queue.ts'
 
 const aborted = (signal: AbortSignal, state: QueueState) => Object.assign(new Error('gave up'), { state, signal })
 
@@ -49,8 +49,8 @@ test('one silent realm holds one place and leaves the other to other realms', as
   assert.equal(await other.result, 'done')
 })
 
-test('however many realms are silent, half of libuv’s threads are left for files and names', async () => {
-  const calls = ['A', 'B', 'C', 'D'].map((name) => call(kdcCalls, name))
+test("calls on libuv's pool leave half of its threads to files and names", async () => {
+  const calls = ['A', 'B', 'C', 'D'].map((name) => call(pooledCalls, name))
   await turn()
   const places = Number(process.env.UV_THREADPOOL_SIZE ?? 4) >= 4 ? 2 : 1
   assert.equal(calls.filter(({ started }) => started).length, places)
