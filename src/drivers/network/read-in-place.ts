@@ -12,7 +12,8 @@ const readers = new WeakMap<object, Reader>()
  * cheaper than memory for the longest one, and {@link readInPlace} gets the memory itself.
  */
 export function connectReadingInPlace(options: NetConnectOpts): Socket {
-  const room = Buffer.allocUnsafeSlow(READ_BYTES)
+  // Cleared, so that no secret that lay in this memory before can be reached from the session.
+  const room = Buffer.alloc(READ_BYTES)
   const callback = (size: number): boolean => {
     const bytes = room.subarray(0, size)
     const reader = readers.get(socket)

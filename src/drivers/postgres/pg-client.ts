@@ -34,6 +34,7 @@ interface PgConnection extends EventEmitter {
 /** `pg.Client`, as lib/client.js has it. */
 interface PgClientParts {
   readonly connection: PgConnection
+  readonly connectionParameters: object
   readonly readyForQuery?: boolean
   readonly _queryQueue: readonly unknown[]
   _getActiveQuery(): unknown
@@ -84,6 +85,7 @@ export function assertKnownShape(module: Pg): void {
   }
   const client = parts(new module.Client({ user: 'x', ssl: false, sslnegotiation: 'postgres' }))
   if (!Array.isArray(client._queryQueue)) throw moved('pg.Client#_queryQueue')
+  if (typeof client.connectionParameters !== 'object') throw moved('pg.Client#connectionParameters')
   const { connection } = client
   for (const name of ['stream', 'parsedStatements', '_ending', '_emitMessage'] as const) {
     if (connection?.[name] === undefined) throw moved(`pg.Connection#${name}`)
@@ -130,6 +132,7 @@ export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.C
     connection,
   }
   const client = new module.Client(config)
+  forgetPassword(client)
   watch(client, watcher)
   guardBytea(client, module.types, () =>
     damagedAnswer(new NotPostgres('a malformed value of bytea'), `${host}:${port}`),
@@ -142,6 +145,12 @@ export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.C
     stream.destroy()
     throw closedAfterLogin(host, cause)
   }
+}
+
+/** pg reads PGPASSWORD where it is given no password; the session of another login has no business with it. */
+function forgetPassword(client: pg.Client): void {
+  const { connectionParameters } = parts(client)
+  for (const holder of [client, connectionParameters]) Reflect.set(holder, 'password', null)
 }
 
 function closedAfterLogin(host: string, cause?: unknown): PoolsmithError {

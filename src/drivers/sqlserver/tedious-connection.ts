@@ -112,6 +112,8 @@ async function buildClass(): Promise<ConnectionClass> {
       super(config)
       this.#plan = plan
       this.once('connect', (error) => {
+        // Kept by tedious for a second login, which there never is.
+        this.config.authentication = { type: 'default', options: {} }
         if (error !== undefined) return
         this.#stands = true
         this.#guard?.liftLimit()

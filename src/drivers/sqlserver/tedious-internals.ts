@@ -31,7 +31,7 @@ export interface TediousInternals {
   readonly closed: boolean
   closeController: AbortController
   debug: object
-  config: { server: string; options: { port?: number } }
+  config: { server: string; authentication: object; options: { port?: number } }
   /** LOGIN7 says that the server's wish for a token was heard. */
   fedAuthRequired?: boolean
   createTokenStreamParser(message: unknown, handler: unknown): NodeJS.EventEmitter
