@@ -7,13 +7,25 @@ type Reader = (bytes: Buffer) => void
 
 const readers = new WeakMap<object, Reader>()
 
+let shared: Buffer | undefined
+
+/**
+ * The memory that sockets read into: one piece for all of them, since a read and its callback are one step of the event
+ * loop. On Windows a read may be under way in the system while another one's callback runs, so each socket has its own.
+ */
+function readRoom(): Buffer {
+  // Cleared, so that no secret that lay in this memory before can be reached from a session.
+  if (process.platform === 'win32') return Buffer.alloc(READ_BYTES)
+  shared ??= Buffer.alloc(READ_BYTES)
+  return shared
+}
+
 /**
  * A socket that always reads into the same memory: the stream gets a copy, which for the short answers of a database is
  * cheaper than memory for the longest one, and {@link readInPlace} gets the memory itself.
  */
 export function connectReadingInPlace(options: NetConnectOpts): Socket {
-  // Cleared, so that no secret that lay in this memory before can be reached from the session.
-  const room = Buffer.alloc(READ_BYTES)
+  const room = readRoom()
   const callback = (size: number): boolean => {
     const bytes = room.subarray(0, size)
     const reader = readers.get(socket)

@@ -2,7 +2,6 @@ import { lookup as dnsLookup } from 'node:dns/promises'
 import { isIP, type Socket } from 'node:net'
 import { onAbort, orAbort } from '../../abort.ts'
 import { PoolsmithError } from '../../errors.ts'
-import { guardAcknowledgement } from './acknowledgement.ts'
 import { connectReadingInPlace } from './read-in-place.ts'
 
 /** One place to connect to, after name resolution. */
@@ -96,7 +95,6 @@ export async function connectSocket(endpoint: Endpoint, options: ConnectOptions)
   socket.once('connect', resolve)
   try {
     await promise
-    if (endpoint.kind === 'tcp' && keepAliveIdleMillis !== undefined) guardAcknowledgement(socket)
     return socket
   } finally {
     socket.off('connect', resolve)

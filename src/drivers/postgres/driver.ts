@@ -5,6 +5,7 @@ import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
 import { printable } from '../../printable.ts'
 import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
+import { acknowledgements } from '../network/acknowledgement.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { Reachability } from '../network/reachability.ts'
 import { type Lookup, showEndpoint, systemLookup } from '../network/socket.ts'
@@ -123,6 +124,9 @@ class SessionDriver implements PostgresDriver {
       })
       state.cleanAt = state.finished
       this.#states.set(client, state)
+      if (this.#plan.options.keepalives && session.endpoint.kind === 'tcp') {
+        acknowledgements.watch(session.socket, session.transport.stream, () => isBusy(client))
+      }
       if (signal.aborted) {
         this.abort(client)
         throw signal.reason

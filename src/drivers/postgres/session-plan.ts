@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { Phase } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
 import type { ProxyInfo } from '../driver.ts'
@@ -46,6 +47,8 @@ export interface Session {
   readonly endpoint: Endpoint
   /** The proxy on the way, and how it let us through. */
   readonly proxy: ProxyInfo | undefined
+  /** What the transport lies on: the connection to the server, or the tunnel. */
+  readonly socket: Socket
   readonly transport: Transport
   readonly login: LoginResult
 }

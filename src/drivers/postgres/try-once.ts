@@ -64,7 +64,7 @@ export async function tryOnce(ways: readonly Way[], one: Try): Promise<Outcome> 
     stream = transport.stream
     attempt.enter('login')
     const result = await login(transport, loginRequest(user, database, one), signal)
-    return { session: { user, database, endpoint, proxy, transport, login: result } }
+    return { session: { user, database, endpoint, proxy, socket, transport, login: result } }
   } catch (cause) {
     close()
     tellServerText(cause, one)

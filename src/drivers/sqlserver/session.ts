@@ -5,6 +5,7 @@ import type { ConnectionConfiguration } from 'tedious'
 import type { Credential } from '../../credentials/credential.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { EncryptionInfo, ProxyInfo } from '../driver.ts'
+import { acknowledgements } from '../network/acknowledgement.ts'
 import type { Dialer } from '../network/dialer.ts'
 import { eachAddress } from '../network/each-address.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
@@ -14,12 +15,13 @@ import { resolveHost } from '../network/socket.ts'
 import { describeTls } from '../network/tls.ts'
 import type { PhaseClock } from '../phase-clock.ts'
 import { channelBindings } from './channel-bindings.ts'
-import { dialerFor, type Reach, reach } from './connect.ts'
+import { dialerFor, type Reach, type Reached, reach } from './connect.ts'
 import { instancePort } from './instance-lookup.ts'
 import { kerberosAlone } from './login-errors.ts'
 import { ntlmProvider } from './ntlm/ntlm-sspi.ts'
 import { openError } from './open-error.ts'
 import type { SqlServerOptions } from './options.ts'
+import { isBusy } from './requests.ts'
 import { assertRoute } from './routing.ts'
 import { type SecureStream, type SecurityRequest, secureStream } from './secure-stream.ts'
 import { refusalError, type ServerError } from './server-error.ts'
@@ -109,17 +111,14 @@ async function logIn(
   const { signal } = how
   const Connection = await loadConnectionClass()
   const setup = await plan.tls.load()
-  let peer = ''
-  let proxy: ProxyInfo | undefined
+  let reached: Reached | undefined
   let secured: SecureStream | undefined
   let servers = 0
   const secret = credential.kind === 'password' || credential.kind === 'token' ? credential.kind : undefined
   const connector = async (server: string, at: number): Promise<Socket> => {
     if (servers > MOST_REDIRECTIONS) throw goingInCircles(host)
     if (servers > 0) assertRoute(server, at, host, options.server_routing)
-    const reached = await reach(servers++ === 0 ? dialer : await dialerFor(server, at, how), how)
-    peer = reached.peer
-    proxy = reached.proxy
+    reached = await reach(servers++ === 0 ? dialer : await dialerFor(server, at, how), how)
     secured = await secureStream(reached.socket, {
       encrypt: options.encrypt,
       server,
@@ -159,6 +158,9 @@ async function logIn(
     database = name
   })
   await establish(connection, credential, host, clock, signal)
+  if (reached === undefined || secured === undefined) throw new TypeError('tedious has logged in before it connected.')
+  const { socket, peer, proxy } = reached
+  acknowledgements.watch(socket, secured.stream, () => isBusy(connection))
   return {
     connection,
     user: connection.greeting.user ?? credential.user ?? plan.login ?? credential.identity,
