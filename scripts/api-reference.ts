@@ -42,7 +42,7 @@ function prose(text: string): string {
   return text.replaceAll(/\{@link (\w+)\}/g, '`$1`').trim()
 }
 
-/** Finds a declaration, also behind a file that only hands it on. */
+/** Finds a declaration, also behind files that re-export it. */
 function find(name: string, file: string, root: string): Exported {
   const source = readFileSync(file, 'utf8')
   const declaration = new RegExp(
@@ -54,14 +54,17 @@ function find(name: string, file: string, root: string): Exported {
     if (comment === undefined) throw new Error(`${relative(root, file)}: ${name} is public and has no doc comment.`)
     return { name, kind: kind as Exported['kind'], file: relative(root, file), ...parseComment(comment) }
   }
-  for (const { names, from } of exportsOf(source)) {
+  // An import counts: a file may import a name and export it later.
+  for (const { names, from } of namesFrom(source, '(?:export|import)')) {
     if (names.includes(name)) return find(name, join(dirname(file), from), root)
   }
   throw new Error(`${relative(root, file)} does not export ${name}.`)
 }
 
-function exportsOf(source: string): { readonly names: string[]; readonly from: string }[] {
-  return [...source.matchAll(/^export (?:type )?\{([^}]*)\} from '([^']+)'/gm)].map(([, names = '', from = '']) => ({
+/** The names between braces of each such statement about a file of ours. */
+function namesFrom(source: string, keyword: string): { readonly names: string[]; readonly from: string }[] {
+  const statement = new RegExp(`^${keyword} (?:type )?\\{([^}]*)\\} from '(\\.{1,2}/[^']+)'`, 'gm')
+  return [...source.matchAll(statement)].map(([, names = '', from = '']) => ({
     names: names
       .split(',')
       .map((name) => name.trim().replace(/^type /, ''))
@@ -100,7 +103,7 @@ export function apiReference(door: string, index: string, guide: string | undefi
   const root = join(import.meta.dirname, '..')
   const source = readFileSync(index, 'utf8')
   const about = parseComment(/^\/\*\*.*?\*\//s.exec(source)?.[0] ?? '').text.replace(/^[^:]*: /, '')
-  const exported = exportsOf(source)
+  const exported = namesFrom(source, 'export')
     .flatMap(({ names, from }) => names.map((name) => find(name, join(dirname(index), from), root)))
     .sort((a, b) => a.name.localeCompare(b.name, 'en'))
   const values = exported.filter(({ kind }) => kind !== 'interface' && kind !== 'type')

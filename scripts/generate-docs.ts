@@ -90,8 +90,8 @@ function errorsPage(): string {
     NOTE,
     'Every error that poolsmith raises is a `PoolsmithError` with a `code` from this table, the `phase` in which it ' +
       'happened (`config`, `credential`, `dns`, `connect`, `proxy`, `tls`, `gss`, `login`, `pool`, `query`, `write`), ' +
-      'and a `hint` that says what to do. `transient` is true when the same call may succeed later without anybody ' +
-      'changing anything. A code is never renamed.',
+      'and a `hint` that says what to do. `transient` is true when the same call may succeed later without any change. ' +
+      'A code is never renamed.',
     markdownTable(
       ['Code', 'Meaning'],
       Object.entries(ERROR_CODES).map(([name, meaning]) => [code(name), cell(meaning)]),
@@ -116,17 +116,17 @@ function statementErrors(): readonly string[] {
   const lost = Object.entries(POSTGRES_LOST).map(([state, hint]) => [state, { transient: true, hint }] as const)
   return [
     '## Errors of statements',
-    'An error that the database sends for a statement stays the driver’s: pg’s `DatabaseError` with its SQLSTATE as ' +
+    'The error that the database sends for a statement stays the driver’s: pg’s `DatabaseError` with the SQLSTATE as ' +
       '`code`, tedious’ or mssql’s `RequestError` with its `number`. It gains `phase` (`query`), `transient`, and a ' +
-      '`hint` where one is known; a hint that PostgreSQL sent stays. This holds for knex, `createMssqlPool`, ' +
+      '`hint` if one is known; a hint that PostgreSQL sent is kept. This holds for knex, `createMssqlPool`, ' +
       '`poolsmith/kysely`, `poolsmith/pg` and the clients of PostgreSQL that `pool.use` lends.',
-    'A session that ends under a statement or transaction of knex is `CONNECTION_LOST`, a `PoolsmithError` whose ' +
-      '`cause` holds the last words of the server or the error of the socket; with Kysely on SQL Server too. mssql ' +
-      'gives a `RequestError` or `TransactionError` of its own with that `code`, and the `PoolsmithError` as ' +
-      '`originalError`. Through `poolsmith/pg` and `pool.use` it is pg’s own error.',
+    'If the session ends during a statement or transaction of knex, the error is `CONNECTION_LOST`, a ' +
+      '`PoolsmithError` whose `cause` is the last error of the server or the error of the socket; with Kysely on SQL ' +
+      'Server too. mssql raises its own `RequestError` or `TransactionError` with this `code`, and the ' +
+      '`PoolsmithError` as `originalError`. Through `poolsmith/pg` and `pool.use` it is pg’s own error.',
     'A commit that did not happen rejects, in `await trx.commit()` and in `db.transaction(work)`, with the error that ' +
-      'ended the transaction: of a deferred constraint, `CONNECTION_LOST`, or `TRANSACTION_ROLLED_BACK` where an ' +
-      'error was caught that had ended the transaction. When the session ends between COMMIT and its answer, ' +
+      'ended the transaction: a violated deferred constraint, `CONNECTION_LOST`, or `TRANSACTION_ROLLED_BACK` if the ' +
+      'program caught the error that ended it. When the session ends between COMMIT and its answer, ' +
       '`details.outcome` is `unknown` and `transient` is false: look whether the changes are there before you run ' +
       'the transaction again.',
     'PostgreSQL, by SQLSTATE; the last ones end the session:',

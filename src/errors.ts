@@ -171,6 +171,8 @@ export const ERROR_CODES = {
   SERVER_ERROR: 'The server refused the login for another reason, which the message names.',
   PEER_MISMATCH: 'The server behind the Unix socket does not run as the user that `requirepeer` names.',
   SERVER_NOT_GENUINE: 'The server could not prove that it is the one that we mean: it let us in without its own proof.',
+  SETTING_REFUSED:
+    'The server or a pooler keeps a setting by which values could not be read, and does not let us change it.',
   AUTH_METHOD_UNSUPPORTED: 'The server asks for a login method that this strategy cannot answer.',
   AUTH_METHOD_REFUSED: 'The server asks for a login method that `require_auth` does not allow.',
   CHANNEL_BINDING_FAILED:
@@ -181,7 +183,8 @@ export const ERROR_CODES = {
   PROTOCOL_UNSUPPORTED: 'The server does not speak a version of the PostgreSQL protocol that is allowed.',
   DRIVER_INCOMPATIBLE: 'The installed version of the database driver is not one that poolsmith works with.',
   // query
-  SESSION_BUSY: 'A returned connection was still running a statement, and could not be made to stop.',
+  SESSION_READ_ONLY: 'An idle session can no longer write, as after a failover; it was closed.',
+  SESSION_BUSY: 'A returned connection still ran a statement, which could not be stopped.',
   TOO_MANY_BINDINGS: 'A statement has more bindings than the database takes; it was not sent.',
   // pool
   POOL_EXHAUSTED: 'Every connection of the pool was in use for the whole of `pool_timeout`.',
@@ -198,8 +201,8 @@ export const ERROR_CODES = {
   TABLE_LOCKED: 'Another session kept the table locked for the whole of `lock_timeout`.',
   PERMISSION_DENIED: 'The role may not read the table, or not all of the columns that were asked for.',
   VALUE_OUT_OF_RANGE: 'A value cannot be written exactly in the type that its column has.',
-  QUERY_CANCELED: 'Somebody else cancelled the statement, or a time limit of the server did.',
-  QUERY_FAILED: 'The server refused the statement; the message holds its words and `details.sqlstate` its code.',
+  QUERY_CANCELED: 'Another session or a time limit of the server cancelled the statement.',
+  QUERY_FAILED: 'The server refused the statement; the message has its reason and `details.sqlstate` its code.',
   CONNECTION_LOST: 'The session ended while a statement or transaction was running; `cause` holds its last words.',
   TRANSACTION_ROLLED_BACK:
     'A commit did not happen, because the server had rolled the transaction back; `cause` is the error that ended it.',

@@ -1,7 +1,5 @@
 /** The main door, `poolsmith`: engines, connections, strategies, credentials, the pool, errors. */
 
-export { toAirflowJson } from './connections/airflow-json.ts'
-export { toAirflowUri } from './connections/airflow-uri.ts'
 export type { Connection, Dialect } from './connections/connection.ts'
 export { describeConnection } from './connections/describe.ts'
 export {
@@ -17,6 +15,8 @@ export {
   text,
   type ValuesOf,
 } from './connections/fields.ts'
+export { toAirflowUri } from './connections/forms/airflow-uri.ts'
+export { toAirflowJson } from './connections/forms/json-text.ts'
 export { type ConnectionInput, type ConnectionObject, parseConnection } from './connections/parse.ts'
 export { resolveConnection } from './connections/resolve.ts'
 export { findConnection, type ListedConnection, listConnections, type StoreOptions } from './connections/stores/find.ts'

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { nearest } from '../connections/fields.ts'
+import { didYouMean, nearest } from '../did-you-mean.ts'
 import { type Command, UsageError } from './command.ts'
 import { COMMANDS } from './commands.ts'
 import { EXIT_CODES } from './exit-codes.ts'
@@ -71,7 +71,7 @@ function withoutCommand(args: readonly string[], terminal: Terminal): number {
       first,
       COMMANDS.map((command) => command.name),
     )
-    throw new UsageError(`unknown command ${first}${near === undefined ? '.' : `; did you mean ${near}?`}`)
+    throw new UsageError(`unknown command ${first}${near === undefined ? '.' : `; ${didYouMean([near])}`}`)
   }
   return EXIT_CODES.success
 }

@@ -1,7 +1,7 @@
 import { Secret } from '../secret.ts'
-import { writeLocation } from './airflow-uri.ts'
 import type { Connection } from './connection.ts'
-import { quotePlus } from './percent.ts'
+import { writeLocation } from './forms/airflow-uri.ts'
+import { quotePlus } from './forms/percent.ts'
 import { isSecretText } from './secret-text.ts'
 
 /**

@@ -1,10 +1,10 @@
 /** The extras of a connection: checked to be plain JSON, secrets wrapped, frozen through and through. */
 
+import { nearest } from '../did-you-mean.ts'
 import type { ConfigProblem } from '../errors.ts'
 import { Secret } from '../secret.ts'
 import { textProblem } from './fields.ts'
 import { LONGEST_KEY, LONGEST_RECORD, LONGEST_SECRET, MOST_VALUES, tooLong } from './limits.ts'
-import { nearest } from './nearest.ts'
 import { isPlausiblePath } from './plausible-path.ts'
 import { childPath } from './problem-path.ts'
 import { isSecretText } from './secret-text.ts'

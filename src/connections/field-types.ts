@@ -8,9 +8,9 @@
 
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { didYouMean, nearest } from '../did-you-mean.ts'
 import { Secret } from '../secret.ts'
 import { LONGEST_SECRET, LONGEST_TEXT, tooLong } from './limits.ts'
-import { nearest } from './nearest.ts'
 import { isPlausiblePath } from './plausible-path.ts'
 import { plainName } from './protection.ts'
 import { isKeyMaterial, isSecretText } from './secret-text.ts'
@@ -51,7 +51,7 @@ export class FieldMismatch extends Error {
 
   constructor(expected: string, got?: unknown, near?: string) {
     super(
-      `${expected}${got === undefined ? '' : `, got ${show(got)}`}${near === undefined ? '' : ` (did you mean ${near}?)`}`,
+      `${expected}${got === undefined ? '' : `, got ${show(got)}`}${near === undefined ? '' : ` (${didYouMean([near])})`}`,
     )
     this.expected = expected
   }

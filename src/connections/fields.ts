@@ -19,6 +19,5 @@ export {
   type ValuesOf,
 } from './field-types.ts'
 export { hostProblem } from './host-name.ts'
-export { nearest } from './nearest.ts'
 export { type ParsedFields, type ParseFieldsOptions, parseFields } from './parse-fields.ts'
 export { type ForeignOption, type ForeignOptions, plainName } from './protection.ts'

@@ -1,9 +1,9 @@
 /** Reads options by a table of fields. */
 
+import { didYouMean, nearest } from '../did-you-mean.ts'
 import type { ConfigProblem } from '../errors.ts'
 import { type Field, FieldMismatch, type Fields, type ValuesOf } from './field-types.ts'
 import { LONGEST_KEY, tooLong } from './limits.ts'
-import { nearest } from './nearest.ts'
 import { childPath } from './problem-path.ts'
 import { type ForeignOptions, protects } from './protection.ts'
 
@@ -94,7 +94,7 @@ function unknownKey(
   const other = elsewhere?.(key)
   if (other !== undefined) return { message: other, isError: strict }
   const near = nearest(key, known)
-  if (near !== undefined) return { message: `unknown key; did you mean ${near}?`, isError: true }
+  if (near !== undefined) return { message: `unknown key; ${didYouMean([near])}`, isError: true }
   return protects(key, value) ? { message: NO_PROTECTION, isError: true } : { message: 'unknown key', isError: strict }
 }
 

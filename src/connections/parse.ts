@@ -2,13 +2,14 @@
 
 import { isIPv6 } from 'node:net'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
-import { Secret } from '../secret.ts'
-import { readAirflowUri } from './airflow-uri.ts'
-import type { Connection, Dialect } from './connection.ts'
+import type { Secret } from '../secret.ts'
+import type { Connection } from './connection.ts'
 import { frozenSecret, readExtra } from './extra.ts'
-import { type Field, FieldMismatch, integer, nearest, parseFields, secret, text, textProblem } from './fields.ts'
+import { textProblem } from './field-types.ts'
+import { readForm } from './forms/forms.ts'
 import { hostProblem } from './host-name.ts'
-import { LONGEST_RECORD, MOST_PARTS, tooLong } from './limits.ts'
+import { parseFields } from './parse-fields.ts'
+import { idProblem, RECORD, TYPES, unknownPart } from './record.ts'
 
 /** A connection as an object: in our words, in Airflow's (`conn_type`, `schema`, ...), or already parsed. */
 export interface ConnectionObject {
@@ -41,71 +42,15 @@ export interface ParseConnectionOptions {
   readonly subject?: string
 }
 
-const TYPES: Readonly<Record<string, Dialect>> = {
-  postgres: 'postgres',
-  postgresql: 'postgres',
-  mssql: 'mssql',
-  sqlserver: 'mssql',
-}
-
-const typeField: Field<Dialect | undefined> = {
-  type: Object.keys(TYPES).join(' | '),
-  description: 'The kind of database.',
-  default: undefined,
-  aliases: ['conn_type'],
-  secret: false,
-  parse(value) {
-    const known = Object.keys(TYPES)
-    const given = typeof value === 'string' ? value.trim().toLowerCase().replaceAll('-', '_') : undefined
-    if (given !== undefined && Object.hasOwn(TYPES, given)) return TYPES[given]
-    // SQLAlchemy's way to name a driver along with the type: postgresql+psycopg2.
-    const base = given?.split('+')[0]
-    const near = base === undefined ? undefined : Object.hasOwn(TYPES, base) ? base : nearest(base, known)
-    throw new FieldMismatch(`expected one of ${known.join(', ')}`, value, near)
-  },
-}
-
-/** Passed through: `readExtra` reports each problem in it with a path of its own. */
-const extraField: Field<unknown> = {
-  type: 'object',
-  description: 'Options of the database, the pool and the login.',
-  default: undefined,
-  aliases: ['extra_dejson'],
-  secret: true,
-  parse: (value) => value,
-}
-
-const RECORD = {
-  id: text({ description: 'The id under which a store knows the connection.', aliases: ['conn_id'] }),
-  type: typeField,
-  host: text({ description: 'Host name, address, or folder of a Unix socket.' }),
-  port: integer({ description: 'TCP port.', min: 1, max: 65_535 }),
-  login: text({ description: 'The user to log in as.' }),
-  password: secret({ description: 'The password, where the strategy needs one.' }),
-  database: text({ description: 'The database.', aliases: ['schema'] }),
-  description: text({ description: 'A note for people.' }),
-  extra: extraField,
-}
-
-/** What other tools call the same thing. */
-const OTHER_NAMES: Readonly<Record<string, string>> = {
-  user: 'login',
-  username: 'login',
-  uid: 'login',
-  pwd: 'password',
-  db: 'database',
-  dbname: 'database',
-  hostname: 'host',
-  server: 'host',
-  dialect: 'type',
-  options: 'extra',
-}
-
-const ID = /^[\p{L}\p{N}_#!()\-.:/\\]{1,250}$/u
-
-/** What is wrong with a connection id, by Airflow's rule for ids. Does not repeat the id, which may be anything. */
-export function idProblem(id: string): string | undefined {
-  return ID.test(id) ? undefined : 'expected 1 to 250 letters, digits and the signs _ # ! ( ) - . : / \\'
+/** What was read of an input: the connection, or its problems together with what could be read in spite of them. */
+export interface ReadConnection {
+  /** Undefined when there is any problem. */
+  readonly connection: Connection | undefined
+  /** The parts that decide which options there are, to look for problems of the options too; undefined without a type. */
+  readonly part: Pick<Connection, 'type' | 'extra'> | undefined
+  readonly problems: readonly ConfigProblem[]
+  /** How errors name the connection. */
+  readonly subject: string
 }
 
 /**
@@ -120,22 +65,30 @@ export function idProblem(id: string): string | undefined {
  * parseConnection('{"conn_type": "mssql", "host": "sql.example.com", "extra": {"auth_method": "kerberos"}}')
  */
 export function parseConnection(input: ConnectionInput, options: ParseConnectionOptions = {}): Connection {
+  return connectionOf(readConnection(input, options))
+}
+
+/** @throws ConfigError with all problems */
+export function connectionOf({ connection, problems, subject }: ReadConnection): Connection {
+  if (connection === undefined) throw new ConfigError(problems, { subject })
+  return connection
+}
+
+/** As {@link parseConnection}, with the problems beside what could be read in place of an error. */
+export function readConnection(input: unknown, options: ParseConnectionOptions = {}): ReadConnection {
   const { record, problems: problemsOfForm } = readForm(input)
-  const parsed = parseFields(RECORD, record, { path: '', strict: true, elsewhere: elsewhereSentence })
-  const { type, port, extra: givenExtra } = parsed.values
-  const { extra, problems: problemsOfExtra } = readExtra(givenExtra)
+  const parsed = parseFields(RECORD, record, { path: '', strict: true, elsewhere: unknownPart })
+  const { extra, problems: problemsOfExtra } = readExtra(parsed.values.extra)
   const problems = [...problemsOfForm, ...parsed.problems, ...parsed.warnings, ...problemsOfExtra]
   const wrong = (path: string, message: string | undefined): void => {
     if (message !== undefined) problems.push({ path, message })
   }
 
+  const { type, port, login, database, description } = parsed.values
   const host = unbracketed(parsed.values.host)
   const password = parsed.values.password?.reveal() === '' ? undefined : parsed.values.password
   const id = options.id ?? parsed.values.id
-  const { login, database, description } = parsed.values
-  for (const [path, value] of Object.entries({ host, login, password: password?.reveal(), database, description })) {
-    if (value !== undefined) wrong(path, textProblem(value))
-  }
+  if (password !== undefined) wrong('password', textProblem(password.reveal()))
   if (host !== undefined) wrong('host', hostProblem(host))
   if (id !== undefined) wrong('id', idProblem(id))
   if (options.id !== undefined && parsed.values.id !== undefined && parsed.values.id !== options.id) {
@@ -144,13 +97,11 @@ export function parseConnection(input: ConnectionInput, options: ParseConnection
   if (type === undefined && !problems.some(({ path }) => path === '' || path === 'type' || path === 'conn_type')) {
     wrong('type', `missing; expected one of ${Object.keys(TYPES).join(', ')}`)
   }
-  if (problems.length > 0 || type === undefined) {
-    const { subject = 'The connection' } = options
-    const error = new ConfigError(problems, { subject })
-    if (type !== undefined) readable.set(error, { type, extra, subject })
-    throw error
-  }
-  return Object.freeze({
+  const { subject = 'The connection' } = options
+  if (type === undefined) return { connection: undefined, part: undefined, problems, subject }
+  const part = { type, extra }
+  if (problems.length > 0) return { connection: undefined, part, problems, subject }
+  const connection = Object.freeze({
     ...(id === undefined ? {} : { id }),
     type,
     ...(host === undefined ? {} : { host }),
@@ -161,54 +112,7 @@ export function parseConnection(input: ConnectionInput, options: ParseConnection
     ...(description === undefined ? {} : { description }),
     extra,
   })
-}
-
-/** What could be read of a connection that is wrong. */
-interface ReadablePart extends Pick<Connection, 'type' | 'extra'> {
-  /** How errors name the connection. */
-  readonly subject: string
-}
-
-const readable = new WeakMap<ConfigError, ReadablePart>()
-
-/** What could be read of the connection that an error of {@link parseConnection} is about: to look for more in it. */
-export function readablePartOf(error: ConfigError): ReadablePart | undefined {
-  return readable.get(error)
-}
-
-interface Form {
-  readonly record: Readonly<Record<string, unknown>>
-  readonly problems: readonly ConfigProblem[]
-}
-
-function readForm(input: unknown): Form {
-  const failed = (message: string): Form => ({ record: {}, problems: [{ path: '', message }] })
-  if (typeof input === 'string') {
-    if (input.length > LONGEST_RECORD) return failed(`it ${tooLong(LONGEST_RECORD)}`)
-    const given = input.trim()
-    if (given === '') return failed('it is empty')
-    if (!given.startsWith('{')) return readAirflowUri(given)
-    try {
-      return { record: JSON.parse(given) as Record<string, unknown>, problems: [] }
-    } catch {
-      // The parser's message quotes the text, and the text may hold secrets.
-      return failed('it begins with { but is not valid JSON')
-    }
-  }
-  if (typeof input !== 'object' || input === null || Array.isArray(input) || input instanceof Secret) {
-    return failed('expected an object, a URI or JSON text')
-  }
-  if (Object.keys(input).length > MOST_PARTS)
-    return failed(`it has more than ${MOST_PARTS} parts; options belong under extra`)
-  return { record: input as Record<string, unknown>, problems: [] }
-}
-
-function elsewhereSentence(key: string): string | undefined {
-  const name = key.toLowerCase()
-  if (Object.hasOwn(OTHER_NAMES, name)) return `unknown key; did you mean ${OTHER_NAMES[name]}?`
-  return nearest(key, Object.keys(RECORD).concat('conn_id', 'conn_type', 'schema', 'extra_dejson')) === undefined
-    ? 'unknown key; options of the database, the pool and the login belong under extra'
-    : undefined
+  return { connection, part, problems, subject }
 }
 
 function unbracketed(host: string | undefined): string | undefined {

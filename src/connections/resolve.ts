@@ -1,6 +1,7 @@
 import type { Connection } from './connection.ts'
-import { type ConnectionInput, parseConnection } from './parse.ts'
-import { findConnection, type StoreOptions } from './stores/find.ts'
+import { isConnectionText } from './forms/forms.ts'
+import { type ConnectionInput, connectionOf, type ReadConnection, readConnection } from './parse.ts'
+import { lookUp, type StoreOptions } from './stores/find.ts'
 
 /**
  * What `createEngine` and the command line accept as a connection: an object, a URI or JSON text, which are parsed
@@ -9,7 +10,14 @@ import { findConnection, type StoreOptions } from './stores/find.ts'
  * @throws ConfigError (`CONFIG_INVALID`), PoolsmithError (`CONNECTION_NOT_FOUND`)
  */
 export async function resolveConnection(input: ConnectionInput, options: StoreOptions = {}): Promise<Connection> {
-  if (typeof input !== 'string') return parseConnection(input)
-  const given = input.trim()
-  return given.startsWith('{') || given.includes('://') ? parseConnection(given) : findConnection(given, options)
+  return connectionOf(await readInput(input, options))
+}
+
+/**
+ * As {@link resolveConnection}, with the problems of the connection in place of an error.
+ *
+ * @throws PoolsmithError, ConfigError where no connection is found
+ */
+export async function readInput(input: ConnectionInput, options: StoreOptions = {}): Promise<ReadConnection> {
+  return typeof input !== 'string' || isConnectionText(input) ? readConnection(input) : lookUp(input.trim(), options)
 }

@@ -81,6 +81,11 @@ export interface Driver<Raw extends object> {
   open(credential: Credential, context: OpenContext): Promise<Raw>
   /** One round trip that proves the session alive; rejects when it is not. */
   ping(raw: Raw): Promise<void>
+  /**
+   * Whether the session must be pinged before it is handed out, however lately it was used: something said on another one
+   * casts doubt on it. On the hot path.
+   */
+  mustPing?(raw: Raw): boolean
   /** Whether a returned connection has something to put right under this mode; false is the hot path. */
   needsReset(raw: Raw, mode: 'rollback' | 'full'): boolean
   /** `rollback`: no open transaction. `full`: nothing of the session's state is left. Rejects when it cannot. */
@@ -94,7 +99,7 @@ export interface Driver<Raw extends object> {
    * Resolves when the server has been asked.
    */
   kill?(raw: Raw, signal: AbortSignal): Promise<void>
-  /** Whether the session is known to be dead: socket closed, or an error that ends sessions was seen on it. */
+  /** Whether the session is of no more use: socket closed, or an error was seen on it that ends or outdates sessions. */
   isBroken(raw: Raw): boolean
   /** Calls `listener` when the session ends without our doing; at once when it has ended already. */
   onEnd?(raw: Raw, listener: () => void): void

@@ -1,6 +1,6 @@
 import type { Connection } from '../connections/connection.ts'
 import type { ConnectionInput } from '../connections/parse.ts'
-import { resolveConnection } from '../connections/resolve.ts'
+import { readInput } from '../connections/resolve.ts'
 import type { StoreOptions } from '../connections/stores/find.ts'
 import { endingSource } from '../credentials/ending-source.ts'
 import type { ProxyOptions } from '../drivers/network/proxy/options.ts'
@@ -12,14 +12,14 @@ import type { PoolOptions } from '../pool/options.ts'
 import { ConnectionPool } from '../pool/pool.ts'
 import { strategies } from '../strategies/index.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
-import { configure, withProblemsOfExtras } from './configure.ts'
+import { configure, refuse } from './configure.ts'
 import type { DialectParts } from './dialect.ts'
 
-/** The pool's options, under their names in the extras, and what only a program can give. */
+/** Options that every data layer takes: the pool's, under their names in the extras, and those that are no text. */
 export interface BuildPoolOptions extends PoolOptions {
   /** Extras that take the place of the connection's own, such as `{ sslmode: 'verify-ca' }`. */
   readonly extra?: Readonly<Record<string, unknown>>
-  /** Listeners that are there before the first connection is opened. More can be added with `pool.on`. */
+  /** Listeners that are added before the first connection is opened. `pool.on` adds more. */
   readonly on?: { readonly [Name in EventName]?: Listener<Name> }
   /** The strategies to choose from. Default: the built-in ones and those added with `register`. */
   readonly registry?: StrategyRegistry
@@ -30,16 +30,16 @@ export interface BuildPoolOptions extends PoolOptions {
 export interface BuiltPool {
   readonly pool: ConnectionPool<object>
   readonly parts: DialectParts
-  /** In our words, whoever's the given ones were. */
+  /** The record with every option under our name for it. */
   readonly connection: Connection
   /** The name of the strategy in use. */
   readonly strategy: string
 }
 
 /**
- * From a connection in any form to a pool: the strategy, its source of credentials, the driver. Opens nothing.
+ * Makes a pool of a connection in any form: the strategy, its source of credentials, the driver. Opens nothing.
  *
- * @param accept says what is wrong with a connection that was found, for a caller that does not take every one
+ * @param accept gives what is wrong with the connection, for a caller that takes connections of one database only
  */
 export async function buildPool(
   input: ConnectionInput,
@@ -58,9 +58,8 @@ export async function buildPool(
 
   const { environment = process.env } = stores
   const choices = { registry, overrides: { ...extra, ...poolOptions }, environment }
-  const given = await resolveConnection(input, { onWarning: warn, ...stores }).catch(async (error: unknown) => {
-    throw error instanceof ConfigError ? await withProblemsOfExtras(error, choices) : error
-  })
+  const read = await readInput(input, { onWarning: warn, ...stores })
+  const given = read.connection ?? (await refuse(read, choices))
   const unacceptable = accept(given)
   if (unacceptable !== undefined) throw new ConfigError([unacceptable])
   const { connection, dialect, settings, warnings } = await configure(given, choices)
@@ -73,7 +72,7 @@ export async function buildPool(
     listens: (name) => events.interest(name)(),
     environment,
     settings: settings.all,
-    ...(proxies === undefined ? {} : { agents: proxies.agents }),
+    agents: proxies?.agents,
   })
   const pool = new ConnectionPool({
     driver: parts.driver,
@@ -89,7 +88,7 @@ function closeAgents({ agents }: Proxies): void {
   agents.https.destroy()
 }
 
-/** Most connections go through no proxy, and pay nothing for those that do. */
+/** Most connections go through no proxy, so the code for proxies is loaded on demand. */
 async function loadProxies(options: ProxyOptions, context: ProxyContext): Promise<Proxies | undefined> {
   if (options.proxy === undefined) return undefined
   const { createProxies } = await import('../drivers/network/proxy/proxies.ts')

@@ -1,10 +1,10 @@
-import { nearest } from '../connections/fields.ts'
+import { didYouMean, nearest } from '../did-you-mean.ts'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
 import { EVENT_NAMES } from '../events.ts'
 
 /**
- * Checks what types promise of the options of a call, for programs that are not type-checked. The options that are
- * also extras are checked together with those.
+ * Checks the options of a call at run time, for programs that are not type-checked. Options that are also extras are
+ * checked together with the extras.
  *
  * @throws ConfigError with all problems
  */
@@ -19,7 +19,7 @@ export function checkCallOptions(options: unknown): void {
     const path = `on.${name}`
     if (!EVENT_NAMES.includes(name)) {
       const near = nearest(name, EVENT_NAMES)
-      const told = near === undefined ? `one of ${EVENT_NAMES.join(', ')}` : `did you mean ${near}?`
+      const told = near === undefined ? `one of ${EVENT_NAMES.join(', ')}` : didYouMean([near])
       problems.push({ path, message: `there is no such event; ${told}` })
     } else if (listener !== undefined && typeof listener !== 'function') {
       problems.push({ path, message: 'expected a function' })

@@ -1,7 +1,7 @@
-/** From a connection record to all that is decided before anything is loaded or opened. */
+/** What is decided about a connection record before a driver is loaded or a session is opened. */
 
 import type { Connection } from '../connections/connection.ts'
-import { readablePartOf } from '../connections/parse.ts'
+import type { ReadConnection } from '../connections/parse.ts'
 import { checkProxyOptions } from '../drivers/network/proxy/options.ts'
 import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
@@ -10,17 +10,17 @@ import { loadDialect } from './load-dialect.ts'
 import { resolveSettings, type Settings } from './settings.ts'
 
 export interface Configuration {
-  /** In our words, whoever's the given ones were. */
+  /** The record with every option under our name for it. */
   readonly connection: Connection
   readonly dialect: EngineDialect
   readonly settings: Settings<EngineDialect['fields']>
-  /** What is to be told to whoever wrote the record. */
+  /** Warnings for the author of the record. */
   readonly warnings: readonly ConfigProblem[]
 }
 
 export interface ConfigureOptions {
   readonly registry: StrategyRegistry
-  /** Extras that come before the connection's own. */
+  /** Extras that take precedence over the connection's own. */
   readonly overrides?: Readonly<Record<string, unknown>>
   readonly environment?: Readonly<Record<string, string | undefined>>
 }
@@ -34,22 +34,30 @@ export async function configure(given: Connection, options: ConfigureOptions): P
   const dialect = await loadDialect(given.type)
   const { connection, settings, notes, problems } = settle(given, dialect, options)
   if (problems.length > 0) {
-    throw new ConfigError(problems, given.id === undefined ? {} : { subject: `The connection ${given.id}` })
+    throw new ConfigError(problems, { subject: given.id === undefined ? undefined : `The connection ${given.id}` })
   }
   return { connection, dialect, settings, warnings: [...notes, ...settings.warnings] }
 }
 
-/** The problems of a record together with those of its extras, which are known only once the record has been read. */
-export async function withProblemsOfExtras(error: ConfigError, options: ConfigureOptions): Promise<ConfigError> {
-  const part = readablePartOf(error)
-  if (part === undefined) return error
-  const { subject, ...record } = part
-  const dialect = await loadDialect(record.type)
+/**
+ * Refuses a connection that could be read in part only, with its problems and those of the options in it.
+ *
+ * @throws ConfigError
+ */
+export async function refuse({ part, problems, subject }: ReadConnection, options: ConfigureOptions): Promise<never> {
+  const more = part === undefined ? [] : problemsOfExtras(part, await loadDialect(part.type), options)
+  throw new ConfigError([...problems, ...more], { subject })
+}
+
+function problemsOfExtras(
+  part: Connection,
+  dialect: EngineDialect,
+  options: ConfigureOptions,
+): readonly ConfigProblem[] {
   try {
-    const { problems } = settle(record, dialect, options)
-    return problems.length === 0 ? error : new ConfigError([...error.problems, ...problems], { subject })
-  } catch (more) {
-    return new ConfigError([...error.problems, ...problemsIn(more)], { subject })
+    return settle(part, dialect, options).problems
+  } catch (error) {
+    return problemsIn(error)
   }
 }
 
@@ -73,14 +81,14 @@ function settle(
   }
 }
 
-/** One problem for each path: an option that cannot be read stands at its default for the checks behind it. */
+/** One problem for each path: later checks see an option that could not be read at its default. */
 function firstOfEach(problems: readonly ConfigProblem[]): readonly ConfigProblem[] {
   const byPath = new Map<string, ConfigProblem>()
   for (const problem of problems) if (!byPath.has(problem.path)) byPath.set(problem.path, problem)
   return [...byPath.values()]
 }
 
-/** What an error about the configuration says as a list of problems; any other error is thrown on. */
+/** The problems that an error about the configuration names. @throws any other error */
 function problemsIn(error: unknown): readonly ConfigProblem[] {
   if (error instanceof ConfigError) return error.problems
   if (!(error instanceof PoolsmithError)) throw error

@@ -1,7 +1,7 @@
 import type { Dialect } from '../connections/connection.ts'
 import type { EngineDialect } from './dialect.ts'
 
-/** Loads the code for one database family, and only that. */
+/** Loads the code of one database family and no other. */
 export async function loadDialect(dialect: Dialect): Promise<EngineDialect> {
   if (dialect === 'postgres') {
     const { postgresDialect } = await import('./postgres.ts')

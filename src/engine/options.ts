@@ -1,6 +1,6 @@
 import { boolean, text } from '../connections/fields.ts'
 
-/** The extras that concern the connection as a whole, whatever the strategy and the driver. */
+/** Extras that apply to every connection, whatever its strategy and driver. */
 export const engineFields = {
   auth_method: text({
     pattern: { matches: /^[\w.-]{1,64}$/, expected: 'the name of a strategy' },

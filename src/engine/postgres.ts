@@ -16,9 +16,9 @@ export const postgresDialect: EngineDialect<typeof postgresFields> = {
   foreign: foreignPostgresOption,
   check: checkPostgresOptions,
   async build(connection, options, emit, route) {
-    // Here rather than at the first connection, so that a missing package is told with the configuration.
+    // Here and not at the first connection, so that a missing package is reported with the configuration.
     await loadPg()
-    const driver = createPostgresDriver(connection, options, { emit, ...(route === undefined ? {} : { route }) })
+    const driver = createPostgresDriver(connection, options, { emit, route })
     return {
       driver,
       cancel: (raw) => driver.cancel(raw as pg.Client, AbortSignal.timeout(CANCEL_LIMIT_MILLIS)),

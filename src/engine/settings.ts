@@ -1,6 +1,6 @@
 /**
- * From a connection record to checked settings: which strategy, and every option of the driver, the pool, the proxy
- * and the strategy, with all problems reported at once.
+ * The checked settings of a connection record: the strategy, and every option of the driver, the pool, the proxy and
+ * the strategy, with all problems reported at once.
  */
 
 import type { Connection, Dialect } from '../connections/connection.ts'
@@ -20,9 +20,9 @@ export interface Settings<DriverFields extends Fields> {
   readonly driver: ValuesOf<DriverFields>
   /** The strategy's own options. */
   readonly strategyOptions: Readonly<Record<string, unknown>>
-  /** Everything together, for a strategy that looks beyond its own options. */
+  /** All options together, for a strategy that depends on options of others. */
   readonly all: Readonly<Record<string, unknown>>
-  /** What is wrong with single options; each has its default in the values here. */
+  /** Problems of single options; each of these options has its default in the values. */
   readonly problems: readonly ConfigProblem[]
   readonly warnings: readonly ConfigProblem[]
 }
@@ -48,7 +48,7 @@ export function resolveSettings<DriverFields extends Fields>(
   const fields = { ...engineFields, ...poolFields, ...proxyFields, ...driverFields, ...known?.fields }
   const parsed = parseFields(fields, given, {
     strict: head.strict_extras,
-    ...(known === undefined ? {} : { defaults: defaultsOf(known, given) }),
+    defaults: known === undefined ? undefined : defaultsOf(known, given),
     elsewhere: (key) => ownerOf(key, connection.type, known, registry),
     foreign,
   })
@@ -75,12 +75,12 @@ function defaultsOf(strategy: Strategy, given: Readonly<Record<string, unknown>>
   return { ...strategy.defaults, ...own }
 }
 
-/** SQL Server takes nobody without a login but by Windows authentication, as Microsoft's drivers name it. */
+/** SQL Server admits a client without a login only by Windows authentication, as Microsoft's drivers name it. */
 function defaultStrategy({ type, login }: Pick<Connection, 'type' | 'login'>): string {
   return type === 'mssql' && login === undefined ? 'kerberos' : 'password'
 }
 
-/** The strategy, or the error that says that there is none: it may not be the only one. */
+/** The strategy, or the error that there is none of this name: the record may have further problems. */
 function selected(registry: StrategyRegistry, type: Dialect, name: string): Strategy | PoolsmithError {
   try {
     return registry.select(type, name)
@@ -90,7 +90,7 @@ function selected(registry: StrategyRegistry, type: Dialect, name: string): Stra
   }
 }
 
-/** A key that means something under another `auth_method` is no slip of the pen; say whose it is. */
+/** A key of another strategy is not a misspelling: the message names the strategy that it belongs to. */
 function ownerOf(
   key: string,
   type: Dialect,

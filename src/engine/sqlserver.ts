@@ -28,9 +28,9 @@ export const sqlServerDialect: EngineDialect<typeof sqlServerFields> = {
   },
   check: checkSqlServerOptions,
   async build(connection, options, emit, route) {
-    // Here rather than at the first connection, so that a missing package is told with the configuration.
+    // Here and not at the first connection, so that a missing package is reported with the configuration.
     await loadConnectionClass()
-    const driver = createSqlServerDriver(connection, options, { emit, ...(route === undefined ? {} : { route }) })
+    const driver = createSqlServerDriver(connection, options, { emit, route })
     return {
       driver,
       cancel: (raw) => driver.cancel(raw as SqlServerConnection),

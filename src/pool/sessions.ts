@@ -117,12 +117,15 @@ export class Sessions<Raw extends object> {
     const { shelf } = this
     for (let session = shelf.top; session !== undefined; session = shelf.top) {
       const reason = this.unfit(session, now)
-      if (reason === undefined) {
-        return this.#config.policy.prePing && now - session.provenAt > FRESH_MILLIS ? undefined : shelf.take()
-      }
+      if (reason === undefined) return this.#pingDue(session, now) ? undefined : shelf.take()
       this.close(session, reason)
     }
     return undefined
+  }
+
+  #pingDue(session: Session<Raw>, now: number): boolean {
+    const { policy, driver } = this.#config
+    return (policy.prePing && now - session.provenAt > FRESH_MILLIS) || driver.mustPing?.(session.raw) === true
   }
 
   /** Pings the free session that was used last, for somebody who waits. False when none is free. */

@@ -1,5 +1,6 @@
 import type { Dialect } from '../connections/connection.ts'
-import { type Fields, nearest } from '../connections/fields.ts'
+import type { Fields } from '../connections/fields.ts'
+import { didYouMean, nearest } from '../did-you-mean.ts'
 import { PoolsmithError } from '../errors.ts'
 import type { Strategy } from './strategy.ts'
 
@@ -48,7 +49,7 @@ export class StrategyRegistry {
     const elsewhere = this.#strategies.find((strategy) => namesOf(strategy).includes(name))
     const told =
       near !== undefined
-        ? `; did you mean ${near}?`
+        ? `; ${didYouMean([near])}`
         : elsewhere === undefined
           ? '.'
           : `, only for ${elsewhere.dialects.join(', ')}.`

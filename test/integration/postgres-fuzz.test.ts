@@ -26,7 +26,7 @@ import { createPki } from '../support/pki.ts'
 import { driverFor, openSession, passwordCredential } from '../support/postgres-driver.ts'
 
 const SEED = 20_240_817
-const CASES = 500
+const CASES = 300
 const WORKERS = 8
 /** Far above what a case takes on a busy machine: reached only where something hangs. */
 const LIMIT_MILLIS = 20_000
@@ -41,6 +41,8 @@ const PARAMETERS = ['client_encoding\0UTF8\0', 'DateStyle\0ISO, MDY\0', 'server_
 )
 const KEY = message('K', int32(4711), int32(99))
 const WELCOME = [authentication(0), ...PARAMETERS, KEY, READY]
+/** The answer to `show extra_float_digits`, which a new session is asked. */
+const DIGITS = [message('D', int16(1), int32(1), Buffer.from('3')), text('C', 'SHOW\0'), READY]
 const ERROR = errorResponse({ S: 'ERROR', V: 'ERROR', C: '22012', M: 'division by zero', R: 'int4div' })
 const NOTICE = text('N', 'SNOTICE\0C00000\0Mhello\0\0')
 
@@ -107,6 +109,8 @@ async function session(peer: Peer, answer: Buffer): Promise<void> {
   await peer.startup()
   peer.send(Buffer.concat(WELCOME))
   await peer.message()
+  peer.send(Buffer.concat(DIGITS))
+  await peer.message()
   say(peer, answer)
 }
 
@@ -167,6 +171,16 @@ const STAGES: readonly Stage[] = [
     script: async (peer, chance) => {
       await peer.startup()
       say(peer, Buffer.concat([authentication(0), shuffled([...PARAMETERS, NOTICE, KEY, READY], chance)]))
+    },
+    use: ask,
+  },
+  {
+    name: 'the first question to a session',
+    script: async (peer, chance) => {
+      await peer.startup()
+      peer.send(Buffer.concat(WELCOME))
+      await peer.message()
+      say(peer, shuffled([...DIGITS, ...PARAMETERS, NOTICE], chance))
     },
     use: ask,
   },
@@ -272,12 +286,12 @@ for (const [number, stage] of STAGES.entries()) {
       let chance = new Chance(0)
       await using fake = await startFakePostgres((peer) => stage.script(peer, chance))
       const target = { host: '127.0.0.1', port: fake.port, login: 'alice' }
-      const { driver } = driverFor(target, { sslmode: 'disable', connect_timeout: 0, ...stage.extra })
       for (let index = next++; index < CASES; index = next++) {
         // What earlier cases have left is not this one's.
         if (index % 50 === 0) collectGarbage()
         const seed = SEED + number * 1_000_000 + index
         chance = new Chance(seed)
+        const { driver } = driverFor(target, { sslmode: 'disable', connect_timeout: 0, ...stage.extra })
         let used = false
         let outcome = 'opened'
         try {

@@ -1,8 +1,9 @@
+import { didYouMeanSentence, nearNames } from '../../did-you-mean.ts'
 import { ConfigError, type ConfigProblem, PoolsmithError } from '../../errors.ts'
 import type { Connection } from '../connection.ts'
 import { holdsSecret } from '../extra.ts'
-import { nearest } from '../fields.ts'
-import { idProblem } from '../parse.ts'
+import { connectionOf, type ReadConnection } from '../parse.ts'
+import { idProblem } from '../record.ts'
 import { type Environment, environmentNames, findInEnvironment, listEnvironment } from './environment.ts'
 import {
   type ConnectionsFile,
@@ -11,7 +12,7 @@ import {
   locateConnectionsFile,
   readConnectionsFile,
 } from './file.ts'
-import { parseStored } from './stored.ts'
+import { readStored } from './stored.ts'
 
 /** Where connections are looked up: first the environment, then one connections file. */
 export interface StoreOptions {
@@ -53,6 +54,15 @@ function withDefaults(options: StoreOptions): { environment: Environment; cwd: s
  *   ConfigError (`CONFIG_INVALID`) for an id that cannot be one, a connection that is wrong, a file that is unreadable
  */
 export async function findConnection(id: string, options: StoreOptions = {}): Promise<Connection> {
+  return connectionOf(await lookUp(id, options))
+}
+
+/**
+ * As {@link findConnection}, with the problems of the connection in place of an error.
+ *
+ * @throws PoolsmithError, ConfigError where no connection is found
+ */
+export async function lookUp(id: string, options: StoreOptions = {}): Promise<ReadConnection> {
   const problem = idProblem(id)
   if (problem !== undefined) {
     throw new ConfigError([{ path: 'id', message: problem }], {
@@ -61,15 +71,15 @@ export async function findConnection(id: string, options: StoreOptions = {}): Pr
   }
   const places = withDefaults(options)
   const inEnvironment = findInEnvironment(id, places.environment)
-  if (inEnvironment !== undefined) return parseStored(inEnvironment)
+  if (inEnvironment !== undefined) return readStored(inEnvironment)
 
   const path = await locateConnectionsFile(places)
   const file = path === undefined ? undefined : await readConnectionsFile(path)
   const inFile = file?.connections.get(id)
   if (file === undefined || inFile === undefined) throw notFound(id, places, file)
-  const connection = parseStored(inFile)
-  warnIfExposed(file, [connection], options.onWarning)
-  return connection
+  const read = readStored(inFile)
+  if (read.connection !== undefined) warnIfExposed(file, [read.connection], options.onWarning)
+  return read
 }
 
 /**
@@ -87,12 +97,10 @@ export async function listConnections(options: StoreOptions = {}): Promise<Liste
     const { id, store } = stored
     const shadowed = seen.has(id.toUpperCase())
     seen.add(id.toUpperCase())
-    try {
-      return { id, store, shadowed, connection: parseStored(stored) }
-    } catch (error) {
-      if (!(error instanceof ConfigError)) throw error
-      return { id, store, shadowed, error }
-    }
+    const { connection, problems, subject } = readStored(stored)
+    return connection === undefined
+      ? { id, store, shadowed, error: new ConfigError(problems, { subject }) }
+      : { id, store, shadowed, connection }
   })
   if (file !== undefined) {
     const inFile = listed.filter(({ store }) => store.startsWith('file ')).flatMap(({ connection }) => connection ?? [])
@@ -113,23 +121,18 @@ function warnIfExposed(
 
 function notFound(id: string, places: ReturnType<typeof withDefaults>, file: ConnectionsFile | undefined): Error {
   const known = [...listEnvironment(places.environment).map((stored) => stored.id), ...(file?.connections.keys() ?? [])]
-  const near = [...new Set(known)].filter((other) => isLike(id, other)).slice(0, 3)
+  const near = nearNames(id, new Set(known))
   const lookedAt = [
     ...environmentNames(id).map((name) => `environment variable ${name}`),
     ...(file === undefined ? defaultFiles(places.cwd) : [file.path]).map((path) => `file ${path}`),
   ]
-  const suggestion = near.length === 0 ? '' : ` Did you mean ${near.join(' or ')}?`
-  return new PoolsmithError(`No connection is called ${id}.${suggestion} Looked at: ${lookedAt.join(', ')}.`, {
-    code: 'CONNECTION_NOT_FOUND',
-    phase: 'config',
-    hint: `Set ${environmentNames(id)[0]} to a URI, or name a connections file that has it in ${FILE_VARIABLE}.`,
-    details: { id, lookedAt, near },
-  })
-}
-
-function isLike(id: string, other: string): boolean {
-  const [a, b] = [id.toLowerCase(), other.toLowerCase()]
-  return (
-    a === b || nearest(a, [b]) !== undefined || (Math.min(a.length, b.length) > 2 && (a.includes(b) || b.includes(a)))
+  return new PoolsmithError(
+    `No connection is called ${id}.${didYouMeanSentence(near)} Looked at: ${lookedAt.join(', ')}.`,
+    {
+      code: 'CONNECTION_NOT_FOUND',
+      phase: 'config',
+      hint: `Set ${environmentNames(id)[0]} to a URI, or name a connections file that has it in ${FILE_VARIABLE}.`,
+      details: { id, lookedAt, near },
+    },
   )
 }

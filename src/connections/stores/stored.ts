@@ -1,5 +1,4 @@
-import type { Connection } from '../connection.ts'
-import { type ConnectionInput, parseConnection } from '../parse.ts'
+import { type ConnectionInput, type ReadConnection, readConnection } from '../parse.ts'
 
 /** A connection as a store holds it, not yet read. */
 export interface Stored {
@@ -9,7 +8,7 @@ export interface Stored {
   readonly value: ConnectionInput
 }
 
-/** @throws ConfigError that names the connection and its store */
-export function parseStored({ id, store, value }: Stored): Connection {
-  return parseConnection(value, { id, subject: `The connection ${JSON.stringify(id)} in ${store}` })
+/** Reads it; its problems name the connection and its store. */
+export function readStored({ id, store, value }: Stored): ReadConnection {
+  return readConnection(value, { id, subject: `The connection ${JSON.stringify(id)} in ${store}` })
 }

@@ -20,9 +20,11 @@ import { adoptSession, isBusy, loadPg, streamOf, type Watcher } from './pg-clien
 import { resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
 import { openSession } from './session.ts'
+import { outdatesSession, readOnlyError, WriteDoubt } from './session-doubt.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
 import { postgresAdvice, postgresStatementError } from './statement-error.ts'
 import { TlsSettings } from './tls-settings.ts'
+import { type Answer, ValueSettings } from './value-settings.ts'
 
 const DEFAULT_PORT = 5432
 
@@ -49,7 +51,13 @@ interface SessionState {
   readonly session: Session
   readonly credential: Credential
   readonly info: SessionInfo
+  /** The settings that the server reports, as they are now. */
+  readonly parameters: Map<string, string>
   broken: boolean
+  /** The error that made the session unfit for the next caller, though it is alive. */
+  outdatedBy: Error | undefined
+  /** {@link WriteDoubt.current} when the session was last known to be able to write. */
+  doubt: number
   endedBy: Error | undefined
   onEnd: (() => void) | undefined
   /** Statements that have ended, and how many had when the session was last as good as new. */
@@ -82,6 +90,7 @@ export function createPostgresDriver(
     options,
     policy,
     tls: new TlsSettings(options, context),
+    settings: new ValueSettings(options.options),
     lookup: context.lookup ?? systemLookup,
     reachability: new Reachability(),
     tunnel: host.startsWith('/') ? undefined : context.route?.(options.hostaddr ?? host, port),
@@ -93,6 +102,7 @@ export function createPostgresDriver(
 class SessionDriver implements PostgresDriver {
   readonly #plan: SessionPlan
   readonly #states = new WeakMap<pg.Client, SessionState>()
+  readonly #doubt = new WriteDoubt()
   readonly where: Whereabouts
 
   constructor(plan: SessionPlan) {
@@ -112,7 +122,7 @@ class SessionDriver implements PostgresDriver {
         phase: () => clock.phase,
         deadline: context.deadline,
       })
-      const state = newState(session, credential, clock.stop())
+      const state = newState(session, credential, clock.stop(), this.#doubt.current)
       const client = await adoptSession(module, {
         stream: session.transport.stream,
         user: session.user,
@@ -120,7 +130,7 @@ class SessionDriver implements PostgresDriver {
         host: this.#plan.host,
         port: this.#plan.port,
         pending: session.login.pending,
-        watcher: watcherOf(state),
+        watcher: watcherOf(state, this.#doubt),
       })
       state.cleanAt = state.finished
       this.#states.set(client, state)
@@ -152,9 +162,21 @@ class SessionDriver implements PostgresDriver {
   async ping(raw: pg.Client): Promise<void> {
     const state = this.#state(raw)
     const clean = state.cleanAt === state.finished
+    if (this.mustPing(raw)) await this.#assertWritable(raw, state)
     // An empty statement: the server parses and plans nothing.
-    await raw.query('')
+    else await raw.query('')
     if (clean) state.cleanAt = state.finished
+  }
+
+  mustPing(raw: pg.Client): boolean {
+    return this.#state(raw).doubt !== this.#doubt.current
+  }
+
+  async #assertWritable(raw: pg.Client, state: SessionState): Promise<void> {
+    const { current } = this.#doubt
+    const { value } = await askOn(raw, 'show transaction_read_only')
+    if (value === 'on') throw readOnlyError(this.#plan.host)
+    state.doubt = current
   }
 
   needsReset(raw: pg.Client, mode: 'rollback' | 'full'): boolean {
@@ -166,7 +188,11 @@ class SessionDriver implements PostgresDriver {
 
   async reset(raw: pg.Client, mode: 'rollback' | 'full'): Promise<void> {
     const state = this.#state(raw)
-    await resetClient(raw, mode, (signal) => this.cancel(raw, signal))
+    await resetClient(raw, mode, {
+      cancel: (signal) => this.cancel(raw, signal),
+      restoreSettings: () => this.#plan.settings.putRight(state.parameters, (sql) => askOn(raw, sql)),
+    })
+    if (this.mustPing(raw)) await this.#assertWritable(raw, state)
     if (mode === 'full') state.cleanAt = state.finished
   }
 
@@ -188,6 +214,10 @@ class SessionDriver implements PostgresDriver {
   }
 
   isBroken(raw: pg.Client): boolean {
+    return this.#isDead(raw) || this.#state(raw).outdatedBy !== undefined
+  }
+
+  #isDead(raw: pg.Client): boolean {
     return this.#state(raw).broken || streamOf(raw).destroyed
   }
 
@@ -198,14 +228,15 @@ class SessionDriver implements PostgresDriver {
   }
 
   endedBy(raw: pg.Client): Error | undefined {
-    return this.#state(raw).endedBy
+    const { endedBy, outdatedBy } = this.#state(raw)
+    return endedBy ?? outdatedBy
   }
 
   statementError(raw: pg.Client, error: Error): Error {
     const { info, endedBy } = this.#state(raw)
     return postgresStatementError(error, {
       where: { ...this.where, database: info.database },
-      broken: this.isBroken(raw),
+      broken: this.#isDead(raw),
       endedBy,
     })
   }
@@ -220,12 +251,20 @@ class SessionDriver implements PostgresDriver {
   }
 }
 
-function newState(session: Session, credential: Credential, timings: SessionInfo['timings']): SessionState {
+function newState(
+  session: Session,
+  credential: Credential,
+  timings: SessionInfo['timings'],
+  doubt: number,
+): SessionState {
   const { login, transport } = session
   return {
     session,
     credential,
+    parameters: new Map(login.parameters),
     broken: false,
+    outdatedBy: undefined,
+    doubt,
     endedBy: undefined,
     onEnd: undefined,
     finished: 0,
@@ -245,7 +284,23 @@ function newState(session: Session, credential: Credential, timings: SessionInfo
   }
 }
 
-function watcherOf(state: SessionState): Watcher {
+/** Runs one statement of ours on a client. */
+async function askOn(client: pg.Client, sql: string): Promise<Answer> {
+  try {
+    const text = { getTypeParser: () => (value: string) => value }
+    const { rows } = await client.query({ text: sql, rowMode: 'array', types: text })
+    return { value: rows[0]?.[0] }
+  } catch (error) {
+    if (!isServerError(error) || endsSession(error)) throw error
+    return { error: { M: error.message } }
+  }
+}
+
+function isServerError(error: unknown): error is Error & { readonly code: string } {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string'
+}
+
+function watcherOf(state: SessionState, doubt: WriteDoubt): Watcher {
   const end = (error?: Error): void => {
     state.broken = true
     // The first error is the reason; those that follow are about the socket.
@@ -257,6 +312,11 @@ function watcherOf(state: SessionState): Watcher {
     onServerError: (error) => {
       advised(error, postgresAdvice(error))
       if (endsSession(error)) end(error)
+      else if (outdatesSession(error)) state.outdatedBy = error
+      doubt.heard(error, state.session.login.parameters)
+    },
+    onParameter: (name, value) => {
+      state.parameters.set(name, value)
     },
     onReady: () => {
       state.finished++

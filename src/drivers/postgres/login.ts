@@ -1,15 +1,25 @@
 import type { KerberosInfo } from '../driver.ts'
 import { Wire } from '../network/wire.ts'
 import { MessageRules } from './message-rules.ts'
-import { BodyReader, NotPostgres, readFields, readMessage, type ServerMessage, startupMessage } from './messages.ts'
+import {
+  BodyReader,
+  NotPostgres,
+  queryMessage,
+  readFields,
+  readMessage,
+  type ServerMessage,
+  startupMessage,
+} from './messages.ts'
 import { Proof, type ProofRequest } from './proof.ts'
 import { keyBounds, negotiatedVersion, type ProtocolVersions } from './protocol-version.ts'
 import { ServerRefusal } from './server-error.ts'
 import type { Transport } from './transport.ts'
+import type { Answer, ValueSettings } from './value-settings.ts'
 
 export interface LoginRequest extends Omit<ProofRequest, 'signal'> {
-  /** The parameters of the start-up message besides the user. */
+  /** The parameters of the start-up message besides the user and the settings. */
   readonly parameters: Readonly<Record<string, string>>
+  readonly settings: ValueSettings
   readonly versions: ProtocolVersions
 }
 
@@ -40,16 +50,31 @@ const OF_LOGIN = 'Rv'
  * Starts a session and proves who we are (PostgreSQL documentation, "Start-up"), up to the first ReadyForQuery.
  *
  * @throws ServerRefusal, NotPostgres, StreamClosed; PoolsmithError PROTOCOL_UNSUPPORTED, AUTH_METHOD_UNSUPPORTED, AUTH_METHOD_REFUSED,
- *   CLEARTEXT_REFUSED, PASSWORD_MISSING, CHANNEL_BINDING_FAILED, SCRAM_FAILED, SERVER_NOT_GENUINE, and those of GSSAPI
+ *   CLEARTEXT_REFUSED, PASSWORD_MISSING, CHANNEL_BINDING_FAILED, SCRAM_FAILED, SERVER_NOT_GENUINE, SETTING_REFUSED, and
+ *   those of GSSAPI; UnknownParameter
  */
 export async function login(transport: Transport, request: LoginRequest, signal: AbortSignal): Promise<LoginResult> {
   using wire = new Wire(transport.stream, signal)
-  wire.write(startupMessage(request.versions.highest, { user: request.user, ...request.parameters }))
+  const { settings, versions, user } = request
+  const sent = settings.parameters()
+  wire.write(startupMessage(versions.highest, { user, ...request.parameters, ...sent }))
   using proof = new Proof(wire, transport, { ...request, signal })
   const messages = new LoginMessages(wire)
-  const { authentication, version } = await authenticate(messages, proof, request.versions)
-  const { kerberos } = proof
-  return { authentication, kerberos, ...(await settle(messages, version)) }
+  try {
+    const { authentication, version } = await authenticate(messages, proof, versions)
+    const { kerberos } = proof
+    const { parameters, ...settled } = await settle(messages, version)
+    await settings.putRight(parameters, (sql) => ask(wire, messages, sql, parameters))
+    return { authentication, kerberos, parameters, ...settled }
+  } catch (cause) {
+    if (cause instanceof ServerRefusal && settings.refusedBy(cause.fields, sent)) throw new UnknownParameter()
+    throw cause
+  }
+}
+
+/** The server or a pooler knows a parameter of the start-up message not, which the next attempt leaves out. */
+export class UnknownParameter extends Error {
+  override readonly name = 'UnknownParameter'
 }
 
 /** What the server sends until the session is ready, bounded. */
@@ -97,11 +122,10 @@ async function authenticate(
   }
 }
 
+type Settled = Pick<LoginResult, 'processId' | 'secretKey' | 'pending'> & { readonly parameters: Map<string, string> }
+
 /** After AuthenticationOk: the server's settings, the key for cancelling, and that the session is ready. */
-async function settle(
-  messages: LoginMessages,
-  version: number,
-): Promise<Omit<LoginResult, 'authentication' | 'kerberos'>> {
+async function settle(messages: LoginMessages, version: number): Promise<Settled> {
   const parameters = new Map<string, string>()
   const pending: Buffer[] = []
   let processId = 0
@@ -123,5 +147,19 @@ async function settle(
     } else {
       parameters.set(reader.string(), reader.string())
     }
+  }
+}
+
+/** Runs one statement on the session before pg has it; what the server reports of its settings goes into `parameters`. */
+async function ask(wire: Wire, messages: LoginMessages, sql: string, parameters: Map<string, string>): Promise<Answer> {
+  wire.write(queryMessage(sql))
+  let answer: Answer = {}
+  for (;;) {
+    const { type, body } = await messages.next('TDCSNEZ')
+    if (type === 'Z') return answer
+    const reader = new BodyReader(body)
+    if (type === 'S') parameters.set(reader.string(), reader.string())
+    else if (type === 'E') answer = { error: readFields(body) }
+    else if (type === 'D') answer = { value: reader.firstValue() }
   }
 }

@@ -47,6 +47,11 @@ export function startupMessage(version: number, parameters: Readonly<Record<stri
   return framed(Buffer.concat([int32(version), ...pairs, Buffer.alloc(1)]))
 }
 
+/** A simple Query. */
+export function queryMessage(sql: string): Buffer {
+  return framed(cstring(sql), 'Q')
+}
+
 /** PasswordMessage: cleartext or md5. */
 export function passwordMessage(text: string): Buffer {
   return framed(cstring(text), 'p')
@@ -159,6 +164,16 @@ export class BodyReader {
     const value = this.#body.toString('utf8', this.#offset, end)
     this.#offset = end + 1
     return value
+  }
+
+  /** The first value of a DataRow; undefined for NULL or no value. */
+  firstValue(): string | undefined {
+    if (this.count() === 0) return undefined
+    const length = this.int32()
+    if (length === -1) return undefined
+    const start = this.#offset
+    this.skip(length)
+    return this.#body.toString('utf8', start, this.#offset)
   }
 
   rest(): Buffer {

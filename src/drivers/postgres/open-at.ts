@@ -27,6 +27,10 @@ export async function openAt(
   }
   for (;;) {
     const outcome = await tryOnce(ways, { dialer, plan, credential, identity: gss.identity, attempt })
+    if (outcome === 'again') {
+      attempt.signal.throwIfAborted()
+      continue
+    }
     if (outcome.session !== undefined) {
       const { session } = outcome
       for (const warning of weaknessesOf(session, failures, plan, gssMode)) plan.emit('security:warning', warning)

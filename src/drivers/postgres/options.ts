@@ -187,7 +187,13 @@ export const postgresFields = {
     description: 'Name of the application, as pg_stat_activity shows it.',
     default: 'poolsmith',
   }),
-  options: text({ description: 'Command line options for the server process, as in `-c statement_timeout=5s`.' }),
+  options: text({
+    description:
+      'Command line options for the server process, as in `-c statement_timeout=5s`. DateStyle, IntervalStyle, ' +
+      'extra_float_digits and standard_conforming_strings are set to the forms that pg reads, unless they are set ' +
+      'here: then type parsers of your own must read them. The encoding is always UTF8. PgBouncer refuses `options` ' +
+      'unless its `ignore_startup_parameters` names them.',
+  }),
   hostaddr: text({
     description:
       'IP address to connect to instead of resolving the host; the certificate is still checked against the host.',

@@ -257,6 +257,8 @@ function damagedAnswer(cause: NotPostgres, peer: string): PoolsmithError {
 export interface Watcher {
   /** The server sent an error, to a statement or out of the blue. */
   readonly onServerError: (error: Error & { code?: string; severity?: string }) => void
+  /** A setting that the server reports has changed. */
+  readonly onParameter: (name: string, value: string) => void
   /** A statement is over. */
   readonly onReady: () => void
   /** The session has ended, for this reason where one is known. Also keeps an idle session's error from ending the process. */
@@ -266,6 +268,9 @@ export interface Watcher {
 function watch(client: pg.Client, watcher: Watcher): void {
   const { connection } = parts(client)
   connection.on('errorMessage', watcher.onServerError)
+  connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
+    watcher.onParameter(parameterName, parameterValue)
+  })
   connection.on('readyForQuery', watcher.onReady)
   client.on('error', watcher.onEnd)
   client.on('end', () => watcher.onEnd())

@@ -7,6 +7,13 @@ import { forgetStatements, isBusy } from './pg-client.ts'
 const GRACE_MILLIS = 100
 const CANCEL_LIMIT_MILLIS = 2000
 
+export interface ResetContext {
+  /** Asks the server to end the running statement. */
+  readonly cancel: (signal: AbortSignal) => Promise<void>
+  /** Makes the settings of the session those of a new one. */
+  readonly restoreSettings: () => Promise<void>
+}
+
 /**
  * Puts a returned session right.
  *
@@ -19,12 +26,13 @@ const CANCEL_LIMIT_MILLIS = 2000
 export async function resetClient(
   client: pg.Client,
   mode: 'rollback' | 'full',
-  cancel: (signal: AbortSignal) => Promise<void>,
+  { cancel, restoreSettings }: ResetContext,
 ): Promise<void> {
   if (isBusy(client)) await quiet(client, cancel)
   if (client.getTransactionStatus() !== 'I') await client.query('ROLLBACK')
   if (mode === 'rollback') return
   await client.query('DISCARD ALL')
+  await restoreSettings()
   forgetStatements(client)
   client.removeAllListeners('notification')
 }

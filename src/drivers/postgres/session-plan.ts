@@ -10,6 +10,7 @@ import type { LoginResult } from './login.ts'
 import type { PostgresOptions, SslMode } from './options.ts'
 import type { TlsSettings } from './tls-settings.ts'
 import type { Transport } from './transport.ts'
+import type { ValueSettings } from './value-settings.ts'
 
 /** All that stays the same for every session of one driver. */
 export interface SessionPlan {
@@ -21,6 +22,7 @@ export interface SessionPlan {
   readonly options: PostgresOptions
   readonly policy: AuthPolicy
   readonly tls: TlsSettings
+  readonly settings: ValueSettings
   readonly lookup: Lookup
   /** What is known of the host's addresses from earlier sessions. */
   readonly reachability: Reachability

@@ -10,7 +10,7 @@ import { type Endpoint, showEndpoint } from '../network/socket.ts'
 import { explain } from './explain.ts'
 import type { GssIdentity } from './gss-identity.ts'
 import { GssNotOffered, gssTransport } from './gss-transport.ts'
-import { type LoginRequest, login } from './login.ts'
+import { type LoginRequest, login, UnknownParameter } from './login.ts'
 import { NegotiationRefusal } from './negotiation.ts'
 import { protocolVersions } from './protocol-version.ts'
 import type { Attempt, Session, SessionPlan } from './session-plan.ts'
@@ -27,8 +27,12 @@ export interface Try {
   readonly attempt: Attempt
 }
 
-/** How an attempt ended; `rest`: the ways that libpq would still try on a new connection. */
+/**
+ * How an attempt ended. `rest`: the ways that libpq would still try on a new connection. `again`: the same ways may be
+ * tried again, since the server refused a part of the start-up message that is left out from then on.
+ */
 export type Outcome =
+  | 'again'
   | { readonly session: Session }
   | { readonly session?: undefined; readonly way: Way; readonly error: unknown; readonly rest: readonly Way[] }
 
@@ -67,6 +71,7 @@ export async function tryOnce(ways: readonly Way[], one: Try): Promise<Outcome> 
     return { session: { user, database, endpoint, proxy, socket, transport, login: result } }
   } catch (cause) {
     close()
+    if (cause instanceof UnknownParameter) return 'again'
     tellServerText(cause, one)
     return { way: left.current, error: errorOf(cause, one), rest: goesOn(cause, left.current) ? left.rest : [] }
   }
@@ -177,10 +182,10 @@ function loginRequest(user: string, database: string, one: Try): LoginRequest {
     user,
     parameters: {
       database,
-      client_encoding: 'UTF8',
       application_name,
       ...(options === undefined ? {} : { options }),
     },
+    settings: plan.settings,
     versions: protocolVersions(plan.options),
     credential,
     identity,

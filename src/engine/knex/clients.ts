@@ -1,4 +1,4 @@
-/** knex's dialect classes over a pool of ours, one for each database family. */
+/** The dialect classes that knex uses over a pool of ours, one for each database family. */
 
 import type { Knex } from 'knex'
 import type { Dialect } from '../../connections/connection.ts'
@@ -9,7 +9,7 @@ const CLIENTS: Readonly<Record<Dialect, (backend: ClientBackend) => Promise<type
   mssql: async (backend) => (await import('./sqlserver-client.ts')).sqlServerClientClass(backend),
 }
 
-/** The class that knex is handed as its `client`. */
+/** The class for knex's option `client`. */
 export function knexClient(dialect: Dialect, backend: ClientBackend): Promise<typeof Knex.Client> {
   return CLIENTS[dialect](backend)
 }

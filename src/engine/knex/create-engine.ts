@@ -6,9 +6,9 @@ import { type BuildPoolOptions, buildPool } from '../build-pool.ts'
 import { checkCallOptions } from '../check-options.ts'
 import { knexClient } from './clients.ts'
 
-/** Options of {@link createEngine}: the pool's, under their names in the extras, and what only a program can give. */
+/** Options of {@link createEngine}: the pool's, under their names in the extras, and those that are no text. */
 export interface EngineOptions extends BuildPoolOptions {
-  /** Options for knex itself, such as `postProcessResponse` or `wrapIdentifier`. */
+  /** Options of knex itself, such as `postProcessResponse` or `wrapIdentifier`. */
   readonly knex?: Omit<Knex.Config, 'client' | 'connection' | 'connectionPool' | 'pool' | 'searchPath' | 'version'>
 }
 

@@ -1,4 +1,4 @@
-/** What knex's dialect classes do with a pool of ours, whatever the database. */
+/** How knex's dialect classes use a pool of ours, for both databases. */
 
 import type { Transform } from 'node:stream'
 import type { Knex } from 'knex'
@@ -18,8 +18,8 @@ export interface ClientBackend {
 const RELEASED = Promise.resolve()
 
 /**
- * Gives a dialect class the pool's own ways to acquire, release, cancel and end. Put on the prototype, since knex makes
- * the clients of transactions from it.
+ * Lets a dialect class acquire, release, cancel and end by the pool. On the prototype, because knex makes the clients of
+ * transactions from it.
  */
 export function overPool(client: typeof Knex.Client, { pool, parts }: ClientBackend): void {
   const sites = pool.detectsLeaks ? new CallSites(client) : undefined
@@ -41,7 +41,7 @@ export function overPool(client: typeof Knex.Client, { pool, parts }: ClientBack
     cancelQuery: (connection?: object): Promise<void> =>
       connection === undefined ? RELEASED : parts.cancel(connection),
 
-    // Asked for questions to the catalogue; stock knex looks into its connection settings, of which there are none.
+    // For queries to the catalogue. Stock knex reads its connection settings, which are empty here.
     database: (): string | undefined => parts.database(),
 
     async destroy(callback?: (error?: unknown) => void): Promise<void> {

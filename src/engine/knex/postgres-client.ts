@@ -1,8 +1,9 @@
 /**
  * knex's PostgreSQL dialect over a pool of ours.
  *
- * What differs from the stock dialect besides what overPool gives: statements of one connection wait in a queue of ours,
- * and a stream ends also where its session has died, of which pg-query-stream never hears.
+ * It differs from the stock dialect in these points, besides those of overPool. Statements of one connection wait in a
+ * queue of ours. A stream also ends when its session does, which pg-query-stream does not notice. A commit that did not
+ * happen rejects.
  */
 
 import type { Readable, Transform } from 'node:stream'
@@ -17,7 +18,10 @@ import { type KnexTransaction, keep, rolledBack, TransactionCauses, tellFirst } 
 
 /** The status that knex gives a transaction which ends by ROLLBACK; 1 is COMMIT or RELEASE SAVEPOINT. */
 const ROLLED_BACK = 2
+/** SQLSTATE of every statement after the one that failed. */
 const FAILED_TRANSACTION = '25P02'
+/** In the message ReadyForQuery. */
+const NO_TRANSACTION = 'I'
 
 interface PostgresTransaction extends KnexTransaction {
   query(raw: object, sql: string, status?: number, value?: unknown): Promise<unknown>
@@ -36,15 +40,14 @@ export function postgresClientClass(backend: ClientBackend): typeof Knex.Client 
   const causes = new TransactionCauses()
 
   const failed = (connection: pg.Client, error: Error): Error => {
-    const told = backend.parts.statementError(connection, error)
-    // The status is the one before the statement.
-    if (connection.getTransactionStatus() === 'T') causes.note(connection, told)
-    else if ((error as pg.DatabaseError).code === FAILED_TRANSACTION) told.cause ??= causes.of(connection)
-    return told
+    const failure = backend.parts.statementError(connection, error)
+    if ((error as pg.DatabaseError).code === FAILED_TRANSACTION) failure.cause ??= causes.of(connection)
+    else if (connection.getTransactionStatus() !== NO_TRANSACTION) causes.note(connection, failure)
+    return failure
   }
 
   class PoolsmithPostgresClient extends PostgresDialect {
-    /** All that knex's transactions send goes through their `query`, which hides that it failed. */
+    /** Every statement of knex's transactions goes through their method `query`, which hides that it failed. */
     override transaction(...given: Parameters<Knex.Client['transaction']>): Knex.Transaction {
       const own = super.transaction(...given)
       const transaction = own as unknown as PostgresTransaction
@@ -60,7 +63,7 @@ export function postgresClientClass(backend: ClientBackend): typeof Knex.Client 
         }
         const commit = async (): Promise<void> => {
           const { response } = await transaction.trxClient.query(raw, sql)
-          // The server's way to say that an error has ended the transaction ("COMMIT").
+          // The answer to COMMIT after an error in the transaction (PostgreSQL Documentation, "COMMIT").
           if (response?.command !== 'ROLLBACK') return
           throw rolledBack('The server answered COMMIT with ROLLBACK: a statement had failed before.', causes.of(raw))
         }
@@ -97,13 +100,13 @@ export function postgresClientClass(backend: ClientBackend): typeof Knex.Client 
       const queue = StatementQueue.of(connection)
       const left = closed(stream).then(() => queue.withdraw(query))
       const work = queue.run(query, async () => {
-        // A statement that failed is told a moment before its session is ready again, and pg would queue this one.
+        // A failed statement is reported a moment before its session is ready again; until then pg would queue this one.
         await untilIdle(connection)
         if (stream.destroyed) return
         await pour(connection, new PgQueryStream(query.sql, query.bindings ?? [], options), stream)
       })
       try {
-        // A reader that leaves does not wait for the statement to end; the pool, or the next statement, does.
+        // A reader that leaves does not wait for the statement to end: the pool or the next statement does.
         await Promise.race([work, left])
       } catch (error) {
         throw failed(connection, error as Error)
@@ -117,8 +120,8 @@ export function postgresClientClass(backend: ClientBackend): typeof Knex.Client 
 /**
  * Sends a query and writes its rows into a stream. Resolves when the connection can take the next statement.
  *
- * The end of the session is heard from the client itself: pg-query-stream waits for the server's answer to its goodbye
- * before it says anything, also where there will be none.
+ * The client reports the end of its session. pg-query-stream would first wait for the server's answer to its Close
+ * message, also where no answer can come.
  */
 async function pour(connection: pg.Client, source: pg.Submittable & Readable, stream: Transform): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()

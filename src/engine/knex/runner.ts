@@ -1,12 +1,14 @@
 /**
- * knex's runner over a pool of ours. Two things differ from the stock one.
+ * knex's runner over a pool of ours. It differs from the stock runner in three points.
  *
- * A stream ends with whatever error ends it, gives its connection back once, and leaves the queue of the pool when it is
- * destroyed while it waits. Stock knex swallows what a dialect throws once there is a connection, so that the stream
- * never ends, and releases the connection twice.
+ * A stream ends with the error that ended it, returns its connection once, and leaves the queue of the pool when it is
+ * destroyed while it waits. Stock knex swallows an error of the dialect once it has a connection, so that the stream never
+ * ends, and releases the connection twice.
  *
- * A time limit ends its own statement only: one that still waits in its transaction is taken back. Stock knex asks the
- * server to cancel what the connection is running, which is another statement then.
+ * A time limit ends its own statement only: a statement that waits in its transaction is taken back. Stock knex asks the
+ * server to cancel the running statement of the connection, which is another one then.
+ *
+ * A statement with more bindings than the database takes is refused before it is sent.
  */
 
 import type { Knex } from 'knex'
@@ -38,7 +40,7 @@ export class PooledRunner extends Runner {
     if (refusal !== undefined) return Promise.reject(refusal)
     const { timeout: millis } = compiled
     if (!millis) return super.query(compiled)
-    // knex would apply the limit itself, as below but for the statement that it ends.
+    // Otherwise knex would apply the limit too.
     compiled.timeout = undefined
     const connection = this.connection as object
     return withinLimit({ compiled, millis, connection, run: () => super.query(compiled) }, this.#parts)
@@ -64,17 +66,17 @@ export class PooledRunner extends Runner {
       try {
         if (!stream.destroyed) await client.stream(connection, compiled, stream, options)
       } finally {
-        // Not `this.connection`: knex's own listener to the stream's end would release it once more.
+        // Not `this.connection`, which knex's own listener to the end of the stream would release once more.
         if (own === undefined) await client.releaseConnection(connection)
       }
     } catch (error) {
-      // Without effect on a stream that its reader has left.
+      // No effect on a stream that its reader has left.
       stream.destroy(error as Error)
     }
   }
 }
 
-/** Both protocols count the bindings of a statement in two bytes: more would be sent as another statement. */
+/** The error of a statement with too many bindings: PostgreSQL would take it for one with 65,536 fewer. */
 function tooManyBindings({ bindings }: Compiled, { bindingLimit }: DialectParts): PoolsmithError | undefined {
   const { most, why } = bindingLimit
   if (bindings === undefined || bindings.length <= most) return undefined

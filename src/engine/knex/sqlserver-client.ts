@@ -1,11 +1,10 @@
 /**
- * knex's SQL Server dialect over a pool of ours, without its traps.
+ * knex's SQL Server dialect over a pool of ours.
  *
- * What differs from the stock dialect: an identifier's brackets are escaped, not deleted. A statement runs on the
- * connection that it was given (stock knex keeps one queue for all connections of the process), and a transaction ends
- * whatever still runs in it. A stream heeds its reader's pace, and one that is left early cancels its statement before
- * the connection goes back. A connection is released exactly once. Values can be had with every digit, and bound with
- * every digit.
+ * It differs from the stock dialect in these points. Brackets in an identifier are escaped, not deleted. A statement runs
+ * on its own connection; stock knex keeps one queue for all connections of the process. The end of a transaction ends
+ * the statements that still run in it. A stream is sent no faster than it is read, and one that is left early cancels
+ * its statement before the connection is returned. Values can be read and bound with every digit.
  */
 
 import type { Transform } from 'node:stream'
@@ -27,12 +26,12 @@ interface Query {
 }
 
 /**
- * Rows that may wait for the reader. The reader's own mark (16 objects) would stop and start the parser every few
- * rows; rows can be large, so that this stays small all the same.
+ * Rows that may wait for the reader. The stream's own mark (16 objects) would pause and resume the parser every few rows;
+ * the number stays small because rows can be large.
  */
 const ROWS_AHEAD = 64
 
-/** As for other databases in knex: how long what a savepoint is taken back behind may run on. */
+/** As for other databases in knex: how long a rollback to a savepoint waits for statements that run. */
 const ROLLBACK_WAIT_MILLIS = 5000
 
 /** Builds the dialect class for one engine; knex makes transaction clients from its prototype, so state lives here. */
@@ -49,11 +48,11 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
   const causes = new TransactionCauses()
   const failed = (connection: SqlServerConnection, error: Error): Error => {
     const failure = backend.parts.statementError(connection, firstError(error))
-    // Set back by the server's word that it has ended the transaction, which comes with the error.
+    // The server reports the end of a transaction together with the error.
     if (!connection.inTransaction) causes.note(connection, failure)
     return failure
   }
-  /** Once the server has ended a transaction, it would run each further statement in one of its own. */
+  /** After the server has ended a transaction, it would run and keep each further statement on its own. */
   const assertOpen = (connection: SqlServerConnection): void => {
     if (connection.inTransaction) return
     if (driver.isBroken(connection)) throw failed(connection, new Error('The connection is closed.'))
@@ -68,8 +67,8 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
 
   class PoolsmithMssqlClient extends MssqlDialect {
     /**
-     * Stock knex sends what ends a transaction whatever the connection does: with a statement still running that fails,
-     * and hides why; said twice it ends the transaction of the next user of the connection.
+     * Stock knex sends the end of a transaction while a statement still runs, which fails and hides the cause. Sent
+     * twice, it ends the transaction of the next user of the connection.
      */
     override transaction(...given: Parameters<Knex.Client['transaction']>): Knex.Transaction {
       const own = super.transaction(...given)
@@ -93,7 +92,7 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
                 await told(raw, commitTransaction(raw))
               }),
           }),
-        // A savepoint has no end of its own.
+        // SQL Server has no request that keeps a savepoint.
         release: (raw: SqlServerConnection, value: unknown): Promise<void> =>
           keep(transaction, { raw, value, driver, commit: async () => assertOpen(raw) }),
         async rollback(raw: SqlServerConnection, error: unknown): Promise<void> {
@@ -117,14 +116,14 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
       return value === '*' ? '*' : `[${value.replaceAll(']', ']]')}]`
     }
 
-    /** A NULL that is bound has a type, and a varbinary column takes none of text. In raw SQL the caller can say a cast. */
+    /** A bound NULL has a type, and a varbinary column refuses that of text. In raw SQL the caller can write a cast. */
     override parameter(value: unknown, builder: { readonly isRawInstance?: boolean }, holder: object): string {
       return value === null && builder.isRawInstance !== true ? 'NULL' : super.parameter(value, builder, holder)
     }
 
     override _typeForBinding(binding: unknown): [value: unknown, type: unknown] {
       if (typeof binding === 'bigint') return [binding, TYPES.BigInt]
-      // No bigint is so large: only a float can be meant, which stock knex refuses.
+      // Larger than any bigint, so it is a float, which stock knex refuses.
       if (typeof binding === 'number' && Math.abs(binding) >= 2 ** 63) return [binding, TYPES.Float]
       if (binding instanceof Uint8Array)
         return [Buffer.from(binding.buffer, binding.byteOffset, binding.length), TYPES.VarBinary]
@@ -178,7 +177,7 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
             resolve()
           }
         })
-        // Cancelling also wakes a request that waits for its reader. Its end comes through the callback.
+        // Cancelling also resumes a request that is paused for its reader. It ends through the callback.
         const leave = (): void => request.cancel()
         setRowMode(request, { exact: exactFor(query), bare: true })
         pour(request as RowSource, stream)
@@ -192,7 +191,7 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
     }
   }
   overPool(PoolsmithMssqlClient, backend)
-  // knex asks the prototype whether a query can be cancelled when its timeout strikes.
+  // knex looks at the prototype to see whether a query can be cancelled.
   PoolsmithMssqlClient.prototype.canCancelQuery = true
   return PoolsmithMssqlClient
 }
@@ -235,7 +234,7 @@ function pour(request: RowSource, stream: Transform): void {
   })
 }
 
-/** Several errors of one statement come as an AggregateError without words; the first says what began it. */
+/** Several errors of one statement arrive as an AggregateError without a message; the first is the cause. */
 function firstError(error: Error): Error {
   if (!(error instanceof AggregateError)) return error
   const [first] = error.errors

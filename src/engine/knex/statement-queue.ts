@@ -13,11 +13,11 @@ interface Queued {
 /**
  * The statements of one connection, which runs one at a time; in a transaction several may be asked for at once.
  *
- * The driver would queue them too, but could not say which of them is running, nor take one back.
+ * The drivers could queue them too, but do not say which one is running, and cannot take one back.
  */
 export class StatementQueue {
   #running: object | undefined
-  /** Cancel requests that are on their way: until they have arrived, they would hit any statement that is sent. */
+  /** Cancel requests under way. Until they have arrived, they would end any statement that is sent. */
   #cancelling = 0
   readonly #waiting: Waiting[] = []
   #onIdle: (() => void)[] = []
@@ -29,7 +29,7 @@ export class StatementQueue {
     return place[QUEUE]
   }
 
-  /** Takes back all that waits on a connection that its user returns. What still runs is ended by the pool. */
+  /** Takes back the statements that wait on a connection that is returned. The pool ends the one that runs. */
   static leave(connection: object): void {
     const place = connection as Queued
     const queue = place[QUEUE]
@@ -43,9 +43,9 @@ export class StatementQueue {
   }
 
   /**
-   * Sends a statement when its turn has come: at once, before this returns, where none runs.
+   * Sends a statement in its turn: at once, before this returns, if none runs.
    *
-   * @param statement stands for it in {@link withdraw} and {@link cancel}
+   * @param statement identifies it for {@link withdraw} and {@link cancel}
    * @param send resolves or rejects when the connection can take the next one; does not throw
    */
   run<T>(statement: object, send: () => Promise<T>): Promise<T> {
@@ -55,7 +55,7 @@ export class StatementQueue {
     })
   }
 
-  /** Takes a statement back that waits, and rejects it. False when it does not wait (any more). */
+  /** Takes back a statement that waits, and rejects it. False when it does not wait. */
   withdraw(statement: object): boolean {
     const index = this.#waiting.findIndex((waiting) => waiting.statement === statement)
     const [waiting] = index < 0 ? [] : this.#waiting.splice(index, 1)
@@ -64,23 +64,23 @@ export class StatementQueue {
   }
 
   /**
-   * Ends a statement, where it is the one that runs. The next one is sent after both its end and the request's.
+   * Ends a statement if it is the one that runs. The next one is sent after its end and after the request.
    *
-   * @param request asks the server to end what the connection is running
+   * @param request asks the server to end the running statement of the connection
    */
   async cancel(statement: object, request: () => Promise<void>): Promise<void> {
     if (this.#running !== statement) return
     await this.#cancel(request)
   }
 
-  /** Takes back all that waits, ends what runs, and resolves when nothing is left. */
+  /** Takes back the statements that wait, ends the one that runs, and resolves when none is left. */
   async clear(request: () => Promise<void>): Promise<void> {
     this.#rejectWaiting()
     if (this.#running !== undefined) await this.#cancel(request)
     await this.untilIdle()
   }
 
-  /** Resolves when nothing runs or waits. */
+  /** Resolves when no statement runs or waits. */
   untilIdle(): Promise<void> {
     return this.idle ? Promise.resolve() : new Promise((resolve) => this.#onIdle.push(resolve))
   }

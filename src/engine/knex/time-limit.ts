@@ -3,7 +3,7 @@ import { KnexTimeoutError, timeout } from 'knex/lib/util/timeout.js'
 import type { DialectParts } from '../dialect.ts'
 import { StatementQueue } from './statement-queue.ts'
 
-/** A mark that knex leaves on a connection whose statement it gave up on: it must not be used again. */
+/** knex's mark on a connection whose statement has been abandoned: the connection must not be used again. */
 export interface KnexMarks {
   __knex__disposed?: unknown
 }
@@ -18,9 +18,9 @@ interface Limited {
 }
 
 /**
- * Runs a statement under the limit of `.timeout(ms, { cancel })`, which ends this statement and no other. One that still
- * waits in its transaction is taken back. One that runs is cancelled; without `cancel` its connection is given up, as
- * in knex.
+ * Runs a statement under the limit of `.timeout(ms, { cancel })`, which ends this statement and no other. A statement that
+ * waits in its transaction is taken back. One that runs is cancelled; without `cancel` its connection is abandoned, as in
+ * knex.
  *
  * @throws KnexTimeoutError
  */

@@ -1,12 +1,12 @@
 /**
- * How a transaction of knex's ends, for both databases: a commit that did not happen is an error, for the caller of
- * `commit()` and for the promise of the transaction alike. Stock knex tells the second at best.
+ * The end of a transaction of knex, for both databases. A commit that did not happen is an error for the caller of
+ * `commit()` and for the promise of the transaction. Stock knex rejects the promise at best.
  */
 
 import type { Driver } from '../../drivers/driver.ts'
 import { PoolsmithError } from '../../errors.ts'
 
-/** The parts of a transaction of knex's that its types do not tell. */
+/** The parts of knex's Transaction that its types leave out. */
 export interface KnexTransaction {
   /** The transaction that this one is a savepoint of. */
   readonly outerTx: { isCompleted(): boolean } | null
@@ -15,16 +15,16 @@ export interface KnexTransaction {
   }
   _completed: boolean
   isCompleted(): boolean
-  /** Settle the promise of the transaction; the first call counts. */
+  /** Both settle the promise of the transaction; the first call counts. */
   _resolver(value?: unknown): void
   _rejecter(error: unknown): void
 }
 
-/** The errors that ended transactions, by their connections: the cause of a commit that fails for it later. */
+/** The errors that ended transactions, by connection: the cause of a commit that fails later. */
 export class TransactionCauses {
   readonly #causes = new WeakMap<object, Error>()
 
-  /** The first error counts: those after it are its consequences. */
+  /** The first error counts: later ones are its consequences. */
   note(raw: object, error: Error): void {
     if (!this.#causes.has(raw)) this.#causes.set(raw, error)
   }
@@ -33,7 +33,7 @@ export class TransactionCauses {
     return this.#causes.get(raw)
   }
 
-  /** A transaction begins. */
+  /** To be called when a transaction begins. */
   forget(raw: object): void {
     this.#causes.delete(raw)
   }
@@ -42,10 +42,10 @@ export class TransactionCauses {
 const committed = new WeakSet<KnexTransaction>()
 
 /**
- * Ends a transaction or savepoint by keeping what it wrote.
+ * Commits a transaction, or releases a savepoint.
  *
- * @param commit sends it, in this turn of the event loop; rejects when it did not happen
- * @throws what kept it from happening, after the promise of the transaction has been rejected with it
+ * @param commit sends the request in this turn of the event loop; rejects when it did not happen
+ * @throws the reason, with which the promise of the transaction has been rejected too
  */
 export async function keep(
   transaction: KnexTransaction,
@@ -62,13 +62,13 @@ export async function keep(
   },
 ): Promise<void> {
   if (transaction.isCompleted()) {
-    // As in knex: a function that has committed itself may return, which commits once more.
+    // As in knex: the function of a transaction may commit and then return, which commits once more.
     if (committed.has(transaction)) return
     throw rolledBack('The transaction had ended before this commit.', undefined)
   }
   const wasAlive = !driver.isBroken(raw)
   const sent = commit()
-  // Not before: knex refuses the statements of a completed transaction.
+  // Not earlier: knex refuses the statements of a completed transaction.
   transaction._completed = true
   try {
     await sent
@@ -93,7 +93,7 @@ export function rolledBack(message: string, cause: Error | undefined): Poolsmith
   })
 }
 
-/** A session that ends between COMMIT and its answer leaves open whether the server has committed. */
+/** When a session ends between COMMIT and its answer, it is not known whether the server has committed. */
 function withDoubt(error: unknown): unknown {
   if (!(error instanceof PoolsmithError) || error.code !== 'CONNECTION_LOST') return error
   return error.with({
@@ -105,8 +105,8 @@ function withDoubt(error: unknown): unknown {
 }
 
 /**
- * Lets the error that a transaction is rolled back for be the one that is told, also where the rollback fails with its
- * session: that ends the transaction as well.
+ * Rejects a transaction with the error that it is rolled back for, also if the rollback fails because the session has
+ * ended: that ends the transaction too.
  */
 export function tellFirst(transaction: KnexTransaction, raw: object, driver: Driver<object>, error: unknown): void {
   if (error === undefined) return

@@ -1,6 +1,6 @@
 /**
- * A `ConnectionPool` of the package `mssql` over a pool of ours, for code that is written against that package. Its
- * requests, transactions and prepared statements are its own; only where its connections come from is ours.
+ * A `ConnectionPool` of the package `mssql` over a pool of ours, for code that is written against that package. Requests,
+ * transactions and prepared statements are mssql's; the connections come from our pool.
  */
 
 import type { EventEmitter } from 'node:events'
@@ -21,7 +21,7 @@ export interface MssqlPoolOptions extends BuildPoolOptions {
   readonly mssql?: Readonly<Record<string, unknown>>
 }
 
-/** What of mssql's `ConnectionPool` is there without its types. */
+/** The part of mssql's `ConnectionPool` that can be used without its types. */
 export interface MssqlConnectionPool {
   readonly connected: boolean
   connect(): Promise<this>
@@ -44,9 +44,9 @@ export interface MssqlPoolExtras extends AsyncDisposable {
 }
 
 /**
- * Gives a `ConnectionPool` of the package `mssql` whose connections are opened by the strategy of the connection
- * record. Nothing is opened yet; it can be used at once, and `connect()` opens a connection to see that it works.
- * `close()` and `await using` drain the pool beneath; `connect()` after it makes a new one.
+ * Makes a `ConnectionPool` of the package `mssql` whose connections are opened by the strategy of the connection record.
+ * Nothing is opened yet; it can be used at once, and `connect()` opens a connection to check that it works. `close()`
+ * and `await using` drain our pool; a later `connect()` makes a new one.
  *
  * @typeParam Pool mssql's own type, where `@types/mssql` is installed
  * @param input a connection object, an Airflow URI or JSON text, or the id of a connection in the stores
@@ -98,12 +98,12 @@ export async function createMssqlPool<Pool extends object = MssqlConnectionPool>
     }
 
     async #reopen(): Promise<void> {
-      // mssql takes its pool away when that has ended.
+      // mssql removes its pool when that has ended.
       await this.#connections.destroy()
       this.#adopt(await build())
     }
 
-    /** Looks whether a connection can be had; mssql itself opens one and throws it away. */
+    /** Checks that a connection can be acquired; mssql itself opens one and closes it. */
     async #look(): Promise<void> {
       if (this.#connections.stats().closed) {
         this.#reopening ??= this.#reopen().finally(() => {
@@ -133,7 +133,7 @@ export async function createMssqlPool<Pool extends object = MssqlConnectionPool>
   }
   return new PoolsmithMssqlPool({
     ...mssqlOptions,
-    // For its messages and its diagnostics channel only.
+    // Only for its messages and its diagnostics channel.
     server: connection.host ?? 'localhost',
     port: connection.port,
     database: connection.database,
@@ -141,8 +141,8 @@ export async function createMssqlPool<Pool extends object = MssqlConnectionPool>
 }
 
 /**
- * Our pool with the few names by which mssql knows tarn's. A session that ends while it is handed out gives its place
- * back by itself: mssql never releases the one of a prepared statement that can no longer be unprepared.
+ * Our pool under the names of tarn's that mssql uses. A session that ends while it is in use is released here, because
+ * mssql does not release one whose prepared statement can no longer be unprepared.
  */
 function asTarn(pool: ConnectionPool<object>, parts: DialectParts): object {
   const onEnd = new WeakMap<object, () => void>()
@@ -181,11 +181,11 @@ async function loadMssql() {
   const { Connection: theirs } = createRequire(import.meta.resolve('mssql'))('tedious') as { Connection: unknown }
   if (ours === theirs) return module
   throw new PoolsmithError(
-    'The package mssql brings a tedious of its own, whose requests our connections cannot take.',
+    'The package mssql has its own copy of tedious, whose requests our connections cannot take.',
     {
       code: 'DRIVER_INCOMPATIBLE',
       phase: 'config',
-      hint: 'Install versions of mssql and tedious that fit together: npm ls tedious must show one.',
+      hint: 'Install versions of mssql and tedious that share one tedious; check with npm ls tedious.',
     },
   )
 }

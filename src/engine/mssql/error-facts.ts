@@ -13,7 +13,7 @@ const FACTS: Readonly<Record<string, (error: MssqlError) => unknown>> = {
   hint: (error) => known(error).hint,
 }
 
-/** mssql makes its errors itself, and hands over the driver's as `originalError`. */
+/** mssql makes its own errors and keeps the driver's as `originalError`. */
 function known(error: MssqlError): { readonly transient?: boolean; readonly hint?: string | undefined } {
   const { originalError } = error
   if (originalError instanceof PoolsmithError) return originalError
@@ -21,8 +21,8 @@ function known(error: MssqlError): { readonly transient?: boolean; readonly hint
 }
 
 /**
- * Gives mssql's classes of errors what every failed statement has with us: `phase`, `transient` and `hint`, worked out
- * when they are read. They stand on the prototype, since mssql has no place where an error could be completed.
+ * Gives mssql's classes of errors `phase`, `transient` and `hint`, which are computed when they are read. They are
+ * properties of the prototype, because mssql has no place where a single error could be completed.
  */
 export function addFacts(classes: readonly MssqlErrors[]): void {
   for (const { prototype } of classes) {
@@ -33,7 +33,7 @@ export function addFacts(classes: readonly MssqlErrors[]): void {
         get(this: MssqlError) {
           return get(this)
         },
-        // As it would be without us.
+        // An error may get a property of its own by this name.
         set(this: MssqlError, value: unknown) {
           Object.defineProperty(this, name, { value, writable: true, enumerable: true, configurable: true })
         },

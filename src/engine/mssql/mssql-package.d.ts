@@ -1,6 +1,6 @@
-// The package mssql comes without types; of those by others we want nothing but what is put in place of.
+// The package mssql has no types; these are of the parts that we replace.
 declare module 'mssql' {
-  /** Its pool with the insides that ours puts something else in place of: a pool of tarn's, and its state. */
+  /** Its pool with the parts that ours replaces: a pool of tarn's, and its state. */
   class ConnectionPool {
     constructor(config: object)
     readonly connected: boolean

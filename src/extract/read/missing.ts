@@ -1,7 +1,7 @@
 /** Errors for names that the catalogue does not have, with the names that are spelled like them. */
 
+import { didYouMeanSentence, nearNames } from '../../did-you-mean.ts'
 import { PoolsmithError } from '../../errors.ts'
-import { nearNames } from './near-names.ts'
 
 /** How a database quotes a name. */
 export type Quote = (name: string) => string
@@ -17,7 +17,7 @@ interface Missing {
 
 export function noSchema({ name, names, quote, hint }: Missing): PoolsmithError {
   const near = nearNames(name, names)
-  return new PoolsmithError(`There is no schema ${quote(name)}.${didYouMean(near, quote)}`, {
+  return new PoolsmithError(`There is no schema ${quote(name)}.${didYouMeanSentence(near, quote)}`, {
     code: 'SCHEMA_NOT_FOUND',
     phase: 'query',
     hint,
@@ -27,7 +27,7 @@ export function noSchema({ name, names, quote, hint }: Missing): PoolsmithError 
 
 export function noTable(schema: string, { name, names, quote, hint }: Missing): PoolsmithError {
   const near = nearNames(name, names)
-  return new PoolsmithError(`There is no table ${quote(schema)}.${quote(name)}.${didYouMean(near, quote)}`, {
+  return new PoolsmithError(`There is no table ${quote(schema)}.${quote(name)}.${didYouMeanSentence(near, quote)}`, {
     code: 'TABLE_NOT_FOUND',
     phase: 'query',
     hint,
@@ -60,16 +60,11 @@ export function noColumn(
   cause?: unknown,
 ): PoolsmithError {
   const near = nearNames(name, names)
-  return new PoolsmithError(`${shown} has no column ${quote(name)}.${didYouMean(near, quote)}`, {
+  return new PoolsmithError(`${shown} has no column ${quote(name)}.${didYouMeanSentence(near, quote)}`, {
     code: 'COLUMN_NOT_FOUND',
     phase: 'query',
     hint: 'Give the column as the catalogue spells it; names are case-sensitive here.',
     details: { column: name, near },
     cause,
   })
-}
-
-/** A sentence that follows another one. */
-function didYouMean(candidates: readonly string[], quote: Quote): string {
-  return candidates.length === 0 ? '' : ` Did you mean ${candidates.map(quote).join(' or ')}?`
 }

@@ -15,7 +15,7 @@ function engine(options: EngineOptions = {}): Promise<Engine> {
   return createEngine({ type: 'postgres', host, port, login, password, database: 'postgres' }, options)
 }
 
-test('an engine from a URI is an ordinary Knex, and await using ends it', async () => {
+test('an engine made from a URI is an ordinary Knex instance, and await using ends it', async () => {
   const uri = `postgres://${server.superuser}:${server.superuserPassword}@${server.host}:${server.port}/postgres?pool_size=2`
   let closed = false
   {
@@ -41,7 +41,7 @@ test('db.destroy() ends the pool, with and without a callback', async () => {
   assert.equal(other.pool.stats().closed, true)
 })
 
-test('options of the call take the place of the extras, and all problems come at once', async () => {
+test('options of the call override the extras, and all problems are reported at once', async () => {
   await assert.rejects(engine({ pool_size: -1, extra: { sslmod: 'require', pool_timeout: 'soon' } }), (error) => {
     assert.ok(error instanceof Error && 'problems' in error)
     const paths = (error.problems as { path: string }[]).map((problem) => problem.path).sort()
@@ -51,7 +51,7 @@ test('options of the call take the place of the extras, and all problems come at
   })
 })
 
-test('a second argument that is none, and listeners to nothing, are refused with what there is', async () => {
+test('a second argument that is no object, and listeners to unknown events, are refused with the known names', async () => {
   for (const nothing of [null, 'pool_size', 7, []]) {
     await assert.rejects(engine(nothing as unknown as EngineOptions), (error) => {
       assert.ok(error instanceof ConfigError)
@@ -72,7 +72,7 @@ test('a second argument that is none, and listeners to nothing, are refused with
   db.pool.resume()
 })
 
-test("pool.use hands out the driver's own client, of the type that the caller gives it", async () => {
+test("pool.use lends the driver's own client, typed by the caller", async () => {
   await using db = await engine()
   const { rows } = await db.pool.use(async (client: pg.Client) => client.query<{ n: number }>('select 1 as n'))
   assert.deepEqual(rows, [{ n: 1 }])
@@ -80,7 +80,7 @@ test("pool.use hands out the driver's own client, of the type that the caller gi
   assert.equal(db.pool.stats().inUse, 0)
 })
 
-test('the problems of the record, of its extras and of the strategy come together', async () => {
+test('problems of the record, of its extras and of the strategy are reported together', async () => {
   const record = {
     type: 'postgres',
     port: 'first',
@@ -100,7 +100,7 @@ test('the problems of the record, of its extras and of the strategy come togethe
   await assert.rejects(createEngine({ type: 'postgres', port: 'first', extra: { auth_method: 'iamm' } }), /iamm/)
 })
 
-test('options that contradict each other and the strategy’s own problems come with the rest, under the id', async () => {
+test('contradicting options and problems of the strategy are reported with the rest, under the id', async () => {
   const stores = {
     environment: {
       POOLSMITH_CONN_SALES:
@@ -116,7 +116,7 @@ test('options that contradict each other and the strategy’s own problems come 
   })
 })
 
-test('an unknown key warns, an error under strict_extras', async () => {
+test('an unknown key is a warning, and an error under strict_extras', async () => {
   const warnings: string[] = []
   await using _db = await engine({
     extra: { favourite_colour: 'blue', region: 'eu-west-1' },
@@ -134,9 +134,9 @@ test('inspecting an engine, its pool and its errors shows no password', async ()
   }
 })
 
-test('a stream read to its end gives its connection back once', async () => {
+test('a stream that is read to its end returns its connection once', async () => {
   await using db = await engine({ pool_size: 1, max_overflow: 0 })
-  // Whoever waits gets the connection at the first release: a second one would take it away again.
+  // A waiting caller gets the connection at the first release; a second release would take it away again.
   const stream = db('numbers').orderBy('n').stream({ highWaterMark: 64 })
   const waiting = db.transaction(async (trx) => {
     for (let round = 0; round < 20; round++) {
@@ -153,7 +153,7 @@ test('a stream read to its end gives its connection back once', async () => {
   assert.equal(db.pool.stats().inUse, 0)
 })
 
-test('a stream left early gives back a clean connection, also in the middle of a slow statement', async () => {
+test('a stream that is left early returns a clean connection, also in the middle of a slow statement', async () => {
   await using db = await engine({ pool_size: 1, max_overflow: 0, pool_timeout: 10 })
   for await (const row of db('numbers').orderBy('n').stream({ highWaterMark: 4 })) {
     if (row.n === 3) break
@@ -162,7 +162,7 @@ test('a stream left early gives back a clean connection, also in the middle of a
 
   const slow = db.raw('select n, pg_sleep(60) from numbers').stream()
   slow.on('error', () => undefined)
-  // Besides the one that asks.
+  // Without the session that asks.
   const running = async (): Promise<number> =>
     Number(await server.sql("select count(*) from pg_stat_activity where state = 'active' and query ~ 'sleep.60'")) - 1
   while ((await running()) === 0) await sleep(20)
@@ -171,7 +171,7 @@ test('a stream left early gives back a clean connection, also in the middle of a
   assert.equal(await running(), 0)
 })
 
-test('a stream whose statement fails raises the error and gives the connection back', async () => {
+test('a stream whose statement fails raises the error and returns the connection', async () => {
   await using db = await engine({ pool_size: 1, max_overflow: 0 })
   await assert.rejects(async () => {
     for await (const _row of db.raw('select 1 / (n - 3) from numbers').stream());
@@ -179,7 +179,7 @@ test('a stream whose statement fails raises the error and gives the connection b
   assert.deepEqual((await db.raw('select 1 as one')).rows, [{ one: 1 }])
 })
 
-test('a statement given up with cancel is cancelled on the server; without it the connection is not used again', async () => {
+test('a statement whose time limit passes is cancelled on the server; without cancel its connection is not used again', async () => {
   await using db = await engine({ pool_size: 1, max_overflow: 0 })
   await assert.rejects(async () => db.raw('select pg_sleep(60)').timeout(200, { cancel: true }), /timeout/)
   assert.deepEqual((await db.raw('select 1 as one')).rows, [{ one: 1 }])

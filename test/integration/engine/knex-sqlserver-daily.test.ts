@@ -1,4 +1,4 @@
-/** What knex does every day, on SQL Server: schemas, migrations, seeds, transactions and queries of every kind. */
+/** Everyday use of knex on SQL Server: schemas, migrations, seeds, transactions and queries of every kind. */
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -60,7 +60,7 @@ const fill = async (trx: Knex = db): Promise<void> => {
 }
 
 describe('schemas', () => {
-  test('are built, altered and taken away', async () => {
+  test('are built, altered and dropped', async () => {
     assert.equal(await db.schema.hasTable('flights'), true)
     assert.equal(await db.schema.hasTable('nowhere'), false)
     assert.equal(await db.schema.hasColumn('flights', 'price'), true)
@@ -88,16 +88,16 @@ describe('schemas', () => {
     assert.equal(await db.schema.hasTable('seats'), false)
   })
 
-  test('are asked for under the name that the server gave, where the record names no database', async () => {
+  test('are looked up in the database that the server chose, if the record names none', async () => {
     assert.equal(db.connection.database, undefined)
     await db.raw('select 1 as one')
-    // Its types say that this is a promise; it is a query like others.
+    // Its type is a promise; it is an ordinary query.
     const asked = db('flights').columnInfo() as unknown as Knex.QueryBuilder
     assert.deepEqual(asked.toSQL().bindings, ['flights', 'master'])
   })
 })
 
-test('migrations and seeds run, are listed, and are taken back', async () => {
+test('migrations and seeds run, are listed, and are rolled back', async () => {
   await using folder = await temporaryFolder()
   const write = (name: string, text: string): Promise<void> => writeFile(join(folder.path, name), text)
   await write(
@@ -133,7 +133,7 @@ test('migrations and seeds run, are listed, and are taken back', async () => {
 })
 
 describe('transactions', () => {
-  test('have savepoints: what is inside goes back alone', async () => {
+  test('have savepoints, which roll back on their own', async () => {
     await fill()
     const names = await db.transaction(async (trx) => {
       await trx('flights').where({ code: 'F1' }).update({ words: 'outer' })
@@ -150,7 +150,7 @@ describe('transactions', () => {
     assert.deepEqual(names, ['outer', 'kept'])
   })
 
-  test('of every isolation level leave it to nobody after them', async () => {
+  test('of every isolation level do not pass it on to later users of the session', async () => {
     await using own = await engine({ pool_size: 1, max_overflow: 0 })
     const restored = (): number =>
       server.journal.requests.filter((sql) => /^set transaction isolation level read committed$/i.test(sql)).length
@@ -171,7 +171,7 @@ describe('transactions', () => {
     assert.equal(own.pool.stats().inUse, 0)
   })
 
-  test('are provided, committed and rolled back by hand', async () => {
+  test('can be committed and rolled back explicitly', async () => {
     await fill()
     const provider = db.transactionProvider()
     const trx = await provider()
@@ -184,7 +184,7 @@ describe('transactions', () => {
     assert.deepEqual(await db('flights').whereIn('code', ['F3', 'F4']).pluck('code'), ['F3'])
   })
 
-  test('that fail while a statement of theirs still runs say why, and stop it', async () => {
+  test('that fail while one of their statements runs report the cause and end the statement', async () => {
     await using own = await engine({ pool_size: 1, max_overflow: 0 })
     await fill()
     const numbers = 'select n from generate_series(1, 1000000) as s(n)'
@@ -219,7 +219,7 @@ describe('transactions', () => {
   })
 
   for (const said of ['commit', 'rollback'] as const) {
-    test(`that are over after ${said} leave the connection to who has it next`, async () => {
+    test(`that have ended by ${said} do not touch the next user of the connection`, async () => {
       await using own = await engine({ pool_size: 1, max_overflow: 0 })
       await fill()
       const mine = { words: 'of the next one' }
@@ -230,7 +230,7 @@ describe('transactions', () => {
         next = own.transaction(async (other) => {
           await other('flights').where({ code: 'F8' }).update(mine)
           onOver()
-          // The first one's function ends meanwhile, and knex says what is left to say once more.
+          // The function of the first one returns meanwhile, and knex ends the transaction once more.
           await sleep(100)
           await other.raw('select 1 as one')
           if (said === 'rollback') throw new Error('taken back')
@@ -246,7 +246,7 @@ describe('transactions', () => {
     })
   }
 
-  test('of which the outer one is over fail', async () => {
+  test('inside an outer one that has ended fail', async () => {
     await assert.rejects(
       db.transaction(async (trx) => {
         const inner = trx.transaction(async (savepoint) => {
@@ -260,7 +260,7 @@ describe('transactions', () => {
     )
   })
 
-  test('wait with their end for a statement that nobody waited for', async () => {
+  test('end after a statement that was not awaited', async () => {
     await fill()
     const late = { words: 'late' }
     await db.transaction(async (trx) => {
@@ -279,7 +279,7 @@ describe('transactions', () => {
     assert.deepEqual(await db('flights').where(late).orderBy('code').pluck('code'), ['F5', 'F6'])
   })
 
-  test('whose session dies say what killed it, and not that they could not be rolled back', async () => {
+  test('whose session ends reject with the reason, not with the failed rollback', async () => {
     await using own = await engine({ pool_size: 1, max_overflow: 0 })
     const error = await own
       .transaction(async (trx) => {
@@ -346,7 +346,7 @@ describe('queries', () => {
     assert.deepEqual(heard, ['select @p0 as one'])
   })
 
-  test('with onConflict are refused, as SQL Server has no such thing', () => {
+  test('with onConflict are refused, because SQL Server has no such clause', () => {
     assert.throws(() => db('flights').insert({ code: 'F1' }).onConflict('code').merge().toString(), /not supported/)
   })
 })

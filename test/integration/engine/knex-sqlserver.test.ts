@@ -28,7 +28,7 @@ const engine = (
   options: Parameters<typeof testEngine>[3] = {},
 ): Promise<TestEngine> => testEngine(server.port, password('sa', 'pw'), extra, options)
 
-/** A connection that was cancelled is only worth something if the next statement on it works. */
+/** The next statement works on the connection that was cancelled. */
 async function assertHealthy({ db, pool }: TestEngine): Promise<void> {
   assert.deepEqual(await db.select(db.raw('1 as one')), [{ one: 1 }])
   assert.equal(pool.stats().inUse, 0)
@@ -59,7 +59,7 @@ describe('queries', () => {
     assert.deepEqual(server.complaints, [])
   })
 
-  test('keep the brackets of identifiers', async () => {
+  test('keep brackets in identifiers', async () => {
     await using server = await start()
     await using own = await engine(server)
     const { db } = own
@@ -95,7 +95,7 @@ describe('queries', () => {
     await assertHealthy(own)
   })
 
-  test('on many connections at once stay on their own', async () => {
+  test('on many connections at once each stay on their own connection', async () => {
     await using server = await start()
     await using own = await engine(server, {}, { pool_size: 5, max_overflow: 0 })
     const answers = await Promise.all(
@@ -109,20 +109,20 @@ describe('queries', () => {
     assert.equal(own.pool.stats().inUse, 0)
   })
 
-  test('that take too long are cancelled, and their connection is good again', async () => {
+  test('that take too long are cancelled, and their connection can be used again', async () => {
     await using server = await start()
     await using own = await engine(server, {}, { pool_size: 1, max_overflow: 0 })
     await assert.rejects(own.db.raw("waitfor delay '00:00:30'").timeout(150, { cancel: true }), /timeout/i)
     await assertHealthy(own)
     assert.equal(server.journal.attentions, 1)
     assert.equal(server.journal.logins.length, 1)
-    // Without cancel knex gives the connection up; it is closed, not handed on.
+    // Without cancel knex abandons the connection; it is closed and not lent again.
     await assert.rejects(own.db.raw("waitfor delay '00:00:30'").timeout(150), /timeout/i)
     await assertHealthy(own)
     assert.equal(server.journal.logins.length, 2)
   })
 
-  test('on a session that died while idle are not tried there', async () => {
+  test('are not sent on a session that ended while idle', async () => {
     await using server = await start()
     await using own = await engine(server, {}, { pool_size: 1, max_overflow: 0 })
     await assertHealthy(own)
@@ -169,7 +169,7 @@ describe('values', () => {
   const columns = Object.entries(EXACT).map(([name, [sql]]) => `${sql} as ${name}`)
   const expected = Object.fromEntries(Object.entries(EXACT).map(([name, [, value]]) => [name, value]))
 
-  test('keep every digit and byte on request, in a result and in a stream', async () => {
+  test('keep every digit and byte on request, in results and in streams', async () => {
     await using server = await start()
     await using own = await engine(server)
     const sql = `select ${columns.join(', ')}`
@@ -180,14 +180,14 @@ describe('values', () => {
     assert.deepEqual(streamed, [expected])
     await using exact = await engine(server, { exact_values: true })
     assert.deepEqual(await exact.db.raw(sql), [expected])
-    // Without the request they are as in stock knex.
+    // Without this option they are as in stock knex.
     const [plain] = await own.db.raw(sql)
     assert.equal(plain.small, -12.5)
     assert.ok(plain.dto instanceof Date)
     assert.deepEqual(server.complaints, [])
   })
 
-  test('come back as they were bound', async () => {
+  test('are read as they were bound', async () => {
     await using server = await start()
     await using own = await engine(server, { exact_values: true })
     const { db } = own
@@ -215,7 +215,7 @@ describe('values', () => {
     assert.deepEqual(await db.raw('select ? as t, ? as x', [date, new Uint8Array([1, 2]) as Buffer]), [
       { t: '2024-02-29 23:59:59.1230000', x: Buffer.from([1, 2]) },
     ])
-    // A bound NULL would be of a type that not every column takes.
+    // A bound NULL has a type that not every column accepts.
     const nothing = Object.fromEntries(Object.keys(row).map((name) => [name, null]))
     const inserting = db('vault')
       .insert([nothing, { ...nothing, x: row.x }])
@@ -230,7 +230,7 @@ describe('values', () => {
     ])
     assert.deepEqual(await db.raw('select coalesce(?, ?, 1) as one', [null, null]), [{ one: 1 }])
     await db.raw('drop table vault')
-    // Larger than any bigint, so that only a float can be meant.
+    // Larger than any bigint, so it is a float.
     assert.deepEqual(await db.raw('select ? as large, ? as small', [1e300, -(2 ** 63)]), [
       { large: 1e300, small: -(2 ** 63) },
     ])
@@ -240,7 +240,7 @@ describe('values', () => {
 })
 
 describe('streams', () => {
-  test('bring every row, whatever the pace', async () => {
+  test('deliver every row, however slow the reader is', async () => {
     await using server = await start()
     await using own = await engine(server)
     let rows = 0
@@ -256,7 +256,7 @@ describe('streams', () => {
     await assertHealthy(own)
   })
 
-  test('do not run ahead of their reader', async () => {
+  test('are sent no faster than they are read', async () => {
     await using server = await start()
     await using own = await engine(server)
     const stream = own.db.raw("select repeat(N'x', 20000) as t from generate_series(1, 20000)").stream()
@@ -264,7 +264,7 @@ describe('streams', () => {
     await sleep(200)
     const [connection] = server.sessions()
     assert.ok(connection !== undefined)
-    // 20,000 rows of 40 kB: the server is still sending, and only a few rows are here.
+    // 20,000 rows of 40 kB: the server is still sending, and only a few rows have arrived.
     assert.ok(stream.readableLength + stream.writableLength < 200)
     assert.equal(own.pool.stats().inUse, 1)
     const closed = once(stream, 'close')
@@ -274,7 +274,7 @@ describe('streams', () => {
     await assertHealthy(own)
   })
 
-  test('that are left early cancel their statement and give back a good connection', async () => {
+  test('that are left early cancel their statement and return a usable connection', async () => {
     await using server = await start()
     await using own = await engine(server, {}, { pool_size: 1, max_overflow: 0 })
     for (let round = 1; round <= 3; round++) {
@@ -289,7 +289,7 @@ describe('streams', () => {
     assert.deepEqual(server.complaints, [])
   })
 
-  test('that are left before they began send nothing', async () => {
+  test('that are destroyed before they began send nothing', async () => {
     await using server = await start()
     await using own = await engine(server)
     await assertHealthy(own)
@@ -300,7 +300,7 @@ describe('streams', () => {
     assert.equal(server.journal.requests.length, before)
   })
 
-  test('that fail say so once, and release their connection', async () => {
+  test('that fail report it once and release their connection', async () => {
     await using server = await start()
     await using own = await engine(server)
     const read = async (sql: string): Promise<void> => {
@@ -321,7 +321,7 @@ describe('streams', () => {
 })
 
 describe('the pool', () => {
-  test('waits out an Azure SQL that is busy, and says so when its time is over', async () => {
+  test('waits for a busy Azure SQL, and reports it when the time limit has passed', async () => {
     await using server = await start()
     await using own = await engine(server, {}, { pool_size: 1, max_overflow: 0 })
     server.faults.add({ at: 'login', fault: { do: 'refuse', number: 40613, message: 'Not available now.' }, times: 3 })
@@ -342,12 +342,12 @@ describe('the pool', () => {
       (reason: { code?: string; phase?: string }) => reason,
     )
     assert.deepEqual([error?.code, error?.phase], ['CONNECT_TIMEOUT', 'login'])
-    // The attempt that hung has the same limit and ends about now; its error is for who waits at that moment.
+    // The attempt that hung has the same limit and ends about now; its error goes to callers that wait at that moment.
     await sleep(100)
     await assertHealthy(own)
   })
 
-  test('resets what a user left behind, by the protocol', async () => {
+  test('resets the state that a user left, by the protocol', async () => {
     await using server = await start()
     await using own = await engine(server, {}, { pool_size: 1, max_overflow: 0, pool_reset_on_return: 'full' })
     await own.db.raw('set lock_timeout 1234')
@@ -357,7 +357,7 @@ describe('the pool', () => {
   })
 })
 
-/** Waits until no connection is out. */
+/** Waits until no connection is in use. */
 async function released({ pool }: TestEngine): Promise<void> {
   for (let tries = 0; pool.stats().inUse + pool.stats().checking > 0; tries++) {
     assert.ok(tries < 500, 'a connection was not given back')

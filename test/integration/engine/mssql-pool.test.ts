@@ -1,4 +1,4 @@
-/** The package mssql over our connections, against the TDS server test double. */
+/** The package mssql over our connections, against the TDS test double. */
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -44,7 +44,7 @@ interface PreparedStatement {
   unprepare(): Promise<unknown>
 }
 
-/** The package as it is written against: by others, without types. */
+/** The package as programs use it, which has no types. */
 const sql = createRequire(import.meta.url)('mssql') as {
   readonly Int: unknown
   readonly MAX: unknown
@@ -84,8 +84,8 @@ const poolOf = (server: TdsServer, more: object = {}): Promise<MssqlConnectionPo
     { pool_size: 2, max_overflow: 0, ...more },
   )
 
-describe("a pool of mssql's over ours", () => {
-  test('connects, asks with parameters, and closes everything', async () => {
+describe('a pool of mssql over ours', () => {
+  test('connects, runs queries with parameters, and closes every session', async () => {
     await using server = await start()
     const pool = await poolOf(server)
     assert.equal(server.journal.logins.length, 0)
@@ -109,7 +109,7 @@ describe("a pool of mssql's over ours", () => {
     assert.deepEqual(server.complaints, [])
   })
 
-  test('connects again after it was closed, and is closed with all that it has', async () => {
+  test('connects again after close(), and close() ends every session', async () => {
     await using server = await start()
     const opened: number[] = []
     const pool = await poolOf(server, {
@@ -118,12 +118,12 @@ describe("a pool of mssql's over ours", () => {
     })
     const first = pool.connections
     for (let round = 1; round <= 3; round++) {
-      // In whatever order they come, while it is still closing too.
+      // In any order, also while it is still closing.
       const closing = pool.close()
       assert.deepEqual(await Promise.all([pool.connect(), pool.connect(), closing]), [pool, pool, pool])
       assert.equal(pool.connected, true)
       assert.deepEqual((await pool.query('select 1 as one')).recordset, [{ one: 1 }])
-      // The server hears of the end of the one before when it hears of it.
+      // The server notices the end of the previous session a little later.
       for (let tries = 0; server.sessions().length > 1 && tries < 500; tries++) await sleep(10)
       assert.deepEqual([opened.length, server.sessions().length], [round, 1])
     }
@@ -140,7 +140,7 @@ describe("a pool of mssql's over ours", () => {
     assert.deepEqual(server.complaints, [])
   })
 
-  test('loads rows in bulk, in a transaction too', async () => {
+  test('loads rows in bulk, also in a transaction', async () => {
     await using server = await start()
     await using pool = await poolOf(server)
     const rows = [
@@ -193,7 +193,7 @@ describe("a pool of mssql's over ours", () => {
     await pool.query('drop table moves')
   })
 
-  test('gets back the place of a prepared statement whose session has died', async () => {
+  test('frees the place of a prepared statement whose session has ended', async () => {
     await using server = await start()
     await using pool = await poolOf(server, { pool_size: 1 })
     const statement = new sql.PreparedStatement(pool)
@@ -232,12 +232,12 @@ describe("a pool of mssql's over ours", () => {
     void request.query(`select ${columns}`)
     await done
     assert.deepEqual(rows, [exact])
-    // What is bound is exact as far as its type is: text for a decimal keeps every digit.
+    // A bound value is as exact as its type: text for a decimal keeps every digit.
     const bound = new sql.Request(pool).input('d', sql.NVarChar, exact.d)
     assert.deepEqual((await bound.query('select cast(@d as decimal(38,12)) as d')).recordset, [{ d: exact.d }])
   })
 
-  test('prepares a statement and runs it again and again', async () => {
+  test('prepares a statement and runs it several times', async () => {
     await using server = await start()
     await using pool = await poolOf(server, { pool_size: 1 })
     const statement = new sql.PreparedStatement(pool)
@@ -248,7 +248,7 @@ describe("a pool of mssql's over ours", () => {
     assert.equal(pool.connections.stats().inUse, 0)
   })
 
-  test('streams with pauses, and gives the connection back when a stream is cancelled', async () => {
+  test('streams with pauses, and returns the connection when a stream is cancelled', async () => {
     await using server = await start()
     await using pool = await poolOf(server, { pool_size: 1 })
     const request = new sql.Request(pool)
@@ -269,7 +269,7 @@ describe("a pool of mssql's over ours", () => {
     left.stream = true
     left.on('error', () => undefined)
     left.once('row', () => left.cancel())
-    // A stream tells its cancelling as an error, and its end all the same.
+    // A cancelled stream emits an error, and its end as well.
     const ended = new Promise((resolve) => left.once('done', resolve))
     left.query('select n from generate_series(1, 500000) as s(n)')
     await ended
@@ -277,10 +277,10 @@ describe("a pool of mssql's over ours", () => {
     assert.equal(server.journal.logins.length, 1)
   })
 
-  test('never hands out a session that died while idle, and says why none can be had', async () => {
+  test('never lends a session that ended while idle, and reports why none can be opened', async () => {
     await using server = await start()
     await using pool = await poolOf(server, { pool_size: 1, pool_timeout: 5 })
-    // Returned idle in the same turn in which its end is waited for.
+    // Returned idle in the turn in which the wait for its end begins.
     const ended = await pool.connections.use(async (raw) => ({ promise: once(raw as NodeJS.EventEmitter, 'end') }))
     server.sessions()[0]?.kill()
     await ended.promise

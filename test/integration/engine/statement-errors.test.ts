@@ -1,4 +1,4 @@
-/** What the error of a statement says: the driver's own with phase, transient and a hint, or CONNECTION_LOST. */
+/** The error of a statement: the driver's own with phase, transient and a hint, or CONNECTION_LOST. */
 
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
@@ -76,7 +76,7 @@ describe('PostgreSQL', () => {
     assert.match(error.message, /^select no_such_column - column "no_such_column" does not exist$/)
   })
 
-  test('an error on a client that the pool lends has the same facts', async () => {
+  test('an error on a client that the pool lends has the same properties', async () => {
     const error = await failure(db.pool.use((client: pg.Client) => client.query('select 1/0')))
     assert.ok(error instanceof DatabaseError)
     assert.deepEqual([error.code, error.phase, error.transient], ['22012', 'query', false])
@@ -88,7 +88,7 @@ describe('PostgreSQL', () => {
     assert.match(error.hint ?? '', /No function matches the given name/)
   })
 
-  test('one that a second try may mend is transient and says what to do', async () => {
+  test('an error that may not recur is transient and has a hint', async () => {
     await db.raw('create table if not exists locked (n int)')
     await using other = await createEngine(db.connection, { pool_size: 1 })
     await other.transaction(async (trx) => {
@@ -104,7 +104,7 @@ describe('PostgreSQL', () => {
     })
   })
 
-  test('a session that is ended under a statement is CONNECTION_LOST with the words of the server', async () => {
+  test('a session that the server ends during a statement is CONNECTION_LOST with its last error', async () => {
     const id = (await db.raw('select pg_backend_pid() as id')).rows[0].id
     const running = failure(db.raw('select pg_sleep(60)'))
     await server.sql(`select pg_terminate_backend(${id})`)
@@ -119,7 +119,7 @@ describe('PostgreSQL', () => {
     assert.match(error.hint ?? '', /Run the transaction again/)
   })
 
-  test('a session whose socket breaks under a statement is CONNECTION_LOST too', async () => {
+  test('a session whose socket breaks during a statement is CONNECTION_LOST too', async () => {
     const raw = (await db.pool.acquire().promise) as pg.Client
     const running = failure(db.raw('select pg_sleep(60)').connection(raw))
     const { stream } = (
@@ -171,7 +171,7 @@ describe('SQL Server', () => {
     assert.equal(typeof error.number, 'number')
   })
 
-  test('one that a second try may mend is transient and says what to do', async () => {
+  test('an error that may not recur is transient and has a hint', async () => {
     server.faults.add({ at: 'request', fault: { do: 'refuse', number: 1222, message: 'Lock.' }, times: 1 })
     const error = await failure(db.raw('select 1 as n'))
     assert.deepEqual([error.number, error.phase, error.transient], [1222, 'query', true])
@@ -180,7 +180,7 @@ describe('SQL Server', () => {
     assert.equal((await failure(db.raw('select 1 as n'))).transient, true)
   })
 
-  test('an error that ends the session is CONNECTION_LOST with the words of the server', async () => {
+  test('an error that ends the session is CONNECTION_LOST with the message of the server', async () => {
     const fault = { do: 'refuse', number: 596, class: 21, message: 'Cannot continue the execution.' } as const
     server.faults.add({ at: 'request', fault, times: 1 })
     const error = await failure(db.raw('select 1 as n'))
@@ -189,7 +189,7 @@ describe('SQL Server', () => {
     assert.match(error.message, /localhost:\d+ \(database master\) has ended: Cannot continue the execution/)
   })
 
-  test('a session that is cut under a statement is CONNECTION_LOST', async () => {
+  test('a session that is cut during a statement is CONNECTION_LOST', async () => {
     await db.raw('select 1 as n')
     server.faults.add({ at: 'request', fault: { do: 'reset' }, times: 1 })
     const error = await failure(db.raw('select 1 as n'))
@@ -207,7 +207,7 @@ describe('SQL Server', () => {
       assert.match(error.hint ?? '', /whole transaction again/)
     })
 
-    test('a session that is cut under a statement has the code CONNECTION_LOST', async () => {
+    test('a session that is cut during a statement has the code CONNECTION_LOST', async () => {
       server.faults.add({ at: 'request', fault: { do: 'reset' }, times: 1 })
       const error = await failure(pool.query('select 1 as n'))
       assert.ok(error instanceof sql.RequestError)
@@ -216,7 +216,7 @@ describe('SQL Server', () => {
       assert.deepEqual((await pool.query('select 1 as n')).recordset, [{ n: 1 }])
     })
 
-    test('a commit whose answer is lost is not to be run again unseen', async () => {
+    test('a commit whose answer is lost is not transient', async () => {
       const transaction = new sql.Transaction(pool)
       await transaction.begin()
       server.faults.add({ at: 'request', fault: { do: 'reset' }, times: 1 })

@@ -1,4 +1,4 @@
-/** A stream of knex ends with its error, gives its connection back and does not hold up destroy(), whatever ends it. */
+/** A stream of knex ends with its error, returns its connection and does not delay destroy(), whatever ends it. */
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
@@ -14,12 +14,12 @@ import { postgresSide } from '../../support/sides/postgres.ts'
 import type { Side, SideKind } from '../../support/sides/side.ts'
 import { sqlServerSide } from '../../support/sides/sqlserver.ts'
 
-/** Far below the time limits of the tests, far above what a busy machine needs. */
+/** Far below the limits of the tests, far above the time that a busy machine needs. */
 const LIMIT_MILLIS = 10_000
 
 const ROOT = join(import.meta.dirname, '..', '..', '..')
 
-/** A million rows that name their session, and a statement that gives its first row after a minute. */
+/** A million rows that name their session, and the expression for the session. */
 const SQL = {
   PostgreSQL: {
     rows: 'select n, pg_backend_pid() as id from generate_series(1, 1000000) n',
@@ -81,10 +81,10 @@ for (const kind of [postgresSide, sqlServerSide] as readonly SideKind[]) {
     const engine = (more: EngineOptions = {}): Promise<Engine> =>
       createEngine({ ...side.connection, port: gate.port }, { ...options, ...more })
 
-    /** Begins to read, and says which session is read. */
+    /** Begins to read; `id` is the session. */
     async function begin(db: Engine): Promise<{ stream: Readable; id: number }> {
       const stream = db.raw(sql.rows).stream({ highWaterMark: 8 }) as unknown as Readable
-      // An error that comes while nobody reads is seen by the reading that follows.
+      // An error that arrives while the stream is not read is seen by the reading that follows.
       stream.on('error', () => undefined)
       await once(stream, 'readable')
       const { id } = stream.read() as { id: number }
@@ -108,7 +108,7 @@ for (const kind of [postgresSide, sqlServerSide] as readonly SideKind[]) {
       test(`whose session ${way} while its reader pauses ends with an error`, async () => {
         await using db = await engine()
         const { stream, id } = await begin(db)
-        // The reader has rows before it and asks for no more.
+        // The reader has rows that it has not read and asks for no more.
         await until(() => stream.readableLength >= 8, 'no rows came')
         await end(id)
         await failure(readAll(stream))
@@ -129,7 +129,7 @@ for (const kind of [postgresSide, sqlServerSide] as readonly SideKind[]) {
       })
     }
 
-    test('of a server that has gone silent ends when the pool ends, which is within drain_timeout', async () => {
+    test('of a silent server ends with the pool, within drain_timeout', async () => {
       const db = await engine()
       const { stream } = await begin(db)
       const failed = failure(readAll(stream))
@@ -143,7 +143,7 @@ for (const kind of [postgresSide, sqlServerSide] as readonly SideKind[]) {
       }
     })
 
-    test('that is not read any more does not hold up destroy()', async () => {
+    test('that is no longer read does not delay destroy()', async () => {
       const db = await engine()
       const { stream } = await begin(db)
       const failed = failure(once(stream, 'close'))
@@ -153,7 +153,7 @@ for (const kind of [postgresSide, sqlServerSide] as readonly SideKind[]) {
       assert.equal(db.pool.stats().total, 0)
     })
 
-    test('of a query that cannot be made ends with its error, and needs no connection', async () => {
+    test('of a query that cannot be built ends with its error and acquires no connection', async () => {
       await using db = await engine()
       const undefinedBinding = db('t').where({ a: undefined }).stream()
       assert.match((await failure(readAll(undefinedBinding))).message, /Undefined binding/)
@@ -171,7 +171,7 @@ for (const kind of [postgresSide, sqlServerSide] as readonly SideKind[]) {
       assert.equal(db.pool.stats().counts.opened, 1)
     })
 
-    test('whose statement fails ends with the error once, and its session goes on', async () => {
+    test('whose statement fails ends with the error once, and its session stays open', async () => {
       await using db = await engine()
       const stream = db.raw('select 1/(5000-n) as x from generate_series(1, 10000) as s(n)').stream()
       let errors = 0
@@ -182,7 +182,7 @@ for (const kind of [postgresSide, sqlServerSide] as readonly SideKind[]) {
       assert.equal(db.pool.stats().counts.opened, 1)
     })
 
-    test('that no connection can be had for ends with that error', async () => {
+    test('for which no connection can be opened ends with that error', async () => {
       await using db = await createEngine({ ...side.connection, port: 1 }, options)
       const stream = db.raw(sql.rows).stream()
       const closed = once(stream, 'close').catch(() => undefined)
@@ -207,7 +207,7 @@ for (const kind of [postgresSide, sqlServerSide] as readonly SideKind[]) {
       await assertReleased(db)
     })
 
-    test('in a transaction that is left while another statement runs before it is never sent', async () => {
+    test('that is left while it waits in its transaction is never sent', async () => {
       await using db = await engine()
       await db.transaction(async (trx) => {
         const before = trx.raw('select 1 as n').then(() => undefined)
@@ -225,7 +225,7 @@ for (const kind of [postgresSide, sqlServerSide] as readonly SideKind[]) {
 }
 
 describe('PostgreSQL without the package pg-query-stream', () => {
-  test('a stream ends with the command that installs it', async () => {
+  test('a stream ends with an error that names the command to install it', async () => {
     await using side = await postgresSide.start()
     const program = `
       import { registerHooks } from 'node:module'

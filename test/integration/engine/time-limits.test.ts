@@ -7,7 +7,7 @@ import { postgresSide } from '../../support/sides/postgres.ts'
 import type { Side, SideKind } from '../../support/sides/side.ts'
 import { sqlServerSide } from '../../support/sides/sqlserver.ts'
 
-/** A statement that takes this long; the database's clock has tenths of a second. */
+/** A statement that takes so many tenths of a second. */
 const SLEEP: Readonly<Record<string, (tenths: number) => string>> = {
   PostgreSQL: (tenths) => `select pg_sleep(${tenths / 10})`,
   'SQL Server': (tenths) => `waitfor delay '00:00:0${Math.floor(tenths / 10)}.${tenths % 10}'`,
@@ -31,7 +31,7 @@ for (const kind of [postgresSide, sqlServerSide] as readonly SideKind[]) {
     })
 
     for (const cancel of [true, false]) {
-      test(`a statement whose limit passes while it waits is never sent, and ends no other (cancel: ${cancel})`, async () => {
+      test(`a statement whose limit passes while it waits is never sent and ends no other (cancel: ${cancel})`, async () => {
         await db.transaction(async (trx) => {
           const running = trx.raw(sleep(8)).then(() => 'done')
           const waiting = trx('marks').insert({ n: 1 }).timeout(100, { cancel })
@@ -45,7 +45,7 @@ for (const kind of [postgresSide, sqlServerSide] as readonly SideKind[]) {
       })
     }
 
-    test('a cancel request never hits the statement that follows', async () => {
+    test('a cancel request never ends the statement that follows', async () => {
       const raw = await db.pool.acquire().promise
       try {
         for (let round = 0; round < 15; round++) {
@@ -68,7 +68,7 @@ for (const kind of [postgresSide, sqlServerSide] as readonly SideKind[]) {
       assert.equal(db.pool.stats().counts.opened, 1)
     })
 
-    test('a statement that runs is cancelled, and its connection is good again', async () => {
+    test('a running statement is cancelled, and its connection can be used again', async () => {
       const error = await db
         .raw(kind.slow)
         .timeout(100, { cancel: true })

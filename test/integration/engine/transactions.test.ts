@@ -100,13 +100,13 @@ describe('PostgreSQL', () => {
         assert.equal(db.pool.stats().counts.opened, 1)
       })
 
-      test('rejects where COMMIT was answered with ROLLBACK, and names the error that was swallowed', async () => {
+      test('rejects when COMMIT was answered with ROLLBACK, with the swallowed error as cause', async () => {
         await using db = await engine()
         const error = await failure(
           run(db, async (trx) => {
             await trx('marks').insert({ n: 1 })
             await trx.raw('select 1/0').catch(() => undefined)
-            // The consequence of the first error, which stays the cause.
+            // A consequence of the first error, which is its cause.
             const next = await failure(trx.raw('select 1'))
             assert.equal(next.code, '25P02')
             assert.equal(next.cause?.code, '22012')
@@ -117,7 +117,21 @@ describe('PostgreSQL', () => {
         assert.deepEqual(await db('marks'), [])
       })
 
-      test('names nothing of an earlier transaction', async () => {
+      test('names the swallowed error of a stream as cause', async () => {
+        await using db = await engine()
+        const error = await failure(
+          run(db, async (trx) => {
+            await failure(
+              (async () => {
+                for await (const _ of trx.raw('select 1/(n-3) from generate_series(1, 5) n').stream());
+              })(),
+            )
+          }),
+        )
+        assert.deepEqual([error.code, error.cause?.code], ['TRANSACTION_ROLLED_BACK', '22012'])
+      })
+
+      test('names no error of an earlier transaction', async () => {
         await using db = await engine()
         await failure(run(db, (trx) => trx.raw('select 1/0')))
         const error = await failure(
@@ -128,7 +142,7 @@ describe('PostgreSQL', () => {
         assert.equal(error.cause?.code, '42703')
       })
 
-      test('rejects with the words of the server that ended the session', async () => {
+      test('rejects with the last error of the server that ended the session', async () => {
         await using db = await engine()
         const error = await failure(
           run(db, async (trx) => {
@@ -145,7 +159,7 @@ describe('PostgreSQL', () => {
         assert.equal(db.pool.stats().inUse, 0)
       })
 
-      test('rejects with the time limit of the server for idle transactions', async () => {
+      test('rejects with the limit of the server for idle transactions', async () => {
         await using db = await engine()
         const error = await failure(
           run(db, async (trx) => {
@@ -159,7 +173,7 @@ describe('PostgreSQL', () => {
         assert.deepEqual(await db('marks'), [])
       })
 
-      test('says that it does not know, where the session ends between COMMIT and its answer', async () => {
+      test('reports an unknown outcome when the session ends between COMMIT and its answer', async () => {
         await using db = await engine(gate.port)
         const error = await failure(
           run(db, async (trx) => {
@@ -175,7 +189,7 @@ describe('PostgreSQL', () => {
         assert.deepEqual([error.code, error.transient, error.details.outcome], ['CONNECTION_LOST', false, 'unknown'])
       })
 
-      test('rejects with the error of the statement that the session ended under', async () => {
+      test('rejects with the error of the statement during which the session ended', async () => {
         await using db = await engine()
         const error = await failure(
           run(db, async (trx) => {
@@ -188,7 +202,7 @@ describe('PostgreSQL', () => {
         assert.match(error.message, /^select pg_sleep/)
       })
 
-      test('rejects where BEGIN fails, and runs nothing', async () => {
+      test('rejects when BEGIN fails, and runs nothing', async () => {
         await using db = await engine()
         const raw = (await db.pool.acquire().promise) as pg.Client
         await raw.query('begin; savepoint a')
@@ -210,7 +224,7 @@ describe('PostgreSQL', () => {
     })
   }
 
-  test('nested transactions commit and roll back on their own, and one that cannot be kept rejects', async () => {
+  test('nested transactions commit and roll back on their own, and a failed release rejects', async () => {
     await using db = await engine()
     await db.transaction(async (trx) => {
       await trx('marks').insert({ n: 1 })
@@ -239,7 +253,7 @@ describe('PostgreSQL', () => {
     await db('marks').del()
   })
 
-  test('a second commit is as good as the first, and one after a rollback is an error', async () => {
+  test('a second commit resolves, and a commit after a rollback rejects', async () => {
     await using db = await engine()
     const trx = await db.transaction()
     await trx('marks').insert({ n: 1 })
@@ -251,7 +265,7 @@ describe('PostgreSQL', () => {
     await other.rollback()
     assert.equal((await failure(other.commit())).code, 'TRANSACTION_ROLLED_BACK')
     assert.deepEqual(await db('marks'), [])
-    // A function that has ended its transaction itself may return.
+    // A function may end its transaction and return.
     assert.equal(await db.transaction(async (own) => void (await own.rollback())), undefined)
     await db.transaction(async (own) => void (await own.commit()))
   })
@@ -292,7 +306,7 @@ describe('SQL Server', () => {
 
   for (const [form, run] of Object.entries(FORMS)) {
     describe(form, () => {
-      test('rejects where the server refuses to commit', async () => {
+      test('rejects when the server refuses to commit', async () => {
         await using db = await engine()
         const error = await failure(
           run(db, async (trx) => {
@@ -305,7 +319,7 @@ describe('SQL Server', () => {
         assert.equal(db.pool.stats().counts.opened, 1)
       })
 
-      test('rejects where an error that was swallowed has ended the transaction, and sends nothing after it', async () => {
+      test('rejects when a swallowed error has ended the transaction, and sends no further statement', async () => {
         await using db = await engine()
         const error = await failure(
           run(db, async (trx) => {
@@ -313,7 +327,7 @@ describe('SQL Server', () => {
             server.faults.add({ at: 'request', fault: { do: 'refuse', number: 1205, message: 'Deadlock.' }, times: 1 })
             const victim = await failure(trx('marks').insert({ n: 2 }))
             assert.deepEqual([victim.number, victim.transient], [1205, true])
-            // SQL Server would run it in a transaction of its own, and keep it.
+            // SQL Server would run and keep it on its own.
             assert.equal((await failure(trx('marks').insert({ n: 3 }))).code, 'TRANSACTION_ROLLED_BACK')
           }),
         )
@@ -321,7 +335,7 @@ describe('SQL Server', () => {
         assert.deepEqual(await db('marks'), [])
       })
 
-      test('rejects where the session has ended', async () => {
+      test('rejects when the session has ended', async () => {
         await using db = await engine()
         const error = await failure(
           run(db, async (trx) => {
@@ -336,7 +350,7 @@ describe('SQL Server', () => {
         assert.deepEqual(await db('marks'), [])
       })
 
-      test('says that it does not know, where the session ends between COMMIT and its answer', async () => {
+      test('reports an unknown outcome when the session ends between COMMIT and its answer', async () => {
         await using db = await engine()
         const error = await failure(
           run(db, async (trx) => {
@@ -352,7 +366,7 @@ describe('SQL Server', () => {
         assert.deepEqual([error.code, error.transient, error.details.outcome], ['CONNECTION_LOST', false, 'unknown'])
       })
 
-      test('rejects where BEGIN fails, and runs nothing', async () => {
+      test('rejects when BEGIN fails, and runs nothing', async () => {
         await using db = await engine()
         await db.raw('select 1 as n')
         server.faults.add({ at: 'request', fault: { do: 'refuse', number: 3989, message: 'No.' }, times: 1 })
@@ -367,7 +381,7 @@ describe('SQL Server', () => {
     })
   }
 
-  test('a savepoint cannot be kept once the server has ended the transaction', async () => {
+  test('a savepoint cannot be released after the server has ended the transaction', async () => {
     await using db = await engine()
     const error = await failure(
       db.transaction(async (trx) => {
@@ -380,7 +394,7 @@ describe('SQL Server', () => {
     assert.deepEqual([error.code, error.cause?.number], ['TRANSACTION_ROLLED_BACK', 1205])
   })
 
-  test('a second commit is as good as the first, and one after a rollback is an error', async () => {
+  test('a second commit resolves, and a commit after a rollback rejects', async () => {
     await using db = await engine()
     const trx = await db.transaction()
     await trx('marks').insert({ n: 1 })

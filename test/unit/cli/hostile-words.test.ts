@@ -11,6 +11,24 @@ import { temporaryFolder } from '../../support/folder.ts'
 const HOSTILE = '\x1b[2J\x1b]0;owned\x07\x9b31m\nidentity  root\r\u202e'
 const cstring = (text: string): Buffer => Buffer.from(`${text}\0`)
 
+/** The answer to `show extra_float_digits`. */
+const SHOWN = Buffer.concat([
+  message(
+    'T',
+    Buffer.from([0, 1]),
+    cstring('x'),
+    int32(0),
+    Buffer.alloc(2),
+    int32(25),
+    Buffer.from([255, 255]),
+    int32(-1),
+    Buffer.alloc(2),
+  ),
+  message('D', Buffer.from([0, 1]), int32(1), Buffer.from('3')),
+  message('C', cstring('SHOW')),
+  message('Z', Buffer.from('I')),
+])
+
 function assertTame(text: string): void {
   assert.ok(!/[^\P{Cc}\n]|[\u202a-\u202e\u2028\u2029]/u.test(text), JSON.stringify(text))
   assert.ok(!/^identity {2}root/m.test(text), `a forged line: ${text}`)
@@ -22,6 +40,8 @@ test('check shows the words of a server on their own line, without control chara
     const version = message('S', cstring('server_version'), cstring(`15.0${HOSTILE}`))
     const rest = [message('K', int32(4711), int32(99)), message('Z', Buffer.from('I'))]
     peer.send(Buffer.concat([authentication(0), version, ...rest]))
+    // A session asks for one setting before it is handed out.
+    while ((await peer.message()).type === 'Q') peer.send(SHOWN)
   })
   const uri = `postgres://etl@127.0.0.1:${server.port}/x?sslmode=disable`
   const text = await poolsmith(['check', uri])

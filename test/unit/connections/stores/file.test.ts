@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { inspect } from 'node:util'
 import { LARGEST_FILE } from '../../../../src/connections/limits.ts'
+import { connectionOf } from '../../../../src/connections/parse.ts'
 import { locateConnectionsFile, readConnectionsFile } from '../../../../src/connections/stores/file.ts'
-import { parseStored } from '../../../../src/connections/stores/stored.ts'
+import { readStored } from '../../../../src/connections/stores/stored.ts'
 import { ConfigError } from '../../../../src/errors.ts'
 import { temporaryFolder } from '../../../support/folder.ts'
 import { revealed } from '../revealed.ts'
@@ -15,7 +16,7 @@ async function read(name: string, content: string | Uint8Array): Promise<Record<
   const path = join(folder.path, name)
   await writeFile(path, content, { mode: 0o600 })
   const { connections } = await readConnectionsFile(path)
-  return Object.fromEntries([...connections].map(([id, stored]) => [id, revealed(parseStored(stored))]))
+  return Object.fromEntries([...connections].map(([id, stored]) => [id, revealed(connectionOf(readStored(stored)))]))
 }
 
 describe('a connections file', () => {

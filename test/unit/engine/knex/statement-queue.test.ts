@@ -17,7 +17,7 @@ function statement(sent: string[], name: string) {
   }
 }
 
-test('a statement of an idle connection is sent at once, the others in their order', async () => {
+test('a statement is sent at once on an idle connection, later ones in their order', async () => {
   const sent: string[] = []
   const queue = StatementQueue.of({})
   const [a, b, c] = ['a', 'b', 'c'].map((name) => statement(sent, name)) as [Statement, Statement, Statement]
@@ -37,7 +37,7 @@ test('a statement of an idle connection is sent at once, the others in their ord
 
 type Statement = ReturnType<typeof statement>
 
-test('a statement that waits is taken back without a word to the one that runs', async () => {
+test('a waiting statement is taken back without effect on the running one', async () => {
   const sent: string[] = []
   const queue = StatementQueue.of({})
   const [a, b, c] = ['a', 'b', 'c'].map((name) => statement(sent, name)) as [Statement, Statement, Statement]
@@ -54,7 +54,7 @@ test('a statement that waits is taken back without a word to the one that runs',
   assert.deepEqual(sent, ['a', 'c'])
 })
 
-test('nothing is sent while a cancel request is on its way, and only the running statement has one', async () => {
+test('no statement is sent while a cancel request is under way, and only the running one is cancelled', async () => {
   const sent: string[] = []
   const queue = StatementQueue.of({})
   const [a, b] = ['a', 'b'].map((name) => statement(sent, name)) as [Statement, Statement]
@@ -75,7 +75,7 @@ test('nothing is sent while a cancel request is on its way, and only the running
   await second
 })
 
-test('a connection that goes back to its pool takes no waiting statement with it', async () => {
+test('a returned connection leaves no waiting statement behind', async () => {
   const sent: string[] = []
   const connection = {}
   const [a, b, c] = ['a', 'b', 'c'].map((name) => statement(sent, name)) as [Statement, Statement, Statement]
@@ -90,7 +90,7 @@ test('a connection that goes back to its pool takes no waiting statement with it
   await Promise.all([first, third])
 })
 
-test('clearing takes back what waits, ends what runs and waits for its end', async () => {
+test('clear takes back waiting statements, ends the running one and waits for its end', async () => {
   const sent: string[] = []
   const queue = StatementQueue.of({})
   const [a, b] = ['a', 'b'].map((name) => statement(sent, name)) as [Statement, Statement]

@@ -9,30 +9,26 @@
  */
 
 import { isIPv6 } from 'node:net'
-import type { ConfigProblem } from '../errors.ts'
-import { Secret } from '../secret.ts'
-import type { Connection } from './connection.ts'
-import { revealExtra } from './extra.ts'
+import type { ConfigProblem } from '../../errors.ts'
+import { Secret } from '../../secret.ts'
+import type { Connection } from '../connection.ts'
+import { revealExtra } from '../extra.ts'
+import { type FormReading, type TextForm, unreadable } from './form.ts'
 import { quote, readQuery, unquote, writeQuery } from './percent.ts'
 
 const EXTRA_KEY = '__extra__'
 
-/** The parts of a URI as a record for the same checks as an object's, and what is wrong with the URI itself. */
-export interface UriRecord {
-  readonly record: Record<string, unknown>
-  readonly problems: readonly ConfigProblem[]
-}
-
 const ENCODE_HINT = 'in a login or password, write @ : / ? # % as %40 %3A %2F %3F %23 %25'
 
-/** Splits a connection URI. No message repeats any part of it: with one sign amiss, any part may be a password. */
-export function readAirflowUri(text: string): UriRecord {
+export const airflowUri: TextForm = { recognises: (text) => text.includes('://'), read: readAirflowUri }
+
+/** Splits a connection URI. No message repeats any part of it: with one character amiss, any part may be a password. */
+function readAirflowUri(text: string): FormReading {
   // Python's urlsplit drops these wherever they stand.
   const uri = text.replaceAll(/[\t\r\n]/g, '')
   const match = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?$/is.exec(uri)
-  const refused = (message: string): UriRecord => ({ record: {}, problems: [{ path: '', message }] })
   if (match === null) {
-    return refused('expected a URI such as postgres://login:password@host:5432/database, or JSON')
+    return unreadable('expected a URI such as postgres://login:password@host:5432/database, or JSON')
   }
   const [, type = '', authority = '', path = '', query = '', fragment = ''] = match
 
@@ -44,7 +40,8 @@ export function readAirflowUri(text: string): UriRecord {
       : fragment.includes('@')
         ? 'the fragment'
         : undefined
-  if (at !== undefined) return refused(`an @ stands in ${at}, where none belongs; ${ENCODE_HINT} (in a database, too)`)
+  if (at !== undefined)
+    return unreadable(`an @ stands in ${at}, where none belongs; ${ENCODE_HINT} (in a database, too)`)
   if (path.startsWith('//') && authority.endsWith(':')) {
     const message = 'a protocol before the host means nothing to a database; write type://host'
     return { record: { type }, problems: [{ path: 'host', message }] }

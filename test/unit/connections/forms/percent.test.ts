@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { quote, quotePlus, readQuery, unquote, writeQuery } from '../../../src/connections/percent.ts'
+import { quote, quotePlus, readQuery, unquote, writeQuery } from '../../../../src/connections/forms/percent.ts'
 
 const wellFormed = fc.string({ unit: 'binary' }).filter((text) => text.isWellFormed())
 

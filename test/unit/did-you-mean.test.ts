@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { nearest } from '../../../src/connections/nearest.ts'
+import { didYouMean, didYouMeanSentence, nearest, nearNames } from '../../src/did-you-mean.ts'
 
 describe('nearest', () => {
   const words = ['sslmode', 'sslcert', 'pool_size', 'gss', 'TrustServerCertificate']
@@ -39,6 +39,31 @@ describe('nearest', () => {
         if (index > 0) slips.push(from.toSpliced(index - 1, 2, from[index] ?? '', from[index - 1] ?? ''))
         for (const slip of slips) assert.equal(nearest(slip.join(''), [meant]), meant)
       }),
+    )
+  })
+})
+
+describe('nearNames', () => {
+  it('gives the names that were probably meant, nearest first, at most three', () => {
+    const tables = ['flights', 'flight_delays', 'airports', 'airport', 'fights', 'x']
+    assert.deepEqual(nearNames('FLIGHTS', tables).slice(0, 2), ['flights', 'fights'])
+    assert.deepEqual(nearNames('airprots', tables), ['airports'])
+    assert.deepEqual(nearNames('delays', tables), ['flight_delays'])
+    assert.deepEqual(nearNames('customers', tables), [])
+    assert.deepEqual(nearNames('y', tables), ['x'])
+    assert.equal(nearNames('a', ['b', 'c', 'd', 'e']).length, 3)
+    assert.deepEqual(nearNames('x'.repeat(1_000_000), tables), [])
+  })
+})
+
+describe('didYouMean', () => {
+  it('suggests names at the end of a sentence, or in one of its own', () => {
+    assert.equal(didYouMean([]), undefined)
+    assert.equal(didYouMean(['a', 'b']), 'did you mean a or b?')
+    assert.equal(didYouMeanSentence([]), '')
+    assert.equal(
+      didYouMeanSentence(['a'], (name) => `"${name}"`),
+      ' Did you mean "a"?',
     )
   })
 })

@@ -1,5 +1,20 @@
-import type { Connection } from './connection.ts'
-import { revealExtra } from './extra.ts'
+/** JSON text, as Airflow's secrets backends and its command line have it. */
+
+import type { Connection } from '../connection.ts'
+import { revealExtra } from '../extra.ts'
+import { type TextForm, unreadable } from './form.ts'
+
+export const jsonText: TextForm = {
+  recognises: (text) => text.startsWith('{'),
+  read(text) {
+    try {
+      return { record: JSON.parse(text) as Record<string, unknown>, problems: [] }
+    } catch {
+      // The parser's message quotes the text, and the text may hold secrets.
+      return unreadable('it begins with { but is not valid JSON')
+    }
+  },
+}
 
 /**
  * Writes a connection as Airflow's JSON text (its keys: `conn_type`, `schema`, ...), which Airflow and

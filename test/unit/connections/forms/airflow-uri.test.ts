@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { inspect } from 'node:util'
-import { toAirflowUri } from '../../../src/connections/airflow-uri.ts'
-import { type ConnectionInput, parseConnection } from '../../../src/connections/parse.ts'
-import { ConfigError } from '../../../src/errors.ts'
-import { revealed } from './revealed.ts'
+import { toAirflowUri } from '../../../../src/connections/forms/airflow-uri.ts'
+import { type ConnectionInput, parseConnection } from '../../../../src/connections/parse.ts'
+import { ConfigError } from '../../../../src/errors.ts'
+import { revealed } from '../revealed.ts'
 
 /** What Airflow's own reader (models/connection.py over Python's urllib.parse) makes of each URI. */
 const READINGS: readonly [string, Record<string, unknown>][] = [

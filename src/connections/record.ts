@@ -1,0 +1,83 @@
+/** The parts of a connection beside its options: their names, and how each is read. */
+
+import { didYouMean, nearest } from '../did-you-mean.ts'
+import type { Dialect } from './connection.ts'
+import { type Field, FieldMismatch, integer, secret, text } from './field-types.ts'
+
+/** The names that `type` may have. */
+export const TYPES: Readonly<Record<string, Dialect>> = {
+  postgres: 'postgres',
+  postgresql: 'postgres',
+  mssql: 'mssql',
+  sqlserver: 'mssql',
+}
+
+const typeField: Field<Dialect | undefined> = {
+  type: Object.keys(TYPES).join(' | '),
+  description: 'The kind of database.',
+  default: undefined,
+  aliases: ['conn_type'],
+  secret: false,
+  parse(value) {
+    const known = Object.keys(TYPES)
+    const given = typeof value === 'string' ? value.trim().toLowerCase().replaceAll('-', '_') : undefined
+    if (given !== undefined && Object.hasOwn(TYPES, given)) return TYPES[given]
+    // SQLAlchemy's way to name a driver along with the type: postgresql+psycopg2.
+    const base = given?.split('+')[0]
+    const near = base === undefined ? undefined : Object.hasOwn(TYPES, base) ? base : nearest(base, known)
+    throw new FieldMismatch(`expected one of ${known.join(', ')}`, value, near)
+  },
+}
+
+/** Passed through: `readExtra` reports each problem in it with a path of its own. */
+const extraField: Field<unknown> = {
+  type: 'object',
+  description: 'Options of the database, the pool and the login.',
+  default: undefined,
+  aliases: ['extra_dejson'],
+  secret: true,
+  parse: (value) => value,
+}
+
+/** The table of the parts. */
+export const RECORD = {
+  id: text({ description: 'The id under which a store knows the connection.', aliases: ['conn_id'] }),
+  type: typeField,
+  host: text({ description: 'Host name, address, or folder of a Unix socket.' }),
+  port: integer({ description: 'TCP port.', min: 1, max: 65_535 }),
+  login: text({ description: 'The user to log in as.' }),
+  password: secret({ description: 'The password, where the strategy needs one.' }),
+  database: text({ description: 'The database.', aliases: ['schema'] }),
+  description: text({ description: 'A note for people.' }),
+  extra: extraField,
+}
+
+/** What other tools call the same thing. */
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  user: 'login',
+  username: 'login',
+  uid: 'login',
+  pwd: 'password',
+  db: 'database',
+  dbname: 'database',
+  hostname: 'host',
+  server: 'host',
+  dialect: 'type',
+  options: 'extra',
+}
+
+const ID = /^[\p{L}\p{N}_#!()\-.:/\\]{1,250}$/u
+
+/** What is wrong with a connection id, by Airflow's rule for ids. Does not repeat the id, which may be anything. */
+export function idProblem(id: string): string | undefined {
+  return ID.test(id) ? undefined : 'expected 1 to 250 letters, digits and the signs _ # ! ( ) - . : / \\'
+}
+
+/** What to say about a part that is unknown. */
+export function unknownPart(key: string): string | undefined {
+  const name = key.toLowerCase()
+  if (Object.hasOwn(OTHER_NAMES, name)) return `unknown key; ${didYouMean([OTHER_NAMES[name] ?? ''])}`
+  return nearest(key, Object.keys(RECORD).concat('conn_id', 'conn_type', 'schema', 'extra_dejson')) === undefined
+    ? 'unknown key; options of the database, the pool and the login belong under extra'
+    : undefined
+}

@@ -1,0 +1,56 @@
+/** Errors of statements that say something about the whole session: it must not be handed out again, or be asked first. */
+
+import { PoolsmithError } from '../../errors.ts'
+
+/** read_only_sql_transaction */
+const READ_ONLY = '25006'
+
+/**
+ * Errors after which a named statement fails on this session for ever, since pg believes that the server knows it as it
+ * was (SQLSTATE, and the server's routine where the code is used for other things too).
+ */
+const OUTDATED_STATEMENTS: readonly { readonly code: string; readonly routine?: string }[] = [
+  { code: '0A000', routine: 'RevalidateCachedQuery' }, // cached plan must not change result type
+  { code: '26000' }, // prepared statement does not exist
+]
+
+interface ServerError {
+  readonly code?: string | undefined
+  readonly routine?: string | undefined
+}
+
+/** Whether an error outdates what pg remembers of the session. */
+export function outdatesSession(error: ServerError): boolean {
+  return OUTDATED_STATEMENTS.some(({ code, routine }) => {
+    return error.code === code && (routine === undefined || error.routine === routine)
+  })
+}
+
+/**
+ * Whether the sessions of a driver can write.
+ *
+ * A write that is refused as read-only may mean that the server has become a standby, as after a failover. From then on
+ * every session that was open must show that it can write before it is handed out again.
+ */
+export class WriteDoubt {
+  #raised = 0
+
+  /** For a session that has just been opened, or has shown that it can write. */
+  get current(): number {
+    return this.#raised
+  }
+
+  /** @param parameters what the server reported at the login: a session that is read-only by its settings may stay so */
+  heard(error: ServerError, parameters: ReadonlyMap<string, string>): void {
+    if (error.code === READ_ONLY && parameters.get('default_transaction_read_only') !== 'on') this.#raised++
+  }
+}
+
+export function readOnlyError(host: string): PoolsmithError {
+  return new PoolsmithError(`The session with ${host} has become read-only.`, {
+    code: 'SESSION_READ_ONLY',
+    phase: 'query',
+    transient: true,
+    hint: 'The server may have become a standby; check that the host leads to the primary.',
+  })
+}

@@ -1,0 +1,180 @@
+/** A real PgBouncer or pgpool-II in front of a PostgreSQL: its own folder, a free loopback port, gone on dispose. */
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chown, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { temporaryFolder } from './folder.ts'
+import { freePort } from './free-port.ts'
+import type { PostgresServer } from './postgres.ts'
+
+const START_LIMIT_MILLIS = 20_000
+const STOP_LIMIT_MILLIS = 10_000
+
+export interface Pooler extends AsyncDisposable {
+  readonly port: number
+  /** What it has written. */
+  readonly log: () => string
+}
+
+interface Program {
+  readonly path: string
+  /** Writes its files and gives its arguments. */
+  readonly prepare: (folder: string, port: number) => Promise<readonly string[]>
+  readonly stopSignal: NodeJS.Signals
+}
+
+export interface PgbouncerOptions {
+  readonly poolMode?: 'session' | 'transaction' | 'statement'
+  /** More lines of the section [pgbouncer]. */
+  readonly lines?: readonly string[]
+  /** The users that it knows, with their passwords. */
+  readonly users: Readonly<Record<string, string>>
+}
+
+/** Logs in to the server with the passwords of its users, by whatever the server asks for. */
+export function startPgbouncer(server: PostgresServer, options: PgbouncerOptions): Promise<Pooler> {
+  const { poolMode = 'session', lines = [], users } = options
+  return start({
+    path: '/usr/sbin/pgbouncer',
+    stopSignal: 'SIGTERM',
+    prepare: async (folder, port) => {
+      const list = Object.entries(users).map(([name, password]) => `"${name}" "${password}"\n`)
+      await writeFile(join(folder, 'users.txt'), list.join(''))
+      const text = [
+        '[databases]',
+        `* = host=127.0.0.1 port=${server.port}`,
+        '[pgbouncer]',
+        `listen_port = ${port}`,
+        'listen_addr = 127.0.0.1',
+        'unix_socket_dir =',
+        'auth_type = scram-sha-256',
+        `auth_file = ${join(folder, 'users.txt')}`,
+        `pool_mode = ${poolMode}`,
+        'server_login_retry = 1',
+        ...lines,
+        '',
+      ]
+      await writeFile(join(folder, 'pgbouncer.ini'), text.join('\n'))
+      return [join(folder, 'pgbouncer.ini')]
+    },
+  })
+}
+
+/** The server must trust it: it hands the login through. */
+export function startPgpool(server: PostgresServer, lines: readonly string[] = []): Promise<Pooler> {
+  return start({
+    path: '/usr/sbin/pgpool',
+    stopSignal: 'SIGINT',
+    prepare: async (folder, port) => {
+      const text = [
+        "listen_addresses = '127.0.0.1'",
+        `port = ${port}`,
+        `socket_dir = '${folder}'`,
+        `unix_socket_directories = '${folder}'`,
+        `pcp_socket_dir = '${folder}'`,
+        `pcp_port = ${await freePort()}`,
+        `pid_file_name = '${join(folder, 'pgpool.pid')}'`,
+        `logdir = '${folder}'`,
+        "backend_clustering_mode = 'raw'",
+        "backend_hostname0 = '127.0.0.1'",
+        `backend_port0 = ${server.port}`,
+        'num_init_children = 4',
+        'max_pool = 2',
+        'health_check_period = 0',
+        'sr_check_period = 0',
+        'enable_pool_hba = off',
+        "pool_passwd = ''",
+        'use_watchdog = off',
+        ...lines,
+        '',
+      ]
+      await writeFile(join(folder, 'pgpool.conf'), text.join('\n'))
+      return ['-n', '-f', join(folder, 'pgpool.conf'), '-F', join(folder, 'pcp.conf')]
+    },
+  })
+}
+
+/** Neither runs as root. */
+function account(): { readonly uid: number; readonly gid: number } | undefined {
+  if (process.getuid?.() !== 0) return undefined
+  const id = (flag: string): number => Number(execFileSync('id', [flag, 'postgres']))
+  return { uid: id('-u'), gid: id('-g') }
+}
+
+const running = new Set<ChildProcess>()
+// The last resort when a test process ends without disposing.
+process.on('exit', () => {
+  for (const child of running) signalGroup(child, 'SIGKILL')
+})
+
+function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
+  process.kill(-child.pid, signal)
+}
+
+async function start({ path, prepare, stopSignal }: Program): Promise<Pooler> {
+  const folder = await temporaryFolder()
+  const port = await freePort()
+  const user = account()
+  const args = await prepare(folder.path, port)
+  if (user !== undefined) {
+    execFileSync('chown', ['-R', `${user.uid}:${user.gid}`, folder.path])
+    await chown(folder.path, user.uid, user.gid)
+  }
+  const child = spawn(path, args, {
+    ...user,
+    cwd: folder.path,
+    env: { PATH: '/usr/sbin:/usr/bin:/bin', HOME: folder.path },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // A group of its own, with its children.
+    detached: true,
+  })
+  running.add(child)
+  let log = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (chunk: Buffer) => {
+      log += chunk.toString()
+    })
+  }
+  child.on('error', (error) => {
+    log += error.message
+  })
+  const pooler: Pooler = {
+    port,
+    log: () => log,
+    [Symbol.asyncDispose]: async () => {
+      if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
+        const exited = once(child, 'exit')
+        child.kill(stopSignal)
+        const late = setTimeout(() => signalGroup(child, 'SIGKILL'), STOP_LIMIT_MILLIS)
+        await exited
+        clearTimeout(late)
+      }
+      running.delete(child)
+      await folder[Symbol.asyncDispose]()
+    },
+  }
+  const deadline = performance.now() + START_LIMIT_MILLIS
+  while (!(await answers(port))) {
+    if (child.pid === undefined || child.exitCode !== null || performance.now() > deadline) {
+      await pooler[Symbol.asyncDispose]()
+      throw new Error(`${path} does not start:\n${log}`)
+    }
+    await sleep(25)
+  }
+  return pooler
+}
+
+async function answers(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1')
+  const open = new Promise<boolean>((resolve) => {
+    socket.once('connect', () => resolve(true))
+    socket.once('error', () => resolve(false))
+  })
+  const result = await open
+  socket.destroy()
+  return result
+}
