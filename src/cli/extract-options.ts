@@ -2,13 +2,8 @@
 
 import { readFile, realpath } from 'node:fs/promises'
 import { badPlan, checkPlan } from '../extract/check-plan.ts'
-import {
-  EXTRACT_FORMATS,
-  type ExtractFormat,
-  type FormatOptions,
-  type SelectOptions,
-  type WatermarkOptions,
-} from '../extract/options.ts'
+import { EXTRACT_FORMATS, type ExtractFormat } from '../extract/formats.ts'
+import type { FormatOptions, SelectOptions, WatermarkOptions } from '../extract/options.ts'
 import { readOwnText } from '../extract/own-files.ts'
 import type { ExtractPlan } from '../extract/plan.ts'
 import type { ExtractSource } from '../extract/read/table.ts'

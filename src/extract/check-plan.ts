@@ -1,6 +1,7 @@
 /** Checks of a plan that comes from a file or from another program. */
 
 import { PoolsmithError } from '../errors.ts'
+import { EXTRACT_FORMATS } from './formats.ts'
 import {
   isColumn,
   isCount,
@@ -14,7 +15,7 @@ import {
   isText,
   isUuid,
 } from './json-checks.ts'
-import { EXTRACT_FORMATS, MOST_PARTITIONS, PARQUET_COMPRESSIONS } from './options.ts'
+import { MOST_PARTITIONS } from './options.ts'
 import { checksumOf, type ExtractPlan, PLAN_VERSION } from './plan.ts'
 import type {
   BoundSql,
@@ -27,6 +28,7 @@ import type {
   TableSlice,
   Watermark,
 } from './read/table.ts'
+import { PARQUET_COMPRESSIONS } from './sinks/format.ts'
 
 /**
  * Checks the version, the checksum and the form of every member, so that nothing in a plan reaches a path, a file name

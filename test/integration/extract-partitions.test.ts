@@ -307,7 +307,7 @@ describe('a failure midway', () => {
     const error = await failThird(folder.path)
     assert.deepEqual([error.code, error.details.partition, error.details.whole], ['DISK_FULL', 2, 2])
     assert.match(error.message, /^Partition 2 of 4 \(pages \d+ to \d+\): /)
-    assert.match(error.hint ?? '', /2 are whole/)
+    assert.match(error.hint ?? '', /2 of 4 partitions are complete/)
     const left = await filesBelow(folder.path)
     assert.deepEqual(
       left.filter((name) => /\.csv$|_manifest/.test(name)),

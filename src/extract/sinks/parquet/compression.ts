@@ -1,7 +1,7 @@
 import { promisify } from 'node:util'
 import * as zlib from 'node:zlib'
 import { PoolsmithError } from '../../../errors.ts'
-import type { ParquetCompression } from '../../options.ts'
+import type { ParquetCompression } from '../format.ts'
 
 /** Compresses pages, off the event loop. Disposed, it gives its memory back; a call that still runs may never settle. */
 export interface Codec extends Disposable {
