@@ -195,8 +195,8 @@ export const ERROR_CODES = {
   ABORTED: 'The caller aborted the operation.',
   // query: reading a table
   SCHEMA_NOT_FOUND: 'The database has no schema of this name, or the role cannot see it.',
-  TABLE_NOT_FOUND: 'The schema has no table or view of this name; the message names the ones that come near.',
-  COLUMN_NOT_FOUND: 'The table has no column of this name; the message names the ones that come near.',
+  TABLE_NOT_FOUND: 'The schema has no table or view of this name; the message names similar ones.',
+  COLUMN_NOT_FOUND: 'The table has no column of this name; the message names similar ones.',
   TABLE_CHANGED: 'The table was dropped or altered between the catalogue and the reading of its rows.',
   TABLE_LOCKED: 'Another session kept the table locked for the whole of `lock_timeout`.',
   PERMISSION_DENIED: 'The role may not read the table, or not all of the columns that were asked for.',
@@ -209,17 +209,18 @@ export const ERROR_CODES = {
   WATERMARK_INVALID: 'The watermark column cannot serve as one: NULL in some rows, another type, or no value of it.',
   SNAPSHOT_UNAVAILABLE:
     'The database cannot show one moment of the table to several sessions; the hint says what would.',
-  SNAPSHOT_GONE: 'The snapshot that a plan names is over: the session that held it has ended.',
-  PLAN_INVALID: 'The plan of an extract is damaged, of another version, or has no such partition.',
+  SNAPSHOT_GONE: 'The snapshot that a plan names does not exist any more: the session that held it has ended.',
+  PLAN_INVALID: 'The plan of an extract is damaged, of another version, not trusted, or has no such partition.',
   EXTRACT_BUSY: 'Another session is extracting the same partition of the same plan.',
   EXTRACT_PROTOCOL: 'The server sent rows in a form that is not understood.',
   // write: the files of an extract
   TARGET_NOT_WRITABLE: 'The target folder cannot be made or written to.',
-  TARGET_NOT_TRUSTED: 'A link of another user stands in the way to the target folder; nothing is written through it.',
+  TARGET_NOT_TRUSTED:
+    'The path to the target folder leads through a link of another user; nothing is written through it.',
   DISK_FULL: "The target's disk, or the quota on it, is full.",
   WRITE_FAILED: 'A file of the extract could not be written.',
-  STATE_INVALID: 'The state file of a watermark cannot be read or understood, or is of another table.',
-  STATE_CONFLICT: 'Another run has moved the watermark on meanwhile; the files of this one were taken back.',
+  STATE_INVALID: 'The state file of a watermark cannot be read, is damaged, is not trusted, or is of another table.',
+  STATE_CONFLICT: 'Another run has replaced the state file meanwhile; the files of this run were removed.',
   EXTRACT_INCOMPLETE: 'The consumer returned before it had taken every row.',
 } as const
 

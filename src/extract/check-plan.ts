@@ -31,8 +31,8 @@ import type {
 import { PARQUET_COMPRESSIONS } from './sinks/format.ts'
 
 /**
- * Checks the version, the checksum and the form of every member, so that nothing in a plan reaches a path, a file name
- * or a statement that is not what it should be there.
+ * Checks the version, the checksum and the form of every member, before any of them becomes a part of a path, a file
+ * name or a statement.
  *
  * @throws PoolsmithError PLAN_INVALID
  */
@@ -42,7 +42,7 @@ export function checkPlan(plan: unknown, partition: number): asserts plan is Ext
     throw badPlan(`it is of version ${JSON.stringify(plan.version)}, not ${PLAN_VERSION}`)
   }
   const { checksum, snapshot, ...content } = plan
-  if (checksumOf(content) !== checksum) throw badPlan('it is not as it was written')
+  if (checksumOf(content) !== checksum) throw badPlan('it was changed after it was written')
   const wrong = Object.entries(MEMBERS).find(([name, isRight]) => !isRight(plan[name]))
   if (wrong !== undefined) throw badPlan(`\`${wrong[0]}\` has a wrong form`)
   const { length } = (plan as unknown as ExtractPlan).partitions
@@ -55,7 +55,7 @@ export function badPlan(what: string, cause?: unknown): PoolsmithError {
   return new PoolsmithError(`The plan cannot be used: ${what}.`, {
     code: 'PLAN_INVALID',
     phase: 'config',
-    hint: 'Plan again, and hand the plan on as it is.',
+    hint: 'Plan again, and pass the plan on unchanged.',
     cause,
   })
 }
@@ -113,7 +113,7 @@ const isBoundSql = (value: unknown): value is BoundSql =>
 
 const isCondition = (value: unknown): value is Condition => isText(value) || isBoundSql(value)
 
-/** Digits of SHA-256; each database writes them in letters of its own size. */
+/** Digits of SHA-256; one database writes capital letters, the other small ones. */
 const HASH = /^[0-9a-fA-F]{16}$/
 const PLACE = /^\d{1,10}\(\d{1,10},\d{1,5}\)$/
 

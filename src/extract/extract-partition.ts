@@ -2,11 +2,11 @@ import { join } from 'node:path'
 import { PoolsmithError } from '../errors.ts'
 import { checkPlan } from './check-plan.ts'
 import type { Drift } from './drift.ts'
+import { openOwn, readOwnText } from './files/own-files.ts'
 import { inPartition } from './in-parallel.ts'
 import type { Manifest, ManifestContent } from './manifest.ts'
 import { intoOneFile } from './one-file.ts'
 import { type BatchConsumer, checkTarget, type ReportOptions } from './options.ts'
-import { openOwn, readOwnText } from './own-files.ts'
 import { partManifest } from './part-manifest.ts'
 import { type ExtractPlan, folderOf, partName } from './plan.ts'
 import type { ExtractEngine } from './read/table.ts'
@@ -20,7 +20,9 @@ interface RunOptions extends ReportOptions {
 export interface PartitionOptions extends RunOptions {
   /** The folder below which the layout begins. */
   readonly to: string
-  /** Called before anything is written when the columns differ from those of the last run in this place; throw to stop. */
+  /**
+   * Called before anything is written when the columns differ from those of the last run in this place; throw to stop.
+   */
   readonly onDrift?: (drift: Drift) => unknown
 }
 

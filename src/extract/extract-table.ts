@@ -1,13 +1,13 @@
 import { PoolsmithError } from '../errors.ts'
+import { PartFiles } from './files/part-files.ts'
+import { sweep } from './files/sweep.ts'
 import { readInParallel } from './in-parallel.ts'
 import type { Manifest, ManifestContent } from './manifest.ts'
 import { intoOneFile } from './one-file.ts'
 import { type ConsumeOptions, checkFormat, checkTarget, type ExtractOptions } from './options.ts'
-import { PartFiles } from './part-files.ts'
 import { folderOf, resumeKey } from './plan.ts'
 import type { ExtractEngine, ExtractSource } from './read/table.ts'
 import { Run } from './run.ts'
-import { sweep } from './sweep.ts'
 import { consumePart, writePart } from './write-part.ts'
 
 export type { ExtractFormat } from './formats.ts'
@@ -79,8 +79,8 @@ async function intoManyFiles(run: Run, options: ExtractOptions): Promise<Manifes
   const folder = folderOf(run.plan, to)
   await sweep(folder)
   const key = resumeKey(run.plan, options, run.input?.watermark?.after)
-  // A lock in the database, until the session is returned: of two runs at once only one may go on with the files that are
-  // there. The folder itself may have several names.
+  // A lock in the database, until the session is returned: of two runs at once only one may go on with the files that
+  // are there. The folder itself may have several names.
   const isOurs = (await run.open.claim?.(key)) ?? false
   const drift = await run.drift(folder, onDrift)
   const place = { to, folder, key: isOurs ? key : undefined, resume }

@@ -2,10 +2,10 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { bronzeManifestColumns } from './bronze.ts'
 import type { Drift } from './drift.ts'
+import { type FinishedFile, TargetFile } from './files/target-file.ts'
 import { textFormat } from './formats.ts'
 import type { ExtractPlan, PlannedWatermark } from './plan.ts'
 import type { Condition, TableColumn, Watermark } from './read/table.ts'
-import { type FinishedFile, TargetFile } from './target-file.ts'
 
 /** What a run has read and written: the JSON file beside its files, and the result of {@link extractTable}. */
 export interface ManifestContent {

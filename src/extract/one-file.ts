@@ -1,13 +1,13 @@
-/** One partition into one file with a manifest. */
+/** Writes one partition into one file with a manifest. */
 
 import type { Drift } from './drift.ts'
+import { makeFolders } from './files/own-files.ts'
+import { sweep } from './files/sweep.ts'
+import { TargetFile } from './files/target-file.ts'
 import type { Manifest, ManifestFile } from './manifest.ts'
 import type { ReportOptions } from './options.ts'
-import { makeFolders } from './own-files.ts'
 import { folderOf, partName } from './plan.ts'
 import type { Run } from './run.ts'
-import { sweep } from './sweep.ts'
-import { TargetFile } from './target-file.ts'
 import { writePart } from './write-part.ts'
 
 export interface OneFileOptions extends ReportOptions {
@@ -15,7 +15,7 @@ export interface OneFileOptions extends ReportOptions {
   readonly onDrift?: ((drift: Drift) => unknown) | undefined
 }
 
-/** Of a plan with several partitions, the one that this file holds. */
+/** The partition in the file, of a plan for several machines. */
 export interface OneOfMany {
   readonly number: number
   readonly label: string
@@ -31,7 +31,7 @@ export async function intoOneFile(run: Run, options: OneFileOptions, one?: OneOf
   await sweep(folder)
   const drift = await run.drift(folder, onDrift)
   await makeFolders(to, folder)
-  // Of a plan, only the session with the claim writes a part: a temporary file was left by a run that was killed.
+  // Only the session that has claimed a part writes it, so a temporary file of it was left by a killed run.
   await using file = await TargetFile.create(folder, partName(plan, number), { replaceLeftover: one !== undefined })
   const meter = run.partMeter(onProgress)
   const { rows, notes } = await writePart({ open, plan, number, count: (more) => meter.add(more, file.bytes) }, file)

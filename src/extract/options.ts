@@ -12,8 +12,8 @@ export interface WatermarkOptions {
   /** A column whose values rise with every row that is added or changed: a sequence's number, a time of change. */
   readonly column: string
   /**
-   * The mark at which the last run ended: its `manifest.watermark`, with the rows of that mark that were read; or a value,
-   * and then all rows with it count as read. Default: from the beginning.
+   * The mark at which the last run ended: its `manifest.watermark`, with the rows of that mark that were read; or a
+   * value, and then all rows with it count as read. Default: from the beginning.
    */
   readonly after?: MarkValue | Watermark
   /** The least value to begin with; counts where there is neither `after` nor a state. */
@@ -63,8 +63,8 @@ export interface ExtractOptions extends SelectOptions, FormatOptions, ReportOpti
    */
   readonly onDrift?: (drift: Drift) => unknown
   /**
-   * Whether to go on where a run of the same day with the same options and several partitions failed: its complete files
-   * are kept, and the missing parts are read from a later snapshot. Default true.
+   * Whether to go on where a run of the same day with the same options and several partitions failed: its complete
+   * files are kept, and the missing parts are read from a later snapshot. Default true.
    */
   readonly resume?: boolean
 }

@@ -3,8 +3,8 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { PoolsmithError } from '../errors.ts'
 import { BRONZE_COLUMNS, type Bronze } from './bronze.ts'
+import { extractFolder } from './files/layout.ts'
 import { columnsFor, type PlannedFormat } from './formats.ts'
-import { extractFolder } from './layout.ts'
 import type { FormatOptions, SelectOptions, WatermarkOptions } from './options.ts'
 import type {
   Choice,
@@ -102,7 +102,9 @@ export async function makePlan(db: ExtractEngine, open: OpenTable, input: PlanIn
   return { ...content, checksum: checksumOf(content) }
 }
 
-/** Without the members that have no value, which JSON leaves out too: a plan equals itself after a way through a file. */
+/**
+ * Without the members that have no value, which JSON leaves out too: a plan equals itself after a way through a file.
+ */
 function defined<T extends object>(values: T): T {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T
 }

@@ -123,7 +123,8 @@ export class Run implements AsyncDisposable {
   }
 
   /**
-   * Ends a run whose files are complete: writes the manifest, and then moves the state on. If either fails, neither stays.
+   * Ends a run whose files are complete: writes the manifest, and then moves the state on. If either fails, neither
+   * stays.
    *
    * @param plan that of an earlier run, when it went on with that one's files
    * @param name of the manifest's file

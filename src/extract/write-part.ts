@@ -4,12 +4,12 @@ import { PoolsmithError } from '../errors.ts'
 import { loadPackage } from '../optional-package.ts'
 import type { RecordBatch } from './arrow-types.ts'
 import { bronzeBatches } from './bronze.ts'
+import type { TargetFile } from './files/target-file.ts'
 import { FORMATS } from './formats.ts'
 import type { BatchConsumer } from './options.ts'
 import { bronzeOf, choicesOf, type ExtractPlan } from './plan.ts'
 import type { OpenTable } from './read/table.ts'
 import type { BatchFormat, Format, TextFormat } from './sinks/format.ts'
-import type { TargetFile } from './target-file.ts'
 
 export interface Written {
   readonly rows: number

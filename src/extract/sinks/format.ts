@@ -15,8 +15,8 @@ export interface FormatSettings {
   /** Bytes, encoded but not compressed, after which a row group of Parquet ends. Default 64 MiB. */
   readonly rowGroupBytes?: number
   /**
-   * CSV: whether text that begins with `=`, `+`, `-`, `@`, a tab or a line break gets an apostrophe before it, so that a
-   * spreadsheet does not take it for a formula (docs/types.md). It is then no longer the exact text. Default false.
+   * CSV: whether text that begins with `=`, `+`, `-`, `@`, a tab or a line break gets an apostrophe before it, so that
+   * a spreadsheet does not take it for a formula (docs/types.md). It is then no longer the exact text. Default false.
    */
   readonly guardFormulas?: boolean
 }

@@ -4,8 +4,8 @@ import type { RecordBatch } from 'apache-arrow'
 export type Output = (parts: readonly Uint8Array[]) => Promise<void>
 
 /**
- * Turns record batches into the bytes of one format. `write` resolves when the next batch may follow. Disposing frees what
- * the sink holds, whether it is closed or not.
+ * Turns record batches into the bytes of one format. `write` resolves when the next batch may follow. Disposing frees
+ * what the sink holds, whether it is closed or not.
  */
 export interface Sink extends Disposable {
   write(batch: RecordBatch): Promise<void>

@@ -1,6 +1,6 @@
 /**
- * Writes Parquet. Every column of a batch becomes a page, which is encoded here and compressed on Node's thread pool while
- * the next batch is being read; pages wait in memory, compressed, until their row group is complete.
+ * Writes Parquet. Every column of a batch becomes a page, which is encoded here and compressed on Node's thread pool
+ * while the next batch is being read; pages wait in memory, compressed, until their row group is complete.
  *
  * The writer is our own because others cost several times the time and memory: writers in JavaScript take a row at a
  * time, and the writer in WebAssembly fills a second heap through a serialisation. Most of Arrow's buffers are in
