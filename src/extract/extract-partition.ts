@@ -17,6 +17,7 @@ interface RunOptions extends ReportOptions {
   readonly signal?: AbortSignal
 }
 
+/** Options of {@link extractPartition} whose rows go into files. */
 export interface PartitionOptions extends RunOptions {
   /** The folder below which the layout begins. */
   readonly to: string
@@ -26,6 +27,7 @@ export interface PartitionOptions extends RunOptions {
   readonly onDrift?: (drift: Drift) => unknown
 }
 
+/** Options of {@link extractPartition} whose rows go to a function. */
 export interface ConsumePartitionOptions extends RunOptions {
   readonly to: BatchConsumer
 }

@@ -10,10 +10,10 @@ import { parquet } from './sinks/parquet/sink.ts'
 /** By the name that callers give, which is also the extension of the files. */
 export const FORMATS = { parquet, arrow: arrowStream, csv, jsonl: jsonLines } as const satisfies Record<string, Format>
 
-/** `parquet`, `arrow` (the IPC stream format), `csv` or `jsonl`. */
+/** One of {@link EXTRACT_FORMATS}: `parquet`, `arrow` (the IPC stream format), `csv` or `jsonl`. */
 export type ExtractFormat = keyof typeof FORMATS
 
-/** The names of all formats. */
+/** The formats that {@link extractTable} writes. */
 export const EXTRACT_FORMATS = Object.keys(FORMATS) as readonly ExtractFormat[]
 
 /** A format of files, or `batches` where a consumer takes the rows. */

@@ -1,5 +1,6 @@
 /** The door `poolsmith/extract`: tables and queries into files, record batches and plans. */
 
+export type { BoundValue } from '../drivers/sqlserver/bound-value.ts'
 export type { Drift } from './drift.ts'
 export { type ConsumePartitionOptions, extractPartition, type PartitionOptions } from './extract-partition.ts'
 export { extractTable } from './extract-table.ts'
@@ -17,7 +18,6 @@ export { type HeldPlan, type PlanOptions, planExtract } from './plan-extract.ts'
 export type { Progress } from './progress.ts'
 export type {
   BoundSql,
-  BoundValue,
   Condition,
   ExtractEngine,
   ExtractSource,

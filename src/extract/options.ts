@@ -8,6 +8,7 @@ import type { Progress } from './progress.ts'
 import type { MarkValue, ReadOptions, TableColumn, Watermark } from './read/table.ts'
 import { type FormatSettings, PARQUET_COMPRESSIONS } from './sinks/format.ts'
 
+/** Reads only the rows that are new since the last run. */
 export interface WatermarkOptions {
   /** A column whose values rise with every row that is added or changed: a sequence's number, a time of change. */
   readonly column: string
@@ -54,6 +55,7 @@ export interface ReportOptions {
   readonly onProgress?: (progress: Progress) => void
 }
 
+/** Options of {@link extractTable} whose rows go into files. */
 export interface ExtractOptions extends SelectOptions, FormatOptions, ReportOptions {
   /** The folder below which the layout begins; made when it does not exist. */
   readonly to: string
@@ -87,6 +89,7 @@ export interface BatchInfo {
  */
 export type BatchConsumer = (batches: AsyncIterable<RecordBatch>, info: BatchInfo) => Promise<unknown>
 
+/** Options of {@link extractTable} whose rows go to a function. */
 export interface ConsumeOptions extends SelectOptions, ReportOptions {
   readonly to: BatchConsumer
 }

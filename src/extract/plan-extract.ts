@@ -4,6 +4,7 @@ import type { ExtractPlan } from './plan.ts'
 import type { ExtractEngine, ExtractSource, OpenTable } from './read/table.ts'
 import { Run } from './run.ts'
 
+/** Options of {@link planExtract}: those of the run that the plan is for. */
 export interface PlanOptions extends SelectOptions, Partial<FormatOptions> {
   /**
    * Whether to keep the session and its snapshot open until the plan is disposed, so that partitions that are read
