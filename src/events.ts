@@ -17,7 +17,7 @@ export type CloseReason =
 
 /** Every event with what its listeners are told. */
 export interface PoolsmithEvents {
-  /** A setting that was accepted but has no effect: an unknown key, an ignored option. */
+  /** A setting that works but deserves a word: an unknown key, an ignored option. */
   'config:warning': { readonly path: string; readonly message: string }
   /**
    * A session that is weaker than asked for or advised: md5 in use, no TLS under `prefer`, a certificate that is not
@@ -26,9 +26,9 @@ export interface PoolsmithEvents {
   'security:warning': { readonly code: string; readonly message: string }
   /** The text of an error that came before the server had proved anything: for debugging, never to be believed. */
   'debug:refusal': { readonly peer: string; readonly text: string }
-  /** A client or CA certificate expires soon. `expiresAt` in milliseconds since the epoch. */
+  /** A client or CA certificate nears its end. `expiresAt` in milliseconds since the epoch. */
   'certificate:expiring': { readonly file: string; readonly subject: string; readonly expiresAt: number }
-  /** A person has to sign in now: `message` says where and how. The sign-in is given up at `expiresAt`. */
+  /** A person has to sign in now: `message` says where and how. `expiresAt` is when it is given up. */
   'credential:prompt': {
     readonly message: string
     readonly url: string

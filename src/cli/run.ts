@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { didYouMean, nearest } from '../did-you-mean.ts'
+import { checkArguments } from './argument-limits.ts'
 import { type Command, UsageError } from './command.ts'
 import { COMMANDS } from './commands.ts'
 import { EXIT_CODES } from './exit-codes.ts'
@@ -35,6 +36,7 @@ export async function run(args: readonly string[], context: ProgramContext): Pro
       terminal.out.line(commandHelp(command))
       return EXIT_CODES.success
     }
+    checkArguments(command, values, positionals)
     checkPositionals(command, positionals)
     const outcome = await command.run({ ...context, values, positionals })
     terminal.out.line(json ? toJson({ ok: true, command: command.name, ...outcome.data }) : outcome.text)

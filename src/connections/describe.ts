@@ -1,8 +1,8 @@
 import { Secret } from '../secret.ts'
+import { isSecretText } from '../secret-text.ts'
 import type { Connection } from './connection.ts'
 import { writeLocation } from './forms/airflow-uri.ts'
 import { quotePlus } from './forms/percent.ts'
-import { isSecretText } from './secret-text.ts'
 
 /**
  * A connection on one line, for logs and lists: its URI with `[secret]` in place of every secret, and with the

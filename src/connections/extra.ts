@@ -2,12 +2,12 @@
 
 import { nearest } from '../did-you-mean.ts'
 import type { ConfigProblem } from '../errors.ts'
+import { isPlausiblePath } from '../plausible-path.ts'
 import { Secret } from '../secret.ts'
+import { isSecretText } from '../secret-text.ts'
 import { textProblem } from './fields.ts'
 import { LONGEST_KEY, LONGEST_RECORD, LONGEST_SECRET, MOST_VALUES, tooLong } from './limits.ts'
-import { isPlausiblePath } from './plausible-path.ts'
 import { childPath } from './problem-path.ts'
-import { isSecretText } from './secret-text.ts'
 
 /**
  * Names whose values are secrets, once lower-cased and rid of separators: `sslpassword`, `client_secret`,

@@ -9,11 +9,10 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { didYouMean, nearest } from '../did-you-mean.ts'
+import { isPlausiblePath } from '../plausible-path.ts'
 import { Secret } from '../secret.ts'
-import { LONGEST_SECRET, LONGEST_TEXT, tooLong } from './limits.ts'
-import { isPlausiblePath } from './plausible-path.ts'
+import { isKeyMaterial, isSecretText } from '../secret-text.ts'
 import { plainName } from './protection.ts'
-import { isKeyMaterial, isSecretText } from './secret-text.ts'
 
 /** One option. `T` is what parsing yields; it includes `undefined` when there is no default. */
 export interface Field<T> {
@@ -24,6 +23,8 @@ export interface Field<T> {
   /** Other spellings that mean the same. */
   readonly aliases: readonly string[]
   readonly secret: boolean
+  /** The longest text that it takes, in characters. Default: 64 Ki for a secret, 8 Ki for any other. */
+  readonly longest?: number
   /** Whether an empty text is a value and not "not set". Default false. */
   readonly takesEmpty?: boolean
   /** Turns a given value into `T`, or throws a {@link FieldMismatch}. */
@@ -72,13 +73,9 @@ function field<T>(type: string, meta: Meta<T>, parse: (value: unknown) => T, sec
     aliases: meta.aliases ?? [],
     secret,
     parse: (value) => {
-      if (secret) {
-        if (textLength(value) > LONGEST_SECRET) throw new FieldMismatch(tooLong(LONGEST_SECRET))
-        return parse(value)
-      }
+      if (secret) return parse(value)
       // A value may have been wrapped for its looks alone: a URL with a login in it, a key called token_lifetime.
       const plain = revealed(value)
-      if (textLength(plain.value) > LONGEST_TEXT) throw new FieldMismatch(tooLong(LONGEST_TEXT))
       try {
         return parse(plain.value)
       } catch (error) {
@@ -86,13 +83,6 @@ function field<T>(type: string, meta: Meta<T>, parse: (value: unknown) => T, sec
       }
     },
   }
-}
-
-/** The length of a text, or of all texts of a list together. */
-function textLength(value: unknown): number {
-  if (typeof value === 'string') return value.length
-  if (value instanceof Secret) return value.reveal().length
-  return Array.isArray(value) ? value.reduce((sum: number, item) => sum + 1 + textLength(item), 0) : 0
 }
 
 function revealed(value: unknown): { value: unknown; hidden: boolean } {
@@ -299,6 +289,7 @@ export function list(
 export function show(value: unknown): string {
   if (typeof value === 'string' && isSecretText(value)) return 'a text that may be a secret'
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value)
+  if (typeof value === 'function') return 'a function'
   if (value === null || typeof value !== 'object') return String(value)
   return Array.isArray(value) ? 'a list' : 'an object'
 }

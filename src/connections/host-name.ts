@@ -1,4 +1,4 @@
-import { isPlausiblePath } from './plausible-path.ts'
+import { isPlausiblePath } from '../plausible-path.ts'
 
 /** RFC 1035, section 2.3.4. */
 const LONGEST_HOST = 253

@@ -12,8 +12,10 @@ export const LONGEST_TEXT = 8 * 1024
 export const MOST_VALUES = 1000
 /** Parts of a connection beside its extras. */
 export const MOST_PARTS = 100
+/** A path: Linux' PATH_MAX, in bytes or characters. */
+export const LONGEST_PATH = 4096
 /** A file of connections, in bytes: room for some 50,000 of them. */
-export const LARGEST_FILE = 8 * 1024 * 1024
+export const LARGEST_FILE = 4 * 1024 * 1024
 
 export function tooLong(limit: number): string {
   return `is longer than ${limit} characters`

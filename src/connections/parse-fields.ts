@@ -2,8 +2,9 @@
 
 import { didYouMean, nearest } from '../did-you-mean.ts'
 import type { ConfigProblem } from '../errors.ts'
-import { type Field, FieldMismatch, type Fields, type ValuesOf } from './field-types.ts'
-import { LONGEST_KEY, tooLong } from './limits.ts'
+import { Secret } from '../secret.ts'
+import { type Field, FieldMismatch, type Fields, textProblem, type ValuesOf } from './field-types.ts'
+import { LONGEST_KEY, LONGEST_SECRET, LONGEST_TEXT, tooLong } from './limits.ts'
 import { childPath } from './problem-path.ts'
 import { type ForeignOptions, protects } from './protection.ts'
 
@@ -68,14 +69,31 @@ export function parseFields<F extends Fields>(
       continue
     }
     seen.set(name, key)
+    const spec = fields[name] as Field<unknown>
+    const problem = problemOfTexts(value, spec)
+    if (problem !== undefined) {
+      problems.push({ path, message: problem })
+      continue
+    }
     try {
-      values[name] = (fields[name] as Field<unknown>).parse(value)
+      values[name] = spec.parse(value)
     } catch (error) {
       if (!(error instanceof FieldMismatch)) throw error
       problems.push({ path, message: error.message })
     }
   }
   return { values: values as ValuesOf<F>, problems, warnings }
+}
+
+/** What is wrong with the texts in a value, whatever they mean. It comes first: what is too long is not looked at. */
+function problemOfTexts(value: unknown, { secret, longest }: Field<unknown>): string | undefined {
+  const limit = longest ?? (secret ? LONGEST_SECRET : LONGEST_TEXT)
+  const texts = (Array.isArray(value) ? value.slice(0, limit) : [value])
+    .map((item: unknown) => (item instanceof Secret ? item.reveal() : item))
+    .filter((item) => typeof item === 'string')
+  const length = texts.reduce((sum, text) => sum + text.length, 0)
+  if (length > limit) return tooLong(limit)
+  return texts.map(textProblem).find((problem) => problem !== undefined)
 }
 
 function unknownKey(

@@ -5,7 +5,6 @@ import { ConfigError, type ConfigProblem } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 import type { Connection } from './connection.ts'
 import { frozenSecret, readExtra } from './extra.ts'
-import { textProblem } from './field-types.ts'
 import { readForm } from './forms/forms.ts'
 import { hostProblem } from './host-name.ts'
 import { parseFields } from './parse-fields.ts'
@@ -88,7 +87,6 @@ export function readConnection(input: unknown, options: ParseConnectionOptions =
   const host = unbracketed(parsed.values.host)
   const password = parsed.values.password?.reveal() === '' ? undefined : parsed.values.password
   const id = options.id ?? parsed.values.id
-  if (password !== undefined) wrong('password', textProblem(password.reveal()))
   if (host !== undefined) wrong('host', hostProblem(host))
   if (id !== undefined) wrong('id', idProblem(id))
   if (options.id !== undefined && parsed.values.id !== undefined && parsed.values.id !== options.id) {

@@ -1,5 +1,5 @@
+import { isSecretText } from '../secret-text.ts'
 import { LONGEST_KEY } from './limits.ts'
-import { isSecretText } from './secret-text.ts'
 
 const LONGEST_SHOWN = 60
 

@@ -3,6 +3,7 @@
 import { didYouMean, nearest } from '../did-you-mean.ts'
 import type { Dialect } from './connection.ts'
 import { type Field, FieldMismatch, integer, secret, text } from './field-types.ts'
+import { LONGEST_RECORD } from './limits.ts'
 
 /** The names that `type` may have. */
 export const TYPES: Readonly<Record<string, Dialect>> = {
@@ -36,6 +37,7 @@ const extraField: Field<unknown> = {
   default: undefined,
   aliases: ['extra_dejson'],
   secret: true,
+  longest: LONGEST_RECORD,
   parse: (value) => value,
 }
 

@@ -1,7 +1,6 @@
 /** Checks of a plan that comes from a file or from another program. */
 
 import { PoolsmithError } from '../errors.ts'
-import { EXTRACT_FORMATS } from './formats.ts'
 import {
   isColumn,
   isCount,
@@ -15,7 +14,7 @@ import {
   isText,
   isUuid,
 } from './json-checks.ts'
-import { MOST_PARTITIONS } from './options.ts'
+import { EXTRACT_FORMATS, MOST_PARTITIONS, PARQUET_COMPRESSIONS } from './options.ts'
 import { checksumOf, type ExtractPlan, PLAN_VERSION } from './plan.ts'
 import type {
   BoundSql,
@@ -28,11 +27,10 @@ import type {
   TableSlice,
   Watermark,
 } from './read/table.ts'
-import { PARQUET_COMPRESSIONS } from './sinks/format.ts'
 
 /**
- * Checks the version, the checksum and the form of every member, before any of them becomes a part of a path, a file
- * name or a statement.
+ * Checks the version, the checksum and the form of every member, so that nothing in a plan reaches a path, a file name
+ * or a statement that is not what it should be there.
  *
  * @throws PoolsmithError PLAN_INVALID
  */
@@ -42,7 +40,7 @@ export function checkPlan(plan: unknown, partition: number): asserts plan is Ext
     throw badPlan(`it is of version ${JSON.stringify(plan.version)}, not ${PLAN_VERSION}`)
   }
   const { checksum, snapshot, ...content } = plan
-  if (checksumOf(content) !== checksum) throw badPlan('it was changed after it was written')
+  if (checksumOf(content) !== checksum) throw badPlan('it is not as it was written')
   const wrong = Object.entries(MEMBERS).find(([name, isRight]) => !isRight(plan[name]))
   if (wrong !== undefined) throw badPlan(`\`${wrong[0]}\` has a wrong form`)
   const { length } = (plan as unknown as ExtractPlan).partitions
@@ -55,7 +53,7 @@ export function badPlan(what: string, cause?: unknown): PoolsmithError {
   return new PoolsmithError(`The plan cannot be used: ${what}.`, {
     code: 'PLAN_INVALID',
     phase: 'config',
-    hint: 'Plan again, and pass the plan on unchanged.',
+    hint: 'Plan again, and hand the plan on as it is.',
     cause,
   })
 }
@@ -113,7 +111,7 @@ const isBoundSql = (value: unknown): value is BoundSql =>
 
 const isCondition = (value: unknown): value is Condition => isText(value) || isBoundSql(value)
 
-/** Digits of SHA-256; one database writes capital letters, the other small ones. */
+/** Digits of SHA-256; each database writes them in letters of its own size. */
 const HASH = /^[0-9a-fA-F]{16}$/
 const PLACE = /^\d{1,10}\(\d{1,10},\d{1,5}\)$/
 

@@ -1,21 +1,21 @@
-/** How far an extract has come. */
+/** How far an extract is. */
 export interface Progress {
   readonly rows: number
   /** Bytes written to the file so far. */
   readonly bytes: number
-  /** Since the start, without rows that were kept from an earlier run. */
+  /** Since the start, without the rows that were kept from an earlier run. */
   readonly rowsPerSecond: number
-  /** By the catalogue; absent when it does not know. There may be more. */
+  /** By the catalogue; absent when it does not know. May be exceeded. */
   readonly estimatedRows: number | undefined
   readonly elapsedMillis: number
   /** True for the last report. */
   readonly done: boolean
 }
 
-/** The least time between two reports. */
+/** At most this often. */
 const EVERY_MILLIS = 200
 
-/** Counts rows, and reports them a few times a second. */
+/** Counts rows and reports them, seldom enough to cost nothing. */
 export class ProgressMeter {
   readonly #report: ((progress: Progress) => void) | undefined
   readonly #estimatedRows: number | undefined
@@ -48,7 +48,7 @@ export class ProgressMeter {
     this.#tell(bytes, false)
   }
 
-  /** Adds rows of an earlier run, which do not count for the speed. */
+  /** What an earlier run has read: it is there, and says nothing of the speed. */
   keep(rows: number, bytes: number): void {
     this.#kept = rows
     this.add(rows, bytes)

@@ -4,94 +4,95 @@ import { PoolsmithError } from '../errors.ts'
 import { loadPackage } from '../optional-package.ts'
 import type { RecordBatch } from './arrow-types.ts'
 import { bronzeBatches } from './bronze.ts'
-import type { TargetFile } from './files/target-file.ts'
-import { FORMATS } from './formats.ts'
 import type { BatchConsumer } from './options.ts'
 import { bronzeOf, choicesOf, type ExtractPlan } from './plan.ts'
 import type { OpenTable } from './read/table.ts'
-import type { BatchFormat, Format, TextFormat } from './sinks/format.ts'
+import { openArrowSink } from './sinks/arrow.ts'
+import { openParquetSink } from './sinks/parquet/sink.ts'
+import { csvHeader, csvSuffix, jsonSuffix } from './sinks/text.ts'
+import type { TargetFile } from './target-file.ts'
 
 export interface Written {
   readonly rows: number
-  /** What is to be noted about the values. */
+  /** What the values had to say. */
   readonly notes: readonly string[]
 }
 
-/** One partition of a plan, on the session that reads it. */
-export interface Part {
-  readonly open: OpenTable
-  readonly plan: ExtractPlan
-  /** From 0. */
-  readonly number: number
-  /** Called with the number of rows as they are written. */
-  readonly count: (rows: number) => void
-}
-
-export async function writePart(part: Part, file: TargetFile): Promise<Written> {
-  const { format } = part.plan
+/** @param count is told of rows as they are written */
+export async function writePart(
+  open: OpenTable,
+  plan: ExtractPlan,
+  number: number,
+  file: TargetFile,
+  count: (rows: number) => void,
+): Promise<Written> {
+  const { format } = plan
   if (format === 'batches') throw new TypeError('Batches are for a consumer, not for a file.')
   let rows = 0
-  const counting: Part = {
-    ...part,
-    count: (more) => {
-      rows += more
-      part.count(more)
-    },
+  const add = (more: number): void => {
+    rows += more
+    count(more)
   }
-  const how: Format = FORMATS[format]
-  const notes = how.rows === 'batches' ? await writeBatches(counting, how, file) : await writeLines(counting, how, file)
+  const notes =
+    format === 'parquet' || format === 'arrow'
+      ? await writeBatches(open, plan, number, file, add)
+      : await writeLines(open, plan, number, format, file, add)
   return { rows, notes }
 }
 
 async function writeBatches(
-  { open, plan, number, count }: Part,
-  format: BatchFormat,
+  open: OpenTable,
+  plan: ExtractPlan,
+  number: number,
   file: TargetFile,
+  add: (rows: number) => void,
 ): Promise<readonly string[]> {
   const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), `format=${plan.format}`)
   const rows = await open.asArrow(choicesOf(plan, number))
   const bronze = bronzeBatches(arrow, rows.schema, bronzeOf(plan))
-  using sink = await format.openSink(bronze.schema, (parts) => file.writeAll(parts), plan.options)
+  const output = (parts: readonly Uint8Array[]): Promise<void> => file.writeAll(parts)
+  using sink =
+    plan.format === 'parquet'
+      ? await openParquetSink(bronze.schema, output, plan.options)
+      : await openArrowSink(bronze.schema, output)
   for await (const batch of rows.batches()) {
     await sink.write(bronze.add(batch))
-    count(batch.numRows)
-    if (!format.keepsBatches) rows.reuse(batch)
+    add(batch.numRows)
+    // Parquet's pages are copies; the Arrow writer may still hold the arrays.
+    if (plan.format === 'parquet') rows.reuse(batch)
   }
   await sink.close()
-  return notesOf(rows.findings())
+  return rows.findings().map(({ column, note }) => `${column}: ${note}`)
 }
 
 async function writeLines(
-  { open, plan, number, count }: Part,
-  format: TextFormat,
+  open: OpenTable,
+  plan: ExtractPlan,
+  number: number,
+  format: 'csv' | 'jsonl',
   file: TargetFile,
+  add: (rows: number) => void,
 ): Promise<readonly string[]> {
-  const { columnNames } = open
-  const { options } = plan
-  const header = format.header(columnNames, options)
-  if (header !== '') await file.write(Buffer.from(header))
-  const style = { suffix: format.suffix(bronzeOf(plan), columnNames, options), guardFormulas: options.guardFormulas }
-  const rows = open.asLines(format.lines, style, choicesOf(plan, number))
+  const names = open.columnNames
+  const { guardFormulas } = plan.options
+  if (format === 'csv') await file.write(Buffer.from(csvHeader(names, guardFormulas)))
+  const suffix = (format === 'csv' ? csvSuffix : jsonSuffix)(bronzeOf(plan), names.length, guardFormulas)
+  const rows = open.asLines(format, { suffix, guardFormulas }, choicesOf(plan, number))
   for await (const lines of rows.lines()) {
     await file.write(lines.bytes)
-    count(lines.rows)
+    add(lines.rows)
     rows.reuse?.(lines)
   }
   return []
 }
 
-function notesOf(findings: readonly { readonly column: string; readonly note: string }[]): readonly string[] {
-  return findings.map(({ column, note }) => `${column}: ${note}`)
-}
-
-/**
- * Hands the batches to a consumer.
- *
- * @throws PoolsmithError EXTRACT_INCOMPLETE when the consumer returns before it has taken all of them
- */
+/** Hands the batches to a consumer, and holds it to having taken all of them. */
 export async function consumePart(
-  { open, plan, number, count }: Part,
+  open: OpenTable,
+  plan: ExtractPlan,
+  number: number,
   consumer: { readonly take: BatchConsumer; readonly signal: AbortSignal },
+  count: (rows: number) => void,
 ): Promise<Written> {
   const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), 'Reading a table as Arrow')
   const rows = await open.asArrow(choicesOf(plan, number))
@@ -118,8 +119,8 @@ export async function consumePart(
     throw new PoolsmithError(`The consumer returned after ${taken} rows, before it had taken all.`, {
       code: 'EXTRACT_INCOMPLETE',
       phase: 'write',
-      hint: 'Take every batch, or throw; to read a part of a table, use `where`.',
+      hint: 'Take every batch, or throw; to read a part of a table, say so in `where`.',
     })
   }
-  return { rows: taken, notes: notesOf(rows.findings()) }
+  return { rows: taken, notes: rows.findings().map(({ column, note }) => `${column}: ${note}`) }
 }

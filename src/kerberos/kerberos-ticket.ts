@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { PoolsmithError } from '../errors.ts'
 import { cacheFileError, cachePath, ownFile } from './cache-file.ts'
+import { checkNames } from './checked-names.ts'
 import { kerberosError } from './errors.ts'
 import { FileLock } from './file-lock.ts'
 import { openKrb5 } from './kcm-daemon.ts'
@@ -45,7 +46,9 @@ export class KerberosTicket implements AsyncDisposable {
   #starting: Promise<TicketInfo> | undefined
   #running: Promise<void> | undefined
 
+  /** @throws ConfigError for names of files that can be none */
   constructor(options: KerberosTicketOptions = {}) {
+    checkNames(options)
     this.#options = options
     this.#retry = { ...DEFAULT_RETRY, ...options.retry }
     this.#renewal = { ...DEFAULT_RENEWAL, ...options.renewal }

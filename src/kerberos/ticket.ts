@@ -1,5 +1,6 @@
 import { type ErrorCode, PoolsmithError } from '../errors.ts'
 import { fileBehind } from './cache-file.ts'
+import { checkNames } from './checked-names.ts'
 import { type KerberosFacts, kerberosError, realmIn } from './errors.ts'
 import { openKrb5 } from './kcm-daemon.ts'
 import { lookAgain } from './look-again.ts'
@@ -36,9 +37,10 @@ export interface TicketRequest {
  * at again for a second, since it may just be replaced.
  *
  * @throws TICKET_MISSING, TICKET_CACHE_…, TICKET_PRINCIPAL_MISMATCH, TICKET_EXPIRED, TICKET_EXPIRES_SOON,
- * TICKET_NOT_YET_VALID; PACKAGE_MISSING, GSS_LIBRARY_MISSING
+ * TICKET_NOT_YET_VALID; PACKAGE_MISSING, GSS_LIBRARY_MISSING; CONFIG_INVALID for a cache whose name can be none
  */
 export async function verifyTicket(request: TicketRequest = {}): Promise<TicketInfo> {
+  checkNames({ cache: request.cache })
   return lookAgain(request.cache, async () => {
     using krb5 = await openKrb5(request.cache)
     return checkTicket(krb5, inFull(krb5, request))

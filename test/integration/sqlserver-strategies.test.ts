@@ -91,7 +91,6 @@ describe('sql_auth', () => {
         PWD: SECRET,
         Encrypt: 'Mandatory',
         TrustServerCertificate: 'yes',
-        ca_file: undefined,
         ApplicationIntent: 'ReadOnly',
         'Application Name': 'etl',
         MARS_Connection: 'no',

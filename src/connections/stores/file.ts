@@ -7,7 +7,8 @@ import { access, type FileHandle, open } from 'node:fs/promises'
 import { extname, resolve } from 'node:path'
 import { ConfigError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
-import { LARGEST_FILE } from '../limits.ts'
+import { textProblem } from '../field-types.ts'
+import { LARGEST_FILE, LONGEST_PATH, tooLong } from '../limits.ts'
 import type { ConnectionInput } from '../parse.ts'
 import type { Environment } from './environment.ts'
 import type { Stored } from './stored.ts'
@@ -29,7 +30,12 @@ export async function locateConnectionsFile(options: {
   readonly cwd: string
 }): Promise<string | undefined> {
   const named = options.file || options.environment[FILE_VARIABLE]
-  if (named) return resolve(options.cwd, named)
+  if (named) {
+    const problem = named.length > LONGEST_PATH ? tooLong(LONGEST_PATH) : textProblem(named)
+    if (problem !== undefined)
+      throw new ConfigError([{ path: '', message: problem }], { subject: 'The path of the connections file' })
+    return resolve(options.cwd, named)
+  }
   for (const name of DEFAULT_NAMES) {
     const path = resolve(options.cwd, name)
     if (await exists(path)) return path

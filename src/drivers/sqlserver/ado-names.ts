@@ -3,7 +3,7 @@
  * nothing but what it is given.
  */
 
-import { show } from '../../connections/fields.ts'
+import { childPath, show } from '../../connections/fields.ts'
 import type { ConfigProblem } from '../../errors.ts'
 import { Secret } from '../../secret.ts'
 import { IGNORED } from './ado-ignored.ts'
@@ -136,7 +136,7 @@ export function normaliseMssqlExtras(
   let trustKey: string | undefined
   const set = (key: string, name: string, value: unknown): void => {
     if (Object.hasOwn(extra, name))
-      problems.push({ path: `extra.${key}`, message: `says the same as ${name}; keep one of them` })
+      problems.push({ path: childPath('extra', key), message: `says the same as ${name}; keep one of them` })
     else extra[name] = value
   }
   const tell = <K extends 'host' | 'port' | 'login' | 'password' | 'database'>(
@@ -146,14 +146,14 @@ export function normaliseMssqlExtras(
   ): void => {
     const other = saidBy[name]
     if (other !== undefined)
-      problems.push({ path: `extra.${key}`, message: `says the same as ${other}; keep one of them` })
+      problems.push({ path: childPath('extra', key), message: `says the same as ${other}; keep one of them` })
     saidBy[name] = key
     fields[name] = value
   }
   const tellServer = (key: string, text: string): void => {
     const address = serverAddress(text)
     if (typeof address === 'string') {
-      problems.push({ path: `extra.${key}`, message: address })
+      problems.push({ path: childPath('extra', key), message: address })
       return
     }
     // Its port and its instance are another server's then.
@@ -165,12 +165,14 @@ export function normaliseMssqlExtras(
 
   for (const [key, wrapped] of Object.entries(given.extra)) {
     const name = plain(key)
-    const path = `extra.${key}`
+    const path = childPath('extra', key)
     // What looks like a secret has been wrapped; only a password is one.
     const value = wrapped instanceof Secret && !PASSWORD.has(name) && KNOWN.has(name) ? wrapped.reveal() : wrapped
     // An empty value is how forms and URIs say "not set".
     if (KNOWN.has(name) && (value === undefined || value === null || value === '')) continue
-    if (IGNORED.has(name)) {
+    if (KNOWN.has(name) && !(value instanceof Secret) && !['string', 'number', 'boolean'].includes(typeof value)) {
+      problems.push({ path, message: `expected a string, got ${show(value)}` })
+    } else if (IGNORED.has(name)) {
       notes.push({ path, message: 'means something to an ODBC or ADO.NET driver only; ignored' })
     } else if (name === 'encrypt') set(key, 'encrypt', encryptOf(value))
     else if (name === 'applicationintent') set(key, 'application_intent', intentOf(value))
@@ -202,7 +204,7 @@ export function normaliseMssqlExtras(
   if (authentication === undefined || authentication.value === 'notspecified') return { record: said, notes, problems }
 
   const { key, value } = authentication
-  const path = `extra.${key}`
+  const path = childPath('extra', key)
   const settings = value === 'sqlpassword' ? {} : ENTRA[value]?.(said.login, said.password)
   if (settings === undefined) {
     problems.push({ path, message: `is not one that is known; use one of ${AUTHENTICATIONS}` })

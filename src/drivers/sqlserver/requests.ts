@@ -1,17 +1,11 @@
 /** Small things to ask of a standing session. The state's name is tedious' only word on whether it is busy. */
 
 import type { Request } from 'tedious'
-import { orAbort } from '../../abort.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
-
-interface Completing {
-  once(event: 'requestCompleted', listener: () => void): unknown
-  off(event: 'requestCompleted', listener: () => void): unknown
-}
 
 interface Inside {
   readonly state: { readonly name: string }
-  readonly request: (Request & Completing) | undefined
+  readonly request: (Request & { once(event: 'requestCompleted', listener: () => void): unknown }) | undefined
 }
 
 const inside = (connection: SqlServerConnection): Inside => connection as unknown as Inside
@@ -26,24 +20,15 @@ export function isBusy(connection: SqlServerConnection): boolean {
   return name === 'SentClientRequest' || name === 'SentAttention'
 }
 
-/**
- * Resolves when no statement is running any more, or the session has ended.
- *
- * @throws the signal's reason
- */
-export async function untilIdle(connection: SqlServerConnection, signal?: AbortSignal): Promise<void> {
+/** Resolves when no statement is running any more, or the session has ended. */
+export async function untilIdle(connection: SqlServerConnection): Promise<void> {
   while (isBusy(connection)) {
     const { request } = inside(connection)
     if (request === undefined) return
-    const { promise, resolve } = Promise.withResolvers<void>()
-    request.once('requestCompleted', resolve)
-    connection.once('end', resolve)
-    try {
-      await orAbort(promise, signal)
-    } finally {
-      request.off('requestCompleted', resolve)
-      connection.off('end', resolve)
-    }
+    await new Promise<void>((resolve) => {
+      request.once('requestCompleted', resolve)
+      connection.once('end', resolve)
+    })
   }
 }
 

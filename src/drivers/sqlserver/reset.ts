@@ -1,3 +1,4 @@
+import { orAbort } from '../../abort.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { isBusy, rollback, runBatch, untilIdle } from './requests.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
@@ -42,7 +43,7 @@ async function quiet(connection: SqlServerConnection): Promise<void> {
 
 async function becomesIdle(connection: SqlServerConnection, signal: AbortSignal): Promise<boolean> {
   try {
-    await untilIdle(connection, signal)
+    await orAbort(untilIdle(connection), signal)
   } catch (error) {
     if (!signal.aborted) throw error
   }

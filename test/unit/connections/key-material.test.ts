@@ -11,6 +11,8 @@ import type { Connection } from '../../../src/connections/connection.ts'
 import { describeConnection } from '../../../src/connections/describe.ts'
 import type { ConnectionInput } from '../../../src/connections/parse.ts'
 import { createEngine, type EngineOptions } from '../../../src/engine/knex/create-engine.ts'
+import { ConfigError } from '../../../src/errors.ts'
+import { KerberosTicket, verifyTicket } from '../../../src/kerberos/index.ts'
 import { poolsmith } from '../../support/cli-in-process.ts'
 import { OPTION_SPELLINGS, type OptionSpelling } from '../../support/option-tables.ts'
 
@@ -126,6 +128,29 @@ for (const option of OPTION_SPELLINGS.filter(({ field }) => field.type === 'path
     }
   })
 }
+
+test('tickets outside an engine never repeat what is no path', async () => {
+  for (const [what, value] of Object.entries({ ...KEY_MATERIAL, ...PASSWORDS })) {
+    for (const option of [{ keytab: value }, { cache: value }]) {
+      assert.throws(
+        () => new KerberosTicket(option),
+        (error) => {
+          assertHidden(value, seen(error), what)
+          return error instanceof ConfigError
+        },
+      )
+    }
+    await assert.rejects(verifyTicket({ cache: value }), (error) => {
+      assertHidden(value, seen(error), what)
+      return error instanceof ConfigError
+    })
+    for (const args of [['acquire', '--keytab', value], ['status', `--ccache=${value}`, '--json'], ['acquire']]) {
+      const { code, out, log } = await poolsmith(['ticket', ...args], { KRB_KEYTAB: value })
+      assert.ok(code === 2 || code === 3, `${what}: ${code} ${out}${log}`)
+      assertHidden(value, out + log, `ticket ${args[0]} with ${what}`)
+    }
+  }
+})
 
 test('no option repeats key material', async () => {
   for (const option of OPTION_SPELLINGS) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { isPlausiblePath } from '../../../src/connections/plausible-path.ts'
+import { isPlausiblePath } from '../../src/plausible-path.ts'
 
 describe('isPlausiblePath', () => {
   const paths = [

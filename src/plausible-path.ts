@@ -1,6 +1,6 @@
 import { disorder, namesSecret } from './secret-text.ts'
 
-/** Linux' PATH_MAX and NAME_MAX; other systems are close to them. In bytes. */
+/** Linux' PATH_MAX and NAME_MAX, in bytes; other systems are close to them. */
 const LONGEST_PATH = 4096
 const LONGEST_NAME = 255
 

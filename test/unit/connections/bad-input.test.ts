@@ -1,0 +1,211 @@
+/**
+ * Texts that are cut off at each character, hold NUL or half a surrogate pair, or are a million characters long, in every
+ * part, option and form of a connection: an error with the path, or a connection; never a crash, a hang, or a secret.
+ */
+
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { inspect } from 'node:util'
+import { describeConnection } from '../../../src/connections/describe.ts'
+import type { Field } from '../../../src/connections/fields.ts'
+import type { ConnectionInput } from '../../../src/connections/parse.ts'
+import { listConnections } from '../../../src/connections/stores/find.ts'
+import { createEngine, type EngineOptions } from '../../../src/engine/knex/create-engine.ts'
+import { ConfigError, PoolsmithError } from '../../../src/errors.ts'
+import { damages, STRANGERS, truncations } from '../../support/bad-strings.ts'
+import { temporaryFolder } from '../../support/folder.ts'
+import { OPTION_SPELLINGS, type OptionSpelling } from '../../support/option-tables.ts'
+
+const PASSWORD = 'Zq9!kWv3#pLx7'
+/** Far above any honest run of one case, and far below what quadratic work on a million characters takes. */
+const LIMIT_MILLIS = 20_000
+
+interface Outcome {
+  readonly error: PoolsmithError | undefined
+  /** All that can be seen of the error, or of the connection. */
+  readonly shown: string
+}
+
+async function outcomeOf(input: ConnectionInput, options: EngineOptions = {}): Promise<Outcome> {
+  const startedAt = performance.now()
+  const outcome = await engineOutcome(input, options)
+  const took = performance.now() - startedAt
+  assert.ok(took < LIMIT_MILLIS, `${inspect(input).slice(0, 200)} took ${Math.round(took)} ms`)
+  for (const piece of [PASSWORD, PASSWORD.slice(0, 6), PASSWORD.slice(-6)]) {
+    assert.ok(!outcome.shown.includes(piece), `shown: ${outcome.shown.slice(0, 500)}`)
+  }
+  return outcome
+}
+
+async function engineOutcome(input: ConnectionInput, options: EngineOptions): Promise<Outcome> {
+  const warnings: unknown[] = []
+  try {
+    await using engine = await createEngine(input, {
+      stores: { environment: {} },
+      ...options,
+      on: { 'config:warning': (warning) => warnings.push(warning) },
+    })
+    return { error: undefined, shown: describeConnection(engine.connection) + inspect([engine.connection, warnings]) }
+  } catch (error) {
+    assert.ok(error instanceof PoolsmithError, inspect(error).slice(0, 2000))
+    assert.equal(error.phase, 'config', error.message)
+    assert.ok(error.message.length < 20_000, 'a message stays short')
+    const causes = error.cause === undefined ? '' : inspect(error.cause, { depth: 9 })
+    return { error, shown: [String(error), inspect(error, { depth: 9 }), JSON.stringify(error), causes].join('\n') }
+  }
+}
+
+process.setMaxListeners(0)
+// The engine's own warnings are not what is looked at.
+process.on('warning', () => undefined)
+
+/** A value that an option accepts, as a text. */
+function sampleOf({ type, default: fallback }: Field<unknown>): string {
+  if (typeof fallback === 'string' || typeof fallback === 'number' || typeof fallback === 'boolean')
+    return String(fallback)
+  if (type === 'path') return '/etc/ssl/client.key'
+  if (type.startsWith('integer') || type.startsWith('seconds')) return '15'
+  return type.includes(' | ') ? (type.split(' | ')[0] ?? '') : type === 'secret' ? PASSWORD : 'some-text.example.com'
+}
+
+function record({ type, authMethod }: OptionSpelling, extra: Record<string, unknown>): ConnectionInput {
+  const method = authMethod === undefined ? {} : { auth_method: authMethod }
+  return { type, host: 'db.test', login: 'etl', password: PASSWORD, extra: { ...method, ...extra } }
+}
+
+/** Each problem names a part of the connection. */
+function assertPaths(error: PoolsmithError | undefined, where: string): void {
+  if (!(error instanceof ConfigError)) return
+  for (const { path } of error.problems) {
+    assert.match(path, /^(extra|host|port|login|password|database|type|id|description)\b/, `${where}: ${error.message}`)
+  }
+}
+
+test('every option in the extras, cut off at each character', async () => {
+  for (const option of OPTION_SPELLINGS) {
+    for (const value of truncations(sampleOf(option.field))) {
+      const { error } = await outcomeOf(record(option, { [option.key]: value }))
+      assertPaths(error, `${option.key}=${value}`)
+    }
+  }
+})
+
+test('every option in the extras and in the second argument, damaged or enormous', async () => {
+  for (const option of OPTION_SPELLINGS) {
+    for (const value of damages(sampleOf(option.field))) {
+      const extra = { [option.key]: value }
+      for (const { error } of [
+        await outcomeOf(record(option, extra)),
+        await outcomeOf(record(option, {}), { extra }),
+      ]) {
+        assertPaths(error, option.key)
+        if (/[\0\ud800-\udfff]/.test(value) || value.length > 100_000) {
+          const named =
+            error instanceof ConfigError && error.problems.some(({ path }) => path === `extra.${option.key}`)
+          assert.ok(named, `${option.key} with ${JSON.stringify(value.slice(0, 40))}: ${error?.message}`)
+        }
+      }
+    }
+  }
+})
+
+test('every option as a value of another type', async () => {
+  for (const option of OPTION_SPELLINGS) {
+    for (const value of STRANGERS) {
+      const extra = { [option.key]: value }
+      assertPaths((await outcomeOf(record(option, extra))).error, option.key)
+      const { error, shown } = await outcomeOf(record(option, {}), { extra })
+      assertPaths(error, option.key)
+      assert.ok(!shown.includes("'source'"), `the source of a function is shown: ${shown}`)
+    }
+  }
+})
+
+const PARTS = {
+  type: 'postgres',
+  host: 'db.example.com',
+  port: '5432',
+  login: 'svc_etl',
+  password: PASSWORD,
+  database: 'sales',
+  description: 'the sales database',
+  id: 'sales_db',
+  extra: '{"sslmode": "verify-full"}',
+} as const
+
+test('every part of a record, cut off, damaged, enormous, or of another type', async () => {
+  for (const [part, sample] of Object.entries(PARTS)) {
+    for (const value of [...truncations(sample), ...damages(sample), ...STRANGERS]) {
+      const { error } = await outcomeOf({ ...PARTS, [part]: value } as ConnectionInput)
+      assertPaths(error, `${part}=${inspect(value).slice(0, 100)}`)
+    }
+  }
+  for (const stranger of STRANGERS) await outcomeOf(stranger as ConnectionInput)
+  for (const key of damages('host')) await outcomeOf({ ...PARTS, [key]: 'x' } as ConnectionInput)
+  for (const key of damages('sslmode')) await outcomeOf({ ...PARTS, extra: { [key]: 'x' } })
+})
+
+const QUERY =
+  'auth_method=password&sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem&options=-c%20a%3Db&pool_size=5&sslpassword='
+const URI = `postgres://svc_etl:${encodeURIComponent(PASSWORD)}@db.example.com:5432/sales?${QUERY}${encodeURIComponent(PASSWORD)}`
+const EXTRAS = { sslmode: 'verify-full', sslpassword: PASSWORD, require_auth: ['scram-sha-256'], pool_size: 5 }
+const JSON_TEXT = JSON.stringify({ ...PARTS, id: undefined, extra: EXTRAS })
+
+for (const [form, text] of Object.entries({ URI, 'JSON text': JSON_TEXT })) {
+  test(`${form}, cut off at each character, damaged or enormous`, async () => {
+    for (const value of [...truncations(text), ...damages(text)]) {
+      await outcomeOf(value)
+    }
+  })
+
+  test(`${form} in the environment, cut off at each character, damaged or enormous`, async () => {
+    for (const value of [...truncations(text), ...damages(text)]) {
+      const environment = { POOLSMITH_CONN_X: value, AIRFLOW_CONN_Y: text }
+      await outcomeOf('x', { stores: { environment } })
+      const [x, y] = await listConnections({ environment, cwd: '/nonexistent' })
+      assert.equal((y ?? x)?.error, undefined)
+      assert.ok(!inspect(x, { depth: 9 }).includes(PASSWORD))
+    }
+  })
+}
+
+const YAML = `sales: ${URI}\nlake:\n  conn_type: mssql\n  password: "${PASSWORD}"\n  extra:\n    encrypt: strict\n    list: [1, {a: b}]\n`
+const JSON_FILE = JSON.stringify({ sales: URI, lake: { conn_type: 'mssql', password: PASSWORD, extra: EXTRAS } })
+
+for (const [name, text] of Object.entries({ 'connections.yaml': YAML, 'connections.json': JSON_FILE })) {
+  test(`${name}, cut off at each character, damaged or enormous`, async () => {
+    await using folder = await temporaryFolder()
+    const file = join(folder.path, name)
+    for (const value of [...truncations(text), ...damages(text), '['.repeat(100_000), '{"a":'.repeat(100_000)]) {
+      await writeFile(file, value, { mode: 0o600 })
+      await outcomeOf('sales', { stores: { file, environment: {} } })
+      const listed = await listConnections({ file, environment: {} }).catch((error: unknown) => {
+        assert.ok(error instanceof PoolsmithError, inspect(error))
+        return error
+      })
+      assert.ok(!inspect(listed, { depth: 9 }).includes(PASSWORD))
+    }
+  })
+}
+
+test('ids and names of files, cut off, damaged or enormous', async () => {
+  for (const value of [...truncations('sales_db'), ...damages('sales_db')]) {
+    await outcomeOf(value)
+    await outcomeOf('sales', { stores: { file: value, environment: {} } })
+    await outcomeOf('sales', { stores: { environment: { POOLSMITH_CONNECTIONS_FILE: value } } })
+  }
+})
+
+test('the second argument itself may be anything', async () => {
+  for (const stranger of STRANGERS) {
+    for (const key of ['extra', 'on', 'stores', 'registry', 'knex', 'pool_size', 'nothing']) {
+      const run = createEngine('postgres://db', { [key]: stranger } as EngineOptions)
+      await run.then(
+        (engine) => engine.destroy(),
+        (error: unknown) => assert.ok(error instanceof PoolsmithError || error instanceof TypeError, inspect(error)),
+      )
+    }
+  }
+})
