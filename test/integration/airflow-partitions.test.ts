@@ -130,7 +130,7 @@ async function manifests(): Promise<{ folder: string; names: string[] }> {
   return { folder: found[0]?.parentPath ?? '', names: found.map(({ name }) => name) }
 }
 
-test('plans, reads every settled row in eight parts, and tries a part again that has failed', async () => {
+test('the DAG plans, reads every settled row in eight parts, and retries a part that failed', async () => {
   const { code, stdout } = await runDag('scheduled__2024-01-01T00:00:00+00:00', { FAIL_ONCE: '3' })
   assert.equal(code, 0, stdout)
   assert.match(stdout, /^failed: CONNECTION_LOST: gone again$/m)
@@ -148,7 +148,7 @@ test('plans, reads every settled row in eight parts, and tries a part again that
   )
 })
 
-test('the error of poolsmith is the error of the task', async () => {
+test('the task fails with the error of poolsmith', async () => {
   await server.sql('revoke select on flights from etl')
   const { code, stdout } = await runDag('manual__2024-01-02T00:00:00+00:00')
   await server.sql('grant select on flights to etl')

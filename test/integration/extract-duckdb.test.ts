@@ -190,7 +190,7 @@ test('NaN and infinities of floating-point numbers: read back, and outside of th
   })
 })
 
-test('row groups are skipped by their bounds, and no row is lost by it', async () => {
+test('readers skip row groups by their bounds without losing rows', async () => {
   await server.sql(`create table sorted as select g as n, g::bigint * 1000003 as b, 'text ' || lpad(g::text, 6, '0') as t,
     g::numeric(20,3) as d, date '2001-01-01' + g as day from generate_series(1, 20000) g`)
   await extracted(

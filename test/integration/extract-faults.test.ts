@@ -75,7 +75,7 @@ const noCopyRuns = (): Promise<boolean> => copiesRunning(server).then((count) =>
 const allIdle = (): Promise<boolean> =>
   server.sql("select count(*) from pg_stat_activity where state like 'idle in%'").then((count) => count === '0')
 
-describe('names that are not there', () => {
+describe('names that do not exist', () => {
   const cases: readonly [TableName, Partial<ExtractOptions>, string, RegExp][] = [
     [{ table: 'flihgts' }, {}, 'TABLE_NOT_FOUND', /no table "public"\."flihgts"\. Did you mean "flights"\?/],
     [{ table: 'Flights' }, {}, 'TABLE_NOT_FOUND', /Did you mean "flights"\?/],
@@ -102,7 +102,7 @@ describe('names that are not there', () => {
   }
 })
 
-test('options that are none, and columns that an extract adds itself', async () => {
+test('invalid options, and columns that an extract adds itself, are refused', async () => {
   const carriers = { table: 'carriers' }
   for (const [source, options] of [
     [carriers, { format: 'xlsx' as 'csv' }],
@@ -122,7 +122,7 @@ test('options that are none, and columns that an extract adds itself', async () 
   assert.equal(without.rows, 0)
 })
 
-test('no permission, and permission on some columns only', async () => {
+test('a role without SELECT is refused, and one with SELECT on some columns reads those', async () => {
   await server.sql(`create role reader login password 'reader'; create table secret (open int, hidden int);
     insert into secret values (1, 2)`)
   await using reader = await createEngine({
@@ -150,7 +150,7 @@ test('no permission, and permission on some columns only', async () => {
 })
 
 for (const format of EXTRACT_FORMATS) {
-  test(`${format}: aborted midway, the statement ends and the session goes back clean`, async () => {
+  test(`${format}: an abort midway ends the statement and returns the session clean`, async () => {
     const abort = new AbortController()
     const before = await db('carriers')
       .select(db.raw('pg_backend_pid()'))
@@ -174,7 +174,7 @@ for (const format of EXTRACT_FORMATS) {
   })
 }
 
-test('aborted before it begins, and while it waits for a lock', async () => {
+test('an abort works before the run begins and while it waits for a lock', async () => {
   const early = await failing(db, { table: 'flights' }, { format: 'csv', signal: AbortSignal.abort() })
   assert.equal(early.code, 'ABORTED')
   await using other = await superuserEngine(server)
@@ -194,7 +194,7 @@ test('aborted before it begins, and while it waits for a lock', async () => {
   await trx.rollback()
 })
 
-test('aborted while it looks for the mark or for where to divide: the statement ends on the server too', async () => {
+test('an abort during planning ends the statement on the server too', async () => {
   // A statement may have workers, which are not the session.
   const besides = `select count(*) from pg_stat_activity where query like '%pg_sleep(600)%' and state = 'active'
     and pid <> pg_backend_pid() and backend_type = 'client backend'`
@@ -220,7 +220,7 @@ test('with one connection only, an abort closes it and the next statement gets a
   assert.equal((await single('flights').count<{ count: string }[]>('* as count'))[0]?.count, String(ROWS))
 })
 
-test('leaving the loop early ends the statement; the consumer’s own error stays its own', async () => {
+test('leaving the loop early ends the statement, and the consumer’s own error is thrown unchanged', async () => {
   for await (const batch of readTable(db, { table: 'flights' }, { batchRows: 1000 })) {
     assert.equal(batch.numRows, 1000)
     break
@@ -242,7 +242,7 @@ test('leaving the loop early ends the statement; the consumer’s own error stay
   assert.ok(await allIdle())
 })
 
-test('what the last report throws is told, and takes back nothing of a run that is whole', async () => {
+test('an error of the last progress report is thrown, and the complete files stay', async () => {
   const own = new Error('mine')
   const onProgress = ({ done }: Progress): void => {
     if (done) throw own
@@ -263,7 +263,7 @@ test('what the last report throws is told, and takes back nothing of a run that 
 })
 
 for (const format of EXTRACT_FORMATS) {
-  test(`${format}: the session killed midway`, async () => {
+  test(`${format}: a session that is killed midway is CONNECTION_LOST and leaves no file`, async () => {
     using _kill = await atFirstRows(() =>
       server.sql("select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'copy%'"),
     )
@@ -273,7 +273,7 @@ for (const format of EXTRACT_FORMATS) {
   })
 }
 
-test('a server that answers no more: the abort comes through all the same', async () => {
+test('an abort works although the server does not answer', async () => {
   await using frozen = await startPostgres()
   await frozen.sql(`create table flights (filler text);
     insert into flights select repeat(md5(g::text), 6) from generate_series(1, ${ROWS}) g`)
@@ -296,7 +296,7 @@ test('a server that answers no more: the abort comes through all the same', asyn
   }
 })
 
-test('cancelled by somebody else', async () => {
+test('a statement that another session cancels is QUERY_CANCELED', async () => {
   using _cancel = await atFirstRows(() =>
     server.sql("select pg_cancel_backend(pid) from pg_stat_activity where query ilike 'copy%'"),
   )
@@ -304,7 +304,7 @@ test('cancelled by somebody else', async () => {
   assert.deepEqual([error.code, error.details.sqlstate], ['QUERY_CANCELED', '57014'])
 })
 
-test('a session reads by settings of its own, whatever it was left with, and goes back with those', async () => {
+test('a session reads under fixed settings and is returned with its earlier ones', async () => {
   const left = {
     synchronize_seqscans: 'on',
     client_encoding: 'LATIN1',
@@ -341,7 +341,7 @@ test('a session reads by settings of its own, whatever it was left with, and goe
   assert.deepEqual((await single.raw(shown(Object.keys(left)))).rows[0], left)
 })
 
-test('a slow consumer makes the server wait, whatever its time limits say', async () => {
+test('a slow consumer makes the server wait, without a time limit ending the statement', async () => {
   await server.sql(`alter role postgres set statement_timeout = '400ms';
     alter role postgres set idle_in_transaction_session_timeout = '400ms'; alter role postgres set transaction_timeout = '400ms'`)
   try {
@@ -365,7 +365,7 @@ test('a slow consumer makes the server wait, whatever its time limits say', asyn
   }
 })
 
-test('a table that stays locked, and one that cannot be altered while it is read', async () => {
+test('a table that stays locked is TABLE_LOCKED, and no table is altered while it is read', async () => {
   await server.sql("alter role postgres set lock_timeout = '150ms'")
   try {
     await using hasty = await superuserEngine(server)
@@ -384,7 +384,7 @@ test('a table that stays locked, and one that cannot be altered while it is read
   }
 })
 
-test('nothing changes its columns between the look at them and the rows, whether it can be locked or not', async () => {
+test('the columns of a table cannot change between the catalogue and the rows', async () => {
   await server.sql(`create table base (id int, t text); create view shown as select id, t from base;
     create materialized view kept as select id from base; create extension postgres_fdw;
     create server here foreign data wrapper postgres_fdw
@@ -410,7 +410,7 @@ test('nothing changes its columns between the look at them and the rows, whether
   }
 })
 
-test('a table that is rewritten just before is read as it is afterwards, not as empty', async () => {
+test('a table that is rewritten just before the snapshot is not read as empty', async () => {
   await server.sql('create table rewritten (id int); insert into rewritten select generate_series(1, 100)')
   await using other = await superuserEngine(server)
   for (const format of EXTRACT_FORMATS) {
@@ -428,7 +428,7 @@ test('a table that is rewritten just before is read as it is afterwards, not as 
   }
 })
 
-test('values that do not fit into the precision that was declared', async () => {
+test('a value beyond its declared precision is VALUE_OUT_OF_RANGE', async () => {
   await server.sql(`create table remote (n numeric); insert into remote values (123456.789); create foreign table narrow (n numeric(5,2))
       server here options (table_name 'remote');
     create table claimed (n numeric(9,2)); insert into claimed values (1), (1234567.89);
@@ -446,7 +446,7 @@ test('values that do not fit into the precision that was declared', async () => 
   assert.deepEqual(await columnOf(text, 'n'), ['1.00', '1234567.89'])
 })
 
-test('an enum that gains a label is read with it; one whose label is renamed under the reader is an error', async () => {
+test('a new label of an enum is read, and a label that is renamed while it is read is an error', async () => {
   await server.sql(
     "create type mood as enum ('sad', 'ok'); create table moods (m mood); insert into moods values ('sad'), ('ok')",
   )
@@ -468,7 +468,7 @@ test('an enum that gains a label is read with it; one whose label is renamed und
   assert.match(error.message, /the label "fine"/)
 })
 
-test('values that cannot be written exactly', async () => {
+test('a value that cannot be written exactly is an error with its column and a hint', async () => {
   await server.sql(`create table shapes (id int, list int[]); insert into shapes values (1, '{1}'), (2, '{{1,2},{3,4}}');
     create table late (at timestamp); insert into late values ('294276-12-31 23:59:59')`)
   const shapes = await failing(db, { table: 'shapes' }, { format: 'parquet' })
@@ -482,7 +482,7 @@ test('values that cannot be written exactly', async () => {
 
 describe('targets', () => {
   for (const format of EXTRACT_FORMATS) {
-    test(`${format}: a disk that fills up`, async () => {
+    test(`${format}: a full disk is DISK_FULL and leaves no file`, async () => {
       let room = 3_000_000
       using _full = await beforeWrites(async (bytes) => {
         room -= bytes.length
@@ -494,7 +494,7 @@ describe('targets', () => {
     })
   }
 
-  test('a manifest that does not fit takes its data file with it', async () => {
+  test('a manifest that cannot be written removes its data file', async () => {
     using _full = await beforeWrites(async (bytes) => {
       const isManifest = Buffer.from(bytes).includes('"batchId"')
       if (isManifest) throw Object.assign(new Error('EDQUOT: over quota, write'), { code: 'EDQUOT' })
@@ -502,7 +502,7 @@ describe('targets', () => {
     assert.equal((await failing(db, { table: 'carriers' }, { format: 'csv' })).code, 'DISK_FULL')
   })
 
-  test('a file where a folder should be, a circle of links, a path that is too long', async () => {
+  test('a file in place of a folder, a circle of links and a long path are TARGET_NOT_WRITABLE', async () => {
     await using folder = await temporaryFolder()
     await writeFile(join(folder.path, 'file'), '')
     await symlink(join(folder.path, 'circle'), join(folder.path, 'circle'))
@@ -515,7 +515,7 @@ describe('targets', () => {
   })
 })
 
-test('a state that could not be kept is told before anything is read', async () => {
+test('a state file that cannot be written is reported before anything is read', async () => {
   await using folder = await temporaryFolder()
   let began = false
   const onProgress = (): void => {

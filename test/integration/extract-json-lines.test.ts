@@ -114,7 +114,7 @@ for (const flavor of ['embedded', 'embedded-13'] as const) {
       assert.deepEqual(ours, said)
     })
 
-    test('no columns, and no rows', async () => {
+    test('a table without columns and a table without rows give valid lines', async () => {
       await server.sql('create table bare (); insert into bare default values; insert into bare default values')
       assert.deepEqual((await landed('bare')).ours, ['{}', '{}'])
       await server.sql('create table nothing (a int)')

@@ -67,7 +67,7 @@ for (const [flavor, version] of [
       return createEngine({ type: 'postgres', host, port, login: 'reader', password: 'reader', database: 'postgres' })
     }
 
-    test('each part reads tables of its own, empty ones cost nothing', async () => {
+    test('each part reads its own tables, and empty tables take no part', async () => {
       await using folder = await temporaryFolder()
       const manifest = await run(folder.path, { table: 'sales' })
       isAll(await idsOf(manifest))
@@ -83,7 +83,7 @@ for (const [flavor, version] of [
       for (const { rows } of manifest.files) assert.ok(rows > 0)
     })
 
-    test('with columns, a condition, a hash and a watermark; through the parts the same rows as in one', async () => {
+    test('parts give the same rows as one reading, with columns, a condition, a hash and a watermark', async () => {
       await using folder = await temporaryFolder()
       const options: Partial<ExtractOptions> = {
         columns: ['extra', 'id'],
@@ -101,7 +101,7 @@ for (const [flavor, version] of [
       assert.deepEqual(parts.watermark, whole.watermark)
     })
 
-    test('a role that may read the table only, and policies, are heeded', async () => {
+    test('permissions and row-level policies of the partitioned table apply', async () => {
       await using folder = await temporaryFolder()
       await using reader = await asReader()
       const through = await run(folder.path, { table: 'sales' }, {}, reader)
@@ -128,7 +128,7 @@ for (const [flavor, version] of [
       await server.sql('alter table sales disable row level security')
     })
 
-    test('heirs, and a table that is empty itself', async () => {
+    test('a table that others inherit from is divided by those tables', async () => {
       await using folder = await temporaryFolder()
       await server.sql(`create table elder (id int, at date); create table heir (more text) inherits (elder); create table late () inherits (heir);
         insert into elder select g from generate_series(1, 5000) g; insert into heir select g from generate_series(5001, 12000) g;
@@ -145,7 +145,7 @@ for (const [flavor, version] of [
       isAll(await idsOf(await run(folder.path, { table: 'heir' })), 5001)
     })
 
-    test('foreign partitions are read whole, beside the others', async () => {
+    test('a foreign partition is read as a whole', async () => {
       await using folder = await temporaryFolder()
       await server.sql(`create extension postgres_fdw; create server here foreign data wrapper postgres_fdw
         options (host '${server.socketDirectory}', port '${server.port}', dbname 'postgres');
@@ -164,7 +164,7 @@ for (const [flavor, version] of [
       isAll(await idsOf(marked), 101)
     })
 
-    test('on one snapshot, while rows move from table to table', async () => {
+    test('parts are of one snapshot while rows move from table to table', async () => {
       await using folder = await temporaryFolder()
       let moved: Promise<unknown> | undefined
       const { pool, connection } = db
@@ -207,7 +207,7 @@ for (const [flavor, version] of [
       assert.equal((await filesBelow(folder.path)).length, 4)
     })
 
-    test('an ordinary table with a key is divided, by ranges of the key where there are none of places', async () => {
+    test('an ordinary table is divided by pages, or by its key where pages cannot be read', async () => {
       await using folder = await temporaryFolder()
       await server.sql(`create table keyed (id int primary key, t text); create table loose (id int);
         insert into keyed select g, 'x' from generate_series(1, ${ROWS}) g; insert into loose select id from keyed`)
@@ -220,7 +220,7 @@ for (const [flavor, version] of [
       assert.equal(loose.files.length, hasRanges ? 4 : 1)
     })
 
-    test('a run that failed is gone on with, part by part', async () => {
+    test('a failed run is resumed part by part', async () => {
       await using folder = await temporaryFolder()
       await using single = await superuserEngine(server, { pool_size: 1, max_overflow: 0 })
       // Parts of one write each.

@@ -105,7 +105,7 @@ const clean = async (): Promise<void> => {
 
 describe('one snapshot', () => {
   for (const format of ['parquet', 'csv'] as const) {
-    test(`${format}: every row once, as it was at the beginning, whatever is done meanwhile`, async () => {
+    test(`${format}: every row is read once, as it was at the beginning`, async () => {
       await server.sql(
         `create table busy as select g as id, repeat('x', 300) as filler from generate_series(1, 40000) g`,
       )
@@ -152,7 +152,7 @@ describe('one snapshot', () => {
     })
   }
 
-  test('the parts of a partitioned table, and of one with heirs', async () => {
+  test('a partitioned table, and one that others inherit from, are read in parts', async () => {
     await using folder = await temporaryFolder()
     const manifest = await run(folder.path, { format: 'parquet' }, { table: 'parts' })
     assert.ok(manifest.files.length > 1)
@@ -190,7 +190,7 @@ describe('one snapshot', () => {
     assert.equal((await failureOf(run(folder.path, { partitions: 0 }))).code, 'CONFIG_INVALID')
   })
 
-  test('an empty table and one of few pages have as many parts as there is to divide', async () => {
+  test('a table has at most one part for each page', async () => {
     await using folder = await temporaryFolder()
     await server.sql('create table little as select 1 as id; create table none (id int)')
     assert.deepEqual(
@@ -203,7 +203,7 @@ describe('one snapshot', () => {
     )
   })
 
-  test('never more connections than the pool has, and no wait for those that others hold', async () => {
+  test('a run uses no more connections than the pool has, and waits for none that others hold', async () => {
     await using folder = await temporaryFolder()
     await using single = await superuserEngine(server, { pool_size: 1, max_overflow: 0 })
     sameIds(await idsOf(await run(folder.path, {}, { table: 'flights' }, single)), upTo(ROWS))
@@ -241,7 +241,7 @@ describe('one snapshot', () => {
     assert.deepEqual([seen.sort(), rows, content.rows], [[0, 1, 2], ROWS, ROWS])
   })
 
-  test('when a consumer fails the others are told', async () => {
+  test('when a consumer fails, the signal of the others aborts', async () => {
     const own = new Error('mine')
     const other = Promise.withResolvers<void>()
     let told = false
@@ -260,7 +260,7 @@ describe('one snapshot', () => {
     await clean()
   })
 
-  test('aborted midway: nothing stays behind, on either side', async () => {
+  test('an abort midway leaves nothing on disk and nothing on the server', async () => {
     await using folder = await temporaryFolder()
     const abort = new AbortController()
     const onProgress = (): void => abort.abort(new Error('enough'))
@@ -302,7 +302,7 @@ describe('a failure midway', () => {
   const diskFull = (): Promise<unknown> =>
     Promise.reject(Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' }))
 
-  test('says which partition, shows nothing that looks whole, and the next run goes on', async () => {
+  test('a failure names the partition, leaves no file that looks complete, and the next run goes on', async () => {
     await using folder = await temporaryFolder()
     const error = await failThird(folder.path)
     assert.deepEqual([error.code, error.details.partition, error.details.whole], ['DISK_FULL', 2, 2])
@@ -335,7 +335,7 @@ describe('a failure midway', () => {
     )
   })
 
-  test('an abort does not wait until all that is there has been looked through', async () => {
+  test('an abort does not wait until all kept files are hashed', async () => {
     await using folder = await temporaryFolder()
     await failThird(folder.path)
     const path = (await filesBelow(folder.path)).find((name) => name.endsWith('plan.json')) ?? ''
@@ -348,7 +348,7 @@ describe('a failure midway', () => {
     assert.equal((await filesBelow(staging)).length, 5)
   })
 
-  test('killed while its files were being moved: the next run goes on, and finds them in either place', async () => {
+  test('a run that was killed while it moved files is resumed from either place', async () => {
     await using folder = await temporaryFolder()
     await failThird(folder.path)
     const left = (await filesBelow(folder.path)).map((name) => join(folder.path, name))
@@ -364,7 +364,7 @@ describe('a failure midway', () => {
     assert.equal((await filesBelow(folder.path)).length, 5)
   })
 
-  test('the connection is lost, or somebody cancels', async () => {
+  test('a lost connection and a cancelled statement name the partition', async () => {
     await using folder = await temporaryFolder()
     for (const [how, code] of [
       ['pg_terminate_backend', 'CONNECTION_LOST'],
@@ -381,7 +381,7 @@ describe('a failure midway', () => {
   })
 
   const anew: readonly [string, Partial<ExtractOptions>, string | undefined][] = [
-    ['asked to begin anew', { resume: false }, undefined],
+    ['when asked not to resume', { resume: false }, undefined],
     ['with other options', { rowHash: true }, undefined],
     ['with another condition', { where: (query) => query.where('id', '>', 0) }, undefined],
     ['when the table was rewritten', {}, 'vacuum full flights'],
@@ -407,7 +407,7 @@ describe('a failure midway', () => {
     })
   }
 
-  test('two runs at once, one of which could go on: neither touches the other', async () => {
+  test("of two runs at once, only one resumes, and neither touches the other's files", async () => {
     await using folder = await temporaryFolder()
     await failThird(folder.path)
     // The same folder by two names.
@@ -417,7 +417,7 @@ describe('a failure midway', () => {
     assert.equal((await filesBelow(folder.path)).length, 10)
   })
 
-  test('nothing is kept when other rows with the same mark were read in between', async () => {
+  test('nothing is kept when rows with the same mark were read in between', async () => {
     await server.sql(`create table tied as select 0 as id, 1 as n, carrier, filler from flights limit 1;
       alter table tied add primary key (id)`)
     await using folder = await temporaryFolder()
@@ -433,7 +433,7 @@ describe('a failure midway', () => {
     assert.equal((await run(to, { watermark }, { table: 'tied' })).rows, 0)
   })
 
-  test('a state file stays as it was, and moves on with the run that is completed', async () => {
+  test('a failed run leaves the state file unchanged, and the completed run replaces it', async () => {
     await using folder = await temporaryFolder()
     const state = join(folder.path, 'state.json')
     const watermark = { column: 'id', state }
@@ -453,7 +453,7 @@ describe('a failure midway', () => {
 describe('a plan for other machines', () => {
   const asJson = (plan: ExtractPlan): ExtractPlan => JSON.parse(JSON.stringify(plan)) as ExtractPlan
 
-  test('its partitions together are the table, and what is whole is not read again', async () => {
+  test('the partitions together are the table, and a complete one is not read again', async () => {
     await using folder = await temporaryFolder()
     const where = {
       where: (query: { where(column: string, op: string, value: number): unknown }) => query.where('id', '>', 20_000),
@@ -487,7 +487,7 @@ describe('a plan for other machines', () => {
     assert.notEqual((await extractPartition(db, plan, 1, { to })).finishedAt, manifests[1]?.finishedAt)
   })
 
-  test('of a query with a watermark, into a consumer', async () => {
+  test('a plan of a query with a watermark is read into a consumer', async () => {
     const query = db('flights').select('id', 'carrier').where('carrier', 'AA')
     const options = { partitions: 2, partitionBy: 'id', watermark: { column: 'id', after: 100 } }
     const plan = asJson(await planExtract(db, { query, name: 'aa' }, options))
@@ -503,7 +503,7 @@ describe('a plan for other machines', () => {
     assert.equal(String(rows), await server.sql("select count(*) from flights where carrier = 'AA' and id > 100"))
   })
 
-  test('without a snapshot each sees its own time; with one that is held, the time of the plan', async () => {
+  test('parts see the table at their own time, or at the time of a held snapshot', async () => {
     await server.sql(
       `create table moving as select g as id, repeat('x', 100) as filler from generate_series(1, 5000) g`,
     )
@@ -524,7 +524,7 @@ describe('a plan for other machines', () => {
     assert.equal(db.pool.stats().inUse, 0)
   })
 
-  test('refused: a plan that was touched, a number beyond it, a table that is another one now', async () => {
+  test('a changed plan, a number beyond it, and a table that has changed are refused', async () => {
     await server.sql(
       `create table planned as select g as id, repeat('x', 100) as filler from generate_series(1, 5000) g`,
     )
@@ -551,7 +551,7 @@ describe('a plan for other machines', () => {
     assert.deepEqual(await filesBelow(folder.path), [])
   })
 
-  test('what runs that were killed have left is taken away when it is old, by runs and by parts of plans', async () => {
+  test('old files of killed runs are removed by runs and by parts of plans', async () => {
     await using folder = await temporaryFolder()
     const { folder: day } = await run(folder.path, { partitions: 1 })
     const leftover = join(day, `.part-${randomUUID()}.csv.tmp`)
@@ -565,7 +565,7 @@ describe('a plan for other machines', () => {
     }
   })
 
-  test('whole since it was asked for: it is not read again', async () => {
+  test('a part that another session has just completed is not read again', async () => {
     await using folder = await temporaryFolder()
     const plan = asJson(await planExtract(db, { table: 'flights' }, { format: 'csv', partitions: 2 }))
     // The second waits for the connection of the first.
@@ -575,7 +575,7 @@ describe('a plan for other machines', () => {
     assert.equal(second.finishedAt, first.finishedAt)
   })
 
-  test('the same partition twice at once: one reads it, the other says so', async () => {
+  test('of two readers of one partition, one gets EXTRACT_BUSY', async () => {
     await using folder = await temporaryFolder()
     const to = folder.path
     // The first one comes to a row that waits for a lock.
@@ -610,7 +610,7 @@ describe('a plan for other machines', () => {
   })
 })
 
-test('columns that were added, removed or retyped since the last manifest are told', async () => {
+test('drift lists columns that were added, removed or retyped since the last manifest', async () => {
   await using folder = await temporaryFolder()
   await server.sql('create table drifting (id int, gone text, n int); insert into drifting values (1)')
   const source = { table: 'drifting' }

@@ -75,7 +75,7 @@ describe('where', () => {
     })
   }
 
-  test('in every format, with the estimate of the planner, and for readTable', async () => {
+  test('where works in every format and for readTable, with an estimate of the planner', async () => {
     await using folder = await temporaryFolder()
     for (const format of EXTRACT_FORMATS) {
       let estimate: number | undefined
@@ -130,7 +130,7 @@ describe('where', () => {
 })
 
 for (const setting of ['on', 'off']) {
-  test(`every value comes through a literal as it went in, with standard_conforming_strings ${setting}`, async () => {
+  test(`every value passes through a literal unchanged, with standard_conforming_strings ${setting}`, async () => {
     const client = (await db.pool.acquire().promise) as unknown as {
       query(text: object): Promise<{ rows: string[][] }>
     }
@@ -156,7 +156,7 @@ for (const setting of ['on', 'off']) {
 }
 
 describe('a query in place of a table', () => {
-  test('of knex, with values, into every format', async () => {
+  test('a knex query with values is read into every format', async () => {
     await using folder = await temporaryFolder()
     const query = db('flights')
       .where('carrier', 'AA')
@@ -174,7 +174,7 @@ describe('a query in place of a table', () => {
     }
   })
 
-  test('of text and of knex.raw, with columns, where and a hash on top', async () => {
+  test('a query as text or knex.raw takes columns, where and a hash', async () => {
     await using folder = await temporaryFolder()
     for (const query of [
       "select id, carrier || '?' as c from flights -- all\n;",
@@ -189,7 +189,7 @@ describe('a query in place of a table', () => {
     }
   })
 
-  test('refused: what selects nothing, twice the same name, what is no query', async () => {
+  test('a query that selects nothing, repeats a name or is none is refused', async () => {
     await using folder = await temporaryFolder()
     const options = { to: folder.path, format: 'csv' } as const
     const code = async (query: Knex.QueryBuilder | string): Promise<string> =>
@@ -205,7 +205,7 @@ describe('a query in place of a table', () => {
   })
 })
 
-test('_row_hash is SHA-256 of what the server writes for the row, and the same in every format and run', async () => {
+test("_row_hash is the SHA-256 of the server's text of the row, in every format and run", async () => {
   await using folder = await temporaryFolder()
   await server.sql(`create table hashed (id int, t text, f float8, at timestamptz);
     insert into hashed values (1, 'two words', 0.1, '2024-03-31 02:30+02'), (2, null, null, null), (3, '', 'NaN', 'infinity')`)
@@ -239,8 +239,8 @@ test('_row_hash is SHA-256 of what the server writes for the row, and the same i
   assert.equal(error.code, 'CONFIG_INVALID')
 })
 
-describe('the consumer of one’s own', () => {
-  test('takes every batch, with our columns', async () => {
+describe('a consumer', () => {
+  test('a consumer takes every batch, with the added columns', async () => {
     let rows = 0
     const seen = new Set<string>()
     const content = await extractTable(
@@ -260,7 +260,7 @@ describe('the consumer of one’s own', () => {
     assert.deepEqual([rows, content.rows, content.files, [...seen]], [1000, 1000, [], [content.batchId]])
   })
 
-  test('may not stop halfway, and its own error stays its own', async () => {
+  test('a consumer must take all batches, and its own error is thrown unchanged', async () => {
     const take = async (batches: AsyncIterable<unknown>): Promise<void> => {
       for await (const _batch of batches) break
     }
@@ -281,7 +281,7 @@ describe('watermark', () => {
     more: Partial<ExtractOptions> = {},
   ): Promise<Manifest> => extractTable(db, { table }, { format: 'csv', ...more, to, watermark })
 
-  test('reads what came since, and rows with the same mark neither twice nor never', async () => {
+  test('a run reads the rows since the last mark, and rows with the same mark once', async () => {
     await using folder = await temporaryFolder()
     await server.sql(`create table changes (id int primary key, at timestamptz not null);
       insert into changes values (1, '2024-01-01 00:00:00.000001Z'), (2, '2024-01-02Z'), (3, '2024-01-02Z')`)
@@ -307,7 +307,7 @@ describe('watermark', () => {
     assert.deepEqual(await idsOf(byValue), [5, 6], 'after a value alone comes what is greater')
   })
 
-  test('without a key rows are told apart as a whole, also when a column was added', async () => {
+  test('rows without a key are told apart by all columns, also after a column was added', async () => {
     await using folder = await temporaryFolder()
     await server.sql(`create table log (n bigint not null, line text); insert into log values (9, 'a'), (9, 'b')`)
     const first = await run('log', folder.path, { column: 'n' })
@@ -327,7 +327,7 @@ describe('watermark', () => {
     assert.match(third.notes.join(), /are gone/)
   })
 
-  test('an empty table, and numbers beyond a double', async () => {
+  test('a mark works on an empty table and for numbers beyond a double', async () => {
     await using folder = await temporaryFolder()
     await server.sql('create table numbers (id bigint primary key)')
     const empty = await run('numbers', folder.path, { column: 'id' })
@@ -339,7 +339,7 @@ describe('watermark', () => {
     assert.equal(none.rows, 0)
   })
 
-  test('only what the condition takes counts, for the mark too', async () => {
+  test('the condition applies to the mark too', async () => {
     await using folder = await temporaryFolder()
     const where = (query: Knex.QueryBuilder): unknown => query.where('id', '<=', 500)
     const manifest = await run('flights', folder.path, { column: 'id', after: 490 }, { where })
@@ -385,7 +385,7 @@ describe('watermark', () => {
     })
   }
 
-  test('refused: the mark of another column or type; rows without one may be left out knowingly', async () => {
+  test('the mark of another column or type is refused, and rows without a mark can be left out', async () => {
     await using folder = await temporaryFolder()
     const mark = { column: 'id', type: 'int8', high: '5', identity: [], rows: null }
     assert.equal(
@@ -400,7 +400,7 @@ describe('watermark', () => {
     assert.equal((await run('holes', folder.path, { column: 'n' }, { where })).rows, 1)
   })
 
-  test('a state file is moved on only when the files are whole, and by one run only', async () => {
+  test('a state file is replaced when the files are complete, and by one run only', async () => {
     await using folder = await temporaryFolder()
     await server.sql(`create table kept (id int primary key); insert into kept select generate_series(1, 10)`)
     const to = join(folder.path, 'bronze')

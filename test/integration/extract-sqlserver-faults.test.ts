@@ -89,7 +89,7 @@ const TOUCH = /^[^;]*select top \(1\) 1 as one from \[dbo\]\.\[moved\]$/
 const LOCK = /from \[dbo\]\.\[moved\] with \(tablock, holdlock\)/
 
 describe('several sessions at one moment', () => {
-  test('one of them is late: the table waits for it', async () => {
+  test('the lock is held until a late session has begun', async () => {
     const { sum, notes } = await whileMoving({
       at: 'request',
       sql: TOUCH,
@@ -100,7 +100,7 @@ describe('several sessions at one moment', () => {
     assert.match(notes, /3 sessions read at one moment/)
   })
 
-  test('no session keeps what was set for it', async () => {
+  test('no session keeps settings of the run', async () => {
     await using engine = await engineFor(server, { pool_size: 4, max_overflow: 0 })
     await using folder = await temporaryFolder()
     await extractTable(engine, { table: 'moved' }, { to: folder.path, format: 'csv', partitions: 3 })
@@ -112,7 +112,7 @@ describe('several sessions at one moment', () => {
     }
   })
 
-  test('one of them is later than the table can wait: the others read its share', async () => {
+  test('a session that begins too late does not take part', async () => {
     const { sum, notes } = await whileMoving({
       at: 'request',
       sql: TOUCH,
@@ -149,20 +149,20 @@ describe('several sessions at one moment', () => {
     })
   }
 
-  test('the lock is asked for again when it was not to be had at first', async () => {
+  test('the lock is requested again when it could not be acquired at first', async () => {
     const refuse = { do: 'refuse', number: 1222, message: 'Lock request time out' } as const
     const { sum, notes } = await whileMoving({ at: 'request', sql: LOCK, times: 2, fault: refuse })
     assert.equal(sum, 4000)
     assert.match(notes, /3 sessions read at one moment/)
   })
 
-  test('nobody hears that the lock is no longer needed: the server has given it up, and nothing is taken for proven', async () => {
+  test('a lock that the server has released before its end proves nothing', async () => {
     const { sum, notes } = await whileMoving({ at: 'attention', times: 1, fault: { do: 'hang' } })
     assert.equal(sum, 4000)
     assert.match(notes, /One session has read all parts/)
   })
 
-  test('a lock that is not to be had is not waited on as if it were there', async () => {
+  test('a lock that was not acquired is not held for a second', async () => {
     await using engine = await engineFor(server)
     await using holder = await engineFor(server)
     await using lease = await Lease.take(engine, 'moved', undefined)
@@ -181,7 +181,7 @@ describe('several sessions at one moment', () => {
     assert.deepEqual(await lease.ask('select @@lock_timeout, @@trancount'), [[60_000, 0]])
   })
 
-  test('the server gives the lock up by itself, and says that it was not there until the end', async () => {
+  test('the server itself releases the lock, and a later release reports that', async () => {
     await using engine = await engineFor(server)
     await using lease = await Lease.take(engine, 'moved', undefined)
     const lock = await lease.holdTable('[dbo].[moved]', 250)
@@ -207,7 +207,7 @@ describe('several sessions at one moment', () => {
     }
   }
 
-  test('the database allows no snapshots: refused with what to do, unless each may have its own moment', async () => {
+  test('without snapshot isolation several parts are refused, unless each may have its own moment', async () => {
     const error = await failureOf(settings("set mssql.snapshot = '0'"))
     assert.deepEqual([error.code, error.phase], ['SNAPSHOT_UNAVAILABLE', 'query'])
     assert.match(error.hint ?? '', /ALTER DATABASE CURRENT SET ALLOW_SNAPSHOT_ISOLATION ON/)
@@ -216,7 +216,7 @@ describe('several sessions at one moment', () => {
     await settings("set mssql.snapshot = '0'", { partitions: 1 })
   })
 
-  test('a read-only replica, where locks mean nothing; a database snapshot, which needs none', async () => {
+  test('one session reads all on a read-only replica, and several read a database snapshot without a lock', async () => {
     const replica = await settings("set mssql.updateability = 'READ_ONLY'")
     assert.match(replica.notes, /One session has read all parts.*read-only replica/)
     assert.equal(replica.sum, 4000)
@@ -224,7 +224,7 @@ describe('several sessions at one moment', () => {
     assert.match(frozen.notes, /All sessions read one database snapshot/)
   })
 
-  test('a pool too small for that: one session reads all parts', async () => {
+  test('with a small pool one session reads all parts', async () => {
     await using engine = await engineFor(server, { pool_size: 2, max_overflow: 0 })
     await using folder = await temporaryFolder()
     const manifest = await extractTable(engine, { table: 'moved' }, { to: folder.path, format: 'csv', partitions: 2 })
@@ -232,7 +232,7 @@ describe('several sessions at one moment', () => {
     assert.deepEqual([manifest.files.length, manifest.rows], [2, 40])
   })
 
-  test('aborted while it gathers and locks: nothing is left behind', async () => {
+  test('an abort while sessions are gathered leaves no session and no lock', async () => {
     await using own = await start()
     await using engine = await engineFor(own)
     own.faults.add({
@@ -253,7 +253,7 @@ describe('several sessions at one moment', () => {
 })
 
 describe('rowversion', () => {
-  test('what an open transaction may still write below is left for the next run', async () => {
+  test('rows that an open transaction may still write are left for the next run', async () => {
     await db.raw('create table dbo.versions (id int not null primary key, v rowversion)')
     await db.raw('insert into dbo.versions (id) values (1), (2), (3)')
     const [{ v }] = (await db('versions').where('id', 2).select(db.raw('cast(v as binary(8)) as v'))) as [{ v: Buffer }]
@@ -300,7 +300,7 @@ describe('texts of every kind of collation, and smalldatetime', () => {
     Latin1_General_100_CI_AS_SC_UTF8: '漢字 😀 Größe',
     Greek_CI_AS: 'Ελλάδα',
   }
-  test('are what the server stores, in files and as marks', async () => {
+  test('texts are read as the server stores them, in files and as marks', async () => {
     const columns = Object.keys(texts).map((collation, index) => `c${index} varchar(60) collate ${collation}`)
     await db.raw(`create table dbo.collations (id int not null primary key, ${columns.join(', ')}, s smalldatetime)`)
     const values = Object.values(texts).map((text) => `'${text}'`)
@@ -353,7 +353,7 @@ describe('texts of every kind of collation, and smalldatetime', () => {
   })
 })
 
-test('_row_hash is what PostgreSQL says of the same row', async () => {
+test("_row_hash is PostgreSQL's hash of the same row", async () => {
   await db.raw(
     'create table dbo.hashed (id int not null primary key, big bigint, amount decimal(20,5), t nvarchar(60), d date)',
   )
@@ -408,7 +408,7 @@ describe('a part fails', () => {
     ['the server has no memory', 'QUERY_FAILED', { do: 'refuse', number: 701, class: 17, message: 'no memory' }],
   ]
   for (const [what, code, fault] of faults) {
-    test(`${what}: which part, nothing that looks whole, and the next run goes on`, async () => {
+    test(`${what}: the error names the part, no file looks complete, and the next run goes on`, async () => {
       await using own = await start()
       // One session: what comes before the part that fails is whole.
       await using engine = await engineFor(own, { pool_size: 1, max_overflow: 0 })
@@ -438,7 +438,7 @@ describe('a part fails', () => {
     })
   }
 
-  test('midway through the rows', async () => {
+  test('an error midway through the rows leaves no file', async () => {
     await using own = await start()
     await using engine = await engineFor(own)
     await engine.select(engine.raw('1 as one'))
@@ -456,7 +456,7 @@ describe('a part fails', () => {
     assert.equal(engine.pool.stats().inUse, 0)
   })
 
-  test('two runs at once on one target: only one has the lock that lets it go on', async () => {
+  test('of two runs at once on one target, only one has the lock to go on', async () => {
     await using folder = await temporaryFolder()
     const run = (): Promise<Manifest> =>
       extractTable(db, { table: 'flights' }, { to: folder.path, format: 'csv', partitions: 2 })
@@ -468,7 +468,7 @@ describe('a part fails', () => {
 })
 
 describe('from a shell', () => {
-  test('where, parts, hash; a plan, and one part of it', async () => {
+  test('the command reads with where, parts and a hash, and one part of a plan', async () => {
     await using folder = await temporaryFolder()
     const extract = async (...args: readonly string[]): Promise<Record<string, unknown>> => {
       const { code, stdout, stderr } = await runCli(['extract', location(server), ...args, '--json'])

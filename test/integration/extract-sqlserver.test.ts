@@ -330,7 +330,7 @@ describe('types, value by value', () => {
     })
   }
 
-  test('sql_variant: the text of what each value is', async () => {
+  test('sql_variant is the exact text of each value', async () => {
     const table = await tableOf({
       type: 'sql_variant',
       values: [
@@ -371,14 +371,14 @@ describe('types, value by value', () => {
     )
   })
 
-  test('hierarchyid is its path, geography as text is asked of the server', async () => {
+  test('hierarchyid is its path, and geography as text comes from the server', async () => {
     await db.raw('create table dbo.clr (h hierarchyid, g geography)')
     await db.raw("insert into dbo.clr values ('/1/2/', 'E610')")
     const [batch] = await batches('clr', { asText: ['g'] })
     assert.deepEqual([batch?.getChild('h')?.get(0), batch?.getChild('g')?.get(0)], ['/1/2/', 'E610'])
   })
 
-  test('JSON Lines as FOR JSON writes them', async () => {
+  test('JSON Lines are as FOR JSON writes them', async () => {
     await db.raw(`create table dbo.json ([a "b"] int, d decimal(38,6), b bit, t nvarchar(20), dt datetime2(7),
       o datetimeoffset(0), bin varbinary(max), f float)`)
     await db.raw(`insert into dbo.json values (1, 12345678901234567890.000001, cast(1 as bit), 'a"ä',
@@ -410,7 +410,7 @@ async function failureOf(work: Promise<unknown>): Promise<PoolsmithError> {
 }
 
 describe('tables', () => {
-  test('brackets in names, columns chosen, their order, views, empty tables', async () => {
+  test('names with brackets, chosen columns, views and empty tables are read', async () => {
     await db.raw('create table dbo.[odd]]name [x] (a int, [col[1]]] int, c int identity(1,1))')
     const [none] = await batches('odd]name [x')
     assert.equal(none?.numRows, 0)
@@ -493,7 +493,7 @@ describe('tables', () => {
     ['an attack', { table: "x'; drop table flights; --" }, {}, 'TABLE_NOT_FOUND', /no table/],
   ]
   for (const [what, table, options, code, message] of names) {
-    test(`${what} that is not there`, async () => {
+    test(`${what} that does not exist`, async () => {
       await using folder = await temporaryFolder()
       const error = await failureOf(extractTable(db, table, { to: folder.path, format: 'csv', ...options }))
       assert.deepEqual([error.code, error.phase], [code, 'query'])
@@ -519,7 +519,7 @@ describe('snapshots', () => {
     }
   }
 
-  test('where the database allows them, what is committed meanwhile is not seen', async () => {
+  test('under snapshot isolation rows that are committed meanwhile are not read', async () => {
     await db.raw('create table dbo.counted (n int)')
     await postgres.sql('insert into dbo.counted select g from generate_series(1, 20000) g')
     let rows = 0
@@ -535,19 +535,19 @@ describe('snapshots', () => {
     assert.deepEqual(await settings("set mssql.snapshot = '1'"), [])
   })
 
-  test('where it does not, the manifest says what that means', async () => {
+  test('without snapshots the manifest says what that means', async () => {
     assert.match((await settings("set mssql.snapshot = '0'"))[0] ?? '', /no snapshot.*ALLOW_SNAPSHOT_ISOLATION/)
   })
 
-  test('a database that versions statements is told apart', async () => {
+  test('READ_COMMITTED_SNAPSHOT is noted in the manifest', async () => {
     const text = "set mssql.snapshot = '0'; alter database postgres set mssql.rcsi = 'on'"
     assert.match((await settings(text))[0] ?? '', /READ_COMMITTED_SNAPSHOT/)
   })
 })
 
-describe('what goes wrong', () => {
+describe('failures', () => {
   for (const format of ['parquet', 'csv'] as const) {
-    test(`${format}: aborted midway, the server is told and the session is good again`, async () => {
+    test(`${format}: an abort midway cancels the statement, and the session is used again`, async () => {
       await using own = await start()
       await using engine = await engineFor(own)
       await using folder = await temporaryFolder()
@@ -575,7 +575,7 @@ describe('what goes wrong', () => {
     })
   }
 
-  test('leaving the loop early cancels too, and the consumer’s own error stays its own', async () => {
+  test('leaving the loop early cancels the statement, and the consumer’s own error is thrown unchanged', async () => {
     const before = server.journal.attentions
     const own = new Error('mine')
     const consume = async (): Promise<void> => {
@@ -586,12 +586,12 @@ describe('what goes wrong', () => {
     assert.equal(db.pool.stats().inUse, 0)
   })
 
-  test('aborted before it begins', async () => {
+  test('an abort before the run begins is ABORTED', async () => {
     const error = await failureOf(batches('flights', { signal: AbortSignal.abort() }))
     assert.equal(error.code, 'ABORTED')
   })
 
-  test('no permission', async () => {
+  test('a login without SELECT is PERMISSION_DENIED', async () => {
     await postgres.sql(`create function dbo.forbidden() returns int language plpgsql as
       $$ begin raise insufficient_privilege using message = 'The SELECT permission was denied'; end $$;
       create view dbo.secret as select dbo.forbidden() as a`)
@@ -600,7 +600,7 @@ describe('what goes wrong', () => {
     assert.match(error.message, /\[dbo\]\.\[secret\]/)
   })
 
-  test('the session killed midway', async () => {
+  test('a session that is killed midway is CONNECTION_LOST', async () => {
     await using own = await start()
     await using engine = await engineFor(own)
     let killed = false
@@ -616,7 +616,7 @@ describe('what goes wrong', () => {
     assert.deepEqual(await engine.select(engine.raw('1 as one')), [{ one: 1 }])
   })
 
-  test('an error of the server in the middle of the rows', async () => {
+  test('an error of the server in the middle of the rows leaves no file', async () => {
     await using own = await start()
     await using engine = await engineFor(own)
     await engine.raw('select 1 as one')
@@ -630,7 +630,7 @@ describe('what goes wrong', () => {
     assert.deepEqual(await filesBelow(folder.path), [])
   })
 
-  test('a limit on statements does not end a long reading', async () => {
+  test('a time limit of the connection does not end a long reading', async () => {
     await using own = await start()
     await using engine = await engineFor(own, { request_timeout: 1 })
     let rows = 0
@@ -642,7 +642,7 @@ describe('what goes wrong', () => {
   })
 })
 
-test('a slow reader makes the server wait: memory stays as it is', async () => {
+test('a slow reader makes the server wait, and memory stays bounded', async () => {
   // 240 MB on the wire; whoever does not wait for the reader would hold them all. The double's own share is in it.
   await db.raw('create table dbo.heavy (id int, filler nvarchar(max))')
   await postgres.sql("insert into dbo.heavy select g, repeat('x', 10000) from generate_series(1, 12000) g")
@@ -668,7 +668,7 @@ test('a slow reader makes the server wait: memory stays as it is', async () => {
   assert.ok(most < 80 << 20, `${most >> 20} MB`)
 })
 
-test('a memory-optimized table has snapshots of its own kind, and one session that reads its parts', async () => {
+test('one session reads all parts of a memory-optimized table, on its own kind of snapshot', async () => {
   await db.raw('create table dbo.in_memory (id int not null primary key, v nvarchar(20))')
   await db.raw("insert into dbo.in_memory values (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')")
   for (const allowed of ['1', '0']) {

@@ -87,7 +87,7 @@ for (const format of EXTRACT_FORMATS) {
   })
 }
 
-test("CSV is byte for byte the server's own, plus our columns", async () => {
+test("CSV is the server's own, byte for byte, with the added columns", async () => {
   await server.sql(`create table awkward (a text, "b,c" numeric, d timestamptz, e text[], f bytea, g jsonb, h date);
     insert into awkward values ('x,"y"' || e'\\n' || 'z', 'NaN', '2024-03-31 02:30:00.123456+02', '{a,NULL}', '\\x00ff',
       '{"a": "\\\\ \\" é"}', 'infinity'), (null, 1.10, '-infinity', '{}', '', 'null', '4713-01-01 BC'),
@@ -116,7 +116,7 @@ test("CSV is byte for byte the server's own, plus our columns", async () => {
   assert.equal((await dataText(manifest)).replaceAll('23:30:00.250+00', '23:30:00.25+00'), oracle.stdout)
 })
 
-test("JSON Lines are the server's row_to_json, one line a row whatever json columns hold", async () => {
+test("JSON Lines are the server's row_to_json, one line for each row", async () => {
   await server.sql(`create table documents (id int, raw json, deep json[], t text, n numeric, big bigint, at timestamptz);
     insert into documents values
       (1, e'{"a":\\n\\n 1.10,\\r\\n "b": "x\\\\ny"}', array[e'{"c":\\n2}'::json], e'line\\nbreak \\\\ "q" \\u0001', 1.10, 9007199254740993, '2024-01-01'),
@@ -142,7 +142,7 @@ describe('what can be extracted', () => {
     'emoji 🦆': 'a=b',
   }
 
-  test('names that need quoting, in the statement and in the path', async () => {
+  test('names that need quoting work in the statement and in the path', async () => {
     await using folder = await temporaryFolder()
     for (const [schema, table] of Object.entries(NAMES)) {
       const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`
@@ -170,7 +170,7 @@ describe('what can be extracted', () => {
     )
   })
 
-  test('views, materialised views, partitioned and foreign tables, generated and dropped columns', async () => {
+  test('views, partitioned and foreign tables, generated and dropped columns are read', async () => {
     await server.sql(`create view a_view as select id, upper(word) as loud, 1.50::numeric(5,2) as price from plain;
       create materialized view a_copy as select * from plain;
       create table parts (id int, at date) partition by range (at);
@@ -203,7 +203,7 @@ describe('what can be extracted', () => {
     assert.equal(reports.at(-1)?.estimatedRows, 10)
   })
 
-  test('an empty table has its schema, a table without columns its rows', async () => {
+  test('an empty table keeps its schema, and a table without columns its rows', async () => {
     await server.sql(
       'create table nothing (a int, b numeric(10,2)); create table bare (); insert into bare select from generate_series(1, 3)',
     )
@@ -284,7 +284,7 @@ describe('what can be extracted', () => {
     }
   })
 
-  test('what the values have to say stands in the manifest', async () => {
+  test('notes about values are in the manifest', async () => {
     await server.sql(`create table odd (price numeric(10,2), at timestamp, day date, list int[]);
       insert into odd values ('NaN', 'infinity', '-infinity', '[0:1]={1,2}'), ('NaN', null, null, null), (1, now(), now(), '{1}')`)
     await using folder = await temporaryFolder()
@@ -296,7 +296,7 @@ describe('what can be extracted', () => {
   })
 })
 
-test('two runs at once do not mix', async () => {
+test("two runs at once do not touch each other's files", async () => {
   await using folder = await temporaryFolder()
   const manifests = await Promise.all(
     Array.from({ length: 4 }, () =>

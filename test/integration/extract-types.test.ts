@@ -458,7 +458,7 @@ for (const [flavor, version] of [
       await server?.[Symbol.asyncDispose]()
     })
 
-    test('in Arrow batches', async () => {
+    test('every value is exact in Arrow batches', async () => {
       const batches: RecordBatch[] = []
       for await (const batch of readTable(db, { table: 'every_type' }, { batchRows: 3 })) batches.push(batch)
       assert.deepEqual(
@@ -493,14 +493,14 @@ for (const [flavor, version] of [
       }
     }
 
-    test('in an Arrow file, read by another reader', async () => {
+    test('every value is exact in an Arrow file, read by another reader', async () => {
       await using folder = await temporaryFolder()
       const options = { to: folder.path, format: 'arrow', batchRows: 3 } as const
       const manifest = await extractTable(db, { table: 'every_type' }, options)
       checkRust(Table.fromIPCStream(await readFile(dataPath(manifest))))
     })
 
-    test('in a Parquet file, read by two other readers', async () => {
+    test('every value is exact in a Parquet file, read by two other readers', async () => {
       await using folder = await temporaryFolder()
       // Row groups of a few rows, pages of three.
       const options = { to: folder.path, format: 'parquet', batchRows: 3, rowGroupBytes: 10_000 } as const
@@ -520,7 +520,7 @@ for (const [flavor, version] of [
       }
     })
 
-    test('as text where it is asked for, in every format', async () => {
+    test('every value is exact as text, in every format', async () => {
       await using folder = await temporaryFolder()
       const plain = new pg.Client({ host: server.socketDirectory, port: server.port, user: 'postgres' })
       await plain.connect()

@@ -49,7 +49,7 @@ for (const flavor of ['embedded', 'embedded-13'] as const) {
       return { ids: ids.all.toSorted(), mark }
     }
 
-    test('ten thousand with one mark, and later ones, into several parts too', async () => {
+    test('ten thousand rows with one mark, and later ones, are read once, in several parts too', async () => {
       await server.sql("create table days as select g as id, date '2024-03-31' as day from generate_series(1, 10000) g")
       const first = await run({ table: 'days' }, { column: 'day' })
       assert.deepEqual([first.ids.length, first.mark.rows?.length], [10_000, 10_000])
@@ -62,7 +62,7 @@ for (const flavor of ['embedded', 'embedded-13'] as const) {
       await server.sql('drop table days')
     })
 
-    test('rows that are the same in every column are counted', async () => {
+    test('rows that are equal in every column are counted', async () => {
       await server.sql(`create table twins (id int, n int); insert into twins values (1, 5), (1, 5), (2, 5);
         create table parted (id int, n int) partition by list (id); create table parted_1 partition of parted for values in (1);
         create table parted_rest partition of parted default; insert into parted select * from twins;
@@ -82,7 +82,7 @@ for (const flavor of ['embedded', 'embedded-13'] as const) {
       assert.equal(view.ids.length, 8, 'a view has no places')
     })
 
-    test('a value alone: all rows that have it count as read, or none', async () => {
+    test('after a value alone all rows with it count as read, or none', async () => {
       await server.sql(
         'create table small (id int primary key, n int); insert into small values (1, 1), (2, 2), (3, 2), (4, 3)',
       )
@@ -95,7 +95,7 @@ for (const flavor of ['embedded', 'embedded-13'] as const) {
       assert.deepEqual((await run({ table: 'small' }, { column: 'n', after: beyond.mark, from: 1 })).ids, ['9'])
     })
 
-    test('the key of a table is not that of its heirs', async () => {
+    test('the key of a table does not hold for tables that inherit from it', async () => {
       await server.sql(`create table elder (id int primary key, n int); create table heir () inherits (elder);
         insert into elder values (1, 1)`)
       const first = await run({ table: 'elder' }, { column: 'n' })
@@ -103,7 +103,7 @@ for (const flavor of ['embedded', 'embedded-13'] as const) {
       assert.deepEqual((await run({ table: 'elder' }, { column: 'n', after: first.mark })).ids, ['1'])
     })
 
-    test('a plan that is read later: rows with its highest mark that came meanwhile are the next one’s', async () => {
+    test('rows that come after a plan with its highest mark are left to the next run', async () => {
       await server.sql('create table planned (id int, n int); insert into planned values (1, 1), (2, 2)')
       const plan = await planExtract(db, { table: 'planned' }, { watermark: { column: 'n' } })
       await server.sql('insert into planned values (3, 2), (4, 1), (5, 3)')
@@ -173,7 +173,7 @@ for (const flavor of ['embedded', 'embedded-13'] as const) {
       assert.equal(read.toSorted().join('\n'), expected)
     }
 
-    test('whatever writers do at the same time', async () => {
+    test('no row is lost or doubled while writers commit', async () => {
       await fc.assert(
         fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 25 }), (steps) =>
           writersAndRuns(steps, { mark: 'n', type: 'note text' }),
@@ -182,7 +182,7 @@ for (const flavor of ['embedded', 'embedded-13'] as const) {
       )
     })
 
-    test('with the number of the transaction as the mark, smaller ones that are committed late are found too', async () => {
+    test("with the transaction's number as the mark, rows that are committed late are found", async () => {
       const settled = (query: Knex.QueryBuilder): unknown =>
         query.whereRaw('tx < pg_snapshot_xmin(pg_current_snapshot())')
       await fc.assert(

@@ -183,7 +183,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       await db.destroy()
     })
 
-    test('where: in every format, with values of every kind, none of them in the SQL', async () => {
+    test('where works in every format with values of every kind, and none is in the SQL', async () => {
       const attack = "g1' or 1=1 --"
       const where = (query: Knex.QueryBuilder): unknown =>
         query
@@ -217,7 +217,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       }
     })
 
-    test('a query: of knex, of raw, of text, with WITH; its columns, conditions and types', async () => {
+    test('a query of knex, raw or text, also one with WITH, is read with its columns and types', async () => {
       const grouped = db(`${numbers} as n`)
         .where('n.grp', '<>', 'g0')
         .groupBy('n.grp')
@@ -273,7 +273,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       })
     }
 
-    test('where with a column that is not there, and with a value that cannot be compared', async () => {
+    test('where with an unknown column or a value of another kind is refused', async () => {
       const missing = await failureOf(extract({ table: numbers }, { where: (query) => query.where('amuont', 1) }))
       assert.equal(missing.code, 'COLUMN_NOT_FOUND')
       assert.match(missing.message, /no column \[amuont\]\. Did you mean \[amount\]\?/)
@@ -281,7 +281,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       assert.equal(object.code, 'CONFIG_INVALID')
     })
 
-    test('_row_hash: by one definition in every format', async () => {
+    test('_row_hash has one definition in every format', async () => {
       const name = await table('id int, t nvarchar(40), d datetime2(7), n nvarchar(5), b bit, f float', [
         `1, 'two words', '2024-02-29 01:02:03.1234567', null, cast(1 as bit), 0.1`,
         `2, 'a"b\\c,(ä)', '0001-01-01 00:00:00.0000000', '', cast(0 as bit), 1e300`,
@@ -331,7 +331,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
     })
 
     for (const { type, values, high, quoted } of MARKS) {
-      test(`a mark of ${type}: rows that share it are neither lost nor doubled`, async () => {
+      test(`a mark of ${type}: rows that share it are read once`, async () => {
         const put = (id: number, index: number): string =>
           `${id}, cast(${quoted === false ? values[index] : `'${String(values[index]).replaceAll("'", "''")}'`} as ${type})`
         const name = await table(`id int not null primary key, m ${type} not null`, [put(1, 0), put(2, 1), put(3, 1)])
@@ -356,7 +356,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       })
     }
 
-    test('a mark in a table without a key is told apart by all columns; more of one mark than are kept', async () => {
+    test('rows without a key are told apart by all columns, also more than a thousand with one mark', async () => {
       const name = await table('id int, m int not null, t nvarchar(10), f float, x varbinary(9)', [
         `1, 1, 'a', 0.1, 0x01`,
         `2, 1, null, 0.1, null`,
@@ -386,7 +386,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       assert.equal((await extract({ table: many }, { watermark: { column: 'm', from: 8 } })).rows.length, 0)
     })
 
-    test('a mark with a condition and a query, in parts', async () => {
+    test('a mark works with a condition and a query, in parts', async () => {
       const query = db.raw('select id, amount from dbo.?? where id > ?', [numbers, 100])
       const { manifest, rows } = await extract(
         { query, name: 'marked' },
@@ -402,7 +402,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       assert.match(manifest.notes.join(), /One session has read all parts.*the tables of a query are not known/)
     })
 
-    test('what cannot be a mark', async () => {
+    test('columns and values that cannot be a mark are refused', async () => {
       const name = await table('id int not null primary key, m int, f float not null, d datetime2(0) not null', [
         `1, 1, 1.5, '2024-01-01 00:00:00'`,
         `2, null, 1.5, '2024-01-01 00:00:00'`,
@@ -435,7 +435,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       assert.equal(since.rows.length, 2)
     })
 
-    test('rowversion: what is still being written is left for the next run', async () => {
+    test('rowversion: rows that are still being written are left for the next run', async () => {
       const name = await table('id int not null primary key, v rowversion')
       await db.raw(`insert into dbo.[${name}] (id) values (1), (2)`)
       const first = await extract({ table: name }, { watermark: { column: 'v' } })
@@ -468,7 +468,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       ['varbinary(8)', (id) => `0x${id.toString(16).padStart(8, '0')}`],
     ]
     for (const [type, value] of keys) {
-      test(`parts by ranges of ${type}: every row once, NULL too`, async () => {
+      test(`parts by ranges of ${type} have every row once, also rows with NULL`, async () => {
         const name = await table(`id int, k ${type}`, [
           ...upTo(400).map((id) => `${id}, cast(${value(id)} as ${type})`),
           '401, null',
@@ -483,7 +483,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       })
     }
 
-    test('parts by the key without being told; one part without a key; columns that cannot divide', async () => {
+    test('parts are ranges of the key by default, and a column that cannot divide is refused', async () => {
       const { manifest, rows } = await extract({ table: numbers }, { partitions: 3 })
       assert.deepEqual(
         manifest.files.map((file) => [file.label, file.rows]),
@@ -505,7 +505,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       assert.equal(none.code, 'COLUMN_NOT_FOUND')
     })
 
-    test('parts are of one moment, whatever is moved between them meanwhile', async () => {
+    test('parts are of one moment while rows move between them', async () => {
       const name = await table(
         'id int not null primary key, v int not null',
         upTo(400).map((id) => `${id}, 100`),
@@ -537,7 +537,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       }
     })
 
-    test('somebody keeps the table locked: one session reads all parts, and says why; then it is free again', async () => {
+    test('while other sessions lock the table, one session reads all parts, and the manifest says why', async () => {
       const name = await table(
         'id int not null primary key, v int not null',
         upTo(40).map((id) => `${id}, 1`),
@@ -563,7 +563,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       assert.equal(db.pool.stats().inUse, 0)
     })
 
-    test('a plan, part by part, on other sessions; what was planned is checked', async () => {
+    test('a plan is read part by part on other sessions, and is checked', async () => {
       await using folder = await temporaryFolder()
       await using planned = await planExtract(
         db,
@@ -590,7 +590,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       assert.match(held.hint ?? '', /AS SNAPSHOT OF/)
     })
 
-    test('a plan of a query with values, and of a table that was altered since', async () => {
+    test('a plan of a query keeps its values, and a plan of an altered table is refused', async () => {
       await using folder = await temporaryFolder()
       const query = db.raw('select id, grp from dbo.?? where grp = ?', [numbers, 'g2'])
       await using planned = await planExtract(
@@ -612,7 +612,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       assert.deepEqual([error.code, error.details.partition], ['TABLE_CHANGED', 1])
     })
 
-    test('a plan with a mark that is read later: what came meanwhile with the highest mark is the next run’s', async () => {
+    test('rows that come after a plan with its highest mark are left to the next run', async () => {
       const name = await table('id int not null primary key, m int not null', ['1, 1', '2, 2', '3, 2'])
       await using folder = await temporaryFolder()
       await using planned = await planExtract(db, { table: name }, { format: 'parquet', watermark: { column: 'm' } })
@@ -626,7 +626,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       assert.deepEqual(ids((await extract({ table: name }, { watermark: { column: 'm', after } })).rows), [4, 5])
     })
 
-    test('drift is told', async () => {
+    test('drift is reported', async () => {
       const name = await table('id int not null primary key, a int', ['1, 1'])
       await using folder = await temporaryFolder()
       const to = folder.path

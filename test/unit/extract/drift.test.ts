@@ -30,7 +30,7 @@ test('added, removed and retyped; order and a format without Arrow types do not 
   ])
 })
 
-test('the newest manifest counts, and a damaged one does not', async () => {
+test('the newest valid manifest is used', async () => {
   await using folder = await temporaryFolder()
   const day = (name: string): string => join(folder.path, `extract_date=${name}`)
   assert.equal(await lastManifest(day('2024-01-03')), undefined)
@@ -50,7 +50,7 @@ test('the newest manifest counts, and a damaged one does not', async () => {
   assert.equal((await lastManifest(day('2024-01-03')))?.batchId, batch(3))
 })
 
-test('a manifest that is a link, a pipe or longer than 64 MiB is passed over at once', {
+test('a manifest that is a link, a pipe or longer than 64 MiB is ignored at once', {
   skip: isWindows,
 }, async () => {
   await using folder = await temporaryFolder()

@@ -8,7 +8,7 @@ test('ordinary names stay as they are', () => {
   for (const name of ['public', 'Flights_2024', 'Übung', '日本-語', 'a b']) assert.equal(pathPart(name), name)
 })
 
-test('what a file system could take amiss is spelled out', () => {
+test('characters that a file system may refuse are encoded', () => {
   assert.equal(pathPart('../etc'), '%2E%2E%2Fetc')
   assert.equal(pathPart('a.b'), 'a%2Eb')
   assert.equal(pathPart('_hidden'), '%5Fhidden')
@@ -16,7 +16,7 @@ test('what a file system could take amiss is spelled out', () => {
   assert.equal(pathPart('100%'), '100%25')
 })
 
-test('no two names become one, and none leaves its folder', () => {
+test('no two names become the same part of a path, and none leaves its folder', () => {
   const names = fc.oneof(
     fc.string({ unit: 'binary', minLength: 1, maxLength: 90 }),
     fc.string({ unit: fc.constantFrom('.', '/', '\\', '%', '2', 'E', ' ', '_', 'ä', ':', '\0'), minLength: 1 }),
@@ -31,7 +31,7 @@ test('no two names become one, and none leaves its folder', () => {
   )
 })
 
-test('a folder has the UTC date', () => {
+test('the folder has the UTC date', () => {
   const extractedAt = new Date('2024-03-31T23:30:00-05:00')
   const folder = extractFolder({ to: 'bronze', source: 'crm', schema: 's', table: 't', extractedAt })
   assert.equal(folder, ['bronze', 'crm', 's.t', 'extract_date=2024-04-01'].join(sep))

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { checkFormat, checkInstant, checkPartitions, checkTarget } from '../../../src/extract/options.ts'
 
-test('what files are made of is checked by name', () => {
+test('formats and compressions are checked by name', () => {
   assert.doesNotThrow(() => checkFormat({ format: 'parquet', compression: 'gzip' }))
   assert.doesNotThrow(() => checkFormat({ format: 'csv' }))
   for (const [options, message] of [
@@ -14,7 +14,7 @@ test('what files are made of is checked by name', () => {
   }
 })
 
-test('a number of partitions is a whole one', () => {
+test('the number of partitions must be a whole number', () => {
   assert.equal(checkPartitions(undefined), 1)
   assert.equal(checkPartitions(10_000), 10_000)
   for (const wanted of [0, -1, 1.5, 10_001, Number.NaN, '4' as never]) {
@@ -22,7 +22,7 @@ test('a number of partitions is a whole one', () => {
   }
 })
 
-test('where it goes and from when it is are checked before anything is read', () => {
+test('the target and the instant are checked before anything is read', () => {
   for (const to of ['bronze', async () => undefined]) assert.doesNotThrow(() => checkTarget(to))
   for (const to of [undefined, '', null, 5]) assert.throws(() => checkTarget(to), { code: 'CONFIG_INVALID' })
   for (const instant of [undefined, new Date(0)]) assert.doesNotThrow(() => checkInstant(instant))

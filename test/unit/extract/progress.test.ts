@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Progress, ProgressMeter } from '../../../src/extract/progress.ts'
 
-test('reports at once, then five times a second, and at the end', () => {
+test('progress is reported at once, then five times a second, and at the end', () => {
   let now = 1000
   const reports: Progress[] = []
   const meter = new ProgressMeter(
@@ -30,7 +30,7 @@ test('reports at once, then five times a second, and at the end', () => {
   assert.equal(reports[0]?.rowsPerSecond, 0)
 })
 
-test('rows that were kept from an earlier run are there, and are not how fast this one is', () => {
+test('rows that were kept from an earlier run do not count for the speed', () => {
   let now = 0
   let last: Progress | undefined
   const meter = new ProgressMeter(

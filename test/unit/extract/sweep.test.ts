@@ -9,7 +9,7 @@ import { temporaryFolder } from '../../support/folder.ts'
 const BATCH = '0b8f3e0a-5f0c-4a53-9d3e-2f1f6f0e2a11'
 const DAY = 86_400
 
-test('only what is ours, unfinished and untouched for a week is taken away', async () => {
+test('only unfinished files of this tool that are a week old are removed', async () => {
   await using folder = await temporaryFolder()
   const table = join(folder.path, 'public.flights')
   const now = Math.floor(Date.now() / 1000)

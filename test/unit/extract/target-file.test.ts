@@ -8,7 +8,7 @@ import { TargetFile } from '../../../src/extract/target-file.ts'
 import { writeFailure } from '../../../src/extract/write-failure.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 
-test('a file has its name only when it is whole', async () => {
+test('a file has its name only when it is complete', async () => {
   await using folder = await temporaryFolder()
   const place = join(folder.path, 'a', 'b')
   await using file = await TargetFile.create(place, 'part.csv')
@@ -37,7 +37,7 @@ test('a file has its name only when it is on the disk', async (t) => {
   assert.deepEqual(atSync, [['.part.csv.tmp'], ['part.csv']])
 })
 
-test('what the system takes only in part is written to the end', async (t) => {
+test('bytes that the system takes in part are written to the end', async (t) => {
   await using folder = await temporaryFolder()
   await using file = await TargetFile.create(folder.path, 'part.csv')
   const probe = await open(join(folder.path, 'probe'), 'w')
@@ -58,12 +58,12 @@ test('what the system takes only in part is written to the end', async (t) => {
   assert.deepEqual([bytes, sha256], [13, createHash('sha256').update('one,two,three').digest('hex')])
 })
 
-test('a folder that the system denies to have a place for is an error, not a wait without end', async () => {
+test('a folder that cannot be made is an error, and not an endless wait', async () => {
   // Linux says "no such file" of what is made below /proc, though /proc is there.
   await assert.rejects(TargetFile.create('/proc/poolsmith/a/b', 'part.csv'), { code: 'TARGET_NOT_WRITABLE' })
 })
 
-test('several make one folder at the same time', async () => {
+test('several writers make one folder at the same time', async () => {
   await using folder = await temporaryFolder()
   const place = join(folder.path, 'a', 'b', 'c')
   const files = await Promise.all(['1', '2', '3', '4'].map((name) => TargetFile.create(place, name)))
@@ -71,7 +71,7 @@ test('several make one folder at the same time', async () => {
   assert.deepEqual((await readdir(place)).sort(), ['1', '2', '3', '4'])
 })
 
-test('an unfinished one is gone, also when its folder is', async () => {
+test('disposing an unfinished file removes it, also when its folder is gone', async () => {
   await using folder = await temporaryFolder()
   {
     await using file = await TargetFile.create(folder.path, 'part.csv')
@@ -84,7 +84,7 @@ test('an unfinished one is gone, also when its folder is', async () => {
   await assert.rejects(file.finish(), { code: 'TARGET_NOT_WRITABLE', phase: 'write' })
 })
 
-test('one whose name may not last is taken back', async (t) => {
+test('a file whose folder cannot be synced is removed', async (t) => {
   await using folder = await temporaryFolder()
   await using file = await TargetFile.create(folder.path, 'part.csv')
   const probe = await open(join(folder.path, 'probe'), 'w')
@@ -99,7 +99,7 @@ test('one whose name may not last is taken back', async (t) => {
   assert.deepEqual(await readdir(folder.path), ['probe'])
 })
 
-test('what the file system says has a code, a phase and a hint', () => {
+test('an error of the file system gets a code, a phase and a hint', () => {
   const codes = {
     ENOSPC: 'DISK_FULL',
     EDQUOT: 'DISK_FULL',
@@ -119,7 +119,7 @@ test('what the file system says has a code, a phase and a hint', () => {
   assert.equal(writeFailure(own, '/x'), own)
 })
 
-test('a file is never written through a link that stands in the place of the temporary or the final one', async () => {
+test('a file is never written through a link of its temporary or final name', async () => {
   await using folder = await temporaryFolder()
   const victim = join(folder.path, '.bashrc')
   await writeFile(victim, 'mine')

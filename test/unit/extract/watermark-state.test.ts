@@ -43,7 +43,7 @@ function planOf(batchId: string, high: string): ExtractPlan {
   }
 }
 
-test('of all runs that began with one state, one moves it on', async () => {
+test('of all runs that began with one state, one replaces it', async () => {
   await using folder = await temporaryFolder()
   const path = join(folder.path, 'deep', 'state.json')
   assert.equal(await readState(path), undefined)
@@ -66,7 +66,7 @@ test('of all runs that began with one state, one moves it on', async () => {
   assert.deepEqual(await readdir(join(folder.path, 'deep')), ['state.json'])
 })
 
-test('a run that was killed between its last two steps has moved it on all the same', async () => {
+test('a run that was killed between its last two steps has still replaced the state', async () => {
   await using folder = await temporaryFolder()
   const path = join(folder.path, 'state.json')
   await saveWatermark(path, planOf(batch('1'), '1'), undefined)
@@ -79,7 +79,7 @@ test('a run that was killed between its last two steps has moved it on all the s
   assert.deepEqual(await readdir(folder.path), ['state.json'])
 })
 
-test('a run that begins between the last two steps of another one moves the state on for it', async () => {
+test('a run that begins between the last two steps of another one replaces the state for it', async () => {
   await using folder = await temporaryFolder()
   const path = join(folder.path, 'state.json')
   for (let round = 0; round < 20; round += 1) {
@@ -97,7 +97,7 @@ test('a run that begins between the last two steps of another one moves the stat
   assert.deepEqual(await readdir(folder.path), ['state.json'])
 })
 
-test('a state that cannot be moved on is not found by a later run', async () => {
+test('a state that cannot be replaced leaves nothing for a later run to find', async () => {
   await using folder = await temporaryFolder()
   const path = join(folder.path, 'state.json')
   await mkdir(path)
@@ -105,7 +105,7 @@ test('a state that cannot be moved on is not found by a later run', async () => 
   assert.deepEqual(await readdir(folder.path), ['state.json'])
 })
 
-test('a state that has moved on counts, whatever is said of the folder then', async (t) => {
+test('a state that was replaced counts, also when its folder cannot be synced', async (t) => {
   await using folder = await temporaryFolder()
   const path = join(folder.path, 'state.json')
   const probe = await open(join(folder.path, 'probe'), 'w')
@@ -125,7 +125,7 @@ test('a state that has moved on counts, whatever is said of the folder then', as
   assert.equal((await readState(path))?.batchId, batch('1'))
 })
 
-test('what is no state is an error that says where', async () => {
+test('a file that is no state is an error with its path', async () => {
   await using folder = await temporaryFolder()
   const path = join(folder.path, 'state.json')
   for (const text of ['', '{}', '[]', '{"version":1,"watermark":{"column":5}}', '{"version":2']) {

@@ -88,7 +88,7 @@ async function feed(pg: FakePg, bytes: Buffer, cuts: readonly number[]): Promise
   }
 }
 
-test('payloads arrive whole and in order however the bytes are cut; pg hears everything else', async () => {
+test('payloads arrive complete and in order however the bytes are cut, and pg gets all other messages', async () => {
   const payloads = fc.array(fc.string({ unit: 'binary-ascii', maxLength: 40 }), { maxLength: 20 })
   await fc.assert(
     fc.asyncProperty(payloads, fc.array(fc.nat(5000), { maxLength: 40 }), async (rows, cuts) => {
@@ -129,7 +129,7 @@ test('the socket rests while an item waits', async () => {
   assert.equal(await next, 'two')
 })
 
-test('an error of the server, a broken socket, a consumer that cannot go on, an abort', async () => {
+test('the reader gets the error of the server, the socket, the consumer or the signal', async () => {
   const refused = new FakePg()
   const first = new CopyOut('copy it', new Texts())
   refused.start(first)
@@ -172,7 +172,7 @@ test('an error of the server, a broken socket, a consumer that cannot go on, an 
   await assert.rejects(never, /enough/)
 })
 
-test('a pg that has changed inside says so in a plain sentence', () => {
+test('a change inside pg is reported in a plain sentence', () => {
   const pg = new FakePg()
   pg.stream.on('data', () => undefined)
   const failure = new CopyOut('copy it', new Texts()).submit({ stream: pg.stream, query: () => undefined })

@@ -46,7 +46,7 @@ function unscaled(data: arrow.Data): (bigint | null)[] {
   })
 }
 
-test('every digit of every declared precision', () => {
+test('decimals keep every digit of every declared precision', () => {
   const shapes = fc
     .integer({ min: 1, max: 76 })
     .chain((precision) => fc.tuple(fc.constant(precision), fc.integer({ min: 0, max: precision })))
@@ -69,7 +69,7 @@ test('every digit of every declared precision', () => {
   )
 })
 
-test('where the lower half is all zeros', () => {
+test('decimals whose lower half is zero keep every digit', () => {
   const values = [-(2n ** 32n), 2n ** 32n, -(2n ** 40n), -(2n ** 33n) + 1n, 0n, -1n]
   assert.deepEqual(
     unscaled(
@@ -82,7 +82,7 @@ test('where the lower half is all zeros', () => {
   )
 })
 
-test('what does not fit is an error, never another number', () => {
+test('a decimal that does not fit is an error, and never another number', () => {
   const failures: readonly [number, number, Buffer][] = [
     [5, 2, numericSend(100_000n, 2)],
     [5, 2, numericSend(1n, 3)],
@@ -102,7 +102,7 @@ test('what does not fit is an error, never another number', () => {
   }
 })
 
-test('NaN is NULL, and counted', () => {
+test('NaN in a decimal column is NULL, and counted', () => {
   const numeric = column(10, 2)
   const nan = Buffer.from('00000000c0000000', 'hex')
   assert.deepEqual(unscaled(build(numeric, [nan, numericSend(150n, 2), null, nan])), [null, 150n, null, null])

@@ -18,7 +18,7 @@ const int64s = fc.oneof(
   fc.constantFrom(-(2n ** 63n), -(2n ** 32n), -1n, 0n, 1n, 2n ** 31n, 2n ** 32n - 1n, 2n ** 32n, MAX),
 )
 
-test('64-bit integers stay what they are, NULLs in between', () => {
+test('64-bit integers stay exact, with NULLs in between', () => {
   fc.assert(
     fc.property(fc.array(fc.option(int64s)), (numbers) => {
       const column = new Int64Column(arrow, new arrow.Int64())
@@ -32,7 +32,7 @@ test('64-bit integers stay what they are, NULLs in between', () => {
   )
 })
 
-test('timestamps move to the epoch of 1970, infinities to the ends', () => {
+test('timestamps count from 1970, and infinities become the ends of the range', () => {
   const finite = fc.bigInt({ min: -211_813_488_000_000_000n, max: MAX - EPOCH - 1n })
   const near = fc.bigInt({ min: -EPOCH - 2n ** 33n, max: -EPOCH + 2n ** 33n })
   const type = new arrow.TimestampMicrosecond()

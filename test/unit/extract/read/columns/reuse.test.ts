@@ -37,7 +37,7 @@ function seen(data: arrow.Data): unknown {
 }
 
 for (const [kind, [value, make]] of Object.entries(KINDS)) {
-  test(`${kind}: a column that fills again what was given back reads as one that does not`, () => {
+  test(`${kind}: a column that reuses arrays gives the same values as one that does not`, () => {
     const batches = fc.array(fc.array(fc.option(value), { maxLength: 200 }), { maxLength: 6 })
     fc.assert(
       fc.property(batches, (given) => {
@@ -52,7 +52,7 @@ for (const [kind, [value, make]] of Object.entries(KINDS)) {
   })
 }
 
-test('bytes are those that were sent, whatever their length', () => {
+test('bytes of any length are those that were sent', () => {
   fc.assert(
     fc.property(fc.array(fc.option(bytes(0, 300))), (sent) => {
       const column = arrow.makeVector(build(new BytesColumn(arrow, new arrow.Binary()), sent))

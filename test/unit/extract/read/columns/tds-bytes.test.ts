@@ -48,7 +48,7 @@ test('halves of surrogate pairs are replaced and counted, in short and in long v
   assert.match(builder.finding() ?? '', /in 4 values/)
 })
 
-test('a code page becomes UTF-8: every byte of Windows-1252, and those that it leaves open', () => {
+test('every byte of Windows-1252 becomes UTF-8, also its undefined bytes', () => {
   const bytes = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))
   const decoder = new TextDecoder('windows-1252')
   const values = [bytes, Buffer.from('plain'), null, Buffer.alloc(0), Buffer.from([0x41, 0x80, 0x81, 0xe4])]

@@ -40,7 +40,7 @@ function feed(rows: Batches, messages: readonly Buffer[]): arrow.RecordBatch[] {
   return [...batches, ...rows.end()]
 }
 
-test('rows in batches of the size asked for, whichever way messages hold them', () => {
+test('batches have the size asked for, however the messages are cut', () => {
   const row = fc.tuple(fc.option(fc.string({ unit: 'grapheme' })), fc.option(fc.string({ maxLength: 40 })))
   fc.assert(
     fc.property(
@@ -66,7 +66,7 @@ test('rows in batches of the size asked for, whichever way messages hold them', 
   )
 })
 
-test('a batch ends when its bytes are enough', () => {
+test('a batch ends at its limit of bytes', () => {
   const rows = Array.from({ length: 10 }, () => tuple(['x'.repeat(100)]))
   const batches = feed(reader(1, { rows: 1000, bytes: 250 }), [HEADER, ...rows, TRAILER])
   assert.deepEqual(
@@ -75,7 +75,7 @@ test('a batch ends when its bytes are enough', () => {
   )
 })
 
-test('what cannot be a binary copy is an error, not rows', () => {
+test('bytes that are no binary copy are an error', () => {
   const flags = Buffer.from(HEADER)
   flags.writeUInt32BE(1 << 16, 11)
   const cases: readonly (readonly [string, readonly Buffer[]])[] = [

@@ -39,7 +39,7 @@ function objects(messages: readonly Buffer[]): unknown[] {
   return found
 }
 
-test('texts of any length, in blocks that are filled again and again', () => {
+test('texts of any length are written into blocks that are reused', () => {
   const long = fc.tuple(fc.string({ maxLength: 3 }), fc.nat(400_000)).map(([text, times]) => text.repeat(times / 3))
   const text = fc.oneof(fc.string({ unit: 'binary' }), long)
   fc.assert(
@@ -55,7 +55,7 @@ test('texts of any length, in blocks that are filled again and again', () => {
   )
 })
 
-test('what is no copy of these columns is an error', () => {
+test('a copy of other columns is an error', () => {
   const row = tuple(['one', 'two'])
   const damaged: Record<string, Buffer[]> = {
     'no header': [row, TRAILER],

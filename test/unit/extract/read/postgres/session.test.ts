@@ -20,7 +20,7 @@ function helped(answer: Promise<unknown>): ExtractEngine {
 const CLIENT = { processID: 4711 } as unknown as Client
 const ENDED: Running = { settled: true, discard: async () => undefined }
 
-test('a session is nobody else’s before the asking for its cancelling is over, though its statement has ended', async () => {
+test('a session is not returned before the request to cancel it is answered', async () => {
   const { promise, resolve } = Promise.withResolvers<void>()
   let free: boolean | undefined
   const cancelled = cancelStatement(helped(promise), CLIENT, ENDED).then((isFree) => (free = isFree))
@@ -32,7 +32,7 @@ test('a session is nobody else’s before the asking for its cancelling is over,
   assert.equal(free, true)
 })
 
-test('a session is not free where nobody could ask, or the statement does not end', async () => {
+test('a session is not free when the request failed or the statement does not end', async () => {
   assert.equal(await cancelStatement(helped(Promise.reject(new Error('gone'))), CLIENT, ENDED), false)
   const endless: Running = { settled: false, discard: async () => undefined }
   assert.equal(await cancelStatement(helped(Promise.resolve()), CLIENT, endless), false)

@@ -32,14 +32,14 @@ test('no text ends its own literal', () => {
   )
 })
 
-test('what no statement can hold is refused', () => {
+test('text that no statement can hold is refused', () => {
   for (const value of ['a\0b', '\ud800', ['x', '\udc00'], { key: 'a\0' }, () => 1, Symbol('x'), new Date(Number.NaN)]) {
     if (typeof value === 'object' && 'key' in value) assert.doesNotThrow(() => literal(value), 'JSON escapes it')
     else assert.throws(() => literal(value), { code: 'CONFIG_INVALID' }, String(value))
   }
 })
 
-test('values in the form in which pg sends them', () => {
+test('values have the form in which pg sends them', () => {
   const cases: readonly [unknown, string][] = [
     [null, '(null)'],
     [5, "(E'5')"],
@@ -56,7 +56,7 @@ test('values in the form in which pg sends them', () => {
   for (const [value, text] of cases) assert.equal(literal(value), text)
 })
 
-describe('values come where knex left a place for them, and nowhere else', () => {
+describe('values are put only where knex left a place for them', () => {
   const cases: readonly [string, readonly unknown[], string][] = [
     ['a = ? and b = ?', [1, 'x'], "a = (E'1') and b = (E'x')"],
     [`"what?" = ? and c = 'why?'`, [1], `"what?" = (E'1') and c = 'why?'`],
@@ -77,7 +77,7 @@ describe('values come where knex left a place for them, and nowhere else', () =>
     test(sql, () => assert.equal(inline({ sql, bindings }), expected))
   }
 
-  test('a place too many or too few', () => {
+  test('a place too many or too few is an error', () => {
     for (const [sql, bindings] of [
       ['a = ?', []],
       ["a = '?'", [1]],
@@ -87,7 +87,7 @@ describe('values come where knex left a place for them, and nowhere else', () =>
   })
 })
 
-test('a piece of SQL stays within the brackets that are put round it', () => {
+test('a piece of SQL stays within the brackets around it', () => {
   for (const whole of ['a = 1', "a = ')' -- )\n", '(a) or (b);', 'a = $x$ ) $x$', '/* ) */ true']) {
     assert.equal(fragment(whole), whole.replace(/[\s;]+$/, ''))
   }

@@ -18,7 +18,7 @@ const column = (type: string, more: Partial<CatalogueColumn> = {}): CatalogueCol
   ...more,
 })
 
-test('what callers give as a mark', () => {
+test("a caller's mark is converted to the column's type, or refused", () => {
   const instant = new Date('2024-02-29T01:02:03.004Z')
   const cases: readonly [string, MarkValue, string | undefined, boolean?][] = [
     ['int', 5, '5'],
@@ -59,7 +59,7 @@ test('what callers give as a mark', () => {
   }
 })
 
-test('how the server makes them of text, whatever its language', () => {
+test("values are converted independently of the session's language", () => {
   const cases: readonly [CatalogueColumn, string, string][] = [
     [column('int'), '5', 'convert(int, ?)'],
     [column('decimal'), '1.50', 'convert(decimal(38, 2), ?)'],
@@ -76,13 +76,13 @@ test('how the server makes them of text, whatever its language', () => {
   assert.equal(constant(column('int'), 'x', 'try_convert').sql, 'try_convert(int, ?)')
 })
 
-test('a hash of a thousand columns is within what CONCAT takes', () => {
+test('a hash of a thousand columns stays within the limits of CONCAT', () => {
   const text = rowHash(Array.from({ length: 1024 }, (_, index) => column('int', { name: `c${index}` })))
   assert.equal(text.match(/concat\(cast\('' as nvarchar\(max\)\), case/g)?.length, 6)
   assert.match(text, /^left\(convert\(char\(64\), hashbytes\('SHA2_256', /)
 })
 
-test('a hash puts texts of different collations together under one', () => {
+test('a hash concatenates texts of different collations under one', () => {
   const text = rowHash([
     column('varchar', { collation: 'Polish_CI_AS' }),
     column('nvarchar', { collation: 'Thai_BIN' }),

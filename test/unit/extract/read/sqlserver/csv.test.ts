@@ -87,7 +87,7 @@ const VALUES = fc.oneof(
   bytes(12).map(value(sent('VarChar', { collation: { codepage: 'CP1252' } }))),
 )
 
-test('every value is the field that its text makes, wherever it lies', () => {
+test('every value is written as the field of its text', () => {
   fc.assert(
     fc.property(VALUES, fc.nat(9), ({ column, data }, before) => {
       const chunk = Buffer.concat([Buffer.alloc(before, 0xee), data, Buffer.alloc(9, 0xee)])
@@ -122,7 +122,7 @@ test('with formulas guarded, text is as its guarded text, and other types are as
   )
 })
 
-test('rows of every length come whole, however long', () => {
+test('rows of any length are written completely', () => {
   const csv = new CsvLines({ suffix: ',end\n' }, false)
   csv.columns([sent('IntN'), sent('NVarChar')])
   const rows = Array.from({ length: 300 }, (_, index) => (index % 50 === 49 ? 'z'.repeat(400_000) : `"${index}"`))

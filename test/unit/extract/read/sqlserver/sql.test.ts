@@ -27,7 +27,7 @@ test('values are parameters, numbered in the order of the pieces', () => {
   assert.equal(declarations(where.values), '@p0 nvarchar(max), @p1 bigint, @p2 nvarchar(max)')
 })
 
-test('a question mark is a value only where the server would see one', () => {
+test('a question mark is a place only outside of quotes and comments', () => {
   const cases: readonly [string, string][] = [
     ["[a] = '?' and [b] = ?", "[a] = '?' and [b] = @p0"],
     ["[a] = 'it''s ?' and [b] = ?", "[a] = 'it''s ?' and [b] = @p0"],
@@ -44,7 +44,7 @@ test('a question mark is a value only where the server would see one', () => {
   assert.equal(shownSql(whole("select 'a?'")), "select 'a?'")
 })
 
-test('nothing reaches beyond its brackets', () => {
+test('no text reaches beyond its brackets', () => {
   const bad = [
     '1 = 1) or (1 = 1',
     '1 = 1; drop table t',
@@ -68,7 +68,7 @@ test('nothing reaches beyond its brackets', () => {
   )
 })
 
-test('whatever is let through, the brackets round it hold by another reading of T-SQL', () => {
+test('text that is accepted stays in its brackets by another lexer of T-SQL', () => {
   const piece = fc.constantFrom("'", '"', '[', ']', '(', ')', '--', '/*', '*/', '\n', 'a', '?', ' ', "''", ']]', '\\?')
   let passed = 0
   fc.assert(
@@ -99,7 +99,7 @@ test('whatever is let through, the brackets round it hold by another reading of 
   assert.ok(passed > 300, String(passed))
 })
 
-test('a query in the place of a table; one with WITH becomes the last of its expressions', () => {
+test('a query takes the place of a table, and one with WITH becomes the last of its expressions', () => {
   const plain = derived(whole('select 1 as a'), '[q]')
   assert.equal(
     compiled(sql`${plain.before}select [a] from ${plain.from}`).text,
@@ -121,7 +121,7 @@ test('a query in the place of a table; one with WITH becomes the last of its exp
   assert.throws(() => derived(whole('with a as (select 1 as x) delete from a'), '[q]'), /selects nothing/)
 })
 
-test('values keep all that they are', () => {
+test('values keep all their digits', () => {
   const cases: readonly [unknown, string, string | null][] = [
     ['ä?', 'nvarchar', 'ä?'],
     [9007199254740993n, 'bigint', '9007199254740993'],
@@ -138,6 +138,6 @@ test('values keep all that they are', () => {
   }
 })
 
-test('a plan’s own values do not fit their places', () => {
+test('values of a plan that do not fit their places are an error', () => {
   assert.throws(() => whole({ sql: '? = ?', values: [] }), { code: 'CONFIG_INVALID' })
 })

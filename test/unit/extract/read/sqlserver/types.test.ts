@@ -27,7 +27,7 @@ const sent = (name: string, more: Partial<ColumnMetadata> = {}): ColumnMetadata 
   ...more,
 })
 
-test('what is asked of the server', () => {
+test('the expressions of the select list', () => {
   const cases: readonly [CatalogueColumn, boolean, string][] = [
     [column('int'), false, '[a]]b]'],
     [column('varchar', { length: 50, codePage: 1252 }), false, '[a]]b]'],
@@ -46,7 +46,7 @@ test('what is asked of the server', () => {
   for (const [one, forceText, expression] of cases) assert.equal(selectExpression(one, forceText), expression)
 })
 
-test('an answer that is not what the catalogue said is an error, not a wrong value', () => {
+test('an answer that differs from the catalogue is an error, and not a wrong value', () => {
   const [plan] = planColumns(arrow, [column('int')], new Set())
   const [decimal] = planColumns(arrow, [column('decimal', { precision: 10, scale: 2 })], new Set())
   const isChanged = (error: unknown): boolean => error instanceof PoolsmithError && error.code === 'TABLE_CHANGED'
@@ -55,14 +55,14 @@ test('an answer that is not what the catalogue said is an error, not a wrong val
   assert.ok(decimal?.builder(sent('DecimalN', { precision: 10, scale: 2 })))
 })
 
-test('a code page that is not read here is an error, not wrong text', () => {
+test('an unsupported code page is an error, and not wrong text', () => {
   assert.equal(decoderFor(sent('VarChar', { collation: { codepage: 'CP1252' } })).encoding, 'windows-1252')
   assert.throws(() => decoderFor(sent('VarChar', { collation: { codepage: 'CP932' } })), /code page CP932/)
   const { text } = valueText(sent('VarChar', { collation: { codepage: 'CP1251' } }))
   assert.equal(text(Buffer.from([0xcf, 0xf0]), 0, 2), 'Пр')
 })
 
-test('floating-point numbers are the fewest digits that are the same number again', () => {
+test('floating-point numbers have the fewest digits that give the same number', () => {
   const bytes = Buffer.alloc(8)
   const real = (value: number): string => {
     bytes.writeFloatLE(value)

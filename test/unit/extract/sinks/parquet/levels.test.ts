@@ -36,7 +36,7 @@ function unpack(bytes: Uint8Array, count: number, width: number): number[] {
   })
 }
 
-test('numbers of any width come back', () => {
+test('numbers of any width are read back', () => {
   const widths = fc.integer({ min: 1, max: 31 })
   const runs = widths.chain((width) => fc.tuple(fc.constant(width), fc.array(fc.nat(2 ** width - 1), { minLength: 1 })))
   fc.assert(
@@ -48,11 +48,11 @@ test('numbers of any width come back', () => {
   )
 })
 
-test('a validity bitmap is a run of single bits', () => {
+test('a validity bitmap is written as single bits', () => {
   assert.deepEqual(unpack(packedBits(Uint8Array.of(0b10110001, 0b1), 9), 9, 1), [1, 0, 0, 0, 1, 1, 0, 1, 1])
 })
 
-test('widths and lengths', () => {
+test('widths and lengths are encoded', () => {
   assert.deepEqual([0, 1, 2, 3, 4, 255, 256].map(bitWidthOf), [0, 1, 2, 2, 3, 8, 9])
   assert.deepEqual([...withLength(Uint8Array.of(7, 8))], [2, 0, 0, 0, 7, 8])
 })

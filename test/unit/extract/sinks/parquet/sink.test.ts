@@ -59,7 +59,7 @@ async function write(batches: readonly (readonly Row[])[], options: ParquetOptio
 const plain = (row: Row): Record<string, unknown> => ({ ...row, blob: row.blob && [...row.blob] })
 
 for (const compression of ['zstd', 'gzip', 'none'] as const) {
-  test(`${compression}: whatever is written is read back by another reader, bounds and all`, async () => {
+  test(`${compression}: another reader reads back all values and bounds`, async () => {
     const options = fc.record({ rowGroupBytes: fc.integer({ min: 1, max: 3000 }) })
     await fc.assert(
       fc.asyncProperty(fc.array(fc.array(ROW, { maxLength: 20 }), { maxLength: 5 }), options, async (batches, size) => {
@@ -110,7 +110,7 @@ const NOTHING: Row = {
   numbers: null,
 }
 
-test('zero stands for both zeros in bounds, and NaN has none', async () => {
+test('a zero in bounds covers both zeros, and NaN is left out', async () => {
   const boundsOf = async (values: readonly number[]): Promise<unknown[]> => {
     const rows = values.map((double) => ({ ...NOTHING, double, float: double }))
     const [group] = parquetMetadata(await write([rows], {})).row_groups
