@@ -291,6 +291,17 @@ describe('refusals', () => {
     )
   })
 
+  test('show the words of the server on one line, without control characters and not without end', async () => {
+    await using server = await start()
+    const message = `Login failed.\r\n\u001b[2Jforged line\u202e${'x'.repeat(1500)}`
+    server.faults.add({ at: 'login', fault: { do: 'refuse', number: 18456, state: 1, message } })
+    const error = await failure(driverFor(server).driver)
+    assert.match(error.message, /Login failed\. \\x1b\[2Jforged line\\u202ex+…/)
+    for (const text of [error.message, error.hint ?? '', JSON.stringify(error.details)]) {
+      assert.ok(text.length < 1500 && !/[\p{Cc}\u202e]/u.test(text), text)
+    }
+  })
+
   test('of tokens tell what is wrong with them', async () => {
     await using server = await start({ tokens: issuer.rules, fedAuthRequired: true })
     const { driver } = driverFor(server)
@@ -494,6 +505,39 @@ describe('finding the server', () => {
     }
   })
 
+  test('ends within milliseconds of an abort, whatever is under way, and leaves no rejection behind', async () => {
+    const silent = createSocket('udp4')
+    silent.bind(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const never = (): Promise<never> => new Promise(() => undefined)
+    try {
+      for (const [extra, context] of [
+        [{ instance_name: 'SALES' }, { browserPort: silent.address().port, lookup: async () => ['127.0.0.1'] }],
+        [{ instance_name: 'SALES' }, { lookup: never }],
+        [{}, { lookup: never }],
+      ] as const) {
+        for (const millis of [0, 1, 2, 5, 20]) {
+          const { driver } = testDriver({ host: 'db.test' }, { ca_file: caFile, ...extra }, context)
+          const controller = new AbortController()
+          const opening = driver.open(sa(), { signal: controller.signal, enter: () => undefined })
+          const ended = assert.rejects(opening, (error: PoolsmithError) => error.code === 'ABORTED')
+          if (millis > 0) await sleep(millis)
+          const begin = performance.now()
+          controller.abort()
+          await ended
+          assert.ok(performance.now() - begin < 500)
+        }
+        const { driver } = testDriver({ host: 'db.test' }, { ca_file: caFile, ...extra }, context)
+        const opening = driver.open(sa(), { signal: AbortSignal.abort(), enter: () => undefined })
+        await assert.rejects(opening, (error: PoolsmithError) => error.code === 'ABORTED')
+      }
+      // A rejection that nobody handles is told after a turn of the event loop, and fails the test.
+      await sleep(50)
+    } finally {
+      silent.close()
+    }
+  })
+
   test('by being sent on, with the name of the new server verified', async () => {
     await using target = await start({ encryption: 'required' })
     await using gateway = await start({ routing: { server: 'localhost', port: target.port } })
@@ -632,6 +676,22 @@ describe('a standing session', () => {
     await assert.rejects(driver.reset(raw, 'rollback'), (error: PoolsmithError) => error.code === 'SESSION_BUSY')
     driver.abort(raw)
     await assert.rejects(stuck)
+  })
+
+  test('keeps no listeners when it is returned busy again and again', async () => {
+    await using server = await start()
+    const { driver } = driverFor(server)
+    const { raw } = await open(driver, sa())
+    const listeners = (): number[] => raw.eventNames().map((name) => raw.listenerCount(name))
+    const before = listeners()
+    for (let round = 0; round < 15; round++) {
+      const left = runStock(raw, "waitfor delay '00:00:30'")
+      left.catch(() => undefined)
+      await driver.reset(raw, 'rollback')
+      await assert.rejects(left, /Canceled/)
+    }
+    assert.deepEqual(listeners(), before)
+    await driver.close(raw)
   })
 
   test('is cancelled at once', async () => {

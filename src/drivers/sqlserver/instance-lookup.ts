@@ -1,5 +1,6 @@
 import { createSocket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
+import { onAbort } from '../../abort.ts'
 import { PoolsmithError } from '../../errors.ts'
 
 const BROWSER_PORT = 1434
@@ -61,14 +62,16 @@ function askOnce(
       socket.send(ask, port, address, () => undefined)
       return socket
     })
+    let isFinished = false
     const finish = (answer: Fields | undefined): void => {
-      signal.removeEventListener('abort', onAbort)
+      if (isFinished) return
+      isFinished = true
+      registration?.[Symbol.dispose]()
       for (const socket of sockets) socket.close()
       resolve(answer)
     }
-    const onAbort = (): void => finish(undefined)
-    if (signal.aborted) onAbort()
-    else signal.addEventListener('abort', onAbort, { once: true })
+    let registration: Disposable | undefined
+    registration = onAbort(signal, () => finish(undefined))
   })
 }
 

@@ -1,11 +1,12 @@
-/** Small things to ask of a standing session. The state's name is tedious' only word on whether it is busy. */
+/** Short requests on an open session. tedious says by the name of its state alone whether a statement is running. */
 
-import type { Request } from 'tedious'
+import type { EventEmitter } from 'node:events'
+import { onAbort } from '../../abort.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
 
 interface Inside {
   readonly state: { readonly name: string }
-  readonly request: (Request & { once(event: 'requestCompleted', listener: () => void): unknown }) | undefined
+  readonly request: Pick<EventEmitter, 'once' | 'off'> | undefined
 }
 
 const inside = (connection: SqlServerConnection): Inside => connection as unknown as Inside
@@ -20,19 +21,26 @@ export function isBusy(connection: SqlServerConnection): boolean {
   return name === 'SentClientRequest' || name === 'SentAttention'
 }
 
-/** Resolves when no statement is running any more, or the session has ended. */
-export async function untilIdle(connection: SqlServerConnection): Promise<void> {
-  while (isBusy(connection)) {
+/** Resolves when no statement is running any more, the session has ended, or the signal aborts. */
+export async function untilIdle(connection: SqlServerConnection, signal?: AbortSignal): Promise<void> {
+  while (isBusy(connection) && signal?.aborted !== true) {
     const { request } = inside(connection)
     if (request === undefined) return
-    await new Promise<void>((resolve) => {
-      request.once('requestCompleted', resolve)
-      connection.once('end', resolve)
-    })
+    const { promise, resolve } = Promise.withResolvers<void>()
+    using _ = onAbort(signal, resolve)
+    request.once('requestCompleted', resolve)
+    connection.once('end', resolve)
+    try {
+      await promise
+    } finally {
+      // The connection outlives its requests: listeners that stay would add up.
+      request.off('requestCompleted', resolve)
+      connection.off('end', resolve)
+    }
   }
 }
 
-/** Runs a batch whose result nobody wants. */
+/** Runs a batch whose result is not needed. */
 export async function runBatch(connection: SqlServerConnection, sql: string): Promise<void> {
   const { Request: TediousRequest } = await import('tedious')
   await new Promise<void>((resolve, reject) => {

@@ -1,4 +1,3 @@
-import { orAbort } from '../../abort.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { isBusy, rollback, runBatch, untilIdle } from './requests.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
@@ -31,9 +30,9 @@ export async function resetConnection(connection: SqlServerConnection, mode: 'ro
 }
 
 async function quiet(connection: SqlServerConnection): Promise<void> {
-  if (await becomesIdle(connection, AbortSignal.timeout(GRACE_MILLIS))) return
+  if (await becomesIdle(connection, GRACE_MILLIS)) return
   connection.cancel()
-  if (await becomesIdle(connection, AbortSignal.timeout(CANCEL_LIMIT_MILLIS))) return
+  if (await becomesIdle(connection, CANCEL_LIMIT_MILLIS)) return
   throw new PoolsmithError('A statement was still running on a returned connection, and did not stop.', {
     code: 'SESSION_BUSY',
     phase: 'query',
@@ -41,11 +40,7 @@ async function quiet(connection: SqlServerConnection): Promise<void> {
   })
 }
 
-async function becomesIdle(connection: SqlServerConnection, signal: AbortSignal): Promise<boolean> {
-  try {
-    await orAbort(untilIdle(connection), signal)
-  } catch (error) {
-    if (!signal.aborted) throw error
-  }
+async function becomesIdle(connection: SqlServerConnection, millis: number): Promise<boolean> {
+  await untilIdle(connection, AbortSignal.timeout(millis))
   return !isBusy(connection)
 }

@@ -1,5 +1,6 @@
 import type { Credential } from '../../credentials/credential.ts'
 import { type ErrorCode, PoolsmithError } from '../../errors.ts'
+import { printable } from '../../printable.ts'
 import { claimsOf } from './token-claims.ts'
 
 /** An ERROR token (MS-TDS 2.2.7.10). */
@@ -206,7 +207,7 @@ export function refusalError(errors: readonly ServerError[], credential: Credent
   if (error === undefined) return undefined
   const { code, hint, transient = false } = adviceFor(error, credential)
   return new PoolsmithError(
-    `The server refused the login: ${error.message} (error ${error.number}, state ${error.state})`,
+    `The server refused the login: ${printable(error.message)} (error ${error.number}, state ${error.state})`,
     {
       code,
       phase: 'login',

@@ -2,8 +2,10 @@ import type { Socket } from 'node:net'
 import { hostname } from 'node:os'
 import type { TLSSocket } from 'node:tls'
 import type { ConnectionConfiguration } from 'tedious'
+import { onAbort, orAbort } from '../../abort.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { PoolsmithError } from '../../errors.ts'
+import { printable } from '../../printable.ts'
 import type { EncryptionInfo, ProxyInfo } from '../driver.ts'
 import { acknowledgements } from '../network/acknowledgement.ts'
 import type { Dialer } from '../network/dialer.ts'
@@ -32,6 +34,8 @@ import type { TlsSettings } from './tls-settings.ts'
 /** The time limits are ours; tedious' own must never be the first to end. */
 const NEVER_MILLIS = 0x7fff_ffff
 const LONGEST_CANCEL_MILLIS = 5000
+/** Of what a server calls its user and database; its own limit (sysname) is 128 characters. */
+const LONGEST_NAME = 128
 /** As in Microsoft's SqlClient. */
 const MOST_REDIRECTIONS = 10
 
@@ -109,8 +113,8 @@ async function logIn(
 ): Promise<Session> {
   const { options, host } = plan
   const { signal } = how
-  const Connection = await loadConnectionClass()
-  const setup = await plan.tls.load()
+  const Connection = await orAbort(loadConnectionClass(), signal)
+  const setup = await orAbort(plan.tls.load(), signal)
   let reached: Reached | undefined
   let secured: SecureStream | undefined
   let servers = 0
@@ -163,8 +167,8 @@ async function logIn(
   acknowledgements.watch(socket, secured.stream, () => isBusy(connection))
   return {
     connection,
-    user: connection.greeting.user ?? credential.user ?? plan.login ?? credential.identity,
-    database,
+    user: printable(connection.greeting.user ?? credential.user ?? plan.login ?? credential.identity, LONGEST_NAME),
+    database: printable(database, LONGEST_NAME),
     peer,
     encryption: describe(secured?.tls, options),
     proxy,
@@ -317,10 +321,9 @@ async function establish(
     errors.push(error)
   }
   connection.on('errorMessage', onServerError)
-  const onAbort = (): void => connection.close()
+  signal.throwIfAborted()
+  using _ = onAbort(signal, () => connection.close())
   try {
-    signal.throwIfAborted()
-    signal.addEventListener('abort', onAbort, { once: true })
     await new Promise<void>((resolve, reject) => {
       connection.connect((error) => (error === undefined ? resolve() : reject(error)))
     })
@@ -329,7 +332,6 @@ async function establish(
     signal.throwIfAborted()
     throw refusalError(errors, credential) ?? openError(error, host, clock.phase)
   } finally {
-    signal.removeEventListener('abort', onAbort)
     connection.off('errorMessage', onServerError)
   }
 }

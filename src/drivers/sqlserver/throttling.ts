@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pause } from '../../abort.ts'
 import { PoolsmithError } from '../../errors.ts'
 
 const FIRST_PAUSE_MILLIS = 200
@@ -14,8 +14,8 @@ export interface Patience {
 
 /**
  * Tries again, with growing pauses, while a server says that it is busy, moving or waking up (Azure SQL). A database
- * that is down is not such a server. When the time is over, in a pause or in another try, the server's own error is
- * thrown: it says more than that the time is over.
+ * that is down is not such a server. When the time runs out, in a pause or in another attempt, the server's own error is
+ * thrown, since it says why.
  */
 export async function patiently<T>(open: () => Promise<T>, patience: Patience): Promise<T> {
   const { signal, left, random = Math.random } = patience
@@ -28,10 +28,10 @@ export async function patiently<T>(open: () => Promise<T>, patience: Patience): 
         throw signal.aborted && throttled !== undefined ? throttled : error
       }
       throttled = error
-      const pause = Math.min(LONGEST_PAUSE_MILLIS, FIRST_PAUSE_MILLIS * 2 ** pauses) * (0.75 + 0.25 * random())
-      if (pause >= left() || signal.aborted) throw error
+      const millis = Math.min(LONGEST_PAUSE_MILLIS, FIRST_PAUSE_MILLIS * 2 ** pauses) * (0.75 + 0.25 * random())
+      if (millis >= left() || signal.aborted) throw error
       try {
-        await sleep(pause, undefined, { signal })
+        await pause(millis, { signal })
       } catch {
         throw error
       }
