@@ -17,7 +17,7 @@ export type CloseReason =
 
 /** Every event with what its listeners are told. */
 export interface PoolsmithEvents {
-  /** A setting that works but deserves a word: an unknown key, an ignored option. */
+  /** A setting that works but needs attention: an unknown key, an ignored option. */
   'config:warning': { readonly path: string; readonly message: string }
   /**
    * A session that is weaker than asked for or advised: md5 in use, no TLS under `prefer`, a certificate that is not

@@ -31,7 +31,7 @@ export interface AttemptConfig<Raw extends object> {
 
 /**
  * Opens one connection and answers within its limit whether the driver and the source heed their signal or not.
- * A connection that a driver brings too late is cut.
+ * A connection that the driver opens too late is cut.
  */
 export class Attempt<Raw extends object> {
   readonly #startedAt = performance.now()
@@ -47,17 +47,17 @@ export class Attempt<Raw extends object> {
     this.#config = config
   }
 
-  /** Where the attempt is now. */
+  /** The current phase. */
   get phase(): Phase {
     return this.#phase
   }
 
-  /** How long it has been there. */
+  /** How long the current phase has lasted. */
   get phaseMillis(): number {
     return performance.now() - this.#phaseSince
   }
 
-  /** How long the event loop stood still meanwhile. */
+  /** How long the event loop stood still since the attempt began. */
   get stalledMillis(): number {
     return this.#limit?.stalledMillis ?? 0
   }
@@ -66,7 +66,7 @@ export class Attempt<Raw extends object> {
     return this.#config.source.failure
   }
 
-  /** What it logs in with. */
+  /** The credential of its last login. */
   get credential(): Credential | undefined {
     return this.#credential
   }

@@ -1,4 +1,4 @@
-/** The events of one engine: to listeners in the process, and to everybody on `node:diagnostics_channel`. */
+/** The events of one engine: to listeners in the process and to subscribers on `node:diagnostics_channel`. */
 
 import { type Channel, channel } from 'node:diagnostics_channel'
 import type { Emit, EventName, PoolsmithEvents } from '../events.ts'
@@ -10,7 +10,7 @@ export type Listener<Name extends EventName> = (payload: PoolsmithEvents[Name]) 
  * Carries the events of a pool, its source and its driver. Each event is also published on the diagnostics
  * channel `poolsmith:<event>` (as in `poolsmith:connection:opened`), with the same payload.
  *
- * A listener that throws disturbs nobody: its error becomes a warning of the process.
+ * An error that a listener throws becomes a warning of the process; the other listeners are called.
  */
 export class EventHub {
   readonly #listeners = new Map<EventName, Set<(payload: never) => void>>()
@@ -40,7 +40,7 @@ export class EventHub {
   }
 
   /**
-   * A question for the hot path, to be asked before a payload is built: does anybody listen to this event?
+   * Whether the event has a listener: asked on the hot path before a payload is built.
    * It is cheap to ask and never goes stale.
    */
   interest(name: EventName): () => boolean {

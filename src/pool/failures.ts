@@ -10,7 +10,7 @@ const ASKS_TO_WAIT: ReadonlySet<ErrorCode> = new Set(['SERVER_FULL', 'SERVER_NOT
 const TIME_LIMITS: ReadonlySet<ErrorCode> = new Set(['CONNECT_TIMEOUT', 'CREDENTIAL_TIMEOUT'])
 const REFUSALS: ReadonlySet<ErrorCode> = new Set(['LOGIN_REFUSED', 'LOGIN_ROLE_UNUSABLE', 'LOGIN_PASSWORD_CHANGE'])
 
-/** The server is there, and takes us later: it is full, starting or busy. */
+/** The server is full, starting or busy, and a later attempt may succeed. */
 export function asksToWait(error: PoolsmithError): boolean {
   return ASKS_TO_WAIT.has(error.code)
 }
@@ -84,7 +84,7 @@ const PHASE_HINTS: Readonly<Partial<Record<Phase, string>>> = {
   login: 'The server accepts connections but does not answer: it may be frozen, starting, or overloaded.',
 }
 
-/** An attempt to connect that does not get on. */
+/** The error of an attempt to connect that hangs. */
 export function hangingError(attempt: Hanging, limitMillis: number, where: Whereabouts | undefined): PoolsmithError {
   const { phase, phaseMillis, credentialFailure: failure } = attempt
   const details = { ...where, limitMillis, phaseMillis: Math.round(phaseMillis) }
@@ -219,7 +219,7 @@ const CLOSED_FOR: Readonly<Partial<Record<CloseReason, string>>> = {
   'reset-failed': 'could not be cleaned up for the next caller',
 }
 
-/** Why a session was closed that did not close in good order: the server's last words, the socket's error, a time limit. */
+/** The reason for closing a session that failed: the server's last words, the socket's error, or a time limit. */
 export function closeCause(
   reason: CloseReason,
   error: unknown,
@@ -242,7 +242,7 @@ export function closeCause(
   })
 }
 
-/** Dresses what a driver or source of somebody else's throws. */
+/** Makes a PoolsmithError of what a third-party driver or source throws. */
 export function asPoolsmithError(error: unknown, phase: Phase): PoolsmithError {
   if (error instanceof PoolsmithError) return error
   return new PoolsmithError(

@@ -93,7 +93,7 @@ export class Opener<Raw extends object> {
     }
   }
 
-  /** In the background a refused credential is not tried again, since servers lock accounts; a caller may ask for it. */
+  /** In the background a refused credential is not tried again, since servers lock accounts; for a caller it is. */
   #refusalOf(credential: Credential): PoolsmithError | undefined {
     const refused = this.#refused
     if (refused === undefined || this.#config.isAwaited()) return undefined

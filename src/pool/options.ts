@@ -15,7 +15,7 @@ export const poolFields = {
   pool_size: integer({
     default: 10,
     min: 1,
-    description: 'Connections that the pool keeps open once they were needed.',
+    description: 'Connections that the pool keeps open once they have been opened.',
   }),
   max_overflow: integer({
     default: 20,
@@ -28,7 +28,7 @@ export const poolFields = {
     min: 0.001,
     max: LONGEST_TIMER_SECONDS,
     description:
-      'The longest that an acquire takes, whatever hangs: a full pool, the token endpoint, DNS, connect, TLS, login, a server that answers no more. The error says which it was. A database that refuses (wrong password, unknown host, connection refused) is reported at once; one that is full, starting or busy is tried again until then.',
+      'The longest that an acquire takes, whatever hangs: a full pool, the token endpoint, DNS, connect, TLS, login, a frozen server. The error says which. A database that refuses (wrong password, unknown host, connection refused) is reported at once; one that is full, starting or busy is tried again until then.',
   }),
   pool_recycle: seconds({
     default: 3600,
@@ -49,12 +49,12 @@ export const poolFields = {
   }),
   pool_idle_timeout: seconds({
     default: 600,
-    description: 'Close a connection that nobody has used for this long, down to `pool_min_idle`. 0: never.',
+    description: 'Close a connection that has not been used for this long, down to `pool_min_idle`. 0: never.',
   }),
   pool_keepalive: seconds({
     default: 0,
     description:
-      'Send a query over an idle connection at this interval, so that firewalls and load balancers do not drop it and a dead one is noticed early. It does not count as use for `pool_idle_timeout`. 0: never. (TCP keepalive is an option of the driver.)',
+      'Send a query over an idle connection at this interval, so that firewalls and load balancers do not drop it and a dead connection is noticed early. It does not count as use for `pool_idle_timeout`. 0: never. (TCP keepalive is an option of the driver.)',
   }),
   pool_min_idle: integer({
     default: 0,
@@ -65,7 +65,7 @@ export const poolFields = {
   pool_reset_on_return: oneOf(['rollback', 'full', 'none'], {
     default: 'rollback',
     description:
-      'What happens to a returned connection. `rollback`: an open transaction is rolled back, settings and temporary tables stay. `full`: nothing of the session is handed on, neither settings, temporary tables, locks, prepared statements nor a LISTEN. `none`: it is handed on as it is.',
+      'How a returned connection is cleaned up. `rollback`: an open transaction is rolled back, settings and temporary tables stay. `full`: settings, temporary tables, locks, prepared statements and LISTEN are cleared too. `none`: nothing is cleared.',
   }),
   leak_detection_threshold: seconds({
     default: 0,
@@ -75,7 +75,7 @@ export const poolFields = {
   retire_on: oneOf(['never', 'rotation', 'expiry'], {
     default: 'never',
     description:
-      'What happens to open sessions when their credential changes (`rotation`) or ends (`expiry`): they are closed when idle or returned, never while in use. `never`: they live on, since a server checks a credential at login only.',
+      'Close open sessions when their credential changes (`rotation`) or expires (`expiry`): when they are idle or returned, never while in use. `never`: they stay open, since a server checks a credential at login only.',
   }),
   drain_timeout: seconds({
     default: 10,

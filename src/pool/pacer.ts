@@ -23,7 +23,7 @@ export interface PacerConfig {
  * While attempts succeed they start at once, but for an account that can be locked: of the attempts that run together,
  * three at a time until one has succeeded. After a failure one attempt at a time probes, until one succeeds: at once
  * for callers that nothing else can serve, unless the server asked to wait; with growing pauses (100 ms doubling to
- * 5 s, with jitter) for everything else.
+ * 5 s, with jitter) for all other attempts.
  */
 export class Pacer {
   readonly #config: PacerConfig

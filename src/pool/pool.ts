@@ -6,7 +6,7 @@ import { callSite } from './call-site.ts'
 import { EventHub, type Listener } from './events.ts'
 import { abortedError, acquireTimeoutError, closedError, type Occupancy } from './failures.ts'
 import { type Policy, poolPolicy } from './options.ts'
-import type { Session } from './session.ts'
+import { connectionInfo, type Session } from './session.ts'
 import { Sessions } from './sessions.ts'
 import { Supply } from './supply.ts'
 import type { AcquireOptions, ConnectionInfo, ConnectionPoolConfig, PoolStats } from './types.ts'
@@ -23,18 +23,18 @@ export type { AcquireOptions, ConnectionInfo, ConnectionPoolConfig, PoolStats } 
  *    fresh, a renewal in the background when it nears its end. An opening waits for it when there is none.
  * 2. **Opening.** `driver.open`, with one signal for the whole attempt. A login that is refused is tried once more
  *    with a fresh credential, when the source can have one; a password that is just being rotated gets a third try.
- * 3. **Handed out**, to who has waited for longest. The connection used last is handed out first.
- * 4. **Returned.** If the driver says that something is to be put right (an open transaction; under `full`, any
- *    state), it is reset in the background, before anybody else can have it.
+ * 3. **Handed out**, to the caller that has waited for longest. The connection used last is handed out first.
+ * 4. **Returned.** If the driver finds something to clean up (an open transaction; under `full`, any state), the
+ *    connection is reset in the background, before the next caller gets it.
  * 5. **Idle.** A sweep closes what is too old, idle for too long, beyond `pool_size`, or retired, sends keepalives,
  *    and opens what `pool_min_idle` lacks.
  * 6. **Validated** before it is handed out again: broken, condemned, too old, retired (all of them questions that
  *    need no waiting), and then one ping unless it was used within the last half second.
  * 7. **Closed**, with a goodbye if the server may still listen, and with `connection:closed` that says why.
  *
- * **The time limit.** An acquire is answered within `pool_timeout`. {@link Supply} says who is told of a failed attempt,
- * and when: a database that is down is told at once, one that is full or starting is waited for. After a failure one
- * attempt at a time probes, however many callers wait, until one succeeds.
+ * **The time limit.** An acquire is answered within `pool_timeout`. {@link Supply} decides which callers are told of a
+ * failed attempt, and when: a database that is down is told at once, one that is full or starting is waited for. After
+ * a failure one attempt at a time probes, however many callers wait, until one succeeds.
  *
  * @example
  * await using pool = new ConnectionPool({ driver, source, options: { pool_size: 5 } })
@@ -68,28 +68,23 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     this.events = config.events ?? new EventHub()
     this.#wantsAcquired = this.events.interest('pool:acquired')
     this.#wantsReleased = this.events.interest('pool:released')
+    const shared = { driver: this.#driver, policy: this.#policy, now: this.#now, emit: this.events.emit }
     this.#sessions = new Sessions({
-      driver: this.#driver,
-      policy: this.#policy,
-      now: this.#now,
-      emit: this.events.emit,
+      ...shared,
       open: () => this.#supply.open(),
       deliver: (session, now) => this.#deliver(session, now),
       changed: () => this.#pump(),
     })
     this.#supply = new Supply({
-      driver: this.#driver,
+      ...shared,
       source: this.#source,
-      policy: this.#policy,
       sessions: this.#sessions,
       waiters: this.#waiters,
-      now: this.#now,
       random: config.random ?? Math.random,
-      emit: this.events.emit,
       isSuspended: () => this.#suspended,
       pump: () => this.#pump(),
     })
-    // A source renews in the background for whoever listens, so an idle pool listens only if it has to.
+    // A source that has listeners renews in the background, so an idle pool listens only if it has to.
     if (this.#policy.retireOn === 'rotation') {
       this.#stopListening = this.#source.onChange((credential) => this.#sessions.rotate(credential))
     }
@@ -97,7 +92,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   }
 
   /**
-   * Hands out a connection within `pool_timeout`. Give it back with {@link release}.
+   * Hands out a connection within `pool_timeout`. Return it with {@link release}.
    *
    * The promise rejects with a PoolsmithError: `POOL_EXHAUSTED`, `POOL_SUSPENDED`, `POOL_CLOSED`, `ABORTED`,
    * `CONNECT_TIMEOUT` or `CREDENTIAL_TIMEOUT` with the phase that hangs, or the error of a failed attempt.
@@ -110,7 +105,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     return { promise: this.#wait(options) }
   }
 
-  /** Gives a connection back; never throws, never waits. False when it is not in use (any more). */
+  /** Returns a connection to the pool; never throws, never waits. False when it is not in use. */
   release(raw: Raw): boolean {
     const session = this.#sessions.of(raw)
     if (session === undefined || !session.busy) return false
@@ -134,7 +129,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   }
 
   /**
-   * Acquires, calls `fn` with the connection and releases it whatever happens.
+   * Acquires, calls `fn` with the connection and releases it afterwards, also when `fn` throws.
    *
    * @typeParam Client what the connection is, where the pool's own type does not say so: it is taken from `fn`
    * @param options.signal aborts the wait for a connection, not `fn`
@@ -152,21 +147,21 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   }
 
   /**
-   * Says that a connection is not to be used again: it is closed at once when idle, on its return when in use.
-   * Without an argument it means every connection there is, and those that are just being opened.
+   * Closes a connection: at once when it is idle, on its return when it is in use. Without an argument: all open
+   * connections, and those that are being opened.
    */
   invalidate(raw?: Raw): void {
     this.#sessions.invalidate(raw)
   }
 
-  /** Hands out no more until {@link resume}; acquires wait, up to their time limit. Connections in use go on. */
+  /** Hands out no connection until {@link resume}; callers wait, up to their time limit. Connections in use stay. */
   suspend(): void {
     if (this.#suspended || this.#closed) return
     this.#suspended = true
     this.events.emit('pool:suspended', {})
   }
 
-  /** Ends {@link suspend}: who waits is served. */
+  /** Ends {@link suspend}: waiting callers are served. */
   resume(): void {
     if (!this.#suspended) return
     this.#suspended = false
@@ -179,7 +174,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     return this.#policy.leakMillis !== Number.POSITIVE_INFINITY
   }
 
-  /** How many connections there are, and what they do at this moment. */
+  /** The number of connections by state, callers waiting, and counts since the pool was built. */
   stats(): PoolStats {
     const { size, counts } = this.#sessions
     return {
@@ -191,21 +186,10 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     }
   }
 
-  /** What is known about a connection of this pool, idle or in use. */
+  /** Facts about a connection of this pool, idle or in use. */
   infoOf(raw: Raw): ConnectionInfo | undefined {
     const session = this.#sessions.of(raw)
-    if (session === undefined) return undefined
-    const { credential } = session
-    const info = this.#driver.info(raw)
-    return {
-      ...info,
-      timings: { credential: session.credentialMillis, ...info.timings },
-      id: session.id,
-      identity: credential.identity,
-      credentialKind: credential.kind,
-      credentialExpiresAt: credential.expiresAt,
-      ageMillis: this.#now() - session.openedAt,
-    }
+    return session === undefined ? undefined : connectionInfo(session, this.#driver.info(raw), this.#now())
   }
 
   on<Name extends EventName>(name: Name, listener: Listener<Name>): this {
@@ -232,9 +216,9 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   }
 
   /**
-   * Ends the pool. Who waits gets `POOL_CLOSED`, attempts are aborted, idle connections closed; connections in use
-   * are waited for up to `drain_timeout` and then cut. Resolves when every socket is closed, also when the database
-   * answers no more; never rejects. Every call gives the same promise.
+   * Ends the pool. Waiting callers get `POOL_CLOSED`, attempts are aborted, idle connections are closed. Connections
+   * in use may be returned within `drain_timeout`; then they are cut and their statements cancelled. Resolves when
+   * every socket is closed, also with a frozen database; never rejects. Every call gives the same promise.
    */
   destroy(): Promise<void> {
     this.#destroyed ??= this.#destroy()
@@ -250,7 +234,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   /** The hot path: a good connection at once, or nothing. */
   #takeReady(options: AcquireOptions | undefined): Session<Raw> | undefined {
     if (this.#waiters.size > 0 || this.#suspended || this.#closed) return undefined
-    // Also without use for it here: this is what renews the credential before it ends.
+    // Asking renews the credential before it expires, although nothing is opened here.
     this.#source.current()
     const now = this.#now()
     const session = this.#sessions.takeReady(now)
@@ -280,19 +264,19 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     if (this.#wantsAcquired()) this.events.emit('pool:acquired', { id: session.id, waitedMillis: now - since })
   }
 
-  /** Gives a session that is on no list but the used one to who waits for longest, or puts it back. */
+  /** Hands a session out to the caller that has waited for longest, or puts it back to the idle ones. */
   #deliver(session: Session<Raw>, now: number): void {
     const waiter = this.#suspended ? undefined : this.#waiters.first
     if (waiter === undefined) {
       this.#sessions.shelve(session, now)
     } else {
-      // Answered first: a listener may abort it, and nobody would give the connection back then.
+      // Answered first: a listener may abort the wait, and then the connection would never be returned.
       waiter.resolve(session.raw)
       this.#handOut(session, now, waiter.since, waiter.site)
     }
   }
 
-  /** Serves who waits: from the free ones as far as they go, then by opening; also keeps `pool_min_idle` filled. */
+  /** Serves waiting callers from the idle sessions, then by opening; also keeps `pool_min_idle` filled. */
   #pump(): void {
     if (this.#closed) return
     if (!this.#suspended) {

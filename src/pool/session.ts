@@ -1,9 +1,11 @@
-/** One open connection as the pool sees it, and the judgement whether it may be used again. */
+/** One open connection as the pool sees it, and the decision whether it may be used again. */
 
 import type { Credential } from '../credentials/credential.ts'
 import { sameSecret } from '../credentials/same-secret.ts'
+import type { SessionInfo } from '../drivers/driver.ts'
 import type { CloseReason } from '../events.ts'
 import type { Policy } from './options.ts'
+import type { ConnectionInfo } from './types.ts'
 
 /** A connection used or proven alive within this time is handed out without a ping, and is not idle yet. */
 export const FRESH_MILLIS = 500
@@ -14,7 +16,7 @@ const RECYCLE_JITTER = 0.1
 export interface Session<Raw extends object> {
   readonly id: number
   readonly raw: Raw
-  /** What it logged in with. */
+  /** The credential that it logged in with. */
   readonly credential: Credential
   /** How long the opening took, and what part of it was spent on fetching the credential. */
   readonly openingMillis: number
@@ -23,7 +25,7 @@ export interface Session<Raw extends object> {
   readonly recycleAt: number
   /** The pool's generation when the opening began; `invalidate()` begins a new one. */
   readonly generation: number
-  /** In somebody's hands: between its acquire and its release. */
+  /** In use: between its acquire and its release. */
   busy: boolean
   closed: boolean
   acquiredAt: number
@@ -37,11 +39,25 @@ export interface Session<Raw extends object> {
   leakReported: boolean
 }
 
+/** @param info from the driver */
+export function connectionInfo(session: Session<object>, info: SessionInfo, now: number): ConnectionInfo {
+  const { id, credential, credentialMillis, openedAt } = session
+  return {
+    ...info,
+    timings: { credential: credentialMillis, ...info.timings },
+    id,
+    identity: credential.identity,
+    credentialKind: credential.kind,
+    credentialExpiresAt: credential.expiresAt,
+    ageMillis: now - openedAt,
+  }
+}
+
 export function recycleTime(openedAt: number, recycleMillis: number, random: number): number {
   return openedAt + recycleMillis * (1 - RECYCLE_JITTER * random)
 }
 
-/** What the judgement needs to know besides the session. */
+/** The facts besides the session that decide whether it may stay. */
 export interface Circumstances {
   readonly policy: Policy
   readonly generation: number
@@ -49,7 +65,7 @@ export interface Circumstances {
   readonly credential: Credential | undefined
 }
 
-/** Why a session must be closed rather than kept, or undefined when it may stay. Liveness is not asked here. */
+/** Why a session must be closed rather than kept; undefined when it may stay. Its liveness is not decided here. */
 export function verdict(session: Session<object>, now: number, given: Circumstances): CloseReason | undefined {
   if (session.condemned !== undefined) return session.condemned
   if (session.generation !== given.generation) return 'invalidated'

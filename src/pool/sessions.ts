@@ -1,4 +1,4 @@
-/** The connections that are open: which are free and which in use, whether they may stay, and their way out. */
+/** The open connections: which are free and which in use, whether they may stay, and how they are closed. */
 
 import { LimitExceeded, within } from '../abort.ts'
 import type { Credential } from '../credentials/credential.ts'
@@ -29,7 +29,7 @@ export interface SessionsConfig<Raw extends object> {
   readonly open: () => Promise<Session<Raw>>
   /** Gets every session that has passed its check: to hand it out, or to put it back on the shelf. */
   readonly deliver: (session: Session<Raw>, now: number) => void
-  /** A session has left, or its check is over: it is time to see who waits. */
+  /** A session has left, or its check has ended: waiting callers may be served now. */
   readonly changed: () => void
 }
 
@@ -62,12 +62,12 @@ export class Sessions<Raw extends object> {
     return this.#byRaw.size
   }
 
-  /** Those in somebody's hands. */
+  /** Those in use. */
   get busy(): number {
     return this.#busy
   }
 
-  /** How long fewer than all that the pool may open have been in use; 0 while all are. */
+  /** For how long fewer than `max` sessions have been in use; 0 while all are. */
   spareMillis(now: number): number {
     return this.#busy === this.#config.policy.max ? 0 : now - this.#spareSince
   }
@@ -82,7 +82,7 @@ export class Sessions<Raw extends object> {
     return count
   }
 
-  /** Those that are being pinged or reset on their way back to the free ones: supply that is on its way. */
+  /** Those that are being pinged or reset; they will be free soon. */
   get checking(): number {
     return this.#checking
   }
@@ -128,7 +128,7 @@ export class Sessions<Raw extends object> {
     return (policy.prePing && now - session.provenAt > FRESH_MILLIS) || driver.mustPing?.(session.raw) === true
   }
 
-  /** Pings the free session that was used last, for somebody who waits. False when none is free. */
+  /** Pings the free session that was used last, for a waiting caller. False when none is free. */
   checkNext(): boolean {
     const session = this.shelf.take()
     if (session === undefined) return false
@@ -172,14 +172,14 @@ export class Sessions<Raw extends object> {
     if (longest !== undefined && idle > policy.minIdle) this.#alarm.by(longest.usedAt + policy.idleMillis)
   }
 
-  /** Why a session cannot be handed out or kept, as far as can be known without waiting. */
+  /** Why a session cannot be handed out or kept, as far as is known without a round trip. */
   unfit(session: Session<Raw>, now: number): CloseReason | undefined {
     if (this.#ending) return 'drained'
     if (this.#config.driver.isBroken(session.raw)) return 'broken'
     return verdict(session, now, this.#circumstances)
   }
 
-  /** Pings a session on its way to who waits, or resets one on its way back; others may be served meanwhile. */
+  /** Pings a session for a waiting caller, or resets one that was returned. Other callers can be served until then. */
   async check(session: Session<Raw>, onFailure: 'ping-failed' | 'reset-failed'): Promise<void> {
     const { driver, policy, now: clock, deliver, changed } = this.#config
     const { resetMode, checkMillis } = policy
@@ -193,7 +193,7 @@ export class Sessions<Raw extends object> {
       failure = error ?? new Error('unknown')
     }
     this.#checking--
-    // The end of the pool may have cut it meanwhile.
+    // The end of the pool may have cut it during the check.
     if (session.closed) return
     const now = clock()
     if (failure === undefined) session.provenAt = now
@@ -202,8 +202,8 @@ export class Sessions<Raw extends object> {
       deliver(session, now)
     } else {
       this.close(session, reason, failure)
-      // A ping that nobody answers tells of the network or the server, not of this one session: who waits must not
-      // find that out for each of those that were heard of even longer ago.
+      // A ping without an answer is about the network or the server, not about this session: callers must not wait for
+      // the same on each session that has been idle for longer.
       const silent = failure instanceof LimitExceeded || now - begunAt > FRESH_MILLIS
       if (reason === 'ping-failed' && silent) {
         this.#closeIdle((other) => (other.provenAt <= session.provenAt ? reason : undefined), failure)
@@ -214,7 +214,7 @@ export class Sessions<Raw extends object> {
 
   // ---- upkeep
 
-  /** Condemns a connection, or all that are open or just being opened, and closes those that nobody uses. */
+  /** Condemns a connection, or all that are open or being opened, and closes those that are idle. */
   invalidate(raw: Raw | undefined): void {
     if (raw === undefined) {
       this.#circumstances.generation++
@@ -245,7 +245,7 @@ export class Sessions<Raw extends object> {
     reportLeaks(this.#byRaw.values(), now, policy, emit)
     changed()
     this.#alarm.clear()
-    // A listener may have ended the pool meanwhile.
+    // A listener of an event may have ended the pool.
     if (!this.#ending) this.#alarm.by(Math.max(this.#nextDue(now), now + sweepPeriodMillis(policy)))
   }
 
@@ -286,7 +286,7 @@ export class Sessions<Raw extends object> {
     }
   }
 
-  /** Takes a session out of the pool and closes it in the background. */
+  /** Removes a session from the pool and closes it in the background. */
   close(session: Session<Raw>, reason: CloseReason, failure?: unknown): void {
     const now = this.#config.now()
     if (session.busy) this.#leave(now)
@@ -320,14 +320,14 @@ export class Sessions<Raw extends object> {
     driver.abort(raw)
   }
 
-  /** Closes what is idle, waits for the rest up to `drain_timeout`, cuts it, and resolves when every socket is closed. */
+  /** Closes idle sessions, waits for the others up to `drain_timeout`, cuts them; resolves when all are closed. */
   async end(): Promise<void> {
     this.#ending = true
     this.#alarm.clear()
     this.#closeIdle(() => 'drained')
     await this.#drained()
     for (const session of this.#byRaw.values()) this.close(session, 'drain-timeout')
-    // Waits for the attempts to end and for every goodbye, each of which has its limit.
+    // Waits for the attempts and goodbyes; each has its limit.
     await this.shelf.destroy()
   }
 

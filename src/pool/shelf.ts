@@ -1,16 +1,16 @@
 /**
  * The bookkeeping of connections, on tarn: which are used, which are free, how many are being opened and closed.
  *
- * What is left to tarn: the limit, the two lists (the free one is a stack, so that the rest may grow idle), the
- * counting of creates and destroys in flight. What is not: its queue of acquires, its validation and its retries.
- * There a waiter whose time is over can take a resource with it, a failed create is tried again every 200 ms for
- * each waiter, a failed validation costs a turn of the event loop each, and the reaper's interval holds the process.
+ * tarn has the limit, the two lists (the free one is a stack, so that unused connections stay idle) and the counts of
+ * creates and destroys in flight. Its queue of acquires, validation and retries are not used: there a caller whose time
+ * limit has passed can take a resource with it, a failed create is tried again every 200 ms for each caller, a failed
+ * validation costs a turn of the event loop each, and the reaper's interval keeps the process alive.
  * This is the only file that knows tarn; test/unit/pool/shelf.test.ts says what it relies on.
  */
 
 import { Pool } from 'tarn'
 
-/** The longest delay that setTimeout knows: tarn's own limits never strike, the pool's do. */
+/** The longest delay that setTimeout knows: tarn's own limits never apply, the pool's do. */
 const NEVER_MILLIS = 2 ** 31 - 1
 
 export interface ShelfOptions<T extends object> {
@@ -43,7 +43,7 @@ export class Shelf<T extends object> extends Pool<T> {
     return this.free[this.free.length - 1]?.resource
   }
 
-  /** The free one that has been unused for longest, but for those that were pinged meanwhile. */
+  /** The free one that was released first. A keepalive releases a connection again. */
   get bottom(): T | undefined {
     return this.free[0]?.resource
   }
@@ -70,7 +70,7 @@ export class Shelf<T extends object> extends Pool<T> {
     return true
   }
 
-  /** Takes an item off, wherever it is, and has it closed. The promise never rejects. */
+  /** Removes an item from its list and closes it. The promise never rejects. */
   async discard(item: T): Promise<void> {
     for (const list of [this.free, this.used]) {
       const index = list.findIndex((held) => held.resource === item)

@@ -28,7 +28,7 @@ export interface SupplyConfig<Raw extends object> {
 }
 
 /**
- * Opens what the waiting callers and `pool_min_idle` lack, and decides who is told of a failure:
+ * Opens what the waiting callers and `pool_min_idle` lack, and decides which callers are told of a failure:
  *
  * - A server that is full, starting or busy asks to be tried again: no caller is told before `pool_timeout`.
  * - While a session is on its way to the callers, a transient failure is not told, and any other only to the caller

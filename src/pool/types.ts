@@ -1,4 +1,4 @@
-/** What a pool is made of, and what it tells about itself. */
+/** The configuration of a pool, and the facts that it reports. */
 
 import type { Credential, CredentialSource } from '../credentials/credential.ts'
 import type { Driver, SessionInfo } from '../drivers/driver.ts'
@@ -6,7 +6,7 @@ import type { EventHub } from './events.ts'
 import type { Occupancy } from './failures.ts'
 import type { PoolOptions } from './options.ts'
 
-/** What a {@link ConnectionPool} is made of. */
+/** The configuration of a {@link ConnectionPool}. */
 export interface ConnectionPoolConfig<Raw extends object> {
   readonly driver: Driver<Raw>
   /** Asked on every acquire and before every opening; closed with the pool. */
@@ -45,11 +45,11 @@ export interface PoolStats extends Occupancy {
   }
 }
 
-/** What is known about one connection of the pool. */
+/** Facts about one connection of the pool. */
 export interface ConnectionInfo extends SessionInfo {
   /** The pool's number for it, as in events. */
   readonly id: number
-  /** Whose credential it logged in with, and when that ends (milliseconds since the epoch). */
+  /** The identity of the credential that it logged in with; its expiry in milliseconds since the epoch. */
   readonly identity: string
   readonly credentialKind: Credential['kind']
   readonly credentialExpiresAt: number | undefined

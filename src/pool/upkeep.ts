@@ -1,4 +1,4 @@
-/** What is due for sessions as time passes: the arithmetic of the pool's sweep, apart from its timer. */
+/** When sessions are due to be closed, checked or reported: the arithmetic of the pool's sweep, without its timer. */
 
 import type { CloseReason, Emit } from '../events.ts'
 import { callerLines } from './call-site.ts'
@@ -15,7 +15,7 @@ export function sweepPeriodMillis({ idleMillis, keepaliveMillis, leakMillis }: P
 }
 
 /**
- * Why an idle session that is otherwise good is not worth keeping.
+ * Why an idle session that is otherwise good is closed.
  *
  * @param total open sessions, this one included
  * @param idle idle sessions, this one included
@@ -57,7 +57,7 @@ export function leakDueAt(session: Session<object>, { leakMillis }: Policy): num
   return session.busy && !session.leakReported ? session.acquiredAt + leakMillis : Number.POSITIVE_INFINITY
 }
 
-/** Whether the server has not been heard of for so long that a keepalive is due. */
+/** Whether a keepalive is due: the last answer of the server is older than `pool_keepalive`. */
 export function keepaliveDue(session: Session<object>, now: number, policy: Policy): boolean {
   return now - session.provenAt >= policy.keepaliveMillis
 }

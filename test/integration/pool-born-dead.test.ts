@@ -20,7 +20,7 @@ interface Case {
 
 const READY = Buffer.from('Z\0\0\0\x05I', 'latin1')
 const SHUTDOWN = errorResponse({ C: '57P01', M: 'terminating connection due to administrator command' })
-/** What the session's first statements print (MS-TDS text is UTF-16). */
+/** The text that the session's first statements print (MS-TDS text is UTF-16). */
 const GREETING = Buffer.from('poolsmith:', 'utf16le')
 
 const cases: readonly Case[] = [

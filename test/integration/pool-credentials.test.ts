@@ -55,14 +55,14 @@ describe('credentials that are fetched', () => {
   })
   after(() => server[Symbol.asyncDispose]())
 
-  test('200 who wait on a cold pool: one fetch, and no more connections than the pool may have', async () => {
+  test('200 callers that wait on a cold pool: one fetch, and no more connections than the pool may have', async () => {
     await server.sql("alter role etl password 'cold'")
     await using store = await secretStore((_, response) => response.end('cold'))
     await using pool = postgresPool(server, { pool_size: 20, max_overflow: 0 }, { source: store.source(3_600_000) })
     const answers = await Promise.all(Array.from({ length: 200 }, () => ask(pool, 'select current_user')))
     assert.deepEqual(new Set(answers), new Set(['etl']))
     assert.equal(store.requests, 1)
-    // On a busy machine the first few have answered everybody before the last of them are there.
+    // On a busy machine the first connections may serve all callers before the last ones are open.
     assert.ok(pool.stats().counts.opened <= 20)
   })
 

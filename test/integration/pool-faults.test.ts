@@ -181,7 +181,7 @@ describe('a server that fails', () => {
     for (const { status } of await ended) assert.equal(status, 'rejected')
   })
 
-  test('more clients than the server takes: who waits is served by returns', async () => {
+  test('more clients than the server takes: waiting callers are served by returns', async () => {
     await using server = await startPostgres({ config: { max_connections: '8', superuser_reserved_connections: '0' } })
     await using pool = postgresPool(server, { pool_size: 20, max_overflow: 0 })
     const answers = await Promise.all(Array.from({ length: 40 }, () => ask(pool, 'select 1 from pg_sleep(0.05)')))

@@ -9,7 +9,7 @@ export class FakeConnection {
   readonly id: number
   readonly credential: Credential
   broken = false
-  /** Something to put right on return. */
+  /** Something to clean up on return. */
   dirty = false
   /** `closed` after a goodbye, `aborted` when cut. */
   end: 'closed' | 'aborted' | undefined

@@ -1,4 +1,4 @@
-/** Somebody in the middle: a TCP relay that can look at, cut, delay, alter, repeat and drop what passes. */
+/** A man in the middle: a TCP relay that can look at, cut, delay, alter, repeat and drop what passes. */
 
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'

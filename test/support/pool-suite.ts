@@ -50,7 +50,7 @@ export function poolSuite(kind: SideKind): void {
     await sleep(BEYOND_TRUST_MILLIS)
   }
 
-  /** A statement of knex is sent only when somebody waits for it. */
+  /** knex sends a statement only when its promise is awaited. */
   const begun = (work: PromiseLike<unknown>): Promise<unknown> => Promise.resolve(work)
 
   describe(`${kind.name}: faults`, () => {
@@ -63,7 +63,7 @@ export function poolSuite(kind: SideKind): void {
       await sleep(100)
       const begin = performance.now()
       const errors = await Promise.all(Array.from({ length: 50 }, () => failure(db.pool.acquire().promise)))
-      assert.ok(performance.now() - begin < 5000, 'nobody waits for a server that is down')
+      assert.ok(performance.now() - begin < 5000, 'no caller waits for a server that is down')
       for (const error of errors) {
         assert.deepEqual([error.code, error.phase, error.transient], ['CONNECT_REFUSED', 'connect', true])
       }
@@ -148,7 +148,7 @@ export function poolSuite(kind: SideKind): void {
       assert.equal(await ask(side, db, 'select 5 as n'), 5)
     })
 
-    test('frozen from the start: 200 who wait all get the phase in time, and no storm of connections', async () => {
+    test('frozen from the start: 200 waiting callers all get the phase in time, and there is no storm of connections', async () => {
       await using side = await kind.start()
       await using db = await engineOf(side, { pool_size: 3, max_overflow: 2, pool_timeout: 2, drain_timeout: 1 })
       side.freeze()
@@ -286,7 +286,7 @@ export function poolSuite(kind: SideKind): void {
       assert.equal(await ask(side, db, 'select 4 as n'), 4)
     })
 
-    test('who gives up waiting gets nothing, and takes nothing', async () => {
+    test('a caller that gives up waiting gets nothing, and takes nothing', async () => {
       await using db = await engineOf(side, { pool_size: 1, max_overflow: 0 })
       const raw = await db.pool.acquire().promise
       const abort = new AbortController()

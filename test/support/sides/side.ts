@@ -1,4 +1,4 @@
-/** What the tests of pool and engine need of a database, so that the same tests run over every one. */
+/** The database behind the tests of pool and engine, so that the same tests run over each. */
 
 import type { ConnectionObject } from '../../../src/connections/parse.ts'
 import type { PoolOptions } from '../../../src/pool/options.ts'

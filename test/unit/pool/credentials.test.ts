@@ -71,7 +71,7 @@ test('the second try is within the same time limit', async (t) => {
   assert.deepEqual([outcome.error?.code, outcome.at], ['CREDENTIAL_TIMEOUT', 2000])
 })
 
-test('an idle session is handed out although the credential is over: the server checked it at login', async (t) => {
+test('an idle session is handed out although the credential has expired: the server checked it at login', async (t) => {
   const source = new FakeSource()
   const setup = setUp(t, {}, { source })
   await setup.pool.use(() => undefined)

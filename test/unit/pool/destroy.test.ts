@@ -30,7 +30,7 @@ test('destroy() is one, however often it is called; await using calls it', async
   assert.deepEqual(driver.alive, [])
 })
 
-test('who waits gets POOL_CLOSED at once, and so does who comes later', async (t) => {
+test('waiting callers get POOL_CLOSED at once, and so do later ones', async (t) => {
   const setup = setUp(t, { pool_size: 1, max_overflow: 0 })
   const held = await setup.pool.acquire().promise
   const outcome = attempt(setup)
@@ -82,7 +82,7 @@ test('after drain_timeout connections in use are cut, also when the database ans
   assert.equal(pool.release(held), false)
 })
 
-test('a goodbye that nobody answers costs a second', async (t) => {
+test('a goodbye without an answer costs a second', async (t) => {
   const { pool, driver, clock } = setUp(t)
   await pool.use(() => undefined)
   driver.onClose = never

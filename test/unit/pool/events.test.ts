@@ -42,7 +42,7 @@ test('interest() knows listeners and subscribers that come and go', () => {
   assert.equal(interested(), false)
 })
 
-test('a listener that throws disturbs neither the others nor who emits', async () => {
+test('a listener that throws disturbs neither the other listeners nor the emitter', async () => {
   const hub = new EventHub()
   let heard = 0
   hub.on('pool:destroyed', () => {

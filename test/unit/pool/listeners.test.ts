@@ -1,4 +1,4 @@
-/** Listeners run in the middle of what the pool does, and may call it, or end somebody's wait, from there. */
+/** Listeners run in the middle of the pool's work, and may call the pool or end a caller's wait from there. */
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -30,7 +30,7 @@ test('a connection is released once, and only by its pool', async (t) => {
   await other.destroy()
 })
 
-test('no more are open than pool_size and max_overflow allow, and who waits is served in order', async (t) => {
+test('no more are open than pool_size and max_overflow allow, and waiting callers are served in order', async (t) => {
   const { pool, driver } = setUp(t, { pool_size: 1, max_overflow: 1 })
   const first = await pool.acquire().promise
   const second = await pool.acquire().promise
@@ -41,7 +41,7 @@ test('no more are open than pool_size and max_overflow allow, and who waits is s
   assert.equal(driver.opens, 2)
   assert.equal(pool.numPendingAcquires(), 2)
   pool.release(second)
-  // Comes later than those who wait: it must not overtake them.
+  // It comes later than the waiting callers and must not overtake them.
   const fifth = pool.acquire().promise
   pool.release(first)
   await Promise.all([third, fourth])
@@ -49,7 +49,7 @@ test('no more are open than pool_size and max_overflow allow, and who waits is s
   fifth.catch(() => undefined)
 })
 
-test('who comes while a connection is being opened does not overtake who waits for it', async () => {
+test('a caller that arrives while a connection is being opened does not overtake the one that waits for it', async () => {
   for (let turns = 0; turns < 25; turns++) {
     await using pool = new ConnectionPool({
       driver: new FakeDriver(),
@@ -114,7 +114,7 @@ test('an idle connection is pinged unless it was used within half a second', asy
   assert.equal(driver.pings, 1, 'what counts is the end of its use')
 })
 
-test('a connection that comes back serves who waits for another one to answer its ping', async (t) => {
+test('a returned connection serves a caller that waits for the ping of another one', async (t) => {
   const setup = setUp(t, { pool_size: 2, max_overflow: 0 })
   const held = await setup.pool.acquire().promise
   await setup.pool.use(() => undefined)
@@ -128,7 +128,7 @@ test('a connection that comes back serves who waits for another one to answer it
   assert.equal(first.raw, held)
 })
 
-test('while a connection is being reset none is opened for who can have that one', async (t) => {
+test('while a connection is being reset none is opened for the caller that will get it', async (t) => {
   const setup = setUp(t)
   const raw = await setup.pool.acquire().promise
   raw.dirty = true
@@ -179,7 +179,7 @@ test('a connection that fails its ping is replaced', async (t) => {
   assert.equal(driver.connections[0]?.end, 'aborted')
 })
 
-test('after one silent ping nobody pays for the others that were idle since before', async (t) => {
+test('after one ping without an answer no caller waits for the connections that were idle for longer', async (t) => {
   const { pool, driver, clock, closed } = setUp(t, { pool_size: 5, max_overflow: 0, pool_ping_timeout: 5 })
   const all = await Promise.all([1, 2, 3, 4, 5].map(() => pool.acquire().promise))
   for (const raw of all) pool.release(raw)
@@ -216,7 +216,7 @@ test('a connection that broke in use is not handed on', async (t) => {
   assert.deepEqual(closed, [[1, 'broken']])
 })
 
-test('a dirty connection is reset before anybody else gets it', async (t) => {
+test('a dirty connection is reset before the next caller gets it', async (t) => {
   const { pool, driver } = setUp(t, { pool_size: 1, max_overflow: 0, pool_reset_on_return: 'full' })
   const raw = await pool.acquire().promise
   raw.dirty = true

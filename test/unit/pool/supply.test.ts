@@ -40,7 +40,7 @@ describe('a refused connect', () => {
     assert.equal(caller.error?.code, 'CONNECT_REFUSED')
   })
 
-  test('fails nobody while a session that was just taken may come back, and is told when it does not', async (t) => {
+  test('is not told while a session that was just taken may come back, and is told when it does not', async (t) => {
     const setup = setUp(t)
     const held = await setup.pool.acquire().promise
     setup.driver.onOpen = () => {
@@ -151,7 +151,7 @@ describe('a password that the server refuses', () => {
     return driver
   }
 
-  test('is tried a few times for 20 callers at once, who are all told', async (t) => {
+  test('is tried a few times for 20 callers at once, and all of them are told', async (t) => {
     const driver = refusing()
     const setup = setUp(t, { pool_size: 20 }, { driver, source: new FakeSource(passwordCredential('wrong')) })
     const callers = Array.from({ length: 20 }, () => attempt(setup))
@@ -197,7 +197,7 @@ describe('a password that the server refuses', () => {
     assert.equal(setup.pool.stats().idle, 2)
   })
 
-  test('is tried again for a caller, who may know better', async (t) => {
+  test('is tried again for a caller', async (t) => {
     const driver = refusing()
     const setup = setUp(t, { pool_min_idle: 1 }, { driver, source: new FakeSource(passwordCredential('same')) })
     await setup.clock.advance(10_000, 500)

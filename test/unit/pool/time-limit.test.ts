@@ -14,7 +14,7 @@ function refusal(message: string, transient: boolean): PoolsmithError {
 const full = (): PoolsmithError =>
   new PoolsmithError('too many clients', { code: 'SERVER_FULL', phase: 'login', transient: true })
 
-test('a full pool: POOL_EXHAUSTED at pool_timeout, with who holds the connections', async (t) => {
+test('a full pool: POOL_EXHAUSTED at pool_timeout, with the longest uses', async (t) => {
   const setup = setUp(t, { pool_size: 2, max_overflow: 0, pool_timeout: 3 })
   const first = await setup.pool.acquire().promise
   await setup.clock.advance(1000)
@@ -30,7 +30,7 @@ test('a full pool: POOL_EXHAUSTED at pool_timeout, with who holds the connection
     { id: 2, heldMillis: 3000 },
   ])
   assert.deepEqual([details.max, details.inUse], [2, 2])
-  // Who gave up is forgotten: the next return goes to the next one.
+  // The caller that gave up is forgotten: the returned connection goes to the next one.
   setup.pool.release(first)
   assert.equal((await setup.pool.acquire().promise).id, 1)
 })
@@ -113,7 +113,7 @@ test('a frozen server behind an idle connection: the ping has its limit, then th
   assert.deepEqual([outcome.error?.code, outcome.error?.phase, outcome.at], ['CONNECT_TIMEOUT', 'login', 7000])
 })
 
-test('a refusal is told at once, to everybody who waits, when nothing is in use', async (t) => {
+test('a refusal is told at once to all waiting callers when no connection is in use', async (t) => {
   const setup = setUp(t, { pool_size: 3, max_overflow: 0 })
   setup.driver.onOpen = () => {
     throw refusal('no such host', false)
@@ -124,7 +124,7 @@ test('a refusal is told at once, to everybody who waits, when nothing is in use'
   assert.ok(setup.driver.opens <= 3, `no storm, but ${setup.driver.opens} attempts`)
 })
 
-test('one attempt that fails among others that succeed fails nobody when it is transient', async (t) => {
+test('one attempt that fails among others that succeed fails no caller when it is transient', async (t) => {
   const setup = setUp(t, { pool_size: 3, max_overflow: 0 })
   setup.driver.onOpen = () => {
     if (setup.driver.opens === 1) throw refusal('reset by peer', true)
@@ -138,7 +138,7 @@ test('one attempt that fails among others that succeed fails nobody when it is t
   assert.ok(outcomes.every(({ raw }) => raw !== undefined))
 })
 
-test('a database that fails slowly is told to all who wait when the first attempts have failed, however many probe on', async (t) => {
+test('a database that fails slowly is told to all waiting callers when the first attempts have failed', async (t) => {
   const setup = setUp(t, { pool_size: 3, max_overflow: 0, pool_timeout: 30 })
   setup.driver.onOpen = async () => {
     // One after the other, as a network has it.
@@ -149,7 +149,7 @@ test('a database that fails slowly is told to all who wait when the first attemp
   const outcomes = Array.from({ length: 3 }, () => attempt(setup))
   await setup.clock.advance(6000)
   for (const { error, at } of outcomes) assert.deepEqual([error?.message, at], ['no answer', 5150])
-  // Who comes while they probe waits for no more than a probe.
+  // A caller that arrives later waits for no more than a probe.
   const later = attempt(setup)
   await setup.clock.advance(6000)
   assert.equal(later.error?.message, 'no answer')
@@ -180,7 +180,7 @@ test('a database that is down is probed by one attempt at a time, and the pool r
   assert.ok(later.every(({ raw }) => raw !== undefined))
 })
 
-test('too many clients while connections are in use: who waits is served by a return, and attempts keep their pauses', async (t) => {
+test('too many clients while connections are in use: a waiting caller is served by a return, and attempts keep their pauses', async (t) => {
   const setup = setUp(t, { pool_size: 5, max_overflow: 0 })
   const held = await setup.pool.acquire().promise
   setup.driver.onOpen = () => {
@@ -199,7 +199,7 @@ test('too many clients while connections are in use: who waits is served by a re
   assert.deepEqual(starved.error?.cause, full())
 })
 
-test('a refusal while connections are in use fails one who waits and leaves the others to the returns', async (t) => {
+test('a refusal while connections are in use fails one waiting caller and leaves the others to the returns', async (t) => {
   const setup = setUp(t, { pool_size: 5, max_overflow: 0 })
   const held = await setup.pool.acquire().promise
   setup.driver.onOpen = () => {
@@ -215,7 +215,7 @@ test('a refusal while connections are in use fails one who waits and leaves the 
   assert.equal(second.raw, held)
 })
 
-test('while suspended a failed attempt fails nobody', async (t) => {
+test('while suspended a failed attempt fails no caller', async (t) => {
   const setup = setUp(t, { pool_timeout: 30 })
   setup.driver.onOpen = async () => {
     await new Promise((resolve) => setTimeout(resolve, 100))
@@ -250,7 +250,7 @@ test('an acquire that its caller aborts: ABORTED with the reason, and the connec
   )
 })
 
-test('who aborts while a connection is pinged for him leaves it to the next one', async (t) => {
+test('a caller that aborts while a connection is pinged for it leaves it to the next one', async (t) => {
   const setup = setUp(t, { pool_size: 1, max_overflow: 0 })
   await setup.pool.use(() => undefined)
   await setup.clock.advance(1000)
@@ -263,7 +263,7 @@ test('who aborts while a connection is pinged for him leaves it to the next one'
   attempt(setup, { signal: controller.signal })
   const next = attempt(setup)
   await settled()
-  // Both in one turn: the answer must neither be lost nor hand the connection to who is gone.
+  // Both in one turn: the answer must neither be lost nor hand the connection to the caller that has left.
   answer()
   controller.abort()
   await settled()
@@ -282,7 +282,7 @@ test('a timeout is told in an event and counted', async (t) => {
   assert.equal(setup.pool.stats().counts.timedOut, 1)
 })
 
-test('what a driver of somebody else throws is dressed, and told in an event', async (t) => {
+test('an error of a third-party driver becomes a PoolsmithError, and is told in an event', async (t) => {
   const driver = new FakeDriver()
   driver.onOpen = (_, { enter }) => {
     enter('tls')
