@@ -19,6 +19,7 @@ const tasks = {
   demo: 'scripts/demo.ts',
   docs: 'scripts/generate-docs.ts',
   bench: 'bench/main.ts',
+  soak: 'bench/soak/main.ts',
 }
 // The sources run as they are: types stripped by Node, `await using` by V8. Both are there from Node 24 on.
 // (The built package asks for less: see "engines".)

@@ -2,7 +2,7 @@
  * The one family of errors that poolsmith raises.
  *
  * Every error carries a stable `code`, the `phase` in which it happened and a `hint` that says what to do.
- * Messages never hold a secret: whoever builds one passes names, paths, hosts and server texts only.
+ * Messages never hold a secret: they are built from names, paths, hosts and the words of servers only.
  */
 
 /** Where on the way from a connection record to a result an error happened. */
@@ -30,20 +30,19 @@ export const ERROR_CODES = {
   STRATEGY_UNKNOWN: 'No strategy is registered under this `auth_method` for this database.',
   PACKAGE_MISSING: 'An optional package that this strategy, driver or format needs is not installed.',
   // credential
-  CREDENTIAL_FAILED: 'The credential could not be fetched; `transient` says whether trying again can help.',
-  CREDENTIAL_REFUSED: 'The issuer of the credential refused to give one.',
-  CREDENTIAL_MISSING:
-    'Nothing was found to prove who we are: no key, no profile, no file, no identity on this machine.',
+  CREDENTIAL_FAILED: 'The credential could not be obtained; `transient` says whether trying again can help.',
+  CREDENTIAL_REFUSED: 'The issuer refused to give the credential.',
+  CREDENTIAL_MISSING: 'No credential was found: no key, profile, file or identity on this machine.',
   CREDENTIAL_TIMEOUT: 'The issuer of the credential did not answer within the time limit of one fetch.',
-  SIGN_IN_IMPOSSIBLE: 'A person has to sign in, and nobody can be asked here.',
-  SIGN_IN_TIMEOUT: 'Nobody signed in within `sign_in_timeout`.',
-  CREDENTIAL_EXPIRED: 'The credential was already over when it arrived.',
+  SIGN_IN_IMPOSSIBLE: 'A person has to sign in, and this process cannot show a prompt.',
+  SIGN_IN_TIMEOUT: 'The sign-in was not completed within `sign_in_timeout`.',
+  CREDENTIAL_EXPIRED: 'The credential had expired when it arrived.',
   // credential: from a Kerberos ticket to a token of Entra
-  FEDERATION_MISSING: 'The domain of the user is not federated in a way that takes a Kerberos ticket.',
-  FEDERATION_NO_ENDPOINT: 'The federation service offers no https endpoint that takes a Kerberos ticket.',
-  FEDERATION_REFUSED: 'The federation service refused the Kerberos ticket, or to vouch for its owner.',
-  FEDERATION_NOT_GENUINE: 'The proof that the federation service gave of itself is false.',
-  FEDERATION_FAILED: 'An answer on the way from the ticket to the token cannot be used; `details.step` says which.',
+  FEDERATION_MISSING: 'The domain of the user has no federation that accepts a Kerberos ticket.',
+  FEDERATION_NO_ENDPOINT: 'The federation service has no https endpoint that accepts a Kerberos ticket.',
+  FEDERATION_REFUSED: 'The federation service refused the Kerberos ticket, or its owner.',
+  FEDERATION_NOT_GENUINE: 'The federation service could not prove its identity.',
+  FEDERATION_FAILED: 'An answer between the ticket and the token cannot be used; `details.step` names the step.',
   // credential: the client certificate and its key
   CERTIFICATE_FILE_MISSING: 'The client certificate file does not exist.',
   CERTIFICATE_FILE_UNREADABLE: 'The client certificate file cannot be read.',
@@ -52,7 +51,7 @@ export const ERROR_CODES = {
   CERTIFICATE_NOT_YET_VALID: 'The client certificate is not valid yet.',
   KEY_FILE_MISSING: 'The private key file does not exist.',
   KEY_FILE_UNREADABLE: 'The private key file cannot be read.',
-  KEY_PERMISSIONS: 'The private key file is open to other users of the machine.',
+  KEY_PERMISSIONS: 'Other users of the machine can read the private key file.',
   KEY_MALFORMED: 'The private key file holds no key in PEM form.',
   KEY_PASSPHRASE_MISSING: 'The private key is encrypted, and no passphrase is given.',
   KEY_PASSPHRASE_WRONG: 'The passphrase does not open the private key.',
@@ -71,7 +70,7 @@ export const ERROR_CODES = {
   TICKET_CACHE_MISSING: 'The ticket cache that was named does not exist, or holds no ticket.',
   TICKET_CACHE_UNREADABLE: 'The ticket cache exists, but this process may not read it.',
   TICKET_CACHE_EMPTY: 'The ticket cache is an empty or truncated file.',
-  TICKET_CACHE_CORRUPT: 'The ticket cache is damaged or not a ticket cache at all.',
+  TICKET_CACHE_CORRUPT: 'The ticket cache is damaged or is not a ticket cache.',
   TICKET_CACHE_TYPE_UNKNOWN:
     "The type in front of the cache's name (FILE, DIR, KEYRING, MEMORY, KCM) is not one that krb5 knows.",
   TICKET_CACHE_DAEMON_MISSING: 'The cache is kept by a daemon (KCM) that is not running or cannot be reached.',
@@ -82,15 +81,16 @@ export const ERROR_CODES = {
   TICKET_PRINCIPAL_MISMATCH: 'The ticket cache belongs to another principal than the one that was asked for.',
   TICKET_EXPIRED: 'The Kerberos ticket has expired.',
   TICKET_EXPIRES_SOON: 'The Kerberos ticket has less than `min_ticket_lifetime` left.',
-  TICKET_NOT_YET_VALID: 'The Kerberos ticket is not valid yet; often a clock that is behind.',
-  TICKET_REFUSED: 'The KDC or the server cannot read the ticket: made by another KDC, or with keys that changed since.',
-  TICKET_NOT_RENEWABLE: 'The ticket cannot be renewed: it is not renewable, or its renewable life is over.',
+  TICKET_NOT_YET_VALID: 'The Kerberos ticket is not valid yet; a clock may be slow.',
+  TICKET_REFUSED:
+    'The KDC or the server cannot decrypt the ticket: another KDC issued it, or the keys have changed since.',
+  TICKET_NOT_RENEWABLE: 'The ticket cannot be renewed: it is not renewable, or its renewable lifetime has ended.',
   KEYTAB_MISSING: 'The keytab does not exist.',
   KEYTAB_UNREADABLE: 'The keytab exists, but this process may not read it.',
   KEYTAB_CORRUPT: 'The file is not a keytab, or is damaged.',
   KEYTAB_WITHOUT_PRINCIPAL: 'The keytab holds no key for the principal.',
   KEYTAB_REFUSED: "The KDC does not accept the keytab's key: the password or key was changed since it was written.",
-  PRINCIPAL_MALFORMED: 'What should name a principal is not written as one.',
+  PRINCIPAL_MALFORMED: 'The name of a principal is not well-formed.',
   PRINCIPAL_UNKNOWN: 'The Kerberos database does not know the client principal.',
   PRINCIPAL_REFUSED: 'The KDC knows the principal but refuses it: locked, expired, or against its policy.',
   KDC_UNREACHABLE: 'No KDC of the realm can be reached.',
@@ -100,13 +100,13 @@ export const ERROR_CODES = {
   ENCRYPTION_TYPE_REFUSED: 'Client, KDC and keytab have no Kerberos encryption type in common.',
   SPN_UNKNOWN: "The Kerberos database does not know the server's service principal.",
   GSS_SERVER_REFUSED:
-    'The server could not use the ticket, or could not prove itself: mostly a keytab that is old or of another name.',
+    'The server could not use the ticket, or could not prove its identity; its keytab may be old or for another name.',
   GSS_MESSAGE_DAMAGED: 'A message of an encrypted GSS session was altered, repeated, reordered, lost or not encrypted.',
   GSS_NOT_OFFERED: 'The server does not offer GSSAPI encryption, which `gssencmode=require` needs.',
   GSS_STUFFED: 'Unencrypted bytes came where only encrypted ones of GSSAPI may: an attack, or a broken server.',
-  GSS_FAILED: 'GSSAPI failed in a way that has no code of its own; the message holds its own words.',
+  GSS_FAILED: 'GSSAPI failed in a way that has no code of its own; the message holds its words.',
   // connect and login
-  LOGIN_REFUSED: 'The server refused the credential: wrong, over, or not allowed in.',
+  LOGIN_REFUSED: 'The server refused the credential: it is wrong, has expired, or is not allowed to log in.',
   CONNECT_TIMEOUT: 'An attempt to connect hung until its time limit; `phase` says where.',
   CONNECT_FAILED: 'The connection could not be opened; `cause` says why.',
   // dns
@@ -114,9 +114,9 @@ export const ERROR_CODES = {
   DNS_FAILED: 'The name server did not answer properly.',
   // connect
   CONNECT_REFUSED: 'Nothing accepts connections at the address.',
-  CONNECT_UNREACHABLE: 'There is no way to the address.',
+  CONNECT_UNREACHABLE: 'There is no route to the address.',
   SOCKET_NOT_FOUND: 'The Unix socket does not exist.',
-  CONNECTION_CLOSED: 'The server closed the connection before the session stood.',
+  CONNECTION_CLOSED: 'The server closed the connection before the session was open.',
   INSTANCE_NOT_FOUND: 'The SQL Server Browser does not know the named instance, or does not answer.',
   ROUTING_REFUSED: 'The server sent the login on to a server that `server_routing` does not allow.',
   NTLM_CHALLENGE_REFUSED: "The server's NTLM challenge is damaged, or asks for LM or NTLMv1.",
@@ -126,21 +126,21 @@ export const ERROR_CODES = {
   // proxy
   PROXY_UNREACHABLE: 'The proxy itself cannot be reached: its name is unknown, or nothing accepts connections there.',
   PROXY_TLS_FAILED: 'There is no trusted TLS connection to the proxy (`proxy=https://...`); `cause` says why.',
-  PROXY_CLOSED: 'The proxy closed the connection before it had answered.',
+  PROXY_CLOSED: 'The proxy closed the connection before it answered.',
   PROXY_PROTOCOL: 'What answers is not a proxy of this kind, or its answer is damaged or too long.',
   PROXY_AUTH_REQUIRED: 'The proxy asks for a login, and `proxy_auth` gives none.',
-  PROXY_AUTH_UNSUPPORTED: 'The proxy does not offer the way to log in that `proxy_auth` names.',
+  PROXY_AUTH_UNSUPPORTED: 'The proxy does not offer the login method that `proxy_auth` names.',
   PROXY_AUTH_REFUSED: 'The proxy refused our login.',
   PROXY_MUTUAL_AUTH_MISSING: 'The proxy did not prove itself, and `proxy_kerberos_mutual_auth=REQUIRED`.',
-  PROXY_NOT_GENUINE: 'The proof that the proxy gave of itself is false: it does not have the key of its service.',
-  PROXY_FORBIDDEN: 'The proxy does not let us through to this host and port.',
+  PROXY_NOT_GENUINE: 'The proxy could not prove its identity: it does not have the key of its service.',
+  PROXY_FORBIDDEN: 'The proxy does not allow connections to this host and port.',
   PROXY_TARGET_UNREACHABLE: 'The proxy cannot reach the host and port.',
-  PROXY_REDIRECT: 'The proxy sends us elsewhere, which is never followed.',
-  PROXY_FAILED: 'The proxy gave no tunnel, for another reason, which the message names.',
+  PROXY_REDIRECT: 'The proxy redirects the request, which is never followed.',
+  PROXY_FAILED: 'The proxy opened no tunnel, for another reason, which the message names.',
   // tls
   TLS_NOT_OFFERED: 'The server does not offer TLS, which this connection needs.',
   TLS_NEEDED: 'This login needs TLS, which `sslmode` or `encrypt` rules out.',
-  TLS_UNTRUSTED: "The server's certificate is not signed by an authority that we trust.",
+  TLS_UNTRUSTED: "The server's certificate is not signed by a trusted authority.",
   TLS_CERTIFICATE_EXPIRED: "The server's certificate has expired.",
   TLS_CERTIFICATE_NOT_YET_VALID: "The server's certificate is not valid yet.",
   TLS_CERTIFICATE_REVOKED: "The server's certificate has been revoked.",
@@ -148,29 +148,29 @@ export const ERROR_CODES = {
   TLS_HOSTNAME_MISMATCH: "The server's certificate was not issued for the host.",
   TLS_CLIENT_CERTIFICATE_UNUSED:
     'Under `sslcertmode=require`: the server did not ask for a client certificate, or there was none to send.',
-  TLS_CLIENT_CERTIFICATE_REFUSED: 'The server did not accept our client certificate, or asked for one in vain.',
+  TLS_CLIENT_CERTIFICATE_REFUSED: 'The server did not accept our client certificate, or required one and got none.',
   TLS_VERSION: 'Client and server have no version of TLS in common.',
   TLS_ALPN: 'The server did not agree to speak the protocol of the database inside TLS.',
   TLS_STUFFED: 'Unencrypted bytes came where only encrypted ones may: an attack, or a broken server.',
   TLS_HANDSHAKE_FAILED: 'The TLS handshake failed for another reason, which the message names.',
   TLS_SETUP_FAILED: 'The certificate files were read, but OpenSSL cannot use them.',
-  CRL_UNUSABLE: 'The revocation list is out of date or does not cover every authority of the chain.',
+  CRL_UNUSABLE: 'The revocation list has expired or does not cover every authority of the chain.',
   NEGOTIATION_FAILED:
     'The server sent an error in the middle of the negotiation of encryption; its text is not shown, as nothing proves who sent it.',
   // login
-  LOGIN_NOT_ADMITTED: 'No rule of the server lets this user in this way (pg_hba.conf).',
+  LOGIN_NOT_ADMITTED: 'No rule of the server (pg_hba.conf) allows this user to log in this way.',
   LOGIN_ROLE_UNUSABLE: 'The role does not exist or may not log in.',
-  LOGIN_PASSWORD_CHANGE: 'The password is over or must be changed before the login can be used.',
-  TOKEN_AUDIENCE: 'The access token is for another audience or tenant than the server takes.',
+  LOGIN_PASSWORD_CHANGE: 'The password has expired or must be changed before the login can be used.',
+  TOKEN_AUDIENCE: 'The access token is for another audience or tenant than the server accepts.',
   DATABASE_NOT_FOUND: 'The database does not exist.',
   DATABASE_NOT_PERMITTED: 'The role may not connect to the database.',
-  SERVER_FULL: 'The server has no connection left for us.',
+  SERVER_FULL: 'The server has no connection left.',
   REDIRECTED_TOO_OFTEN: 'SQL Servers kept sending the login on to one another.',
   SERVER_THROTTLED: 'The server asks to come back later: it is busy, moving or waking up.',
-  SERVER_NOT_READY: 'The server starts up, shuts down or recovers.',
+  SERVER_NOT_READY: 'The server is starting, stopping or recovering.',
   SERVER_ERROR: 'The server refused the login for another reason, which the message names.',
   PEER_MISMATCH: 'The server behind the Unix socket does not run as the user that `requirepeer` names.',
-  SERVER_NOT_GENUINE: 'The server could not prove that it is the one that we mean: it let us in without its own proof.',
+  SERVER_NOT_GENUINE: 'The server accepted the login without proving its identity.',
   SETTING_REFUSED:
     'The server or a pooler keeps a setting by which values could not be read, and does not let us change it.',
   AUTH_METHOD_UNSUPPORTED: 'The server asks for a login method that this strategy cannot answer.',
@@ -178,25 +178,24 @@ export const ERROR_CODES = {
   CHANNEL_BINDING_FAILED:
     'The login could not be bound to the TLS session: the server sees another one than we do, or cannot bind under `channel_binding=require`.',
   CLEARTEXT_REFUSED: 'The server asks for the password in the clear over a connection without encryption.',
-  PASSWORD_MISSING: 'The server asks for a password, and none is given.',
+  PASSWORD_MISSING: 'The server asks for a password, and the record has none.',
   SCRAM_FAILED: 'The server does not follow the rules of SCRAM.',
   PROTOCOL_UNSUPPORTED: 'The server does not speak a version of the PostgreSQL protocol that is allowed.',
-  DRIVER_INCOMPATIBLE: 'The installed version of the database driver is not one that poolsmith works with.',
+  DRIVER_INCOMPATIBLE: 'poolsmith does not work with the installed version of the database driver.',
   // query
   SESSION_READ_ONLY: 'An idle session can no longer write, as after a failover; it was closed.',
   SESSION_BUSY: 'A returned connection still ran a statement, which could not be stopped.',
   TOO_MANY_BINDINGS: 'A statement has more bindings than the database takes; it was not sent.',
   // pool
   POOL_EXHAUSTED: 'Every connection of the pool was in use for the whole of `pool_timeout`.',
-  EVENT_LOOP_STALLED:
-    'This process was busy for most of `pool_timeout`: its event loop stood still and could take no answer.',
-  POOL_CLOSED: 'The pool is being destroyed or has been.',
+  EVENT_LOOP_STALLED: 'The event loop of this process was blocked for most of `pool_timeout` and could read no answer.',
+  POOL_CLOSED: 'The pool is being destroyed or was destroyed.',
   POOL_SUSPENDED: 'The pool stayed suspended for the whole of `pool_timeout`.',
   ABORTED: 'The caller aborted the operation.',
   // query: reading a table
   SCHEMA_NOT_FOUND: 'The database has no schema of this name, or the role cannot see it.',
-  TABLE_NOT_FOUND: 'The schema has no table or view of this name; the message names the ones that come near.',
-  COLUMN_NOT_FOUND: 'The table has no column of this name; the message names the ones that come near.',
+  TABLE_NOT_FOUND: 'The schema has no table or view of this name; the message names similar ones.',
+  COLUMN_NOT_FOUND: 'The table has no column of this name; the message names similar ones.',
   TABLE_CHANGED: 'The table was dropped or altered between the catalogue and the reading of its rows.',
   TABLE_LOCKED: 'Another session kept the table locked for the whole of `lock_timeout`.',
   PERMISSION_DENIED: 'The role may not read the table, or not all of the columns that were asked for.',
@@ -209,17 +208,18 @@ export const ERROR_CODES = {
   WATERMARK_INVALID: 'The watermark column cannot serve as one: NULL in some rows, another type, or no value of it.',
   SNAPSHOT_UNAVAILABLE:
     'The database cannot show one moment of the table to several sessions; the hint says what would.',
-  SNAPSHOT_GONE: 'The snapshot that a plan names is over: the session that held it has ended.',
-  PLAN_INVALID: 'The plan of an extract is damaged, of another version, or has no such partition.',
+  SNAPSHOT_GONE: 'The snapshot that a plan names does not exist any more: the session that held it has ended.',
+  PLAN_INVALID: 'The plan of an extract is damaged, of another version, not trusted, or has no such partition.',
   EXTRACT_BUSY: 'Another session is extracting the same partition of the same plan.',
   EXTRACT_PROTOCOL: 'The server sent rows in a form that is not understood.',
   // write: the files of an extract
   TARGET_NOT_WRITABLE: 'The target folder cannot be made or written to.',
-  TARGET_NOT_TRUSTED: 'A link of another user stands in the way to the target folder; nothing is written through it.',
+  TARGET_NOT_TRUSTED:
+    'The path to the target folder leads through a link of another user; nothing is written through it.',
   DISK_FULL: "The target's disk, or the quota on it, is full.",
   WRITE_FAILED: 'A file of the extract could not be written.',
-  STATE_INVALID: 'The state file of a watermark cannot be read or understood, or is of another table.',
-  STATE_CONFLICT: 'Another run has moved the watermark on meanwhile; the files of this one were taken back.',
+  STATE_INVALID: 'The state file of a watermark cannot be read, is damaged, is not trusted, or is of another table.',
+  STATE_CONFLICT: 'Another run has replaced the state file meanwhile; the files of this run were removed.',
   EXTRACT_INCOMPLETE: 'The consumer returned before it had taken every row.',
 } as const
 
@@ -231,7 +231,7 @@ export interface PoolsmithErrorOptions {
   readonly phase: Phase
   /** What to do about it, in the imperative. */
   readonly hint?: string
-  /** True when the same call may succeed later without anybody changing anything. Default false. */
+  /** True when the same call may succeed later without any change. Default false. */
   readonly transient?: boolean
   readonly cause?: unknown
   /** Facts for programs and for `--json`: plain values, no secrets. */

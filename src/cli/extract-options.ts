@@ -1,15 +1,10 @@
-/** The options of `poolsmith extract`, and what they mean to an extract. */
+/** The options of `poolsmith extract`, and the options of an extract that they stand for. */
 
 import { readFile, realpath } from 'node:fs/promises'
 import { badPlan, checkPlan } from '../extract/check-plan.ts'
-import {
-  EXTRACT_FORMATS,
-  type ExtractFormat,
-  type FormatOptions,
-  type SelectOptions,
-  type WatermarkOptions,
-} from '../extract/options.ts'
-import { readOwnText } from '../extract/own-files.ts'
+import { readOwnText } from '../extract/files/own-files.ts'
+import { EXTRACT_FORMATS, type ExtractFormat } from '../extract/formats.ts'
+import type { FormatOptions, SelectOptions, WatermarkOptions } from '../extract/options.ts'
 import type { ExtractPlan } from '../extract/plan.ts'
 import type { ExtractSource } from '../extract/read/table.ts'
 import { DistrustedFile } from '../private-file.ts'
@@ -20,7 +15,7 @@ export const EXTRACT_OPTIONS = {
   to: {
     type: 'string',
     value: 'DIR',
-    description: 'The folder to write below; made when it is not there. Required, but with --plan.',
+    description: 'The folder to write below; made when it does not exist. Required, except with --plan.',
   },
   format: { type: 'string', value: 'FORMAT', description: `One of ${EXTRACT_FORMATS.join(', ')}. Default: parquet.` },
   columns: {
@@ -42,14 +37,15 @@ export const EXTRACT_OPTIONS = {
   watermark: {
     type: 'string',
     value: 'COLUMN',
-    description: 'Read only what came since the last run: a column that rises with each row added or changed.',
+    description:
+      'Read only rows that came since the last run: a column that rises with each row that is added or changed.',
   },
   after: {
     type: 'string',
     value: 'VALUE',
-    description: 'Read what is greater than this value of the watermark. Default: from the beginning.',
+    description: 'Read rows with a greater watermark than this value. Default: from the beginning.',
   },
-  from: { type: 'string', value: 'VALUE', description: 'The same, with the rows that have this very value.' },
+  from: { type: 'string', value: 'VALUE', description: 'The same, with the rows that have this value.' },
   state: {
     type: 'string',
     value: 'FILE',
@@ -62,10 +58,10 @@ export const EXTRACT_OPTIONS = {
     type: 'boolean',
     description: "CSV: write ' before text that a spreadsheet would take for a formula.",
   },
-  'no-resume': { type: 'boolean', description: 'Begin anew where a run in parts has failed today.' },
+  'no-resume': { type: 'boolean', description: 'Do not go on where a run in parts has failed today.' },
   'no-one-snapshot': {
     type: 'boolean',
-    description: 'SQL Server: let each session read its parts as they are at a moment of its own.',
+    description: 'SQL Server: let each session read its parts at its own moment.',
   },
   plan: {
     type: 'string',
@@ -76,7 +72,7 @@ export const EXTRACT_OPTIONS = {
   partition: {
     type: 'string',
     value: 'FILE#K',
-    description: 'Read part K (from 0) of the plan in this file; all but the connection and --to comes from it.',
+    description: 'Read part K (from 0) of the plan in this file, which says all but the connection and --to.',
   },
   source: {
     type: 'string',
@@ -87,7 +83,7 @@ export const EXTRACT_OPTIONS = {
 
 type Name = keyof typeof EXTRACT_OPTIONS
 
-/** What stands beside `--partition` without having any say. */
+/** Options that the plan of `--partition` decides. */
 const NOT_WITH_PARTITION: readonly Name[] = [
   'format',
   'columns',
@@ -147,7 +143,7 @@ export function selectOptions(call: Call): SelectOptions & FormatOptions {
     ...(source === undefined ? {} : { source }),
     ...(columns === undefined ? {} : { columns }),
     ...(asText === undefined ? {} : { asText }),
-    // A question mark of the text is none of knex's.
+    // A question mark in the text is not a place for a value.
     ...(where === undefined ? {} : { where: (query) => query.whereRaw(where.replaceAll('?', '\\?')) }),
     ...(watermark === undefined ? {} : { watermark }),
     ...(partitions === undefined ? {} : { partitions }),
@@ -170,9 +166,9 @@ function watermarkOption(call: Call): WatermarkOptions | undefined {
   const state = textOption(call, 'state')
   if (column === undefined) {
     if (after === undefined && from === undefined && state === undefined) return undefined
-    throw new UsageError('--after, --from and --state need --watermark: the column that they are about.')
+    throw new UsageError('--after, --from and --state need --watermark, the column of the mark.')
   }
-  if (after !== undefined && from !== undefined) throw new UsageError('Either --after or --from, not both.')
+  if (after !== undefined && from !== undefined) throw new UsageError('Give --after or --from, not both.')
   return {
     column,
     ...(after === undefined ? {} : { after }),
@@ -211,7 +207,7 @@ export async function partitionOption(
   return { plan, number }
 }
 
-/** It holds SQL, so no other user may have written it. A link to it is followed: what counts is the file. */
+/** It holds SQL, so no other user may have written it. A link to it is followed, and the file is checked. */
 async function planIn(file: string): Promise<unknown> {
   let text: string
   try {

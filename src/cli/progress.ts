@@ -1,4 +1,4 @@
-/** How far a long read is: a bar on a terminal, a plain line now and then elsewhere. */
+/** The progress of a long read: a bar on a terminal, a line every few seconds elsewhere. */
 
 import { bytes, count, duration } from './layout.ts'
 import type { Screen } from './terminal.ts'
@@ -8,7 +8,7 @@ export interface Progress {
   readonly rowsPerSecond: number
   /** Bytes written so far, where known. */
   readonly bytes?: number
-  /** The rows to expect, where there is an estimate; it may be wrong either way. */
+  /** An estimate of all rows, where there is one; there may be more or fewer. */
   readonly estimatedRows?: number | undefined
 }
 
@@ -27,11 +27,11 @@ export class ProgressBar {
     this.#screen = screen
     this.#label = label
     this.#now = now
-    // The first line of a log comes after its pause, the first bar at once.
+    // A bar is drawn at once; a log gets its first line after the pause.
     this.#drawn = screen.isTTY ? Number.NEGATIVE_INFINITY : now()
   }
 
-  /** Cheap enough to be called for every batch. */
+  /** May be called for every batch: it draws only now and then. */
   update(progress: Progress): void {
     const now = this.#now()
     if (now - this.#drawn < (this.#screen.isTTY ? REDRAW_MILLIS : LINE_MILLIS)) return
@@ -41,7 +41,7 @@ export class ProgressBar {
     else this.#screen.line(line)
   }
 
-  /** Takes the bar away, so that what follows starts on a clean line. */
+  /** Erases the bar, so that the next output starts on an empty line. */
   clear(): void {
     if (this.#screen.isTTY && this.#drawn !== Number.NEGATIVE_INFINITY) this.#screen.erase()
   }
@@ -51,7 +51,7 @@ export class ProgressBar {
     const facts = [`${count(rows)} rows`, `${count(rowsPerSecond)} rows/s`]
     let head = this.#label
     if (estimatedRows !== undefined && estimatedRows > 0) {
-      // An estimate that was too low: not done before it is done.
+      // Below 100% until the end, because the estimate may be too low.
       const share = Math.min(rows / estimatedRows, 0.99)
       if (rowsPerSecond > 0 && rows < estimatedRows)
         facts.push(`${duration(((estimatedRows - rows) / rowsPerSecond) * 1000)} left`)
@@ -60,7 +60,7 @@ export class ProgressBar {
       head += `${bar} ${Math.floor(share * 100)}%`
     }
     if (progress.bytes !== undefined) facts.push(bytes(progress.bytes))
-    // A line that wraps cannot be redrawn: what does not fit is left out, the last first.
+    // A line that wraps cannot be redrawn, so the last facts are left out until it fits.
     const columns = Math.min(this.#screen.columns, this.#screen.width)
     const fits = (line: string): boolean => line.length < columns
     while (facts.length > 1 && !fits([head, ...facts].join('  '))) facts.pop()

@@ -1,6 +1,6 @@
 /**
- * Rows that the server sends at its own pace, handed to a reader at the reader's pace: while items wait to be taken, the
- * source rests.
+ * Rows that the server sends at its own pace, handed to a reader at the reader's pace: while items wait to be taken,
+ * the source rests.
  */
 
 import { onAbort } from '../abort.ts'
@@ -10,8 +10,8 @@ export interface PullSource {
   pause(): void
   resume(): void
   /**
-   * Asks the server to end the statement. Absent where it cannot be asked on this connection: then the rest of the answer
-   * is read and dropped.
+   * Asks the server to end the statement. Absent where it cannot be asked on this connection: then the rest of the
+   * answer is read and dropped.
    */
   stop?(): void
 }
@@ -40,7 +40,9 @@ export class Pull<Item> {
     return this.#discarding
   }
 
-  /** Takes the items that `make` returns. What it throws is kept for the reader, and the rest of the answer is dropped. */
+  /**
+   * Takes the items that `make` returns. What it throws is kept for the reader, and the rest of the answer is dropped.
+   */
   take(make: () => readonly Item[]): void {
     if (this.#discarding) return
     try {

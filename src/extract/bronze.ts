@@ -1,7 +1,8 @@
-/** The columns that every extracted row carries: when, from where, and in which run. */
+/** The columns that every extracted row carries: when, from where, and by which run it was read. */
 
 import type { Data, RecordBatch, Schema } from './arrow-types.ts'
 import type { Arrow } from './read/columns/column.ts'
+import type { TableColumn } from './read/table.ts'
 
 export interface Bronze {
   readonly extractedAt: Date
@@ -17,7 +18,7 @@ const DECLARED: Readonly<Record<(typeof BRONZE_COLUMNS)[number], string>> = {
   _batch_id: 'uuid',
 }
 
-/** Adds the three columns to batches: constants, so text is a dictionary of one word. */
+/** Adds the three columns to batches. Their values are constant, so text is a dictionary of one word. */
 export function bronzeBatches(
   arrow: Arrow,
   schema: Schema,
@@ -36,7 +37,7 @@ export function bronzeBatches(
   const struct = new arrow.Struct(wide.fields)
   const micros = BigInt(bronze.extractedAt.getTime()) * 1000n
 
-  // The same for every batch, so as long as the longest one.
+  // Shared by all batches, and so as long as the longest one.
   let instants = new BigInt64Array(0)
   let positions = new Int32Array(0)
 
@@ -58,18 +59,20 @@ export function bronzeBatches(
   return { schema: wide, add }
 }
 
-/** As the manifest lists them. */
-export function bronzeManifestColumns(format: string): { name: string; type: string }[] {
+/**
+ * The columns as a manifest lists them.
+ *
+ * @param isArrow whether the rows are Arrow record batches
+ */
+export function bronzeManifestColumns(isArrow: boolean): readonly TableColumn[] {
   return BRONZE_COLUMNS.map((name) => ({
     name,
     type: DECLARED[name],
-    ...(format === 'parquet' || format === 'arrow'
-      ? { arrow: name === '_extracted_at' ? 'Timestamp<MICROSECOND, UTC>' : 'Dictionary<Int32, Utf8>' }
-      : {}),
+    ...(isArrow ? { arrow: name === '_extracted_at' ? 'Timestamp<MICROSECOND, UTC>' : 'Dictionary<Int32, Utf8>' } : {}),
   }))
 }
 
-/** As PostgreSQL writes a timestamptz under UTC. */
+/** The instant as PostgreSQL writes a timestamptz in UTC. */
 export function bronzeInstantText(instant: Date): string {
   return instant.toISOString().replace('T', ' ').replace('Z', '+00')
 }

@@ -1,6 +1,7 @@
 /** Checks of a plan that comes from a file or from another program. */
 
 import { PoolsmithError } from '../errors.ts'
+import { EXTRACT_FORMATS } from './formats.ts'
 import {
   isColumn,
   isCount,
@@ -14,7 +15,7 @@ import {
   isText,
   isUuid,
 } from './json-checks.ts'
-import { EXTRACT_FORMATS, MOST_PARTITIONS, PARQUET_COMPRESSIONS } from './options.ts'
+import { MOST_PARTITIONS } from './options.ts'
 import { checksumOf, type ExtractPlan, PLAN_VERSION } from './plan.ts'
 import type {
   BoundSql,
@@ -27,10 +28,11 @@ import type {
   TableSlice,
   Watermark,
 } from './read/table.ts'
+import { PARQUET_COMPRESSIONS } from './sinks/format.ts'
 
 /**
- * Checks the version, the checksum and the form of every member, so that nothing in a plan reaches a path, a file name
- * or a statement that is not what it should be there.
+ * Checks the version, the checksum and the form of every member, before any of them becomes a part of a path, a file
+ * name or a statement.
  *
  * @throws PoolsmithError PLAN_INVALID
  */
@@ -40,7 +42,7 @@ export function checkPlan(plan: unknown, partition: number): asserts plan is Ext
     throw badPlan(`it is of version ${JSON.stringify(plan.version)}, not ${PLAN_VERSION}`)
   }
   const { checksum, snapshot, ...content } = plan
-  if (checksumOf(content) !== checksum) throw badPlan('it is not as it was written')
+  if (checksumOf(content) !== checksum) throw badPlan('it was changed after it was written')
   const wrong = Object.entries(MEMBERS).find(([name, isRight]) => !isRight(plan[name]))
   if (wrong !== undefined) throw badPlan(`\`${wrong[0]}\` has a wrong form`)
   const { length } = (plan as unknown as ExtractPlan).partitions
@@ -53,7 +55,7 @@ export function badPlan(what: string, cause?: unknown): PoolsmithError {
   return new PoolsmithError(`The plan cannot be used: ${what}.`, {
     code: 'PLAN_INVALID',
     phase: 'config',
-    hint: 'Plan again, and hand the plan on as it is.',
+    hint: 'Plan again, and pass the plan on unchanged.',
     cause,
   })
 }
@@ -111,7 +113,7 @@ const isBoundSql = (value: unknown): value is BoundSql =>
 
 const isCondition = (value: unknown): value is Condition => isText(value) || isBoundSql(value)
 
-/** Digits of SHA-256; each database writes them in letters of its own size. */
+/** Digits of SHA-256; one database writes capital letters, the other small ones. */
 const HASH = /^[0-9a-fA-F]{16}$/
 const PLACE = /^\d{1,10}\(\d{1,10},\d{1,5}\)$/
 

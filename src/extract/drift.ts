@@ -1,4 +1,4 @@
-/** What has become of the columns since the last extract in the same place. */
+/** How the columns have changed since the last extract in the same place. */
 
 import { lstat, readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -15,13 +15,13 @@ export interface Drift {
   readonly retyped: readonly { readonly name: string; readonly from: string; readonly to: string }[]
 }
 
-/** What a manifest says of the columns, or will say. */
+/** The columns of a manifest. */
 interface Columns {
   readonly batchId: string
   readonly columns: readonly TableColumn[]
 }
 
-/** The difference between two lists of columns; undefined when there is none. Their order does not count. */
+/** The difference between two lists of columns, in whatever order; undefined when there is none. */
 export function driftBetween(last: Columns, columns: readonly TableColumn[]): Drift | undefined {
   const before = new Map(last.columns.map((column) => [column.name, column]))
   const now = new Map(columns.map((column) => [column.name, column]))
@@ -39,7 +39,7 @@ export function driftBetween(last: Columns, columns: readonly TableColumn[]): Dr
   return drift.added.length + drift.removed.length + drift.retyped.length === 0 ? undefined : drift
 }
 
-/** A format without Arrow types says nothing about them. */
+/** The columns of a format without Arrow types are compared without them. */
 function sameType(before: TableColumn, now: TableColumn): boolean {
   return before.type === now.type && (before.arrow ?? now.arrow) === (now.arrow ?? before.arrow)
 }
@@ -49,7 +49,7 @@ function typeOf({ type, arrow }: TableColumn): string {
 }
 
 /**
- * Compares a run's columns with the last manifest in its place, and awaits what is to be told of a difference.
+ * Compares a run's columns with those of the last manifest in its place, and awaits `onDrift` when they differ.
  *
  * @param folder the day's folder, which need not be there
  */
@@ -65,8 +65,8 @@ export async function driftIn(
 }
 
 /**
- * The newest manifest of a table, whatever its day. It is data of whoever may write in the folder: links and pipes are
- * not followed, and nothing but the batch and the columns is taken from it.
+ * The newest manifest of a table, of any day. Other users may have written it: links and pipes are not opened, and only
+ * the batch and the columns are taken from it, checked.
  *
  * @param besides the batch of the run itself, of which other parts may be there already
  */
@@ -91,10 +91,10 @@ export async function lastManifest(folder: string, besides?: string): Promise<Co
   return undefined
 }
 
-/** A longer manifest is passed over. */
+/** A longer manifest is ignored. */
 const MANIFEST_BYTES = 64 << 20
 
-/** Undefined for what is damaged or no manifest. */
+/** Undefined for a file that is damaged or not a manifest. */
 async function columnsIn(path: string): Promise<Columns | undefined> {
   try {
     const bytes = await readTrusted(path, { owners: 'anyone', forbiddenMode: 0, maxBytes: MANIFEST_BYTES })
@@ -107,6 +107,6 @@ async function columnsIn(path: string): Promise<Columns | undefined> {
 }
 
 async function namesIn(folder: string): Promise<string[]> {
-  // A folder that is not there, or may not be listed, has no last manifest; writing will say what is wrong with it.
+  // A folder that does not exist, or cannot be listed, has no last manifest. Writing reports what is wrong with it.
   return readdir(folder).catch(() => [])
 }

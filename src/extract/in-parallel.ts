@@ -3,56 +3,50 @@
 import { PoolsmithError } from '../errors.ts'
 import { type ExtractPlan, sourceOf } from './plan.ts'
 import { openTable } from './read/open-table.ts'
-import type { ExtractEngine, OpenTable } from './read/table.ts'
+import type { OpenTable } from './read/table.ts'
+import type { Run } from './run.ts'
 
-export interface ParallelWork {
-  readonly db: ExtractEngine
-  /** The session that planned. It keeps the snapshot, and reads too. */
-  readonly first: OpenTable
-  readonly plan: ExtractPlan
-  /** The partitions that are to be read. */
-  readonly todo: readonly number[]
-  /** Every session listens to its signal; it is used to stop the others when one fails. */
-  readonly stop: AbortController
-  readonly signal: AbortSignal
-  readonly read: (open: OpenTable, number: number) => Promise<void>
-}
-
-/** What a further session may fail by without harm: the ones that there are read its share. */
+/** Errors of a further session that do no harm: the other sessions read its share. */
 const DISPENSABLE = new Set(['POOL_EXHAUSTED', 'TABLE_LOCKED', 'SERVER_FULL'])
 
-/** Resolves when all are read; rejects with the first failure when every session has ended. */
-export async function readInParallel(work: ParallelWork): Promise<void> {
-  const { db, first, plan, stop, signal } = work
-  const queue = [...work.todo]
+/**
+ * Reads partitions of a plan on the run's own session, which keeps the snapshot, and on as many others as the pool has.
+ *
+ * @param plan the run's, or that of an earlier run with which it goes on
+ * @param todo the numbers of the partitions to read
+ * @returns when all are read; rejects with the first failure when every session has ended
+ */
+export async function readInParallel(
+  { db, open: first, stop, signal }: Run,
+  plan: ExtractPlan,
+  todo: readonly number[],
+  read: (open: OpenTable, number: number) => Promise<void>,
+): Promise<void> {
+  const queue = [...todo]
   let failure: { readonly error: unknown } | undefined
   const fail = (error: unknown): void => {
     failure ??= { error }
     stop.abort(error)
   }
 
+  /** Sessions that the pool has not given yet. They are not waited for once the last partition is taken. */
+  const coming = new Set<AbortController>()
   const takeAll = async (open: OpenTable): Promise<void> => {
     for (let number = queue.shift(); number !== undefined && !failure; number = queue.shift()) {
       try {
-        await work.read(open, number)
+        await read(open, number)
       } catch (error) {
         fail(inPartition(error, plan, number))
       }
     }
     for (const session of coming) session.abort()
   }
-  /** Sessions that are not there yet; there is nothing to wait for once the last partition is taken. */
-  const coming = new Set<AbortController>()
   const join = async (snapshot: string | undefined): Promise<void> => {
     const own = new AbortController()
     coming.add(own)
     try {
-      const options = { ...plan.options, signal: AbortSignal.any([signal, own.signal]) }
-      await using open = await openTable(
-        db,
-        sourceOf(plan),
-        snapshot === undefined ? options : { ...options, snapshot },
-      )
+      const options = { ...plan.options, snapshot, signal: AbortSignal.any([signal, own.signal]) }
+      await using open = await openTable(db, sourceOf(plan), options)
       coming.delete(own)
       await takeAll(open)
     } catch (error) {
@@ -60,31 +54,28 @@ export async function readInParallel(work: ParallelWork): Promise<void> {
       if (!isDispensable && !own.signal.aborted) fail(error)
     }
   }
-
-  const atOnce = Math.min(queue.length, db.pool.stats?.().max ?? 1)
-  const snapshot = atOnce > 1 ? await first.exportSnapshot?.() : undefined
-  const company = async (companion: OpenTable): Promise<void> => {
+  const accompany = async (companion: OpenTable): Promise<void> => {
     await using open = companion
     await takeAll(open)
   }
-  const others =
-    first.companions?.slice(0, Math.max(0, atOnce - 1)).map(company) ??
-    Array.from({ length: Math.max(0, atOnce - 1) }, () => join(snapshot))
-  await Promise.all([takeAll(first), ...others])
+
+  const atOnce = Math.min(queue.length, db.pool.stats?.().max ?? 1)
+  const others = Math.max(0, atOnce - 1)
+  const snapshot = others > 0 ? await first.exportSnapshot?.() : undefined
+  const further =
+    first.companions?.slice(0, others).map(accompany) ?? Array.from({ length: others }, () => join(snapshot))
+  await Promise.all([takeAll(first), ...further])
   if (failure !== undefined) throw failure.error
 }
 
-/** Says which partition it was. What is not poolsmith's error stays as it is. */
+/** Adds which partition it was. An error that is not poolsmith's stays as it is. */
 export function inPartition(error: unknown, plan: ExtractPlan, number: number): unknown {
   const total = plan.partitions.length
   if (!(error instanceof PoolsmithError) || total === 1) return error
   const label = plan.partitions[number]?.label ?? ''
-  return new PoolsmithError(`Partition ${number} of ${total} (${label}): ${error.message}`, {
-    code: error.code,
-    phase: error.phase,
-    transient: error.transient,
-    details: { ...error.details, partition: number, partitions: total },
+  return error.with({
+    message: `Partition ${number} of ${total} (${label}): ${error.message}`,
+    details: { partition: number, partitions: total },
     cause: error.cause ?? error,
-    ...(error.hint === undefined ? {} : { hint: error.hint }),
   })
 }

@@ -1,4 +1,4 @@
-/** Checks of what comes from a JSON file that someone else may have written: types, formats and lengths. */
+/** Checks of the content of JSON files that other users may have written: types, formats and lengths. */
 
 import type { TableColumn } from './read/table.ts'
 
@@ -6,7 +6,7 @@ type Check<T> = (value: unknown) => value is T
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const SHA256 = /^[0-9a-f]{64}$/
-/** Longer names and types are of no database. */
+/** No database has longer names of tables, columns and types. */
 const LONGEST_NAME = 1000
 
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

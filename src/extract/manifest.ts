@@ -2,11 +2,12 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { bronzeManifestColumns } from './bronze.ts'
 import type { Drift } from './drift.ts'
+import { type FinishedFile, TargetFile } from './files/target-file.ts'
+import { textFormat } from './formats.ts'
 import type { ExtractPlan, PlannedWatermark } from './plan.ts'
 import type { Condition, TableColumn, Watermark } from './read/table.ts'
-import { type FinishedFile, TargetFile } from './target-file.ts'
 
-/** What a run has written, as the JSON file beside it and as {@link extractTable} returns it. */
+/** What a run has read and written: the JSON file beside its files, and the result of {@link extractTable}. */
 export interface ManifestContent {
   readonly batchId: string
   readonly source: string
@@ -20,15 +21,15 @@ export interface ManifestContent {
   readonly startedAt: string
   readonly finishedAt: string
   readonly columns: readonly TableColumn[]
-  /** What a reader of the data should know: infinities, NULL for NaN, row-level security. */
+  /** Facts that a reader of the data should know: infinities, NULL for NaN, row-level security. */
   readonly notes: readonly string[]
-  /** None when a consumer took the rows. */
+  /** Empty when a consumer took the rows. */
   readonly files: readonly ManifestFile[]
-  /** The SQL that was read, when it was a query. */
+  /** The SQL of the query, when it was not a table. */
   readonly query?: Condition
-  /** SQL of the conditions, when not all rows were read. */
+  /** The SQL of the conditions, when not all rows were read. */
   readonly where?: readonly Condition[]
-  /** Give it back as `watermark.after`; its own `after` is where this run began. */
+  /** Give it as `watermark.after` to the next run; its own `after` is where this run began. */
   readonly watermark?: Watermark & { readonly after: string | null }
   /** How the columns differ from those of the last manifest in this place; absent when they do not. */
   readonly drift?: Drift
@@ -39,10 +40,10 @@ export interface ManifestContent {
 /** One file of a run. */
 export interface ManifestFile extends FinishedFile {
   readonly rows: number
-  /** What the file holds, when there are several. */
+  /** The partition in the file, when there are several. */
   readonly partition?: number
   readonly label?: string
-  /** When its reading began, when that was an earlier run, on another snapshot. */
+  /** When its reading began, if an earlier run has read it, on another snapshot. */
   readonly keptFrom?: string
 }
 
@@ -54,32 +55,32 @@ export interface Manifest extends ManifestContent {
   readonly path: string
 }
 
-/** Readers of a folder (Spark, DuckDB, Hive) pass over names that begin with an underscore. */
+/** Readers of a folder (Spark, DuckDB, Hive) ignore names that begin with an underscore. */
 export async function writeManifest(
   folder: string,
   content: ManifestContent,
   name = `_manifest-${content.batchId}.json`,
 ): Promise<Manifest> {
-  // The name is this run's alone, or of one partition, of which the database lets one session at a time be the reader.
+  // Only one run writes this name: the batch is its own, and the database lets one session at a time read a partition.
   await using file = await TargetFile.create(folder, name, { replaceLeftover: true })
   await file.write(Buffer.from(`${JSON.stringify(content, undefined, 2)}\n`))
   await file.finish()
   return { ...content, folder, path: join(folder, name) }
 }
 
-/** What is known when all is read. */
+/** What is known when all rows are read. */
 export interface Outcome {
   readonly startedAt: Date
   readonly rows: number
   readonly files: readonly ManifestFile[]
   readonly notes: readonly string[]
   readonly drift: Drift | undefined
-  /** When it is a part only. */
+  /** When only one partition of the plan was read. */
   readonly partition?: number
 }
 
 export function manifestColumns(plan: ExtractPlan): readonly TableColumn[] {
-  return [...plan.columns, ...bronzeManifestColumns(plan.format)]
+  return [...plan.columns, ...bronzeManifestColumns(textFormat(plan.format) === undefined)]
 }
 
 export function manifestContent(plan: ExtractPlan, outcome: Outcome): ManifestContent {
@@ -124,7 +125,7 @@ function shownWatermark({ since: _, isEmpty: __, ...watermark }: PlannedWatermar
   return watermark
 }
 
-/** Takes a manifest back: what belongs to it could not be completed. */
+/** Removes a manifest whose run could not be completed. */
 export async function removeManifest(manifest: Manifest): Promise<void> {
   await rm(manifest.path, { force: true }).catch(() => undefined)
 }

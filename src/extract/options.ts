@@ -1,31 +1,25 @@
-/** What callers of an extract say. */
+/** The options of an extract, and their checks. */
 
 import { PoolsmithError } from '../errors.ts'
 import type { RecordBatch, Schema } from './arrow-types.ts'
 import type { Drift } from './drift.ts'
+import { EXTRACT_FORMATS, type ExtractFormat } from './formats.ts'
 import type { Progress } from './progress.ts'
 import type { MarkValue, ReadOptions, TableColumn, Watermark } from './read/table.ts'
-
-export const PARQUET_COMPRESSIONS = ['zstd', 'gzip', 'none'] as const
-export type ParquetCompression = (typeof PARQUET_COMPRESSIONS)[number]
-
-/** The formats that {@link extractTable} writes. */
-export const EXTRACT_FORMATS = ['parquet', 'arrow', 'csv', 'jsonl'] as const
-/** One of {@link EXTRACT_FORMATS}. */
-export type ExtractFormat = (typeof EXTRACT_FORMATS)[number]
+import { type FormatSettings, PARQUET_COMPRESSIONS } from './sinks/format.ts'
 
 /** Reads only the rows that are new since the last run. */
 export interface WatermarkOptions {
-  /** Rises with every row that is added or changed: a sequence's number, a time of change. */
+  /** A column whose values rise with every row that is added or changed: a sequence's number, a time of change. */
   readonly column: string
   /**
-   * Where the last run ended: its `manifest.watermark`, which knows the rows with the last mark that were read; or a
-   * value, all rows with which count as read. Default: from the beginning.
+   * The mark at which the last run ended: its `manifest.watermark`, with the rows of that mark that were read; or a
+   * value, and then all rows with it count as read. Default: from the beginning.
    */
   readonly after?: MarkValue | Watermark
   /** The least value to begin with; counts where there is neither `after` nor a state. */
   readonly from?: MarkValue
-  /** A JSON file that keeps it from run to run; while there is none yet, `after` counts. */
+  /** A JSON file that keeps the mark from run to run; while there is none yet, `after` counts. */
   readonly state?: string
 }
 
@@ -35,34 +29,25 @@ export interface SelectOptions extends ReadOptions {
   readonly source?: string
   /** The instant in `_extracted_at` and (in UTC) in the path. Default: now. */
   readonly extractedAt?: Date
-  /** Only what came since the last run. */
+  /** Read only the rows that came since the last run. */
   readonly watermark?: WatermarkOptions
   /**
    * Parts to read at the same time, on one snapshot, each into a file of its own; no more at once than the pool has
-   * connections. There may be fewer parts than this, and one only for a view, a foreign table or a query without
+   * connections. There may be fewer parts than this, and only one for a view, a foreign table or a query without
    * `partitionBy`. Default 1.
    */
   readonly partitions?: number
-  /** Divide by ranges of this column, rather than by places in the table's files or its key. */
+  /** Divide by ranges of this column, instead of pages of the table's files or its key. */
   readonly partitionBy?: string
   /**
-   * Whether the sessions that read the parts have to see the table at one moment. False, where a database cannot do
-   * that or not now: each sees it at a moment of its own, and the manifest says so. Default true.
+   * Whether the sessions that read the parts have to see the table at one moment. Set false where a database cannot do
+   * that: each session then sees the table at its own moment, and the manifest says so. Default true.
    */
   readonly oneSnapshot?: boolean
 }
 
-export interface FormatOptions {
+export interface FormatOptions extends FormatSettings {
   readonly format: ExtractFormat
-  /** Compression of Parquet's pages. Default `zstd`; `gzip` on a Node before 22.15, which has no zstd. */
-  readonly compression?: ParquetCompression
-  /** Bytes, encoded but not compressed, after which a row group of Parquet ends. Default 64 MiB. */
-  readonly rowGroupBytes?: number
-  /**
-   * CSV: whether text that begins with `=`, `+`, `-`, `@`, a tab or a line break gets an apostrophe before it, so that a
-   * spreadsheet does not take it for a formula (docs/types.md). It is then no longer the exact text. Default false.
-   */
-  readonly guardFormulas?: boolean
 }
 
 export interface ReportOptions {
@@ -72,21 +57,21 @@ export interface ReportOptions {
 
 /** Options of {@link extractTable} whose rows go into files. */
 export interface ExtractOptions extends SelectOptions, FormatOptions, ReportOptions {
-  /** The folder below which the layout begins; made when it is not there. */
+  /** The folder below which the layout begins; made when it does not exist. */
   readonly to: string
   /**
-   * Called before anything is written when the columns are not those of the last manifest in this place; throw to
-   * stop. A promise that it returns is awaited. The manifest says it too.
+   * Called before anything is written when the columns differ from those of the last manifest in this place. A promise
+   * that it returns is awaited; throw to stop the run. The manifest says it too.
    */
   readonly onDrift?: (drift: Drift) => unknown
   /**
-   * Whether to go on where a run of the same day with the same options and several partitions failed: what is whole is
-   * kept, and what is missing is read from a later snapshot. Default true.
+   * Whether to go on where a run of the same day with the same options and several partitions failed: its complete
+   * files are kept, and the missing parts are read from a later snapshot. Default true.
    */
   readonly resume?: boolean
 }
 
-/** What a consumer is told about the batches. */
+/** Facts about the batches that a consumer takes. */
 export interface BatchInfo {
   readonly schema: Schema
   readonly columns: readonly TableColumn[]
@@ -94,12 +79,12 @@ export interface BatchInfo {
   readonly partition: number
   readonly partitions: number
   readonly batchId: string
-  /** Aborted when the extract is, or when another partition fails. */
+  /** Aborts with the extract, or when another partition fails. */
   readonly signal: AbortSignal
 }
 
 /**
- * Takes record batches, all of them: the server waits while one is being worked on. Called once for each partition, at
+ * Takes record batches, all of them; the server waits while one is being worked on. Called once for each partition, at
  * the same time.
  */
 export type BatchConsumer = (batches: AsyncIterable<RecordBatch>, info: BatchInfo) => Promise<unknown>
@@ -111,7 +96,7 @@ export interface ConsumeOptions extends SelectOptions, ReportOptions {
 
 export const MOST_PARTITIONS = 10_000
 
-/** Before anything is read: who calls may have no types. */
+/** Callers may have no types, so the options are checked before anything is read. */
 export function checkFormat({ format, compression, guardFormulas }: Partial<FormatOptions>): void {
   checkChoice('format', EXTRACT_FORMATS, format)
   if (guardFormulas && format !== 'csv') {
@@ -120,15 +105,15 @@ export function checkFormat({ format, compression, guardFormulas }: Partial<Form
   if (compression !== undefined) checkChoice('compression', PARQUET_COMPRESSIONS, compression)
 }
 
-/** A variable of the environment that is not set gives a `to` that is none. */
+/** A variable of the environment that is not set gives an undefined or empty `to`. */
 export function checkTarget(to: unknown): void {
   if ((typeof to === 'string' && to !== '') || typeof to === 'function') return
-  throw invalid('`to` is neither a folder nor a function.', 'Name the folder below which the files shall go.')
+  throw invalid('`to` is neither a folder nor a function.', 'Name the folder to write below.')
 }
 
 export function checkInstant(extractedAt: Date | undefined): void {
   if (extractedAt === undefined || !Number.isNaN(extractedAt.getTime())) return
-  throw invalid('`extractedAt` is an invalid Date.', 'Give a valid one, or leave it out: it is now.')
+  throw invalid('`extractedAt` is an invalid Date.', 'Give a valid Date, or leave it out for now.')
 }
 
 function invalid(message: string, hint: string): PoolsmithError {
@@ -145,6 +130,6 @@ export function checkPartitions(partitions: number | undefined): number {
   if (Number.isInteger(wanted) && wanted >= 1 && wanted <= MOST_PARTITIONS) return wanted
   throw invalid(
     `partitions is ${wanted}, not a whole number from 1 to ${MOST_PARTITIONS}.`,
-    'As many as the server has processors to spare are enough.',
+    'Use as many partitions as the server has processors to spare.',
   )
 }

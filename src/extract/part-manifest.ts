@@ -17,8 +17,8 @@ import { type ManifestContent, manifestContent } from './manifest.ts'
 import { type ExtractPlan, partName } from './plan.ts'
 
 /**
- * The manifest that the file says, when it is of this partition: whatever the plan says is taken from the plan, and the
- * rest is checked. Undefined for another one.
+ * The manifest in a file, when it is of this partition, else undefined. All that the plan says is taken from the plan,
+ * and the rest is checked.
  */
 export function partManifest(value: unknown, plan: ExtractPlan, number: number): ManifestContent | undefined {
   if (!isRecord(value) || !isRecord(value.partition)) return undefined

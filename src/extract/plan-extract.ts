@@ -1,10 +1,8 @@
 import { PoolsmithError } from '../errors.ts'
 import type { FormatOptions, SelectOptions } from './options.ts'
-import { checkFormat, checkInstant, checkPartitions } from './options.ts'
-import { type ExtractPlan, makePlan } from './plan.ts'
-import { openTable } from './read/open-table.ts'
+import type { ExtractPlan } from './plan.ts'
 import type { ExtractEngine, ExtractSource, OpenTable } from './read/table.ts'
-import { checkState, readState } from './watermark-state.ts'
+import { Run } from './run.ts'
 
 /** Options of {@link planExtract}: those of the run that the plan is for. */
 export interface PlanOptions extends SelectOptions, Partial<FormatOptions> {
@@ -13,7 +11,7 @@ export interface PlanOptions extends SelectOptions, Partial<FormatOptions> {
    * meanwhile, on any machine, see the table as it is now. Default false: each sees it as it is when it is read.
    */
   readonly holdSnapshot?: boolean
-  /** Called when that session is lost: what is not read yet cannot be read on its snapshot any more. */
+  /** Called when that session is lost: partitions that are not read yet can no longer be read on its snapshot. */
   readonly onSnapshotLost?: (error: PoolsmithError) => void
 }
 
@@ -22,7 +20,7 @@ export type HeldPlan = ExtractPlan & AsyncDisposable
 
 /**
  * Divides a table as {@link extractTable} would, and gives the plan as plain JSON, to be run partition by partition
- * with {@link extractPartition} wherever that suits. A format is needed for files; without one a consumer takes them.
+ * with {@link extractPartition} on any machine. A format is needed for files; without one a consumer takes the rows.
  *
  * @throws PoolsmithError as {@link extractTable}
  *
@@ -35,37 +33,25 @@ export async function planExtract(
   source: ExtractSource,
   options: PlanOptions = {},
 ): Promise<HeldPlan> {
-  if (options.format !== undefined) checkFormat(options)
-  checkInstant(options.extractedAt)
-  const partitions = checkPartitions(options.partitions)
-  const { watermark, holdSnapshot = false, onSnapshotLost } = options
-  const state = watermark?.state === undefined ? undefined : await readState(watermark.state)
-  const open = await openTable(db, source, options)
-  let snapshot: string | undefined
+  const { holdSnapshot = false, onSnapshotLost } = options
+  const run = await Run.begin(db, source, { ...options, readsAll: false })
+  if (!holdSnapshot) {
+    await run[Symbol.asyncDispose]()
+    return { ...run.plan, [Symbol.asyncDispose]: async () => undefined }
+  }
   try {
-    checkState(state, watermark?.state, open)
-    const plan = await makePlan(db, open, {
-      ...options,
-      startedAt: new Date(),
-      partitions,
-      ...(watermark === undefined ? {} : { watermark: { ...watermark, after: state?.watermark ?? watermark.after } }),
-    })
-    if (holdSnapshot) snapshot = await exportSnapshot(open)
-    if (onSnapshotLost !== undefined) open.onLost?.(onSnapshotLost)
-    const held = snapshot === undefined ? undefined : open
-    return {
-      ...plan,
-      ...(snapshot === undefined ? {} : { snapshot }),
-      [Symbol.asyncDispose]: async () => held?.[Symbol.asyncDispose](),
-    }
-  } finally {
-    if (snapshot === undefined) await open[Symbol.asyncDispose]()
+    const snapshot = await exportSnapshot(run.open)
+    if (onSnapshotLost !== undefined) run.open.onLost?.(onSnapshotLost)
+    return { ...run.plan, snapshot, [Symbol.asyncDispose]: () => run[Symbol.asyncDispose]() }
+  } catch (error) {
+    await run[Symbol.asyncDispose]()
+    throw error
   }
 }
 
 function exportSnapshot(open: OpenTable): Promise<string> {
   if (open.exportSnapshot !== undefined) return open.exportSnapshot()
-  throw new PoolsmithError('SQL Server has no snapshot that sessions on other machines could share.', {
+  throw new PoolsmithError('SQL Server has no snapshot that sessions on other machines can share.', {
     code: 'SNAPSHOT_UNAVAILABLE',
     phase: 'query',
     hint:

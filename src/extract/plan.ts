@@ -3,8 +3,9 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { PoolsmithError } from '../errors.ts'
 import { BRONZE_COLUMNS, type Bronze } from './bronze.ts'
-import { extractFolder } from './layout.ts'
-import type { ExtractFormat, FormatOptions, SelectOptions, WatermarkOptions } from './options.ts'
+import { extractFolder } from './files/layout.ts'
+import { columnsFor, type PlannedFormat } from './formats.ts'
+import type { FormatOptions, SelectOptions, WatermarkOptions } from './options.ts'
 import type {
   Choice,
   Condition,
@@ -18,6 +19,7 @@ import type {
   TableColumn,
   Watermark,
 } from './read/table.ts'
+import type { FormatSettings } from './sinks/format.ts'
 
 /** 2: parts and watermarks are data, and no SQL. */
 export const PLAN_VERSION = 2
@@ -35,11 +37,10 @@ export interface ExtractPlan {
   readonly table: string
   /** SQL, when it is a query that is read. */
   readonly query?: Condition
-  /** `batches` when a consumer takes them. */
-  readonly format: ExtractFormat | 'batches'
+  /** `batches` when a consumer takes the rows. */
+  readonly format: PlannedFormat
   readonly columns: readonly TableColumn[]
-  readonly options: Pick<OpenOptions, 'columns' | 'asText' | 'rowHash' | 'batchRows' | 'batchBytes'> &
-    Omit<FormatOptions, 'format'>
+  readonly options: Pick<OpenOptions, 'columns' | 'asText' | 'rowHash' | 'batchRows' | 'batchBytes'> & FormatSettings
   readonly conditions: readonly Condition[]
   readonly watermark?: PlannedWatermark
   readonly partitions: readonly Partition[]
@@ -49,7 +50,7 @@ export interface ExtractPlan {
   readonly notes: readonly string[]
   /** Of everything above. */
   readonly checksum: string
-  /** The snapshot that all partitions are read on while the session that planned it is open. */
+  /** The snapshot on which all partitions are read while the session that planned them is open. */
   readonly snapshot?: string
 }
 
@@ -57,7 +58,7 @@ export interface ExtractPlan {
 export interface PlannedWatermark extends Watermark {
   /** The mark that the plan begins after; null: from the beginning. */
   readonly after: string | null
-  /** The same, with the rows that have that mark. */
+  /** The same mark, with the rows that have it and were read. */
   readonly since: MarkSince | null
   /** Whether there was nothing new. */
   readonly isEmpty: boolean
@@ -78,9 +79,7 @@ export async function makePlan(db: ExtractEngine, open: OpenTable, input: PlanIn
   const { column, after, from } = watermark ?? {}
   const mark = column === undefined ? undefined : { column, after, from }
   const read = await open.plan({ where, watermark: mark, partitions, partitionBy })
-  const shown =
-    format === 'csv' || format === 'jsonl' ? open.asLines(format, { suffix: '' }, []) : await open.asArrow([])
-  const content: Omit<ExtractPlan, 'checksum'> = {
+  const content: Omit<ExtractPlan, 'checksum'> = defined({
     version: PLAN_VERSION,
     batchId: randomUUID(),
     plannedAt: input.startedAt.toISOString(),
@@ -88,24 +87,26 @@ export async function makePlan(db: ExtractEngine, open: OpenTable, input: PlanIn
     source: input.source ?? db.connection.id ?? db.connection.database ?? 'database',
     schema: open.schema,
     table: open.table,
-    ...(open.query === undefined ? {} : { query: open.query }),
+    query: open.query,
     format,
-    columns: shown.columns,
+    columns: await columnsFor(open, format),
     options: defined({ columns, asText, rowHash, batchRows, batchBytes, compression, rowGroupBytes, guardFormulas }),
     conditions: read.conditions,
-    ...(read.mark === undefined ? {} : { watermark: plannedWatermark(read.mark) }),
+    watermark: read.mark === undefined ? undefined : plannedWatermark(read.mark),
     partitions: read.partitions,
     byPlace: read.byPlace,
     identity: read.identity,
-    ...(read.estimatedRows === undefined ? {} : { estimatedRows: read.estimatedRows }),
+    estimatedRows: read.estimatedRows,
     notes: [...open.notes, ...read.notes],
-  }
+  })
   return { ...content, checksum: checksumOf(content) }
 }
 
-/** Without the keys that have no value, which JSON would drop anyway. */
-function defined<T extends object>(values: T): { [Key in keyof T]: Exclude<T[Key], undefined> } {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never
+/**
+ * Without the members that have no value, which JSON leaves out too: a plan equals itself after a way through a file.
+ */
+function defined<T extends object>(values: T): T {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T
 }
 
 function plannedWatermark({ watermark, since, isEmpty }: MarkRange): PlannedWatermark {
@@ -117,14 +118,19 @@ export function checksumOf(content: unknown): string {
 }
 
 /**
- * The same for two runs that do the same: what a failed run has left whole is good for one that has the same key. Rows
- * are not the same ones once the table was rewritten.
+ * The same for two runs that read the same: the complete files of a failed run serve a later one that has the same key.
+ * After the table was rewritten its places hold other rows, so its identity is a part of the key.
+ *
+ * @param after the mark that the run begins after
  */
-export function resumeKey(plan: ExtractPlan, input: PlanInput): string {
+export function resumeKey(
+  plan: ExtractPlan,
+  { extractedAt, partitions = 1, partitionBy }: SelectOptions,
+  after: WatermarkOptions['after'],
+): string {
   const { source, schema, table, query, format, columns, options, conditions, identity } = plan
-  const { extractedAt, partitions, partitionBy, watermark: { after } = {} } = input
   const same = { source, schema, table, query, format, columns, options, conditions, identity }
-  // The same mark is not the same beginning when other rows that have it were read.
+  // The same mark is another beginning when other rows that have it were read.
   const begun = [plan.watermark?.after, typeof after === 'object' && 'rows' in after ? after.rows : null]
   return checksumOf([same, begun, partitions, partitionBy, extractedAt?.toISOString()]).slice(0, 16)
 }
@@ -148,7 +154,7 @@ export function bronzeOf(plan: ExtractPlan): Bronze {
   return { extractedAt: new Date(plan.extractedAt), source: plan.source, batchId: plan.batchId }
 }
 
-/** For another session to open. */
+/** The source as another session opens it. */
 export function sourceOf(plan: ExtractPlan): ExtractSource {
   const { schema, table, query } = plan
   return query === undefined ? { schema, table } : { schema, name: table, query }
@@ -158,7 +164,7 @@ export function folderOf(plan: ExtractPlan, to: string): string {
   return extractFolder({ ...bronzeOf(plan), to, schema: plan.schema, table: plan.table })
 }
 
-/** The name of a partition's file; that of the only one has no number. */
+/** The name of a partition's file; the file of the only partition has no number. */
 export function partName(plan: ExtractPlan, number: number): string {
   const digits = plan.partitions.length === 1 ? '' : `-${String(number).padStart(5, '0')}`
   return `part-${plan.batchId}${digits}.${plan.format}`

@@ -1,21 +1,21 @@
-/** How far an extract is. */
+/** How far an extract has come. */
 export interface Progress {
   readonly rows: number
   /** Bytes written to the file so far. */
   readonly bytes: number
-  /** Since the start, without the rows that were kept from an earlier run. */
+  /** Since the start, without rows that were kept from an earlier run. */
   readonly rowsPerSecond: number
-  /** By the catalogue; absent when it does not know. May be exceeded. */
+  /** By the catalogue; absent when it does not know. There may be more. */
   readonly estimatedRows: number | undefined
   readonly elapsedMillis: number
   /** True for the last report. */
   readonly done: boolean
 }
 
-/** At most this often. */
+/** The least time between two reports. */
 const EVERY_MILLIS = 200
 
-/** Counts rows and reports them, seldom enough to cost nothing. */
+/** Counts rows, and reports them a few times a second. */
 export class ProgressMeter {
   readonly #report: ((progress: Progress) => void) | undefined
   readonly #estimatedRows: number | undefined
@@ -48,7 +48,7 @@ export class ProgressMeter {
     this.#tell(bytes, false)
   }
 
-  /** What an earlier run has read: it is there, and says nothing of the speed. */
+  /** Adds rows of an earlier run, which do not count for the speed. */
   keep(rows: number, bytes: number): void {
     this.#kept = rows
     this.add(rows, bytes)

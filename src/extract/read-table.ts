@@ -3,8 +3,8 @@ import { openTable } from './read/open-table.ts'
 import type { ExtractEngine, ExtractSource, ReadOptions } from './read/table.ts'
 
 /**
- * Reads a table or a query as Apache Arrow record batches, exact to the last digit (docs/types.md), with the schema that the
- * catalogue gives it; an empty table is one empty batch. The server waits while a batch is being worked on.
+ * Reads a table or a query as Apache Arrow record batches, exact to the last digit (docs/types.md), with the schema
+ * that the catalogue gives it; an empty table is one empty batch. The server waits while a batch is being worked on.
  * Leaving the loop early cancels the statement.
  *
  * @throws PoolsmithError SCHEMA_NOT_FOUND, TABLE_NOT_FOUND, COLUMN_NOT_FOUND, PERMISSION_DENIED, TABLE_LOCKED,

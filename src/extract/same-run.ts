@@ -1,10 +1,10 @@
-/** Whether a plan that a failed run has left is of the same run as this one's. */
+/** Whether the plan that a failed run has left reads the same as this run's plan. */
 
 import { isDeepStrictEqual } from 'node:util'
 import type { ExtractPlan } from './plan.ts'
 import type { Partition, PartRows } from './read/table.ts'
 
-/** All SQL is among them, and all names of tables but those of the parts. */
+/** Among them are all SQL, and all names of tables except those of the parts. */
 const SAME = [
   'source',
   'schema',
@@ -19,8 +19,8 @@ const SAME = [
 ] as const satisfies readonly (keyof ExtractPlan)[]
 
 /**
- * The plan to go on with: this run's SQL, and the earlier one's identity and parts, which are data. Undefined when the
- * two do not read the same, by the same kind of parts of the same tables and column.
+ * The plan to go on with: this run's SQL, and the earlier run's ids and parts, which are data. Undefined when the two
+ * do not read the same, or not by the same kind of parts, of the same tables or column.
  *
  * @param before of the earlier run, checked
  * @param now of this run
@@ -40,7 +40,7 @@ function asJson(value: unknown): unknown {
   return value === undefined ? undefined : JSON.parse(JSON.stringify(value))
 }
 
-/** By what the parts divide, and which tables they name. */
+/** The kinds of the parts, with the columns and tables that they name. */
 function groundsOf(partitions: readonly Partition[]): readonly string[] {
   return [...new Set(partitions.flatMap(({ rows }) => groundOf(rows)))].sort()
 }

@@ -6,15 +6,15 @@ import { basename, dirname } from 'node:path'
 import { PoolsmithError } from '../errors.ts'
 import { DistrustedFile } from '../private-file.ts'
 import { isWatermark } from './check-plan.ts'
+import { readOwnText, syncFolder } from './files/own-files.ts'
+import { TargetFile } from './files/target-file.ts'
+import { writeFailure } from './files/write-failure.ts'
 import { isName, isRecord, isUuid } from './json-checks.ts'
-import { readOwnText, syncFolder } from './own-files.ts'
 import type { ExtractPlan } from './plan.ts'
 import type { Watermark } from './read/table.ts'
-import { TargetFile } from './target-file.ts'
-import { writeFailure } from './write-failure.ts'
 
 const VERSION = 1
-/** For this user alone: another one who could write it could make a run pass over rows. */
+/** For this user alone: a user who can write it can make a run leave rows out. */
 const STATE_MODE = 0o600
 
 export interface WatermarkState {
@@ -34,7 +34,7 @@ export interface WatermarkState {
  */
 export async function readState(path: string): Promise<WatermarkState | undefined> {
   const state = await readStateAt(path)
-  // A run that was killed between its two last steps has left its state beside the file: it counts.
+  // A run that was killed between its last two steps has left its state beside the file, and that state counts.
   const next = nextPath(path, state)
   if ((await readStateAt(next)) === undefined) return state
   await rename(next, path).catch(() => undefined)
@@ -55,7 +55,7 @@ export function checkState(
 }
 
 /**
- * Says at once, rather than when all is read, that the state could not be kept.
+ * Reports before anything is read that the state could not be saved.
  *
  * @throws PoolsmithError TARGET_NOT_WRITABLE, DISK_FULL, WRITE_FAILED
  */
@@ -85,7 +85,7 @@ function unreadable(path: string, error: unknown): PoolsmithError {
   return badState(path, `is not trusted: it ${error.reason}`, error).with({ hint })
 }
 
-/** The id of the batch becomes a part of a file name. */
+/** Every member has its form; the batch's id becomes a part of a file name. */
 function isState(value: unknown): value is WatermarkState {
   return (
     isRecord(value) &&
@@ -98,10 +98,10 @@ function isState(value: unknown): value is WatermarkState {
 }
 
 /**
- * Moves the state on, in one step and only if it is still the one that this run began with.
+ * Replaces the state in one step, and only if it is still the one with which this run began.
  *
- * The new state is linked beside the file under a name made of the old one, which only one run can do; then the file
- * is looked at again, and only then replaced. Without hard links (FAT, some network mounts) the last look is all.
+ * The new state is linked beside the file under a name made of the old one, which only one run can do. Then the file is
+ * read again, and only then replaced. Without hard links (FAT, some network mounts) that reading is the only check.
  *
  * @throws PoolsmithError STATE_CONFLICT, and as {@link TargetFile}
  */
@@ -132,7 +132,7 @@ export async function saveWatermark(
     const linked = await linkOnce(mine, next)
     if (!linked) throw conflict(path)
     await moveOn(path, next, before)
-    // The state counts from here on: to fail now would take back the files that it counts as read.
+    // The state counts from here on. A failure now would remove the files that it counts as read.
     await syncFolder(folder).catch(() => undefined)
   } catch (error) {
     throw writeFailure(error, path)
@@ -142,8 +142,9 @@ export async function saveWatermark(
 }
 
 /**
- * A run that begins meanwhile takes `next` for what a killed one has left, and moves the state on itself ({@link
- * readState}): whoever takes the name away has decided. What cannot be moved on must not stay for a later run to find.
+ * Renames `next` to the state file. A run that begins meanwhile may find `next`, take it for the state of a killed run,
+ * and rename it itself ({@link readState}): then this run has succeeded too. If renaming fails, `next` is removed, so
+ * that no later run finds it.
  */
 async function moveOn(path: string, next: string, before: WatermarkState | undefined): Promise<void> {
   try {
@@ -181,17 +182,17 @@ function badState(path: string, what: string, cause?: unknown): PoolsmithError {
   return new PoolsmithError(`The state file ${path} ${what}.`, {
     code: 'STATE_INVALID',
     phase: 'config',
-    hint: 'Restore it, or remove it and give `after` by hand: the last manifest has the watermark.',
+    hint: 'Restore the file, or remove it and give `after` by hand: the last manifest has the watermark.',
     details: { path },
     cause,
   })
 }
 
 function conflict(path: string): PoolsmithError {
-  return new PoolsmithError(`Another run has moved ${path} on since this one began.`, {
+  return new PoolsmithError(`Another run has replaced ${path} since this run began.`, {
     code: 'STATE_CONFLICT',
     phase: 'write',
-    hint: 'Let only one run at a time use a state file; what this one read, the other has read too.',
+    hint: 'Let only one run at a time use a state file. The other run has read the same rows.',
     details: { path },
   })
 }

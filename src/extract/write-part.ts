@@ -4,95 +4,94 @@ import { PoolsmithError } from '../errors.ts'
 import { loadPackage } from '../optional-package.ts'
 import type { RecordBatch } from './arrow-types.ts'
 import { bronzeBatches } from './bronze.ts'
+import type { TargetFile } from './files/target-file.ts'
+import { FORMATS } from './formats.ts'
 import type { BatchConsumer } from './options.ts'
 import { bronzeOf, choicesOf, type ExtractPlan } from './plan.ts'
 import type { OpenTable } from './read/table.ts'
-import { openArrowSink } from './sinks/arrow.ts'
-import { openParquetSink } from './sinks/parquet/sink.ts'
-import { csvHeader, csvSuffix, jsonSuffix } from './sinks/text.ts'
-import type { TargetFile } from './target-file.ts'
+import type { BatchFormat, Format, TextFormat } from './sinks/format.ts'
 
 export interface Written {
   readonly rows: number
-  /** What the values had to say. */
+  /** What is to be noted about the values. */
   readonly notes: readonly string[]
 }
 
-/** @param count is told of rows as they are written */
-export async function writePart(
-  open: OpenTable,
-  plan: ExtractPlan,
-  number: number,
-  file: TargetFile,
-  count: (rows: number) => void,
-): Promise<Written> {
-  const { format } = plan
+/** One partition of a plan, on the session that reads it. */
+export interface Part {
+  readonly open: OpenTable
+  readonly plan: ExtractPlan
+  /** From 0. */
+  readonly number: number
+  /** Called with the number of rows as they are written. */
+  readonly count: (rows: number) => void
+}
+
+export async function writePart(part: Part, file: TargetFile): Promise<Written> {
+  const { format } = part.plan
   if (format === 'batches') throw new TypeError('Batches are for a consumer, not for a file.')
   let rows = 0
-  const add = (more: number): void => {
-    rows += more
-    count(more)
+  const counting: Part = {
+    ...part,
+    count: (more) => {
+      rows += more
+      part.count(more)
+    },
   }
-  const notes =
-    format === 'parquet' || format === 'arrow'
-      ? await writeBatches(open, plan, number, file, add)
-      : await writeLines(open, plan, number, format, file, add)
+  const how: Format = FORMATS[format]
+  const notes = how.rows === 'batches' ? await writeBatches(counting, how, file) : await writeLines(counting, how, file)
   return { rows, notes }
 }
 
 async function writeBatches(
-  open: OpenTable,
-  plan: ExtractPlan,
-  number: number,
+  { open, plan, number, count }: Part,
+  format: BatchFormat,
   file: TargetFile,
-  add: (rows: number) => void,
 ): Promise<readonly string[]> {
   const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), `format=${plan.format}`)
   const rows = await open.asArrow(choicesOf(plan, number))
   const bronze = bronzeBatches(arrow, rows.schema, bronzeOf(plan))
-  const output = (parts: readonly Uint8Array[]): Promise<void> => file.writeAll(parts)
-  using sink =
-    plan.format === 'parquet'
-      ? await openParquetSink(bronze.schema, output, plan.options)
-      : await openArrowSink(bronze.schema, output)
+  using sink = await format.openSink(bronze.schema, (parts) => file.writeAll(parts), plan.options)
   for await (const batch of rows.batches()) {
     await sink.write(bronze.add(batch))
-    add(batch.numRows)
-    // Parquet's pages are copies; the Arrow writer may still hold the arrays.
-    if (plan.format === 'parquet') rows.reuse(batch)
+    count(batch.numRows)
+    if (!format.keepsBatches) rows.reuse(batch)
   }
   await sink.close()
-  return rows.findings().map(({ column, note }) => `${column}: ${note}`)
+  return notesOf(rows.findings())
 }
 
 async function writeLines(
-  open: OpenTable,
-  plan: ExtractPlan,
-  number: number,
-  format: 'csv' | 'jsonl',
+  { open, plan, number, count }: Part,
+  format: TextFormat,
   file: TargetFile,
-  add: (rows: number) => void,
 ): Promise<readonly string[]> {
-  const names = open.columnNames
-  const { guardFormulas } = plan.options
-  if (format === 'csv') await file.write(Buffer.from(csvHeader(names, guardFormulas)))
-  const suffix = (format === 'csv' ? csvSuffix : jsonSuffix)(bronzeOf(plan), names.length, guardFormulas)
-  const rows = open.asLines(format, { suffix, guardFormulas }, choicesOf(plan, number))
+  const { columnNames } = open
+  const { options } = plan
+  const header = format.header(columnNames, options)
+  if (header !== '') await file.write(Buffer.from(header))
+  const style = { suffix: format.suffix(bronzeOf(plan), columnNames, options), guardFormulas: options.guardFormulas }
+  const rows = open.asLines(format.lines, style, choicesOf(plan, number))
   for await (const lines of rows.lines()) {
     await file.write(lines.bytes)
-    add(lines.rows)
+    count(lines.rows)
     rows.reuse?.(lines)
   }
   return []
 }
 
-/** Hands the batches to a consumer, and holds it to having taken all of them. */
+function notesOf(findings: readonly { readonly column: string; readonly note: string }[]): readonly string[] {
+  return findings.map(({ column, note }) => `${column}: ${note}`)
+}
+
+/**
+ * Hands the batches to a consumer.
+ *
+ * @throws PoolsmithError EXTRACT_INCOMPLETE when the consumer returns before it has taken all of them
+ */
 export async function consumePart(
-  open: OpenTable,
-  plan: ExtractPlan,
-  number: number,
+  { open, plan, number, count }: Part,
   consumer: { readonly take: BatchConsumer; readonly signal: AbortSignal },
-  count: (rows: number) => void,
 ): Promise<Written> {
   const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), 'Reading a table as Arrow')
   const rows = await open.asArrow(choicesOf(plan, number))
@@ -119,8 +118,8 @@ export async function consumePart(
     throw new PoolsmithError(`The consumer returned after ${taken} rows, before it had taken all.`, {
       code: 'EXTRACT_INCOMPLETE',
       phase: 'write',
-      hint: 'Take every batch, or throw; to read a part of a table, say so in `where`.',
+      hint: 'Take every batch, or throw; to read a part of a table, use `where`.',
     })
   }
-  return { rows: taken, notes: rows.findings().map(({ column, note }) => `${column}: ${note}`) }
+  return { rows: taken, notes: notesOf(rows.findings()) }
 }

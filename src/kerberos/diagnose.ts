@@ -6,12 +6,12 @@ import { realmIn } from './errors.ts'
 import { type GssTarget, targetName } from './gss-api.ts'
 import { type HostNames, type NamesProblem, namesOf } from './host-names.ts'
 import {
-  askKdc,
   ENCRYPTION_TYPES,
   KDC_ERR_ETYPE_NOSUPP,
   type KdcAddress,
   NO_ENCRYPTION_TYPE,
   parseKdc,
+  probeKdc,
 } from './kdc-probe.ts'
 import { loadGssApi } from './load-gss-api.ts'
 import { Krb5 } from './native/krb5.ts'
@@ -198,7 +198,7 @@ async function lookAt(
 ): Promise<KdcReport & { readonly clockOffsetMillis: number | undefined }> {
   const ask = async (transport: 'udp' | 'tcp') => {
     try {
-      return await askKdc(kdc, transport, { ...question, encryptionTypes: [NO_ENCRYPTION_TYPE] }, limit())
+      return await probeKdc(kdc, transport, { ...question, encryptionTypes: [NO_ENCRYPTION_TYPE] }, limit())
     } catch (error) {
       return error instanceof Error && error.name === 'TimeoutError' ? 'no answer' : String(reasonOf(error))
     }
@@ -261,7 +261,7 @@ async function keytabOf(
       const type = ENCRYPTION_TYPES[entry.encryptionType]
       if (kdc === undefined || type === undefined || realmIn(entry.principal) !== realm) return entry
       const question = { principal: entry.principal, realm, encryptionTypes: [type] }
-      const answer = await askKdc(kdc, 'tcp', question, limit()).catch(() => undefined)
+      const answer = await probeKdc(kdc, 'tcp', question, limit()).catch(() => undefined)
       return answer === undefined ? entry : { ...entry, accepted: answer.error !== KDC_ERR_ETYPE_NOSUPP }
     }),
   )

@@ -1,5 +1,6 @@
 import { lookup, lookupService } from 'node:dns/promises'
 import { isIP } from 'node:net'
+import { orAbort } from '../abort.ts'
 
 /** A host, its addresses, and what they are called the other way round. */
 export interface HostNames {
@@ -34,13 +35,8 @@ export async function namesOf(
       hint: 'Connect by the name that the principal of the server was made for, or give that principal in full.',
     })
   }
-  // getaddrinfo cannot be stopped; what comes too late is left out.
-  const late = new Promise<undefined>((resolve) => {
-    if (signal.aborted) resolve(undefined)
-    signal.addEventListener('abort', () => resolve(undefined), { once: true })
-  })
-  const inTime = <T>(promise: Promise<T>): Promise<T | undefined> =>
-    Promise.race([promise.catch(() => undefined), late])
+  // getaddrinfo cannot be stopped; a name that arrives too late is left out.
+  const inTime = <T>(promise: Promise<T>): Promise<T | undefined> => orAbort(promise, signal).catch(() => undefined)
   const found = (await inTime(lookup(host, { all: true, order: 'verbatim' }))) ?? []
   const addresses = await Promise.all(
     found.map(async ({ address }) => {

@@ -1,5 +1,6 @@
 import { createSocket } from 'node:dgram'
 import { connect } from 'node:net'
+import { orAbort } from '../abort.ts'
 import {
   application,
   elements,
@@ -10,14 +11,14 @@ import {
   integer,
   sequence,
   tagged,
-} from './der.ts'
+} from '../der.ts'
 
-/** What a KDC said to one question, by one transport. */
+/** The answer of a KDC to one question, by one transport. */
 export interface KdcAnswer {
   readonly millis: number
-  /** The KDC's clock minus ours, in milliseconds, as exact as a second; absent when it gave a ticket. */
+  /** The KDC's clock minus ours, in milliseconds, exact to a second; absent when it issued a ticket. */
   readonly clockOffsetMillis?: number
-  /** The error code of RFC 4120 7.5.9; 25 (more proof is needed) is the usual one. Absent when it gave a ticket. */
+  /** The error code of RFC 4120 7.5.9, mostly 25 (preauthentication required); absent when it issued a ticket. */
   readonly error?: number
 }
 
@@ -28,13 +29,16 @@ export interface KdcAddress {
 
 export const KDC_ERR_ETYPE_NOSUPP = 14
 
+/** In bytes; a real answer has a few hundred, or some thousand with a PAC. */
+const MAX_ANSWER = 1 << 20
+
 export interface KdcQuestion {
   readonly principal: string
   readonly realm: string
   readonly encryptionTypes: readonly number[]
 }
 
-/** No KDC knows this one: its answer is always an error, and errors carry its time. */
+/** No KDC knows this type: it always answers with an error, and errors carry its time. */
 export const NO_ENCRYPTION_TYPE = 511
 
 /** krb5's names of encryption types and their numbers (IANA, "Kerberos Encryption Type Numbers"). */
@@ -57,10 +61,10 @@ export function parseKdc(text: string): KdcAddress | undefined {
 }
 
 /**
- * Asks a KDC for a first ticket without any proof of who we are (AS-REQ, RFC 4120 5.4.1). Mostly it declines, and
- * with that says that it is there, what its clock shows, and whether it takes the encryption types.
+ * Asks a KDC for a first ticket without preauthentication (AS-REQ, RFC 4120 5.4.1). It mostly declines, and its answer
+ * shows that it can be reached, the time of its clock, and whether it accepts the encryption types.
  */
-export async function askKdc(
+export async function probeKdc(
   kdc: KdcAddress,
   transport: 'udp' | 'tcp',
   question: KdcQuestion,
@@ -76,13 +80,13 @@ export async function askKdc(
 
 function reading(answer: Buffer, now: number): Omit<KdcAnswer, 'millis'> {
   const [outer] = elements(answer)
-  // [APPLICATION 30]: KRB-ERROR; all else is a ticket.
+  // [APPLICATION 30]: KRB-ERROR; anything else is a ticket.
   if (outer?.tag !== 0x7e) return {}
   const fields = elements(elements(outer.content)[0]?.content ?? Buffer.alloc(0))
-  const time = fieldOf(fields, 4)?.toString('latin1') ?? ''
-  const code = fieldOf(fields, 6)
+  const time = fieldOf(fields, 4)?.content.toString('latin1') ?? ''
+  const code = fieldOf(fields, 6)?.content
   const iso = time.replace(/^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/, '$1-$2-$3T$4:$5:$6Z')
-  const microseconds = fieldOf(fields, 5)
+  const microseconds = fieldOf(fields, 5)?.content
   const fraction = microseconds === undefined ? 0 : microseconds.readUIntBE(0, microseconds.length) / 1000
   return {
     clockOffsetMillis: Math.round(Date.parse(iso) + fraction - now),
@@ -106,40 +110,43 @@ function asRequest({ principal, realm, encryptionTypes }: KdcQuestion): Buffer {
   return application(10, sequence(field(1, integer(5)), field(2, integer(10)), field(4, body)))
 }
 
-function overUdp(kdc: KdcAddress, request: Buffer, signal: AbortSignal): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const socket = createSocket({ type: kdc.host.includes(':') ? 'udp6' : 'udp4', signal })
-    const end = (settle: () => void): void => {
-      signal.removeEventListener('abort', onAbort)
-      if (!signal.aborted) socket.close()
-      settle()
-    }
-    const onAbort = (): void => end(() => reject(signal.reason))
-    signal.addEventListener('abort', onAbort, { once: true })
-    socket.once('message', (answer) => end(() => resolve(answer)))
-    // Connected, so that a closed port is told.
-    socket.once('error', (error) => end(() => reject(error)))
-    // Not as the callback, which is called for a failure too.
+async function overUdp(kdc: KdcAddress, request: Buffer, signal: AbortSignal): Promise<Buffer> {
+  const socket = createSocket(kdc.host.includes(':') ? 'udp6' : 'udp4')
+  const answered = new Promise<Buffer>((resolve, reject) => {
+    socket.on('message', resolve)
+    socket.on('error', reject)
+    // The callback of connect() is called for a failure too.
     socket.once('connect', () => socket.send(request))
+    // A connected socket reports a closed port as an error.
     socket.connect(kdc.port, kdc.host)
   })
+  try {
+    return await orAbort(answered, signal)
+  } finally {
+    socket.close()
+  }
 }
 
-/** Over TCP both ways begin with the length (RFC 4120 7.2.2). */
-function overTcp(kdc: KdcAddress, request: Buffer, signal: AbortSignal): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ ...kdc, signal })
+/** Over TCP both messages begin with their length (RFC 4120 7.2.2). */
+async function overTcp(kdc: KdcAddress, request: Buffer, signal: AbortSignal): Promise<Buffer> {
+  const socket = connect({ ...kdc })
+  const answered = new Promise<Buffer>((resolve, reject) => {
     let answer = Buffer.alloc(0)
-    socket.once('error', reject)
+    socket.on('error', reject)
     socket.once('close', () => reject(new Error('it closed the connection without an answer')))
     socket.on('data', (chunk) => {
       answer = Buffer.concat([answer, chunk])
+      if (answer.length > MAX_ANSWER) reject(new Error('its answer is too long'))
       if (answer.length < 4 || answer.length < 4 + answer.readUInt32BE()) return
       resolve(answer.subarray(4))
-      socket.destroy()
     })
-    const length = Buffer.alloc(4)
-    length.writeUInt32BE(request.length)
-    socket.write(Buffer.concat([length, request]))
   })
+  const length = Buffer.alloc(4)
+  length.writeUInt32BE(request.length)
+  socket.write(Buffer.concat([length, request]))
+  try {
+    return await orAbort(answered, signal)
+  } finally {
+    socket.destroy()
+  }
 }

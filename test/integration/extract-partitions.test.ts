@@ -8,9 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolsmithError } from '../../src/errors.ts'
 import { extractPartition } from '../../src/extract/extract-partition.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
+import { PartFiles } from '../../src/extract/files/part-files.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
 import type { BatchConsumer, ExtractOptions } from '../../src/extract/options.ts'
-import { PartFiles } from '../../src/extract/part-files.ts'
 import type { ExtractPlan } from '../../src/extract/plan.ts'
 import { planExtract } from '../../src/extract/plan-extract.ts'
 import type { ExtractEngine, ExtractSource } from '../../src/extract/read/table.ts'
@@ -307,7 +307,7 @@ describe('a failure midway', () => {
     const error = await failThird(folder.path)
     assert.deepEqual([error.code, error.details.partition, error.details.whole], ['DISK_FULL', 2, 2])
     assert.match(error.message, /^Partition 2 of 4 \(pages \d+ to \d+\): /)
-    assert.match(error.hint ?? '', /2 are whole/)
+    assert.match(error.hint ?? '', /2 of 4 partitions are complete/)
     const left = await filesBelow(folder.path)
     assert.deepEqual(
       left.filter((name) => /\.csv$|_manifest/.test(name)),

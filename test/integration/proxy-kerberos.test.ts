@@ -179,7 +179,7 @@ describe('what is wrong before the proxy has said a word', () => {
   test('a ticket that is not there, or is another’s', async () => {
     const missing = await failure(squid.port, { proxy_kerberos_ccache: cache('nobody') })
     assert.equal(missing.code, 'TICKET_CACHE_MISSING')
-    assert.match(missing.message, /^For the proxy http:\/\/localhost/)
+    assert.match(missing.message, /failed: For the proxy http:\/\/localhost/)
     const other = { proxy_kerberos_ccache: cache('bob'), proxy_kerberos_principal: `alice@${kdc.realm}` }
     assert.equal((await failure(squid.port, other)).code, 'TICKET_PRINCIPAL_MISMATCH')
   })

@@ -91,6 +91,7 @@ describe('sql_auth', () => {
         PWD: SECRET,
         Encrypt: 'Mandatory',
         TrustServerCertificate: 'yes',
+        ca_file: undefined,
         ApplicationIntent: 'ReadOnly',
         'Application Name': 'etl',
         MARS_Connection: 'no',

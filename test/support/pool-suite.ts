@@ -268,6 +268,22 @@ export function poolSuite(kind: SideKind): void {
       assert.equal(db.pool.stats().counts.opened, 1)
     })
 
+    test('a session that is returned busy again and again gathers no listeners', async () => {
+      await using db = await engineOf(side, { pool_size: 1, max_overflow: 0 })
+      const counts: number[] = []
+      for (let round = 0; round < 8; round++) {
+        const raw = await db.pool.acquire().promise
+        const emitter = raw as EventEmitter
+        counts.push(emitter.eventNames().reduce((sum, name) => sum + emitter.listenerCount(name), 0))
+        const stopped = assert.rejects(side.run(raw, kind.slow))
+        db.pool.release(raw)
+        await stopped
+      }
+      assert.equal(db.pool.stats().counts.opened, 1)
+      // The first statement may load and set up more than the session had before.
+      assert.equal(counts.at(-1), counts[1], String(counts))
+    })
+
     test('a full pool and a dead database never give the same error', async () => {
       await using db = await engineOf(side, { pool_size: 1, max_overflow: 0, pool_timeout: 2 })
       const raw = await db.pool.acquire().promise

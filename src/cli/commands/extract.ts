@@ -4,9 +4,9 @@ import { createEngine, type Engine } from '../../engine/knex/create-engine.ts'
 import type { Drift } from '../../extract/drift.ts'
 import { extractPartition } from '../../extract/extract-partition.ts'
 import { extractTable } from '../../extract/extract-table.ts'
+import { TargetFile } from '../../extract/files/target-file.ts'
 import type { Manifest } from '../../extract/manifest.ts'
 import { planExtract } from '../../extract/plan-extract.ts'
-import { TargetFile } from '../../extract/target-file.ts'
 import { printable } from '../../printable.ts'
 import { type Call, type Command, type Outcome, UsageError } from '../command.ts'
 import {
@@ -75,13 +75,13 @@ async function extract(call: Call): Promise<Outcome> {
 async function planInto(file: string, db: Engine, call: Call, say: (message: string) => void): Promise<Outcome> {
   const holdSnapshot = call.values['hold'] === true
   const { promise: lost, reject: onSnapshotLost } = Promise.withResolvers<never>()
-  // Heard below, when the plan is written.
+  // Awaited below, when the plan is written.
   lost.catch(() => undefined)
   const options = { ...selectOptions(call), holdSnapshot, onSnapshotLost }
   await using plan = await planExtract(db, await sourceOption(call), options)
   const path = resolve(file)
   const name = basename(path)
-  // A name of its own: what a planner that was killed has left is in nobody's way, nor is one that plans meanwhile.
+  // A temporary name of its own, so that neither a leftover of a killed planner nor another planner is in its way.
   const temporary = `.${name}.${plan.batchId}.tmp`
   // It holds SQL, which runs with the rights of the role that reads a part: only this user may write it.
   await using target = await TargetFile.create(dirname(path), name, { temporaryName: temporary, mode: 0o600 })
@@ -92,7 +92,7 @@ async function planInto(file: string, db: Engine, call: Call, say: (message: str
   if (!holdSnapshot) return { data, text }
   say(`${text}; its snapshot is held until Ctrl-C`)
   if (!call.signal.aborted) await Promise.race([once(call.signal, 'abort'), lost])
-  return { data, text: 'The snapshot was let go.' }
+  return { data, text: 'The snapshot was released.' }
 }
 
 interface Reporting {
@@ -102,7 +102,7 @@ interface Reporting {
   readonly say: (message: string) => void
 }
 
-/** Under --json nothing but the answer is said, unless somebody is watching. */
+/** Under --json only the answer is printed, and progress only on a terminal. */
 async function withEngine(
   call: Call,
   label: string,

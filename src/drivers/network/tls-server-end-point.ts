@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { type Element, elements, fieldOf } from '../../der.ts'
 
 /**
  * `tls-server-end-point` (RFC 5929, section 4.1): the hash of the server's certificate by the hash function of its
@@ -37,47 +38,24 @@ const HASHES: Readonly<Record<string, string>> = {
   '608648016503040204': 'sha224',
 }
 
+/** The hash function of the certificate's signature; undefined also for a certificate that cannot be read. */
 function signatureHash(der: Buffer): string | undefined {
-  // Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm SEQUENCE { OID, parameters }, signature }
-  const [, algorithm] = children(content(der))
-  if (algorithm === undefined) return undefined
-  const [oid, parameters] = children(content(algorithm))
-  if (oid === undefined) return undefined
-  const name = content(oid).toString('hex')
-  if (name !== RSASSA_PSS) return SIGNATURES[name]
-  // RSASSA-PSS-params ::= SEQUENCE { [0] hashAlgorithm SEQUENCE { OID }, ... }; SHA-1 when it is left out.
-  const [first] = parameters === undefined ? [] : children(content(parameters))
-  if (first?.[0] !== 0xa0) return 'sha256'
-  const [hash] = children(content(content(first)))
-  return hash === undefined ? undefined : (HASHES[content(hash).toString('hex')] ?? 'sha256')
-}
-
-interface Extent {
-  readonly start: number
-  readonly end: number
-}
-
-/** Where the content of the DER element at `offset` begins and ends. */
-function extent(bytes: Buffer, offset: number): Extent {
-  const first = bytes[offset + 1] ?? 0
-  if (first < 0x80) return { start: offset + 2, end: offset + 2 + first }
-  const size = first & 0x7f
-  let length = 0
-  for (let index = 0; index < size; index++) length = length * 256 + (bytes[offset + 2 + index] ?? 0)
-  return { start: offset + 2 + size, end: offset + 2 + size + length }
-}
-
-function content(element: Buffer): Buffer {
-  const { start, end } = extent(element, 0)
-  return element.subarray(start, end)
-}
-
-function children(bytes: Buffer): Buffer[] {
-  const found: Buffer[] = []
-  for (let offset = 0; offset < bytes.length; ) {
-    const { end } = extent(bytes, offset)
-    found.push(bytes.subarray(offset, end))
-    offset = end
+  try {
+    // Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm SEQUENCE { OID, parameters }, signature }
+    const [, algorithm] = inside(elements(der)[0])
+    const [oid, parameters] = inside(algorithm)
+    if (oid === undefined) return undefined
+    const name = oid.content.toString('hex')
+    if (name !== RSASSA_PSS) return SIGNATURES[name]
+    // RSASSA-PSS-params ::= SEQUENCE { [0] hashAlgorithm SEQUENCE { OID }, ... }; SHA-1 when it is left out.
+    const [hash] = inside(fieldOf(inside(parameters), 0))
+    return hash === undefined ? 'sha256' : (HASHES[hash.content.toString('hex')] ?? 'sha256')
+  } catch (error) {
+    if (error instanceof RangeError) return undefined
+    throw error
   }
-  return found
+}
+
+function inside(element: Element | undefined): Element[] {
+  return element === undefined ? [] : elements(element.content)
 }

@@ -1,9 +1,9 @@
 /**
  * COPY ... TO STDOUT over a pg client, without an object for each row.
  *
- * While a copy runs, this file stands between the socket and pg's parser. It keeps the CopyData messages and passes every
- * other byte on, so that pg itself handles errors, notices and the end of the statement. The server sends one CopyData
- * message for each row, on which the text formats rely (PostgreSQL: "Message Flow", 54.2.6 COPY Operations).
+ * While a copy runs, this file stands between the socket and pg's parser. It keeps the CopyData messages and passes
+ * every other byte on, so that pg itself handles errors, notices and the end of the statement. The server sends one
+ * CopyData message for each row, on which the text formats rely (PostgreSQL: "Message Flow", 54.2.6 COPY Operations).
  */
 
 import type { EventEmitter } from 'node:events'

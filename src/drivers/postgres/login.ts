@@ -1,3 +1,5 @@
+import { PoolsmithError } from '../../errors.ts'
+import { printable } from '../../printable.ts'
 import type { KerberosInfo } from '../driver.ts'
 import { Wire } from '../network/wire.ts'
 import { MessageRules } from './message-rules.ts'
@@ -12,7 +14,7 @@ import {
 } from './messages.ts'
 import { Proof, type ProofRequest } from './proof.ts'
 import { keyBounds, negotiatedVersion, type ProtocolVersions } from './protocol-version.ts'
-import { ServerRefusal } from './server-error.ts'
+import { endsSession, ServerRefusal } from './server-error.ts'
 import type { Transport } from './transport.ts'
 import type { Answer, ValueSettings } from './value-settings.ts'
 
@@ -159,7 +161,20 @@ async function ask(wire: Wire, messages: LoginMessages, sql: string, parameters:
     if (type === 'Z') return answer
     const reader = new BodyReader(body)
     if (type === 'S') parameters.set(reader.string(), reader.string())
-    else if (type === 'E') answer = { error: readFields(body) }
+    else if (type === 'E') answer = { error: assertGoesOn(readFields(body)) }
     else if (type === 'D') answer = { value: reader.firstValue() }
   }
+}
+
+/** @throws PoolsmithError CONNECTION_CLOSED for an error with which the server ends the session */
+function assertGoesOn(fields: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  if (!endsSession({ code: fields.C, severity: fields.V ?? fields.S })) return fields
+  const words = printable(fields.M ?? 'no message')
+  throw new PoolsmithError(`The server ended the session right after the login: ${words}`, {
+    code: 'CONNECTION_CLOSED',
+    phase: 'login',
+    transient: true,
+    hint: "The server's log says why; a server that is being stopped does this.",
+    details: { sqlstate: printable(fields.C ?? '', 10) },
+  })
 }

@@ -25,14 +25,15 @@ export const sqlServerFields = {
     default: 'true',
     description:
       '`true`: the session is encrypted, and the certificate of the server is verified. `strict`: TLS before anything ' +
-      'else (TDS 8.0), with no way to trust blindly. `false`: only the login is encrypted, without a look at the ' +
-      'certificate; the session, and then verified, only if the server insists.',
+      'else (TDS 8.0), always verified. `false`: only the login is encrypted, unless the server insists on the ' +
+      'session; the certificate is verified where the server insists, and where `ca_file`, `server_certificate` or ' +
+      '`host_name_in_certificate` is set.',
   }),
   trust_server_certificate: boolean({
     default: false,
     description:
-      'Take any certificate: whoever is in the way can read and change everything. Raises a `security:warning`. Not ' +
-      'together with `strict`.',
+      'Accept any certificate, so that anyone on the way can read and change everything. Raises a `security:warning`. Not ' +
+      'together with `strict`, `ca_file` or `server_certificate`.',
   }),
   host_name_in_certificate: text({
     description: "The name that the server's certificate must hold, where it is not the host's.",
@@ -144,6 +145,13 @@ export function checkSqlServerOptions(target: SqlServerTarget, options: SqlServe
     problems.push({
       path: 'extra.trust_server_certificate',
       message: 'encrypt=strict always verifies the certificate; give ca_file or host_name_in_certificate instead',
+    })
+  }
+  for (const name of ['server_certificate', 'ca_file'] as const) {
+    if (!options.trust_server_certificate || options[name] === undefined) continue
+    problems.push({
+      path: `extra.${name}`,
+      message: 'checks nothing under trust_server_certificate=true; leave one of them out',
     })
   }
   if (options.encrypt !== 'false' && options.packet_size > LARGEST_ENCRYPTED_PACKET) {

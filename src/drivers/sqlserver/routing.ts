@@ -52,6 +52,11 @@ export function isInDomain(server: string, host: string): boolean {
   return name === domain || name.endsWith(`.${domain}`)
 }
 
+/** `db.example.com.` is `db.example.com`, written so that no resolver adds a domain of its own. */
+export function withoutFinalDot(name: string): string {
+  return name.endsWith('.') ? name.slice(0, -1) : name
+}
+
 function canonical(name: string): string {
-  return name.toLowerCase().replace(/\.$/, '')
+  return withoutFinalDot(name).toLowerCase()
 }

@@ -8,6 +8,7 @@ import { Wire } from '../network/wire.ts'
 import { notOffered, passwordExposed } from './login-errors.ts'
 import { PACKET, packetsOf, readMessage } from './packets.ts'
 import { type Encryption, type PreloginAnswer, preloginRequest, readPreloginAnswer } from './prelogin.ts'
+import { withoutFinalDot } from './routing.ts'
 import { type PacketTls, tlsInPackets } from './tls-in-packets.ts'
 import { assertOnly, type TlsSetup } from './tls-settings.ts'
 
@@ -104,7 +105,7 @@ function tlsRequest(request: SecurityRequest, isVerified: boolean): TlsRequest {
     verify: isVerified && setup.only === undefined ? 'hostname' : 'none',
     host: certificateName,
     // The name of the server, whatever its certificate holds: a wildcard is not a name to ask for.
-    serverName: isIP(server) === 0 ? server : undefined,
+    serverName: isIP(server) === 0 ? withoutFinalDot(server) : undefined,
     signal,
   }
 }

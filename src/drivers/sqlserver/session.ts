@@ -24,7 +24,7 @@ import { ntlmProvider } from './ntlm/ntlm-sspi.ts'
 import { openError } from './open-error.ts'
 import type { SqlServerOptions } from './options.ts'
 import { isBusy } from './requests.ts'
-import { assertRoute } from './routing.ts'
+import { assertRoute, withoutFinalDot } from './routing.ts'
 import { type SecureStream, type SecurityRequest, secureStream } from './secure-stream.ts'
 import { refusalError, type ServerError } from './server-error.ts'
 import type { SspiFactory } from './sspi.ts'
@@ -184,13 +184,14 @@ function exposed(what: string): PoolsmithError {
 }
 
 /**
- * What the certificate of a server must hold. As in Microsoft's JDBC driver a name such as `*.database.windows.net`,
- * which Azure's own connection strings have, means all that is below it for a server that we are sent on to.
+ * The name that the certificate of a server must hold, without a final dot, which no certificate has. As in Microsoft's
+ * JDBC driver a name such as `*.database.windows.net`, which Azure's own connection strings have, means all that is below
+ * it for a server that we are sent on to.
  */
 export function certificateName(given: string | undefined, server: string, sentOn: boolean): string {
-  if (given === undefined) return server
+  if (given === undefined) return withoutFinalDot(server)
   const isBelow = given.startsWith('*.') && server.toLowerCase().endsWith(given.slice(1).toLowerCase())
-  return sentOn && isBelow ? `*${server.slice(server.indexOf('.'))}` : given
+  return withoutFinalDot(sentOn && isBelow ? `*${server.slice(server.indexOf('.'))}` : given)
 }
 
 function goingInCircles(host: string): PoolsmithError {

@@ -1,6 +1,6 @@
 /**
- * Statements on a session of SQL Server, for readers of tables: short ones for their rows, and a long one for its fields,
- * which arrive no faster than they are taken.
+ * Statements on a session of SQL Server, for readers of tables: short ones for their rows, and a long one for its
+ * fields, which arrive no faster than they are taken.
  */
 
 import type { Request } from 'tedious'

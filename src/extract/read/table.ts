@@ -18,8 +18,8 @@ export interface TableName {
 /** The rows of a query in place of a table. */
 export interface QuerySource {
   /**
-   * A select of knex with its bound values; or SQL as text, which is code: never build it from values; or the form that a
-   * plan keeps of such a select.
+   * A select of knex with its bound values; or SQL as text, which is code: never build it from values; or the form that
+   * a plan keeps of such a select.
    */
   readonly query: Knex.QueryBuilder | Knex.Raw | BoundSql | string
   /** Used where a table's name would be: in the path, in the manifest and in errors. */

@@ -2,9 +2,9 @@
  * The watermark of an incremental extract: the rows that came after the last run, up to the highest mark that is seen
  * now. The rules are the same for every database; a database answers the questions.
  *
- * The run remembers all rows that have the highest mark by a hash each, and of that mark it reads only these, also where
- * its parts are read later than they were planned. A row that is committed later with the same mark is not among them,
- * and so the next run reads it.
+ * The run remembers all rows that have the highest mark by a hash each, and of that mark it reads only these, also
+ * where its parts are read later than they were planned. A row that is committed later with the same mark is not among
+ * them, and so the next run reads it.
  */
 
 import { PoolsmithError } from '../../errors.ts'
@@ -94,7 +94,9 @@ async function sinceOf(questions: MarkQuestions, { high, identity, rows: read }:
   return { high, identity, rows, copies }
 }
 
-/** The mark of the last run in full; or a value that stands alone: then all rows with it count as read, or none does. */
+/**
+ * The mark of the last run in full; or a value that stands alone: then all rows with it count as read, or none does.
+ */
 async function lastMark(questions: MarkQuestions, { after, from }: MarkRequest): Promise<Watermark> {
   const { column } = questions
   const none: Watermark = {

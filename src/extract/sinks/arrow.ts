@@ -1,15 +1,22 @@
-/** The Arrow IPC stream format: what every Arrow implementation reads, batch by batch. */
-
 import type { Schema } from 'apache-arrow'
 import { loadPackage } from '../../optional-package.ts'
+import type { BatchFormat } from './format.ts'
 import type { Output, Sink } from './sink.ts'
 
-export async function openArrowSink(schema: Schema, output: Output): Promise<Sink> {
+/** The Arrow IPC stream format, which every implementation of Arrow reads batch by batch. */
+export const arrowStream: BatchFormat = {
+  rows: 'batches',
+  openSink: openArrowSink,
+  // The writer may still hold the arrays of a batch.
+  keepsBatches: true,
+}
+
+async function openArrowSink(schema: Schema, output: Output): Promise<Sink> {
   const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), 'format=arrow')
   const writer = new arrow.RecordBatchStreamWriter({ autoDestroy: false })
   writer.reset(undefined, schema)
   const chunks = writer[Symbol.asyncIterator]()
-  // The writer queues without limit; after each batch everything that it has queued goes out.
+  // The writer queues without limit, so all that it has queued is written after each batch.
   let pending = chunks.next()
   const drain = async (): Promise<void> => {
     for (;;) {

@@ -1,14 +1,14 @@
 import type { RecordBatch } from 'apache-arrow'
 
-/** Where a sink's bytes go, part after part; resolves when they may be followed by more. */
+/** Takes the next bytes of a sink; resolves when more may follow. */
 export type Output = (parts: readonly Uint8Array[]) => Promise<void>
 
 /**
- * Turns record batches into the bytes of one format. `write` resolves when the next batch is welcome.
- * Disposing gives back what it holds, finished or not.
+ * Turns record batches into the bytes of one format. `write` resolves when the next batch may follow. Disposing frees
+ * what the sink holds, whether it is closed or not.
  */
 export interface Sink extends Disposable {
   write(batch: RecordBatch): Promise<void>
-  /** Writes what is left and what ends the format. */
+  /** Writes the rest, and the end of the format. */
   close(): Promise<void>
 }

@@ -7,12 +7,15 @@ import { UUID_TEXT_BYTES, writeUuid } from './uuid-text.ts'
 
 const FIRST_BYTES = 256
 
-/** Not set to zeros: what is read of it has been written to. In a buffer of its own, as Arrow hands buffers on whole. */
+/**
+ * Not filled with zeros, because only bytes that were written are read. In a buffer of its own, because Arrow passes
+ * whole buffers on.
+ */
 function room(bytes: number): Uint8Array {
   return Buffer.allocUnsafeSlow(bytes)
 }
 
-/** Bytes of values one after the other, and where each begins. */
+/** The bytes of values one after the other, and the place where each begins. */
 export abstract class VariableColumn implements ColumnBuilder {
   protected values: Uint8Array = room(FIRST_BYTES)
   protected used = 0
@@ -60,7 +63,7 @@ export abstract class VariableColumn implements ColumnBuilder {
       ...this.nulls.finish(length),
     } as never) as Data
     this.offsets = this.#offsetArrays.take(Math.max(FIRST_ROWS, length) + 1)
-    // The next batch is about as long as this one; a little more spares it from moving at its end.
+    // The next batch is about as long as this one. With a little more room it need not be moved at its end.
     const likely = Math.max(FIRST_BYTES, this.used + (this.used >> 3))
     this.values = this.#spare !== undefined && this.#spare.length >= this.used ? this.#spare : room(likely)
     this.#spare = undefined
@@ -75,7 +78,7 @@ export abstract class VariableColumn implements ColumnBuilder {
   }
 }
 
-/** The bytes as they come, less a prefix (jsonb's version number). */
+/** The bytes as they arrive, without a prefix (jsonb's version number). */
 export class BytesColumn extends VariableColumn {
   readonly #skip: number
 

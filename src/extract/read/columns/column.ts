@@ -1,22 +1,22 @@
-/** What all column builders share: the contract, which rows are NULL, and growing arrays. */
+/** Shared by all column builders: their interface, the bitmap of NULLs, and arrays that grow. */
 
 import { PoolsmithError } from '../../../errors.ts'
 import type { Data, RecordBatch } from '../../arrow-types.ts'
 
-/** The module itself, handed in because it is loaded on first use only. */
+/** The module itself, which is passed in because it is loaded on first use only. */
 export type { Arrow } from '../../arrow-types.ts'
 
 /**
- * Gathers one column of a batch. A run of fields comes as positions in the network's buffer: field i begins at
+ * Gathers one column of a batch. A run of fields is given as positions in the network's buffer: field i begins at
  * `fields[first + i * stride]` and is `fields[first + i * stride + 1]` bytes long, -1 for NULL.
  */
 export interface ColumnBuilder {
   append(chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void
-  /** The column so far; the builder begins anew. The arrays in it are not written to again, but for `reuse`. */
+  /** The column so far; the builder is empty afterwards. It writes to these arrays again only after `reuse`. */
   finish(): Data
-  /** Nobody reads this column any more, which `finish` gave: its arrays may be filled again. */
+  /** The column that `finish` gave is not read any more: its arrays may be filled again. */
   reuse?(data: Data): void
-  /** What a reader of the manifest should know about values seen so far, such as infinities. */
+  /** A note for the manifest about the values so far, such as infinities. */
   finding?(): string | undefined
 }
 
@@ -28,10 +28,10 @@ export function reuse(builders: readonly ColumnBuilder[], batch: RecordBatch): v
   })
 }
 
-/** Rows that a builder first makes room for: little, since a table may have 1,600 columns. */
+/** The rows for which a builder first makes room: few, because a table may have 1,600 columns. */
 export const FIRST_ROWS = 64
 
-/** Which rows are NULL, as Arrow's validity bitmap; nothing is allocated until one is. */
+/** Which rows are NULL, as Arrow's validity bitmap; allocated at the first NULL. */
 export class Nulls {
   #bits = new Uint8Array(0)
   #count = 0
@@ -51,7 +51,7 @@ export class Nulls {
     this.#count += 1
   }
 
-  /** The bitmap for so many rows (a set bit is a value), or undefined when none is NULL. */
+  /** The bitmap of this many rows (a set bit is a value), or undefined when none is NULL. */
   finish(rows: number): { readonly nullCount: number; readonly nullBitmap: Uint8Array | undefined } {
     const nullCount = this.#count
     if (nullCount === 0) return { nullCount, nullBitmap: undefined }
@@ -64,7 +64,7 @@ export class Nulls {
   }
 }
 
-/** Arrays of numbers for one column: what has been given back is filled again before another one is made. */
+/** Arrays of numbers for one column: an array that was given back is used before a new one is made. */
 export class Arrays<V extends { readonly length: number; fill(value: 0): unknown }> {
   readonly #kind: new (
     room: number | ArrayBuffer,
@@ -75,7 +75,7 @@ export class Arrays<V extends { readonly length: number; fill(value: 0): unknown
     this.#kind = kind
   }
 
-  /** Of at least this length, and all zeros. */
+  /** An array of at least this length, filled with zeros. */
   take(length: number): V {
     const spare = this.#spare
     if (spare === undefined || spare.length < length) return new this.#kind(length)
@@ -94,7 +94,7 @@ export function roomFor(needed: number, present: number): number {
   return Math.max(needed, present * 2)
 }
 
-/** A value that the column's type cannot hold: better no file than a wrong digit. */
+/** For a value that the column's type cannot hold: an error is better than a wrong digit. */
 export function outOfRange(column: string, what: string): PoolsmithError {
   return new PoolsmithError(`A value of column ${JSON.stringify(column)} cannot be written exactly: ${what}.`, {
     code: 'VALUE_OUT_OF_RANGE',

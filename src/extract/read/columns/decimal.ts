@@ -15,7 +15,7 @@ const POWERS = Array.from({ length: 23 }, (_, exponent) => 10 ** exponent)
 const TWO_32 = 2 ** 32
 const MASK_32 = 0xffffffffn
 
-/** Integers of 128 or 256 bits, and NULLs; what a kind adds is how it reads them. */
+/** Integers of 128 or 256 bits, and NULLs; each kind adds how it reads them. */
 export abstract class DecimalColumn implements ColumnBuilder {
   protected readonly name: string
   protected readonly words: number
@@ -86,7 +86,7 @@ export abstract class DecimalColumn implements ColumnBuilder {
   }
 }
 
-/** numeric(precision, scale). A decimal has no NaN: it becomes NULL, and is counted for the manifest. */
+/** numeric(precision, scale). A decimal has no NaN, so NaN becomes NULL and is counted for the manifest. */
 export class NumericColumn extends DecimalColumn {
   readonly #precision: number
   readonly #scale: number
@@ -152,7 +152,7 @@ export class NumericColumn extends DecimalColumn {
     return sum
   }
 
-  /** What of a group stands before the scale's end; the digits behind it must be zero. */
+  /** The digits of a group up to the end of the scale; those after it must be zero. */
   #partOf(digits: number, beyond: number): number {
     const divisor = POWERS[Math.min(beyond, GROUP_DIGITS)] as number
     if (digits % divisor !== 0) throw outOfRange(this.name, `it has more than ${this.#scale} digits after the point`)

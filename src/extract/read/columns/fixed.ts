@@ -5,7 +5,7 @@ import { Arrays, type Arrow, type ColumnBuilder, FIRST_ROWS, Nulls, outOfRange, 
 
 type Values = Int16Array | Int32Array | Float32Array | Float64Array | Uint8Array
 
-/** Rows, NULLs and room; what a kind adds is its loop. */
+/** Rows, NULLs and room; each kind adds its loop. */
 export abstract class FixedColumn<V extends Values> implements ColumnBuilder {
   protected values: V
   protected rows = 0
@@ -53,7 +53,7 @@ export abstract class FixedColumn<V extends Values> implements ColumnBuilder {
     this.#arrays.giveBack(data.values)
   }
 
-  /** The array in the form that Arrow asks for. */
+  /** The array in Arrow's form. */
   protected toData(values: V): Values | BigInt64Array {
     return values
   }
@@ -137,7 +137,7 @@ export class DateColumn extends FixedColumn<Int32Array> {
   }
 }
 
-/** 64 bits as they are: bigint, and microseconds of the day. Two 32-bit halves spare a BigInt for each value. */
+/** 64 bits as they are: bigint, and microseconds of the day. As two halves of 32 bits no value needs a BigInt. */
 export class Int64Column extends FixedColumn<Int32Array> {
   constructor(arrow: Arrow, type: DataType) {
     super(arrow, type, Int32Array, 2)
@@ -163,7 +163,7 @@ export class Int64Column extends FixedColumn<Int32Array> {
   }
 }
 
-/** An unsigned 32-bit number (oid, xid) in 64 bits, since many readers of files know no unsigned ones. */
+/** An unsigned 32-bit number (oid, xid) in 64 bits, because many readers of files have no unsigned numbers. */
 export class Uint32Column extends Int64Column {
   override append(
     _chunk: Buffer,
@@ -226,7 +226,7 @@ export class TimestampColumn extends FixedColumn<Int32Array> {
     this.rows = row
   }
 
-  /** Infinities, and values so near to them that they have to be looked at closely. */
+  /** Infinities, and values that are close to them. */
   #extreme(values: Int32Array, row: number, sent: bigint): void {
     let micros = sent + EPOCH_MICROS
     if (sent === INT64_MAX || sent === INT64_MIN) {
@@ -289,7 +289,7 @@ export class Float64Column extends FixedColumn<Float64Array> {
   }
 }
 
-/** One byte a value while gathering, one bit a value when finished. */
+/** One byte for each value while they are gathered, one bit when finished. */
 export class BoolColumn extends FixedColumn<Uint8Array> {
   constructor(arrow: Arrow) {
     super(arrow, new arrow.Bool(), Uint8Array)

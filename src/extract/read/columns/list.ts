@@ -43,7 +43,7 @@ export class ListColumn implements ColumnBuilder {
     this.#child.append(chunk, view, this.#elements, 0, 2, found)
   }
 
-  /** Notes where the elements of one array are; returns how many. */
+  /** Finds the elements of one array; returns how many there are. */
   #array(view: DataView, start: number, found: number): number {
     const dimensions = view.getInt32(start)
     if (dimensions === 0) return 0

@@ -1,18 +1,20 @@
-/** SQL Server's texts and identifiers as they lie on the wire (MS-TDS 2.2.5.5), into columns of values of any length. */
+/**
+ * SQL Server's texts and identifiers, from the bytes on the wire (MS-TDS 2.2.5.5) into columns of values of any length.
+ */
 
 import type { TextDecoder } from 'node:util'
 import { VariableColumn } from './bytes.ts'
 import type { Arrow } from './column.ts'
 
-/** Beyond this many bytes the runtime's own transcoding beats a loop. */
+/** Beyond this many bytes Node's own transcoding is faster than a loop. */
 const LONG = 256
-/** Bytes of UTF-8 for one unit of UTF-16, or one character of a code page, at most. */
+/** The most bytes of UTF-8 for one unit of UTF-16, or one character of a code page. */
 const MOST_PER_UNIT = 3
 const REPLACEMENT = 0xfffd
 
 /** nchar, nvarchar, ntext and xml: UTF-16, least byte first. */
 export class Utf16Column extends VariableColumn {
-  /** Halves of a surrogate pair without the other half, which UTF-8 cannot say. */
+  /** Halves of surrogate pairs without the other half, which UTF-8 cannot hold. */
   #broken = 0
 
   constructor(arrow: Arrow) {
@@ -146,7 +148,7 @@ export class CodePageColumn extends VariableColumn {
   }
 }
 
-/** Anything as the text that a function makes of its bytes. */
+/** Any type, as the text that a function makes of its bytes. */
 export class AsTextColumn extends VariableColumn {
   readonly #text: (chunk: Buffer, start: number, end: number) => string
 
@@ -173,13 +175,13 @@ export class AsTextColumn extends VariableColumn {
   }
 }
 
-/** The bytes of a uniqueidentifier in the order in which they are read aloud: its first three groups are numbers. */
+/** The bytes of a uniqueidentifier in the order of its text: its first three groups are numbers. */
 const GUID_ORDER = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15]
 const GUID_TEXT_BYTES = 36
 const HYPHEN = 0x2d
 const HEX = Buffer.from('0123456789ABCDEF')
 
-/** As the server writes it: 36 characters, the letters large. */
+/** As the server writes it: 36 characters with capital letters. */
 export class GuidColumn extends VariableColumn {
   constructor(arrow: Arrow) {
     super(arrow, new arrow.Utf8())

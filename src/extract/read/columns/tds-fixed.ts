@@ -1,6 +1,6 @@
 /**
- * SQL Server's numbers, dates and times as they lie on the wire, least byte first (MS-TDS 2.2.5.5), into columns whose
- * values all have one width.
+ * SQL Server's numbers, dates and times, from the bytes on the wire, least byte first (MS-TDS 2.2.5.5), into columns
+ * whose values all have one width.
  */
 
 import type { DataType } from 'apache-arrow'
@@ -10,10 +10,10 @@ import { FixedColumn } from './fixed.ts'
 
 const TWO_32 = 2 ** 32
 const DAY_MICROS = 86_400_000_000
-/** So many days on either side of 1970 are a number of microseconds that a double holds exactly. */
+/** The microseconds of this many days on either side of 1970 are exact in a double. */
 const NEAR_DAYS = Math.floor((Number.MAX_SAFE_INTEGER - DAY_MICROS) / DAY_MICROS)
 
-/** tinyint: one byte without a sign, in 16 bits because many readers of files know no unsigned numbers. */
+/** tinyint: one unsigned byte, in 16 bits because many readers of files have no unsigned numbers. */
 export class TinyIntColumn extends FixedColumn<Int16Array> {
   constructor(arrow: Arrow) {
     super(arrow, new arrow.Int16(), Int16Array)
@@ -30,7 +30,7 @@ export class TinyIntColumn extends FixedColumn<Int16Array> {
   }
 }
 
-/** Values of 64 bits in halves, low half first: nothing costs a BigInt that does not need one. */
+/** Values of 64 bits in halves, low half first, so that few values need a BigInt. */
 abstract class WideColumn extends FixedColumn<Int32Array> {
   constructor(arrow: Arrow, type: DataType) {
     super(arrow, type, Int32Array, 2)
@@ -96,10 +96,10 @@ export class DayColumn extends FixedColumn<Int32Array> {
   }
 }
 
-/** The time of day, or a moment, as the types with a scale say it: units of 10^-scale seconds, three to five bytes. */
+/** The time of day, or a moment, in units of 10^-scale seconds, three to five bytes. */
 abstract class ScaledColumn extends WideColumn {
   readonly #scale: number
-  /** Values whose seventh digit was not zero: it does not fit into microseconds. */
+  /** How many values had a seventh digit, which microseconds do not hold. */
   #cut = 0
 
   constructor(arrow: Arrow, type: DataType, scale: number) {
@@ -161,7 +161,7 @@ export class DateTime2Column extends ScaledColumn {
   }
 }
 
-/** The moment, which the bytes hold in UTC; the offset at which it was said is counted and left. */
+/** The moment, which is sent in UTC. The offset is left out, and counted. */
 export class DateTimeOffsetColumn extends ScaledColumn {
   #offsets = 0
 
@@ -241,7 +241,7 @@ export class TdsDecimalColumn extends DecimalColumn {
       for (let word = 0; word < 4; word += 1) {
         const magnitude = word < words ? view.getUint32(start + 1 + word * 4, true) : 0
         if (negative) {
-          // Two's complement: all bits turned over, and one added.
+          // Two's complement: all bits inverted, and one added.
           const turned = (~magnitude >>> 0) + carry
           carry = turned === TWO_32 ? 1 : 0
           values[row * 4 + word] = turned

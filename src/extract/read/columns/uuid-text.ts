@@ -3,7 +3,7 @@ import type { Viewed } from './copy-bytes.ts'
 export const UUID_TEXT_BYTES = 36
 const HYPHEN = 0x2d
 
-/** The four hexadecimal digits of 16 bits, in the order in which they are written; made for the first uuid. */
+/** The four hexadecimal digits of every 16 bits, as text; made at the first uuid. */
 let digits: Uint32Array | undefined
 
 function hexadecimal(): Uint32Array {

@@ -1,6 +1,6 @@
 /**
- * The binary COPY format (PostgreSQL: COPY, "Binary Format"): finds the fields of each row, and lets each column's builder
- * take its own out of the network's buffer, a run of rows at a time.
+ * The binary COPY format (PostgreSQL: COPY, "Binary Format"): finds the fields of each row, and lets each column's
+ * builder take its own out of the network's buffer, a run of rows at a time.
  */
 
 import type { RecordBatch } from 'apache-arrow'

@@ -64,7 +64,9 @@ function meaningOfState(state: string): Meaning {
   return { code: 'QUERY_FAILED', hint: 'The message is the server’s own; its log may say more.', transient }
 }
 
-/** Of SQL that the server sees for the first time: an unknown name is a mistake in it, and not a change of the table. */
+/**
+ * Of SQL that the server sees for the first time: an unknown name is a mistake in it, and not a change of the table.
+ */
 export function wrongSql(error: unknown, what: string): unknown {
   if (!(error instanceof Error) || !('code' in error) || !/^42P01$|^42703$/.test(String(error.code))) return error
   return new PoolsmithError(`${what} cannot be read: ${printable(error.message)}`, {

@@ -1,6 +1,7 @@
 /**
- * JSON Lines out of the binary COPY format, byte for byte as PostgreSQL's row_to_json writes them, which takes the server
- * three times as long as everything else about a row. The server writes the JSON of types that are not written here.
+ * JSON Lines out of the binary COPY format, byte for byte as PostgreSQL's row_to_json writes them, which takes the
+ * server three times as long as everything else about a row. The server writes the JSON of types that are not written
+ * here.
  */
 
 import type { CopyConsumer } from '../../../drivers/postgres/copy.ts'

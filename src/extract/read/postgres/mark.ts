@@ -167,8 +167,8 @@ async function placesOfCopies(
 }
 
 /**
- * Whether a text is one of these. Every version of the server looks it up in a hash table, because it cannot see how many
- * they are (`offset 0`); seeing that, it may compare each row with all of them.
+ * Whether a text is one of these. Every version of the server looks it up in a hash table, because it cannot see how
+ * many they are (`offset 0`); seeing that, it may compare each row with all of them.
  */
 function isAmong(expression: string, values: readonly string[]): string {
   return `${expression} in (select h from ${listed(values)})`

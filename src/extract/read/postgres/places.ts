@@ -35,8 +35,8 @@ function cuts(total: number, partitions: number): readonly number[] {
 
 /**
  * Parts of the tables that a table consists of, laid end to end and cut into parts of about the same size. A table that
- * cannot be cut belongs to the part in which its middle lies. Empty tables are read with the last part, because rows may
- * be added to them.
+ * cannot be cut belongs to the part in which its middle lies. Empty tables are read with the last part, because rows
+ * may be added to them.
  */
 export function byLeaves(leaves: readonly Leaf[], partitions: number): readonly Partition[] {
   const total = leaves.reduce((sum, { pages }) => sum + pages, 0)
@@ -72,8 +72,8 @@ function inShort(labels: readonly string[]): string {
 }
 
 /**
- * The same ranges of pages in all tables that a table consists of, with about the same number of pages in each range: for
- * a role that may read these tables only through the table itself.
+ * The same ranges of pages in all tables that a table consists of, with about the same number of pages in each range:
+ * for a role that may read these tables only through the table itself.
  */
 export function byPages(pages: readonly number[], partitions: number): readonly Partition[] {
   const total = pages.reduce((sum, count) => sum + count, 0)

@@ -57,7 +57,9 @@ async function plannedRows(ground: Ground, conditions: readonly string[]): Promi
 }
 
 interface Storage {
-  /** The tables that hold the rows: the table itself, those that inherit from it, the partitions of a partitioned one. */
+  /**
+   * The tables that hold the rows: the table itself, those that inherit from it, the partitions of a partitioned one.
+   */
   readonly leaves: readonly (Leaf & { readonly readable: boolean })[]
   /** Whether it consists of other tables, which can be read in its place. */
   readonly composed: boolean
@@ -69,9 +71,9 @@ interface Storage {
 }
 
 /**
- * A leaf can be read in the table's place when the role may read it, no row-level policy applies to it, and no column is
- * computed while it is read, because a leaf may compute it in another way. The pages of a foreign table are those of its
- * last ANALYZE.
+ * A leaf can be read in the table's place when the role may read it, no row-level policy applies to it, and no column
+ * is computed while it is read, because a leaf may compute it in another way. The pages of a foreign table are those of
+ * its last ANALYZE.
  */
 const STORAGE = `
 with recursive parts(oid) as (

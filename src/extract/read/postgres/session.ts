@@ -10,8 +10,8 @@ import { quotedTable, quoteText } from './sql.ts'
 /** How long a lock of another session is waited for, when the session has no `lock_timeout`. */
 const LOCK_TIMEOUT = '60s'
 /**
- * The same for a session on the snapshot of another one, which holds the lock. A session that waits in the queue between
- * the two would wait for the first, and this one for it.
+ * The same for a session on the snapshot of another one, which holds the lock. A session that waits in the queue
+ * between the two would wait for the first, and this one for it.
  */
 const SHARED_LOCK_TIMEOUT = '3s'
 /** How long the server may take to end a cancelled statement. */

@@ -1,14 +1,14 @@
 /**
  * PostgreSQL's SQL as text: names, and values for COPY, which takes no parameters.
  *
- * Why this is safe. A literal is always written in the form E'...', whose rules no setting changes (PostgreSQL:
- * "String Constants with C-Style Escapes"): every backslash and every quote of the value is doubled, so both occur inside
- * the literal in pairs only, and none can end it. The text is UTF-8, in which no byte of a longer character looks like a
- * quote or a backslash; text that UTF-8 cannot hold (half of a surrogate pair), or no statement can hold (NUL), is refused.
- * The literal has no type of its own, so the server gives it one by its rules for a parameter without a declared type
- * ("Type Conversion"). It stands in brackets, so nothing next to it (a prefix, a second literal) becomes a part of it. The
- * place for a value is found by the server's own lexical rules: a question mark within quotes or a comment is none.
- * `standard_conforming_strings` is on in every transaction of an extract.
+ * Why this is safe. A literal is always written in the form E'...', whose rules no setting changes (PostgreSQL: "String
+ * Constants with C-Style Escapes"): every backslash and every quote of the value is doubled, so both occur inside the
+ * literal in pairs only, and none can end it. The text is UTF-8, in which no byte of a longer character looks like a
+ * quote or a backslash; text that UTF-8 cannot hold (half of a surrogate pair), or no statement can hold (NUL), is
+ * refused. The literal has no type of its own, so the server gives it one by its rules for a parameter without a
+ * declared type ("Type Conversion"). It stands in brackets, so nothing next to it (a prefix, a second literal) becomes
+ * a part of it. The place for a value is found by the server's own lexical rules: a question mark within quotes or a
+ * comment is none. `standard_conforming_strings` is on in every transaction of an extract.
  */
 
 import { fill, type Lexer, scan, withoutEnd } from '../sql/lexer.ts'

@@ -48,8 +48,8 @@ function rangeCondition(named: Named, { column: columnName, from, to }: ValueRan
 }
 
 /**
- * The union of these tables under the table's name, with its columns and places, so that a condition means the same in it
- * as in the table.
+ * The union of these tables under the table's name, with its columns and places, so that a condition means the same in
+ * it as in the table.
  */
 function fromSlices(name: string, columns: readonly CatalogueColumn[], slices: readonly TableSlice[]): string {
   const list = ['tableoid', 'ctid', ...columns.map((column) => quoteIdentifier(column.name))].join(', ')

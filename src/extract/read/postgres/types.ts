@@ -159,7 +159,7 @@ function native(context: Context, type: CatalogueType, modifier: number): Shape 
   return BUILT_IN.get(type.oid)?.(context.arrow, context.column)
 }
 
-/** Down through domains, with the type modifier that goes with the base type. */
+/** The type at the end of a chain of domains, with the type modifier of the base type. */
 function baseOf(
   catalogue: Catalogue,
   oid: number,
@@ -197,8 +197,8 @@ function expressionOf(column: CatalogueColumn, found: Shape & { textCast: boolea
 
 function textOf(column: CatalogueColumn, textCast: boolean): string {
   const name = quoteIdentifier(column.name)
-  // A cast that is a function says something else than the type's own output: inet gains its netmask, character(n)
-  // loses its padding. format() always takes the type's own. IS DISTINCT FROM NULL is true for a row of NULLs too.
+  // A cast that is a function may differ from the type's own output: inet gains its netmask, character(n) loses its
+  // padding. format() always uses the type's own. IS DISTINCT FROM NULL is true for a row of NULLs too.
   if (!textCast) return `${name}::pg_catalog.text`
   return `case when ${name} is distinct from null then pg_catalog.format('%s', ${name}) end`
 }
@@ -229,12 +229,12 @@ export function planColumns(
   })
 }
 
-/** A column of text that the statement makes itself. */
+/** A column of text that the statement computes. */
 export function textColumn(arrow: Arrow, name: string, expression: string): ColumnPlan {
   return { name, declared: 'text', expression, ...utf8(arrow, name) }
 }
 
-/** SHA-256 of what PostgreSQL writes for the row: `(1,"two words",)` in UTF-8. */
+/** SHA-256 of PostgreSQL's text of the row in UTF-8: `(1,"two words",)`. */
 export function rowHashExpression(names: readonly string[]): string {
   const row = `row(${names.map(quoteIdentifier).join(', ')})::pg_catalog.text`
   return `pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(${row}, 'UTF8')), 'hex')`

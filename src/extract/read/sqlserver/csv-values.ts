@@ -1,7 +1,7 @@
 /**
- * SQL Server's values as fields of CSV, written as bytes where the bytes on the wire allow it: a JavaScript string of each
- * value takes several times as long. The result is always the text of {@link valueText}, which takes over for every value
- * that is out of the ordinary.
+ * SQL Server's values as fields of CSV, written as bytes where the bytes on the wire allow it: a JavaScript string of
+ * each value takes several times as long. The result is always the text of {@link valueText}, which takes over for
+ * every value that is out of the ordinary.
  */
 
 import type { ColumnMetadata } from '../../../drivers/sqlserver/statement.ts'
@@ -145,7 +145,10 @@ const bytes: FieldWriter = (chunk, start, end, out, from) => {
   return at
 }
 
-/** Plain ASCII is copied, `step` bytes for each character. Text with any other character, a quote, a comma or a line break is written as text. */
+/**
+ * Plain ASCII is copied, `step` bytes for each character. `asText` writes text with any other character, a quote, a
+ * comma or a line break.
+ */
 const plain =
   (step: 1 | 2, asText: FieldWriter): FieldWriter =>
   (chunk, start, end, out, from) => {

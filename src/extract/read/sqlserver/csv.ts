@@ -5,7 +5,10 @@ import type { LineStyle, Lines } from '../table.ts'
 import { csvWriter, type FieldWriter, guardedCsvWriter, roomFor } from './csv-values.ts'
 import { RowHash } from './row-hash.ts'
 
-/** Bytes that are gathered before they go on to the file; a row that does not fit into the margin makes the block longer. */
+/**
+ * Bytes that are gathered before they go on to the file; a row that does not fit into the margin makes the block
+ * longer.
+ */
 const BLOCK_BYTES = 1 << 19
 const MARGIN_BYTES = 1 << 14
 const HASH_BYTES = 65

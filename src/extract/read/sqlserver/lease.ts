@@ -88,8 +88,8 @@ export class Lease implements AsyncDisposable {
   }
 
   /**
-   * Begins a transaction that sees the database as it is at its first read. For a memory-optimized table the hint SNAPSHOT
-   * does that, which is not allowed in a transaction under SNAPSHOT isolation (41332).
+   * Begins a transaction that sees the database as it is at its first read. For a memory-optimized table the hint
+   * SNAPSHOT does that, which is not allowed in a transaction under SNAPSHOT isolation (41332).
    */
   beginSnapshot(inMemory = false): Promise<void> {
     return this.#begin(inMemory ? 'READ_COMMITTED' : 'SNAPSHOT')
@@ -103,8 +103,8 @@ export class Lease implements AsyncDisposable {
   }
 
   /**
-   * Takes a shared lock on a whole table. The server itself releases it after a second, so that other sessions do not wait
-   * for longer if this process or the network fails.
+   * Takes a shared lock on a whole table. The server itself releases it after a second, so that other sessions do not
+   * wait for longer if this process or the network fails.
    *
    * @param table quoted
    * @param patienceMillis how long to wait for the lock
@@ -119,7 +119,8 @@ export class Lease implements AsyncDisposable {
     }
     const request = new Request(
       `set lock_timeout ${patienceMillis}; select top (1) 1 as one from ${table} with (tablock, holdlock); ` +
-        // A lock that is not given in time ends its statement only. The next statements see by the limit that it was not.
+        // A lock that is not given in time ends its statement only. The next statements see by the limit that it was
+        // not.
         `if @@error = 0 set lock_timeout ${LOCK_TIMEOUT_MILLIS}; ` +
         `if @@lock_timeout = ${LOCK_TIMEOUT_MILLIS} raiserror('${HELD}', 0, 1) with nowait; ` +
         `if @@lock_timeout = ${LOCK_TIMEOUT_MILLIS} waitfor delay '00:00:01'; ` +

@@ -2,8 +2,8 @@
  * T-SQL with its values beside it, from knex to the server.
  *
  * A value is always a parameter. SQL of a caller or a plan must be one whole piece: it is scanned by the server's own
- * lexical rules (strings, both kinds of quoted names, comments that nest), so no bracket, quote, comment or semicolon in
- * it reaches beyond the brackets that it is put in.
+ * lexical rules (strings, both kinds of quoted names, comments that nest), so no bracket, quote, comment or semicolon
+ * in it reaches beyond the brackets that it is put in.
  */
 
 import type { Statement } from '../../../drivers/sqlserver/bound-value.ts'
@@ -49,7 +49,10 @@ export function declarations(values: readonly BoundValue[]): string {
   return values.map(({ type }, index) => `@p${index} ${sized[type] ?? type}`).join(', ')
 }
 
-/** Puts pieces together with the SQL between them. The SQL between them, and a text among the pieces, is poolsmith's own. */
+/**
+ * Puts pieces together with the SQL between them. The SQL between them, and a text among the pieces, is poolsmith's
+ * own.
+ */
 export function sql(texts: TemplateStringsArray, ...pieces: readonly (BoundSql | string | number)[]): BoundSql {
   const values: BoundValue[] = []
   const text = texts.map((own, index) => {

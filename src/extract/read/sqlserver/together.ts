@@ -2,10 +2,10 @@
  * Several sessions that see a table at one moment.
  *
  * SQL Server has no snapshot that a session can hand to another one. Each transaction under SNAPSHOT isolation sees the
- * database as it is at its first read. A transaction that changes a table holds an intent lock on it until it ends, and a
- * shared lock on the whole table excludes that: while one more session holds such a lock, nothing in the table is changed
- * or half changed, so all snapshots that are taken meanwhile show the same rows. The lock is held only while the sessions
- * begin, and is not waited for long, because other sessions wait behind it.
+ * database as it is at its first read. A transaction that changes a table holds an intent lock on it until it ends, and
+ * a shared lock on the whole table excludes that: while one more session holds such a lock, nothing in the table is
+ * changed or half changed, so all snapshots that are taken meanwhile show the same rows. The lock is held only while
+ * the sessions begin, and is not waited for long, because other sessions wait behind it.
  */
 
 import { pause } from '../../../abort.ts'

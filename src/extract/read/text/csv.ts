@@ -6,8 +6,8 @@ export function csvField(text: string): string {
 }
 
 /**
- * The characters at which a spreadsheet takes a text for a formula, with their full-width forms (OWASP: "CSV Injection").
- * Each is one UTF-16 code unit.
+ * The characters at which a spreadsheet takes a text for a formula, with their full-width forms (OWASP: "CSV
+ * Injection"). Each is one UTF-16 code unit.
  */
 export const FORMULA_STARTS = '=+-@\t\r\n\uff1d\uff0b\uff0d\uff20'
 

@@ -9,7 +9,7 @@ const COLON = 0x3a
 export function digits(value: number, width: number, out: Buffer, at: number): number {
   let rest = value
   let place = at + width
-  // Whole numbers of 31 bits are divided several times as fast.
+  // Whole numbers of 31 bits are divided several times faster.
   while (rest > 0x7fff_ffff) {
     const next = Math.floor(rest / 10)
     place -= 1
@@ -32,7 +32,7 @@ export function widthOf(value: number): number {
   return width
 }
 
-/** A number below 2^53 of which `scale` digits stand behind the point. */
+/** A number below 2^53, with `scale` of its digits after the point. */
 export function scaled(value: number, isNegative: boolean, scale: number, out: Buffer, from: number): number {
   let at = from
   if (isNegative && value !== 0) {
@@ -51,8 +51,8 @@ const DAYS_TO_MARCH_OF_YEAR_ZERO = 306
 const DAYS_IN_400_YEARS = 146_097
 
 /**
- * Days since 0001-01-01, by the Gregorian calendar counted from the first of March, so that leap days come last. Before
- * that day it is the year before Christ that is written, and for the caller to say so.
+ * Days since 0001-01-01, by the Gregorian calendar counted from the first of March, so that a leap day comes last.
+ * Before that day the number of the year before Christ is written; the caller adds BC.
  */
 export function date(days: number, out: Buffer, from: number): number {
   const shifted = days + DAYS_TO_MARCH_OF_YEAR_ZERO

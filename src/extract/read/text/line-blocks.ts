@@ -6,7 +6,7 @@ const BLOCK_BYTES = 1 << 20
 
 /** Lines that are written one after the other into large blocks, which can be filled again. */
 export class LineBlocks {
-  /** Where to write: from {@link used} on, as far as {@link reserve} has made room. */
+  /** Write into it from {@link used} on, as far as {@link reserve} has made room. */
   block: Viewed = viewed(Buffer.allocUnsafeSlow(BLOCK_BYTES))
   used = 0
   #begun = 0
@@ -14,7 +14,7 @@ export class LineBlocks {
   #ready: Lines[] = []
   #spare: Viewed | undefined
 
-  /** Makes room for so many bytes; a line that has begun may move to another block. */
+  /** Makes room for this many bytes; the line that has begun may move to another block. */
   reserve(bytes: number): void {
     if (this.used + bytes <= this.block.buffer.length) return
     const begun = this.block.buffer.subarray(this.#begun, this.used)
@@ -50,13 +50,13 @@ export class LineBlocks {
     return ready
   }
 
-  /** Everything; there is nothing to be written afterwards. */
+  /** All blocks; nothing may be written afterwards. */
   end(): Lines[] {
     this.#close()
     return this.take()
   }
 
-  /** Nobody reads these lines any more: their memory may be filled again. */
+  /** These lines are not read any more: their memory may be filled again. */
   reuse({ bytes }: Lines): void {
     this.#spare = viewed(new Uint8Array(bytes.buffer))
   }

@@ -1,4 +1,4 @@
-/** A column chunk in the making: its pages, compressed, until the row group is written. */
+/** A column chunk: its pages are compressed, and wait until the row group is written. */
 
 import type { Data } from 'apache-arrow'
 import type { Codec } from './compression.ts'
@@ -13,10 +13,10 @@ const DICTIONARY_PAGE = 2
 /** parquet.thrift, Encoding. */
 export const ENCODING = { PLAIN: 0, RLE: 3, RLE_DICTIONARY: 8 } as const
 
-/** The header, and the body in one piece or more. */
+/** The header, and the body in one or more pieces. */
 type Page = readonly Uint8Array[]
 
-/** What the footer says of a chunk. */
+/** The facts of a chunk for the footer. */
 export interface ChunkMetadata {
   readonly leaf: Leaf
   readonly offset: number
@@ -29,8 +29,8 @@ export interface ChunkMetadata {
 }
 
 /**
- * What the chunks of one column share from row group to row group: the page that is being encoded lies where the one
- * before it lay, which has been compressed by then.
+ * Memory that the chunks of one column share from row group to row group. A page is encoded where the last one lay,
+ * which is compressed by then.
  */
 export class ColumnRoom {
   #bytes: Uint8Array = new Uint8Array(0)
@@ -60,8 +60,8 @@ export class ColumnChunk {
   }
 
   /**
-   * Adds the column of one batch. Encoding is done when this returns; the promise is for the compressing.
-   * The next call must wait for it: it encodes into the same place.
+   * Adds the column of one batch. It is encoded when this returns; the promise is for its compression. The next call
+   * must wait for that promise, because it encodes into the same memory.
    */
   add(data: Data): { readonly bytes: number; readonly done: Promise<void> } {
     const content = pageOf(this.#leaf, data, this.#room.take)
@@ -110,7 +110,7 @@ export class ColumnChunk {
     return [header, ...body]
   }
 
-  /** Hands the pages out in their order; `offset` is where in the file the first one goes. */
+  /** Gives the pages in their order; `offset` is the place of the first one in the file. */
   take(offset: number): { readonly parts: Uint8Array[]; readonly metadata: ChunkMetadata } {
     const pages = this.#dictionary === undefined ? this.#pages : [this.#dictionary, ...this.#pages]
     const parts = pages.flat()

@@ -1,21 +1,21 @@
 import { promisify } from 'node:util'
 import * as zlib from 'node:zlib'
 import { PoolsmithError } from '../../../errors.ts'
-import type { ParquetCompression } from '../../options.ts'
+import type { ParquetCompression } from '../format.ts'
 
-/** Compresses pages, off the event loop. Disposed, it gives its memory back; a call that still runs may never settle. */
+/** Compresses pages off the event loop. Disposing it frees its memory; a call that still runs may never settle. */
 export interface Codec extends Disposable {
   /** parquet.thrift, CompressionCodec. */
   readonly id: number
-  /** What comes out, in order, is the caller's own; what goes in must stay as it is until then. */
+  /** The result, in order, belongs to the caller. The input must not change until then. */
   compress(bytes: Uint8Array): Promise<readonly Uint8Array[]>
 }
 
-/** Node 22.15 and 23.8 brought zstd. */
+/** Node has zstd from 22.15 and 23.8 on. */
 const hasZstd = typeof zlib.zstdCompress === 'function'
 
 /**
- * The codec of a name, level 1: the higher ones cost more time than they save space here.
+ * The codec of a name, at level 1: higher levels take more time than they save space here.
  * Without a name: zstd, or gzip on a Node that has none.
  */
 export function codecFor(name: ParquetCompression = hasZstd ? 'zstd' : 'gzip'): Codec {
@@ -31,7 +31,7 @@ export function codecFor(name: ParquetCompression = hasZstd ? 'zstd' : 'gzip'): 
       const compress = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.gzip)
       return {
         id: 2,
-        // Room for all that can come out, so that one call of the thread pool does it, and not kept longer than that.
+        // Room for the longest result, so that one call of the thread pool is enough. It is freed after the call.
         compress: async (bytes) => [
           new Uint8Array(await compress(bytes, { level: 1, chunkSize: bytes.length + (bytes.length >> 7) + 64 })),
         ],
@@ -43,14 +43,14 @@ export function codecFor(name: ParquetCompression = hasZstd ? 'zstd' : 'gzip'): 
   }
 }
 
-/** Threads of Node's pool (four by default) that may be at it at once: files and names need some of them too. */
+/** How many threads of Node's pool (four by default) compress at once: files and host names need threads too. */
 const COMPRESSORS = 2
-/** What a compressor makes room for at once; pages lie in it one after the other. */
+/** The memory that a compressor allocates at once; pages lie in it one after the other. */
 const ROOM_BYTES = 1 << 20
 
 /**
- * A frame for each page from compressors that stay: a new one for each page costs a megabyte of memory each time, and
- * V8's collector, which counts it, ran for a quarter of the whole extract.
+ * A frame for each page, from compressors that are kept. A new compressor for each page costs a megabyte of memory each
+ * time, which V8's collector counts: it ran for a quarter of the whole extract.
  */
 class Zstd implements Codec {
   readonly id = 6
@@ -92,7 +92,7 @@ class Compressor implements Disposable {
     flush: zlib.constants.ZSTD_e_end,
     params: {
       [zlib.constants.ZSTD_c_compressionLevel]: 1,
-      // 128 KiB stay in the processor's cache: nearly twice as fast as the level's own window, for 2 % more bytes.
+      // 128 KiB fit into the processor's cache: nearly twice as fast as the level's own window, for 2 % more bytes.
       [zlib.constants.ZSTD_c_windowLog]: 17,
     },
   })
@@ -100,7 +100,7 @@ class Compressor implements Disposable {
 
   constructor() {
     this.#stream.on('data', (part: Buffer) => this.#parts.push(part))
-    // Who writes hears of it.
+    // The caller of write gets the error.
     this.#stream.on('error', () => undefined)
   }
 

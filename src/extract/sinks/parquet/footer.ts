@@ -1,4 +1,4 @@
-/** The end of a Parquet file: what is in it and where (parquet.thrift, FileMetaData). */
+/** The end of a Parquet file, which describes its content (parquet.thrift, FileMetaData). */
 
 import { type ChunkMetadata, ENCODING } from './chunk.ts'
 import { type Leaf, writeSchema } from './schema.ts'
@@ -34,7 +34,7 @@ export function footerOf(leaves: readonly Leaf[], groups: readonly RowGroup[], c
     )
   })
   writer.text(6, CREATED_BY)
-  // The order that the type defines, for every leaf: without it readers do not believe the bounds.
+  // The order that the type defines, for every leaf: without it readers do not use the bounds.
   writer.structList(7, leaves, () => writer.struct(1, () => undefined))
   const metadata = writer.finish()
   const end = new Uint8Array(metadata.length + 8)

@@ -1,6 +1,6 @@
 /** Definition and repetition levels, and positions in a dictionary: the RLE / bit-packed hybrid (Encodings.md). */
 
-/** Appends a number of seven bits a byte, lowest first. */
+/** Appends a number by seven bits in each byte, lowest first. */
 function varint(value: number): number[] {
   const bytes: number[] = []
   let rest = value
@@ -12,7 +12,7 @@ function varint(value: number): number[] {
   return bytes
 }
 
-/** One value again and again. */
+/** A run of one value. */
 export function repeated(value: number, count: number, bitWidth: number): Uint8Array {
   const bytes = varint(count * 2)
   for (let bit = 0; bit < bitWidth; bit += 8) bytes.push((value >>> bit) & 0xff)
@@ -37,7 +37,7 @@ export function packed(values: ArrayLike<number>, count: number, bitWidth: numbe
   const bytes = new Uint8Array(header.length + groups * bitWidth)
   bytes.set(header)
   let at = header.length
-  // At most 7 bits wait, and 31 come: the sum stays within what a double holds exactly, but not within 32 bits.
+  // At most 7 bits wait and 31 are added: a double holds the sum exactly, 32 bits do not.
   let waiting = 0
   let bits = 0
   for (let index = 0; index < count; index += 1) {
@@ -54,12 +54,12 @@ export function packed(values: ArrayLike<number>, count: number, bitWidth: numbe
   return bytes
 }
 
-/** Bits that the numbers from 0 to `largest` need. */
+/** The bits that the numbers from 0 to `largest` need. */
 export function bitWidthOf(largest: number): number {
   return largest === 0 ? 0 : 32 - Math.clz32(largest)
 }
 
-/** With the four bytes of length that levels have in a data page of version 1. */
+/** Levels with their length in four bytes before them, as in a data page of version 1. */
 export function withLength(levels: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(levels.length + 4)
   new DataView(bytes.buffer).setUint32(0, levels.length, true)

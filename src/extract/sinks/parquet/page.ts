@@ -8,10 +8,10 @@ import { isValid, plainValues, type Room, validityOf } from './values.ts'
 export interface PageContent {
   /** Levels and values, to be compressed together. */
   readonly bytes: Uint8Array
-  /** Values and NULLs (and empty lists), as the page's header counts them. */
+  /** Values, NULLs and empty lists, as the page's header counts them. */
   readonly count: number
   readonly nulls: number
-  /** What statistics are taken of: the column, or the elements of its lists. */
+  /** The values for the statistics: the column, or the elements of its lists. */
   readonly leaf: Data
 }
 
@@ -41,7 +41,7 @@ export function pageOf(leaf: Leaf, data: Data, room: Room): PageContent {
   }
 }
 
-/** Levels, and the values behind them in the same buffer. */
+/** Levels, and the values after them in the same buffer. */
 function behind(levels: Uint8Array, leaf: Leaf, data: Data, room: Room): Uint8Array {
   if (leaf.type.layout === 'dictionary') return Buffer.concat([levels, positions(data)])
   const bytes = plainValues(leaf.type, data, room, levels.length)
@@ -49,7 +49,7 @@ function behind(levels: Uint8Array, leaf: Leaf, data: Data, room: Room): Uint8Ar
   return bytes
 }
 
-/** Positions in the dictionary, behind the one byte that says how wide they are. */
+/** Positions in the dictionary, after one byte with their width. */
 function positions(data: Data): Uint8Array {
   const indices = data.values as Int32Array
   const width = Math.max(1, bitWidthOf(Math.max(0, (data.dictionary?.length ?? 0) - 1)))

@@ -1,4 +1,4 @@
-/** Which Parquet column each Arrow column becomes (LogicalTypes.md). */
+/** The Parquet column of each Arrow column (LogicalTypes.md). */
 
 import type { DataType, Field, Schema } from 'apache-arrow'
 import type { Arrow } from '../../read/columns/column.ts'
@@ -8,7 +8,7 @@ import type { ThriftWriter } from './thrift.ts'
 export const PHYSICAL = { BOOLEAN: 0, INT32: 1, INT64: 2, FLOAT: 4, DOUBLE: 5, BYTE_ARRAY: 6, FIXED: 7 } as const
 export type Physical = (typeof PHYSICAL)[keyof typeof PHYSICAL]
 
-/** parquet.thrift, ConvertedType, which readers older than the logical types go by. */
+/** parquet.thrift, ConvertedType, for readers that are older than the logical types. */
 const CONVERTED = { UTF8: 0, LIST: 3, DECIMAL: 5, DATE: 6, TIME_MICROS: 8, TIMESTAMP_MICROS: 10, INT_16: 16 } as const
 /** parquet.thrift, LogicalType: the members of the union. */
 const LOGICAL = { STRING: 1, LIST: 3, DECIMAL: 5, DATE: 6, TIME: 7, TIMESTAMP: 8, INTEGER: 10 } as const
@@ -16,7 +16,7 @@ const MICROS = 2
 const OPTIONAL = 1
 const REPEATED = 2
 
-/** How values are laid out in Arrow, which decides how they are encoded. */
+/** How values are laid out in Arrow, by which they are encoded. */
 export type Layout = 'int16' | 'words' | 'float' | 'double' | 'bool' | 'bytes' | 'dictionary' | 'decimal'
 
 export interface LeafType {
@@ -110,7 +110,7 @@ export function leafType(arrow: Arrow, type: DataType): LeafType {
     return { physical: PHYSICAL.INT32, layout: 'words', words: ONE, annotate }
   }
   if (Is.isTime(type)) {
-    // The converted type means a time in UTC, which a time of day is not.
+    // There is no converted type for it: that one means a time in UTC.
     const annotate = temporal(LOGICAL.TIME, undefined, false)
     return { physical: PHYSICAL.INT64, layout: 'words', words: TWO, annotate }
   }
@@ -119,7 +119,7 @@ export function leafType(arrow: Arrow, type: DataType): LeafType {
     const annotate = temporal(LOGICAL.TIMESTAMP, utc ? CONVERTED.TIMESTAMP_MICROS : undefined, utc)
     return { physical: PHYSICAL.INT64, layout: 'words', words: TWO, annotate }
   }
-  throw new TypeError(`Arrow's ${String(type)} has no Parquet column here.`)
+  throw new TypeError(`The Arrow type ${String(type)} cannot be written to Parquet.`)
 }
 
 export function leavesOf(arrow: Arrow, schema: Schema): Leaf[] {

@@ -1,15 +1,15 @@
 /**
- * Writes Parquet: every column of a batch becomes a page, encoded here and compressed on Node's thread pool while the
- * next batch is being read; pages wait in memory, compressed, until their row group is whole.
+ * Writes Parquet. Every column of a batch becomes a page, which is encoded here and compressed on Node's thread pool
+ * while the next batch is being read; pages wait in memory, compressed, until their row group is complete.
  *
- * Our own, because a row at a time (the writers in JavaScript) or a second heap that is filled through a
- * serialisation (the one in WebAssembly) cost several times the time and the memory; Arrow's buffers mostly are
+ * The writer is our own because others cost several times the time and memory: writers in JavaScript take a row at a
+ * time, and the writer in WebAssembly fills a second heap through a serialisation. Most of Arrow's buffers are in
  * Parquet's PLAIN encoding already.
  */
 
 import type { RecordBatch, Schema } from 'apache-arrow'
 import { loadPackage } from '../../../optional-package.ts'
-import type { ParquetCompression } from '../../options.ts'
+import type { BatchFormat, FormatSettings } from '../format.ts'
 import type { Output, Sink } from '../sink.ts'
 import { ColumnChunk, ColumnRoom } from './chunk.ts'
 import { type Codec, codecFor } from './compression.ts'
@@ -18,18 +18,20 @@ import { type Leaf, leavesOf } from './schema.ts'
 
 /** Encoded, before compression. */
 const DEFAULT_ROW_GROUP_BYTES = 64 << 20
-/** About so many bytes are written, and hashed, in one go. */
+/** About this many bytes are written, and hashed, at once. */
 const BLOCK_BYTES = 1 << 20
 
-export interface ParquetOptions {
-  readonly compression?: ParquetCompression | undefined
-  readonly rowGroupBytes?: number | undefined
+export const parquet: BatchFormat = {
+  rows: 'batches',
+  openSink: openParquetSink,
+  // Its pages are copies.
+  keepsBatches: false,
 }
 
-export async function openParquetSink(schema: Schema, output: Output, options: ParquetOptions = {}): Promise<Sink> {
+async function openParquetSink(schema: Schema, output: Output, settings: FormatSettings): Promise<Sink> {
   const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), 'format=parquet')
-  const codec = codecFor(options.compression)
-  return new ParquetSink(leavesOf(arrow, schema), codec, options.rowGroupBytes ?? DEFAULT_ROW_GROUP_BYTES, output)
+  const codec = codecFor(settings.compression)
+  return new ParquetSink(leavesOf(arrow, schema), codec, settings.rowGroupBytes ?? DEFAULT_ROW_GROUP_BYTES, output)
 }
 
 class ParquetSink implements Sink {
@@ -43,7 +45,7 @@ class ParquetSink implements Sink {
   #rows = 0
   #bytes = 0
   #offset = 0
-  /** The compressing of the batch before: it runs while the next one is read. */
+  /** The compression of the last batch, which runs while the next one is read. */
   #compressing: Promise<unknown> = Promise.resolve()
 
   constructor(leaves: readonly Leaf[], codec: Codec, rowGroupBytes: number, output: Output) {
@@ -70,7 +72,7 @@ class ParquetSink implements Sink {
     this.#rows += batch.numRows
     for (const { bytes } of added) this.#bytes += bytes
     this.#compressing = Promise.all(added.map(({ done }) => done))
-    // Who waits for it next hears of a failure; until then nobody may.
+    // The next call awaits it and gets its error. There may be none before the error occurs.
     this.#compressing.catch(() => undefined)
     if (this.#bytes >= this.#rowGroupBytes) await this.#endGroup()
   }

@@ -4,7 +4,7 @@ import type { Data } from 'apache-arrow'
 import { type LeafType, PHYSICAL } from './schema.ts'
 import { isValid, validityOf, wordsOf } from './values.ts'
 
-/** Longer texts and blobs than this would only make the footer heavy. */
+/** Bounds of longer texts and blobs would make the footer too large. */
 const MOST_BYTES = 64
 
 export interface Bounds {
@@ -41,7 +41,7 @@ export function statisticsFor(type: LeafType): Statistics {
 
 const NONE: Statistics = { add: () => undefined, bounds: () => undefined }
 
-/** int16, float and double: whatever is a number here. NaN has no place in an order. */
+/** int16, float and double, which are JavaScript numbers. NaN has no place in an order. */
 class NumberBounds implements Statistics {
   readonly #double: boolean
   #isFloat = false
@@ -69,12 +69,12 @@ class NumberBounds implements Statistics {
   }
 
   bounds(): Bounds | undefined {
-    // Nothing but NaN and NULL.
+    // Only NaN and NULL.
     if (this.#min > this.#max) return undefined
     return { min: this.#plain(this.#min, -0), max: this.#plain(this.#max, 0) }
   }
 
-  /** Zero stands for both zeros: as the smallest it is -0, as the largest +0 (parquet.thrift, ColumnOrder). */
+  /** A zero may be either zero: the smallest is written as -0, the largest as +0 (parquet.thrift, ColumnOrder). */
   #plain(value: number, zero: number): Uint8Array {
     const bytes = new Uint8Array(this.#double ? 8 : 4)
     const view = new DataView(bytes.buffer)
@@ -114,7 +114,7 @@ class IntegerBounds implements Statistics {
     const max = this.#max ?? words.slice(row * stride, row * stride + take)
     this.#min = min
     this.#max = max
-    // Nearly always the highest word decides, which alone has a sign.
+    // The highest word, which alone has a sign, decides in nearly all cases.
     let least = (min[top] as number) | 0
     let most = (max[top] as number) | 0
     for (; row < data.length; row += 1) {
@@ -143,7 +143,7 @@ class IntegerBounds implements Statistics {
   }
 }
 
-/** Words at `at` below the one at `top` against others, the highest first. */
+/** Compares the words at `at` below the one at `top` with others, the highest first. */
 function compareLower(words: Uint32Array, at: number, others: Uint32Array, top: number): number {
   for (let word = top - 1; word >= 0; word -= 1) {
     const difference = (words[at + word] as number) - (others[word] as number)
@@ -165,10 +165,10 @@ class BytesBounds implements Statistics {
     while (row < data.length && !isValid(validity, row)) row += 1
     if (row === data.length || this.#tooLong()) return
     const first = { view, start: valueOffsets[row] as number, end: valueOffsets[row + 1] as number }
-    // Where they are; in text that grows from row to row every value is the largest so far.
+    // Only their places are kept, because in text that rises from row to row every value is the largest so far.
     const min = this.#min === undefined ? { ...first } : { view: this.#min, start: 0, end: this.#min.byteLength }
     const max = this.#max === undefined ? { ...first } : { view: this.#max, start: 0, end: this.#max.byteLength }
-    // Most values are settled by their first four bytes.
+    // The first four bytes decide for most values.
     let least = headOf(min.view, min.start, min.end)
     let most = headOf(max.view, max.start, max.end)
     for (; row < data.length; row += 1) {
@@ -207,19 +207,19 @@ function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
   return new DataView(buffer, byteOffset, byteLength)
 }
 
-/** A value where it lies. */
+/** A value in the column's own bytes. */
 interface Place {
   readonly view: DataView
   readonly start: number
   readonly end: number
 }
 
-/** Of its own, whatever becomes of the values. */
+/** A copy, which stays when the column's bytes change. */
 function copyOf({ view, start, end }: Place): DataView {
   return viewOf(new Uint8Array(new Uint8Array(view.buffer, view.byteOffset + start, end - start)))
 }
 
-/** The first four bytes as a number; what is shorter counts as followed by zeros. */
+/** The first four bytes as a number; a shorter value is padded with zeros. */
 function headOf(view: DataView, start: number, end: number): number {
   if (end - start >= 4) return view.getUint32(start)
   let head = 0

@@ -1,4 +1,4 @@
-/** As much of Thrift's compact protocol as Parquet's metadata needs (thrift-compact-protocol.md). Writing only. */
+/** The part of Thrift's compact protocol that Parquet's metadata needs, for writing (thrift-compact-protocol.md). */
 
 const TRUE = 1
 const FALSE = 2
@@ -64,7 +64,7 @@ export class ThriftWriter {
     for (const item of items) this.#body(() => body(item))
   }
 
-  /** The whole, as the one struct that it is. */
+  /** All bytes, as one struct. */
   finish(): Uint8Array {
     this.#byte(0)
     return this.#bytes.subarray(0, this.#used)

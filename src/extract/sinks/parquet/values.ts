@@ -23,7 +23,7 @@ export function wordsOf(data: Data): Uint32Array {
   return new Uint32Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength >> 2)
 }
 
-/** Gives so many bytes to write to. */
+/** Gives this many bytes to write to. */
 export type Room = (bytes: number) => Uint8Array
 
 /** @param front bytes to leave free before the values, for the levels */
@@ -52,11 +52,11 @@ function fixedValues(type: LeafType, data: Data): Uint8Array {
       return bigEndian(data, type.words?.stride ?? 4, type.length ?? 16)
     case 'bytes':
     case 'dictionary':
-      throw new TypeError(`Not of one width: ${type.layout}.`)
+      throw new TypeError(`Values of the layout ${type.layout} have no fixed width.`)
   }
 }
 
-/** Little-endian words; without NULLs and with nothing to leave out, Arrow's own buffer. */
+/** Little-endian words: Arrow's own buffer, where there are no NULLs and no word is left out. */
 function words(data: Data, stride: number, take: number): Uint8Array {
   const source = wordsOf(data)
   if (data.nullCount === 0 && stride === take) return bytesOf(source)

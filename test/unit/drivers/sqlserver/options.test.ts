@@ -12,6 +12,12 @@ test('options that contradict each other, or what a server takes, are told', () 
   assert.deepEqual(problemsOf({ encrypt: 'strict', trust_server_certificate: true }), [
     'extra.trust_server_certificate',
   ])
+  for (const encrypt of ['true', 'false']) {
+    for (const name of ['server_certificate', 'ca_file']) {
+      assert.deepEqual(problemsOf({ encrypt, trust_server_certificate: true, [name]: '/a.pem' }), [`extra.${name}`])
+      assert.deepEqual(problemsOf({ encrypt, [name]: '/a.pem' }), [])
+    }
+  }
   assert.deepEqual(problemsOf({ application_name: 'x'.repeat(128) }), [])
   assert.deepEqual(problemsOf({ application_name: 'x'.repeat(129), workstation_id: 'x'.repeat(129) }), [
     'extra.application_name',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { claimsOf, subjectOf } from '../../../../src/strategies/azure/claims.ts'
+import { subjectOf } from '../../../../src/strategies/azure/claims.ts'
 
 const jwt = (claims: unknown): string => `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.sig`
 
@@ -14,6 +14,5 @@ test('a token speaks for a user by name, else for an application, else for an ob
 for (const token of ['', 'opaque', 'a.b.c', jwt(null), jwt('text'), jwt([1]), jwt({ upn: 7, appid: '' })]) {
   test(`a token that says nothing is no error: ${token.slice(0, 20)}`, () => {
     assert.equal(subjectOf(token), undefined)
-    assert.equal(typeof claimsOf(token), 'object')
   })
 }

@@ -4,7 +4,8 @@ import * as arrow from 'apache-arrow'
 import fc from 'fast-check'
 import { parquetMetadata, parquetReadObjects } from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
-import { openParquetSink, type ParquetOptions } from '../../../../../src/extract/sinks/parquet/sink.ts'
+import type { FormatSettings } from '../../../../../src/extract/sinks/format.ts'
+import { parquet } from '../../../../../src/extract/sinks/parquet/sink.ts'
 
 const TYPES = {
   small: new arrow.Int16(),
@@ -44,12 +45,12 @@ function batchOf(rows: readonly Row[]): arrow.RecordBatch {
   return new arrow.RecordBatch(SCHEMA, arrow.makeData({ type, length: rows.length, nullCount: 0, children }))
 }
 
-async function write(batches: readonly (readonly Row[])[], options: ParquetOptions): Promise<ArrayBuffer> {
+async function write(batches: readonly (readonly Row[])[], options: FormatSettings): Promise<ArrayBuffer> {
   const parts: Uint8Array[] = []
   const output = async (more: readonly Uint8Array[]): Promise<void> => {
     parts.push(...more.map((bytes) => bytes.slice()))
   }
-  using sink = await openParquetSink(SCHEMA, output, options)
+  using sink = await parquet.openSink(SCHEMA, output, options)
   for (const rows of batches) await sink.write(batchOf(rows))
   await sink.close()
   const file = Buffer.concat(parts)

@@ -1,11 +1,13 @@
-/** The folder `_unfinished-<key>` in which the files of a run wait until all of them are whole: what is in it. */
+/**
+ * The staging folder `_unfinished-<key>`, in which the files of a run wait until all of them are complete: its files.
+ */
 
 import { readdir, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
 export const PLAN_NAME = 'plan.json'
 
-/** A reader that looks for `*.parquet` does not take it for one. */
+/** A name that readers of `*.parquet` do not find. */
 export function dataName(number: number): string {
   return `part-${digits(number)}.whole`
 }
@@ -18,7 +20,7 @@ function digits(number: number): string {
   return String(number).padStart(5, '0')
 }
 
-/** The number of the partition of which this is the note; undefined for other files. */
+/** The number of the partition whose note this is; undefined for other files. */
 export function partOfNote(name: string): number | undefined {
   const [, number] = /^part-(\d{5})\.json$/.exec(name) ?? []
   return number === undefined ? undefined : Number(number)
@@ -27,10 +29,10 @@ export function partOfNote(name: string): number | undefined {
 const OURS = /^(plan\.json|part-\d{5}\.(whole|json)|\.plan\.json\.tmp|\.part-\d{5}\.(whole|json)\.tmp)$/
 
 /**
- * Removes a staging folder and the files that a run makes in it, and nothing else: no folder in it is entered, so that a
- * link that takes its place meanwhile does no harm.
+ * Removes a staging folder and the files that a run makes in it, and nothing else. It enters no folder, so a link that
+ * takes the folder's place meanwhile does no harm.
  *
- * @returns whether it is gone; with other files in it, it stays
+ * @returns false when the folder stays, because it contains other files
  */
 export async function clearStaging(staging: string): Promise<boolean> {
   try {

@@ -1,4 +1,4 @@
-/** The little of DER (X.690) that one question to a KDC and its answer need. */
+/** Reading and writing DER (X.690), as far as certificates and the questions to a KDC need it. */
 
 export type Der = Buffer
 
@@ -55,8 +55,8 @@ export function elements(bytes: Buffer): Element[] {
   return found
 }
 
-/** What stands under an explicit context tag of a sequence. */
-export function fieldOf(fields: readonly Element[], number: number): Buffer | undefined {
+/** The value under an explicit context tag of a sequence. */
+export function fieldOf(fields: readonly Element[], number: number): Element | undefined {
   const found = fields.find(({ tag }) => tag === (0xa0 | number))
-  return found === undefined ? undefined : elements(found.content)[0]?.content
+  return found === undefined ? undefined : elements(found.content)[0]
 }

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
-import { PoolsmithError } from '../errors.ts'
+import { PoolsmithError } from '../../errors.ts'
 import { openOwn } from './own-files.ts'
 
 /**
- * SHA-256 of a file that this user has made, in hexadecimal; undefined where it is not there, cannot be read, or is
- * another user's.
+ * SHA-256 of a file that this user has made, in hexadecimal; undefined when it does not exist, cannot be read, or
+ * belongs to another user.
  *
  * @throws PoolsmithError ABORTED
  */

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { chown, mkdir, readdir, symlink, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
-import { sweep } from '../../../src/extract/sweep.ts'
-import { filesBelow } from '../../support/extract.ts'
-import { temporaryFolder } from '../../support/folder.ts'
+import { sweep } from '../../../../src/extract/files/sweep.ts'
+import { filesBelow } from '../../../support/extract.ts'
+import { temporaryFolder } from '../../../support/folder.ts'
 
 const BATCH = '0b8f3e0a-5f0c-4a53-9d3e-2f1f6f0e2a11'
 const DAY = 86_400

@@ -1,14 +1,14 @@
-/** Where an extract's files go: `<to>/<source>/<schema>.<table>/extract_date=YYYY-MM-DD/`. */
+/** The folder of an extract's files: `<to>/<source>/<schema>.<table>/extract_date=YYYY-MM-DD/`. */
 
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 
-/** Longer names than this (in bytes) are cut and told apart by a hash; file systems take 255. */
+/** Longer names (in bytes) are cut, and end with a hash that keeps them apart; file systems take 255 bytes. */
 const MOST_BYTES = 200
 
 /**
- * A name as one part of a path: letters, digits, `_` and `-` of any script stay, everything else becomes `%XX` per
- * byte of UTF-8. No two names become the same one, and none becomes `.`, `..` or an absolute path.
+ * A name as one part of a path: letters, digits, `_` and `-` of any script stay, and every other character becomes
+ * `%XX` for each byte of UTF-8. No two names become the same part, and none becomes `.`, `..` or an absolute path.
  */
 export function pathPart(name: string): string {
   const safe = name.replaceAll(/[^\p{L}\p{M}\p{N}_ -]|^[_ ]|[ ]$/gu, (character) =>

@@ -1,21 +1,21 @@
-/** The files of a run, kept out of sight until all of them are whole. */
+/** The files of a run with several partitions, hidden from readers until all of them are complete. */
 
 import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { DistrustedFile } from '../private-file.ts'
-import { checkPlan } from './check-plan.ts'
+import { DistrustedFile } from '../../private-file.ts'
+import { checkPlan } from '../check-plan.ts'
+import { isCount, isInstant, isListOf, isRecord, isSha256, isText } from '../json-checks.ts'
+import type { ManifestFile } from '../manifest.ts'
+import { type ExtractPlan, partName } from '../plan.ts'
+import { planOfSameRun } from '../same-run.ts'
+import type { Written } from '../write-part.ts'
 import { hashOfFile } from './hash-file.ts'
-import { isCount, isInstant, isListOf, isRecord, isSha256, isText } from './json-checks.ts'
-import type { ManifestFile } from './manifest.ts'
 import { assertPrivateFolder, isOwnFile, makeFolders, readOwnText, syncFolder } from './own-files.ts'
-import { type ExtractPlan, partName } from './plan.ts'
-import { planOfSameRun } from './same-run.ts'
 import { clearStaging, dataName, noteName, PLAN_NAME, partOfNote } from './staging.ts'
 import { TargetFile } from './target-file.ts'
 import { writeFailure } from './write-failure.ts'
-import type { Written } from './write-part.ts'
 
-/** A partition that is whole, as it is noted beside its file. */
+/** A partition whose file is complete, as the note beside the file says it. */
 interface Whole extends Written {
   readonly number: number
   readonly bytes: number
@@ -24,22 +24,22 @@ interface Whole extends Written {
   readonly finishedAt: string
 }
 
-/** Where a run keeps its files until all of them are whole. */
+/** Where a run keeps its files until all of them are complete. */
 export interface PartsPlace {
   /** The folder below which the layout begins. */
   readonly to: string
   /** The day's folder. */
   readonly folder: string
-  /** What a later run is known by; undefined when there shall be none to go on. */
+  /** By this key a later run finds the files; undefined when none may go on with them. */
   readonly key: string | undefined
-  /** Whether to go on with what an earlier run of the same key has left. */
+  /** Whether to go on with the files of an earlier run of the same key. */
   readonly resume: boolean
 }
 
 /**
- * A folder `_unfinished-<key>` beside the files to be: each partition is written there, and moved out of it when the
- * last one is whole. When a run fails with some partitions whole the folder stays, and a later run that does the same
- * on the same day goes on in it, by its plan and with its batch id.
+ * A folder `_unfinished-<key>` in the day's folder: each partition is written there, and all files are moved out of it
+ * when the last one is complete. When a run fails after some partitions, the folder stays. A later run of the same day
+ * that reads the same goes on in it, by its plan and with its batch id.
  */
 export class PartFiles implements AsyncDisposable {
   readonly plan: ExtractPlan
@@ -70,7 +70,7 @@ export class PartFiles implements AsyncDisposable {
       const own = join(folder, `_unfinished-${plan.batchId}`)
       const staging = key === undefined ? own : join(folder, `_unfinished-${key}`)
       const distrust = key === undefined ? undefined : await distrustOf(staging)
-      // It is not touched either: another user may have made it in order that it is.
+      // It is not removed either, because it may lead to other files than ours.
       if (distrust !== undefined) return await PartFiles.#begin(folder, own, plan, false, distrust)
       const before = key !== undefined && resume ? await planIn(staging, plan) : undefined
       if (before !== undefined) {
@@ -99,7 +99,7 @@ export class PartFiles implements AsyncDisposable {
     return new PartFiles(folder, staging, plan, isKept, distrust)
   }
 
-  /** The partitions that are not whole yet. */
+  /** The partitions that are not complete yet. */
   get todo(): readonly number[] {
     return this.plan.partitions.map((_, number) => number).filter((number) => !this.#whole.has(number))
   }
@@ -127,7 +127,7 @@ export class PartFiles implements AsyncDisposable {
 
   async write(number: number, write: (file: TargetFile) => Promise<Written>): Promise<void> {
     const startedAt = new Date().toISOString()
-    // Only one session writes in this folder: the one that holds its key in the database.
+    // Only one session writes in this folder: the one that holds the lock of its key in the database.
     await using file = await TargetFile.create(this.#staging, dataName(number), { replaceLeftover: true })
     this.#writing.add(file)
     try {
@@ -146,7 +146,7 @@ export class PartFiles implements AsyncDisposable {
     }
   }
 
-  /** Moves all files to where they belong. */
+  /** Moves all files to their final place. */
   async publish(): Promise<readonly ManifestFile[]> {
     try {
       for (const number of this.#whole.keys()) {
@@ -174,24 +174,28 @@ export class PartFiles implements AsyncDisposable {
     try {
       await rename(join(this.#staging, dataName(number)), path)
     } catch (error) {
-      // A run that was killed here before may have moved it.
+      // An earlier run may have moved it before it was killed.
       const isMoved = error instanceof Error && 'code' in error && error.code === 'ENOENT' && (await isOwnFile(path))
       if (!isMoved) throw error
     }
   }
 
-  /** Takes back what was moved; for good when it shall not be gone on with. */
+  /**
+   * Moves the files back to the staging folder, because the run has failed.
+   *
+   * @param forGood removes them instead: no later run may go on with them
+   */
   async takeBack(forGood: boolean): Promise<void> {
     for (const number of this.#whole.keys()) {
       const path = join(this.#folder, partName(this.plan, number))
       const back = forGood ? rm(path, { force: true }) : rename(path, join(this.#staging, dataName(number)))
-      // What cannot be taken back is without a manifest; the error on the way is the one to hear of.
+      // A file that stays is in no manifest. The caller gets the error that led here.
       await back.catch(() => undefined)
     }
     if (forGood) this.#whole.clear()
   }
 
-  /** All is well: nothing is left to go on with. */
+  /** The run has succeeded: removes the staging folder. */
   async done(): Promise<void> {
     this.#published = true
     await clearStaging(this.#staging)
@@ -215,7 +219,7 @@ export class PartFiles implements AsyncDisposable {
   }
 }
 
-/** Why what is there is not used; undefined when it is this user's alone, or there is nothing. */
+/** Why an existing staging folder is not used; undefined when it is this user's alone, or does not exist. */
 async function distrustOf(staging: string): Promise<string | undefined> {
   try {
     await assertPrivateFolder(staging)
@@ -227,14 +231,14 @@ async function distrustOf(staging: string): Promise<string | undefined> {
   }
 }
 
-/** The plan of an earlier run that did the same as this one. */
+/** The plan of an earlier run that reads the same as this one. */
 async function planIn(staging: string, plan: ExtractPlan): Promise<ExtractPlan | undefined> {
   try {
     const before: unknown = JSON.parse(await readOwnText(join(staging, PLAN_NAME)))
     checkPlan(before, 0)
     return planOfSameRun(before, plan)
   } catch {
-    // None, or not a whole one: there is nothing to go on with.
+    // Missing or damaged: the run begins from the beginning.
     return undefined
   }
 }

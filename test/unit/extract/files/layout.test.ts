@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { sep } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { extractFolder, pathPart } from '../../../src/extract/layout.ts'
+import { extractFolder, pathPart } from '../../../../src/extract/files/layout.ts'
 
 test('ordinary names stay as they are', () => {
   for (const name of ['public', 'Flights_2024', 'Übung', '日本-語', 'a b']) assert.equal(pathPart(name), name)

@@ -1,4 +1,4 @@
-/** Takes away what runs that were killed have left in a table's folder. */
+/** Removes the files that killed runs have left in a table's folder. */
 
 import { lstat, readdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -6,11 +6,11 @@ import { isOwnFile, isOwnFolder } from './own-files.ts'
 import { clearStaging } from './staging.ts'
 
 /**
- * What nobody has touched for so long belongs to no run: one that lives writes to its files, and one that failed is
- * gone on with on the same day only.
+ * A file that was not written for this long belongs to no run: a run that lives writes to its files, and a failed run
+ * is resumed on the same day only.
  */
 const AGE_MILLIS = 7 * 86_400_000
-/** The newest days of a table that are looked through; older ones were while they were among them. */
+/** Only the newest days of a table are searched; older days were searched while they were new. */
 const DAYS = 32
 
 const UNFINISHED = /^_unfinished-([0-9a-f]{16}|[0-9a-f-]{36})$/
@@ -31,7 +31,9 @@ export async function sweep(folder: string, now = Date.now()): Promise<void> {
   }
 }
 
-/** Removes a file or staging folder of this user that nobody has touched since. A failure does no harm: readers pass over it. */
+/**
+ * Removes a file or staging folder of this user that is older than `since`. A failure does no harm: readers ignore it.
+ */
 async function remove(path: string, isFolder: boolean, since: number): Promise<void> {
   const isOwn = await (isFolder ? isOwnFolder(path) : isOwnFile(path))
   if (!isOwn || (await lastTouched(path, isFolder)) >= since) return
@@ -39,7 +41,7 @@ async function remove(path: string, isFolder: boolean, since: number): Promise<v
   else await rm(path, { force: true }).catch(() => undefined)
 }
 
-/** Of a file, or of a folder and all that is in it; never, where that cannot be told. */
+/** The last change of a file, or of a folder and its files; infinity where it is unknown. */
 async function lastTouched(path: string, isFolder: boolean): Promise<number> {
   const inside = isFolder ? (await namesIn(path)).map((name) => join(path, name)) : []
   const times = await Promise.all(
@@ -53,7 +55,7 @@ async function lastTouched(path: string, isFolder: boolean): Promise<number> {
   return Math.max(...times)
 }
 
-/** None, where there is no such folder. */
+/** No names where there is no such folder. */
 async function namesIn(folder: string): Promise<string[]> {
   return readdir(folder).catch(() => [])
 }

@@ -3,10 +3,10 @@ import { createHash } from 'node:crypto'
 import { lstat, open, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { PoolsmithError } from '../../../src/errors.ts'
-import { TargetFile } from '../../../src/extract/target-file.ts'
-import { writeFailure } from '../../../src/extract/write-failure.ts'
-import { temporaryFolder } from '../../support/folder.ts'
+import { PoolsmithError } from '../../../../src/errors.ts'
+import { TargetFile } from '../../../../src/extract/files/target-file.ts'
+import { writeFailure } from '../../../../src/extract/files/write-failure.ts'
+import { temporaryFolder } from '../../../support/folder.ts'
 
 test('a file has its name only when it is complete', async () => {
   await using folder = await temporaryFolder()

@@ -1,13 +1,13 @@
 /**
- * Files and folders that an earlier run of this user has left in a folder that others may write: they are used only
- * when nobody else can have made or changed them (docs/extract.md, "Who may write where").
+ * Files and folders that an earlier run of this user has left in a folder that other users may write. They are used
+ * only when no other user can have made or changed them (docs/extract.md, "Who may write where").
  */
 
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, lstat, mkdir, open, rm, stat } from 'node:fs/promises'
 import { dirname, join, relative, sep } from 'node:path'
-import { PoolsmithError } from '../errors.ts'
+import { PoolsmithError } from '../../errors.ts'
 import {
   assertTrusted,
   createExclusively,
@@ -15,15 +15,15 @@ import {
   openTrusted,
   readTrusted,
   type Trust,
-} from '../private-file.ts'
+} from '../../private-file.ts'
 import { writeFailure } from './write-failure.ts'
 
 /** The longest text that JavaScript holds; nothing that is written here is longer. */
 export const LONGEST_TEXT = 0x1fff_ffe8
 
-/** Its owner alone; the mode of a data file is left to the umask of whoever ran. */
+/** The owner is checked, but not the mode: the umask of the earlier run decided that. */
 const OWNED: Trust = { forbiddenMode: 0 }
-/** Its owner alone, and no access for anybody else. */
+/** The owner is checked, and that no other user has access. */
 const PRIVATE_FOLDER: Trust = { type: 'folder', forbiddenMode: 0o077 }
 
 /**
@@ -46,7 +46,7 @@ export function isOwnFile(path: string): Promise<boolean> {
   return isOwn(path, OWNED)
 }
 
-/** Whether it is a folder that this user has made, and no link to one. */
+/** Whether it is a folder that this user has made, and not a link to one. */
 export function isOwnFolder(path: string): Promise<boolean> {
   return isOwn(path, { ...OWNED, type: 'folder' })
 }
@@ -57,12 +57,15 @@ async function isOwn(path: string, trust: Trust): Promise<boolean> {
     await withOwners(path, async (owners) => assertTrusted(path, stats, { ...trust, owners }))
     return true
   } catch {
-    // Not there, or not ours: the callers do without it.
+    // It does not exist, or is not this user's: the callers do without it.
     return false
   }
 }
 
-/** @throws DistrustedFile when others may look or write into the folder, or could have made it; else the file system's error */
+/**
+ * @throws DistrustedFile when others may look or write into the folder, or could have made it; else the file system's
+ * error
+ */
 export async function assertPrivateFolder(path: string): Promise<void> {
   const stats = await lstat(path)
   await withOwners(path, async (owners) => assertTrusted(path, stats, { ...PRIVATE_FOLDER, owners }))
@@ -71,8 +74,8 @@ export async function assertPrivateFolder(path: string): Promise<void> {
 type Owners = readonly number[] | undefined
 
 /**
- * Some file systems (NFS with `all_squash`, SMB) show all that this process makes as another user's. So a file that
- * seems to be another user's is compared with one that is made beside it now.
+ * Some file systems (NFS with `all_squash`, SMB) show the files of this process as another user's. So a file of another
+ * user is compared with a new file beside it: one with the same owner counts as this user's.
  */
 async function withOwners<T>(path: string, work: (owners: Owners) => Promise<T>): Promise<T> {
   try {
@@ -97,8 +100,8 @@ async function ownerOfNewFiles(folder: string): Promise<number> {
 }
 
 /**
- * Makes the folders from `to` down to `folder`, and refuses to go through a link below `to` that another user made: it
- * would lead the files out of `to`. `to` itself is the caller's, links and all.
+ * Makes the folders from `to` down to `folder`. Refuses a link below `to` that another user made, because it would lead
+ * the files out of `to`. The caller chooses `to` itself, and any links in it.
  *
  * @throws PoolsmithError TARGET_NOT_TRUSTED, TARGET_NOT_WRITABLE, DISK_FULL, WRITE_FAILED
  */
@@ -124,19 +127,19 @@ function foreignLink(path: string, owner: number): PoolsmithError {
   return new PoolsmithError(`${path} is a symbolic link that belongs to the user with the id ${owner}.`, {
     code: 'TARGET_NOT_TRUSTED',
     phase: 'write',
-    hint: 'Remove the link, or make it yourself if it is wanted: files are not written through a link of another user.',
+    hint: 'Remove the link, or make it as this user: files are not written through a link of another user.',
     details: { path, owner },
   })
 }
 
 /**
- * Node's own recursive mkdir never returns where the file system says "no such file" although the parent is there
- * (below /proc, on some network mounts; seen in Node 24.21).
+ * In place of Node's recursive mkdir, which never returns where the file system answers "no such file" although the
+ * parent exists (below /proc, on some network mounts; seen in Node 24.21).
  */
 export async function makeFolder(folder: string, hasParent = false): Promise<void> {
   try {
     await mkdir(folder)
-    // A new folder is on the disk only when the one that it is in is; one that may not be opened still works.
+    // A new folder is on the disk only when its parent is synced. A parent that cannot be opened is not an error.
     await syncFolder(dirname(folder)).catch(() => undefined)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
@@ -150,9 +153,9 @@ export async function makeFolder(folder: string, hasParent = false): Promise<voi
   }
 }
 
-/** A rename is on the disk only when its folder is. */
+/** Syncs a folder to the disk: before that, a rename in it may be lost. */
 export async function syncFolder(folder: string): Promise<void> {
-  // Windows opens no folders; a rename is all that it offers.
+  // Windows cannot open folders.
   if (process.platform === 'win32') return
   const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY)
   try {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createExclusively } from '../private-file.ts'
+import { createExclusively } from '../../private-file.ts'
 import { makeFolder, syncFolder } from './own-files.ts'
 import { writeFailure } from './write-failure.ts'
 
@@ -12,21 +12,21 @@ export interface FinishedFile {
 }
 
 export interface TargetFileOptions {
-  /** Written under this name until it is whole. Default `.<name>.tmp`. */
+  /** The name until the file is complete. Default `.<name>.tmp`. */
   readonly temporaryName?: string
   /**
-   * Whether only this run can be writing the file, so that a temporary file of that name was left by a run that was
-   * killed, and is removed first. Default false: then such a file is an error.
+   * Whether a temporary file of that name is removed first, because only a killed run can have left it. Default false:
+   * then such a file is an error.
    */
   readonly replaceLeftover?: boolean
-  /** The most permissions that the file gets, as the umask lets it. Default 0o666. */
+  /** The file's permissions, less those that the umask takes away. Default 0o666. */
   readonly mode?: number
 }
 
 /**
- * A file that appears under its name only when it is whole: written beside it as `.<name>.tmp`, synced to the disk,
- * renamed. The temporary file is made exclusively and never through a link, and renaming replaces a link of the final
- * name rather than following it. Disposing an unfinished file removes it.
+ * A file that appears under its name only when it is complete: it is written as `.<name>.tmp`, synced to the disk, and
+ * renamed. The temporary file is made exclusively and never through a link; renaming replaces a link of the final name
+ * and does not follow it. Disposing an unfinished file removes it.
  */
 export class TargetFile implements AsyncDisposable {
   readonly path: string
@@ -68,14 +68,14 @@ export class TargetFile implements AsyncDisposable {
     return this.writeAll([bytes])
   }
 
-  /** One part after the other, as one call to the system. */
+  /** Writes the parts in their order by one call of the system. */
   async writeAll(parts: readonly Uint8Array[]): Promise<void> {
     try {
       const length = parts.reduce((sum, part) => sum + part.length, 0)
       for (const part of parts) this.#hash.update(part)
       let { bytesWritten } = await this.#handle.writev(parts)
       if (bytesWritten < length) {
-        // A full disk takes what it can, and says so only the next time.
+        // A full disk takes a part of the bytes, and fails only at the next call.
         const bytes = Buffer.concat(parts)
         while (bytesWritten < length) {
           bytesWritten += (await this.#handle.write(bytes, bytesWritten, length - bytesWritten)).bytesWritten
@@ -93,7 +93,7 @@ export class TargetFile implements AsyncDisposable {
       await this.#close()
       await rename(this.#temporary, this.path)
       await syncFolder(this.#folder).catch(async (error: unknown) => {
-        // The caller is told that there is no file.
+        // The caller gets an error, so there must be no file.
         await this.withdraw()
         throw error
       })
@@ -104,7 +104,7 @@ export class TargetFile implements AsyncDisposable {
     return { name: this.#name, bytes: this.#bytes, sha256: this.#hash.digest('hex') }
   }
 
-  /** Takes a finished file back: something that belongs to it could not be written. */
+  /** Removes a finished file, because another file of its run could not be written. */
   async withdraw(): Promise<void> {
     await rm(this.path, { force: true }).catch(() => undefined)
   }
@@ -117,7 +117,7 @@ export class TargetFile implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#finished) return
-    // What went wrong before is what the caller should hear of, not that cleaning up after it failed too.
+    // The caller gets the error that led here, and not one of cleaning up.
     await this.#close().catch(() => undefined)
     await rm(this.#temporary, { force: true }).catch(() => undefined)
   }

@@ -1,0 +1,137 @@
+/** What the soak counts: calls, failures by cause, faults, the longest wait for a connection, memory. */
+
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import type { Side } from './sides.ts'
+
+/** After an outage attempts that began in it may still fail. */
+const AFTERMATH_MILLIS = 3000
+const FAULTS_SHOWN = 20
+const MEBIBYTE = 1 << 20
+
+interface Outage {
+  readonly side: Side
+  readonly from: number
+  to: number
+}
+
+interface Sample {
+  readonly seconds: number
+  readonly heap: number
+  readonly memory: number
+}
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+
+export class Tally {
+  readonly #done = new Map<string, number>()
+  readonly #failed = new Map<string, number>()
+  readonly #faults: string[] = []
+  readonly #outages: Outage[] = []
+  readonly #samples: Sample[] = []
+  readonly #loopDelay = monitorEventLoopDelay()
+  #longestAcquire = 0
+  #largestDifference = 0
+
+  done(side: Side, name: string): void {
+    increase(this.#done, `${side.name}: ${name}`)
+  }
+
+  /** A failure that had to be. */
+  failed(side: Side, cause: string): void {
+    increase(this.#failed, `${side.name}: ${cause}`)
+  }
+
+  /** Something that must not happen. */
+  fault(what: string): void {
+    this.#faults.push(what)
+  }
+
+  /** The server is away while `work` runs. */
+  async away(side: Side, work: () => Promise<void>): Promise<void> {
+    const outage = { side, from: performance.now(), to: Number.POSITIVE_INFINITY }
+    this.#outages.push(outage)
+    await work()
+    outage.to = performance.now() + AFTERMATH_MILLIS
+  }
+
+  /** Whether the server was away at some time since. */
+  wasAway(side: Side, since: number): boolean {
+    return this.#outages.some((outage) => outage.side === side && outage.to >= since)
+  }
+
+  acquired(millis: number): void {
+    this.#longestAcquire = Math.max(this.#longestAcquire, millis)
+  }
+
+  constructor() {
+    this.#loopDelay.enable()
+  }
+
+  get longestAcquire(): number {
+    return this.#longestAcquire
+  }
+
+  /** The longest time for which the event loop of this process was held up, by our own work or by the machine. */
+  get longestStall(): number {
+    return this.#loopDelay.max / 1e6
+  }
+
+  counted(atServer: number, inPool: number): void {
+    this.#largestDifference = Math.max(this.#largestDifference, Math.abs(atServer - inPool))
+  }
+
+  sample(): void {
+    collect()
+    const { heapUsed, rss } = process.memoryUsage()
+    this.#samples.push({ seconds: performance.now() / 1000, heap: heapUsed, memory: rss })
+  }
+
+  /** Prints what was counted. True when nothing happened that must not. */
+  report(limitMillis: number): boolean {
+    for (const [title, counts] of [
+      ['Calls that succeeded', this.#done],
+      ['Calls that failed with their session or while the server was away', this.#failed],
+    ] as const) {
+      const total = [...counts.values()].reduce((sum, count) => sum + count, 0)
+      console.log(`\n${title}: ${total}`)
+      for (const [name, count] of [...counts].sort(([a], [b]) => a.localeCompare(b))) console.log(`  ${count}  ${name}`)
+    }
+    // The first fifth fills caches and pools.
+    const settled = this.#samples.slice(Math.floor(this.#samples.length / 5))
+    const [last] = settled.slice(-1)
+    console.log(`\nHeap: ${show(last?.heap)}, slope ${slope(settled, 'heap')} MiB a minute`)
+    console.log(`Memory: ${show(last?.memory)}, slope ${slope(settled, 'memory')} MiB a minute`)
+    console.log(`Largest difference between the server's count of sessions and the pool's: ${this.#largestDifference}`)
+    console.log(`Latest acquire: ${Math.round(this.#longestAcquire)} ms of ${limitMillis} ms (pool_timeout)`)
+    console.log(`Longest stall of the event loop: ${Math.round(this.longestStall)} ms`)
+    console.log(`Faults: ${this.#faults.length}`)
+    for (const fault of this.#faults.slice(0, FAULTS_SHOWN)) console.log(`  ${fault}`)
+    return this.#faults.length === 0
+  }
+}
+
+function increase(counts: Map<string, number>, key: string): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1)
+}
+
+function show(bytes = 0): string {
+  return `${(bytes / MEBIBYTE).toFixed(1)} MiB`
+}
+
+/** By least squares. */
+function slope(samples: readonly Sample[], of: 'heap' | 'memory'): string {
+  const count = samples.length
+  if (count < 2) return '?'
+  const meanX = samples.reduce((sum, { seconds }) => sum + seconds, 0) / count
+  const meanY = samples.reduce((sum, sample) => sum + sample[of], 0) / count
+  let above = 0
+  let below = 0
+  for (const sample of samples) {
+    above += (sample.seconds - meanX) * (sample[of] - meanY)
+    below += (sample.seconds - meanX) ** 2
+  }
+  return ((above / below / MEBIBYTE) * 60).toFixed(2)
+}

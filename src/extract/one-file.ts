@@ -1,0 +1,48 @@
+/** Writes one partition into one file with a manifest. */
+
+import type { Drift } from './drift.ts'
+import { makeFolders } from './files/own-files.ts'
+import { sweep } from './files/sweep.ts'
+import { TargetFile } from './files/target-file.ts'
+import type { Manifest, ManifestFile } from './manifest.ts'
+import type { ReportOptions } from './options.ts'
+import { folderOf, partName } from './plan.ts'
+import type { Run } from './run.ts'
+import { writePart } from './write-part.ts'
+
+export interface OneFileOptions extends ReportOptions {
+  readonly to: string
+  readonly onDrift?: ((drift: Drift) => unknown) | undefined
+}
+
+/** The partition in the file, of a plan for several machines. */
+export interface OneOfMany {
+  readonly number: number
+  readonly label: string
+  readonly manifestName: string
+}
+
+/** @param one undefined when the plan has only one partition */
+export async function intoOneFile(run: Run, options: OneFileOptions, one?: OneOfMany): Promise<Manifest> {
+  const { open, plan } = run
+  const { to, onDrift, onProgress } = options
+  const number = one?.number ?? 0
+  const folder = folderOf(plan, to)
+  await sweep(folder)
+  const drift = await run.drift(folder, onDrift)
+  await makeFolders(to, folder)
+  // Only the session that has claimed a part writes it, so a temporary file of it was left by a killed run.
+  await using file = await TargetFile.create(folder, partName(plan, number), { replaceLeftover: one !== undefined })
+  const meter = run.partMeter(onProgress)
+  const { rows, notes } = await writePart({ open, plan, number, count: (more) => meter.add(more, file.bytes) }, file)
+  const finished = await file.finish()
+  const facts: ManifestFile =
+    one === undefined ? { ...finished, rows } : { ...finished, rows, partition: number, label: one.label }
+  const outcome = { rows, notes, files: [facts], drift, ...(one === undefined ? {} : { partition: number }) }
+  const manifest = await run.publish(folder, outcome, plan, one?.manifestName).catch(async (error: unknown) => {
+    await file.withdraw()
+    throw error
+  })
+  meter.finish(file.bytes)
+  return manifest
+}
