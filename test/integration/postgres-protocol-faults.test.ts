@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import type { Credential } from '../../src/credentials/credential.ts'
 import { type ErrorCode, type Phase, PoolsmithError } from '../../src/errors.ts'
 import {
@@ -25,6 +27,9 @@ import {
 } from '../support/postgres-driver.ts'
 
 const PASSWORD = 'do not tell'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
 
 function driverTo(fake: FakePostgres, extra: Record<string, unknown> = {}, context?: TestDriverContext): TestDriver {
   return driverFor({ host: '127.0.0.1', port: fake.port, login: 'alice' }, { sslmode: 'disable', ...extra }, context)
@@ -626,6 +631,26 @@ test('an idle session that the server ends is broken, and nothing else happens',
   await fake.deserted()
   assert.equal(driver.isBroken(client), true)
   await driver.close(client)
+})
+
+test('settings that a server makes up take no memory', async () => {
+  const settings = Buffer.concat(
+    Array.from({ length: 50_000 }, (_, n) => message('S', Buffer.from(`made_up_${n}\0${'x'.repeat(400)}\0`))),
+  )
+  await using fake = await startFakePostgres(async (peer) => {
+    await peer.startup()
+    peer.letIn()
+    await peer.message()
+    peer.send(Buffer.concat([settings, message('I'), message('Z', Buffer.from('I'))]))
+  })
+  const { driver } = driverTo(fake)
+  const { client } = await openSession(driver, passwordCredential(PASSWORD))
+  collectGarbage()
+  const before = process.memoryUsage().heapUsed
+  await driver.ping(client)
+  collectGarbage()
+  assert.ok(process.memoryUsage().heapUsed - before < settings.length / 4)
+  driver.abort(client)
 })
 
 for (const how of ['end', 'reset'] as const) {

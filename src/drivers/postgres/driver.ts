@@ -3,26 +3,25 @@ import { orAbort } from '../../abort.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
-import { printable } from '../../printable.ts'
 import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
 import { acknowledgements } from '../network/acknowledgement.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { Reachability } from '../network/reachability.ts'
-import { type Lookup, showEndpoint, systemLookup } from '../network/socket.ts'
+import { type Lookup, systemLookup } from '../network/socket.ts'
 import { PhaseClock } from '../phase-clock.ts'
-import { advised } from '../statement-error.ts'
 import { warnOnce } from '../warn-once.ts'
 import { openingError, type Whereabouts } from '../whereabouts.ts'
 import { parseRequireAuth } from './auth-policy.ts'
 import { cancelSession } from './cancel.ts'
 import { checkPostgresOptions, effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
-import { adoptSession, isBusy, loadPg, streamOf, type Watcher } from './pg-client.ts'
+import { adoptSession, isBusy, loadPg, streamOf } from './pg-client.ts'
 import { resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
 import { openSession } from './session.ts'
-import { outdatesSession, readOnlyError, WriteDoubt } from './session-doubt.ts'
-import type { Session, SessionPlan } from './session-plan.ts'
-import { postgresAdvice, postgresStatementError } from './statement-error.ts'
+import { readOnlyError, WriteDoubt } from './session-doubt.ts'
+import type { SessionPlan } from './session-plan.ts'
+import { newState, type SessionState, watcherOf } from './session-state.ts'
+import { postgresStatementError } from './statement-error.ts'
 import { TlsSettings } from './tls-settings.ts'
 import { type Answer, ValueSettings } from './value-settings.ts'
 
@@ -44,25 +43,6 @@ export interface PostgresDriver extends Driver<pg.Client> {
   cancel(raw: pg.Client, signal: AbortSignal): Promise<void>
   /** What a statement ends with that failed with `error`: see {@link postgresStatementError}. */
   statementError(raw: pg.Client, error: Error): Error
-}
-
-/** What the driver knows of a client besides the client itself. */
-interface SessionState {
-  readonly session: Session
-  readonly credential: Credential
-  readonly info: SessionInfo
-  /** The settings that the server reports, as they are now. */
-  readonly parameters: Map<string, string>
-  broken: boolean
-  /** The error that made the session unfit for the next caller, though it is alive. */
-  outdatedBy: Error | undefined
-  /** {@link WriteDoubt.current} when the session was last known to be able to write. */
-  doubt: number
-  endedBy: Error | undefined
-  onEnd: (() => void) | undefined
-  /** Statements that have ended, and how many had when the session was last as good as new. */
-  finished: number
-  cleanAt: number
 }
 
 /**
@@ -122,7 +102,7 @@ class SessionDriver implements PostgresDriver {
         phase: () => clock.phase,
         deadline: context.deadline,
       })
-      const state = newState(session, credential, clock.stop(), this.#doubt.current)
+      const state = newState({ session, credential, timings: clock.stop(), doubt: this.#doubt.current })
       const client = await adoptSession(module, {
         stream: session.transport.stream,
         user: session.user,
@@ -251,39 +231,6 @@ class SessionDriver implements PostgresDriver {
   }
 }
 
-function newState(
-  session: Session,
-  credential: Credential,
-  timings: SessionInfo['timings'],
-  doubt: number,
-): SessionState {
-  const { login, transport } = session
-  return {
-    session,
-    credential,
-    parameters: new Map(login.parameters),
-    broken: false,
-    outdatedBy: undefined,
-    doubt,
-    endedBy: undefined,
-    onEnd: undefined,
-    finished: 0,
-    cleanAt: 0,
-    info: {
-      user: session.user,
-      database: session.database,
-      peer: showEndpoint(session.endpoint),
-      serverVersion: printable(login.parameters.get('server_version') ?? 'unknown', 100),
-      processId: login.processId,
-      authentication: login.authentication,
-      encryption: transport.encryption,
-      kerberos: transport.kerberos ?? login.kerberos,
-      proxy: session.proxy,
-      timings,
-    },
-  }
-}
-
 /** Runs one statement of ours on a client. */
 async function askOn(client: pg.Client, sql: string): Promise<Answer> {
   try {
@@ -298,29 +245,4 @@ async function askOn(client: pg.Client, sql: string): Promise<Answer> {
 
 function isServerError(error: unknown): error is Error & { readonly code: string } {
   return error instanceof Error && 'code' in error && typeof error.code === 'string'
-}
-
-function watcherOf(state: SessionState, doubt: WriteDoubt): Watcher {
-  const end = (error?: Error): void => {
-    state.broken = true
-    // The first error is the reason; those that follow are about the socket.
-    state.endedBy ??= error
-    state.onEnd?.()
-    state.onEnd = undefined
-  }
-  return {
-    onServerError: (error) => {
-      advised(error, postgresAdvice(error))
-      if (endsSession(error)) end(error)
-      else if (outdatesSession(error)) state.outdatedBy = error
-      doubt.heard(error, state.session.login.parameters)
-    },
-    onParameter: (name, value) => {
-      state.parameters.set(name, value)
-    },
-    onReady: () => {
-      state.finished++
-    },
-    onEnd: end,
-  }
 }

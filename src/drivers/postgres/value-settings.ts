@@ -61,6 +61,12 @@ const SETTINGS: readonly Setting[] = [
   },
 ]
 
+/** The reported settings that are looked at after the login too. */
+export const REPORTED_SETTINGS: ReadonlySet<string> = new Set([
+  ...SETTINGS.filter(({ reported }) => reported).map(({ name }) => name),
+  'server_version',
+])
+
 /** Without it no text can be read, whatever the user wishes. */
 const INDISPENSABLE = 'client_encoding'
 

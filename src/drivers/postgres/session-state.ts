@@ -1,0 +1,95 @@
+import type { Credential } from '../../credentials/credential.ts'
+import { printable } from '../../printable.ts'
+import type { SessionInfo } from '../driver.ts'
+import { showEndpoint } from '../network/socket.ts'
+import { advised } from '../statement-error.ts'
+import type { Watcher } from './pg-client.ts'
+import { endsSession } from './server-error.ts'
+import { outdatesSession, type WriteDoubt } from './session-doubt.ts'
+import type { Session } from './session-plan.ts'
+import { postgresAdvice } from './statement-error.ts'
+import { REPORTED_SETTINGS } from './value-settings.ts'
+
+/** The driver's own knowledge of a session, besides the client itself. */
+export interface SessionState {
+  readonly session: Session
+  readonly credential: Credential
+  readonly info: SessionInfo
+  /** The settings that decide how values arrive, as the server last reported them. */
+  readonly parameters: Map<string, string>
+  broken: boolean
+  /** The error after which the session must not be handed out again, although it is alive. */
+  outdatedBy: Error | undefined
+  /** {@link WriteDoubt.current} when the session was last known to be able to write. */
+  doubt: number
+  /** Why the session ended, where that is known. */
+  endedBy: Error | undefined
+  onEnd: (() => void) | undefined
+  /** The number of statements that have ended. */
+  finished: number
+  /** That number when the session was last in the state of a new one. */
+  cleanAt: number
+}
+
+export interface NewSession {
+  readonly session: Session
+  readonly credential: Credential
+  readonly timings: SessionInfo['timings']
+  readonly doubt: number
+}
+
+export function newState({ session, credential, timings, doubt }: NewSession): SessionState {
+  const { login, transport } = session
+  // Only these, so that a server cannot fill memory with settings of any name.
+  const parameters = [...login.parameters].filter(([name]) => REPORTED_SETTINGS.has(name))
+  return {
+    session,
+    credential,
+    parameters: new Map(parameters),
+    broken: false,
+    outdatedBy: undefined,
+    doubt,
+    endedBy: undefined,
+    onEnd: undefined,
+    finished: 0,
+    cleanAt: 0,
+    info: {
+      user: session.user,
+      database: session.database,
+      peer: showEndpoint(session.endpoint),
+      serverVersion: printable(login.parameters.get('server_version') ?? 'unknown', 100),
+      processId: login.processId,
+      authentication: login.authentication,
+      encryption: transport.encryption,
+      kerberos: transport.kerberos ?? login.kerberos,
+      proxy: session.proxy,
+      timings,
+    },
+  }
+}
+
+/** Keeps the state of a session up to date. */
+export function watcherOf(state: SessionState, doubt: WriteDoubt): Watcher {
+  const end = (error?: Error): void => {
+    state.broken = true
+    // The first error is the reason; later ones are about the socket.
+    state.endedBy ??= error
+    state.onEnd?.()
+    state.onEnd = undefined
+  }
+  return {
+    onServerError: (error) => {
+      advised(error, postgresAdvice(error))
+      if (endsSession(error)) end(error)
+      else if (outdatesSession(error)) state.outdatedBy = error
+      doubt.heard(error, state.session.login.parameters)
+    },
+    onParameter: (name, value) => {
+      if (REPORTED_SETTINGS.has(name)) state.parameters.set(name, value)
+    },
+    onReady: () => {
+      state.finished++
+    },
+    onEnd: end,
+  }
+}
