@@ -156,7 +156,7 @@ export const ERROR_CODES = {
   TLS_SETUP_FAILED: 'The certificate files were read, but OpenSSL cannot use them.',
   CRL_UNUSABLE: 'The revocation list has expired or does not cover every authority of the chain.',
   NEGOTIATION_FAILED:
-    'The server sent an error in the middle of the negotiation of encryption; its text is not shown, as nothing proves who sent it.',
+    'The server sent an error in the middle of the negotiation of encryption; its text is not shown, since nothing proves its origin.',
   // login
   LOGIN_NOT_ADMITTED: 'No rule of the server (pg_hba.conf) allows this user to log in this way.',
   LOGIN_ROLE_UNUSABLE: 'The role does not exist or may not log in.',
@@ -172,18 +172,18 @@ export const ERROR_CODES = {
   PEER_MISMATCH: 'The server behind the Unix socket does not run as the user that `requirepeer` names.',
   SERVER_NOT_GENUINE: 'The server accepted the login without proving its identity.',
   SETTING_REFUSED:
-    'The server or a pooler keeps a setting by which values could not be read, and does not let us change it.',
+    'The server or a pooler keeps a setting under which values cannot be read, and refuses to change it.',
   AUTH_METHOD_UNSUPPORTED: 'The server asks for a login method that this strategy cannot answer.',
   AUTH_METHOD_REFUSED: 'The server asks for a login method that `require_auth` does not allow.',
   CHANNEL_BINDING_FAILED:
-    'The login could not be bound to the TLS session: the server sees another one than we do, or cannot bind under `channel_binding=require`.',
-  CLEARTEXT_REFUSED: 'The server asks for the password in the clear over a connection without encryption.',
+    'The login could not be bound to the TLS session: the server has another one, or cannot bind under `channel_binding=require`.',
+  CLEARTEXT_REFUSED: 'The server asks for the password in cleartext over a connection without encryption.',
   PASSWORD_MISSING: 'The server asks for a password, and the record has none.',
   SCRAM_FAILED: 'The server does not follow the rules of SCRAM.',
   PROTOCOL_UNSUPPORTED: 'The server does not speak a version of the PostgreSQL protocol that is allowed.',
   DRIVER_INCOMPATIBLE: 'poolsmith does not work with the installed version of the database driver.',
   // query
-  SESSION_READ_ONLY: 'An idle session can no longer write, as after a failover; it was closed.',
+  SESSION_READ_ONLY: 'An idle session has become read-only, as after a failover; it was closed.',
   SESSION_BUSY: 'A returned connection still ran a statement, which could not be stopped.',
   TOO_MANY_BINDINGS: 'A statement has more bindings than the database takes; it was not sent.',
   // pool

@@ -68,7 +68,7 @@ describe('a server that wants a client certificate', () => {
       const { driver } = driverFor({ host: server.host, port: server.port, login: 'postgres' }, { sslmode: 'require' })
       const error = await openingError(driver, passwordCredential(server.superuserPassword))
       assert.deepEqual([error.code, error.phase], ['TLS_CLIENT_CERTIFICATE_REFUSED', 'login'], error.message)
-      assert.match(error.hint ?? '', /set sslcert and sslkey/)
+      assert.match(error.hint ?? '', /Set sslcert and sslkey/)
       assert.doesNotMatch(error.hint ?? '', /sslmode|gssencmode/)
     })
   }

@@ -1,4 +1,4 @@
-/** `require_auth`: which ways of proving who we are the server may ask for (libpq's rules, PostgreSQL 16). */
+/** `require_auth`: the login methods that the server may ask for (libpq's rules, PostgreSQL 16). */
 
 const METHODS = ['password', 'md5', 'gss', 'sspi', 'scram-sha-256', 'none'] as const
 export type AuthMethod = (typeof METHODS)[number]
@@ -6,13 +6,13 @@ export type AuthMethod = (typeof METHODS)[number]
 export interface AuthPolicy {
   /** Whether the server may ask for this method. */
   allows(method: Exclude<AuthMethod, 'none'>): boolean
-  /** Whether the server may let us in without having asked for a proof (trust, peer, client certificate). */
+  /** Whether the server may accept the login without asking for a proof (trust, peer, client certificate). */
   readonly allowsNone: boolean
   /** The setting as given, for messages. */
   readonly text: string
 }
 
-/** Reads the list; a string says what is wrong with it. An empty list allows everything. */
+/** Parses the list; returns a string that says what is wrong with it. Undefined allows every method. */
 export function parseRequireAuth(items: readonly string[] | undefined): AuthPolicy | string {
   if (items === undefined || items.length === 0) return { allows: () => true, allowsNone: true, text: '' }
   const negated = items[0]?.startsWith('!') ?? false

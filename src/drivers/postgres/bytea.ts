@@ -1,6 +1,7 @@
 /**
- * Values of bytea, looked at before pg's parser: that one loops for ever at a backslash that neither doubles nor begins
- * three octal digits, which no server sends (PostgreSQL documentation, "Binary Data Types").
+ * Values of bytea are checked before pg's parser reads them. That parser loops for ever at a backslash that is followed
+ * neither by another one nor by three octal digits, which no genuine server sends (PostgreSQL documentation, "Binary Data
+ * Types").
  */
 
 import type pg from 'pg'
@@ -16,9 +17,9 @@ const TEXT_ARRAY = 1009 as TypeId
 type Nested = readonly (string | null | Nested)[]
 
 /**
- * Has the client refuse malformed values; well-formed ones are read by the parser that `pg.types` has for them by then.
+ * Makes the client refuse malformed values. Well-formed ones are read by the parser that is set in `pg.types` at that time.
  *
- * @param malformed makes the error of the statement
+ * @param malformed creates the error of the statement
  */
 export function guardBytea(client: pg.Client, types: Types, malformed: () => Error): void {
   const guard = (id: TypeId, isWellFormed: (value: string) => boolean): void => {

@@ -1,11 +1,11 @@
 /**
- * Rows, read without pg's parser. That one spends most of its time on calls for each value; a select of many short
- * values takes two thirds of the time here. (PostgreSQL documentation, "Message Formats", DataRow.)
+ * Reads rows without pg's parser, which spends most of its time on calls for each value: a select of many short values
+ * takes two thirds of the time here (PostgreSQL documentation, "Message Formats", DataRow).
  */
 
 import { NotPostgres } from './messages.ts'
 
-/** What pg-protocol makes of a row. */
+/** A row in the form that pg-protocol gives it. */
 export interface RowMessage {
   readonly name: 'dataRow'
   readonly length: number
@@ -20,8 +20,8 @@ const NULL = 0xffff_ffff
 /**
  * Reads the row whose body is `chunk[start, end)`.
  *
- * @param columns how many values it must have, where that is known
- * @throws NotPostgres when its lengths or its count make no sense
+ * @param columns the number of values that it must have, where that is known
+ * @throws NotPostgres when a length or the count does not fit
  */
 export function rowIn(chunk: Buffer, start: number, end: number, columns: number | undefined): RowMessage {
   const fieldCount = uint16At(chunk, start)
@@ -48,12 +48,12 @@ function uint16At(bytes: Buffer, offset: number): number {
   return (byteAt(bytes, offset) << 8) | byteAt(bytes, offset + 1)
 }
 
-/** Beyond the end it is 0; that a row is too short is seen when all its values are there. */
+/** 0 beyond the end; a row that is too short is detected after its last value. */
 function byteAt(bytes: Buffer, offset: number): number {
   return bytes[offset] ?? 0
 }
 
-/** Short ASCII, which most numbers are, is made without a call out of JavaScript, in a third of the time. */
+/** Short ASCII text, such as most numbers, is built without a call out of JavaScript, in a third of the time. */
 function textIn(bytes: Buffer, from: number, to: number): string {
   return to - from <= SHORT && isAscii(bytes, from, to)
     ? shortText(bytes, from, to - from)

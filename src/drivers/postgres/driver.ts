@@ -33,15 +33,15 @@ export interface PostgresDriverContext {
   readonly home?: string
   /** Default: the system's resolver. */
   readonly lookup?: Lookup
-  /** What goes through a proxy. Default: nothing. */
+  /** Decides which hosts are reached through a proxy. Default: none. */
   readonly route?: ProxyRouter
 }
 
-/** A driver that can also interrupt what a session is doing. */
+/** A driver that can also cancel a running statement. */
 export interface PostgresDriver extends Driver<pg.Client> {
-  /** Asks the server to cancel the running statement, over a connection of its own; resolves when it has been asked. */
+  /** Asks the server to cancel the running statement, over a separate connection. Resolves when the request was sent. */
   cancel(raw: pg.Client, signal: AbortSignal): Promise<void>
-  /** What a statement ends with that failed with `error`: see {@link postgresStatementError}. */
+  /** The error that the caller of a failed statement gets: see {@link postgresStatementError}. */
   statementError(raw: pg.Client, error: Error): Error
 }
 
@@ -58,7 +58,7 @@ export function createPostgresDriver(
   const problems = checkPostgresOptions(target, options)
   const policy = parseRequireAuth(options.require_auth)
   if (problems.length > 0 || typeof policy === 'string') throw new ConfigError(problems)
-  // libpq would look for a Unix socket first; where there is none, as on most clients, it means this.
+  // libpq's default is a Unix socket, and localhost where it is built without them.
   const host = target.host === undefined || target.host === '' ? 'localhost' : target.host
   const port = target.port ?? DEFAULT_PORT
   const plan: SessionPlan = {
@@ -125,11 +125,14 @@ class SessionDriver implements PostgresDriver {
     } catch (error) {
       if (!signal.aborted) throw openingError(error, this.where)
       if (signal.reason instanceof PoolsmithError) throw error
-      throw new PoolsmithError(`Connecting to ${this.#plan.host} was given up in the phase ${clock.phase}.`, {
-        code: 'ABORTED',
-        phase: clock.phase,
-        cause: signal.reason,
-      })
+      throw new PoolsmithError(
+        `The attempt to connect to ${this.#plan.host} was aborted in the phase ${clock.phase}.`,
+        {
+          code: 'ABORTED',
+          phase: clock.phase,
+          cause: signal.reason,
+        },
+      )
     }
   }
 
@@ -170,7 +173,7 @@ class SessionDriver implements PostgresDriver {
     const state = this.#state(raw)
     await resetClient(raw, mode, {
       cancel: (signal) => this.cancel(raw, signal),
-      restoreSettings: () => this.#plan.settings.putRight(state.parameters, (sql) => askOn(raw, sql)),
+      restoreSettings: () => this.#plan.settings.correct(state.parameters, (sql) => askOn(raw, sql)),
     })
     if (this.mustPing(raw)) await this.#assertWritable(raw, state)
     if (mode === 'full') state.cleanAt = state.finished
@@ -187,7 +190,7 @@ class SessionDriver implements PostgresDriver {
 
   async kill(raw: pg.Client, signal: AbortSignal): Promise<void> {
     const isRunning = isBusy(raw)
-    // First, so that the client sends nothing more when the server tells it that its statement was cancelled.
+    // Aborted first, so that the client sends nothing more when the server reports that its statement was cancelled.
     this.abort(raw)
     // A server process that runs a statement does not look at its socket.
     if (isRunning) await this.cancel(raw, signal)
@@ -231,7 +234,7 @@ class SessionDriver implements PostgresDriver {
   }
 }
 
-/** Runs one statement of ours on a client. */
+/** Runs one statement of the driver on a client. */
 async function askOn(client: pg.Client, sql: string): Promise<Answer> {
   try {
     const text = { getTypeParser: () => (value: string) => value }

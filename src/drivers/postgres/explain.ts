@@ -11,7 +11,7 @@ import type { SslMode } from './options.ts'
 import { refusalError, ServerRefusal } from './server-error.ts'
 import { TlsNotOffered } from './transport.ts'
 
-/** The most that is shown of bytes that make no sense. */
+/** The maximum length of what is shown of a malformed answer. */
 const WORDS = 200
 
 export interface Where {
@@ -21,7 +21,7 @@ export interface Where {
   readonly phase: Phase
 }
 
-/** Says in our own terms why an attempt ended. */
+/** The PoolsmithError that tells why an attempt failed. */
 export function explain(cause: unknown, where: Where): unknown {
   const { host, sslMode, endpoint, phase } = where
   const peer = showEndpoint(endpoint)
@@ -31,7 +31,7 @@ export function explain(cause: unknown, where: Where): unknown {
     return new PoolsmithError(`The server ${peer} does not offer TLS.`, {
       code: 'TLS_NOT_OFFERED',
       phase: 'tls',
-      hint: `Set ssl=on on the server; sslmode=${sslMode} and this auth_method do not go without.`,
+      hint: `Set ssl=on on the server; sslmode=${sslMode} or this auth_method needs TLS.`,
     })
   }
   if (cause instanceof GssSetupFailed) return explain(cause.cause, where)
@@ -40,7 +40,7 @@ export function explain(cause: unknown, where: Where): unknown {
   }
   if (cause instanceof NotPostgres) {
     return new PoolsmithError(
-      `What answers at ${peer} is not a PostgreSQL server, or is damaged: ${printable(cause.message, WORDS)}.`,
+      `The peer at ${peer} is not a PostgreSQL server, or its answer is damaged: ${printable(cause.message, WORDS)}.`,
       {
         code: 'NOT_POSTGRES',
         phase,
@@ -51,22 +51,22 @@ export function explain(cause: unknown, where: Where): unknown {
   }
   if (cause instanceof StreamClosed) {
     const broken = cause.cause
-    // An encrypted session that was damaged knows why it ended.
+    // An encrypted stream that was damaged carries the reason.
     if (broken instanceof PoolsmithError) return broken
-    // Under TLS 1.3 the server judges our certificate after the handshake.
+    // Under TLS 1.3 the server checks the client certificate after the handshake.
     if (broken instanceof Error && errorCode(broken)?.startsWith('ERR_SSL_') === true) return tlsError(broken, host)
     return new PoolsmithError(`The server ${peer} closed the connection in the phase ${phase}.`, {
       code: 'CONNECTION_CLOSED',
       phase,
       transient: true,
-      hint: "The server's log says why; a full or restarting server and a proxy without a backend do this.",
+      hint: "See the server's log. A full or restarting server, or a proxy without a backend, closes connections like this.",
       cause,
     })
   }
   return cause
 }
 
-/** In psql's words; the text of the error is left out, since nothing proves who sent it. */
+/** In psql's words. The text of the server's error is left out, since nothing proves its origin. */
 function negotiationError({ asked, unknownRequest }: NegotiationRefusal, peer: string): PoolsmithError {
   if (unknownRequest && asked === 'gss') {
     const more = `It does not know the request, as PostgreSQL before version 12; it answers at ${peer}.`

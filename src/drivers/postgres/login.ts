@@ -26,30 +26,30 @@ export interface LoginRequest extends Omit<ProofRequest, 'signal'> {
 }
 
 export interface LoginResult {
-  /** As `SessionInfo.authentication`. */
+  /** The method, as in `SessionInfo.authentication`. */
   readonly authentication: string
-  /** Who both ends proved to be by AuthenticationGSS. */
+  /** The identities that both ends proved by AuthenticationGSS. */
   readonly kerberos: KerberosInfo | undefined
-  /** What the server reported of its settings. */
+  /** The settings that the server reported. */
   readonly parameters: ReadonlyMap<string, string>
   readonly processId: number
   readonly secretKey: Buffer
-  /** Every byte from after AuthenticationOk to ReadyForQuery, for the driver's own parser. */
+  /** All bytes from AuthenticationOk to ReadyForQuery, for pg's parser. */
   readonly pending: Buffer
 }
 
 /** AuthenticationOk. */
 const OK = 0
 
-/** The most that a server may send before the session is ready: a login takes about 1 KB. */
+/** The limit for all that a server sends before the session is ready; a login takes about 1 KB. */
 const MOST_BYTES = 1 << 20
-/** What a message counts for at least: reading it takes more time than reading its bytes. */
+/** The minimum that a message counts, since each one takes time however short it is. */
 const LEAST_BYTES = 64
-/** Messages that only a login has; they are checked where they are answered. */
+/** Message types of the login only, which are checked where they are answered. */
 const OF_LOGIN = 'Rv'
 
 /**
- * Starts a session and proves who we are (PostgreSQL documentation, "Start-up"), up to the first ReadyForQuery.
+ * Starts a session and logs in (PostgreSQL documentation, "Start-up"), up to the first ReadyForQuery.
  *
  * @throws ServerRefusal, NotPostgres, StreamClosed; PoolsmithError PROTOCOL_UNSUPPORTED, AUTH_METHOD_UNSUPPORTED, AUTH_METHOD_REFUSED,
  *   CLEARTEXT_REFUSED, PASSWORD_MISSING, CHANNEL_BINDING_FAILED, SCRAM_FAILED, SERVER_NOT_GENUINE, SETTING_REFUSED, and
@@ -66,7 +66,7 @@ export async function login(transport: Transport, request: LoginRequest, signal:
     const { authentication, version } = await authenticate(messages, proof, versions)
     const { kerberos } = proof
     const { parameters, ...settled } = await settle(messages, version)
-    await settings.putRight(parameters, (sql) => ask(wire, messages, sql, parameters))
+    await settings.correct(parameters, (sql) => ask(wire, messages, sql, parameters))
     return { authentication, kerberos, parameters, ...settled }
   } catch (cause) {
     if (cause instanceof ServerRefusal && settings.refusedBy(cause.fields, sent)) throw new UnknownParameter()
@@ -74,12 +74,12 @@ export async function login(transport: Transport, request: LoginRequest, signal:
   }
 }
 
-/** The server or a pooler knows a parameter of the start-up message not, which the next attempt leaves out. */
+/** The server or a pooler does not know a parameter of the start-up message. The next attempt leaves it out. */
 export class UnknownParameter extends Error {
   override readonly name = 'UnknownParameter'
 }
 
-/** What the server sends until the session is ready, bounded. */
+/** The messages of the server until the session is ready, limited in number and size. */
 class LoginMessages {
   readonly #wire: Wire
   readonly #rules = new MessageRules()
@@ -126,7 +126,7 @@ async function authenticate(
 
 type Settled = Pick<LoginResult, 'processId' | 'secretKey' | 'pending'> & { readonly parameters: Map<string, string> }
 
-/** After AuthenticationOk: the server's settings, the key for cancelling, and that the session is ready. */
+/** Reads what follows AuthenticationOk: the server's settings, the key for cancelling, and ReadyForQuery. */
 async function settle(messages: LoginMessages, version: number): Promise<Settled> {
   const parameters = new Map<string, string>()
   const pending: Buffer[] = []
@@ -152,7 +152,7 @@ async function settle(messages: LoginMessages, version: number): Promise<Settled
   }
 }
 
-/** Runs one statement on the session before pg has it; what the server reports of its settings goes into `parameters`. */
+/** Runs one statement before the session is handed to pg. Settings that the server reports are added to `parameters`. */
 async function ask(wire: Wire, messages: LoginMessages, sql: string, parameters: Map<string, string>): Promise<Answer> {
   wire.write(queryMessage(sql))
   let answer: Answer = {}

@@ -1,23 +1,23 @@
 /**
- * The rules for what a server may send (PostgreSQL documentation, "Message Formats"), held before pg's parser sees a
- * message. That parser trusts the server: an error without its end makes it loop for ever, a count makes it take memory
- * for as many columns, a column in binary form is read as an array of as many dimensions as it says, and a request for
- * a login is answered in the middle of a session.
+ * The rules for the messages of a server (PostgreSQL documentation, "Message Formats"), applied before pg's parser reads
+ * them. That parser trusts the server: it loops for ever on an error without its end, allocates memory for any number of
+ * columns, reads a column in binary form as an array of any number of dimensions, and answers a request for a password in
+ * an open session.
  */
 
 import { BodyReader, NotPostgres } from './messages.ts'
 
-/** A value has less than 1 GiB in PostgreSQL, and so has a row on its way (MaxAllocSize). */
+/** PostgreSQL limits values and rows to 1 GiB (MaxAllocSize). */
 export const LONGEST_MESSAGE = 0x4000_0000
-/** An error or a notice may hold what the statement put into it. */
+/** An error or a notice may contain text that the statement gives it. */
 const LONGEST_TEXT = 16 << 20
 const LONGEST_OTHER = 1 << 20
-/** Messages that pg answers, between two moments in which the server is ready; none but a flood comes near. */
+/** The limit for messages that pg answers, between two ReadyForQuery. Only a flood reaches it. */
 const MOST_PROMPTS = 10_000
 
 type Check = (body: BodyReader, rules: MessageRules) => void
 
-/** How many bytes the body has, and what is in it. */
+/** The size of the body in bytes, and a check of its content. */
 interface Rule {
   readonly least: number
   readonly most: number
@@ -64,9 +64,9 @@ function ruleFor(code: number): Rule {
   return rule
 }
 
-/** Holds the rules for one session, of which some depend on what has been asked. */
+/** Applies the rules to one session. Some depend on the requests that were sent. */
 export class MessageRules {
-  /** How many values each row has, where the server has said it for the current statement. */
+  /** The number of values in each row, where the server has described the rows of the current statement. */
   columns: number | undefined
   #descriptionAsked = false
   #binaryAsked = false
@@ -74,24 +74,24 @@ export class MessageRules {
   #prompts = 0
   #ready = false
 
-  /** A statement is sent whose rows are described before they come. */
+  /** A statement was sent whose rows must be described first. */
   describeAsked(): void {
     this.#descriptionAsked = true
   }
 
-  /** A statement is bound: whether its values are wanted in binary form. */
+  /** A statement was bound. @param binary whether it asks for values in binary form */
   bound(binary: boolean): void {
     if (binary) this.#binaryAsked = true
   }
 
-  /** A statement is executed up to a number of rows, after which the server may suspend it. */
+  /** A statement was executed up to a number of rows, after which the server may suspend it. */
   executedInPart(): void {
     this.#limitedExecutes++
   }
 
   /**
-   * Checks the length of a message, before all of it is here.
-   * @param bytes of its body
+   * Checks the length of a message before it has arrived completely.
+   * @param bytes the length of its body
    * @throws NotPostgres
    */
   assertLength(code: number, bytes: number): void {
@@ -111,7 +111,7 @@ export class MessageRules {
   }
 
   /**
-   * A row comes, and nothing has described it: only a statement that asked for no description may have that.
+   * A row arrived without a description, which is allowed only where the statement did not ask for one.
    * @throws NotPostgres
    */
   undescribed(): undefined {
@@ -125,7 +125,7 @@ export class MessageRules {
       const format = body.skipText().skip(16).count()
       if (format > 1) throw new NotPostgres(`a column in format ${format}`)
       if (format === 1 && !this.#binaryAsked) {
-        throw new NotPostgres('a column in binary form where text was asked for')
+        throw new NotPostgres('a column in binary form where text was requested')
       }
     }
     body.expectEnd()
@@ -133,14 +133,13 @@ export class MessageRules {
   }
 
   suspended(): void {
-    // pg asks for the next rows at each of them, however many come.
-    if (this.#limitedExecutes === 0) throw new NotPostgres('the end of a part of the rows where all were asked for')
+    // pg requests the next rows for each of these messages, so that a flood would fill its output.
+    if (this.#limitedExecutes === 0) throw new NotPostgres('a suspended statement where all rows were requested')
     this.#limitedExecutes--
   }
 
   prompted(): void {
-    if (++this.#prompts > MOST_PROMPTS)
-      throw new NotPostgres(`more than ${MOST_PROMPTS} messages that ask for an answer`)
+    if (++this.#prompts > MOST_PROMPTS) throw new NotPostgres(`more than ${MOST_PROMPTS} messages that need an answer`)
   }
 
   keyCame(): void {
@@ -156,7 +155,7 @@ export class MessageRules {
   }
 }
 
-/** An error or a notice: letters with a text each, up to a zero byte, which is the last one. */
+/** The body of an error or a notice: a letter and a text for each field, then a zero byte as the last byte. */
 function checkFields(body: BodyReader): void {
   while (body.byte() !== 0) body.skipText()
   body.expectEnd()
@@ -167,7 +166,7 @@ function checkCopyIn(body: BodyReader, rules: MessageRules): void {
   checkCopy(body)
 }
 
-/** The format of all, the number of columns, and the format of each. */
+/** The overall format, the number of columns, and the format of each column. */
 function checkCopy(body: BodyReader): void {
   body.skip(1)
   body.skip(2 * body.count()).expectEnd()

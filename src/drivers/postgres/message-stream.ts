@@ -1,6 +1,6 @@
 /**
- * What a server sends, cut into messages and checked before pg's parser sees it; rows are read here
- * ({@link rowIn}), and pg gets everything else as whole messages.
+ * Splits the bytes of a server into messages and checks them before pg's parser reads them. Rows are read here
+ * ({@link rowIn}); pg receives all other messages complete.
  */
 
 import { type RowMessage, rowIn } from './data-rows.ts'
@@ -12,20 +12,20 @@ const DATA_ROW = 0x44
 const HEADER_BYTES = 5
 /** The length counts itself. */
 const LENGTH_BYTES = 4
-/** Memory for a message that does not lie in one chunk; it grows with what arrives, whatever length is announced. */
+/** Memory for a message that is spread over chunks. It grows with the bytes that arrive, not with the announced length. */
 const FIRST_ROOM = 8192
 const NO_ROOM = Buffer.alloc(0)
 
-/** Reads the bytes of one session, from the beginning of a message on. */
+/** Reads the bytes of one session, starting at the beginning of a message. */
 export class MessageStream {
   readonly #rules: MessageRules
   readonly #onRow: (row: RowMessage) => void
   readonly #parse: (messages: Buffer) => void
-  /** The message that does not lie in one chunk: its first `#have` bytes. */
+  /** The first `#have` bytes of a message that is spread over chunks. */
   #room = NO_ROOM
   #have = 0
 
-  /** @param parse gets one or several whole messages; they may lie in the chunk itself */
+  /** @param parse receives one or more complete messages, which may be a part of the chunk */
   constructor(rules: MessageRules, onRow: (row: RowMessage) => void, parse: (messages: Buffer) => void) {
     this.#rules = rules
     this.#onRow = onRow
@@ -33,7 +33,7 @@ export class MessageStream {
   }
 
   /**
-   * Takes the next chunk. What comes before a damaged message is still handed on.
+   * Takes the next chunk. Messages before a damaged one are still passed on.
    * @throws NotPostgres
    */
   take(chunk: Buffer): void {
@@ -41,7 +41,7 @@ export class MessageStream {
     if (begin < chunk.length) this.#read(chunk, begin)
   }
 
-  /** Reads the messages that lie in the chunk, and keeps the beginning of one that does not. */
+  /** Reads the messages that are complete in the chunk, and keeps the beginning of the last one otherwise. */
   #read(chunk: Buffer, begin: number): void {
     const rules = this.#rules
     let parsed = begin
@@ -69,14 +69,14 @@ export class MessageStream {
     if (offset < chunk.length) this.#keep(chunk, offset, chunk.length)
   }
 
-  /** Where a message ends; checks its length. */
+  /** The offset at which a message ends. */
   #endOf(bytes: Buffer, offset: number): number {
     const length = bytes.readUInt32BE(offset + 1)
     if (length < LENGTH_BYTES || length > LONGEST_MESSAGE) throw new NotPostgres(`a message of ${length} bytes`)
     return offset + 1 + length
   }
 
-  /** Adds what the message that has begun lacks, and reads it when it is whole; returns how much of the chunk that took. */
+  /** Completes the message that has begun, and reads it once it is complete. Returns the bytes taken from the chunk. */
   #complete(chunk: Buffer): number {
     let offset = 0
     if (this.#have < HEADER_BYTES) {
@@ -89,7 +89,7 @@ export class MessageStream {
     if (this.#have < end) return offset
     const message = this.#room.subarray(0, end)
     this.#have = 0
-    // Given away: pg may keep a part of it.
+    // Not used again, since pg may keep a part of it.
     this.#room = NO_ROOM
     this.#read(message, 0)
     return offset

@@ -1,4 +1,4 @@
-/** The few messages of the protocol that matter before a session stands. PostgreSQL documentation, "Message Formats". */
+/** The messages of the protocol that are used before pg takes over (PostgreSQL documentation, "Message Formats"). */
 
 import type { Wire } from '../network/wire.ts'
 
@@ -6,9 +6,9 @@ const SSL_REQUEST = 80877103
 const GSS_ENCRYPTION_REQUEST = 80877104
 const CANCEL_REQUEST = 80877102
 
-/** libpq's bounds: what is larger is not a PostgreSQL server. */
+/** libpq's limit: a longer message does not come from a PostgreSQL server. */
 const MAX_LENGTH = 30_000
-/** An error has one field at least. */
+/** An error has at least one field. */
 const MIN_ERROR_LENGTH = 8
 /** The buffer in PostgreSQL's report_fork_failure_to_client. */
 const MAX_BARE_ERROR = 1000
@@ -61,27 +61,29 @@ export function saslInitialResponse(mechanism: string, response: Buffer): Buffer
   return framed(Buffer.concat([cstring(mechanism), int32(response.length), response]), 'p')
 }
 
-/** A SASLResponse or a GSSResponse: both are the bare bytes. */
+/** A SASLResponse or a GSSResponse: both consist of the bytes alone. */
 export function authenticationResponse(bytes: Buffer): Buffer {
   return framed(bytes, 'p')
 }
 
-/** One message of the server's. */
+/** One message from the server. */
 export interface ServerMessage {
   /** One letter, such as `R`. */
   readonly type: string
   readonly body: Buffer
-  /** The message as it came, for whoever reads it next. */
+  /** The message with its header, for pg's parser. */
   readonly raw: Buffer
 }
 
-/** The bytes cannot be what a PostgreSQL server sends. */
+/** The bytes cannot come from a PostgreSQL server. */
 export class NotPostgres extends Error {
   override readonly name = 'NotPostgres'
 }
 
 /**
- * Reads the next message; `expected` holds the types that may come now.
+ * Reads the next message.
+ *
+ * @param expected the types that are allowed now
  *
  * @throws NotPostgres; StreamClosed; the signal's reason
  */
@@ -99,18 +101,18 @@ export async function readMessage(wire: Wire, expected: string): Promise<ServerM
 }
 
 /**
- * The text of a server that could not start a process for the connection, which sends no ErrorResponse but `E`, a text
- * and a zero byte; given as the body of an ErrorResponse.
+ * The error of a server that could not start a process for the connection: `E`, a text and a zero byte in place of an
+ * ErrorResponse. Returned in the form of the body of one.
  */
 async function bareError(wire: Wire, head: Buffer): Promise<Buffer> {
-  // It is sent in one piece. Waiting for the zero byte would wait for ever where another protocol is spoken.
+  // It is sent in one piece. Another protocol may never send a zero byte, so nothing is waited for.
   const text = Buffer.concat([head.subarray(1), await wire.read(Math.min(wire.waiting, MAX_BARE_ERROR))])
   const end = text.indexOf(0)
   if (end === -1) throw new NotPostgres('an error without its end')
   return Buffer.concat([Buffer.from('M'), text.subarray(0, end), Buffer.alloc(2)])
 }
 
-/** Takes a message's body apart; running out of bytes means that it is not what it seemed. */
+/** Reads the parts of a message's body. @throws NotPostgres when the body is too short */
 export class BodyReader {
   readonly #body: Buffer
   #offset = 0
@@ -157,7 +159,7 @@ export class BodyReader {
     if (this.#offset !== this.#body.length) throw new NotPostgres('a message that is too long')
   }
 
-  /** A text up to the next zero byte. */
+  /** The text up to the next zero byte. */
   string(): string {
     const end = this.#body.indexOf(0, this.#offset)
     if (end === -1) throw new NotPostgres('a text without its end')
@@ -181,7 +183,7 @@ export class BodyReader {
   }
 }
 
-/** The fields of an ErrorResponse or NoticeResponse by their letters ("Error and Notice Message Fields"). */
+/** The fields of an ErrorResponse or NoticeResponse, by their letters ("Error and Notice Message Fields"). */
 export function readFields(body: Buffer): Readonly<Record<string, string>> {
   const fields: Record<string, string> = {}
   let offset = 0

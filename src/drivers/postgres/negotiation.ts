@@ -1,14 +1,14 @@
 import { StreamClosed, type Wire } from '../network/wire.ts'
 import { readFields, readMessage } from './messages.ts'
 
-/** SQLSTATE of a server that does not know the request: PostgreSQL before version 12 for GSSAPI encryption. */
+/** The SQLSTATE of a server that does not know the request, such as PostgreSQL before version 12 for GSSAPI encryption. */
 const FEATURE_NOT_SUPPORTED = '0A000'
 
 /**
  * The server answered a request for encryption with an error.
  *
- * Nothing proves at this point that the error comes from the server, so its text is neither a message nor advice, and
- * its SQLSTATE says nothing about our credential (CVE-2024-10977). The text goes into an event for debugging only.
+ * Nothing proves at this point that the error comes from the server. Its text is therefore never shown as a message or a
+ * hint, and its SQLSTATE has no effect on the credential (CVE-2024-10977). The text goes into a debug event only.
  */
 export class NegotiationRefusal extends Error {
   override readonly name = 'NegotiationRefusal'
@@ -21,17 +21,17 @@ export class NegotiationRefusal extends Error {
     this.fields = fields
   }
 
-  /** The server does not know the request at all, which says as much as a plain no. */
+  /** Whether the server does not know the request at all, which means the same as declining it. */
   get unknownRequest(): boolean {
     return this.fields.C === FEATURE_NOT_SUPPORTED
   }
 }
 
 /**
- * Reads an error that came in place of an answer.
+ * Reads an error in place of an answer.
  *
- * @param begun what has been read of it so far, its `E` included
- * @throws NotPostgres when it is no error of a PostgreSQL server
+ * @param begun the bytes of it that have been read, including its `E`
+ * @throws NotPostgres when a PostgreSQL server would not send it
  */
 export async function negotiationRefusal(wire: Wire, asked: 'tls' | 'gss', begun: Buffer): Promise<NegotiationRefusal> {
   wire.stream.unshift(begun)

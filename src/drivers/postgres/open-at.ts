@@ -43,7 +43,7 @@ export async function openAt(
   }
 }
 
-/** Opens our side of Kerberos where it is needed. Without a ticket only the ways that need none go on, as in libpq. */
+/** Acquires the ticket where one is needed. Without a ticket only the ways that need none are tried, as in libpq. */
 async function openGss(
   plan: SessionPlan,
   credential: Credential,

@@ -68,7 +68,7 @@ const sslField: Field<true | undefined> = {
   },
 }
 
-/** The extras that the PostgreSQL driver understands: libpq's names and meanings. */
+/** The extras of the PostgreSQL driver, with libpq's names and meanings. */
 export const postgresFields = {
   sslmode: oneOf(SSL_MODES, {
     synonyms: SSL_MODE_SYNONYMS,
@@ -104,7 +104,7 @@ export const postgresFields = {
   }),
   sslkey: path({
     description:
-      'PEM file with the private key of `sslcert`. Nobody but its owner may have access to it (mode 0600), or, ' +
+      'PEM file with the private key of `sslcert`. Only its owner may have access to it (mode 0600), or, ' +
       'when root owns it, its group may read it (0640). Default `~/.postgresql/postgresql.key`.',
   }),
   sslpassword: secret({ description: 'Passphrase of `sslkey`, when the key is encrypted.' }),
@@ -146,8 +146,8 @@ export const postgresFields = {
   }),
   channel_binding: oneOf(['disable', 'prefer', 'require'], {
     description:
-      'Whether a SCRAM login is bound to the TLS session (SCRAM-SHA-256-PLUS), so that nobody in the middle can ' +
-      'pass it on.',
+      'Whether a SCRAM login is bound to the TLS session (SCRAM-SHA-256-PLUS), so that a machine in the middle ' +
+      'cannot relay it.',
     default: 'prefer',
   }),
   requirepeer: text({
@@ -174,7 +174,8 @@ export const postgresFields = {
       '`krbsrvname` and the host: behind an alias, an address or a tunnel.',
   }),
   gssdelegation: boolean({
-    description: 'Hand the server a ticket to act for us (credential delegation). Needs a forwardable ticket.',
+    description:
+      'Give the server a ticket with which it can act as the client (credential delegation). Needs a forwardable ticket.',
     default: false,
   }),
   require_auth: list({
@@ -207,8 +208,8 @@ export const postgresFields = {
   }),
   keepalives: boolean({
     description:
-      'Whether TCP keep-alive probes are sent on an idle connection, and (on Linux) a connection is ended whose ' +
-      'bytes have been sent again in vain for half a minute.',
+      'Whether TCP keep-alive probes are sent on an idle connection, and (on Linux) a connection is closed whose ' +
+      'bytes have not been acknowledged for half a minute.',
     default: true,
   }),
   keepalives_idle: integer({
@@ -221,23 +222,23 @@ export const postgresFields = {
 /** The parsed extras of {@link postgresFields}. */
 export type PostgresOptions = ValuesOf<typeof postgresFields>
 
-/** What the driver needs of a connection record. */
+/** The fields of a connection record that the driver uses. */
 export type PostgresTarget = Pick<Connection, 'host' | 'port' | 'login' | 'database'>
 
-/** The mode that holds when none is given. */
+/** The mode in use, with the default where none is given. */
 export function effectiveSslMode(options: PostgresOptions): SslMode {
   if (options.sslmode !== undefined) return options.sslmode
   return options.sslrootcert === 'system' ? 'verify-full' : options.ssl === true ? 'require' : 'prefer'
 }
 
-/** The mode that holds when none is given: whoever logs in otherwise never touches Kerberos. */
+/** The mode in use. Without `gssencmode`, Kerberos is used only where the login uses it. */
 export function effectiveGssMode(options: PostgresOptions, credential: Pick<Credential, 'kind'>): GssMode {
   return options.gssencmode ?? (credential.kind === 'gss' ? 'prefer' : 'disable')
 }
 
 const STRONG: readonly SslMode[] = ['require', 'verify-ca', 'verify-full']
 
-/** What is wrong with the options taken together, beyond each one's own type. All problems at once. */
+/** All contradictions between the options. */
 export function checkPostgresOptions(target: PostgresTarget, options: PostgresOptions): readonly ConfigProblem[] {
   const problems: ConfigProblem[] = []
   const say = (key: string, message: string): void => {

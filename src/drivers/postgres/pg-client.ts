@@ -40,14 +40,14 @@ interface PgClientParts {
   _getActiveQuery(): unknown
 }
 
-/** All that pg-protocol asks of a stream. */
+/** The part of a stream that pg-protocol uses. */
 interface Listened {
   on(event: string, listener: (chunk: Buffer) => void): unknown
 }
 
 type ConnectionConstructor = new (config: { stream: Duplex; ssl: false }) => PgConnection
 
-/** Our own subclass of it, which knows the server's name for messages. */
+/** Our subclass of it, which knows the name of the server for error messages. */
 type EstablishedConstructor = new (stream: Duplex, peer: string) => PgConnection
 
 const parts = (client: pg.Client): PgClientParts => client as unknown as PgClientParts
@@ -70,7 +70,7 @@ export function loadPg(): Promise<Pg> {
   return loaded
 }
 
-/** Says in a plain sentence which part of `pg` has moved. */
+/** @throws PoolsmithError DRIVER_INCOMPATIBLE that names the part of `pg` that has moved */
 export function assertKnownShape(module: Pg): void {
   const methods: Readonly<Record<string, readonly string[]>> = {
     Client: ['connect', 'end', 'query', 'getTransactionStatus', '_getActiveQuery'],
@@ -100,25 +100,26 @@ function moved(part: string): PoolsmithError {
   })
 }
 
-/** What a client is made from: who it says it is, and the bytes that its parser has yet to see. */
+/** The parts from which a client is made. */
 export interface Adoption {
   readonly stream: Duplex
   readonly user: string
   readonly database: string
   readonly host: string
   readonly port: number
+  /** Bytes that pg's parser has not read yet. */
   readonly pending: Buffer
-  /** Hears of everything from the first message on: the server may end the session in the packet of its login. */
+  /** Notified from the first message on, since the server may end the session in the packet of its login. */
   readonly watcher: Watcher
 }
 
 /**
- * Makes a `pg.Client` of a stream on which the login is over.
- * @throws PoolsmithError CONNECTION_CLOSED when the stream has ended meanwhile
+ * Makes a `pg.Client` from a stream on which the login is complete.
+ * @throws PoolsmithError CONNECTION_CLOSED when the stream has ended in the meantime
  */
 export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.Client> {
   const { stream, user, database, host, port, pending, watcher } = adoption
-  // A stream that is already over tells nobody again, and pg would wait for ever.
+  // A stream that has ended emits no event again, so that pg would wait for ever.
   if (stream.readableEnded || stream.destroyed) throw closedAfterLogin(host)
   const connection = new (establishedConnection(module))(stream, `${host}:${port}`)
   const config = {
@@ -126,7 +127,7 @@ export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.C
     database,
     host,
     port,
-    // Given, so that no PG* variable of the environment decides them.
+    // Set here, so that no PG* variable of the environment decides them.
     ssl: false,
     sslnegotiation: 'postgres' as const,
     connection,
@@ -158,14 +159,14 @@ function closedAfterLogin(host: string, cause?: unknown): PoolsmithError {
     code: 'CONNECTION_CLOSED',
     phase: 'login',
     transient: true,
-    hint: "The server's log says why; a server that is being stopped does this.",
+    hint: "See the server's log. A server that is being stopped does this.",
     cause,
   })
 }
 
 const classes = new WeakMap<Pg, EstablishedConstructor>()
 
-/** A `pg.Connection` over a stream that is connected and logged in: it connects nothing and sends no start-up. */
+/** A `pg.Connection` over a stream on which the login is complete: it neither connects nor sends a start-up message. */
 function establishedConnection(module: Pg): EstablishedConstructor {
   const known = classes.get(module)
   if (known !== undefined) return known
@@ -202,7 +203,7 @@ function establishedConnection(module: Pg): EstablishedConstructor {
     connect(): void {
       this._connecting = true
       this.stream.on('error', (error: NodeJS.ErrnoException) => {
-        // While saying goodbye the other side may hang up first.
+        // While the session is being closed the server may close the connection first.
         if (!this._ending || (error.code !== 'ECONNRESET' && error.code !== 'EPIPE')) this.emit('error', error)
       })
       this.stream.on('close', () => this.emit('end'))
@@ -210,7 +211,7 @@ function establishedConnection(module: Pg): EstablishedConstructor {
     }
 
     override attachListeners(stream: Duplex & Listened): void {
-      // What is thrown here would end the process, since it comes out of a socket's handler.
+      // An error that leaves the event handler of a socket would end the process.
       const guard =
         (listener: (chunk: Buffer) => void) =>
         (chunk: Buffer): void => {
@@ -249,19 +250,19 @@ function damagedAnswer(cause: NotPostgres, peer: string): PoolsmithError {
   return new PoolsmithError(`The server ${peer} sent a damaged answer: ${printable(cause.message)}.`, {
     code: 'NOT_POSTGRES',
     phase: 'query',
-    hint: 'Look at what lies between here and the server, such as a pooler or a proxy, and at its version.',
+    hint: 'Check the pooler or proxy between this machine and the server, and its version.',
     cause,
   })
 }
 
 export interface Watcher {
-  /** The server sent an error, to a statement or out of the blue. */
+  /** The server sent an error, whether a statement is running or not. */
   readonly onServerError: (error: Error & { code?: string; severity?: string }) => void
   /** A setting that the server reports has changed. */
   readonly onParameter: (name: string, value: string) => void
-  /** A statement is over. */
+  /** A statement has ended. */
   readonly onReady: () => void
-  /** The session has ended, for this reason where one is known. Also keeps an idle session's error from ending the process. */
+  /** The session has ended, with the reason where it is known. Listening also keeps the error of an idle session from ending the process. */
   readonly onEnd: (error?: Error) => void
 }
 
@@ -276,13 +277,13 @@ function watch(client: pg.Client, watcher: Watcher): void {
   client.on('end', () => watcher.onEnd())
 }
 
-/** Whether a statement is running or waiting on this client. */
+/** Whether a statement is running or queued on this client. */
 export function isBusy(client: pg.Client): boolean {
   const { readyForQuery, _queryQueue } = parts(client)
   return readyForQuery !== true || _queryQueue.length > 0 || parts(client)._getActiveQuery() != null
 }
 
-/** Resolves when no statement is running or waiting on this client, or when its session has ended. */
+/** Resolves when no statement is running or queued on this client, or when its session has ended. */
 export function untilIdle(client: pg.Client): Promise<void> {
   if (!isBusy(client) || streamOf(client).destroyed) return Promise.resolve()
   return new Promise((resolve) => {
@@ -303,7 +304,7 @@ export function streamOf(client: pg.Client): Duplex {
   return parts(client).connection.stream
 }
 
-/** Forgets which named statements pg believes the server to know, after DISCARD ALL made the server forget them. */
+/** Clears pg's list of the named statements that the server knows; DISCARD ALL has removed them on the server. */
 export function forgetStatements(client: pg.Client): void {
   parts(client).connection.parsedStatements = {}
 }

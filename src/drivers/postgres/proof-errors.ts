@@ -1,4 +1,4 @@
-/** The errors of a login, and what the refusals of a server mean where the login knows more than the server tells. */
+/** The errors of a login, and the meaning of refusals where the state of the login says more than the server's error. */
 
 import { PoolsmithError } from '../../errors.ts'
 import { targetName } from '../../kerberos/gss-api.ts'
@@ -7,7 +7,7 @@ import type { GssIdentity } from './gss-identity.ts'
 import { ScramFailure } from './scram.ts'
 import type { Advice } from './server-error.ts'
 
-/** AuthenticationXXX codes of Kerberos logins. */
+/** The codes of authentication requests for Kerberos logins. */
 export const GSS = 7
 export const SSPI = 9
 
@@ -19,36 +19,36 @@ const NAMES: Readonly<Record<number, string>> = {
 }
 
 /**
- * The server's routines that find that the two ends do not see the same TLS session, or that somebody took the offer of
- * channel binding out (both 28000, src/backend/libpq/auth-scram.c). Their messages are translated, their names are not.
+ * The routines of the server that detect two different TLS sessions, or that the offer of channel binding was removed on
+ * the way (SQLSTATE 28000, src/backend/libpq/auth-scram.c). Their messages are translated, their names are not.
  */
 const TLS_CHECKS: ReadonlySet<string> = new Set(['read_client_final_message', 'read_client_first_message'])
 
 export const OTHER_TLS: Advice = {
   code: 'CHANNEL_BINDING_FAILED',
   hint:
-    'The server sees another TLS session than we do: somebody between us may be reading along. Use sslmode=verify-full. ' +
-    'Where a proxy of your own ends TLS on the way, set channel_binding=disable.',
+    'The TLS session of the server is not the one of this machine: a machine in between may read and change everything. ' +
+    'Use sslmode=verify-full. If a proxy of your own terminates TLS, set channel_binding=disable.',
 }
 
-/** Whether the server refused a login because its channel binding does not fit the TLS session. */
+/** Whether the server refused a login because its channel binding does not match the TLS session. */
 export function foundOtherTls(fields: Readonly<Record<string, string>>): boolean {
   return TLS_CHECKS.has(fields.R ?? '')
 }
 
-/** How far the Kerberos side of a login came. */
+/** The progress of the Kerberos part of a login. */
 interface KerberosProgress {
   readonly user: string
   readonly identity: GssIdentity
   /** The session is encrypted by GSSAPI. */
   readonly encrypted: boolean
-  /** The server asked for a Kerberos login. */
+  /** The server has asked for a Kerberos login. */
   readonly begun: boolean
-  /** Both ends, where they have proved who they are. */
+  /** Both ends, where they have proved their identity. */
   readonly peers: KerberosInfo | undefined
 }
 
-/** Where Kerberos has a part the server tells little, and its log says the rest. */
+/** The meaning of a refusal of a Kerberos login. The server's error says little; its log says more. */
 export function kerberosAdvice(
   fields: Readonly<Record<string, string>>,
   { user, identity, encrypted, begun, peers }: KerberosProgress,
@@ -58,24 +58,23 @@ export function kerberosAdvice(
     const line = `\`${encrypted ? 'hostgssenc' : 'host'} DATABASE ${user} ADDRESS gss include_realm=0\``
     return {
       code: 'LOGIN_NOT_ADMITTED',
-      hint: `No line of pg_hba.conf admits ${user} ${encrypted ? 'encrypted by' : 'with'} Kerberos: add ${line} there, or compare gssencmode and sslmode with the lines that there are.`,
+      hint: `No line of pg_hba.conf admits ${user} ${encrypted ? 'encrypted by' : 'with'} Kerberos. Add ${line}, or compare gssencmode and sslmode with the existing lines.`,
     }
   }
   if (peers !== undefined) {
     return {
       code: 'LOGIN_REFUSED',
       hint:
-        `The server knows that we are ${peers.principal}, but does not let that ` +
-        `principal in as ${user}: see map=, include_realm and krb_realm of its line in pg_hba.conf, pg_ident.conf, and ` +
-        'the server log.',
+        `The server has verified the principal ${peers.principal}, but does not accept it as ${user}. Check map=, ` +
+        'include_realm and krb_realm in the line of pg_hba.conf, pg_ident.conf, and the log of the server.',
     }
   }
   if (!begun) return undefined
   return {
     code: 'GSS_SERVER_REFUSED',
     hint:
-      `The server could not use our ticket for ${targetName(identity.target)}: its krb_server_keyfile is old, of another ` +
-      'name or unreadable for it; its log says which.',
+      `The server could not use the ticket for ${targetName(identity.target)}. Check its krb_server_keyfile: it may be ` +
+      'outdated, of another name or unreadable. The log of the server says which.',
   }
 }
 
@@ -83,17 +82,17 @@ export function unsupported(code: number): PoolsmithError {
   const gss = code === GSS || code === SSPI
   return failure(
     'AUTH_METHOD_UNSUPPORTED',
-    `The server asks for the login method ${NAMES[code] ?? 'unknown'} (code ${code}), which this login does not speak.`,
+    `The server asks for the login method ${NAMES[code] ?? 'unknown'} (code ${code}), which this login does not support.`,
     {
       hint: gss
-        ? 'Use auth_method=kerberos, or a line of pg_hba.conf with another method for this user.'
-        : 'Let pg_hba.conf ask this user for scram-sha-256, cert or gss.',
+        ? 'Use auth_method=kerberos, or another method in the line of pg_hba.conf for this user.'
+        : 'Set the method for this user in pg_hba.conf to scram-sha-256, cert or gss.',
       details: { authenticationCode: code },
     },
   )
 }
 
-/** Runs a step of SCRAM and tells its failures apart. */
+/** Runs one step of SCRAM and converts its failures. */
 export async function guarded<T>(step: () => T | Promise<T>): Promise<T> {
   try {
     return await step()
@@ -101,12 +100,12 @@ export async function guarded<T>(step: () => T | Promise<T>): Promise<T> {
     if (!(cause instanceof ScramFailure)) throw cause
     if (cause.reason === 'signature') {
       throw failure('SERVER_NOT_GENUINE', `SCRAM login failed: ${cause.message}.`, {
-        hint: 'Somebody may be posing as the server; check the host, and use sslmode=verify-full.',
+        hint: 'Another machine may be posing as the server; check the host, and use sslmode=verify-full.',
         cause,
       })
     }
     throw failure('SCRAM_FAILED', `SCRAM login failed: ${cause.message}.`, {
-      hint: 'The server does not follow the protocol; is it PostgreSQL, and the one that you mean?',
+      hint: 'The server does not follow the protocol. Check that host and port lead to the intended PostgreSQL server.',
       cause,
     })
   }

@@ -23,14 +23,14 @@ import { type ChannelBinding, ScramClient } from './scram.ts'
 import type { Advice } from './server-error.ts'
 import type { Transport } from './transport.ts'
 
-/** What is to be proved, and by which rules. */
+/** The identity to prove, and the rules for it. */
 export interface ProofRequest {
   readonly user: string
   readonly credential: Credential
   readonly policy: AuthPolicy
   readonly channelBinding: 'disable' | 'prefer' | 'require'
   readonly emit: Emit
-  /** Our Kerberos side, where we have one. */
+  /** The client's side of Kerberos, where a ticket was acquired. */
   readonly identity: GssIdentity | undefined
   readonly enter: (phase: Phase) => void
   readonly signal: AbortSignal
@@ -44,7 +44,7 @@ const SASL = 10
 const SASL_CONTINUE = 11
 const SASL_FINAL = 12
 
-/** One login: answers what the server asks for, or says why not. */
+/** One login: answers the server's requests, or reports why it does not. */
 export class Proof implements Disposable {
   readonly #wire: Wire
   readonly #transport: Transport
@@ -98,27 +98,31 @@ export class Proof implements Disposable {
     }
   }
 
-  /** The server says that it believes us: whether we believe the server. */
+  /** The server accepts the login. @throws PoolsmithError when the server has not proved itself, or the rules forbid it */
   accepted(): string {
     const { policy, channelBinding } = this.#request
     if (this.#scram !== undefined && !this.#finished) {
-      throw failure('SERVER_NOT_GENUINE', 'The server let us in without proving that it knows the password.', {
-        hint: 'Somebody may be posing as the server; check the host, and use sslmode=verify-full.',
+      throw failure('SERVER_NOT_GENUINE', 'The server accepted the login without proving that it knows the password.', {
+        hint: 'Another machine may be posing as the server; check the host, and use sslmode=verify-full.',
       })
     }
     if (this.#gss !== undefined && !this.#finished) {
-      throw failure('SERVER_NOT_GENUINE', 'The server let us in without proving that it has the key of its service.', {
-        hint: 'Somebody may be posing as the server; check the host, and use gssencmode=require.',
-      })
+      throw failure(
+        'SERVER_NOT_GENUINE',
+        'The server accepted the login without proving that it has the key of its service.',
+        {
+          hint: 'Another machine may be posing as the server; check the host, and use gssencmode=require.',
+        },
+      )
     }
-    // An encrypted session rests on both tickets already, and then the server asks for nothing more.
+    // Under GSSAPI encryption both ends have proved themselves already, and the server may ask for nothing more.
     if (this.#method === 'none' && this.#transport.kerberos !== undefined && policy.allows('gss')) {
       this.#method = 'gss'
       this.#finished = true
     }
     if (!this.#finished && !policy.allowsNone) {
-      throw failure('AUTH_METHOD_REFUSED', 'The server let us in without asking for a proof of who we are.', {
-        hint: `require_auth=${policy.text} forbids it. Add \`none\` if pg_hba.conf is meant to say trust, peer or cert.`,
+      throw failure('AUTH_METHOD_REFUSED', 'The server accepted the login without asking for a proof of identity.', {
+        hint: `require_auth=${policy.text} forbids it. Add \`none\` if pg_hba.conf says trust, peer or cert on purpose.`,
       })
     }
     if (channelBinding === 'require' && !this.#scramBound) this.#assertUnbound('no SCRAM login')
@@ -129,7 +133,7 @@ export class Proof implements Disposable {
     const { policy } = this.#request
     if (policy.allows(method)) return
     throw failure('AUTH_METHOD_REFUSED', `The server asks for the login method ${method}.`, {
-      hint: `require_auth=${policy.text} does not allow it; change it, or the line of pg_hba.conf.`,
+      hint: `require_auth=${policy.text} does not allow it. Change require_auth or the line of pg_hba.conf.`,
     })
   }
 
@@ -156,21 +160,21 @@ export class Proof implements Disposable {
       })
     }
     const kind = credential.kind === 'certificate' ? 'a client certificate' : 'Kerberos'
-    throw failure('AUTH_METHOD_UNSUPPORTED', `The server asks for a password (${method}), but we log in by ${kind}.`, {
-      hint: `The line of pg_hba.conf for this user must say ${credential.kind === 'certificate' ? 'cert' : 'gss'}.`,
-    })
+    throw failure(
+      'AUTH_METHOD_UNSUPPORTED',
+      `The server asks for a password (${method}), but this connection logs in by ${kind}.`,
+      {
+        hint: `Set the method to ${credential.kind === 'certificate' ? 'cert' : 'gss'} in the line of pg_hba.conf for this user.`,
+      },
+    )
   }
 
   #cleartext(): void {
     const secret = this.#secret('password')
     if (this.#transport.exposed) {
-      throw failure(
-        'CLEARTEXT_REFUSED',
-        'The server asks for the password in the clear, on a connection without TLS.',
-        {
-          hint: 'Use sslmode=require or stronger; better, let pg_hba.conf say scram-sha-256.',
-        },
-      )
+      throw failure('CLEARTEXT_REFUSED', 'The server asks for the password in cleartext on a connection without TLS.', {
+        hint: 'Use sslmode=require or stronger. Better, set the method in pg_hba.conf to scram-sha-256.',
+      })
     }
     this.#wire.write(passwordMessage(secret.reveal()))
     this.#method = 'password'
@@ -200,7 +204,7 @@ export class Proof implements Disposable {
         'AUTH_METHOD_UNSUPPORTED',
         `The server offers only ${printable([...offered].join(', '), 200) || 'nothing'} for SASL.`,
         {
-          hint: 'We speak SCRAM-SHA-256 and SCRAM-SHA-256-PLUS.',
+          hint: 'Enable SCRAM-SHA-256 or SCRAM-SHA-256-PLUS on the server; poolsmith supports no other.',
         },
       )
     }
@@ -216,7 +220,7 @@ export class Proof implements Disposable {
     const plus = offered.has('SCRAM-SHA-256-PLUS')
     if (plus && certificate === undefined) {
       throw failure('SERVER_NOT_GENUINE', 'The server offers channel binding on a connection without TLS.', {
-        hint: 'Somebody may be taking the TLS off in between; use sslmode=verify-full.',
+        hint: 'Something between this machine and the server may be removing TLS. Use sslmode=verify-full.',
       })
     }
     const hash = certificate === undefined || channelBinding === 'disable' ? undefined : tlsServerEndPoint(certificate)
@@ -225,7 +229,7 @@ export class Proof implements Disposable {
     return { kind: hash === undefined ? 'none' : 'unoffered' }
   }
 
-  /** Explains a refusal where the login knows more than the server tells. */
+  /** The meaning of a refusal, where the state of the login says more than the server's error. */
   adviceOnRefusal(fields: Readonly<Record<string, string>>): Advice | undefined {
     const { identity, user } = this.#request
     if (this.#scram !== undefined && foundOtherTls(fields)) return OTHER_TLS
@@ -247,7 +251,7 @@ export class Proof implements Disposable {
     return this.#gss?.complete === true ? peersOf(this.#gss.inquire()) : undefined
   }
 
-  /** SSPI is how a server on Windows asks for the same: it takes a bare Kerberos ticket as well. */
+  /** SSPI is the name for the same login on a Windows server, which accepts a Kerberos ticket without SPNEGO. */
   async #startGss(code: number): Promise<void> {
     const { identity } = this.#request
     if (identity === undefined) throw unsupported(code)

@@ -3,25 +3,26 @@ import { orAbort } from '../../abort.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { forgetStatements, isBusy } from './pg-client.ts'
 
-/** How long a statement that is still running on a returned connection may take to end by itself, and then to be stopped. */
+/** The time that a statement on a returned connection has to end by itself. */
 const GRACE_MILLIS = 100
+/** The time that it then has to end after a cancel request. */
 const CANCEL_LIMIT_MILLIS = 2000
 
 export interface ResetContext {
   /** Asks the server to end the running statement. */
   readonly cancel: (signal: AbortSignal) => Promise<void>
-  /** Makes the settings of the session those of a new one. */
+  /** Sets what a new session of this driver has set. */
   readonly restoreSettings: () => Promise<void>
 }
 
 /**
- * Puts a returned session right.
+ * Cleans up a returned session.
  *
- * `rollback`: ends an open transaction. `full`: also settings, temporary tables, locks, LISTEN, prepared statements
- * (DISCARD ALL), pg's own memory of them, and the listeners for notifications that its last user left on it.
+ * `rollback`: ends an open transaction. `full`: also resets settings and drops temporary tables, locks, LISTEN and prepared
+ * statements (DISCARD ALL), pg's own list of them, and the listeners for notifications that the caller left behind.
  * A statement that is still running is cancelled.
  *
- * @throws PoolsmithError SESSION_BUSY when it cannot be stopped; the session must then be closed
+ * @throws PoolsmithError SESSION_BUSY when the statement does not end; the session must then be closed
  */
 export async function resetClient(
   client: pg.Client,
@@ -47,7 +48,7 @@ async function quiet(client: pg.Client, cancel: (signal: AbortSignal) => Promise
   } catch (error) {
     cause = error
   }
-  throw new PoolsmithError('A statement was still running on a returned connection, and did not stop.', {
+  throw new PoolsmithError('A statement was still running on a returned connection and did not end.', {
     code: 'SESSION_BUSY',
     phase: 'query',
     hint: 'Read a stream to its end or destroy it before the connection goes back to the pool.',

@@ -5,10 +5,10 @@ import type { Secret } from '../../secret.ts'
 
 /**
  * The client's side of SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677; PostgreSQL documentation,
- * "SASL Authentication"). The user name in it stays empty: the server takes it from the start-up message.
+ * "SASL Authentication"). The user name in it is empty: the server takes it from the start-up message.
  */
 
-/** The server broke the rules of the exchange, or could not prove that it knows the password. */
+/** The server violated the rules of the exchange, or could not prove that it knows the password. */
 export class ScramFailure extends Error {
   override readonly name = 'ScramFailure'
   readonly reason: 'malformed' | 'iterations' | 'signature' | 'refused'
@@ -20,15 +20,15 @@ export class ScramFailure extends Error {
 }
 
 /**
- * What we say about channel binding. `bound` carries the hash of the server's certificate. `unoffered`: we could,
- * but this server does not offer it, so that a server that did will notice who took its offer away.
+ * What the client says about channel binding. `bound` carries the hash of the server's certificate. `unoffered`: the client
+ * supports it but saw no offer, so that a server whose offer was removed on the way detects that.
  */
 export type ChannelBinding =
   | { readonly kind: 'bound'; readonly certificateHash: Buffer }
   | { readonly kind: 'unoffered' }
   | { readonly kind: 'none' }
 
-/** More rounds than any server asks for in earnest would only burn our processor (PostgreSQL's default is 4096). */
+/** No genuine server asks for more rounds, which would only take processor time (PostgreSQL's default is 4096). */
 export const MAX_ITERATIONS = 1_000_000
 
 const deriveKey = promisify(pbkdf2)
@@ -55,13 +55,13 @@ export class ScramClient {
     return Buffer.from(`${this.#gs2Header}n=,r=${this.#nonce}`)
   }
 
-  /** Answers the server's first message with our proof. Derives the key on the thread pool. */
+  /** Answers the server's first message with the proof. The key is derived on the thread pool. */
   async finalMessage(serverFirst: string): Promise<Buffer> {
     const match = /^r=([\x21-\x2b\x2d-\x7e]+),s=([A-Za-z0-9+/]+={0,2}),i=([1-9]\d{0,9})(?:,.*)?$/.exec(serverFirst)
     const [, nonce = '', salt = '', rounds = ''] = match ?? []
     if (match === null) throw new ScramFailure('malformed', 'the first SCRAM message of the server is malformed')
     if (!nonce.startsWith(this.#nonce) || nonce.length === this.#nonce.length) {
-      throw new ScramFailure('malformed', 'the server did not build on our nonce')
+      throw new ScramFailure('malformed', 'the nonce of the server does not begin with the one of the client')
     }
     const iterations = Number(rounds)
     if (iterations > MAX_ITERATIONS) {
@@ -78,7 +78,7 @@ export class ScramClient {
     return Buffer.from(`${withoutProof},p=${proof.toString('base64')}`)
   }
 
-  /** Checks that the server, too, knows the password. */
+  /** Checks that the server knows the password too. */
   verify(serverFinal: string): void {
     if (serverFinal.startsWith('e='))
       throw new ScramFailure('refused', `the server ended SCRAM: ${printable(serverFinal.slice(2), 200)}`)
@@ -92,8 +92,8 @@ export class ScramClient {
 }
 
 /**
- * The salted password, which RFC 5802 (section 3) lets a client keep: deriving it is by far the dearest part of a
- * login, and a pool that opens twenty sessions at once would do it twenty times. It lives as long as its password.
+ * The salted password, which a client may keep (RFC 5802, section 3). Deriving it takes most of the time of a login, and a
+ * pool that opens twenty sessions at once would do it twenty times. It is kept as long as its password.
  */
 const derived = new WeakMap<Secret, { readonly name: string; readonly key: Promise<Buffer> }>()
 
@@ -108,7 +108,7 @@ async function saltedPassword(password: Secret, salt: string, iterations: number
   return key
 }
 
-/** SASLprep (RFC 4013). As PostgreSQL does, a password that does not conform is used as it is. */
+/** SASLprep (RFC 4013). A password that does not conform is used unchanged, as in PostgreSQL. */
 async function prepare(password: string): Promise<string> {
   if (/^[\x20-\x7e]*$/.test(password)) return password
   const { saslprep } = await import('@mongodb-js/saslprep')

@@ -3,15 +3,15 @@ import { printable } from '../../printable.ts'
 
 const SQLSTATE_LENGTH = 5
 
-/** An ErrorResponse before the session stood. */
+/** An ErrorResponse during the login. */
 export class ServerRefusal extends Error {
   override readonly name = 'ServerRefusal'
   /** By their letters: C is the SQLSTATE, M the message, D the detail, H the hint, R the server's routine. */
   readonly fields: Readonly<Record<string, string>>
-  /** Whether the server had already said that it believes who we are. */
+  /** Whether the server had already accepted the proof of identity. */
   readonly authenticated: boolean
 
-  /** What it means where the login knows more than the server tells. */
+  /** The meaning of the error, where the state of the login says more than the error itself. */
   readonly advice: Advice | undefined
 
   constructor(fields: Readonly<Record<string, string>>, when: 'at-login' | 'authenticated', advice?: Advice) {
@@ -28,35 +28,38 @@ export interface Advice {
   readonly transient?: boolean
 }
 
-/** What an error of the server's at login means, by its SQLSTATE ("PostgreSQL Error Codes"). */
+/** The meaning of an error during the login, by its SQLSTATE ("PostgreSQL Error Codes"). */
 function adviceFor({ fields, advice }: ServerRefusal): Advice {
   const state = fields.C ?? ''
   if (advice !== undefined && (state === '28P01' || state === '28000')) return advice
-  // The message is translated to the server's language; the name of the routine that raised it is not.
+  // The message is in the language of the server; the name of the routine is not translated.
   if (state === '28000' && fields.R === 'ClientAuthentication') {
-    // The name of the file stands in every translation of the other messages of this routine.
+    // All other messages of this routine contain the name of the file in every translation.
     if (fields.M !== undefined && !fields.M.includes('pg_hba.conf')) {
       return {
         code: 'TLS_CLIENT_CERTIFICATE_REFUSED',
-        hint: 'The line of pg_hba.conf that fits asks for a client certificate, and none was sent: set sslcert and sslkey, or use auth_method=ssl_cert.',
+        hint: 'The matching line of pg_hba.conf asks for a client certificate, and none was sent. Set sslcert and sslkey, or use auth_method=ssl_cert.',
       }
     }
     return {
       code: 'LOGIN_NOT_ADMITTED',
-      hint: 'No line of pg_hba.conf lets this user from this address into this database this way; compare sslmode and gssencmode.',
+      hint: 'No line of pg_hba.conf admits this user from this address to this database. Compare its lines with sslmode and gssencmode.',
     }
   }
   if (state === '28000' && fields.R === 'InitializeSessionUserId') {
-    return { code: 'LOGIN_ROLE_UNUSABLE', hint: 'Check the user name; the role must exist and have LOGIN.' }
+    return {
+      code: 'LOGIN_ROLE_UNUSABLE',
+      hint: 'Check the user name. The role must exist and have the attribute LOGIN.',
+    }
   }
   if (state === '28P01' || state === '28000') {
     return {
       code: 'LOGIN_REFUSED',
-      hint: 'Check user and password (or token, or certificate); pg_hba.conf says which proof the server asks for.',
+      hint: 'Check the user and the password, token or certificate. pg_hba.conf says which of them the server asks for.',
     }
   }
   if (state === '3D000') {
-    return { code: 'DATABASE_NOT_FOUND', hint: 'Check the name of the database; its case counts.' }
+    return { code: 'DATABASE_NOT_FOUND', hint: 'Check the name of the database, which is case-sensitive.' }
   }
   if (state === '42501') {
     return { code: 'DATABASE_NOT_PERMITTED', hint: 'GRANT CONNECT ON DATABASE … TO … for this role.' }
@@ -69,13 +72,13 @@ function adviceFor({ fields, advice }: ServerRefusal): Advice {
     }
   }
   if (state === '57P03') {
-    return { code: 'SERVER_NOT_READY', transient: true, hint: 'The server starts up, shuts down or recovers; wait.' }
+    return { code: 'SERVER_NOT_READY', transient: true, hint: 'Wait: the server is starting, stopping or recovering.' }
   }
   if (state === '') {
     return {
       code: 'SERVER_ERROR',
       transient: true,
-      hint: 'The server could not start a process for the session; it may lack memory or processes, and its log says more.',
+      hint: 'Check the memory and the process limit of the server, which could not start a process for the session; see its log.',
     }
   }
   return {
@@ -101,7 +104,7 @@ export function refusalError(refusal: ServerRefusal): PoolsmithError {
   })
 }
 
-/** SQLSTATEs after which a session is over, whatever language the severity is told in. */
+/** SQLSTATEs that end a session. The severity alone does not tell, since it is translated. */
 const ENDS_SESSION = new Set([
   '08003', // connection does not exist
   '08006', // connection failure
@@ -115,7 +118,7 @@ const ENDS_SESSION = new Set([
   '57P05', // idle for too long
 ])
 
-/** Whether an error that the server sent on a standing session ends it. */
+/** Whether an error on an open session ends it. */
 export function endsSession(error: {
   readonly code?: string | undefined
   readonly severity?: string | undefined

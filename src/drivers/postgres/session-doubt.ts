@@ -1,4 +1,4 @@
-/** Errors of statements that say something about the whole session: it must not be handed out again, or be asked first. */
+/** Errors of statements after which a session must not be handed out again, or must be checked first. */
 
 import { PoolsmithError } from '../../errors.ts'
 
@@ -6,8 +6,8 @@ import { PoolsmithError } from '../../errors.ts'
 const READ_ONLY = '25006'
 
 /**
- * Errors after which a named statement fails on this session for ever, since pg believes that the server knows it as it
- * was (SQLSTATE, and the server's routine where the code is used for other things too).
+ * Errors after which a named statement always fails on this session, because pg's list of named statements is outdated
+ * (SQLSTATE, and the routine of the server where the code has other meanings too).
  */
 const OUTDATED_STATEMENTS: readonly { readonly code: string; readonly routine?: string }[] = [
   { code: '0A000', routine: 'RevalidateCachedQuery' }, // cached plan must not change result type
@@ -19,7 +19,7 @@ interface ServerError {
   readonly routine?: string | undefined
 }
 
-/** Whether an error outdates what pg remembers of the session. */
+/** Whether an error shows that pg's list of named statements is outdated. */
 export function outdatesSession(error: ServerError): boolean {
   return OUTDATED_STATEMENTS.some(({ code, routine }) => {
     return error.code === code && (routine === undefined || error.routine === routine)
@@ -29,18 +29,18 @@ export function outdatesSession(error: ServerError): boolean {
 /**
  * Whether the sessions of a driver can write.
  *
- * A write that is refused as read-only may mean that the server has become a standby, as after a failover. From then on
- * every session that was open must show that it can write before it is handed out again.
+ * A write that is refused as read-only may mean that the server has become a standby, as after a failover. Every session
+ * that is open at that time must then prove that it can write before it is handed out again.
  */
 export class WriteDoubt {
   #raised = 0
 
-  /** For a session that has just been opened, or has shown that it can write. */
+  /** The value for a session that was just opened, or has just proved that it can write. */
   get current(): number {
     return this.#raised
   }
 
-  /** @param parameters what the server reported at the login: a session that is read-only by its settings may stay so */
+  /** @param parameters the settings reported at the login; a session that is read-only by its settings may remain so */
   heard(error: ServerError, parameters: ReadonlyMap<string, string>): void {
     if (error.code === READ_ONLY && parameters.get('default_transaction_read_only') !== 'on') this.#raised++
   }

@@ -12,7 +12,7 @@ import type { TlsSettings } from './tls-settings.ts'
 import type { Transport } from './transport.ts'
 import type { ValueSettings } from './value-settings.ts'
 
-/** All that stays the same for every session of one driver. */
+/** The parts that are the same for every session of one driver. */
 export interface SessionPlan {
   readonly host: string
   readonly port: number
@@ -24,7 +24,7 @@ export interface SessionPlan {
   readonly tls: TlsSettings
   readonly settings: ValueSettings
   readonly lookup: Lookup
-  /** What is known of the host's addresses from earlier sessions. */
+  /** Which addresses of the host were reachable for earlier sessions. */
   readonly reachability: Reachability
   /** The tunnel through a proxy. Where there is one, nothing is opened directly. */
   readonly tunnel: Tunnel | undefined
@@ -34,7 +34,7 @@ export interface SessionPlan {
 /** Limit and progress of one attempt. */
 export interface Attempt {
   readonly signal: AbortSignal
-  /** A phase begins. */
+  /** Reports that a phase begins. */
   readonly enter: (phase: Phase) => void
   /** When the signal will end it, on the clock of performance.now(). */
   readonly deadline: number | undefined
@@ -47,9 +47,9 @@ export interface Session {
   readonly user: string
   readonly database: string
   readonly endpoint: Endpoint
-  /** The proxy on the way, and how it let us through. */
+  /** The proxy on the way, and the login to it. */
   readonly proxy: ProxyInfo | undefined
-  /** What the transport lies on: the connection to the server, or the tunnel. */
+  /** The socket below the transport: the connection to the server, or the tunnel. */
   readonly socket: Socket
   readonly transport: Transport
   readonly login: LoginResult

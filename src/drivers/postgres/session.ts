@@ -6,7 +6,7 @@ import { type Endpoint, resolveHost } from '../network/socket.ts'
 import { openAt } from './open-at.ts'
 import type { Attempt, Session, SessionPlan } from './session-plan.ts'
 
-/** Opens one session: resolves the host, and logs in at the first of its addresses that answers. */
+/** Opens one session: resolves the host and logs in at the first address that answers. */
 export async function openSession(plan: SessionPlan, credential: Credential, attempt: Attempt): Promise<Session> {
   const { reachability, tunnel, options } = plan
   const endpoints = await findEndpoints(plan, attempt)

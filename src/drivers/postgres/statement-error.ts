@@ -1,4 +1,4 @@
-/** What the errors of statements mean, by their SQLSTATE (PostgreSQL Documentation, "PostgreSQL Error Codes"). */
+/** The meaning of the errors of statements, by their SQLSTATE (PostgreSQL documentation, "PostgreSQL Error Codes"). */
 
 import { PoolsmithError } from '../../errors.ts'
 import { advised, connectionLost, type StatementAdvice } from '../statement-error.ts'
@@ -39,13 +39,13 @@ interface ServerWords {
   readonly severity?: string | undefined
 }
 
-/** What is known about an error that the server sent. */
+/** The meaning of an error that the server sent. */
 export function postgresAdvice(error: ServerWords): StatementAdvice {
   const code = error.code ?? ''
   return endsSession(error) ? { transient: true, hint: POSTGRES_LOST[code] } : (POSTGRES_ADVICE[code] ?? {})
 }
 
-/** What is known of the session that a statement ran on. */
+/** The session on which a statement ran. */
 export interface FailedSession {
   readonly where: Whereabouts
   readonly broken: boolean

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { join } from 'node:path'
-// As a whole: an older Node has no getCACertificates, and would refuse an import by that name.
+// Imported as a namespace: older versions of Node have no getCACertificates and refuse an import by that name.
 import * as tls from 'node:tls'
 import { homeFolder } from '../../connections/fields.ts'
 import { CertificateFiles, subjectOf } from '../../credentials/certificate-files.ts'
@@ -11,7 +11,7 @@ import type { Emit } from '../../events.ts'
 import type { Secret } from '../../secret.ts'
 import { effectiveSslMode, type PostgresOptions } from './options.ts'
 
-/** Everything that a TLS handshake needs, as the files were when it was asked for. */
+/** The parts that a TLS handshake needs, from the files at the time of the request. */
 export interface TlsSetup {
   readonly secureContext: tls.SecureContext
   readonly verify: 'none' | 'chain' | 'hostname'
@@ -26,20 +26,20 @@ interface ClientPair {
 
 interface Material {
   readonly ca: string | readonly string[] | undefined
-  /** One list each. */
+  /** One entry for each list. */
   readonly crl: readonly string[] | undefined
   readonly pair: ClientPair | undefined
 }
 
 export interface TlsSettingsContext {
   readonly emit: Emit
-  /** Where `.postgresql` lies. Default: the home directory of the process. */
+  /** The folder that contains `.postgresql`. Default: the home directory of the process. */
   readonly home?: string
 }
 
 /**
- * The files behind `sslrootcert`, `sslcrl`, `sslcert` and `sslkey`, with libpq's default places. A file that is
- * named but not there is always an error (libpq passes over some); a default file that is not there is not.
+ * The files of `sslrootcert`, `sslcrl`, `sslcert` and `sslkey`, with libpq's default paths. A missing file is always an
+ * error when it was named (libpq ignores some), and never when it is a default file.
  */
 export class TlsSettings {
   readonly #options: PostgresOptions
@@ -96,7 +96,7 @@ export class TlsSettings {
     const pair = await this.#loadPair(credential)
     const material: Material = { ca, crl, pair }
     const latest = this.#latest
-    // A context with hundreds of authorities takes milliseconds to build; it is the same until a file changes.
+    // Building a context with hundreds of authorities takes milliseconds, so it is reused until a file changes.
     if (latest !== undefined && sameMaterial(latest.material, material)) return latest.setup
     const setup: TlsSetup = {
       secureContext: this.#secureContext(material),
@@ -107,7 +107,7 @@ export class TlsSettings {
     return setup
   }
 
-  /** A credential that is itself a certificate takes the place of the files. */
+  /** A credential that is a certificate replaces the files. */
   async #loadPair(credential: Credential): Promise<ClientPair | undefined> {
     if (this.#options.sslcertmode !== 'disable') {
       return credential.kind === 'certificate' ? credential : await loadOptional(this.#pair, false)
@@ -143,7 +143,7 @@ export class TlsSettings {
     const { ssl_min_protocol_version: lowest, ssl_max_protocol_version: highest = 'TLSv1.3' } = this.#options
     try {
       return tls.createSecureContext({
-        // An empty list: without it Node would load its own authorities, which nobody asked for.
+        // An empty list, because Node would otherwise load its own authorities.
         ca: ca === undefined ? [] : typeof ca === 'string' ? ca : [...ca],
         minVersion: lowest,
         maxVersion: highest,
@@ -152,10 +152,10 @@ export class TlsSettings {
         ...(pair?.passphrase === undefined ? {} : { passphrase: pair.passphrase.reveal() }),
       })
     } catch (cause) {
-      throw new PoolsmithError('The files for TLS were read, but OpenSSL cannot use them.', {
+      throw new PoolsmithError('The files for TLS were read, but OpenSSL refuses them.', {
         code: 'TLS_SETUP_FAILED',
         phase: 'tls',
-        hint: 'Look at the cause: most often a key that is too short for today, or a chain that is damaged.',
+        hint: 'See the cause: often a key is too short, or a chain is damaged.',
         cause,
       })
     }
@@ -164,7 +164,7 @@ export class TlsSettings {
 
 interface Optional<File> {
   readonly file: File
-  /** The error that only says "there is none", where the user did not name the file. */
+  /** The error code for a missing file, which is ignored where the user did not name the file. */
   readonly absent: ErrorCode | undefined
 }
 
@@ -199,9 +199,9 @@ function sameLists(a: readonly string[] | undefined, b: readonly string[] | unde
 
 let systemList: readonly string[] | undefined
 
-/** The authorities that the operating system trusts (SSL_CERT_FILE and SSL_CERT_DIR count, as for OpenSSL). */
+/** The authorities that the operating system trusts, including SSL_CERT_FILE and SSL_CERT_DIR as in OpenSSL. */
 function systemAuthorities(): readonly string[] {
-  // Node 22.15 and later can ask the system; before that there is only the list that Node carries.
+  // Node 22.15 and later can read the system's list; earlier versions have only their own.
   systemList ??= typeof tls.getCACertificates === 'function' ? tls.getCACertificates('system') : tls.rootCertificates
   if (systemList.length > 0) return systemList
   throw new PoolsmithError('The operating system has no list of trusted authorities.', {

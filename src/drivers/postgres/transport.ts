@@ -10,7 +10,7 @@ import { NotPostgres, sslRequest } from './messages.ts'
 import { negotiationRefusal } from './negotiation.ts'
 import type { TlsSetup } from './tls-settings.ts'
 
-/** An open stream to the server, as protected as it will be. */
+/** An open stream to the server, with its final protection. */
 export interface Transport {
   readonly stream: Duplex
   readonly encryption: EncryptionInfo
@@ -18,9 +18,9 @@ export interface Transport {
   readonly serverCertificate?: Buffer
   /** Whether the server asked for a client certificate and was sent one. */
   readonly provedByCertificate?: boolean
-  /** Under GSSAPI encryption: who both ends have proved to be. */
+  /** Under GSSAPI encryption: the identities that both ends have proved. */
   readonly kerberos?: KerberosInfo
-  /** Whether what we send can be read on the way: neither encrypted nor a Unix socket. */
+  /** Whether the stream can be read on the way: it is neither encrypted nor a Unix socket. */
   readonly exposed: boolean
 }
 
@@ -33,7 +33,7 @@ export interface TlsTarget {
   readonly signal: AbortSignal
 }
 
-/** The server said that it has no TLS; the same stream may go on without. */
+/** The server declined TLS; the same stream may continue without it. */
 export class TlsNotOffered extends Error {
   override readonly name = 'TlsNotOffered'
 }
@@ -62,15 +62,15 @@ export async function tlsTransport(stream: Duplex, target: TlsTarget): Promise<T
     alpn: ALPN,
     signal: target.signal,
   })
-  // Anything else than our protocol behind this TLS is another service (the ALPACA attack); a server that is asked
-  // first may be older than the protocol's name in TLS, one that is not must know it.
+  // Another protocol inside this TLS session means another service (the ALPACA attack). A server that was asked for TLS
+  // first may be too old to know the name of the protocol; under sslnegotiation=direct it must know it.
   const agreed = socket.alpnProtocol
   if (agreed !== ALPN && (target.direct || agreed)) {
     socket.destroy()
     throw new PoolsmithError(`The server ${host} did not agree to speak PostgreSQL inside TLS.`, {
       code: 'TLS_ALPN',
       phase: 'tls',
-      hint: 'sslnegotiation=direct needs PostgreSQL 17 or later, and nothing in between that ends TLS.',
+      hint: 'Use PostgreSQL 17 or later for sslnegotiation=direct, and no proxy that terminates TLS.',
       details: { host, agreed: agreed || undefined },
     })
   }
@@ -84,14 +84,14 @@ async function askForTls(stream: Duplex, signal: AbortSignal): Promise<void> {
   if (answer === 'E') throw await negotiationRefusal(wire, 'tls', Buffer.from('E'))
   if (answer !== 'S' && answer !== 'N') throw new NotPostgres(`${JSON.stringify(answer)} instead of S or N`)
   if (wire.waiting > 0) {
-    // An SSH server greets with `SSH-2.0-...`, which begins as a yes does.
+    // An SSH server greets with `SSH-2.0-...`, which begins like the answer S.
     const behind = (await wire.read(Math.min(3, wire.waiting))).toString('latin1')
     if (answer + behind === 'SSH-') throw new NotPostgres('the greeting of an SSH server')
-    // What came together with the answer was not encrypted, but would be taken for it (CVE-2021-23222).
-    throw new PoolsmithError('The server sent unencrypted bytes behind its answer to the request for TLS.', {
+    // Bytes that came with the answer were not encrypted, but would be taken for encrypted ones (CVE-2021-23222).
+    throw new PoolsmithError('The server sent unencrypted bytes after its answer to the request for TLS.', {
       code: 'TLS_STUFFED',
       phase: 'tls',
-      hint: 'Somebody between us and the server may be inserting commands; do not go on from this network.',
+      hint: 'A machine between this one and the server may be inserting commands; do not connect from this network.',
     })
   }
   if (answer === 'N') throw new TlsNotOffered('no TLS')
@@ -107,7 +107,7 @@ function describe(socket: TLSSocket, setup: TlsSetup): Transport {
       ...(clientCertificate === undefined ? {} : { clientCertificate }),
     },
     exposed: false,
-    // The server's signature algorithms are known to us only from a request for our certificate (RFC 8446, 4.3.2).
+    // A client learns the server's signature algorithms only from a request for its certificate (RFC 8446, 4.3.2).
     provedByCertificate: clientCertificate !== undefined && socket.getSharedSigalgs().length > 0,
     ...(certificate === undefined ? {} : { serverCertificate: certificate.raw }),
   }

@@ -18,7 +18,7 @@ import type { TlsSetup } from './tls-settings.ts'
 import { plainTransport, TlsNotOffered, type TlsTarget, type Transport, tlsTransport } from './transport.ts'
 import { goesOn, type Way } from './ways.ts'
 
-/** What one attempt at one address works with. */
+/** The input of one attempt at one address. */
 export interface Try {
   readonly dialer: Dialer
   readonly plan: SessionPlan
@@ -28,8 +28,8 @@ export interface Try {
 }
 
 /**
- * How an attempt ended. `rest`: the ways that libpq would still try on a new connection. `again`: the same ways may be
- * tried again, since the server refused a part of the start-up message that is left out from then on.
+ * The result of an attempt. `rest`: the ways that libpq would still try on a new connection. `again`: try the same ways
+ * again, since the server refused a parameter of the start-up message that is left out from now on.
  */
 export type Outcome =
   | 'again'
@@ -37,8 +37,8 @@ export type Outcome =
   | { readonly session?: undefined; readonly way: Way; readonly error: unknown; readonly rest: readonly Way[] }
 
 /**
- * Opens one connection and tries the first of the ways; where the server declines it, the next one on the same
- * connection if libpq does so.
+ * Opens one connection and tries the first of the ways. When the server declines it, the next one is tried on the same
+ * connection where libpq does so.
  */
 export async function tryOnce(ways: readonly Way[], one: Try): Promise<Outcome> {
   const { dialer, plan, credential, attempt } = one
@@ -100,7 +100,7 @@ function userOf({ login: named }: SessionPlan, credential: Credential): string {
   throw new ConfigError([{ path: 'login', message: 'is missing, and the credential names no user either' }])
 }
 
-/** The ways that have not been ruled out yet; the first of them is being tried. */
+/** The ways that are left. The first of them is being tried. */
 class WaysLeft {
   #ways: readonly Way[]
 
@@ -116,13 +116,13 @@ class WaysLeft {
     return this.#ways.slice(1)
   }
 
-  /** Goes on with the next way on the same connection. */
+  /** Continues with the next way on the same connection. */
   advance(): void {
     this.#ways = this.rest
   }
 }
 
-/** Protects the connection in the first of the ways that the server does not decline. */
+/** Protects the connection in the first way that the server does not decline. */
 async function protect(socket: Duplex, left: WaysLeft, setup: TlsSetup | undefined, one: Try): Promise<Transport> {
   const gss = left.current === 'gss' ? await byGss(socket, left, one) : undefined
   if (gss !== undefined) return gss
@@ -196,17 +196,17 @@ function loginRequest(user: string, database: string, one: Try): LoginRequest {
   }
 }
 
-/** The error for the caller; where the attempt was aborted, the reason of that. */
+/** The error for the caller, or the reason of the abort. */
 function errorOf(cause: unknown, { plan, dialer, attempt }: Try): unknown {
   const { host, sslMode } = plan
   const { endpoint } = dialer
   const told = explain(cause, { host, sslMode, endpoint, phase: attempt.phase() })
-  // The KDC is asked under the same limit, and its silence says more than the limit.
+  // The KDC is asked under the same limit. That it did not answer is more precise than the limit.
   const silentKdc = told instanceof PoolsmithError && told.code === 'KDC_TIMEOUT'
   return attempt.signal.aborted && !silentKdc ? attempt.signal.reason : told
 }
 
-/** Raises the event with the text that no message shows. */
+/** Raises the debug event with the text that no message shows. */
 function tellServerText(cause: unknown, { plan, dialer }: Try): void {
   if (!(cause instanceof NegotiationRefusal)) return
   const { S: severity = '', C: sqlstate = '', M: text = '' } = cause.fields

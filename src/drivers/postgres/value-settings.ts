@@ -1,10 +1,10 @@
 /**
- * The settings of a session that decide in which form values come, and how literals are read.
+ * The settings of a session that decide the form of values and the meaning of literals.
  *
- * A role, a database or a configuration file may set them to anything, and pg reads one form of each: it gives null for a
- * date in the German style, and an empty object for an interval in ISO's. Most of them go into the start-up message,
- * where they come before those of the role and the database and stay after DISCARD ALL. What the server reports after
- * the login is compared, and put right by SET; a pooler may know none of them in the start-up message, or ignore them.
+ * A role, a database or a configuration file may set them to any value, and pg can read one form of each: it returns null
+ * for a date in the German style, and an empty object for an interval in the ISO style. Most of them are sent in the
+ * start-up message, where they override the role and the database and survive DISCARD ALL. After the login they are
+ * compared with what the server reports and corrected by SET, since a pooler may refuse or ignore them at the start.
  */
 
 import { PoolsmithError } from '../../errors.ts'
@@ -13,9 +13,9 @@ import { printable } from '../../printable.ts'
 interface Setting {
   readonly name: string
   readonly value: string
-  /** False: it is never part of the start-up message. */
+  /** Whether it may be part of the start-up message. */
   readonly atStart: boolean
-  /** False: the server does not report it, and must be asked. */
+  /** Whether the server reports it. If not, it must be queried. */
   readonly reported: boolean
   readonly isRight: (value: string, serverMajor: number) => boolean
 }
@@ -30,8 +30,8 @@ const SETTINGS: readonly Setting[] = [
   },
   {
     name: 'DateStyle',
-    // The style alone: SET keeps the order of day and month, by which the role's input is read. The start-up message
-    // would put the order of the configuration file in its place.
+    // SET changes the style alone and keeps the order of day and month, by which input is read. The start-up message
+    // would reset the role's order to the one of the configuration file.
     value: 'ISO',
     atStart: false,
     reported: true,
@@ -56,45 +56,45 @@ const SETTINGS: readonly Setting[] = [
     value: '3',
     atStart: true,
     reported: false,
-    // All digits of a float: since PostgreSQL 12 every value above 0 gives the shortest exact form.
+    // Since PostgreSQL 12 every value above 0 gives the shortest exact form of a float.
     isRight: (value, serverMajor) => Number(value) >= (serverMajor >= 12 ? 1 : 3),
   },
 ]
 
-/** The reported settings that are looked at after the login too. */
+/** The reported settings that are followed during the session. */
 export const REPORTED_SETTINGS: ReadonlySet<string> = new Set([
   ...SETTINGS.filter(({ reported }) => reported).map(({ name }) => name),
   'server_version',
 ])
 
-/** Without it no text can be read, whatever the user wishes. */
+/** Sent in any case, since no text could be read without it. */
 const INDISPENSABLE = 'client_encoding'
 
-/** SQLSTATEs of a server or pooler that does not know a parameter of the start-up message. */
+/** The SQLSTATEs of a server or pooler that does not know a parameter of the start-up message. */
 const UNKNOWN_PARAMETER: ReadonlySet<string> = new Set(['08P01', '0A000', '22023', '42704'])
 
-/** How a statement ended: the first value of its row, or the fields of its error. */
+/** The result of a statement: the first value of its row, or the fields of its error. */
 export interface Answer {
   readonly value?: string | undefined
   readonly error?: Readonly<Record<string, string>>
 }
 
-/** Runs one statement on a session that nobody else uses yet. */
+/** Runs one statement on a session that is not in use. */
 export type Ask = (sql: string) => Promise<Answer>
 
-/** The settings for the sessions of one driver, and what is known of how its server takes them. */
+/** The settings for the sessions of one driver, and whether its server accepts them at the start. */
 export class ValueSettings {
   readonly #settings: readonly Setting[]
-  /** Whether the start-up message may hold them: undefined until a server has shown that it heeds them. */
+  /** Whether the server accepts them in the start-up message; undefined while that is unknown. */
   #atStart: boolean | undefined
 
-  /** @param options the user's `options`; what they set is left alone, since who sets it also reads it */
+  /** @param options the user's `options`; a setting that is named there is left alone, and read by the user's own parsers */
   constructor(options: string | undefined) {
     const own = new Set(namesIn(options ?? ''))
     this.#settings = SETTINGS.filter(({ name }) => name === INDISPENSABLE || !own.has(name.toLowerCase()))
   }
 
-  /** For the next start-up message. */
+  /** The parameters for the next start-up message. */
   parameters(): Readonly<Record<string, string>> {
     const sent = this.#settings.filter(({ name, atStart }) => {
       return atStart && (name === INDISPENSABLE || this.#atStart !== false)
@@ -103,8 +103,8 @@ export class ValueSettings {
   }
 
   /**
-   * Whether an error at the login says that the start-up message held a parameter that is not known, so that another
-   * attempt without these settings may succeed. From then on they are left out.
+   * Whether an error at the login means that a parameter of the start-up message is unknown, so that another attempt
+   * without these settings may succeed. From then on they are left out.
    */
   refusedBy(fields: Readonly<Record<string, string>>, sent: Readonly<Record<string, string>>): boolean {
     const optional = Object.keys(sent).some((name) => {
@@ -116,14 +116,14 @@ export class ValueSettings {
   }
 
   /**
-   * Puts right what is not as it must be: after the login, and after DISCARD ALL.
+   * Corrects the settings that have another value: after the login, and after DISCARD ALL.
    *
-   * @param reported what the server has reported so far
+   * @param reported the settings that the server has reported so far
    * @throws PoolsmithError SETTING_REFUSED
    */
-  async putRight(reported: ReadonlyMap<string, string>, ask: Ask): Promise<void> {
+  async correct(reported: ReadonlyMap<string, string>, ask: Ask): Promise<void> {
     const version = reported.get('server_version')
-    // Every server and pooler says which it is; of one that does not, nothing can be judged that it does not report.
+    // Every server and pooler reports its version, on which the right value of an unreported setting depends.
     const asks = version !== undefined && this.#atStart !== true
     const major = Number.parseInt(version ?? '0', 10)
     for (const setting of this.#settings) {
@@ -131,16 +131,16 @@ export class ValueSettings {
       const is = setting.reported ? reported.get(name) : asks ? await this.#askedFor(setting, ask) : undefined
       if (is === undefined || isRight(is, major)) continue
       const { error } = await ask(`set ${name} to '${value}'`)
-      // A pooler may report nothing of the change, or have made it on another session than the one that comes next.
+      // A pooler may not report the change, or may have made it on another session than the next statement's.
       const { value: after } = await ask(`show ${name}`)
       if (after === undefined || !isRight(after, major)) throw refused(setting, after ?? is, error)
     }
   }
 
-  /** The value of a setting that is not reported; undefined where it does not exist. */
+  /** Queries a setting that is not reported; undefined where it does not exist. */
   async #askedFor({ name, value }: Setting, ask: Ask): Promise<string | undefined> {
     const { value: is } = await ask(`show ${name}`)
-    // A pooler that ignores the start-up message shows itself by this; where it is heeded nothing is asked again.
+    // A pooler that ignores the start-up message is detected by this. Where it is accepted nothing is queried again.
     if (this.#atStart === undefined && is === value) this.#atStart = true
     return is
   }

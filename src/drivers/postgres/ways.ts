@@ -6,7 +6,7 @@ import { NegotiationRefusal } from './negotiation.ts'
 import type { GssMode, SslMode } from './options.ts'
 import { ServerRefusal } from './server-error.ts'
 
-/** How a connection is tried. */
+/** A way to protect a connection. */
 export type Way = 'gss' | 'tls' | 'plain'
 
 export interface Modes {
@@ -24,8 +24,8 @@ const TLS_WAYS: Readonly<Record<SslMode, readonly Way[]>> = {
 }
 
 /**
- * The ways that `gssencmode` and `sslmode` allow, in libpq's order: never empty. A token never travels in the open,
- * and a client certificate counts only in TLS.
+ * The ways that `gssencmode` and `sslmode` allow, in libpq's order; at least one. A token is never sent unencrypted, and a
+ * client certificate can be used in TLS only.
  */
 export function waysToTry({ sslMode, gssMode }: Modes, endpoint: Endpoint, credential: Credential): readonly Way[] {
   if (endpoint.kind === 'unix') return ['plain']
@@ -40,7 +40,7 @@ export function waysToTry({ sslMode, gssMode }: Modes, endpoint: Endpoint, crede
   if (gssMode === 'prefer' && credential.kind !== 'certificate') return ['gss', ...ways]
   if (ways.length > 0) return ways
   throw new PoolsmithError(
-    `sslmode=disable would send ${credential.kind === 'token' ? 'a token' : 'our login'} unprotected.`,
+    `sslmode=disable would send ${credential.kind === 'token' ? 'a token' : 'the login'} unprotected.`,
     {
       code: 'TLS_NEEDED',
       phase: 'config',
@@ -49,24 +49,24 @@ export function waysToTry({ sslMode, gssMode }: Modes, endpoint: Endpoint, crede
   )
 }
 
-/** Whether libpq goes on with the next way, on a new connection, after this one ended so. */
+/** Whether libpq tries the next way, on a new connection, after this one failed with `cause`. */
 export function goesOn(cause: unknown, way: Way): boolean {
   if (way === 'gss') {
-    // Whatever the server itself says before it has let us in, and what fails while the encryption is set up. Not: a
-    // server that hangs up or talks nonsense when it is asked, and nothing once the encrypted session stands.
-    // libpq would go on without TLS after a failed channel binding, which is what a man in the middle hopes for.
-    if (cause instanceof ServerRefusal) return !cause.authenticated && cause.advice?.code !== 'CHANNEL_BINDING_FAILED'
+    // The next way is tried after any error of the server before it accepts the login, and after a failure to set the
+    // encryption up. It is not tried when the server closes the connection or answers nonsense to the request, and never
+    // once the session is encrypted.
+    if (cause instanceof ServerRefusal) return !cause.authenticated
     return cause instanceof NegotiationRefusal || cause instanceof GssNotOffered || cause instanceof GssSetupFailed
   }
-  // libpq would go on without TLS after a failed channel binding, which is what a man in the middle hopes for.
+  // libpq continues without TLS after a failed channel binding, which would serve an attacker in the middle.
   if (cause instanceof ServerRefusal) return !cause.authenticated && cause.advice?.code !== 'CHANNEL_BINDING_FAILED'
   if (!(cause instanceof PoolsmithError)) return false
-  // libpq would have sent the password; where we do not, the encrypted attempt is still open.
+  // libpq would have sent the password. Since it is not sent here, the attempt with encryption is still possible.
   if (way === 'plain') return cause.code === 'CLEARTEXT_REFUSED'
   return cause.phase === 'tls' && cause.code !== 'TLS_STUFFED'
 }
 
-/** One way that led nowhere. */
+/** A way that failed. */
 export interface Failure {
   readonly way: Way
   readonly error: unknown
@@ -74,7 +74,7 @@ export interface Failure {
 
 const NAMES: Readonly<Record<Way, string>> = { gss: 'with GSSAPI encryption', tls: 'with TLS', plain: 'without TLS' }
 
-/** All ways failed: the last one's error, with a word about those before that say something else. */
+/** The error when all ways failed: the last one's, which also mentions earlier errors with another code. */
 export function joined(failures: readonly Failure[]): unknown {
   let { error: last } = failures.at(-1) ?? {}
   for (const { way, error: first } of failures.slice(0, -1).reverse()) {
@@ -84,13 +84,9 @@ export function joined(failures: readonly Failure[]): unknown {
       last = first
       continue
     }
-    last = new PoolsmithError(`${last.message} (Before that, ${NAMES[way]}: ${first.message})`, {
-      code: last.code,
-      phase: last.phase,
-      transient: last.transient,
-      details: { ...last.details, before: first.toJSON() },
-      cause: last.cause,
-      ...(last.hint === undefined ? {} : { hint: last.hint }),
+    last = last.with({
+      message: `${last.message} (Before that, ${NAMES[way]}: ${first.message})`,
+      details: { before: first.toJSON() },
     })
   }
   return last
