@@ -126,31 +126,25 @@ export async function sourceOption(call: Call): Promise<ExtractSource> {
   if (query === undefined) return name
   const { schema, table } = name
   const sql = query.startsWith('@') ? await fileText(query.slice(1), '--query') : query
-  return { query: sql, name: table, ...(schema === undefined ? {} : { schema }) }
+  return { query: sql, name: table, schema }
 }
 
 export function selectOptions(call: Call): SelectOptions & FormatOptions {
-  const source = textOption(call, 'source')
-  const columns = columnsOption(call, 'columns')
-  const asText = columnsOption(call, 'as-text')
   const where = textOption(call, 'where')
-  const partitionBy = textOption(call, 'partition-by')
-  const watermark = watermarkOption(call)
-  const partitions = partitionsOption(textOption(call, 'partitions'))
   return {
     format: formatOf(call.values['format']),
     signal: call.signal,
-    ...(source === undefined ? {} : { source }),
-    ...(columns === undefined ? {} : { columns }),
-    ...(asText === undefined ? {} : { asText }),
+    source: textOption(call, 'source'),
+    columns: columnsOption(call, 'columns'),
+    asText: columnsOption(call, 'as-text'),
     // A question mark in the text is not a place for a value.
-    ...(where === undefined ? {} : { where: (query) => query.whereRaw(where.replaceAll('?', '\\?')) }),
-    ...(watermark === undefined ? {} : { watermark }),
-    ...(partitions === undefined ? {} : { partitions }),
-    ...(partitionBy === undefined ? {} : { partitionBy }),
-    ...(call.values['no-one-snapshot'] === true ? { oneSnapshot: false } : {}),
-    ...(call.values['row-hash'] === true ? { rowHash: true } : {}),
-    ...(call.values['guard-formulas'] === true ? { guardFormulas: true } : {}),
+    where: where === undefined ? undefined : (query) => query.whereRaw(where.replaceAll('?', '\\?')),
+    watermark: watermarkOption(call),
+    partitions: partitionsOption(textOption(call, 'partitions')),
+    partitionBy: textOption(call, 'partition-by'),
+    oneSnapshot: call.values['no-one-snapshot'] === true ? false : undefined,
+    rowHash: call.values['row-hash'] === true || undefined,
+    guardFormulas: call.values['guard-formulas'] === true || undefined,
   }
 }
 
@@ -169,12 +163,7 @@ function watermarkOption(call: Call): WatermarkOptions | undefined {
     throw new UsageError('--after, --from and --state need --watermark, the column of the mark.')
   }
   if (after !== undefined && from !== undefined) throw new UsageError('Give --after or --from, not both.')
-  return {
-    column,
-    ...(after === undefined ? {} : { after }),
-    ...(from === undefined ? {} : { from }),
-    ...(state === undefined ? {} : { state }),
-  }
+  return { column, after, from, state }
 }
 
 function partitionsOption(given: string | undefined): number | undefined {

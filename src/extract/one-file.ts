@@ -38,7 +38,7 @@ export async function intoOneFile(run: Run, options: OneFileOptions, one?: OneOf
   const finished = await file.finish()
   const facts: ManifestFile =
     one === undefined ? { ...finished, rows } : { ...finished, rows, partition: number, label: one.label }
-  const outcome = { rows, notes, files: [facts], drift, ...(one === undefined ? {} : { partition: number }) }
+  const outcome = { rows, notes, files: [facts], drift, partition: one?.number }
   const manifest = await run.publish(folder, outcome, plan, one?.manifestName).catch(async (error: unknown) => {
     await file.withdraw()
     throw error

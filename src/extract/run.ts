@@ -77,7 +77,7 @@ export class Run implements AsyncDisposable {
         ...options,
         startedAt,
         partitions,
-        ...(watermark === undefined ? {} : { watermark: { ...watermark, after } }),
+        watermark: watermark && { ...watermark, after },
       }
       const plan = await makePlan(db, open, input)
       return new Run({ db, open, plan, startedAt, input, ...ends }, state)

@@ -224,7 +224,7 @@ export function planColumns(
       expression: expressionOf(column, found),
       arrowType: found.arrowType,
       builder: found.builder,
-      ...(found.note === undefined ? {} : { note: found.note }),
+      note: found.note,
     }
   })
 }

@@ -225,7 +225,7 @@ export function planColumns(
         }
         return shape.build(sent)
       },
-      ...(shape.note === undefined ? {} : { note: shape.note }),
+      note: shape.note,
     }
   })
 }
