@@ -1,4 +1,4 @@
-/** The connection on which a statement is cancelled: protected like the session, and no success unless it was sent. */
+/** The connection for a cancel request: protected like the session, and successful only when the request was sent. */
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -35,7 +35,7 @@ async function withSession(
 
 const soon = (): AbortSignal => AbortSignal.timeout(20_000)
 
-test('a cancel request goes out inside TLS, where the session is in TLS', async () => {
+test('a cancel request is sent inside TLS where the session uses TLS', async () => {
   const sent: number[] = []
   const second = async (peer: Peer): Promise<void> => {
     await peer.tls(await certificate)
@@ -81,7 +81,7 @@ const FAILURES: Readonly<Record<string, readonly [(peer: Peer) => Promise<void> 
 }
 
 for (const [name, [script, code]] of Object.entries(FAILURES)) {
-  test(`a server that ${name} has not been asked to cancel`, async () => {
+  test(`a cancel request to a server that ${name} is an error`, async () => {
     await withSession(script, async (cancel) => {
       await assert.rejects(cancel(soon()), (error: Error & { code?: string }) => {
         assert.equal(error.code, code)
@@ -92,7 +92,7 @@ for (const [name, [script, code]] of Object.entries(FAILURES)) {
   })
 }
 
-test('a cancel request that hangs ends with its signal, also with one that has fired before', async () => {
+test('a cancel request that hangs ends with its signal, also with one that has aborted already', async () => {
   const reason = new Error('enough')
   await withSession(
     () => undefined,

@@ -1,4 +1,4 @@
-/** A man in the middle of TLS, whom the real server finds out by the channel binding of the SCRAM login. */
+/** A man in the middle of TLS, who is detected by a real server through the channel binding of a SCRAM login. */
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
@@ -22,7 +22,7 @@ after(async () => {
   for (const server of servers) await server[Symbol.asyncDispose]()
 })
 
-/** What the man in the middle does to the list of mechanisms. */
+/** The actions of the man in the middle. */
 const DEEDS: Readonly<Record<string, (chunk: Buffer) => Buffer>> = {
   'passes everything on': (chunk) => chunk,
   'takes the offer of channel binding out': (chunk) => {
@@ -36,7 +36,7 @@ const DEEDS: Readonly<Record<string, (chunk: Buffer) => Buffer>> = {
 
 for (const [deed, toClient] of Object.entries(DEEDS)) {
   for (const sslmode of ['prefer', 'require']) {
-    test(`a man in the middle who ${deed} is told as a failed channel binding (sslmode=${sslmode})`, async () => {
+    test(`a man in the middle who ${deed} is reported as a failed channel binding (sslmode=${sslmode})`, async () => {
       for (const server of servers) {
         await using middle = await startTlsMiddle(server.port, { certificate: forged, toClient })
         const target = { host: '127.0.0.1', port: middle.port, login: server.superuser, database: 'postgres' }
@@ -44,7 +44,7 @@ for (const [deed, toClient] of Object.entries(DEEDS)) {
         const error = await openingError(driver, passwordCredential(server.superuserPassword))
         assert.deepEqual([error.code, error.phase, error.transient], ['CHANNEL_BINDING_FAILED', 'login', false])
         assert.match(error.hint ?? '', /between/)
-        // Also under `prefer` nothing is tried without TLS: psql would log in there, without knowing of the middle.
+        // Also under `prefer` nothing is tried without TLS: psql would log in there without noticing the attacker.
         assert.equal(middle.accepted(), 1)
 
         const words = `host=127.0.0.1 port=${middle.port} user=${server.superuser} dbname=postgres sslmode=require`
@@ -86,7 +86,7 @@ test('a failed channel binding fetches no new credential', async () => {
   }
 })
 
-test('a wrong password stays a wrong password with channel binding, and the login is bound without a middle', async () => {
+test('a wrong password is reported as that, and the login is bound where nobody is in the middle', async () => {
   for (const server of servers) {
     const target = { host: '127.0.0.1', port: server.port, login: server.superuser, database: 'postgres' }
     const { driver } = driverFor(target, { sslmode: 'require' })

@@ -1,4 +1,4 @@
-/** What the driver promises the pool about a standing session, on a real server. */
+/** The contract between driver and pool for an open session, on a real server. */
 
 import assert from 'node:assert/strict'
 import { chmod, rename, writeFile } from 'node:fs/promises'
@@ -72,7 +72,7 @@ async function until(condition: () => boolean | Promise<boolean>, what: string):
   assert.fail(`not within five seconds: ${what}`)
 }
 
-test('info tells what the server sees', async () => {
+test('info agrees with what the server sees', async () => {
   const { driver: d } = driver('alice', { sslmode: 'verify-full', sslrootcert: rootFile, application_name: 'a test' })
   await using session = await openSession(d, credential)
   const info = d.info(session.client)
@@ -113,13 +113,13 @@ test("options, the user of the credential and the user's own database", async ()
   assert.deepEqual(rows, [{ u: 'alice', d: 'alice', t: '4321ms', e: 'UTF8' }])
 })
 
-test('no user anywhere', async () => {
+test('a login without any user is refused', async () => {
   const { driver: d } = driverFor({ host: 'localhost', port: server.port }, { hostaddr: '127.0.0.1' })
   const error = await openingError(d, credential)
   assert.deepEqual([error.code, error.phase], ['CONFIG_INVALID', 'config'])
 })
 
-test('TLS from the first byte', async () => {
+test('sslnegotiation=direct starts TLS at once', async () => {
   const { driver: d } = driver('alice', { sslmode: 'verify-full', sslrootcert: rootFile, sslnegotiation: 'direct' })
   await using session = await openSession(d, credential)
   const { rows } = await session.client.query('select ssl from pg_stat_ssl where pid = pg_backend_pid()')
@@ -127,7 +127,7 @@ test('TLS from the first byte', async () => {
   assert.equal(d.info(session.client).authentication, 'scram-sha-256-plus')
 })
 
-test('require_auth against what the server asks for', async () => {
+test('require_auth decides which methods the server may ask for', async () => {
   const asked = { by_md5: 'md5', by_password: 'password', by_trust: 'none', alice: 'scram-sha-256' }
   const methods = ['md5', 'password', 'none', 'scram-sha-256', 'gss']
   for (const [user, method] of Object.entries(asked)) {
@@ -146,7 +146,7 @@ test('require_auth against what the server asks for', async () => {
   }
 })
 
-test('an md5 login works, with a warning', async () => {
+test('an md5 login works and raises a warning', async () => {
   const { driver: d, events } = driver('by_md5')
   await using session = await openSession(d, credential)
   assert.equal(d.info(session.client).authentication, 'md5')
@@ -154,7 +154,7 @@ test('an md5 login works, with a warning', async () => {
   assert.ok(!JSON.stringify(events).includes(PASSWORD))
 })
 
-test('a token goes out over TLS alone', async () => {
+test('a token is sent inside TLS only', async () => {
   const token = tokenCredential(PASSWORD)
   const { driver: encrypted } = driver('by_password', { sslmode: 'prefer' })
   await using session = await openSession(encrypted, token)
@@ -166,7 +166,7 @@ test('a token goes out over TLS alone', async () => {
   assert.deepEqual(rows, [{ ssl: true }])
 })
 
-test('passwords beyond ASCII, prepared as the server and psql prepare them', async () => {
+test('passwords with other than ASCII characters are prepared as by the server and psql', async () => {
   const odd = ['pä55\u00a0wörd', 'ﬁne ª Ⅸ', '\u00ad soft', 'пароль', '密码', 'back\u0007space', '\u0627\u0031x']
   for (const [index, password] of odd.entries()) {
     const role = `odd_${index}`
@@ -180,7 +180,7 @@ test('passwords beyond ASCII, prepared as the server and psql prepare them', asy
   await (await openSession(driver('odd_1').driver, passwordCredential('fine a IX')))[Symbol.asyncDispose]()
 })
 
-test('full reset leaves nothing of the session', async () => {
+test('a full reset removes all state of the session', async () => {
   const { driver: d } = driver()
   await using session = await openSession(d, credential)
   const { client } = session
@@ -214,7 +214,7 @@ test('full reset leaves nothing of the session', async () => {
   assert.deepEqual(again.rows, [{ a: 2 }])
 })
 
-test('rollback ends an open or failed transaction and keeps the rest', async () => {
+test('rollback ends an open or failed transaction and keeps everything else', async () => {
   const { driver: d } = driver()
   await using session = await openSession(d, credential)
   const { client } = session
@@ -232,7 +232,7 @@ test('rollback ends an open or failed transaction and keeps the rest', async () 
   assert.deepEqual(rows, [{ statement_timeout: '7s' }])
 })
 
-test('a statement that still runs on a returned session is cancelled', async () => {
+test('a statement that is still running on a returned session is cancelled', async () => {
   const { driver: d } = driver('alice', { sslmode: 'verify-full', sslrootcert: rootFile })
   await using session = await openSession(d, credential)
   const { client } = session
@@ -245,7 +245,7 @@ test('a statement that still runs on a returned session is cancelled', async () 
   assert.deepEqual((await client.query('select 1 as a')).rows, [{ a: 1 }])
 })
 
-test('a stream that was left early: destroyed is fine, abandoned is not handed on', async () => {
+test('a session with a destroyed stream is reused, and one with an abandoned stream is not', async () => {
   const { driver: d } = driver()
   const { client } = await openSession(d, credential)
   const left = client.query(new QueryStream('select generate_series(1, 100000)'))
@@ -265,7 +265,7 @@ test('a stream that was left early: destroyed is fine, abandoned is not handed o
   assert.equal(d.isBroken(client), true)
 })
 
-test('cancel reaches a session without TLS and one over a Unix socket', async () => {
+test('a cancel request works without TLS and over a Unix socket', async () => {
   const unix = driverFor({
     host: server.socketDirectory,
     port: server.port,
@@ -286,7 +286,7 @@ test('cancel reaches a session without TLS and one over a Unix socket', async ()
   }
 })
 
-test('a session that the administrator ends, idle and busy', async () => {
+test('a session that the administrator ends is broken, whether idle or busy', async () => {
   const { driver: d } = driver()
   const idle = await openSession(d, credential)
   const busy = await openSession(d, credential)
@@ -299,7 +299,7 @@ test('a session that the administrator ends, idle and busy', async () => {
   await Promise.all([d.close(idle.client), d.close(busy.client)])
 })
 
-test('abort closes the socket at once, close says goodbye', async () => {
+test('abort closes the socket at once, and close ends the session first', async () => {
   const { driver: d } = driver()
   const sessions = async (): Promise<string> =>
     server.sql("select count(*) from pg_stat_activity where usename = 'alice'")
@@ -315,7 +315,7 @@ test('abort closes the socket at once, close says goodbye', async () => {
   await until(async () => (await sessions()) === '0', 'the server sees both gone')
 })
 
-test('a rotated client certificate is used by the next connection, and an expiring one is told of once', async () => {
+test('a rotated client certificate is used by the next connection, and an expiring one is reported once', async () => {
   const sslcert = join(folder.path, 'rotating.crt')
   const sslkey = join(folder.path, 'rotating.key')
   const put = async (notAfter?: Date): Promise<string> => {
@@ -359,7 +359,7 @@ test('a rotated client certificate is used by the next connection, and an expiri
   assert.deepEqual(told(), ['certificate:expiring', 'security:warning'])
 })
 
-test('a certificate as the credential itself', async () => {
+test('a certificate that is the credential replaces the files', async () => {
   const issued = await pki.issue({ commonName: 'by_cert', client: true })
   const certificate: Credential = {
     kind: 'certificate',
@@ -415,7 +415,7 @@ test('a restart breaks the sessions, and the next one opens', async () => {
   await d.close(client)
 })
 
-test('a frozen server ends an attempt at the limit, wherever it hangs', async () => {
+test('an attempt at a frozen server ends at the limit, wherever it hangs', async () => {
   const { driver: d } = driver('alice', { connect_timeout: 0.3 })
   server.freeze()
   try {
@@ -428,7 +428,7 @@ test('a frozen server ends an attempt at the limit, wherever it hangs', async ()
   await (await openSession(driver().driver, credential))[Symbol.asyncDispose]()
 })
 
-test('many sessions opened and closed at once leave no socket behind', async () => {
+test('many sessions that are opened and closed together leave no socket open', async () => {
   const { driver: d } = driver('alice', { sslmode: 'verify-full', sslrootcert: rootFile })
   const sockets = (): number => process.getActiveResourcesInfo().filter((name) => /TCP|TLS|Socket/.test(name)).length
   const before = sockets()

@@ -1,7 +1,7 @@
 /**
- * Servers that send damaged messages at every stage of a session, some thousand of them by a seed. Each ends as an
- * error of ours (in an open session also as one of pg or of the server), soon, in little memory, and without holding
- * the event loop.
+ * A seeded fuzz: servers that send damaged messages at every stage of a session, a few thousand in all. Each case ends in
+ * an error of poolsmith (in an open session also of pg or of the server), soon, in little memory, and without holding the
+ * event loop.
  */
 
 import assert from 'node:assert/strict'
@@ -28,7 +28,7 @@ import { driverFor, openSession, passwordCredential } from '../support/postgres-
 const SEED = 20_240_817
 const CASES = 300
 const WORKERS = 8
-/** Far above what a case takes on a busy machine: reached only where something hangs. */
+/** Longer than any case takes on a busy machine, so that it is reached only when something hangs. */
 const LIMIT_MILLIS = 20_000
 const MOST_BYTES = 200 << 20
 const MOST_HELD_MILLIS = 500
@@ -95,7 +95,7 @@ interface Stage {
   readonly name: string
   readonly extra?: Readonly<Record<string, string>>
   readonly script: (peer: Peer, chance: Chance) => Promise<void>
-  /** What is done with a session that opens all the same. */
+  /** Uses a session that was opened in spite of the damage. */
   readonly use?: (client: pg.Client, chance: Chance) => Promise<unknown>
 }
 
@@ -243,7 +243,7 @@ function bytesInUse(): number {
   return heapUsed + external
 }
 
-/** The most memory that is taken, and the most time of this thread that passes between two turns of the event loop. */
+/** The peak of memory, and the longest processor time of this thread between two turns of the event loop. */
 class Watch implements Disposable {
   peakBytes = 0
   heldMillis = 0
@@ -263,20 +263,20 @@ class Watch implements Disposable {
   }
 }
 
-/** What is wrong with how a case ended, if anything is. */
+/** The reason why the result of a case is wrong, or undefined. */
 function complaint(error: unknown, used: boolean): string | undefined {
   if (error instanceof PoolsmithError) {
     if (error.code === 'ABORTED') return `hangs in the phase ${error.phase}`
     return error.hint === undefined ? `${error.code} without a hint` : undefined
   }
   if (!used || !(error instanceof Error)) return `is no error of ours: ${String(error)}`
-  // pg's words for a row behind the end of its statement.
+  // The error of pg for a row after the end of its statement.
   if (error.message.startsWith('Cannot read properties of undefined')) return undefined
   return error instanceof RangeError || error instanceof TypeError ? `${error.stack}` : undefined
 }
 
 for (const [number, stage] of STAGES.entries()) {
-  test(`${CASES} damaged answers: ${stage.name}`, async () => {
+  test(`${CASES} damaged answers end in an error within the limits: ${stage.name}`, async () => {
     collectGarbage()
     using watch = new Watch()
     const complaints: string[] = []
@@ -287,7 +287,7 @@ for (const [number, stage] of STAGES.entries()) {
       await using fake = await startFakePostgres((peer) => stage.script(peer, chance))
       const target = { host: '127.0.0.1', port: fake.port, login: 'alice' }
       for (let index = next++; index < CASES; index = next++) {
-        // What earlier cases have left is not this one's.
+        // The garbage of earlier cases does not count.
         if (index % 50 === 0) collectGarbage()
         const seed = SEED + number * 1_000_000 + index
         chance = new Chance(seed)

@@ -1,4 +1,4 @@
-/** What real servers send passes the rules for messages, whatever kind of statement it answers. */
+/** The messages of real servers conform to the rules, for every kind of statement. */
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
@@ -27,14 +27,14 @@ async function onEach(run: (client: pg.Client) => Promise<void>): Promise<void> 
   }
 }
 
-test('values in binary form come where they were asked for', async () => {
+test('values arrive in binary form where they are requested', async () => {
   await onEach(async (client) => {
     const { rows } = await client.query({ text: 'select $1::int4 as n', values: [7], binary: true } as pg.QueryConfig)
     assert.deepEqual(rows, [{ n: 7 }])
   })
 })
 
-test('the rows of a statement come in parts where they were asked for', async () => {
+test('the rows of a statement arrive in parts where they are requested', async () => {
   await onEach(async (client) => {
     const config = { text: 'select n from generate_series(1, $1) n', values: [25], rows: 10 } as pg.QueryConfig
     const { rows } = await client.query(config)
@@ -46,7 +46,7 @@ test('the rows of a statement come in parts where they were asked for', async ()
   })
 })
 
-test('wide rows, many columns, several results, empty statements and notices pass', async () => {
+test('wide rows, many columns, several results, empty statements and notices are accepted', async () => {
   await onEach(async (client) => {
     const { rows } = await client.query("select repeat('x', 5000000) as wide, repeat('é', 70000) as letters")
     assert.deepEqual([rows[0].wide.length, rows[0].letters.length], [5_000_000, 70_000])
@@ -66,7 +66,7 @@ test('wide rows, many columns, several results, empty statements and notices pas
   })
 })
 
-test('copies in both directions pass', async () => {
+test('copies in both directions are accepted', async () => {
   await onEach(async (client) => {
     await client.query('create temporary table copied (n int, t text)')
     const into = client.query(copyFrom('copy copied from stdin'))
@@ -79,7 +79,7 @@ test('copies in both directions pass', async () => {
   })
 })
 
-test('values of bytea come in both forms', async () => {
+test('values of bytea arrive in both forms', async () => {
   await onEach(async (client) => {
     const bytes = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))
     for (const form of ['hex', 'escape']) {

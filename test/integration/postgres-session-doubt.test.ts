@@ -1,4 +1,4 @@
-/** Errors of statements after which a session is not handed out again, or asked first; on real servers. */
+/** Errors of statements after which a session is not handed out again or is checked first, on real servers. */
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
@@ -32,7 +32,7 @@ async function fill(pool: ConnectionPool<pg.Client>, count: number): Promise<unk
   return processes
 }
 
-/** Has every session follow, as a demotion does; resolves once they do. */
+/** Makes every open session read-only, as a demotion does. Resolves when all have changed. */
 async function setReadOnly(
   server: PostgresServer,
   value: 'on' | 'off',
@@ -52,7 +52,7 @@ async function setReadOnly(
 }
 
 for (const pool_pre_ping of [true, false]) {
-  test(`a session that has become read-only is not handed out again, and the others are asked first (pool_pre_ping=${pool_pre_ping})`, async (t) => {
+  test(`a session that has become read-only is not handed out again, and the others are checked first (pool_pre_ping=${pool_pre_ping})`, async (t) => {
     for (const server of servers) {
       await using pool = postgresPool(server, { pool_size: 3, max_overflow: 0, pool_pre_ping })
       t.after(() => server.sql('alter system reset default_transaction_read_only').then(() => server.reload()))
@@ -82,7 +82,7 @@ for (const pool_pre_ping of [true, false]) {
   })
 }
 
-test('a session that fails inside its transaction is not handed out to the caller that waits for it', async (t) => {
+test('a session that became read-only inside a transaction is not handed out to a waiting caller', async (t) => {
   for (const server of servers) {
     await using pool = postgresPool(server, { pool_size: 1, max_overflow: 0 })
     t.after(() => server.sql('alter system reset default_transaction_read_only').then(() => server.reload()))
@@ -99,7 +99,7 @@ test('a session that fails inside its transaction is not handed out to the calle
   }
 })
 
-test('a transaction that its caller made read-only costs no session', async () => {
+test('a transaction that the caller made read-only closes no session', async () => {
   for (const server of servers) {
     await using pool = postgresPool(server, { pool_size: 2, max_overflow: 0 })
     const before = await fill(pool, 2)
@@ -112,7 +112,7 @@ test('a transaction that its caller made read-only costs no session', async () =
   }
 })
 
-test('a session that is read-only by its options stays, whatever is tried on it', async () => {
+test('a session that is read-only by its options is not closed', async () => {
   for (const server of servers) {
     const driver = { options: '-c default_transaction_read_only=on' }
     await using pool = postgresPool(server, { pool_size: 1, max_overflow: 0 }, { driver })
@@ -159,7 +159,7 @@ test('a session whose named statement the server has forgotten is not handed out
   }
 })
 
-test('another statement that is not supported costs no session', async () => {
+test('another statement that is not supported closes no session', async () => {
   for (const server of servers) {
     await using pool = postgresPool(server, { pool_size: 1, max_overflow: 0 })
     const [before] = await fill(pool, 1)

@@ -168,7 +168,7 @@ function withoutCleartext(user: string, mode: string, hasTls: boolean): string |
   return user === 'host_password' ? 't|TLSv1.3|' : 'LOGIN_NOT_ADMITTED'
 }
 
-test('every mode against every kind of line', async () => {
+test('every sslmode agrees with psql for every kind of line in pg_hba.conf', async () => {
   const cases = USERS.flatMap((user) =>
     MODES.map((sslmode): Case => {
       const extra = { sslmode, ...(sslmode.startsWith('verify') ? { sslrootcert: rootFile } : {}) }
@@ -179,14 +179,14 @@ test('every mode against every kind of line', async () => {
   await compare(cases)
 })
 
-test('every mode against every kind of line, wrong password', async () => {
+test('every sslmode agrees with psql for a wrong password', async () => {
   const users = ['host_scram', 'ssl_scram', 'nossl_scram', 'host_md5', 'ssl_password']
   await compare(
     users.flatMap((user) => MODES.map((sslmode): Case => ({ user, password: 'wrong', extra: { sslmode } }))),
   )
 })
 
-test('client certificates against lines that ask for one', async () => {
+test('client certificates agree with psql for lines that ask for one', async () => {
   const mine = await clientFiles('mine', await pki.issue({ commonName: 'cert', client: true }))
   const scram = await clientFiles('scram', await pki.issue({ commonName: 'cert_scram', client: true }))
   const stranger = await clientFiles('stranger', await otherPki.issue({ commonName: 'cert', client: true }))
@@ -219,7 +219,7 @@ async function certificates(): Promise<Readonly<Record<string, IssuedCertificate
   }
 }
 
-test('every mode against every kind of server certificate', async () => {
+test('every sslmode agrees with psql for every kind of server certificate', async () => {
   const hosts = ['localhost', '127.0.0.1', 'db.example.test', 'A.DB.example.test', 'example.test']
   for (const [kind, certificate] of Object.entries(await certificates())) {
     await serve(certificate)
@@ -243,7 +243,7 @@ test('every mode against every kind of server certificate', async () => {
   await serve(good)
 })
 
-test('a server without TLS', async () => {
+test('every sslmode agrees with psql for a server without TLS', async () => {
   await server.sql('alter system set ssl = off')
   await server.reload()
   const users = USERS.filter((user) => !user.startsWith('ssl') && !user.startsWith('cert'))
@@ -259,7 +259,7 @@ test('a server without TLS', async () => {
   await server.reload()
 })
 
-test('channel binding against every kind of login, with TLS and without', async () => {
+test('channel_binding agrees with psql for every kind of login, with TLS and without', async () => {
   const users = ['host_scram', 'host_md5', 'host_trust', 'ssl_password', 'ssl_scram', 'nossl_scram']
   const cases = users.flatMap((user) =>
     ['disable', 'prefer', 'require'].flatMap((channel_binding) =>
@@ -269,7 +269,7 @@ test('channel binding against every kind of login, with TLS and without', async 
   await compare(cases)
 })
 
-test('a revocation list', async () => {
+test('a revocation list agrees with psql', async () => {
   const empty = await write('empty.crl', await pki.crl([]))
   const revoked = await write('revoked.crl', await pki.crl([good.serial]))
   const stranger = await write('stranger.crl', await otherPki.crl([]))
@@ -281,7 +281,7 @@ test('a revocation list', async () => {
   )
 })
 
-test("libpq's default files below the home directory", async () => {
+test("libpq's default files in the home directory are used", async () => {
   const home = join(folder.path, 'home')
   const place = join(home, '.postgresql')
   await mkdir(place, { recursive: true })
@@ -301,7 +301,7 @@ test("libpq's default files below the home directory", async () => {
   await compare(cases, home)
 })
 
-test('versions of TLS', async () => {
+test('the versions of TLS agree with psql', async () => {
   const versions = ['TLSv1.2', 'TLSv1.3']
   await compare(
     versions.flatMap((lowest) =>
@@ -326,7 +326,7 @@ test('versions of TLS', async () => {
   await server.reload()
 })
 
-test('every mode over a Unix socket, where there is no TLS', async () => {
+test('no sslmode uses TLS over a Unix socket', async () => {
   for (const sslmode of MODES) {
     const { driver } = driverFor(
       { host: server.socketDirectory, port: server.port, login: 'ssl_scram', database: 'postgres' },
@@ -340,7 +340,7 @@ test('every mode over a Unix socket, where there is no TLS', async () => {
   }
 })
 
-test('files that are named but not there are an error of ours, though psql passes over some', async () => {
+test('a named file that is missing is an error, although psql ignores some', async () => {
   const absent = join(folder.path, 'absent')
   const user = 'host_scram'
   await compare([
@@ -352,7 +352,7 @@ test('files that are named but not there are an error of ours, though psql passe
   ])
 })
 
-test('a check that would be void is refused, though psql passes over it in silence', async () => {
+test('a check that would have no effect is refused, although psql ignores it', async () => {
   const sslcrl = await write('void.crl', await pki.crl([good.serial]))
   const stricter = 'CONFIG_INVALID'
   const user = 'host_scram'
@@ -366,7 +366,7 @@ test('a check that would be void is refused, though psql passes over it in silen
   ])
 })
 
-test('verify-full without the name that the certificate must hold is refused, as by psql', async () => {
+test('verify-full without a host name is refused, as by psql', async () => {
   const extra = { sslmode: 'verify-full', sslrootcert: rootFile, hostaddr: '127.0.0.1' }
   const words = Object.entries(extra).map(([key, value]) => `${key}='${value}'`)
   const theirs = await psql([
@@ -381,7 +381,7 @@ test('verify-full without the name that the certificate must hold is refused, as
   })
 })
 
-test('permissions of a private key', async () => {
+test('a private key that others may read is refused', async () => {
   const files = await clientFiles('modes', await pki.issue({ commonName: 'cert', client: true }))
   const { sslkey } = files
   assert.ok(sslkey)

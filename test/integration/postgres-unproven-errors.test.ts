@@ -1,4 +1,4 @@
-/** Errors of a server that has proved nothing yet, and the text of every other one: psql is the oracle. */
+/** Errors of a server before it has proved anything, compared with psql, and the text of later errors. */
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -1,4 +1,4 @@
-/** Values arrive as pg reads them, whatever a role, a database or a pooler makes of the settings that decide their form. */
+/** Values arrive in the form that pg reads, whatever a role, a database or a pooler sets. */
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
@@ -111,7 +111,7 @@ for (const [login, database] of LOGINS) {
 for (const poolMode of ['session', 'transaction'] as const) {
   test(`values arrive through PgBouncer (pool_mode=${poolMode})`, async () => {
     for (const server of Object.values(servers)) {
-      // One session with the server, so that a SET under transaction pooling is seen by whoever comes next.
+      // One session with the server, so that the next client sees a SET under transaction pooling.
       const bouncer = await startPgbouncer(server, {
         poolMode,
         users: { odd: PASSWORD, usual: PASSWORD },
@@ -137,7 +137,7 @@ test('values arrive through a PgBouncer that ignores the start-up parameters', a
   }
 })
 
-test('a pooler that refuses a start-up parameter is asked with it once', async () => {
+test('a start-up parameter is sent only once to a pooler that refuses it', async () => {
   const server = servers['PostgreSQL 15'] as PostgresServer
   const bouncer = await startPgbouncer(server, { users: { odd: PASSWORD } })
   poolers.push(bouncer)
@@ -146,7 +146,7 @@ test('a pooler that refuses a start-up parameter is asked with it once', async (
   assert.equal(bouncer.log().match(/closing because: unsupported startup parameter/g)?.length, 1)
 })
 
-test('values arrive through pgpool, also over a session that it had before', async () => {
+test('values arrive through pgpool, also over a reused session', async () => {
   const server = servers['PostgreSQL 15'] as PostgresServer
   const pgpool = await startPgpool(server)
   poolers.push(pgpool)
@@ -154,7 +154,7 @@ test('values arrive through pgpool, also over a session that it had before', asy
   await assertSessions(driverTo(pgpool.port, 'usual', 'strange'))
 })
 
-test('the order of day and month in what is written stays the one of the role', async () => {
+test('the order of day and month in input remains the one of the role', async () => {
   for (const server of Object.values(servers)) {
     const { driver } = driverTo(server.port, 'odd', 'plain')
     await using session = await openSession(driver, passwordCredential(PASSWORD))
@@ -163,7 +163,7 @@ test('the order of day and month in what is written stays the one of the role', 
   }
 })
 
-test('what the user sets in `options` is left alone, but for the encoding', async () => {
+test('settings in `options` are left alone, except the encoding', async () => {
   const options =
     '-c datestyle=German -cintervalstyle=iso_8601 --extra-float-digits=0 -c standard_conforming_strings=off -c client_encoding=LATIN1'
   for (const server of Object.values(servers)) {
@@ -177,7 +177,7 @@ test('what the user sets in `options` is left alone, but for the encoding', asyn
   }
 })
 
-test('a session whose settings are right costs no round trip, but for the first one of a driver', async () => {
+test('a session with the right settings costs no round trip, except the first one of a driver', async () => {
   const server = servers['PostgreSQL 15'] as PostgresServer
   await server.sql("alter role usual set log_statement = 'all'")
   const { driver } = driverTo(server.port, 'usual', 'plain')
@@ -195,7 +195,7 @@ test('a session whose settings are right costs no round trip, but for the first 
   assert.doesNotMatch(said, /statement: set /)
 })
 
-test('dates of a role with another style come through knex', async () => {
+test('dates of a role with another style arrive through knex', async () => {
   const server = servers['PostgreSQL 18'] as PostgresServer
   await using db = await createEngine(
     {
@@ -216,7 +216,7 @@ test('dates of a role with another style come through knex', async () => {
   }
 })
 
-test('a server that keeps a setting by which values cannot be read is refused', async () => {
+test('a server that keeps a setting under which values cannot be read is refused', async () => {
   // A pooler that sets it anew behind each transaction.
   const server = servers['PostgreSQL 15'] as PostgresServer
   const bouncer = await startPgbouncer(server, {

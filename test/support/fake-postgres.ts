@@ -75,7 +75,7 @@ export class Peer {
     this.#stream.write(bytes)
   }
 
-  /** Sends the same bytes again and again, no faster than they are taken, until the client hangs up. */
+  /** Sends the same bytes repeatedly, with back-pressure, until the client closes the connection. */
   async floodWith(bytes: Buffer): Promise<void> {
     const stream = this.#stream
     while (!stream.destroyed) {

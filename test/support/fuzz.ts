@@ -1,4 +1,4 @@
-/** Seeded damage to bytes: the same seed always does the same. */
+/** Seeded damage to bytes: the same seed always has the same result. */
 
 export class Chance {
   #state: number
@@ -32,12 +32,12 @@ export class Chance {
   }
 }
 
-/** Values at which lengths, counts and signs go wrong. */
+/** Values at which lengths, counts and signs tend to fail. */
 const EDGES = [
   0, 1, 3, 4, 5, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x10_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff,
 ]
 
-/** Bytes that repetition makes, so that the damage itself takes little memory. */
+/** The limit for bytes that are made by repetition, so that the damage itself takes little memory. */
 const MOST_REPEATED = 100_000
 
 const DEEDS: readonly ((bytes: Buffer, chance: Chance) => Buffer)[] = [
@@ -78,7 +78,7 @@ export function damaged(bytes: Buffer, chance: Chance): Buffer {
   return result
 }
 
-/** The parts in an order of chance, some left out or repeated, some damaged. */
+/** The parts in a random order, some left out, repeated or damaged. */
 export function shuffled(parts: readonly Buffer[], chance: Chance): Buffer {
   const order = parts.flatMap((part) => (chance.below(12) === 0 ? [] : chance.below(12) === 0 ? [part, part] : [part]))
   if (chance.below(4) === 0 && order.length > 1) {

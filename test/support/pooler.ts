@@ -1,4 +1,4 @@
-/** A real PgBouncer or pgpool-II in front of a PostgreSQL: its own folder, a free loopback port, gone on dispose. */
+/** A real PgBouncer or pgpool-II in front of a PostgreSQL, with its own folder and a free loopback port; stopped on dispose. */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -15,13 +15,13 @@ const STOP_LIMIT_MILLIS = 10_000
 
 export interface Pooler extends AsyncDisposable {
   readonly port: number
-  /** What it has written. */
+  /** Its output so far. */
   readonly log: () => string
 }
 
 interface Program {
   readonly path: string
-  /** Writes its files and gives its arguments. */
+  /** Writes its files and returns its arguments. */
   readonly prepare: (folder: string, port: number) => Promise<readonly string[]>
   readonly stopSignal: NodeJS.Signals
 }
@@ -34,7 +34,7 @@ export interface PgbouncerOptions {
   readonly users: Readonly<Record<string, string>>
 }
 
-/** Logs in to the server with the passwords of its users, by whatever the server asks for. */
+/** Logs in to the server with the passwords of its users, by the method that the server asks for. */
 export function startPgbouncer(server: PostgresServer, options: PgbouncerOptions): Promise<Pooler> {
   const { poolMode = 'session', lines = [], users } = options
   return start({
@@ -63,7 +63,7 @@ export function startPgbouncer(server: PostgresServer, options: PgbouncerOptions
   })
 }
 
-/** The server must trust it: it hands the login through. */
+/** The server must trust its address, since it passes the login through. */
 export function startPgpool(server: PostgresServer, lines: readonly string[] = []): Promise<Pooler> {
   return start({
     path: '/usr/sbin/pgpool',
@@ -97,7 +97,7 @@ export function startPgpool(server: PostgresServer, lines: readonly string[] = [
   })
 }
 
-/** Neither runs as root. */
+/** Neither of them runs as root. */
 function account(): { readonly uid: number; readonly gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined
   const id = (flag: string): number => Number(execFileSync('id', [flag, 'postgres']))

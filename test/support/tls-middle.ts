@@ -1,4 +1,4 @@
-/** A man in the middle of TLS: he ends the client's TLS with a certificate of his own and begins another to the server. */
+/** A man in the middle of TLS: it terminates the client's TLS with its own certificate and opens another session to the server. */
 
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
@@ -15,7 +15,7 @@ export interface TlsMiddle extends AsyncDisposable {
 
 export interface TlsMiddleOptions {
   readonly certificate: IssuedCertificate
-  /** Alters what the server sends; gets whole chunks in clear. */
+  /** Alters the decrypted chunks from the server. */
   readonly toClient?: (chunk: Buffer) => Buffer
 }
 

@@ -8,7 +8,7 @@ function policy(...items: string[]) {
   return parsed
 }
 
-test('nothing given allows everything', () => {
+test('without require_auth every method is allowed', () => {
   for (const given of [undefined, []]) {
     const parsed = parseRequireAuth(given)
     assert.ok(typeof parsed !== 'string')
@@ -17,7 +17,7 @@ test('nothing given allows everything', () => {
   }
 })
 
-test('a list allows what it names, and no proof only when none is named', () => {
+test('a list allows the methods that it names, and a login without a proof only where it names none', () => {
   const listed = policy('scram-sha-256', 'gss')
   assert.deepEqual([listed.allows('scram-sha-256'), listed.allows('gss'), listed.allows('md5')], [true, true, false])
   assert.equal(listed.allowsNone, false)
@@ -25,14 +25,14 @@ test('a list allows what it names, and no proof only when none is named', () => 
   assert.equal(policy('none').allows('password'), false)
 })
 
-test('a negated list allows all others', () => {
+test('a negated list allows all other methods', () => {
   const negated = policy('!password', '!md5')
   assert.deepEqual([negated.allows('password'), negated.allows('md5'), negated.allows('sspi')], [false, false, true])
   assert.equal(negated.allowsNone, true)
   assert.equal(policy('!none').allowsNone, false)
 })
 
-test('what libpq refuses', () => {
+test('lists that libpq refuses are refused', () => {
   for (const items of [['md5', '!gss'], ['!md5', 'gss'], ['md5', 'md5'], ['!md5', '!md5'], ['scram'], [''], ['!']]) {
     assert.equal(typeof parseRequireAuth(items), 'string', items.join())
   }

@@ -135,7 +135,7 @@ describe('the messages of a session', () => {
     assert.deepEqual((messages[0] as RowMessage).fields, values)
   })
 
-  test('may lie in many chunks', () => {
+  test('may be spread over many chunks', () => {
     const bytes = Buffer.concat([row(['x'.repeat(100_000), '1']), row(['2']), READY])
     const chunks = cut(bytes, [16_384])
     const { messages, rows } = messagesTaken(chunks)
@@ -143,7 +143,7 @@ describe('the messages of a session', () => {
     assert.equal(rows, 2)
   })
 
-  test('of which one has a length that makes no sense end the session', () => {
+  test('with an impossible length end the session', () => {
     const short = row(['abc'])
     short.writeInt32BE(2, 7)
     const long = row(['abc'])
@@ -158,7 +158,7 @@ describe('the messages of a session', () => {
     assert.throws(() => messagesTaken(cut(tiny, [2])), /a message of 3 bytes/)
   })
 
-  test('before a damaged one are still handed on', () => {
+  test('before a damaged one are still passed on', () => {
     const messages: object[] = []
     const parser = bare((each) => messages.push(plain(each)))
     const stream = new MessageStream(
@@ -171,7 +171,7 @@ describe('the messages of a session', () => {
     assert.deepEqual(messages, messagesOf(before))
   })
 
-  test('take memory as they arrive, and not as their length says', () => {
+  test('take memory as they arrive, and not by their announced length', () => {
     const stream = new MessageStream(
       new MessageRules(),
       () => undefined,
@@ -192,39 +192,39 @@ describe('the messages of a session', () => {
   })
 })
 
-/** Messages that no server sends; pg's parser would loop, take memory, answer, or read something else out of them. */
+/** Messages that no genuine server sends, and on which pg's parser would loop, allocate memory or answer. */
 const DAMAGED: Readonly<Record<string, readonly Buffer[]>> = {
-  'an error without its end': [text('E', 'SERROR\0C22012\0')],
+  'an error without an end': [text('E', 'SERROR\0C22012\0')],
   'an error that ends inside a text': [text('E', 'SERROR')],
-  'an error that goes on behind its end': [text('E', 'SERROR\0\0more\0\0')],
+  'an error that continues after its end': [text('E', 'SERROR\0\0more\0\0')],
   'an empty error': [text('E', '')],
-  'a notice without its end': [text('N', 'SNOTICE\0')],
+  'a notice without an end': [text('N', 'SNOTICE\0')],
   'a request for a cleartext password': [message('R', Buffer.from([0, 0, 0, 3]))],
   'a request for a SCRAM login': [text('R', '\0\0\0\x0aSCRAM-SHA-256\0\0')],
-  'a column in binary form where text was asked for': [describeRow(['a'], 1)],
-  'a column in a form that does not exist': [describeRow(['a'], 2)],
+  'a column in binary form where text was requested': [describeRow(['a'], 1)],
+  'a column in an unknown form': [describeRow(['a'], 2)],
   'a description of more columns than it holds': [
     message('T', Buffer.concat([int16(2), describeRow(['a']).subarray(7)])),
   ],
   'a description of a negative number of columns': [message('T', int16(-1))],
-  'a description that goes on behind its end': [text('T', '\0\0more')],
+  'a description that continues after its end': [text('T', '\0\0more')],
   'a description of parameters that it does not hold': [message('t', int16(3))],
   'a row with fewer values than columns': [describeRow(['a', 'b']), row(['1'])],
   'a row with more values than columns': [describeRow(['a']), row(['1', '2'])],
   'a copy of columns that it does not hold': [message('H', Buffer.from([0, 0x7f, 0xff]))],
   'a message of an unknown type': [text('?', '')],
-  'a negotiation of the version in the middle': [text('v', '\0\0\0\0\0\0\0\0')],
-  'a transaction status that does not exist': [text('Z', 'X')],
-  'a readiness without its status': [text('Z', '')],
-  'a readiness of two bytes': [text('Z', 'II')],
+  'a negotiation of the version in an open session': [text('v', '\0\0\0\0\0\0\0\0')],
+  'an unknown transaction status': [text('Z', 'X')],
+  'a ReadyForQuery without a status': [text('Z', '')],
+  'a ReadyForQuery of two bytes': [text('Z', 'II')],
   'a key for cancelling in an open session': [READY, text('K', '12345678')],
   'a key of another length': [text('K', '1234567')],
-  'a setting without its value': [text('S', 'TimeZone\0')],
-  'the end of a command without the end of its text': [text('C', 'SELECT 1')],
-  'a notification that is cut short': [text('A', '\0\0\0\x01news\0')],
-  'the end of a part of the rows where all were asked for': [text('s', '')],
-  'a message that has a body and must not': [text('1', 'x')],
-  'more than ten thousand requests to copy': Array.from({ length: 10_001 }, () => text('G', '\0\0\0')),
+  'a setting without a value': [text('S', 'TimeZone\0')],
+  'a CommandComplete without the end of its text': [text('C', 'SELECT 1')],
+  'a notification that is cut off': [text('A', '\0\0\0\x01news\0')],
+  'a suspended statement where all rows were requested': [text('s', '')],
+  'a message with a body that must have none': [text('1', 'x')],
+  'a flood of more than ten thousand requests to copy': Array.from({ length: 10_001 }, () => text('G', '\0\0\0')),
   'a setting of more than a megabyte': [Buffer.from([0x53, 0, 0x20, 0, 0])],
   'an error of more than 16 megabytes': [Buffer.from([0x45, 2, 0, 0, 0])],
 }
@@ -238,7 +238,7 @@ for (const [name, parts] of Object.entries(DAMAGED)) {
   })
 }
 
-test('a row without its description ends the session, where a description was asked for', () => {
+test('a row without a description ends the session where a description was requested', () => {
   const rules = new MessageRules()
   assert.equal(messagesTaken([row(['1'])], rules).rows, 1)
   rules.describeAsked()
@@ -246,11 +246,11 @@ test('a row without its description ends the session, where a description was as
   assert.equal(messagesTaken([Buffer.concat([describeRow(['a']), row(['1']), READY, row(['1'])])], rules).rows, 2)
 })
 
-test('what has been asked for may come: values in binary form, and parts of the rows', () => {
+test('values in binary form and parts of the rows may arrive where they were requested', () => {
   const rules = new MessageRules()
   rules.bound(true)
   rules.executedInPart()
   const bytes = Buffer.concat([describeRow(['a'], 1), row(['1']), text('s', ''), READY])
   assert.deepEqual(messagesTaken([bytes], rules).messages, messagesOf([bytes]))
-  assert.throws(() => messagesTaken([text('s', '')], rules), NotPostgres, 'the statement is over')
+  assert.throws(() => messagesTaken([text('s', '')], rules), NotPostgres, 'the statement has ended')
 })

@@ -18,13 +18,13 @@ function parsed(extra: Record<string, unknown>): PostgresOptions {
 const paths = (extra: Record<string, unknown>, target = {}): string[] =>
   checkPostgresOptions(target, parsed(extra)).map((problem) => problem.path)
 
-test('sslmode: prefer, unless the authorities of the system are to be used', () => {
+test('the default of sslmode is prefer, and verify-full with sslrootcert=system', () => {
   assert.equal(effectiveSslMode(parsed({})), 'prefer')
   assert.equal(effectiveSslMode(parsed({ sslrootcert: 'system' })), 'verify-full')
   assert.equal(effectiveSslMode(parsed({ sslmode: 'require' })), 'require')
 })
 
-test('modes that are too weak', () => {
+test('a mode that is too weak for another option is refused', () => {
   for (const sslmode of ['disable', 'allow', 'prefer', 'require', 'verify-ca']) {
     assert.deepEqual(paths({ sslmode, sslrootcert: 'system' }), ['extra.sslmode'], sslmode)
   }
@@ -33,7 +33,7 @@ test('modes that are too weak', () => {
   assert.deepEqual(paths({ sslnegotiation: 'direct', sslmode: 'require' }), [])
 })
 
-test('protections that could not be there are refused', () => {
+test('a protection that is impossible is refused', () => {
   const folder = { host: '/run/postgresql' }
   assert.deepEqual(paths({ sslcertmode: 'require', sslmode: 'disable' }), ['extra.sslcertmode'])
   assert.deepEqual(paths({ sslcertmode: 'require' }, folder), ['extra.sslcertmode'])
@@ -53,7 +53,7 @@ test('versions are read in the spellings of libpq, JSON and YAML', () => {
   assert.equal(parsed({ max_protocol_version: 3 }).max_protocol_version, '3.0')
 })
 
-test('a connect_timeout that no timer can measure is refused: it would be over at once', () => {
+test('a connect_timeout that is too long for a timer is refused, since it would expire at once', () => {
   const { problems } = parseFields(postgresFields, { connect_timeout: 2_147_484 })
   assert.deepEqual(
     problems.map(({ path }) => path),
@@ -61,7 +61,7 @@ test('a connect_timeout that no timer can measure is refused: it would be over a
   )
 })
 
-test('everything that is wrong is told at once', () => {
+test('all problems are reported together', () => {
   const found = paths(
     {
       ssl_max_protocol_version: 'TLSv1.1',
@@ -79,7 +79,7 @@ test('everything that is wrong is told at once', () => {
   ])
 })
 
-test('a driver is not made of options that contradict each other', () => {
+test('a driver is not created from contradictory options', () => {
   assert.throws(
     () => createPostgresDriver({}, parsed({ sslrootcert: 'system', sslmode: 'require' }), { emit: () => undefined }),
     { code: 'CONFIG_INVALID' },

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import pg from 'pg'
 import { assertKnownShape, loadPg } from '../../../../src/drivers/postgres/pg-client.ts'
 
-test('the installed pg has every part that we touch', async () => {
+test('the installed pg has every private part that is used', async () => {
   assertKnownShape(pg)
   assert.equal(await loadPg(), pg)
 })
@@ -16,7 +16,7 @@ const without = (name: 'Client' | 'Connection', method: string): typeof pg => {
   return { ...pg, [name]: Changed } as typeof pg
 }
 
-test('a pg that has moved a method is refused in one sentence that names it', () => {
+test('a pg without one of the methods is refused by its name', () => {
   for (const [name, method] of [
     ['Client', '_getActiveQuery'],
     ['Client', 'getTransactionStatus'],
@@ -32,7 +32,7 @@ test('a pg that has moved a method is refused in one sentence that names it', ()
   })
 })
 
-test('a pg that has moved a field is refused as well', () => {
+test('a pg without one of the fields is refused by its name', () => {
   class Client extends pg.Client {
     constructor(config: pg.ClientConfig) {
       super(config)

@@ -49,7 +49,7 @@ for (const [binding, header, data] of BINDINGS) {
   })
 }
 
-test('another password proves nothing, and a server that knows none is not believed', async () => {
+test('another password is refused, and a server that does not know the password is refused', async () => {
   const scram = client({ kind: 'none' }, 'pen')
   const first = scram.firstMessage().toString()
   const { known, signature } = judge(first, (await scram.finalMessage(SERVER_FIRST)).toString())
@@ -65,7 +65,7 @@ test('two clients never use the same nonce', () => {
   assert.notEqual(nonce(), nonce())
 })
 
-test('what a server may not say', async () => {
+test('messages of a server that violate the rules are refused', async () => {
   const said: readonly [message: string, reason: string][] = [
     ['', 'malformed'],
     [`r=${NONCE}x,s=${SALT}`, 'malformed'],

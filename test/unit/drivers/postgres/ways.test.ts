@@ -20,7 +20,7 @@ const certificate = {
   issuedAt: 0,
 } as const
 
-test('the ways in libpq’s order', () => {
+test('the ways are tried in the order of libpq', () => {
   const cases: readonly (readonly [GssMode, SslMode, readonly string[]])[] = [
     ['disable', 'disable', ['plain']],
     ['disable', 'allow', ['plain', 'tls']],
@@ -40,7 +40,7 @@ test('the ways in libpq’s order', () => {
   }
 })
 
-test('a token never travels in the open, and a certificate only in TLS', () => {
+test('a token is never sent unencrypted, and a certificate is used in TLS only', () => {
   assert.deepEqual(waysToTry({ gssMode: 'prefer', sslMode: 'disable' }, tcp, token), ['gss'])
   assert.deepEqual(waysToTry({ gssMode: 'prefer', sslMode: 'prefer' }, tcp, token), ['gss', 'tls'])
   assert.throws(() => waysToTry({ gssMode: 'disable', sslMode: 'disable' }, tcp, token), { code: 'TLS_NEEDED' })
@@ -50,7 +50,7 @@ test('a token never travels in the open, and a certificate only in TLS', () => {
   })
 })
 
-test('what is final and what falls back', () => {
+test('the next way is tried after the failures after which libpq tries it', () => {
   const early = new NegotiationRefusal('tls', {})
   const atLogin = new ServerRefusal({}, 'at-login')
   const late = new ServerRefusal({}, 'authenticated')
@@ -66,7 +66,7 @@ test('what is final and what falls back', () => {
   )
 })
 
-test('of several failures the last is told, with those before that say something else', () => {
+test('the last of several failures is reported, with earlier ones of another code', () => {
   const error = (code: 'SPN_UNKNOWN' | 'LOGIN_NOT_ADMITTED' | 'TLS_NOT_OFFERED', message: string): PoolsmithError =>
     new PoolsmithError(message, { code, phase: 'login' })
   const spn = { way: 'gss', error: error('SPN_UNKNOWN', 'no such server.') } as const
