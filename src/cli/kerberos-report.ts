@@ -1,4 +1,4 @@
-/** What `poolsmith check` says about Kerberos: gathered from the library, told to people and to programs. */
+/** The part of `poolsmith check` about Kerberos, for people and for programs. */
 
 import type { Connection } from '../connections/connection.ts'
 import { parseFields } from '../connections/fields.ts'
@@ -24,11 +24,11 @@ export interface KerberosFindings {
   readonly trace?: readonly string[] | undefined
 }
 
-/** The server's own word on the session that it is asked over. */
+/** The server's view of the session that asks. */
 export const SERVER_VIEW =
   'select gss_authenticated as authenticated, principal, encrypted from pg_stat_gssapi where pid = pg_backend_pid()'
 
-/** Looks at all that a login to this connection's server rests on. */
+/** Looks at everything that a login to this connection's server needs. */
 export function reportOn(
   connection: Connection,
   environment: Readonly<Record<string, string | undefined>>,
@@ -45,7 +45,7 @@ export function reportOn(
     signal,
   }
   return diagnose(request).catch((error: unknown) => {
-    // Without the library there is no look at Kerberos, but there may be a session.
+    // Without the library Kerberos cannot be checked, but there may be a session.
     if (!(error instanceof PoolsmithError) || error.code === 'ABORTED') throw error
     const { code, message, hint } = error
     return { kdcs: [], problems: [{ code, message, hint }] }
@@ -135,7 +135,7 @@ export function kerberosText({ report, server, trace }: KerberosFindings, screen
   }
   if (trace !== undefined) {
     lines.push(screen.style('bold', 'trace'))
-    // Not wrapped: it is to be searched and passed on.
+    // Not wrapped, so that it can be searched.
     for (const step of trace) lines.push(`  ${step}`)
   }
   return lines.join('\n')
@@ -170,7 +170,7 @@ function keytabRows(keytab: KerberosReport['keytab']): (readonly [string, string
   if (keytab === undefined) return []
   return keytab.entries.map(({ principal, kvno, encryptionType, accepted }) => [
     'keytab',
-    `${principal}, kvno ${kvno}, ${encryptionType}${accepted === undefined ? '' : `, a type that the KDC ${accepted ? 'takes' : 'does not take'}`}`,
+    `${principal}, kvno ${kvno}, ${encryptionType}${accepted === undefined ? '' : `, a type that the KDC ${accepted ? 'accepts' : 'does not accept'}`}`,
   ])
 }
 

@@ -19,7 +19,7 @@ import type { KeytabEntry } from './native/krb5-keytab.ts'
 import type { TicketInfo } from './ticket.ts'
 
 export interface DiagnoseRequest {
-  /** Left out where no ticket for a service is used: over a Unix socket. */
+  /** Undefined where no ticket for a service is used: over a Unix socket. */
   readonly target?: GssTarget | undefined
   /** The host as the user named it, where it is to be resolved. */
   readonly host?: string | undefined
@@ -31,7 +31,7 @@ export interface DiagnoseRequest {
   readonly limitMillis?: number
 }
 
-/** What is not as it should be, and what to do about it. */
+/** Something that is wrong, and what to do about it. */
 export interface KerberosProblem {
   readonly code: string
   readonly message: string
@@ -41,7 +41,7 @@ export interface KerberosProblem {
 export interface KdcReport {
   /** `kdc.example.com:88` */
   readonly address: string
-  /** Milliseconds until its answer, or why there was none. */
+  /** Milliseconds until its answer, or the reason why there was none. */
   readonly udp: number | string
   readonly tcp: number | string
 }
@@ -49,19 +49,19 @@ export interface KdcReport {
 export interface KeytabReport {
   readonly path: string
   readonly entries: readonly (KeytabEntry & {
-    /** Whether the KDC takes this encryption type for this principal; absent when it could not be asked. */
+    /** Whether the KDC accepts this encryption type for this principal; absent when it could not be asked. */
     readonly accepted?: boolean
   })[]
 }
 
-/** What Kerberos looks like from here, towards one server. Plain values. */
+/** The state of Kerberos on this machine, towards one server. Plain values. */
 export interface KerberosReport {
   readonly realm?: string
   readonly ticket?: TicketInfo
   readonly service?: {
     /** As it was asked for: `postgres@db`. */
     readonly asked: string
-    /** As krb5 made it of that, once the KDC has given a ticket for it: `postgres/db.example.com@EXAMPLE.COM`. */
+    /** The principal that krb5 made of it, once the KDC has issued a ticket: `postgres/db.example.com@EXAMPLE.COM`. */
     readonly principal?: string
   }
   readonly names?: HostNames
@@ -72,12 +72,12 @@ export interface KerberosReport {
   readonly problems: readonly KerberosProblem[]
 }
 
-/** Kerberos takes this much by default (krb5.conf, `clockskew`). */
+/** The difference that Kerberos allows by default (krb5.conf, `clockskew`). */
 const ALLOWED_SKEW_MILLIS = 300_000
 
 /**
- * Looks at everything that a Kerberos login rests on, one by one and whether the others work or not: ticket, service,
- * names, KDCs, clock, keytab. What fails is among the problems; it rejects only when the libraries are missing.
+ * Looks at everything that a Kerberos login needs, one by one, whether or not the others work: ticket, service, names,
+ * KDCs, clock, keytab. Each failure is one of the problems; the call rejects only when the libraries are missing.
  *
  * @throws PACKAGE_MISSING, GSS_LIBRARY_MISSING; ABORTED
  */
@@ -91,12 +91,12 @@ export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport
     } catch (error) {
       throwIfAborted(request.signal)
       const problem = problemOf(error)
-      // A keytab that is missing fails twice: where it is used, and where it is read.
+      // A missing keytab fails twice: when it is used, and when it is read.
       if (!problems.some(({ message }) => message === problem.message)) problems.push(problem)
       return undefined
     }
   }
-  // A pool with a keytab keeps its tickets to itself; so does this look.
+  // A pool with a keytab keeps its tickets in memory of its own, and so does this check.
   const own =
     request.keytab !== undefined && request.cache === undefined ? `MEMORY:poolsmith-${randomUUID()}` : undefined
   const wanted = { principal: request.principal, cache: request.cache ?? own, keytab: request.keytab }
@@ -108,7 +108,7 @@ export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport
     const client = ticket?.principal ?? (name === undefined ? undefined : await tried(() => krb5.principal(name)))
     const realm = realmIn(client) ?? krb5.configured('libdefaults', 'default_realm')
     const { names, problems: misnamed } = await namesOf(request.host, configurationOf(krb5), limit())
-    // Only what may have misled krb5: a service that was found was found under its right name.
+    // Names matter only when the service was not found.
     if (principal === undefined) problems.push(...misnamed.map(nameProblem))
     const kdcs = realm === undefined ? [] : await kdcsOf(krb5, realm, problems)
     const question = { principal: client ?? `poolsmith@${realm}`, realm: realm ?? '' }
@@ -137,7 +137,7 @@ export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport
 
 function throwIfAborted({ aborted, reason }: AbortSignal): void {
   if (!aborted) return
-  throw new PoolsmithError('The look at Kerberos was aborted.', { code: 'ABORTED', phase: 'gss', cause: reason })
+  throw new PoolsmithError('The check of Kerberos was aborted.', { code: 'ABORTED', phase: 'gss', cause: reason })
 }
 
 function problemOf(error: unknown): KerberosProblem {
@@ -145,7 +145,7 @@ function problemOf(error: unknown): KerberosProblem {
   return { code: 'UNEXPECTED', message: error instanceof Error ? error.message : String(error) }
 }
 
-/** Asks for a ticket for the service. Without mutual proof the context stands at once and tells the name. */
+/** Asks for a ticket for the service. Without mutual authentication the context is complete at once and has the name. */
 async function serviceOf(target: GssTarget, ticket: TicketInfo, signal: AbortSignal): Promise<string> {
   const gss = await loadGssApi()
   using opened = await openCredential(gss, { principal: ticket.principal, cache: ticket.cache }, { signal })
@@ -168,7 +168,7 @@ function nameProblem({ message, hint }: NamesProblem): KerberosProblem {
   }
 }
 
-/** As krb5.conf names them, or else DNS (RFC 4120 7.2.3). */
+/** The KDCs that krb5.conf names, or else DNS (RFC 4120 7.2.3). */
 async function kdcsOf(krb5: Krb5, realm: string, problems: KerberosProblem[]): Promise<KdcAddress[]> {
   const { kdcs = [] } = krb5.withKdcs({ realm })
   const named = kdcs.map(parseKdc).filter((kdc) => kdc !== undefined)
@@ -228,7 +228,7 @@ function kdcProblems(kdcs: readonly KdcReport[]): KerberosProblem[] {
     .map(({ address, udp, tcp }) => ({
       code: 'KDC_UNREACHABLE',
       message: `The KDC ${address} does not answer: ${udp} by UDP, ${tcp} by TCP.`,
-      hint: 'Check that it runs, that port 88 is open both ways, and the addresses in [realms] of krb5.conf.',
+      hint: 'Check that it runs, that port 88 is open by UDP and TCP, and the addresses in [realms] of krb5.conf.',
     }))
 }
 
@@ -237,13 +237,13 @@ function clockProblems(offset: number | undefined): KerberosProblem[] {
   return [
     {
       code: 'CLOCK_SKEW',
-      message: `The clock of the KDC is ${Math.round(Math.abs(offset) / 1000)} s ${offset > 0 ? 'ahead of' : 'behind'} ours.`,
-      hint: 'Correct the clock (`timedatectl`, `chronyc makestep`); a container has its host’s clock.',
+      message: `The clock of the KDC is ${Math.round(Math.abs(offset) / 1000)} s ${offset > 0 ? 'ahead of' : 'behind'} this machine's.`,
+      hint: 'Correct the clock (`timedatectl`, `chronyc makestep`); a container has the clock of its host.',
     },
   ]
 }
 
-/** What is in the keytab, and which of it the KDC would take for its principal. */
+/** The entries of the keytab, and whether the KDC accepts their encryption types. */
 async function keytabOf(
   krb5: Krb5,
   { keytab: path }: DiagnoseRequest,
@@ -275,8 +275,8 @@ function keytabProblems({ path, entries }: KeytabReport, client: string | undefi
   return [
     {
       code: 'ENCRYPTION_TYPE_REFUSED',
-      message: `The KDC takes none of the encryption types that ${path} has for ${client ?? 'its principals'}: ${types}.`,
-      hint: 'Export the keytab anew with the types that the realm allows, such as aes256-cts.',
+      message: `The KDC accepts none of the encryption types that ${path} has for ${client ?? 'its principals'}: ${types}.`,
+      hint: 'Export the keytab again with the types that the realm allows, such as aes256-cts.',
     },
   ]
 }

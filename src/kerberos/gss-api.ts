@@ -1,11 +1,11 @@
-/** What a driver needs of GSSAPI (RFC 2743, RFC 4121), whichever library provides it. No pointer passes this line. */
+/** The parts of GSSAPI (RFC 2743, RFC 4121) that a driver needs, from any library. No pointer passes this interface. */
 
 export type GssMechanism = 'krb5' | 'spnego'
 
 /** The flags of RFC 2743 1.2.1 that we ask for or report. */
 export type GssFlag = 'delegate' | 'mutual' | 'replay' | 'sequence' | 'confidentiality' | 'integrity'
 
-/** Whom to prove ourselves to: a service on a host as the user typed it, or a principal in full. */
+/** The server: a service on a host as the user typed it, or a principal in full. */
 export type GssTarget =
   | { readonly service: string; readonly host: string }
   /** `postgres/db.example.com@EXAMPLE.COM` */
@@ -32,7 +32,7 @@ export interface GssCredentialInfo {
   readonly lifetimeSeconds: number
 }
 
-/** An acquired credential. It neither renews itself nor sees an outside kinit: acquire anew for each connection. */
+/** An acquired credential. It neither renews itself nor notices a kinit: acquire one for each connection. */
 export interface GssCredentialHandle extends Disposable {
   /** The cache and principal that it was asked for, for messages. */
   readonly cache: string | undefined
@@ -51,7 +51,7 @@ export interface InitContextOptions {
 }
 
 export interface GssStep {
-  /** What to send to the server; absent when there is nothing to send. */
+  /** The token for the server; undefined when there is none to send. */
   readonly token: Buffer | undefined
   /** True when our side needs no more tokens. */
   readonly complete: boolean
@@ -70,9 +70,9 @@ export interface GssContext extends Disposable {
   /** As asked for: `postgres@db.example.com` or the full principal. */
   readonly target: string
   readonly complete: boolean
-  /** What both sides agreed on; meaningful once complete. */
+  /** The flags that both sides agreed on; meaningful once complete. */
   readonly flags: readonly GssFlag[]
-  /** The first step takes no token. May ask the KDC, so it never runs on the event loop. */
+  /** The first step takes no token. It may ask the KDC, and never runs on the event loop. */
   step(token?: Uint8Array, options?: GssCallOptions): Promise<GssStep>
   /** Encrypts and signs one message. */
   wrap(plaintext: Uint8Array): Buffer

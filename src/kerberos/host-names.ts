@@ -2,7 +2,7 @@ import { lookup, lookupService } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { orAbort } from '../abort.ts'
 
-/** A host, its addresses, and what they are called the other way round. */
+/** A host, its addresses, and their reverse names. */
 export interface HostNames {
   readonly host: string
   readonly addresses: readonly {
@@ -21,7 +21,7 @@ export interface NamesProblem {
   readonly hint: string
 }
 
-/** Resolves a host forward and backward, as krb5 would to find the service's principal. */
+/** Resolves a host forward and in reverse, as krb5 does to find the service's principal. */
 export async function namesOf(
   host: string | undefined,
   { canonicalise, reverse }: { readonly canonicalise: string; readonly reverse: boolean },
@@ -31,8 +31,8 @@ export async function namesOf(
   const problems: NamesProblem[] = []
   if (isIP(host) !== 0) {
     problems.push({
-      message: `The host is given as an address (${host}); principals are made for names.`,
-      hint: 'Connect by the name that the principal of the server was made for, or give that principal in full.',
+      message: `The host is an address (${host}); principals have names.`,
+      hint: "Connect by the name in the server's principal, or set that principal in full.",
     })
   }
   // getaddrinfo cannot be stopped; a name that arrives too late is left out.
@@ -41,23 +41,23 @@ export async function namesOf(
   const addresses = await Promise.all(
     found.map(async ({ address }) => {
       const service = await inTime(lookupService(address, 0))
-      // Without a name getnameinfo gives the address back.
+      // Without a name getnameinfo returns the address.
       const named = service !== undefined && service.hostname !== address
       return named ? { address, name: service.hostname } : { address }
     }),
   )
   if (found.length === 0) {
     problems.push({
-      message: `The host name ${host} is not resolved.`,
-      hint: 'Check its spelling and the name servers; krb5 then asks for the principal under the name as it was given.',
+      message: `The host name ${host} cannot be resolved.`,
+      hint: 'Check its spelling and the name servers; krb5 asks for the principal of the name as it was given.',
     })
   }
   if (canonicalise !== 'false' && reverse) {
     for (const { address, name } of addresses) {
       if (name === undefined || name.toLowerCase() === host.toLowerCase()) continue
       problems.push({
-        message: `${host} is ${address}, which is called ${name}: krb5 asks for the principal of that name.`,
-        hint: 'Connect by the name that the principal was made for, or set rdns = false (and dns_canonicalize_hostname = false) in krb5.conf.',
+        message: `${host} is ${address}, whose reverse name is ${name}: krb5 asks for the principal of that name.`,
+        hint: 'Connect by the name in the principal, or set rdns = false (and dns_canonicalize_hostname = false) in krb5.conf.',
       })
     }
   }

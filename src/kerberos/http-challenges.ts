@@ -2,7 +2,7 @@
 export interface Challenge {
   /** Lower case: `negotiate`, `basic`. */
   readonly scheme: string
-  /** What comes instead of parameters: Negotiate's token in Base64. */
+  /** In place of parameters: Negotiate's token in Base64. */
   readonly token?: string
 }
 
@@ -14,8 +14,7 @@ const TOKEN68 = /^[\w.~+/-]+=*$/
 
 /**
  * The challenges of all `WWW-Authenticate` or `Proxy-Authenticate` headers (RFC 9110, 11.6.1), in order. One header may
- * hold several, and the comma between two of them is also the comma between the parameters of one; what is not
- * understood is left out.
+ * hold several, separated by the same comma as the parameters of one. Parts that cannot be read are left out.
  */
 export function parseChallenges(values: readonly string[]): readonly Challenge[] {
   const found: Challenge[] = []

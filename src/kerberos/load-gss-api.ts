@@ -3,7 +3,7 @@ import type { GssApi } from './gss-api.ts'
 let loading: Promise<GssApi> | undefined
 
 /**
- * The platform's GSSAPI: MIT Kerberos, or SSPI on Windows (never tested there).
+ * The platform's GSSAPI: MIT Kerberos, or SSPI on Windows (not tested there).
  *
  * @throws PACKAGE_MISSING, GSS_LIBRARY_MISSING
  */

@@ -7,9 +7,9 @@ import { KerberosTicket } from './kerberos-ticket.ts'
 import type { KerberosTicketOptions, TicketEvent } from './ticket-updater.ts'
 
 export interface SidecarOptions extends KerberosTicketOptions {
-  /** This file is there, with the state as JSON, while there is a good ticket, and only then. */
+  /** This file exists, with the state as JSON, while there is a good ticket, and only then. */
   readonly healthFile?: string | undefined
-  /** Answers `GET /` with 200 or 503 and the state as JSON. 0 takes a free port. */
+  /** Answers `GET /` with 200 or 503 and the state as JSON. 0 chooses a free port. */
   readonly healthPort?: number | undefined
   /** Default 127.0.0.1. */
   readonly healthHost?: string | undefined
@@ -23,7 +23,7 @@ export interface SidecarLogEntry {
 }
 
 export interface SidecarContext {
-  /** Ends it: an orderly stop, not an error. */
+  /** Ends the sidecar, which then resolves. */
   readonly signal: AbortSignal
   readonly log: (entry: SidecarLogEntry) => void
 }
@@ -37,12 +37,12 @@ interface Health {
   readonly code?: string
 }
 
-/** How often the health is looked at, in milliseconds: reading one short file. */
+/** How often the health is checked, in milliseconds: one short file is read. */
 const HEALTH_MILLIS = 1000
 
 /**
- * The renewal sidecar: gets a ticket, keeps it, says how it goes, until the signal. It rejects only when the first
- * ticket cannot be had; later failures are logged and tried again, while the health says what the state is.
+ * The renewal sidecar: obtains a ticket, keeps it good and reports its state, until the signal. It rejects only when the
+ * first ticket cannot be obtained; later failures are logged and tried again, and the health shows the state.
  */
 export async function runSidecar(options: SidecarOptions, context: SidecarContext): Promise<void> {
   const { signal } = context
@@ -78,7 +78,7 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
-/** Looks at the health until the signal. */
+/** Checks the health until the signal. */
 async function watch(
   signal: AbortSignal,
   log: (level: 'error', event: string, facts: Record<string, unknown>) => void,
@@ -119,7 +119,7 @@ async function listen(options: SidecarOptions, health: () => Health): Promise<Se
     await once(server, 'listening')
   } catch (cause) {
     const why = cause instanceof Error ? ` (${cause.message})` : ''
-    throw new PoolsmithError(`The health port ${options.healthPort} cannot be listened on${why}.`, {
+    throw new PoolsmithError(`The health port ${options.healthPort} cannot be opened${why}.`, {
       code: 'CONFIG_INVALID',
       phase: 'config',
       hint: 'Choose another port, or 0 for a free one.',

@@ -7,14 +7,14 @@ import type { ErrorCode } from '../errors.ts'
  * mechanism is krb5's own code (krb5.h, `KRB5…`) or, for a positive number below 200, the system's errno.
  */
 
-/** What was being done; the same number can mean different things. */
+/** The call that failed; the same number can mean different things in different calls. */
 export type KerberosCall =
   /** `gss_acquire_cred`, `gss_inquire_cred` */
   | 'acquire'
   | 'inquire'
   /** `gss_init_sec_context` */
   | 'init'
-  /** `gss_init_sec_context`, with what the server answered. */
+  /** `gss_init_sec_context`, with the server's token. */
   | 'reply'
   /** `gss_wrap`, `gss_unwrap` */
   | 'message'
@@ -23,7 +23,7 @@ export type KerberosCall =
   /** Storing tickets in a cache. */
   | 'write-cache'
   | 'read-keytab'
-  /** A first ticket by a keytab (AS exchange). */
+  /** A first ticket from a keytab (AS exchange). */
   | 'obtain'
   /** Renewal of a ticket (TGS exchange). */
   | 'renew'
@@ -32,7 +32,7 @@ interface Row {
   readonly code: ErrorCode
   /** krb5's codes, or errno. */
   readonly minor?: readonly number[]
-  /** Routine errors of GSSAPI, for a minor code that says nothing. */
+  /** Routine errors of GSSAPI, for a minor code without meaning. */
   readonly major?: readonly number[]
   /** Only in these calls. Default: in all. */
   readonly calls?: readonly KerberosCall[]
@@ -49,9 +49,9 @@ const EISDIR = 21
 const keytabCalls: readonly KerberosCall[] = ['read-keytab', 'obtain']
 const gssCalls: readonly KerberosCall[] = ['acquire', 'inquire', 'init', 'reply']
 
-/** In the order of trying: rows with `calls` stand before the general ones with the same number. */
+/** The first row that fits counts: rows with `calls` stand before the general ones with the same number. */
 const ROWS: readonly Row[] = [
-  // The ticket was looked at just before, so it is the server's clock by which it is not good.
+  // The ticket was checked just before, so that its times are wrong by the server's clock.
   { code: 'CLOCK_SKEW', minor: [-1765328351], calls: ['reply'] },
   { code: 'KEYTAB_MISSING', minor: [ENOENT], calls: keytabCalls },
   { code: 'KEYTAB_UNREADABLE', minor: [EACCES, EPERM], calls: keytabCalls },
@@ -66,7 +66,7 @@ const ROWS: readonly Row[] = [
     minor: [-1765328187, -1765328191, -1765328138, -1765328190, -1765328189, EACCES, EPERM, EROFS, ENOSPC, ENOENT],
     calls: ['write-cache'],
   },
-  // "No Kerberos credentials available" is said about the default; a cache that was named is reported by its file.
+  // "No Kerberos credentials available" is about the default cache; a named cache is reported by its file.
   { code: 'TICKET_MISSING', minor: [-1765328243], calls: gssCalls },
   {
     code: 'TICKET_CACHE_MISSING',
@@ -81,12 +81,12 @@ const ROWS: readonly Row[] = [
   { code: 'TICKET_CACHE_EMPTY', minor: [-1765328185, -1765328242] },
   { code: 'TICKET_CACHE_CORRUPT', minor: [-1765328172, EISDIR] },
   { code: 'TICKET_CACHE_TYPE_UNKNOWN', minor: [-1765328244, -1765328245, -1750600187, -1750600186, -1750600185] },
-  // KRB5_KCM_…: the daemon cannot be reached, or its answer makes no sense.
+  // KRB5_KCM_…: the daemon cannot be reached, or its answer cannot be read.
   { code: 'TICKET_CACHE_DAEMON_MISSING', minor: [-1750600184, -1750600183, -1750600182, -1750600181] },
   { code: 'TICKET_PRINCIPAL_MISMATCH', minor: [39756032, -1765328238] },
 
   { code: 'TICKET_REFUSED', minor: [-1765328353, -1765328343, -1765328239], calls: ['init', 'reply', 'renew'] },
-  // A TGT that is past its renewable life is "expired" too, but what it lacks is renewal.
+  // A TGT past its renewable life is "expired" too, but it is the renewal that fails.
   { code: 'TICKET_NOT_RENEWABLE', minor: [-1765328371, -1765328352, -1765328372], calls: ['renew'] },
   { code: 'TICKET_EXPIRED', minor: [-1765328352] },
   { code: 'TICKET_NOT_YET_VALID', minor: [-1765328351] },
@@ -114,7 +114,7 @@ const ROWS: readonly Row[] = [
 
   { code: 'TICKET_EXPIRED', major: [11, 12] },
   { code: 'TICKET_MISSING', major: [7], calls: ['acquire', 'inquire'] },
-  // 0: a calling error, as an empty message gives.
+  // 0: a calling error, which an empty message gives.
   { code: 'GSS_MESSAGE_DAMAGED', major: [0, 6, 9], calls: ['message'] },
   { code: 'GSS_SERVER_REFUSED', major: [6, 9], calls: ['init', 'reply'] },
 ]
@@ -133,7 +133,7 @@ export interface NativeStatus {
   readonly text: string
 }
 
-/** Under SPNEGO and for doubled codes MIT hands out numbers of its own from here on; only the words tell them apart. */
+/** Under SPNEGO and for doubled codes MIT hands out numbers of its own from here on, which only the words distinguish. */
 const FIRST_MAPPED_MINOR = 100_001
 
 /** The words of the codes that the mapping may hide (krb5's error tables). */
@@ -155,7 +155,7 @@ const WORDS: readonly (readonly [words: string, minor: number])[] = [
 /** The error code for a status; `GSS_FAILED` when the table does not know it. */
 export function codeOf(status: NativeStatus): ErrorCode {
   const text = status.text.toLowerCase()
-  // The KCM daemon's absence hides behind "no credentials available"; only the words tell. (`KCM:` names caches, too.)
+  // A missing KCM daemon has the code of "no credentials available"; only the words differ. (`KCM:` also names caches.)
   if (text.includes('no kcm server')) return 'TICKET_CACHE_DAEMON_MISSING'
   const minor =
     status.minor >= FIRST_MAPPED_MINOR && status.minor < FIRST_MAPPED_MINOR + 1000

@@ -1,17 +1,17 @@
-/** When to renew and when to try again: arithmetic alone, no timers. All times and spans in milliseconds. */
+/** When to renew and when to try again: arithmetic without timers. All times and spans in milliseconds. */
 
 export interface RetryPolicy {
-  /** The wait before the second try. Default 1,000. */
+  /** The wait before the second attempt. Default 1,000. */
   readonly firstWaitMillis: number
-  /** No wait is longer. Default 30,000. */
+  /** The longest wait. Default 30,000. */
   readonly longestWaitMillis: number
-  /** Tries in all. Default 10. */
+  /** The number of attempts. Default 10. */
   readonly attempts: number
 }
 
 export const DEFAULT_RETRY: RetryPolicy = { firstWaitMillis: 1000, longestWaitMillis: 30_000, attempts: 10 }
 
-/** The wait after the given number of failed tries; undefined when there is none left. */
+/** The wait after the given number of failed attempts; undefined when none is left. */
 export function retryWait(failed: number, policy: RetryPolicy): number | undefined {
   if (failed >= policy.attempts) return undefined
   return Math.min(policy.firstWaitMillis * 2 ** (failed - 1), policy.longestWaitMillis)
@@ -32,7 +32,7 @@ interface Lifetime {
 }
 
 /**
- * When a ticket is due for renewal. A ticket that lives less than twice the threshold is renewed at half its life:
+ * When a ticket is due for renewal. A ticket whose life is shorter than twice the threshold is renewed at half its life:
  * by the threshold alone it would be due from its first second on.
  */
 export function renewalDueAt(ticket: Lifetime, policy: RenewalPolicy): number {

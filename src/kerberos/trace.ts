@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 export interface Trace extends AsyncDisposable {
-  /** What has been traced so far, one step to a line. */
+  /** The steps so far, one on each line. */
   lines(): Promise<string[]>
 }
 
 /**
- * Lets MIT's library tell each of its steps (`KRB5_TRACE`). It looks at the environment whenever it begins an
- * operation, and so this holds for the whole process until it is disposed of: for a command, not for a service.
+ * Has MIT's library write each of its steps to a file (`KRB5_TRACE`). The library reads the environment at the start of
+ * each operation, so that this holds for the whole process until it is disposed of: for a command, not for a service.
  */
 export async function startTrace(): Promise<Trace> {
   const folder = await mkdtemp(join(tmpdir(), 'poolsmith-trace-'))
@@ -26,7 +26,7 @@ export async function startTrace(): Promise<Trace> {
   }
 }
 
-/** `[4711] 1795396180.123456: Getting credentials …`: its times count up within a second, and say nothing. */
+/** `[4711] 1795396180.123456: Getting credentials …`: the time tells nothing here. */
 export function readTrace(text: string): string[] {
   return text.split('\n').flatMap((line) => {
     const words = /^\[\d+\] \d+\.\d+: (.*)$/.exec(line)?.[1]

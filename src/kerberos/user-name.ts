@@ -2,7 +2,7 @@ import { realmIn } from './errors.ts'
 
 /**
  * The database user for a principal: its name without the realm, as the server's `include_realm=0` has it
- * (PostgreSQL, "GSSAPI Authentication"). A mapping says what follows the name for users of some realms:
+ * (PostgreSQL, "GSSAPI Authentication"). A mapping adds a suffix to the names of some realms:
  * `{ 'PARTNER.COM': '@partner' }` makes `bob@PARTNER.COM` the user `bob@partner`.
  */
 export function userOf(principal: string, suffixes: Readonly<Record<string, string>> = {}): string {

@@ -15,11 +15,11 @@ export function stayAlive(): Disposable {
 
 /**
  * The error of a caller that stopped waiting for a KDC. A time limit (a reason named `TimeoutError`, as
- * `AbortSignal.timeout` gives) is KDC_TIMEOUT; an error of ours is passed on; all else is ABORTED.
+ * `AbortSignal.timeout` gives) is KDC_TIMEOUT; a PoolsmithError is passed on; any other reason is ABORTED.
  */
 export function gaveUp(signal: AbortSignal, state: QueueState, info: CallInfo, facts: KerberosFacts): PoolsmithError {
   const reason: unknown = signal.reason
-  // The limit of a connect that ends while we wait here is about the KDC, not about the server.
+  // When the limit of a connect ends here, the KDC has been slow, and not the server.
   const connecting = reason instanceof PoolsmithError && reason.code === 'CONNECT_TIMEOUT'
   if (reason instanceof PoolsmithError && !connecting) return reason
   if (connecting || (reason instanceof Error && reason.name === 'TimeoutError')) {

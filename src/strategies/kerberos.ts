@@ -6,38 +6,38 @@ import { userOf } from '../kerberos/user-name.ts'
 import { defineStrategy } from './strategy.ts'
 import { KDC_LIMIT_MILLIS, ticketCache } from './ticket-cache.ts'
 
-/** How often a ticket that somebody else renews is looked at: one short file. */
+/** How often a ticket that another program renews is looked at, in milliseconds: one short file is read. */
 const RECHECK_MILLIS = 10_000
-/** A ticket by keytab is replaced when less than this share of its life is left. */
+/** A ticket from the keytab is replaced when less than this share of its life is left. */
 const REFRESH_BELOW = 0.5
 
 export const kerberos = defineStrategy({
   name: 'kerberos',
   aliases: ['gss', 'gssapi'],
   dialects: ['postgres', 'mssql'],
-  description: 'A Kerberos ticket: from the cache that kinit or a sidecar fills, or got here by keytab.',
+  description: 'A Kerberos ticket: from the cache that kinit or a sidecar fills, or obtained from a keytab.',
   fields: {
     principal: text({
-      description: 'The client principal, `etl@EXAMPLE.COM`. Default: whoever the ticket cache belongs to.',
+      description: 'The client principal, `etl@EXAMPLE.COM`. Default: the principal of the ticket cache.',
     }),
     keytab: path({
       description:
-        'Gets and refreshes the ticket by this keytab, without kinit. Default: none; the ticket must be in the cache.',
+        'Obtains and renews the ticket from this keytab, without kinit. Default: none; the ticket must be in the cache.',
     }),
     ccache: path({
       description:
         'The ticket cache: a path, or `FILE:`, `DIR:`, `KEYRING:`, `MEMORY:` or `KCM:` with a name. Default: KRB5CCNAME ' +
-        "or krb5.conf's; with a keytab a cache in memory of the pool's own.",
+        "or krb5.conf's; with a keytab a cache in the pool's own memory.",
     }),
     min_ticket_lifetime: seconds({
-      description: 'A ticket must be good for this much longer, or no connection is tried.',
+      description: 'A ticket must be valid for this much longer, or no connection is tried.',
       default: 30,
       min: 0,
     }),
     realm_suffixes: list({
       pattern: { matches: /^[^=]+=/, expected: 'REALM=suffix' },
       description:
-        'What follows the user name for principals of a realm, as `REALM=suffix`. Without it `alice@ANY.REALM` is `alice`.',
+        'The suffix of the user names of a realm, as `REALM=suffix`. Without one the user of `alice@ANY.REALM` is `alice`.',
     }),
   },
   credentials(connection, options, { emit, environment }) {
@@ -47,7 +47,7 @@ export const kerberos = defineStrategy({
     let principal = options.principal
     const source = refreshingSource({
       emit,
-      subject: 'The Kerberos ticket could not be had',
+      subject: 'The Kerberos ticket could not be obtained',
       ...(keytab === undefined ? { recheckMillis: RECHECK_MILLIS } : {}),
       async fetch(signal): Promise<GssCredential> {
         const { min_ticket_lifetime: minimumLifetimeSeconds } = options
@@ -56,7 +56,7 @@ export const kerberos = defineStrategy({
           signal: AbortSignal.any([signal, AbortSignal.timeout(KDC_LIMIT_MILLIS)]),
           refreshBelow: REFRESH_BELOW,
         })
-        // Once known it stays: a cache that changes hands under a pool is an error, not another user.
+        // Once known it stays: a cache that gets another principal under a pool is an error, and not another user.
         principal ??= ticket.principal
         return {
           kind: 'gss',

@@ -3,17 +3,17 @@ import type { CredentialSource } from '../credentials/credential.ts'
 import { endingSource } from '../credentials/ending-source.ts'
 import { forgetTickets } from '../kerberos/ensure-ticket.ts'
 
-/** How long we wait for a KDC; with a silent one krb5 itself takes half a minute and more. */
+/** How long to wait for a KDC; krb5 itself waits half a minute or more for a silent one. */
 export const KDC_LIMIT_MILLIS = 8000
 
 export interface TicketCache {
   /** The cache's name; undefined leaves the choice to krb5. */
   readonly name: string | undefined
-  /** The source, at whose end the tickets are taken out of memory that are there for its pool alone. */
+  /** The source, which at its end removes the tickets that its pool alone has in memory. */
   endWith(source: CredentialSource): CredentialSource
 }
 
-/** Where a pool's tickets are: where the options say, in memory of its own with a keytab, else where the environment says. */
+/** The cache of a pool's tickets: the one that the options name, with a keytab one in memory, else the environment's. */
 export function ticketCache(
   options: { readonly keytab?: string | undefined; readonly ccache?: string | undefined },
   environment: Readonly<Record<string, string | undefined>>,
@@ -26,7 +26,7 @@ export function ticketCache(
   }
 }
 
-/** Takes the pool's own tickets out of memory. */
+/** Removes the pool's own tickets from memory. */
 function forget(cache: string): void {
   // Without the library there are no tickets either.
   forgetTickets(cache).catch(() => undefined)

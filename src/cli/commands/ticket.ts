@@ -20,24 +20,28 @@ const UPDATERS = ['lock', 'elected', 'process'] as const satisfies readonly Tick
 
 export const ticketCommand: Command = {
   name: 'ticket',
-  summary: 'Show, get, renew, keep alive or destroy a Kerberos ticket.',
+  summary: 'Show, obtain, renew, keep alive or destroy a Kerberos ticket.',
   description:
-    'status: whose ticket it is and how long it is good; fails when there is none to use. ' +
-    'acquire: a new ticket by keytab. renew: the present one renewed. ' +
+    'status: the principal and lifetime of the ticket; fails when there is none that can be used. ' +
+    'acquire: obtains a new ticket from the keytab. renew: renews the present one. ' +
     'run: the renewal sidecar; keeps a ticket alive until SIGTERM and logs JSON where the output is no terminal. ' +
     'destroy: removes the cache. ' +
     'KRB_PRINCIPAL, KRB_KEYTAB, KRB_RENEWAL_INTERVAL, KRB5CCNAME and KRB5_KTNAME in the environment stand for the options.',
   positionals: [{ name: 'action', description: 'status, acquire, renew, run or destroy.' }],
   options: {
-    principal: { type: 'string', value: 'NAME', description: 'The client principal. Default: the cache’s owner.' },
-    keytab: { type: 'string', value: 'FILE', description: 'The keytab. Default: what krb5 would take.' },
-    ccache: { type: 'string', value: 'CACHE', description: 'The ticket cache. Default: what krb5 would take.' },
-    lifetime: { type: 'string', value: 'SECONDS', description: 'How long a new ticket should be good.' },
+    principal: {
+      type: 'string',
+      value: 'NAME',
+      description: 'The client principal. Default: the principal of the cache.',
+    },
+    keytab: { type: 'string', value: 'FILE', description: 'The keytab. Default: the one that krb5 would take.' },
+    ccache: { type: 'string', value: 'CACHE', description: 'The ticket cache. Default: the one that krb5 would take.' },
+    lifetime: { type: 'string', value: 'SECONDS', description: 'How long a new ticket should be valid.' },
     'renewable-lifetime': { type: 'string', value: 'SECONDS', description: 'How long it should be renewable.' },
     group: {
       type: 'string',
       value: 'GROUP',
-      description: 'A group that may read the cache. Default: its owner alone.',
+      description: 'A group that may read the cache. Default: only its owner.',
     },
     threshold: {
       type: 'string',
@@ -48,15 +52,19 @@ export const ticketCommand: Command = {
     updater: {
       type: 'string',
       value: UPDATERS.join('|'),
-      description: 'run: how several updaters of one cache get along. Default lock.',
+      description: 'run: how several updaters of one cache share the work. Default lock.',
     },
-    'retry-wait': { type: 'string', value: 'SECONDS', description: 'The wait before the second try. Default 1.' },
-    'retry-max-wait': { type: 'string', value: 'SECONDS', description: 'The longest wait between tries. Default 30.' },
-    attempts: { type: 'string', value: 'N', description: 'Tries while the KDC is away. Default 10.' },
+    'retry-wait': { type: 'string', value: 'SECONDS', description: 'The wait before the second attempt. Default 1.' },
+    'retry-max-wait': {
+      type: 'string',
+      value: 'SECONDS',
+      description: 'The longest wait between attempts. Default 30.',
+    },
+    attempts: { type: 'string', value: 'N', description: 'Attempts while the KDC cannot be reached. Default 10.' },
     'health-file': {
       type: 'string',
       value: 'FILE',
-      description: 'run: a file that is there while the ticket is good.',
+      description: 'run: a file that exists while the ticket is good.',
     },
     'health-port': {
       type: 'string',

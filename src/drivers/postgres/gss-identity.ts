@@ -5,14 +5,14 @@ import { loadGssApi } from '../../kerberos/load-gss-api.ts'
 import type { PostgresOptions } from './options.ts'
 
 export interface GssIdentityOptions {
-  /** The host as the user named it: krb5 does what is to be done with it, not we. */
+  /** The host as the user named it; krb5 canonicalises it. */
   readonly host: string
   readonly options: Pick<PostgresOptions, 'krbsrvname' | 'krbspn' | 'gssdelegation'>
 }
 
 /**
- * Our Kerberos side while one connection is opened: the ticket, acquired anew because a credential that is held goes
- * stale, and security contexts towards the server made from it.
+ * The client's side of Kerberos while one connection is opened: the ticket, acquired for each connection because a
+ * credential that is held goes stale, and the security contexts towards the server.
  */
 export class GssIdentity implements Disposable {
   readonly target: GssTarget
@@ -29,7 +29,7 @@ export class GssIdentity implements Disposable {
 
   /**
    * Checks the ticket of a Kerberos credential and acquires it. With a credential of another kind (a password under
-   * `gssencmode`) it is whatever ticket krb5 finds by default, unchecked as libpq has it.
+   * `gssencmode`) it is the ticket that krb5 finds by default, unchecked, as in libpq.
    *
    * @throws TICKET_…, KEYTAB_…, PRINCIPAL_…, KDC_…, PACKAGE_MISSING, GSS_LIBRARY_MISSING
    */
@@ -42,7 +42,7 @@ export class GssIdentity implements Disposable {
     return new GssIdentity(gss, handle, options)
   }
 
-  /** Whose ticket it is, where that is known. */
+  /** The principal of the ticket, where it is known. */
   get principal(): string | undefined {
     return this.#handle.principal
   }

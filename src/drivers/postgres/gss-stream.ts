@@ -9,21 +9,21 @@ export const LENGTH_BYTES = 4
 /** The largest packet, its length included (libpq's PQ_GSS_SEND_BUFFER_SIZE and PQ_GSS_RECV_BUFFER_SIZE). */
 const MAX_PACKET = 16_384
 
-/** Packets that are encrypted in one go: a parameter of many megabytes must not hold the event loop. */
+/** How many packets are encrypted at a time: a parameter of many megabytes must not hold the event loop. */
 const PACKETS_AT_ONCE = 8
 
 /**
  * An encrypted GSSAPI session as a stream (PostgreSQL documentation, "GSSAPI Session Encryption"): packets of a length
- * and one wrapped message each, over a stream whose security context stands. It owns both from now on.
+ * and one wrapped message each, over a stream with a complete security context. It owns both from then on.
  *
- * Whatever is wrong with a packet (altered, repeated, missing, too long, not encrypted, cut short) destroys it with
- * GSS_MESSAGE_DAMAGED. Like every stream of ours it carries a listener for `error` for ever.
+ * A packet that is altered, repeated, missing, too long, not encrypted or cut short destroys the stream with
+ * GSS_MESSAGE_DAMAGED. A listener for `error` stays on it, so that a late error does not end the process.
  */
 export class GssStream extends Duplex {
   readonly #below: Duplex
   readonly #context: GssContext
   readonly #plainBytes: number
-  /** Room for a packet of which only a part has come; made when the first such one comes. */
+  /** Room for a packet that has arrived in part; made when the first such packet arrives. */
   #room: Buffer | undefined
   #partialBytes = 0
 
@@ -35,7 +35,7 @@ export class GssStream extends Duplex {
     this.on('error', () => undefined)
     const receive = (chunk: Buffer): void => this.#receive(chunk)
     below.on('data', receive)
-    // What of a chunk is still needed afterwards is copied.
+    // A part that is needed afterwards is copied.
     readInPlace(below, receive)
     below.on('end', () => this.#ended())
     below.on('error', (error) => this.destroy(error))
@@ -111,7 +111,7 @@ export class GssStream extends Duplex {
     }
   }
 
-  /** Adds what the packet that has begun still lacks; returns how much of the chunk that took. */
+  /** Completes the packet that has arrived in part; returns the number of bytes taken from the chunk. */
   #completePartial(chunk: Buffer): number {
     let offset = 0
     if (this.#partialBytes < LENGTH_BYTES) {
@@ -145,7 +145,7 @@ export class GssStream extends Duplex {
   }
 
   #deliver(message: Buffer): void {
-    // Destroyed in the middle of a chunk, by whoever got the packet before.
+    // The reader of the packet before may have destroyed the stream in the middle of a chunk.
     if (this.destroyed) return
     if (!this.push(this.#context.unwrap(message))) this.#below.pause()
   }

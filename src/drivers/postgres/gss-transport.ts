@@ -10,17 +10,17 @@ import { gssEncryptionRequest, NotPostgres } from './messages.ts'
 import { NegotiationRefusal, negotiationRefusal } from './negotiation.ts'
 import type { Transport } from './transport.ts'
 
-/** The server said that it has no GSSAPI encryption; the same stream may go on without. */
+/** The server has no GSSAPI encryption; the same stream may go on without it. */
 export class GssNotOffered extends Error {
   override readonly name = 'GssNotOffered'
 }
 
-/** The server was ready to encrypt, and then it could not be set up: `cause` says why. */
+/** The server was ready to encrypt, and the set-up failed; `cause` says why. */
 export class GssSetupFailed extends Error {
   override readonly name = 'GssSetupFailed'
 }
 
-/** What an encrypted session rests on; whatever of it a mechanism does not give is a failure. */
+/** The flags that an encrypted session needs; a mechanism that lacks one fails. */
 const FLAGS: readonly GssFlag[] = ['mutual', 'replay', 'sequence', 'confidentiality', 'integrity']
 
 /** The largest token of the set-up, its length not included (PostgreSQL's PqGSS_AUTH_BUFFER_SIZE). */
@@ -55,7 +55,7 @@ async function askForGss(wire: Wire): Promise<void> {
   if (wire.waiting > 0) throw kerberosError('GSS_STUFFED', {}, { phase: 'gss' })
 }
 
-/** Exchanges tokens until both sides have proved themselves. */
+/** Exchanges tokens until both sides have proved their identity. */
 async function establish(wire: Wire, identity: GssIdentity, signal: AbortSignal): Promise<GssContext> {
   let context: GssContext | undefined
   try {
@@ -81,7 +81,7 @@ async function establish(wire: Wire, identity: GssIdentity, signal: AbortSignal)
   }
 }
 
-/** A server that cannot accept our ticket says so only in its log. */
+/** A server that cannot accept the ticket reports that only in its log. */
 function closedInSetup(
   context: GssContext | undefined,
   { principal }: GssIdentity,

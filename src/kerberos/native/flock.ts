@@ -14,7 +14,7 @@ let loading: Promise<PosixFunctions> | undefined
 
 function loadPosix(): Promise<PosixFunctions> {
   loading ??= loadKoffi().then((koffi) => {
-    // The process itself: its C library is in it, whichever that is.
+    // The process itself, which contains its C library.
     const library = koffi.load(null)
     return {
       flock: library.func('flock', 'int', ['int', 'int']) as unknown as Native<[number, number], number>,
@@ -31,7 +31,7 @@ function loadPosix(): Promise<PosixFunctions> {
 
 /**
  * Tries to lock an open file for this process alone (flock(2)). The system gives the lock back when the file is
- * closed, also by the process' death, so it can never be stale. Returns false when another holds it.
+ * closed, also when the process dies, so that a lock is never stale. Returns false when another process holds it.
  */
 export async function tryLockFile(descriptor: number): Promise<boolean> {
   const { flock, errno, wouldBlock } = await loadPosix()
@@ -42,8 +42,8 @@ export async function tryLockFile(descriptor: number): Promise<boolean> {
 }
 
 /**
- * Ends the process at once. `process.exit` first waits for libuv's threads, and one of them may sit for half a
- * minute in a call to a KDC that does not answer. Only for a program's very end, after its output is out.
+ * Ends the process at once. `process.exit` first waits for libuv's threads, and one of them may wait half a minute for a
+ * KDC that does not answer. Only for the end of a program, after its output is written.
  */
 export async function exitAtOnce(code: number): Promise<never> {
   const { exit } = await loadPosix()

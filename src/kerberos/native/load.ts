@@ -4,7 +4,7 @@ import type { Koffi, LibraryHandle, TypeObject } from './koffi-types.ts'
 
 export type { Koffi } from './koffi-types.ts'
 
-/** A pointer into native memory. It leaves this folder in no form: a wrong one ends the process. */
+/** A pointer into native memory. It never leaves this folder: a wrong one ends the process. */
 export type Pointer = bigint
 
 /** A type as koffi takes it: a name, a struct, or a direction around a pointer. */
@@ -39,7 +39,7 @@ export function loadKoffi(neededFor = 'Kerberos'): Promise<Koffi> {
         koffi.config({ async_stack_size: ASYNC_STACK_BYTES })
       }
     } catch (error) {
-      // The stack can only be set before koffi's first library; the application was first, so its size stands.
+      // The stack can only be set before koffi's first library, which the application has loaded already.
       if (!(error instanceof Error)) throw error
     }
     return koffi
@@ -76,7 +76,7 @@ export function loadKerberosLibraries(): Promise<KerberosLibraries> {
 
 const SONAMES = { krb5: '3', gssapi_krb5: '2' } as const
 
-/** Where a library may be, in the order of trying. macOS' own GSS framework is Heimdal without credential stores. */
+/** The places of a library, in order. The GSS framework of macOS is Heimdal, without credential stores. */
 export function libraryCandidates(
   library: keyof typeof SONAMES,
   platform: NodeJS.Platform = process.platform,
@@ -117,7 +117,7 @@ function installHint(): string {
 /** The arguments of calls in flight, so that no buffer is collected under one. */
 const inFlight = new Set<readonly unknown[]>()
 
-/** How many native calls run or wait on libuv's pool; the process cannot end by `process.exit` before they do. */
+/** How many native calls run or wait on libuv's pool; `process.exit` waits for their end. */
 export function callsInFlight(): number {
   return inFlight.size
 }

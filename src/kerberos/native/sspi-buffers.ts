@@ -71,7 +71,7 @@ export function sspiCode(status: number): ErrorCode {
 export interface SecBuffers {
   /** The SecBufferDesc. Keep the whole object reachable during a call: it points into the other parts. */
   readonly description: Buffer
-  /** What a call made of one of the buffers. */
+  /** One of the buffers after a call. */
   at(index: number): { readonly length: number; readonly pointer: Pointer }
   readonly parts: readonly (Uint8Array | undefined)[]
 }

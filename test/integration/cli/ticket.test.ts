@@ -88,7 +88,7 @@ test('a health port that cannot be', async (t) => {
   for (const given of [port, 99_999, 1.5]) {
     const run = await ticket(['run', '--keytab', keytab, '--ccache', kdc.path('port'), '--health-port', String(given)])
     assert.equal(run.code, 3, run.stderr)
-    assert.match(run.stderr, new RegExp(`The health port ${given} cannot be listened on \\(.+\\)`))
+    assert.match(run.stderr, new RegExp(`The health port ${given} cannot be opened \\(.+\\)`))
   }
 })
 
