@@ -21,7 +21,7 @@ export interface MssqlRecord {
 
 export interface NormalisedMssql {
   readonly record: MssqlRecord
-  /** What was left out, and why. */
+  /** The keys that were left out, each with the reason. */
   readonly notes: readonly ConfigProblem[]
   readonly problems: readonly ConfigProblem[]
 }
@@ -104,7 +104,7 @@ const AUTHENTICATIONS =
   'ActiveDirectoryWorkloadIdentity, ActiveDirectoryDefault, ActiveDirectoryIntegrated, ActiveDirectoryInteractive, ' +
   'ActiveDirectoryDeviceCodeFlow, ActiveDirectoryPassword'
 
-/** What `auth_method` may say beside `Authentication` without contradicting it. */
+/** The values of `auth_method` that agree with an `Authentication`. */
 const SAME_METHOD: Readonly<Record<string, ReadonlySet<unknown>>> = {
   sql_auth: new Set(['sql_auth', 'password']),
   azure_ad: new Set(['azure_ad', 'entra']),
@@ -166,7 +166,7 @@ export function normaliseMssqlExtras(
   for (const [key, wrapped] of Object.entries(given.extra)) {
     const name = plain(key)
     const path = childPath('extra', key)
-    // What looks like a secret has been wrapped; only a password is one.
+    // Values that look like a secret have been wrapped; of these keys only a password is one.
     const value = wrapped instanceof Secret && !PASSWORD.has(name) && KNOWN.has(name) ? wrapped.reveal() : wrapped
     // An empty value is how forms and URIs say "not set".
     if (KNOWN.has(name) && (value === undefined || value === null || value === '')) continue
@@ -213,7 +213,7 @@ export function normaliseMssqlExtras(
   const method = value === 'sqlpassword' ? 'sql_auth' : 'azure_ad'
   extra.auth_method ??= method
   for (const [option, setting] of Object.entries(settings)) extra[option] ??= setting
-  // Two ways to log in: whichever were taken, somebody would be somebody else than they think.
+  // Two ways to log in: either choice could log in as another identity than the user expects.
   if (SAME_METHOD[method]?.has(extra.auth_method) !== true) {
     problems.push({
       path,

@@ -13,7 +13,7 @@ export interface Reach {
   readonly lookup: Lookup
   readonly reachability: Reachability
   readonly multiSubnetFailover: boolean
-  /** What goes through a proxy: also where a server sends us on to. */
+  /** The way through a proxy, also for a server that the login is routed to. */
   readonly route: ProxyRouter | undefined
   readonly signal: AbortSignal
   /** When the signal will end the opening, on the clock of performance.now(). */

@@ -29,7 +29,7 @@ export interface SqlServerDriverContext {
   readonly sspi?: SspiFactory
   /** Default: the system's resolver. */
   readonly lookup?: Lookup
-  /** What goes through a proxy. Default: nothing. */
+  /** The way through a proxy. Default: all connections are direct. */
   readonly route?: ProxyRouter
   /** Where the SQL Server Browser is asked for instances. Default 1434. */
   readonly browserPort?: number
@@ -41,7 +41,7 @@ export interface SqlServerDriver extends Driver<SqlServerConnection> {
   readonly database: string | undefined
   /** Cancels the running statement (an attention, MS-TDS 2.2.1.7); resolves when the session is ready again. */
   cancel(raw: SqlServerConnection): Promise<void>
-  /** What a statement ends with that failed with `error`: see {@link sqlServerStatementError}. */
+  /** The error to report for a statement that failed with `error`: see {@link sqlServerStatementError}. */
   statementError(raw: SqlServerConnection, error: Error): Error
 }
 
@@ -99,7 +99,8 @@ function warnOfWeakness(options: SqlServerOptions, emit: Emit): void {
   } else if (options.trust_server_certificate) {
     emit('security:warning', {
       code: 'SERVER_NOT_VERIFIED',
-      message: 'trust_server_certificate=true: any certificate is taken, so that anybody in the way can be the server.',
+      message:
+        'trust_server_certificate=true: any certificate is accepted, so that an attacker on the way can pose as the server.',
     })
   }
 }

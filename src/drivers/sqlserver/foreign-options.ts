@@ -34,7 +34,7 @@ const REFUSED = new Map(
   ADVICE.flatMap(([advice, names]) => names.split(' ').map((name): [string, string] => [name, advice])),
 )
 
-/** What to say about an option that this driver does not have. */
+/** The message about an option that this driver does not have. */
 export function foreignSqlServerOption(key: string, value: unknown): ForeignOption | undefined {
   const name = plainName(key)
   if (name === 'columnencryption' || name === 'columnencryptionsetting') {

@@ -1,4 +1,4 @@
-/** What ends a login that the server would have let through. */
+/** Errors that end a login although the server would accept it. */
 
 import { PoolsmithError } from '../../errors.ts'
 
@@ -48,7 +48,7 @@ export function unproven(): PoolsmithError {
   )
 }
 
-/** Bytes of somebody who is on the way, or of a server that breaks the protocol. */
+/** The bytes come from an attacker on the way, or from a server that breaks the protocol. */
 export function stuffed(host: string): PoolsmithError {
   return new PoolsmithError(`Unencrypted bytes came from ${host} where only encrypted ones may come.`, {
     code: 'TLS_STUFFED',

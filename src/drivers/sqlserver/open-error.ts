@@ -3,11 +3,11 @@ import { StreamClosed } from '../network/wire.ts'
 import { stuffed } from './login-errors.ts'
 import { NotSqlServer } from './packets.ts'
 
-/** What tedious calls its own errors by. */
+/** tedious' code for errors of the socket. */
 const SOCKET_ERROR = 'ESOCKET'
 
 /**
- * Dresses what tedious throws while a session is being opened, when the server gave no reason of its own.
+ * Converts an error of tedious while a session is opened, where the server gave no reason of its own.
  *
  * @param phase where the attempt was
  */
@@ -35,8 +35,8 @@ function closed(host: string, phase: Phase, cause: unknown): PoolsmithError {
 }
 
 /**
- * Whether TLS met bytes that are not its own after its handshake, whose errors have been told before. An alert is the
- * server's own word.
+ * Whether bytes arrived behind the handshake that are no TLS record. Errors of the handshake itself are PoolsmithErrors
+ * already, and an alert is sent by the server.
  */
 function isForeignRecord(error: Error): boolean {
   const code = codeOf(error)
@@ -60,7 +60,7 @@ function isSocketError(error: Error): boolean {
 const OTHER_NAME =
   'Connect by a name that the certificate holds, or say in host_name_in_certificate which one is right.'
 
-/** The words of the TLS room name libpq's settings. */
+/** The hints of network/tls.ts name libpq's options. */
 const OUR_HINTS: Readonly<Partial<Record<ErrorCode, string>>> = {
   TLS_UNTRUSTED:
     'Set ca_file to the certificate of the authority that signed it; a server without a certificate of its own ' +

@@ -11,7 +11,7 @@ import {
 } from '../../connections/fields.ts'
 import type { ConfigProblem } from '../../errors.ts'
 
-/** Of each text in a login (MS-TDS 2.2.6.4); a server hangs up on who says more. */
+/** The longest text in a login (MS-TDS 2.2.6.4), in characters; a server closes the connection over a longer one. */
 const LONGEST_TEXT = 128
 
 /** A packet must fit into one record of TLS (Microsoft Learn, "network packet size"). */
@@ -47,7 +47,7 @@ export const sqlServerFields = {
   }),
   server_certificate: path({
     description:
-      'PEM or DER file with the very certificate of the server: that one is taken, whoever signed it and whatever names ' +
+      'PEM or DER file with a copy of the certificate of the server: it is accepted, whatever authority signed it and ' +
       'it holds, and no other.',
   }),
   instance_name: text({
@@ -78,7 +78,7 @@ export const sqlServerFields = {
     default: 0,
     description:
       'How long a statement may take until its first row or result, and how long the server may be silent between two ' +
-      'pieces of the answer while nobody holds it up; it is then cancelled, and the session closed if that takes as ' +
+      'pieces of the answer while the reader does not pause it; it is then cancelled, and the session closed if that takes as ' +
       'long again (5 seconds at most). 0 for no limit; a network that is gone is noticed within 40 seconds all the same.',
   }),
   packet_size: integer({
@@ -125,7 +125,7 @@ export type SqlServerOptions = ValuesOf<typeof sqlServerFields>
 /** Where the server is. */
 export type SqlServerTarget = Pick<Connection, 'host' | 'port' | 'login' | 'database'>
 
-/** What is wrong with the options taken together. */
+/** The problems of the options taken together. */
 export function checkSqlServerOptions(target: SqlServerTarget, options: SqlServerOptions): readonly ConfigProblem[] {
   const problems: ConfigProblem[] = []
   if (target.host?.startsWith('/')) {

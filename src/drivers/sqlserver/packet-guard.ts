@@ -5,9 +5,9 @@ const SMALLEST_PACKET = 512
 const LARGEST_PACKET = 32_767
 
 /**
- * Checks the headers of the packets that arrive, and until the session stands their sum. tedious takes any eight bytes
- * for a header and then waits for as many bytes as they seem to say: the answer of a web server would be a wait without
- * end, and an answer to a login without end would fill the memory.
+ * Checks the headers of the packets that arrive, and until the session is open their total length. tedious reads any eight
+ * bytes as a header and then waits for the length in them: the answer of a web server would be waited for without end,
+ * and an endless answer to a login would fill the memory.
  */
 export class PacketGuard {
   readonly #header = Buffer.alloc(HEADER_BYTES)
@@ -16,7 +16,7 @@ export class PacketGuard {
   #remaining = 0
   #budget = LARGEST_LOGIN_BYTES
 
-  /** The session stands: answers may be of any length. */
+  /** The session is open: answers may have any length. */
   liftLimit(): void {
     this.#budget = Number.POSITIVE_INFINITY
   }
@@ -47,7 +47,7 @@ export class PacketGuard {
 }
 
 /**
- * A server that sets a size below the header's would have tedious send empty packets without end.
+ * With a size below that of the header tedious would send empty packets without end.
  *
  * @throws NotSqlServer
  */

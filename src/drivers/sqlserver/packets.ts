@@ -48,7 +48,7 @@ export async function readMessage(wire: Wire, type: number, largest: number): Pr
     if (header[0] !== type) throw new NotSqlServer(`a packet of type ${header[0]} in place of one of type ${type}`)
     const length = header.readUInt16BE(2)
     const isLast = ((header[1] ?? 0) & END_OF_MESSAGE) !== 0
-    // An empty packet is of no use but to keep us reading.
+    // Empty packets would keep the client reading without end.
     if (length < HEADER_BYTES || (length === HEADER_BYTES && !isLast)) throw new NotSqlServer('a packet without a body')
     total += length
     if (total > largest) throw new NotSqlServer(`a message of more than ${largest} bytes`)

@@ -1,4 +1,4 @@
-/** PRELOGIN (MS-TDS 2.2.6.5): what client and server say to each other before TLS and the login. */
+/** PRELOGIN (MS-TDS 2.2.6.5): the messages that client and server exchange before TLS and the login. */
 
 import { NotSqlServer } from './packets.ts'
 
@@ -7,7 +7,7 @@ const OPTION = { version: 0, encryption: 1, instance: 2, threadId: 3, mars: 4, f
 const ENTRY_BYTES = 5
 
 /**
- * What either side says about encryption. `off`: the login only; `on`: the session; `not-supported`: nothing, or under
+ * How a side wants to encrypt. `off`: the login only; `on`: the session; `not-supported`: nothing, or under
  * TDS 8.0 that TLS is there already; `required`: the session, and without it there is none.
  */
 export type Encryption = 'off' | 'on' | 'not-supported' | 'required'
@@ -16,13 +16,13 @@ const ENCRYPTION: readonly Encryption[] = ['off', 'on', 'not-supported', 'requir
 
 export interface PreloginRequest {
   readonly encryption: Encryption
-  /** Whether the login will hold a token: the server then says whether it requires one. */
+  /** Whether the login will hold a token; the server then answers whether it requires one. */
   readonly federated: boolean
 }
 
 export interface PreloginAnswer {
   readonly encryption: Encryption
-  /** The login must repeat that it was told so (fFedAuthEcho, MS-TDS 2.2.6.4). */
+  /** The login must repeat it (fFedAuthEcho, MS-TDS 2.2.6.4). */
   readonly fedAuthRequired: boolean
 }
 
@@ -60,6 +60,6 @@ export function readPreloginAnswer(body: Buffer): PreloginAnswer {
     return undefined
   }
   const encryption = ENCRYPTION[byteOf(OPTION.encryption) ?? -1]
-  if (encryption === undefined) throw new NotSqlServer('an answer to PRELOGIN without a word on encryption')
+  if (encryption === undefined) throw new NotSqlServer('an answer to PRELOGIN without the option ENCRYPTION')
   return { encryption, fedAuthRequired: byteOf(OPTION.fedAuthRequired) === 1 }
 }

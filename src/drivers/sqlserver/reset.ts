@@ -7,16 +7,17 @@ const GRACE_MILLIS = 100
 const CANCEL_LIMIT_MILLIS = 2000
 
 /**
- * Puts a returned session right.
+ * Resets a returned session.
  *
- * `rollback`: ends an open transaction, and takes back the isolation level that one has left behind. `full`: the protocol's own reset (the RESETCONNECTION bit, MS-TDS 2.2.3.1.2),
- * which also ends settings, temporary tables, cursors and locks. A statement that is still running is cancelled.
+ * `rollback`: ends an open transaction and restores the isolation level. `full`: the reset of the protocol
+ * (RESETCONNECTION, MS-TDS 2.2.3.1.2), which also clears settings, temporary tables, cursors and locks. A statement that is
+ * still running is cancelled.
  *
  * @throws PoolsmithError SESSION_BUSY when it cannot be stopped; the session must then be closed
  */
 export async function resetConnection(connection: SqlServerConnection, mode: 'rollback' | 'full'): Promise<void> {
   if (isBusy(connection)) await quiet(connection)
-  // Not left to the reset, which ends the transaction without telling tedious.
+  // The reset would end the transaction without tedious noticing.
   if (connection.inTransaction) await rollback(connection)
   if (connection.isolationLeft) {
     // In both modes: servers before 2014 keep it over a reset too.

@@ -6,7 +6,7 @@
 import { type StreamParserClass, TOKEN } from './stream-parser.ts'
 import type { ColumnMetadata, Reader, StreamParser, TediousParts, Token } from './tedious-internals.ts'
 
-/** What the `row` event carries in this mode. The bytes are the listener's until it returns. */
+/** The payload of the `row` event in this mode. The bytes are valid until the listener returns. */
 export interface FieldRun {
   readonly chunk: Buffer
   /** Start and length of every field, row by row; length -1 is NULL. */
@@ -171,7 +171,7 @@ class FieldScanner {
     return at
   }
 
-  /** Who does not know how much will come looks again only when there is half as much again. */
+  /** A value of unknown length is looked at again only when the buffer has grown by half, so that the work stays linear. */
   #lacksMore(buffer: Buffer, start: number, end: number, isUnknown: boolean): number {
     const growth = isUnknown ? Math.ceil(buffer.length + (buffer.length - start) / 2) : 0
     return this.#lacks(Math.max(end, growth))

@@ -1,4 +1,4 @@
-/** From an open socket to a stream that a login may go over: TLS as the options and the server want it. */
+/** Makes an open socket ready for the login: PRELOGIN, and TLS as the options and the server require. */
 
 import { isIP, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
@@ -20,13 +20,13 @@ const LARGEST_PRELOGIN = 1 << 16
 const LARGEST_FRAGMENT = 16_384
 
 export interface SecureStream {
-  /** What the session is read from and written to, from the login on. */
+  /** The stream of the session, from the login on. */
   readonly stream: Socket
   /** Absent where the session is not encrypted. */
   readonly tls?: TLSSocket
   /** Covers the login's first message, where it alone is encrypted. */
   readonly loginTls?: PacketTls
-  /** The server wants to be told that we know (fFedAuthEcho). */
+  /** The login must repeat that the server requires a token (fFedAuthEcho, MS-TDS 2.2.6.4). */
   readonly fedAuthRequired: boolean
 }
 
@@ -39,7 +39,7 @@ export interface SecurityRequest {
   readonly setup: TlsSetup
   /** Whether the certificate is verified: never, where TLS covers the whole session, or always. */
   readonly verify: 'never' | 'session' | 'always'
-  /** What the login holds that must not be read on the way. */
+  /** The kind of secret in the login that must not be sent in plain. */
   readonly secret: 'password' | 'token' | undefined
   readonly packetSize: number
   readonly signal: AbortSignal

@@ -36,7 +36,7 @@ const ENTRA: State = { meaning: 'The Entra login failed.' }
 const EMPTY: State = { meaning: 'The user name or the password is empty.' }
 
 /**
- * What the states of error 18456 mean (Microsoft Learn, "MSSQLSERVER_18456"); most servers tell clients 1 and write the
+ * The states of error 18456 (Microsoft Learn, "MSSQLSERVER_18456"); most servers tell clients 1 and write the
  * true one into their log.
  */
 const LOGIN_STATES: Readonly<Record<number, State>> = {
@@ -181,7 +181,7 @@ function loginFailed(error: ServerError, credential: Credential): Advice {
   if (credential.kind === 'token') {
     const claims = claimsOf(credential.token.reveal())
     if (/expired/i.test(error.message)) {
-      return { code: 'LOGIN_REFUSED', hint: 'The token is over; check the clock of this machine.' }
+      return { code: 'LOGIN_REFUSED', hint: 'The token has expired; check the clock of this machine.' }
     }
     if (/not currently configured to accept this token/i.test(error.message)) {
       return {

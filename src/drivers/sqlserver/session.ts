@@ -49,7 +49,7 @@ export interface SessionPlan {
   readonly options: SqlServerOptions
   readonly tls: TlsSettings
   readonly lookup: Lookup
-  /** What is known of addresses from earlier sessions. */
+  /** Results of earlier attempts to reach each address. */
   readonly reachability: Reachability
   readonly route: ProxyRouter | undefined
   readonly sspi: SspiFactory
@@ -266,7 +266,7 @@ function configuration(plan: SessionPlan, credential: Credential, port: number):
       // Until the first piece of an answer; from there on silence.ts has the limit.
       requestTimeout: requestLimitMillis(options),
       cancelTimeout: cancelLimitMillis(options),
-      // What is tried again, and for how long, is decided in throttling.ts and by the pool.
+      // Retries are decided in throttling.ts and by the pool.
       maxRetriesOnTransientErrors: 0,
       useColumnNames: false,
       rowCollectionOnDone: false,

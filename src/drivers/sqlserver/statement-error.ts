@@ -1,4 +1,4 @@
-/** What the errors of statements mean, by their number (sys.messages) or tedious' code. */
+/** The meaning of statement errors, by their number (sys.messages) or tedious' code. */
 
 import { advised, connectionLost, type StatementAdvice } from '../statement-error.ts'
 import type { Whereabouts } from '../whereabouts.ts'
@@ -30,7 +30,7 @@ export const TEDIOUS_ADVICE: Readonly<Record<string, StatementAdvice>> = {
   ETIMEOUT: { hint: 'The statement took longer than request_timeout; raise it, or cancel earlier.' },
 }
 
-/** What is known of the session that a statement ran on. */
+/** The state of the session that a statement ran on. */
 export interface FailedSession {
   readonly where: Whereabouts
   readonly broken: boolean
@@ -57,7 +57,7 @@ export function sqlServerStatementError(error: Error, session: FailedSession): E
   return advised(error, sqlServerAdvice(error as TediousError))
 }
 
-/** What is known about an error by its number, or by tedious' code where the server did not send it. */
+/** The advice for an error by its number, or by tedious' code where the server did not send it. */
 export function sqlServerAdvice({ number, code }: Pick<TediousError, 'number' | 'code'>): StatementAdvice {
   if (number === undefined) return TEDIOUS_ADVICE[code ?? ''] ?? {}
   return SQLSERVER_ADVICE[number] ?? (isThrottled(number) ? THROTTLED : {})

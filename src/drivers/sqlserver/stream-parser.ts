@@ -1,4 +1,4 @@
-/** tedious' parser of tokens, which looks first at what tedious would take without a look. */
+/** tedious' parser of tokens, with checks that tedious does not make. */
 
 import { NotSqlServer } from './packets.ts'
 import type { ColumnMetadata, StreamParser, TediousParts, Token } from './tedious-internals.ts'
@@ -25,7 +25,7 @@ export const TOKEN = {
 export type AnswerKind = 'login' | 'statement'
 
 export interface OwnStreamParser extends StreamParser {
-  /** Ends the reading, to be begun again with more, unless the buffer reaches up to there. */
+  /** Stops reading, until more has arrived, unless the buffer reaches up to `end`. */
   need(end: number): void
   /** The next value, as tedious reads it. */
   stockValue(metadata: ColumnMetadata): unknown
@@ -33,7 +33,7 @@ export interface OwnStreamParser extends StreamParser {
 
 export type StreamParserClass = new (options: object, kind: AnswerKind) => OwnStreamParser
 
-/** Rows have no place in the answer to a login; each could be a byte that stands for thousands of values. */
+/** The tokens of an answer to a login. A row, which may be one byte for thousands of values, is none of them. */
 const LOGIN_TOKENS: ReadonlySet<number> = new Set([
   TOKEN.returnStatus,
   TOKEN.error,
@@ -51,7 +51,7 @@ const LOGIN_TOKENS: ReadonlySet<number> = new Set([
 /** The kinds of ENVCHANGE (MS-TDS 2.2.7.9) that tedious knows. It writes a line to the console for each other one. */
 const ENV_CHANGES: ReadonlySet<number> = new Set([1, 2, 3, 4, 7, 8, 9, 10, 13, 18, 20])
 
-/** Of one answer, each of which tedious keeps, together with all that came before it. */
+/** Errors of one answer. tedious copies all earlier ones for each new one. */
 const MOST_ERRORS = 1000
 
 export function streamParserClass(parts: TediousParts): StreamParserClass {

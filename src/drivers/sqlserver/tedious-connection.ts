@@ -1,12 +1,12 @@
 /**
  * tedious' Connection with what it lacks.
  *
- * - It begins on a stream that secure-stream.ts has made ready: PRELOGIN and TLS are over.
- * - The phases of a login are told as they begin.
+ * - It begins on a stream from secure-stream.ts: PRELOGIN and the TLS handshake have been completed.
+ * - The phases of a login are reported as they begin.
  * - A GSS token goes out in LOGIN7 and the server's come back, without tedious' code for NTLM being entered.
  * - Under `encrypt=false` the login goes through TLS, as with Microsoft's drivers; stock tedious sends the password in
  *   the clear.
- * - Every piece that arrives must be a packet of a TDS server; anything else ends the attempt at once.
+ * - All bytes that arrive must be packets of a TDS server; anything else ends the attempt at once.
  */
 
 import { EventEmitter } from 'node:events'
@@ -30,21 +30,21 @@ const READ_COMMITTED = 2
 /** Kerberos needs one of the server's, in SPNEGO up to three. */
 const MOST_GSS_TOKENS = 10
 
-/** What a login needs besides tedious' own configuration. */
+/** The parts of a login that tedious' configuration does not have. */
 export interface LoginPlan {
   /** The stream that the connector has made ready, for the server that we have been sent to last. */
   readonly secured: () => SecureStream
   readonly enter: (phase: 'gss' | 'login') => void
   /** How long the server may be silent in the middle of an answer; undefined for no limit. */
   readonly silenceLimitMillis: number | undefined
-  /** How rows are given to a request that does not say it itself, such as one of somebody else's code. Default: tedious' own way. */
+  /** The row mode of requests that set none, such as those of other packages. Default: tedious' own. */
   readonly rowMode?: RowMode
   /** For a login by Kerberos or NTLM: the exchange with the given server. */
   readonly sspi: ((host: string, port: number | undefined, signal: AbortSignal) => Promise<SspiProvider>) | undefined
 }
 
 export interface SqlServerConnection extends Connection {
-  /** What the server says about itself and the session. */
+  /** Facts about the server and the session, as the server reports them. */
   readonly greeting: Greeting
   /** Both ends of a login by Kerberos. */
   readonly kerberos: KerberosInfo | undefined
@@ -112,13 +112,13 @@ async function buildClass(): Promise<ConnectionClass> {
       super(config)
       this.#plan = plan
       this.once('connect', (error) => {
-        // Kept by tedious for a second login, which there never is.
+        // tedious keeps the secrets for a second login, which never takes place.
         this.config.authentication = { type: 'default', options: {} }
         if (error !== undefined) return
         this.#stands = true
         this.#guard?.liftLimit()
       })
-      // tedious emits an error for each thing that it did not expect, and the second one may find nobody listening.
+      // tedious may emit several errors for one failed login; its own listener is removed after the first.
       this.on('error', () => undefined)
       const { silenceLimitMillis: limitMillis } = plan
       if (limitMillis === undefined) return
@@ -149,7 +149,7 @@ async function buildClass(): Promise<ConnectionClass> {
       return this.#requests
     }
 
-    /** The first step on a new stream. PRELOGIN itself is over. */
+    /** The first step on a new stream; PRELOGIN was exchanged before. */
     override sendPreLogin(): void {
       const line = new MessageLine(this)
       const guard = new PacketGuard()
@@ -204,7 +204,7 @@ async function buildClass(): Promise<ConnectionClass> {
       gss: { readonly provider: SspiProvider; complete: boolean } | undefined,
       signal: AbortSignal,
     ): Promise<unknown> {
-      // What has arrived is acted on although the server may have hung up behind it, as one that sends us on does.
+      // An answer that has arrived is read although the server has closed the connection, as it does after routing.
       const untilClosed = this.closeController.signal
       for (let rounds = 0; ; ) {
         const { sspi, rest } = splitLoginReply(await orAbort(this.#messages().read(), signal))
@@ -310,7 +310,7 @@ async function buildClass(): Promise<ConnectionClass> {
     override cleanupConnection(): void {
       this.#silence?.stop()
       super.cleanupConnection()
-      // For whoever would roll it back: that fails, and hides the error that ended the session.
+      // A rollback would fail and hide the error that ended the session.
       this.inTransaction = false
     }
 

@@ -1,5 +1,5 @@
 /**
- * The private parts of tedious that we lean on: their shape, where they lie, and a plain sentence for each that a new
+ * The private parts of tedious that the driver uses: their types, their files, and a sentence for each one that a new
  * version has moved. They are used in tedious-connection.ts (logins) and row-reader.ts (rows), and nowhere else.
  */
 
@@ -62,7 +62,7 @@ export interface LoginAck {
   readonly progVersion: { major: number; minor: number; buildNumHi: number; buildNumLow: number }
 }
 
-/** What we use of a column's metadata. */
+/** The parts of a column's metadata that are used. */
 export interface ColumnMetadata {
   readonly colName: string
   readonly type: { readonly name: string }

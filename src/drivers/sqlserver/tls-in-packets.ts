@@ -25,10 +25,10 @@ export interface PacketTls {
  * Runs the TLS handshake inside PRELOGIN packets (MS-TDS 3.2.5.2) and returns the TLS stream. The socket is closed when
  * it fails.
  *
- * The handshake is not covered by TLS as a whole: whoever is on the way can let it pass and add plain packets to it,
- * which a client that goes on reading them would take for the server's encrypted words (as CVE-2021-23222 for
- * PostgreSQL). So for each flight that we send exactly one message is taken, of the handshake's type, and nothing may
- * wait behind it, neither before our next flight nor when TLS stands.
+ * An attacker on the way can let the genuine handshake pass and add plain packets to it, which a client that goes on
+ * reading would take for encrypted answers of the server (as CVE-2021-23222 for PostgreSQL). Therefore exactly one message
+ * of the handshake's type is read for each flight that is sent, and no byte may wait behind it, neither before the next
+ * flight nor when the handshake is complete.
  *
  * @throws PoolsmithError of startTls; TLS_STUFFED; NotSqlServer; the signal's reason
  */
@@ -44,7 +44,7 @@ export async function tlsInPackets(socket: Duplex, request: PacketTlsRequest): P
   }
 }
 
-/** What TLS reads from and writes to. */
+/** The stream below TLS. */
 class HandshakeCarrier extends Duplex {
   /** Why the handshake was broken off; TLS itself knows only that it was. */
   failure: unknown

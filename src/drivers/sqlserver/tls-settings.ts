@@ -10,7 +10,7 @@ import type { SqlServerOptions } from './options.ts'
 export interface TlsSetup {
   /** Made when it is asked for: the authorities take some time to read, and not every session has TLS. */
   readonly secureContext: () => tls.SecureContext
-  /** The only certificate that is taken, for itself alone; undefined: one by a trusted authority, with the host's name. */
+  /** The only certificate that is accepted; undefined: any by a trusted authority with the host's name. */
   readonly only: X509Certificate | undefined
 }
 
@@ -49,7 +49,7 @@ export function assertOnly(socket: tls.TLSSocket, only: X509Certificate, host: s
   throw new PoolsmithError(`The certificate of ${host} is not the one in server_certificate.`, {
     code: 'TLS_CERTIFICATE_OTHER',
     phase: 'tls',
-    hint: 'Do not trust this server until its keeper says that it has been given a new certificate; then replace the file.',
+    hint: 'Ask the administrator whether the server has a new certificate; if so, replace the file. Do not connect before.',
     details: { host, expected: only.fingerprint256, shown: shown?.fingerprint256 },
   })
 }

@@ -6,7 +6,7 @@ import { type RowMode, rowParserClass } from './row-reader.ts'
 import { type AnswerKind, type StreamParserClass, streamParserClass } from './stream-parser.ts'
 import { type StreamParser, type TediousParts, type Token, type TokenParser, whole } from './tedious-internals.ts'
 
-/** What a parser is made for. */
+/** The kind of answer and of rows that a parser reads. */
 export interface AnswerOptions {
   readonly kind: AnswerKind
   /** How its rows are read; undefined: in tedious' own way. */
@@ -25,7 +25,7 @@ type TokenParserClass = TediousParts['TokenParser']
 type Handler = Record<string, (token: Token) => void>
 type Message = AsyncIterable<Buffer> | Iterable<Buffer>
 
-/** After so many tokens the clock is looked at, and after so long other work of the process gets its turn. */
+/** How often the clock is read, in tokens, and after how long the parser lets other work of the process run. */
 const TOKENS_PER_LOOK = 64
 const LONGEST_TURN_MILLIS = 50
 
@@ -54,7 +54,7 @@ function tokenParserClass(parts: TediousParts, Parser: StreamParserClass, kind: 
     override async run(message: Message, handler: Handler): Promise<void> {
       const parser = new Parser(this.options, kind)
       if (kind === 'login') {
-        // Gathered once: in small pieces each would be another look at all that came before.
+        // Gathered first: a message in small pieces would be parsed again from its start for each piece.
         parser.write(await whole(message))
         await this.#tokens(parser, handler)
       } else {
