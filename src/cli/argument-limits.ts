@@ -2,7 +2,7 @@ import { textProblem } from '../connections/fields.ts'
 import { LONGEST_PATH, LONGEST_RECORD, LONGEST_TEXT, tooLong } from '../connections/limits.ts'
 import { type Command, type CommandOption, UsageError } from './command.ts'
 
-/** What options hold whose value stands for a file, by their word in the help. */
+/** Placeholders of the options whose value is the name of a file. */
 const FILES: ReadonlySet<string | undefined> = new Set(['FILE', 'DIR', 'CACHE', 'FILE#K'])
 /** NAME_MAX of Linux, in bytes. */
 const LONGEST_NAME = 255

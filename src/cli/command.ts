@@ -5,12 +5,12 @@ import type { Terminal } from './terminal.ts'
 export interface CommandOption {
   readonly type: 'string' | 'boolean'
   readonly short?: string
-  /** What stands for the value in the help text: `DIR`. */
+  /** The placeholder of the value in the help text: `DIR`. */
   readonly value?: string
   readonly description: string
 }
 
-/** What a command is called with. */
+/** The arguments and the environment of a command. */
 export interface Call {
   readonly positionals: readonly string[]
   readonly values: Readonly<Record<string, string | boolean | undefined>>
@@ -20,7 +20,7 @@ export interface Call {
   readonly terminal: Terminal
 }
 
-/** What a command found out: printed as text, or under `--json` as one object. */
+/** The result of a command: printed as text, or under `--json` as one object. */
 export interface Outcome {
   readonly data: Readonly<Record<string, unknown>>
   readonly text: string
@@ -31,7 +31,7 @@ export interface Command {
   readonly summary: string
   /** Further sentences for its own help text. */
   readonly description: string
-  /** Those that may be left out come last. */
+  /** Optional ones come last. */
   readonly positionals: readonly {
     readonly name: string
     readonly description: string

@@ -17,7 +17,7 @@ export const PHASE_EXIT_CODES: Readonly<Record<Phase, number>> = {
 
 export const EXIT_CODES = {
   success: 0,
-  /** A fault in poolsmith itself, or in something below it that gives no phase. */
+  /** A fault in poolsmith itself, or in a library below it that gives no phase. */
   unexpected: 1,
   usage: 2,
   /** By convention 128 + the signal's number. */
@@ -25,13 +25,13 @@ export const EXIT_CODES = {
   terminated: 143,
 } as const
 
-/** What each phase is about, for the help text. */
+/** The meaning of each phase, for the help text. */
 export const PHASE_MEANINGS: Readonly<Record<Phase, string>> = {
   config: 'the connection or an option is wrong, or a package is missing',
-  credential: 'no credential could be had',
+  credential: 'no credential could be obtained',
   dns: 'the host name was not resolved',
   connect: 'no TCP connection',
-  proxy: 'the proxy did not let us through',
+  proxy: 'the proxy refused the connection',
   tls: 'no encryption, or a certificate that is not trusted',
   gss: 'Kerberos',
   login: 'the server refused the login',

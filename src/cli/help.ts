@@ -50,7 +50,7 @@ export function programHelp(commands: readonly Command[]): string {
     'Options:',
     ...columns([...optionEntries(COMMON_OPTIONS), ['--version', 'Show the version.']]),
     '',
-    'poolsmith COMMAND --help says more about a command.',
+    'poolsmith COMMAND --help describes a command.',
     '',
     'Exit codes:',
     ...columns(exitCodeEntries()),

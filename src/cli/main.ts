@@ -16,26 +16,26 @@ const abort = new AbortController()
 let exitCodeOfSignal: number | undefined
 
 function onSignal(exitCode: number): void {
-  // A second Ctrl-C: whoever asks twice does not want to wait.
+  // A second Ctrl-C ends the program without waiting.
   if (exitCodeOfSignal !== undefined) process.exit(exitCode)
   exitCodeOfSignal = exitCode
   abort.abort()
 }
 process.on('SIGINT', () => onSignal(EXIT_CODES.interrupted))
 process.on('SIGTERM', () => onSignal(EXIT_CODES.terminated))
-// What the engine warns of, a command shows in its own way.
+// Each command shows the engine's warnings itself.
 const [out, log] = [new Screen(process.stdout), new Screen(process.stderr)]
 process.removeAllListeners('warning')
 process.on('warning', ({ name, message }) => {
   if (name !== 'PoolsmithWarning') log.line(`${name}: ${message}`)
 })
-// `poolsmith connections | head`: the reader has enough.
+// `poolsmith connections | head`: the reader has closed the pipe.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
   process.exit(EXIT_CODES.success)
 })
 
-// `poolsmith extract ... 2>&1 | head`: nobody reads any more how far it is, which is no reason to break it off.
+// `poolsmith extract ... 2>&1 | head`: the progress is not read any more; the extract goes on.
 process.stderr.on('error', () => undefined)
 
 process.exitCode = await run(process.argv.slice(2), {

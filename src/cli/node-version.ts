@@ -1,7 +1,7 @@
 /** The oldest Node that the package runs on, as package.json says in `engines`. */
 const OLDEST = [22, 12] as const
 
-/** What to tell somebody whose Node is too old; `version` as in `process.versions.node`. */
+/** The message for a version of Node that is too old; `version` as in `process.versions.node`. */
 export function nodeProblem(version: string): string | undefined {
   const [major = 0, minor = 0] = version.split('.').map(Number)
   if (major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1])) return undefined

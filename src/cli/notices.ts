@@ -5,7 +5,7 @@ import type { Screen } from './terminal.ts'
 /** In characters: one notice is one line, and a message of several problems is longer than most. */
 const LONGEST = 4000
 
-/** Something that the engine wants people to know, and that is no error. */
+/** A message for people that is not an error. */
 export interface Notice {
   readonly kind: 'config' | 'security' | 'certificate'
   readonly message: string
@@ -18,7 +18,7 @@ interface NoticeListeners {
   readonly 'certificate:expiring': Listener<'certificate:expiring'>
 }
 
-/** Listeners for an engine that hand on what deserves a word, each thing once; and, at once, what a person has to do. */
+/** Listeners for an engine that pass on warnings, each once, and print at once what a person has to do. */
 export function noticeListeners(tell: (notice: Notice) => void, log: Screen): NoticeListeners {
   const told = new Set<string>()
   const once = (kind: Notice['kind'], message: string): void => {

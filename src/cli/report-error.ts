@@ -1,4 +1,4 @@
-/** What went wrong, for people and for programs: where (the phase), why, and what to do. */
+/** Reports an error as text and as JSON: where it happened (the phase), why, and what to do. */
 
 import { PoolsmithError } from '../errors.ts'
 import { printable } from '../printable.ts'
@@ -54,7 +54,7 @@ export function describeFailure(error: unknown, label: string): Failure {
   return {
     exitCode,
     json: { name: error instanceof Error ? error.name : 'Error', code: 'UNEXPECTED', message },
-    // Nobody foresaw this one: whoever looks into it needs to know where it came from.
+    // An error that is not expected: the stack says where it came from.
     text: (screen) =>
       `${screen.style('red', `${label}: unexpected error`)}\n${error instanceof Error ? error.stack : message}`,
   }

@@ -15,7 +15,7 @@ export interface ProgramContext {
   readonly environment: Readonly<Record<string, string | undefined>>
   /** Aborted by Ctrl-C or SIGTERM. */
   readonly signal: AbortSignal
-  /** What the program ends with once a signal has aborted it, whatever became of the command. */
+  /** The exit code of the program once a signal has aborted it, whether the command succeeded or not. */
   readonly exitCodeOfSignal: () => number | undefined
 }
 
@@ -25,7 +25,7 @@ export interface ProgramContext {
 export async function run(args: readonly string[], context: ProgramContext): Promise<number> {
   const { terminal } = context
   const [name, ...rest] = args
-  // Before anything is parsed: a broken command line is an error in the form that was asked for, too.
+  // Looked for before parsing, so that a wrong command line is reported as JSON too.
   const json = args.includes('--json')
   const command = COMMANDS.find((candidate) => candidate.name === name)
   const label = command === undefined ? 'poolsmith' : `poolsmith ${command.name}`
@@ -54,7 +54,7 @@ export async function run(args: readonly string[], context: ProgramContext): Pro
   }
 }
 
-/** An argument in the wrong place may be a connection with its password, and what we print may end up in a log. */
+/** An argument in the wrong place may be a connection with its password, and the output may be logged. */
 function withoutConnections(error: UsageError, args: readonly string[]): UsageError {
   const message = args
     .flatMap((arg) => (arg.startsWith('--') ? [arg.slice(arg.indexOf('=') + 1)] : [arg]))
@@ -91,7 +91,7 @@ function readArguments(
   try {
     return parseArgs({ args: [...args], options, allowPositionals: true, strict: true })
   } catch (error) {
-    // Node's own sentence says which option is unknown, or lacks its value.
+    // Node's message names the option that is unknown or lacks its value.
     throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error })
   }
 }

@@ -37,7 +37,7 @@ export class Screen {
     return this.isTTY ? this.#stream.columns || 80 : Number.POSITIVE_INFINITY
   }
 
-  /** The columns to fill with text. What is not a terminal is not wrapped. */
+  /** The columns to fill with text. Output that does not go to a terminal is not wrapped. */
   get width(): number {
     return this.isTTY ? Math.max(40, Math.min(this.columns, 100)) : Number.POSITIVE_INFINITY
   }

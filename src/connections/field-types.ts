@@ -1,5 +1,5 @@
 /**
- * A small language to say which options there are: their names, types, defaults and meaning.
+ * A small language that describes options: their names, types, defaults and meaning.
  *
  * One table of fields is the single source for parsing, for the "did you mean" of validation, for the
  * TypeScript type of the parsed options and for the reference in docs/extras.md. Values may arrive as
@@ -74,7 +74,7 @@ function field<T>(type: string, meta: Meta<T>, parse: (value: unknown) => T, sec
     secret,
     parse: (value) => {
       if (secret) return parse(value)
-      // A value may have been wrapped for its looks alone: a URL with a login in it, a key called token_lifetime.
+      // The extras wrap every value that looks like a secret: a URL with a login in it, a key called token_lifetime.
       const plain = revealed(value)
       try {
         return parse(plain.value)
@@ -91,7 +91,7 @@ function revealed(value: unknown): { value: unknown; hidden: boolean } {
   return { value: value.map((item: unknown) => (item instanceof Secret ? item.reveal() : item)), hidden: true }
 }
 
-/** What a whole text must match, and how an error names that: `the name of a strategy`. */
+/** A rule for the whole text, and how an error names it: `the name of a strategy`. */
 interface Pattern {
   readonly matches: RegExp
   readonly expected: string
@@ -143,8 +143,8 @@ interface PathMeta extends Meta<string> {
 }
 
 /**
- * A path in the local file system; `~/` at the start is the home directory of the process. What can be none is refused
- * and not repeated: a path is shown in errors and events, and a key or a password in place of one must not be.
+ * A path in the local file system; `~/` at the start is the home directory of the process. A text that cannot be a
+ * path is refused and not repeated: paths are shown in errors and events, and the text may be a key or a password.
  */
 export function path(meta: PathMeta): Field<string | undefined> {
   return field('path', meta, (value) => {
@@ -158,7 +158,7 @@ export function path(meta: PathMeta): Field<string | undefined> {
 const NO_PATH =
   'expected the path of a file, such as /etc/ssl/client.key or ./client.key (not repeated: it may be a secret)'
 
-/** A text that is never shown. */
+/** A text that is never printed. */
 export function secret(meta: Meta<Secret>): Field<Secret | undefined> {
   return field(
     'secret',
@@ -191,7 +191,7 @@ function numberField(type: string, meta: Meta<number> & Range, whole: boolean): 
         : min === Number.NEGATIVE_INFINITY
           ? ` of at most ${max}`
           : ` from ${min} to ${max}`
-  // That a number is not negative goes without saying in the documentation.
+  // The documentation does not repeat that a number is not negative.
   const shownType = bounds === ' of at least 0' ? type : `${type}${bounds}`
   return field(shownType, meta, (value) => {
     const number = typeof value === 'string' && DECIMAL.test(value.trim()) ? Number(value) : value
@@ -266,7 +266,7 @@ export function oneOf<const V extends string>(values: readonly V[], meta: Meta<V
 
 /**
  * A list of texts: a JSON array, or one string with commas. One without items is refused: it would mean no restriction
- * where somebody meant to write one.
+ * where one was meant.
  */
 export function list(
   meta: Meta<readonly string[]> & { readonly pattern?: Pattern },

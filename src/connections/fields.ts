@@ -19,6 +19,6 @@ export {
   type ValuesOf,
 } from './field-types.ts'
 export { hostProblem } from './host-name.ts'
-export { type ParsedFields, type ParseFieldsOptions, parseFields } from './parse-fields.ts'
+export { parseFields } from './parse-fields.ts'
 export { childPath } from './problem-path.ts'
 export { type ForeignOption, type ForeignOptions, plainName } from './protection.ts'

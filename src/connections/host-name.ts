@@ -5,8 +5,8 @@ const LONGEST_HOST = 253
 const LONGEST_LABEL = 63
 
 /**
- * What is wrong with a host name, an address or the folder of a Unix socket. It does not repeat the host: what looks like
- * more than one may hide a password or a key.
+ * The problem of a host name, an address or the folder of a Unix socket, if any. It does not repeat the host: a text that
+ * holds more than a host may hold a password or a key.
  */
 export function hostProblem(host: string): string | undefined {
   if (host.includes('://') || host.includes('@')) {

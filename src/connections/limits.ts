@@ -1,4 +1,4 @@
-/** How much a connection may hold. More is a mistake, and every check would have to read it. */
+/** Limits of a connection's size. A larger one is a mistake, and every check would have to read it. */
 
 /** A connection as a URI or JSON text, in characters. */
 export const LONGEST_RECORD = 256 * 1024

@@ -8,7 +8,7 @@ import { LONGEST_KEY, LONGEST_SECRET, LONGEST_TEXT, tooLong } from './limits.ts'
 import { childPath } from './problem-path.ts'
 import { type ForeignOptions, protects } from './protection.ts'
 
-/** What {@link parseFields} found. `warnings` are unknown keys when `strict` is off. */
+/** The result of {@link parseFields}. `warnings` are unknown keys when `strict` is off. */
 export interface ParsedFields<F extends Fields> {
   readonly values: ValuesOf<F>
   readonly problems: readonly ConfigProblem[]
@@ -22,14 +22,14 @@ export interface ParseFieldsOptions {
   readonly strict?: boolean
   /** Defaults that replace the fields' own (a strategy's stricter `sslmode`). */
   readonly defaults?: Readonly<Record<string, unknown>>
-  /** Keys that are known but belong elsewhere, with the sentence to say about them. */
+  /** The message for a key that is known but belongs elsewhere. */
   readonly elsewhere?: (key: string) => string | undefined
-  /** Options of other drivers, with what to say about them. */
+  /** The messages for options of other drivers. */
   readonly foreign?: ForeignOptions | undefined
 }
 
 /**
- * Reads `given` by a table of fields and reports everything that is wrong with it at once.
+ * Reads `given` by a table of fields and reports all problems at once.
  * An unknown key is a problem when it is one slip away from a known one or seems to protect the connection; any other is
  * a warning unless `strict`.
  */
@@ -85,7 +85,7 @@ export function parseFields<F extends Fields>(
   return { values: values as ValuesOf<F>, problems, warnings }
 }
 
-/** What is wrong with the texts in a value, whatever they mean. It comes first: what is too long is not looked at. */
+/** The problem of the texts in a value, if any. Checked before parsing, so that a text that is too long is not parsed. */
 function problemOfTexts(value: unknown, { secret, longest }: Field<unknown>): string | undefined {
   const limit = longest ?? (secret ? LONGEST_SECRET : LONGEST_TEXT)
   const texts = (Array.isArray(value) ? value.slice(0, limit) : [value])

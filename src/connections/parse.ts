@@ -1,4 +1,4 @@
-/** From any accepted form of a connection to the one checked, frozen record that everything else works with. */
+/** Reads any accepted form of a connection into the one checked, frozen record that all other code uses. */
 
 import { isIPv6 } from 'node:net'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
@@ -41,11 +41,11 @@ export interface ParseConnectionOptions {
   readonly subject?: string
 }
 
-/** What was read of an input: the connection, or its problems together with what could be read in spite of them. */
+/** The result of reading an input: the connection, or its problems and the parts that could be read. */
 export interface ReadConnection {
   /** Undefined when there is any problem. */
   readonly connection: Connection | undefined
-  /** The parts that decide which options there are, to look for problems of the options too; undefined without a type. */
+  /** The parts that the options depend on, so that their problems can be found too; undefined without a type. */
   readonly part: Pick<Connection, 'type' | 'extra'> | undefined
   readonly problems: readonly ConfigProblem[]
   /** How errors name the connection. */
@@ -54,9 +54,9 @@ export interface ReadConnection {
 
 /**
  * Reads a connection in any of its forms: an object (ours or Airflow's), an Airflow URI, or JSON text. The result is
- * frozen all through, and no way to print it shows a secret.
+ * deeply frozen, and it shows no secret however it is printed.
  *
- * @throws ConfigError (`CONFIG_INVALID`) with everything that is wrong, each with its path; never with a secret
+ * @throws ConfigError (`CONFIG_INVALID`) with all problems, each with its path; it never shows a secret
  *
  * @example
  * parseConnection('postgres://svc_etl@db.example.com:5432/analytics?auth_method=iam&region=eu-west-1')

@@ -1,4 +1,4 @@
-/** Keys of other drivers that protect a connection, which must not be passed over with a warning. */
+/** Names of options that protect a connection in other drivers. An unknown one is an error, and not a warning. */
 
 /** Part of a name without case and separators that stands for encryption, verification, or the choice of the server. */
 const PROTECTION =
@@ -22,5 +22,5 @@ const DEEPEST = 4
 /** Why an option of another driver is refused, or why it may be left out. */
 export type ForeignOption = { readonly refused: string } | { readonly ignored: string }
 
-/** Looks up what to say about an option of another driver; undefined where there is nothing special to say. */
+/** Gives the message for an option of another driver; undefined for an option without a message of its own. */
 export type ForeignOptions = (key: string, value: unknown) => ForeignOption | undefined

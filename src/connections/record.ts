@@ -54,7 +54,7 @@ export const RECORD = {
   extra: extraField,
 }
 
-/** What other tools call the same thing. */
+/** Names of the same parts in other tools. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
   user: 'login',
   username: 'login',
@@ -70,12 +70,12 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
 
 const ID = /^[\p{L}\p{N}_#!()\-.:/\\]{1,250}$/u
 
-/** What is wrong with a connection id, by Airflow's rule for ids. Does not repeat the id, which may be anything. */
+/** The problem of a connection id by Airflow's rule, if any. It does not repeat the id, which may be a secret. */
 export function idProblem(id: string): string | undefined {
-  return ID.test(id) ? undefined : 'expected 1 to 250 letters, digits and the signs _ # ! ( ) - . : / \\'
+  return ID.test(id) ? undefined : 'expected 1 to 250 letters, digits and the characters _ # ! ( ) - . : / \\'
 }
 
-/** What to say about a part that is unknown. */
+/** The message for an unknown part. */
 export function unknownPart(key: string): string | undefined {
   const name = key.toLowerCase()
   if (Object.hasOwn(OTHER_NAMES, name)) return `unknown key; ${didYouMean([OTHER_NAMES[name] ?? ''])}`

@@ -4,8 +4,8 @@ import { type ConnectionInput, connectionOf, type ReadConnection, readConnection
 import { lookUp, type StoreOptions } from './stores/find.ts'
 
 /**
- * What `createEngine` and the command line accept as a connection: an object, a URI or JSON text, which are parsed
- * in place, or an id (a text without `://` that does not begin with `{`), which is looked up in the stores.
+ * Reads what `createEngine` and the command line accept as a connection: an object, a URI or JSON text, or an id (a text
+ * without `://` that does not begin with `{`), which is looked up in the stores.
  *
  * @throws ConfigError (`CONFIG_INVALID`), PoolsmithError (`CONNECTION_NOT_FOUND`)
  */

@@ -4,7 +4,7 @@ import { Secret } from '../secret.ts'
 import { pemBlocks } from './pem-blocks.ts'
 import { type FileKind, type FileState, fileVersion, readFileState } from './reread-file.ts'
 
-/** A client certificate and its key, read and found to belong together. Times in milliseconds since the epoch. */
+/** A client certificate and the private key that belongs to it. Times in milliseconds since the epoch. */
 export interface LoadedCertificate {
   /** PEM, with whatever chain the file holds. */
   readonly certificate: string
@@ -17,7 +17,7 @@ export interface LoadedCertificate {
   readonly notAfter: number
 }
 
-/** A certificate that nears its end, as the event `certificate:expiring` tells it. */
+/** A certificate that expires soon, as in the event `certificate:expiring`. */
 export interface ExpiringCertificate {
   readonly file: string
   readonly subject: string
@@ -90,7 +90,7 @@ export class CertificateFiles {
     const { certificateFile, keyFile } = this.#options
     let version = 'missing'
     try {
-      // In this order, so that where neither file exists it is the certificate that is said to be missing.
+      // In this order, so that the certificate is reported as missing where neither file exists.
       const certificateVersion = await fileVersion(certificateFile, CERTIFICATE_FILE)
       version = `${certificateVersion}|${await fileVersion(keyFile, KEY_FILE)}`
       if (this.#loaded?.version !== version) this.#loaded = await this.#read()

@@ -14,12 +14,12 @@ export interface FileState {
 
 /** A kind of file, for the errors about it. */
 export interface FileKind {
-  /** What the file is, as a sentence names it: `client certificate file`. */
+  /** How messages name the file: `client certificate file`. */
   readonly what: string
   readonly phase: Phase
   readonly missing: ErrorCode
   readonly unreadable: ErrorCode
-  /** Said when the file is not there. */
+  /** The hint when the file does not exist. */
   readonly hint: string
 }
 
@@ -82,7 +82,7 @@ export function fileError(path: string, kind: FileKind, cause: unknown): Poolsmi
   return new PoolsmithError(`The ${kind.what} ${path} ${reason}.`, {
     code: kind.unreadable,
     phase: kind.phase,
-    hint: 'Check the path, the permissions of the file and of the folders above it, and who runs this process.',
+    hint: 'Check the path, the permissions of the file and of the folders above it, and the user that runs this process.',
     details,
     cause,
   })

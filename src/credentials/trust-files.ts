@@ -1,4 +1,4 @@
-/** The files that say whom we trust. Each is read again when it changes, and a version that cannot be used is passed over. */
+/** The files of trusted authorities and revoked certificates. Each is read again when it changes; a version that cannot be used is skipped. */
 
 import { X509Certificate } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
@@ -14,15 +14,15 @@ export interface TrustFileOptions {
   /** Milliseconds since the epoch. Default `Date.now`. */
   readonly now?: () => number
   /**
-   * Called once for each version of the file when the certificate in it that lives longest nears its end:
-   * a bundle may hold an old root beside its successor.
+   * Called once for each version of the file when the certificate in it that expires last expires soon: a bundle may
+   * hold an old root beside its successor.
    */
   readonly onExpiring?: (certificate: ExpiringCertificate) => void
   /** Called once for each version of the file that cannot be used, while the version before it is used instead. */
   readonly onUnusable?: (error: PoolsmithError) => void
 }
 
-/** Options that tell both as events. */
+/** Options that raise both as events. */
 export function trustEvents(emit: Emit): TrustFileOptions {
   return {
     onExpiring: (certificate) => emit('certificate:expiring', certificate),
@@ -33,7 +33,7 @@ export function trustEvents(emit: Emit): TrustFileOptions {
 
 /**
  * A file that is read again when it has changed. While it is missing, empty or half written, as it may be for a moment
- * when it is replaced, the last version that could be used counts.
+ * while it is replaced, the last usable version is used.
  */
 class TrustFile<Content> {
   readonly #path: string
@@ -209,7 +209,7 @@ const HASHED_NAME = /^[0-9a-f]{8}\.r\d+$/
 
 /**
  * A folder of revocation lists (`sslcrldir`), each file named as `openssl rehash` does. While the folder is missing or
- * empty, as it may be for a moment when it is replaced, the lists that were read before count.
+ * empty, as it may be for a moment while it is replaced, the lists that were read before are used.
  */
 export class CrlFolder {
   readonly #path: string
@@ -231,7 +231,7 @@ export class CrlFolder {
     const lists = await Promise.allSettled([...files.values()].map((file) => file.load()))
     const usable = lists.flatMap((list) => (list.status === 'fulfilled' ? list.value : []))
     const [failed] = lists.filter((list) => list.status === 'rejected')
-    // As for OpenSSL, a list that is damaged is as good as missing: what needs it is refused in the handshake.
+    // As for OpenSSL, a damaged list counts as missing: a certificate that needs it is refused in the handshake.
     if (usable.length === 0 && failed !== undefined) throw failed.reason
     this.#files = files
     return usable

@@ -22,8 +22,7 @@ import type { Screen } from '../terminal.ts'
 export const checkCommand: Command = {
   name: 'check',
   summary: 'Connect once and show how: server, strategy, identity, encryption, times.',
-  description:
-    'When it fails, it says in which phase, why, and what to do, and ends with an exit code of its own for each phase.',
+  description: 'A failure is reported with its phase, its cause and what to do; each phase has its own exit code.',
   positionals: [CONNECTION_ARGUMENT],
   options: {
     trace: { type: 'boolean', description: 'Kerberos: show every step of the library (KRB5_TRACE).' },
@@ -58,7 +57,7 @@ async function check(call: Call, trace?: Trace): Promise<Outcome> {
     },
   })
   const { connection, strategy } = db
-  // A session or a login that Kerberos has a part in.
+  // Whether the session or the login may use Kerberos.
   const withKerberos = strategy === 'kerberos' || (connection.extra['gssencmode'] ?? 'disable') !== 'disable'
   const findings = async (server?: ServerView): Promise<KerberosFindings | undefined> =>
     withKerberos
@@ -91,7 +90,7 @@ async function check(call: Call, trace?: Trace): Promise<Outcome> {
   return { data: dataOf(found), text: textOf(found, terminal.out) }
 }
 
-/** What the server makes of the session; nothing where it has no such view. */
+/** The server's view of the session; undefined where the server has none. */
 async function serverView(db: Engine): Promise<ServerView | undefined> {
   try {
     const { rows } = await db.raw(SERVER_VIEW)
@@ -103,7 +102,7 @@ async function serverView(db: Engine): Promise<ServerView | undefined> {
   }
 }
 
-/** The error with all that was found out about Kerberos: beside it for people, inside it for programs. */
+/** The error with the findings about Kerberos: printed before it as text, or inside it as JSON. */
 function withFindings(error: unknown, findings: KerberosFindings | undefined, { values, terminal }: Call): unknown {
   if (findings === undefined || !(error instanceof PoolsmithError) || error.code === 'ABORTED') return error
   if (values.json !== true) {
@@ -210,7 +209,7 @@ function textOf(found: Finding, screen: Screen): string {
   return lines.join('\n')
 }
 
-/** How the proxy was reached and let us through; its time stands among the phases. */
+/** The proxy, how it was reached, and the login at it. */
 function proxyText(proxy: ProxyInfo | undefined): string | undefined {
   if (proxy === undefined) return undefined
   const { url, tls, authentication, identity, mutual } = proxy
@@ -239,9 +238,9 @@ function certificateText(certificate: EncryptionInfo['serverCertificate' | 'clie
   return certificate && `${certificate.subject}, until ${moment(certificate.expiresAt)}`
 }
 
-/** What we log in with and when it ends. A certificate has a row of its own. */
+/** The credential and when it expires. A certificate has a row of its own. */
 function credentialText(session: ConnectionInfo, encryption: EncryptionInfo): string | undefined {
   const { credentialKind: kind, credentialExpiresAt: expiresAt } = session
   if (kind === 'certificate' && encryption.clientCertificate !== undefined) return undefined
-  return expiresAt === undefined ? `${kind}, without a known end` : `${kind}, until ${moment(expiresAt)}`
+  return expiresAt === undefined ? `${kind}, without a known expiry` : `${kind}, until ${moment(expiresAt)}`
 }

@@ -14,7 +14,7 @@ export const connectionsCommand: Command = {
   summary: 'List the configured connections, secrets hidden, problems shown.',
   description:
     'They come from POOLSMITH_CONN_<ID> and AIRFLOW_CONN_<ID> in the environment and from one connections file. ' +
-    'Nothing is connected to.',
+    'No connection is opened.',
   positionals: [],
   options: STORE_OPTIONS,
   run: list,
@@ -23,7 +23,7 @@ export const connectionsCommand: Command = {
 interface Entry {
   readonly id: string
   readonly store: string
-  /** Another store, which counts first, has the same id. */
+  /** Another store, which is searched first, has the same id. */
   readonly shadowed: boolean
   readonly type?: string
   /** The URI, secrets hidden. */
@@ -76,7 +76,7 @@ function textOf(entries: readonly Entry[], notices: readonly string[], screen: S
   const blocks = entries.map((entry) => {
     const label = screen.style(
       'bold',
-      `${printable(entry.id)}${entry.shadowed ? ' (hidden by the one of the same id above)' : ''}`,
+      `${printable(entry.id)}${entry.shadowed ? ' (hidden by the connection with the same id above)' : ''}`,
     )
     const facts = rows(
       [

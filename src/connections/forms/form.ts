@@ -4,7 +4,7 @@ import type { ConfigProblem } from '../../errors.ts'
 export interface FormReading {
   /** The parts under the names of `ConnectionObject`. */
   readonly record: Readonly<Record<string, unknown>>
-  /** What is wrong with the form itself. No message repeats any part of the text. */
+  /** The problems of the form itself. No message repeats any part of the text. */
   readonly problems: readonly ConfigProblem[]
 }
 

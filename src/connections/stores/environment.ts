@@ -6,7 +6,7 @@ export type Environment = Readonly<Record<string, string | undefined>>
 
 const PREFIXES = ['POOLSMITH_CONN_', 'AIRFLOW_CONN_'] as const
 
-/** The variables that may hold a connection, in the order in which they count. */
+/** The variables that may hold a connection, in the order in which they are searched. */
 export function environmentNames(id: string): readonly string[] {
   return PREFIXES.map((prefix) => prefix + id.toUpperCase())
 }
@@ -19,7 +19,7 @@ export function findInEnvironment(id: string, environment: Environment): Stored 
   return undefined
 }
 
-/** Everything in the environment that is named like a connection; the ids are in lower case, as ids mostly are. */
+/** All variables whose names are those of connections. The ids are in lower case, as most ids are. */
 export function listEnvironment(environment: Environment): Stored[] {
   return PREFIXES.flatMap((prefix) =>
     Object.entries(environment)

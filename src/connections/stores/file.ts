@@ -19,11 +19,11 @@ const DEFAULT_NAMES = ['connections.yaml', 'connections.yml', 'connections.json'
 export interface ConnectionsFile {
   readonly path: string
   readonly connections: ReadonlyMap<string, Stored>
-  /** Whether anybody but the owner may read it. */
+  /** Whether users other than the owner may read it. */
   readonly readableByOthers: boolean
 }
 
-/** Which file counts: the one given, the one that the environment names, or a default name in the working folder. */
+/** The file to read: the one given, the one that the environment names, or a default name in the working folder. */
 export async function locateConnectionsFile(options: {
   readonly file?: string
   readonly environment: Environment
@@ -43,7 +43,7 @@ export async function locateConnectionsFile(options: {
   return undefined
 }
 
-/** Where {@link locateConnectionsFile} looks when nobody names a file. */
+/** Where {@link locateConnectionsFile} looks when no file is named. */
 export function defaultFiles(cwd: string): string[] {
   return DEFAULT_NAMES.map((name) => resolve(cwd, name))
 }
@@ -123,9 +123,9 @@ const YAML_MISTAKES: Readonly<Record<string, string>> = {
   BAD_ALIAS: 'a wrong alias',
   BAD_DQ_ESCAPE: 'a wrong escape in double quotes',
   BAD_INDENT: 'wrong indentation',
-  BAD_SCALAR_START: 'a sign that text without quotes cannot begin with',
+  BAD_SCALAR_START: 'a character that text without quotes cannot begin with',
   DUPLICATE_KEY: 'a key that stands twice',
-  MISSING_CHAR: 'a missing sign, such as a closing quote or bracket',
+  MISSING_CHAR: 'a missing character, such as a closing quote or bracket',
   MULTILINE_IMPLICIT_KEY: 'a key over several lines, or a missing colon',
   MULTIPLE_DOCS: 'a second document',
   TAB_AS_INDENT: 'a tab as indentation',
@@ -163,7 +163,7 @@ async function parseYaml(text: string, path: string): Promise<unknown> {
   try {
     content = document.toJS()
   } catch {
-    throw fileError(path, 'an alias in it stands for nothing, or aliases repeat each other too often')
+    throw fileError(path, 'an alias in it has no anchor, or aliases repeat each other too often')
   }
   return content ?? {}
 }

@@ -25,16 +25,16 @@ export interface StoreOptions {
   readonly file?: string
   /** Default: the working folder of the process. */
   readonly cwd?: string
-  /** Told about a file with secrets in it that others may read. */
+  /** Called for a file that holds secrets and that other users may read. */
   readonly onWarning?: (warning: ConfigProblem) => void
 }
 
-/** One connection of {@link listConnections}: `connection`, or the `error` that says why it is none. */
+/** One connection of {@link listConnections}: `connection`, or `error` with its problems. */
 export type ListedConnection = {
   readonly id: string
   /** `environment variable NAME` or `file PATH`. */
   readonly store: string
-  /** True when a store that counts before this one has the same id. */
+  /** True when a store that is searched before this one has the same id. */
   readonly shadowed: boolean
 } & (
   | { readonly connection: Connection; readonly error?: undefined }
@@ -83,8 +83,8 @@ export async function lookUp(id: string, options: StoreOptions = {}): Promise<Re
 }
 
 /**
- * Every connection that the stores hold, those that count first coming first. One that is wrong is listed with its
- * error and keeps nobody from the others.
+ * Every connection in the stores, in the order in which the stores are searched. A wrong one is listed with its
+ * error; the others are listed all the same.
  *
  * @throws ConfigError for a connections file that as a whole cannot be read
  */
@@ -116,7 +116,7 @@ function warnIfExposed(
 ): void {
   if (!file.readableByOthers) return
   if (!connections.some(({ password, extra }) => password !== undefined || holdsSecret(extra))) return
-  onWarning?.({ path: file.path, message: 'holds secrets and others may read it; chmod 600 closes it to them' })
+  onWarning?.({ path: file.path, message: 'holds secrets and other users may read it; run chmod 600 on it' })
 }
 
 function notFound(id: string, places: ReturnType<typeof withDefaults>, file: ConnectionsFile | undefined): Error {

@@ -1,6 +1,6 @@
 import { type ConnectionInput, type ReadConnection, readConnection } from '../parse.ts'
 
-/** A connection as a store holds it, not yet read. */
+/** A connection as a store holds it, before it is parsed. */
 export interface Stored {
   readonly id: string
   /** Where it is: `environment variable AIRFLOW_CONN_SALES`, `file /etc/app/connections.yaml`. */
@@ -8,7 +8,7 @@ export interface Stored {
   readonly value: ConnectionInput
 }
 
-/** Reads it; its problems name the connection and its store. */
+/** Parses it. Its problems name the connection and its store. */
 export function readStored({ id, store, value }: Stored): ReadConnection {
   return readConnection(value, { id, subject: `The connection ${JSON.stringify(id)} in ${store}` })
 }

@@ -30,7 +30,7 @@ async function peerUser(socket: Socket): Promise<string | undefined> {
   const descriptor = descriptorOf(socket)
   if (descriptor === undefined) return undefined
   const koffi = await loadKoffi('requirepeer')
-  // The process itself: its C library is in it, whichever that is.
+  // The process itself, which has the C library loaded.
   const library = koffi.load(null)
   const uid = process.platform === 'linux' ? uidOnLinux() : uidByGetpeereid()
   if (uid === undefined) return undefined

@@ -7,7 +7,7 @@ const VERIFY = 'write sslmode=verify-full, which checks certificate and host nam
 const ROOT = 'write sslrootcert=FILE with the trusted authorities in PEM, or sslrootcert=system'
 const CERTIFICATE = 'write sslcert and sslkey, two files in PEM'
 const VERSION = 'write ssl_min_protocol_version and ssl_max_protocol_version, which decide about ciphers too'
-const ONE_HOST = 'is not checked here: the record has one host; name that of the server which is meant'
+const ONE_HOST = 'is not supported: the record has one host; set host to the server that is meant'
 const NAME = 'the certificate is checked against host; give its name there, and the address in hostaddr'
 
 /** The same advice for many names, which are compared without case and separators. */
@@ -49,7 +49,7 @@ const IGNORED = new Map([
   ['gsslib', 'there is one library for GSSAPI; ignored'],
 ])
 
-/** What to say about an option that this driver does not have. */
+/** The message for an option that this driver does not have. */
 export function foreignPostgresOption(key: string): ForeignOption | undefined {
   const name = plainName(key)
   const refused = REFUSED.get(name)

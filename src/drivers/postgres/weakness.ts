@@ -6,8 +6,8 @@ import type { Failure, Way } from './ways.ts'
 type Warning = PoolsmithEvents['security:warning']
 
 /**
- * What to warn of in a session that has been opened: protection that was given up, or that the mode leaves out although
- * no one has asked for a session without it.
+ * The warnings about a session that was opened: protection that was given up, or that the mode leaves out although a
+ * session without it was not asked for.
  *
  * @param failures the ways that were tried before
  */

@@ -118,7 +118,7 @@ function managedIdentity(login: string | undefined): object {
 }
 
 /**
- * Says Microsoft's spellings in ours: `Encrypt=Mandatory`, `Trusted_Connection=yes`, `Server=tcp:db\SALES,1433`,
+ * Translates Microsoft's spellings into ours: `Encrypt=Mandatory`, `Trusted_Connection=yes`, `Server=tcp:db\SALES,1433`,
  * `Authentication=ActiveDirectoryMsi`. Keys that are ours already, or unknown, pass as they are. What the record
  * itself says of host, login and database comes first, unless `extrasFirst`; its host may be written as a server too.
  */
@@ -173,7 +173,7 @@ export function normaliseMssqlExtras(
     if (KNOWN.has(name) && !(value instanceof Secret) && !['string', 'number', 'boolean'].includes(typeof value)) {
       problems.push({ path, message: `expected a string, got ${show(value)}` })
     } else if (IGNORED.has(name)) {
-      notes.push({ path, message: 'means something to an ODBC or ADO.NET driver only; ignored' })
+      notes.push({ path, message: 'has a meaning for ODBC or ADO.NET drivers only; ignored' })
     } else if (name === 'encrypt') set(key, 'encrypt', encryptOf(value))
     else if (name === 'applicationintent') set(key, 'application_intent', intentOf(value))
     else if (SERVER.has(name)) tellServer(key, String(value))

@@ -48,7 +48,7 @@ test('check shows server, strategy, identity, encryption and times, and never th
   assert.match(stdout, /identity +etl/)
   assert.match(stdout, /encryption +TLSv1\.3, TLS_\w+, certificate and host name verified/)
   assert.match(stdout, /server certificate +CN=db\.test, until \d{4}-\d\d-\d\d /)
-  assert.match(stdout, /credential +password, without a known end/)
+  assert.match(stdout, /credential +password, without a known expiry/)
   assert.match(stdout, /time +.*connect \d+ ms, tls \d+ ms, login \d+ ms/)
   assert.doesNotMatch(stdout, /hunter2/)
 })
@@ -131,7 +131,7 @@ for (const [what, { connection, phase }] of Object.entries(failures)) {
   })
 }
 
-test('--timeout ends the wait for a server that does not answer, and says what hung', async () => {
+test('--timeout ends the wait for a server that does not answer, and names the phase', async () => {
   await using silent = await silentPort()
   const { code, stdout } = await runCli([
     'check',
@@ -159,7 +159,7 @@ for (const [signal, expected] of [
   ['SIGINT', 130],
   ['SIGTERM', 143],
 ] as const) {
-  test(`under --json ${signal} is told with the exit code that the program ends with`, async () => {
+  test(`under --json ${signal} is reported with the exit code of the program`, async () => {
     await using silent = await silentPort()
     const { code, stdout } = await runCli(
       ['check', `postgres://etl:${PASSWORD}@127.0.0.1:${silent.port}/postgres?sslmode=disable`, '--json'],

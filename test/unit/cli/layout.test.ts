@@ -10,7 +10,7 @@ test('wrap breaks at spaces, keeps the indent of a paragraph and never a word in
   assert.deepEqual(wrap('left as it is', Number.POSITIVE_INFINITY), ['left as it is'])
 })
 
-test('rows aligns the values, indents what wraps and leaves out what has no value', () => {
+test('rows aligns the values, indents continued lines and leaves out rows without a value', () => {
   assert.equal(
     rows(
       [

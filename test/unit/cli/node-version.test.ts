@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { nodeProblem } from '../../../src/cli/node-version.ts'
 
-test('a Node that is too old is told so in one sentence; the oldest is the one of package.json', async () => {
+test('a version of Node that is too old gives one sentence; the oldest is the one in package.json', async () => {
   const { engines } = JSON.parse(await readFile(new URL('../../../package.json', import.meta.url), 'utf8'))
   const oldest = String(engines.node).replace('>=', '')
   for (const version of [oldest, '22.20.1', '24.0.0', process.versions.node])

@@ -28,7 +28,7 @@ test('on a terminal it draws one line over itself, at most ten times a second, a
   for (const line of written) assert.ok(line.replace('\r\x1b[2K', '').length < 80, line)
 })
 
-test('on a narrow terminal it leaves out what does not fit', () => {
+test('on a narrow terminal it leaves out facts that do not fit', () => {
   const { screen, written } = recorder({ isTTY: true, columns: 50 })
   let now = 0
   const bar = new ProgressBar(screen, 'flights', () => now)
@@ -72,7 +72,7 @@ test('an estimate that was too low never says 100 percent', () => {
   assert.match(written[0] ?? '', /\[#{16}\] 99% {2}500 rows {2}500 rows\/s$/)
 })
 
-test('elsewhere it writes plain lines, one every five seconds, and none for what is quick', () => {
+test('without a terminal it writes plain lines, one every five seconds, and none for a quick extract', () => {
   const { screen, written } = recorder({})
   let now = 0
   const bar = new ProgressBar(screen, 'flights', () => now)

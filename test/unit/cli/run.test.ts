@@ -47,7 +47,7 @@ const wrongCommandLines: [string[], RegExp][] = [
   [['check', 'a', '--timeout', 'soon'], /--timeout expects/],
 ]
 for (const [args, complaint] of wrongCommandLines) {
-  test(`a wrong command line (${args.join(' ')}) ends with code 2 and says what is wrong`, async () => {
+  test(`a wrong command line (${args.join(' ')}) ends with code 2 and names the mistake`, async () => {
     const plain = await poolsmith(args)
     assert.equal(plain.code, EXIT_CODES.usage)
     assert.equal(plain.out, '')
@@ -64,7 +64,7 @@ for (const [args, complaint] of wrongCommandLines) {
   })
 }
 
-test('connections lists what is configured, hides secrets and shows what is wrong with each', async () => {
+test('connections lists the configured connections, hides secrets and shows the problems of each', async () => {
   const environment = {
     POOLSMITH_CONN_SALES: 'postgres://etl:hunter2@db.example.com/sales?sslmode=verify-full',
     POOLSMITH_CONN_SLIP: 'postgres://etl:hunter2@db.example.com/sales?sslmod=require&pool_size=none',

@@ -7,7 +7,7 @@ function isHidden(key: string, value: unknown): boolean {
   return readExtra({ [key]: value }).extra[key] instanceof Secret
 }
 
-describe('what counts as a secret in the extras', () => {
+describe('secrets among the extras', () => {
   const names = [
     ...['password', 'PASSWORD', 'sslpassword', 'proxy_password', 'passwd', 'pwd', 'pass', 'passphrase', 'secret'],
     ...['sslpasswrod', 'pasword', 'client_secert', 'clientSecet', 'aws_session_tokne'],
@@ -89,7 +89,7 @@ describe('what counts as a secret in the extras', () => {
   ]
   for (const value of openValues) it(`${JSON.stringify(value)} is shown`, () => assert.ok(!isHidden('anything', value)))
 
-  it('hides texts and numbers below a secret name, at any depth, and leaves what is no secret in its type', () => {
+  it('are all texts and numbers below a secret name, at any depth; other values keep their type', () => {
     const { extra } = readExtra({
       keyfile_dict: { id: 'x', n: [1, null, true, ''] },
       azure: [{ client_secret: 5 }],
@@ -114,7 +114,7 @@ describe('what counts as a secret in the extras', () => {
     assert.deepEqual(revealExtra(extra), { anything: 'x' })
   })
 
-  it('takes a long text of colons in no time', () => {
+  it('are found in a time that grows with the length of a text, and no faster', () => {
     const startedAt = performance.now()
     readExtra({ a: ':'.repeat(1_000_000), b: 'x:/'.repeat(300_000), c: 'password '.repeat(100_000) })
     // Quadratic, this would be minutes; the bound is far above any honest run.

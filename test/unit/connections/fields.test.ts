@@ -68,7 +68,7 @@ describe('path', () => {
   it('takes the words of its table as they are', () => {
     assert.equal(path({ description, words: ['system'] }).parse('system'), 'system')
   })
-  it('refuses what can be no path, without repeating it', () => {
+  it('refuses a text that cannot be a path, without repeating it', () => {
     for (const value of [
       'hunter2',
       'system',
@@ -87,7 +87,7 @@ describe('path', () => {
 
 describe('secret', () => {
   const field = secret({ description })
-  it('takes a text or a Secret, and never repeats what it refuses', () => {
+  it('accepts a text or a Secret, and does not repeat a value that it refuses', () => {
     assert.equal(field.parse('a')?.reveal(), 'a')
     const given = new Secret('b')
     assert.equal(field.parse(given), given)
@@ -198,8 +198,8 @@ describe('a list without items', () => {
   }
 })
 
-describe('a value that was wrapped for its looks', () => {
-  it('reads as what its field expects', () => {
+describe('a value that was wrapped because it looks like a secret', () => {
+  it('is read as the type of its field', () => {
     assert.equal(seconds({ description }).parse(new Secret('30')), 30)
     assert.equal(boolean({ description }).parse(new Secret('yes')), true)
     assert.equal(oneOf(['a', 'b'], { description }).parse(new Secret('a')), 'a')
@@ -250,7 +250,7 @@ describe('parseFields', () => {
     assert.deepEqual(problems, [])
   })
 
-  it('reports everything at once, slips as problems, strangers as warnings', () => {
+  it('reports everything at once: misspelled keys as problems, other unknown keys as warnings', () => {
     const { problems, warnings } = parseFields(fields, {
       sslmod: 'require',
       SSLMode: 'require',
@@ -272,7 +272,7 @@ describe('parseFields', () => {
     assert.deepEqual(warnings, [{ path: 'extra.whatever', message: 'unknown key' }])
   })
 
-  it('takes strangers for problems when it is strict', () => {
+  it('reports unknown keys as problems when it is strict', () => {
     const { problems, warnings } = parseFields(fields, { whatever: 1 }, { strict: true, path: '' })
     assert.deepEqual(problems, [{ path: 'whatever', message: 'unknown key' }])
     assert.deepEqual(warnings, [])
@@ -308,14 +308,14 @@ describe('parseFields', () => {
     )
   })
 
-  it('takes keys with a meaning in JavaScript for strangers', () => {
+  it('treats keys with a meaning in JavaScript as unknown', () => {
     const given = JSON.parse('{"__proto__": 1, "constructor": 2, "toString": 3}') as Record<string, unknown>
     const { values, warnings } = parseFields(fields, given)
     assert.equal(warnings.length, 3)
     assert.equal(Object.getPrototypeOf(values), Object.prototype)
   })
 
-  it('passes on what is not a mismatch', () => {
+  it('rethrows an error that is not a mismatch', () => {
     const broken: Field<unknown> = {
       ...text({ description }),
       parse() {
@@ -325,7 +325,7 @@ describe('parseFields', () => {
     assert.throws(() => parseFields({ broken }, { broken: 1 }), TypeError)
   })
 
-  it('never shows a secret value, whatever is wrong with it', () => {
+  it('never shows a secret value in a problem', () => {
     fc.assert(
       fc.property(fc.constantFrom('sslpassword', 'ssl_key_password', 'sslpasword', 'pool_size', 'region'), (key) => {
         for (const value of [new Secret('hunter2'), [new Secret('hunter2')], { a: new Secret('hunter2') }]) {

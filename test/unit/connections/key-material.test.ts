@@ -106,7 +106,7 @@ function uri({ type, authMethod }: OptionSpelling, extra: Record<string, string>
 
 for (const option of OPTION_SPELLINGS.filter(({ field }) => field.type === 'path')) {
   const { key } = option
-  test(`${key} (${option.type}) never repeats what is no path, in any form`, async () => {
+  test(`${key} (${option.type}) never repeats a value that cannot be a path, in any form`, async () => {
     for (const [what, value] of Object.entries({ ...KEY_MATERIAL, ...PASSWORDS })) {
       const where = `${key} with ${what}`
       const extra = { [key]: value }
@@ -129,7 +129,7 @@ for (const option of OPTION_SPELLINGS.filter(({ field }) => field.type === 'path
   })
 }
 
-test('tickets outside an engine never repeat what is no path', async () => {
+test('poolsmith/kerberos and poolsmith ticket never repeat a value that cannot be a path', async () => {
   for (const [what, value] of Object.entries({ ...KEY_MATERIAL, ...PASSWORDS })) {
     for (const option of [{ keytab: value }, { cache: value }]) {
       assert.throws(

@@ -133,7 +133,7 @@ describe('a connection object', () => {
 })
 
 describe('a wrong connection', () => {
-  it('has all its problems told at once, each with its path', () => {
+  it('is reported with all its problems at once, each with its path', () => {
     const problems = problemsOf({
       type: 'postgre',
       hots: 'db',

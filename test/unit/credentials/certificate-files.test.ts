@@ -146,7 +146,7 @@ test('a changed pair is read anew, an unchanged one is not', async () => {
   assert.equal((await files.load()).subject, 'CN=alice2')
 })
 
-test('between the two writes of a rotation the earlier pair serves, and it is told once', async () => {
+test('between the two writes of a rotation the earlier pair is used, and this is announced once', async () => {
   const placed = await place(issued.cert, issued.key)
   const told: string[] = []
   const files = new CertificateFiles({ ...placed, onUnusable: (error) => told.push(error.code) })
@@ -163,7 +163,7 @@ test('between the two writes of a rotation the earlier pair serves, and it is to
   assert.deepEqual(told, ['KEY_MISMATCH', 'KEY_FILE_MISSING'])
 })
 
-test('an earlier pair that is over serves no more', async () => {
+test('an earlier pair that has expired is not used', async () => {
   const placed = await place(issued.cert, issued.key)
   let now = Date.now()
   const files = new CertificateFiles({ ...placed, now: () => now })
@@ -174,7 +174,7 @@ test('an earlier pair that is over serves no more', async () => {
   await assert.rejects(files.load(), { code: 'KEY_FILE_MISSING' })
 })
 
-test('the end of a certificate is told once for each file, also when it comes while we run', async () => {
+test('the expiry of a certificate is announced once for each file, also when it comes near at run time', async () => {
   const placed = await place(issued.cert, issued.key)
   const told: ExpiringCertificate[] = []
   let now = Date.now()

@@ -32,7 +32,7 @@ test('a file of authorities is read, and read again when it changes', async () =
   assert.equal(await file.load(), pki.ca + other.ca)
 })
 
-test('no file, no certificate in it, a damaged one', async () => {
+test('a missing file, one without a certificate, and a damaged one are errors', async () => {
   await assert.rejects(new CaFile(join(folder.path, 'absent')).load(), { code: 'CA_FILE_MISSING', phase: 'tls' })
   await assert.rejects(new CaFile(folder.path).load(), { code: 'CA_FILE_UNREADABLE' })
   await assert.rejects(new CaFile(await write('empty.crt', '')).load(), { code: 'CA_FILE_MALFORMED' })
@@ -40,7 +40,7 @@ test('no file, no certificate in it, a damaged one', async () => {
   await assert.rejects(new CaFile(await write('damaged.crt', pki.ca + damaged)).load(), { code: 'CA_FILE_MALFORMED' })
 })
 
-test('an authority near its end is told of once, unless the file holds a successor', async () => {
+test('an authority that expires soon is announced once, unless the file holds a successor', async () => {
   const path = await write('ending.crt', pki.ca)
   const told: string[] = []
   const file = new CaFile(path, { now: () => Date.now() + 350 * DAY, onExpiring: (one) => told.push(one.subject) })
@@ -51,7 +51,7 @@ test('an authority near its end is told of once, unless the file holds a success
   await fresh.load()
 })
 
-test('a revocation list', async () => {
+test('a file of revocation lists is read list by list', async () => {
   const list = await pki.crl([])
   assert.deepEqual(await new CrlFile(await write('good.crl', list)).load(), [list.trimEnd()])
   const lists = [list, await (await createPki('other')).crl([])]

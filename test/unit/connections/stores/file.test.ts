@@ -64,7 +64,7 @@ lake:
     assert.deepEqual(b, { id: 'b', type: 'postgres', host: 'db', port: 1, extra: {} })
   })
 
-  it('tells of a key that stands twice, at each level, whatever comes between', async () => {
+  it('is refused for a duplicate key, at each level, with its line', async () => {
     await assert.rejects(
       read('c.yaml', 'a: postgres://h\nb: postgres://h\na: postgres://g\n'),
       /line 3: a key that stands twice/,
@@ -121,7 +121,7 @@ describe('a broken connections file', () => {
   const secret = 'hunter2'
   const broken: readonly [string, string, string | Uint8Array, RegExp][] = [
     ['wrong indentation', 'c.yaml', `a:\n  password: ${secret}\n host: x\n`, /line 3: /],
-    ['an open quote', 'c.yaml', `a: x\nb: "${secret}\n`, /line [23]: a missing sign/],
+    ['an open quote', 'c.yaml', `a: x\nb: "${secret}\n`, /line [23]: a missing character/],
     [
       'a key that stands twice',
       'c.yaml',
@@ -148,7 +148,7 @@ describe('a broken connections file', () => {
     ['bytes that are no UTF-8', 'c.yaml', Buffer.from([0x61, 0x3a, 0x20, 0xff]), /not UTF-8/],
   ]
   for (const [name, file, content, expected] of broken) {
-    it(`${name}: says where, and repeats nothing of it`, async () => {
+    it(`${name}: is reported with its line, and the content is not repeated`, async () => {
       await assert.rejects(read(file, content), (error) => {
         assert.ok(error instanceof ConfigError)
         assert.match(error.message, expected)
@@ -159,7 +159,7 @@ describe('a broken connections file', () => {
     })
   }
 
-  it('that is missing, or a folder, is told so', async () => {
+  it('that is missing, or is a folder, is reported as that', async () => {
     await using folder = await temporaryFolder()
     await assert.rejects(
       readConnectionsFile(join(folder.path, 'none.yaml')),
@@ -180,7 +180,7 @@ function bomb(): string {
   return rows.join('\n')
 }
 
-describe('who else may read the file', () => {
+describe('readableByOthers', () => {
   for (const [mode, expected] of [
     [0o600, false],
     [0o400, false],
@@ -188,7 +188,7 @@ describe('who else may read the file', () => {
     [0o604, true],
     [0o620, true],
   ] as const) {
-    it(`is ${expected ? 'somebody' : 'nobody'} under mode ${mode.toString(8)}`, async () => {
+    it(`is ${expected} under mode ${mode.toString(8)}`, async () => {
       await using folder = await temporaryFolder()
       const path = join(folder.path, 'c.yaml')
       await writeFile(path, 'a: postgres://h\n')

@@ -33,7 +33,7 @@ describe('findConnection', () => {
     assert.equal((await findConnection('lake', { environment, cwd })).id, 'lake')
   })
 
-  it('reads process.env and the working folder when it is told nothing', async (t) => {
+  it('reads process.env and the working folder by default', async (t) => {
     process.env.POOLSMITH_CONN_FIND_TEST = 'postgres://h'
     t.after(() => {
       delete process.env.POOLSMITH_CONN_FIND_TEST
@@ -133,7 +133,7 @@ describe('findConnection', () => {
 })
 
 describe('listConnections', () => {
-  it('lists every store in order, what is wrong with its error, and who stands in whose way', async () => {
+  it('lists every store in order, wrong connections with their errors, and marks hidden ones', async () => {
     await using folder = await temporaryFolder()
     const file = join(folder.path, 'c.json')
     await writeFile(
