@@ -5,8 +5,11 @@ const FIRST_PAUSE_MILLIS = 100
 const LONGEST_PAUSE_MILLIS = 5000
 /** While attempts fail or hang and callers wait, a further attempt may start beside them, once in this time. */
 const LONGEST_PROBE_MILLIS = 1000
-/** Logins at a time of an account that can be locked, until one of them has succeeded. */
-const UNPROVEN_LOGINS = 3
+/**
+ * Logins at a time of an account that can be locked, until one of them has succeeded. Fewer would hold up the opening of
+ * many sessions at once (`npm run bench -- pool`).
+ */
+const UNPROVEN_LOGINS = 5
 
 export interface PacerConfig {
   readonly now: () => number
@@ -21,7 +24,7 @@ export interface PacerConfig {
  * Keeps a database that is down from a storm of attempts, and an account from being locked.
  *
  * While attempts succeed they start at once, but for an account that can be locked: of the attempts that run together,
- * three at a time until one has succeeded. After a failure one attempt at a time probes, until one succeeds: at once
+ * five at a time until one has succeeded. After a failure one attempt at a time probes, until one succeeds: at once
  * for callers that nothing else can serve, unless the server asked to wait; with growing pauses (100 ms doubling to
  * 5 s, with jitter) for all other attempts.
  */
