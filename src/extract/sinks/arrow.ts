@@ -1,5 +1,5 @@
-import type { Schema } from 'apache-arrow'
 import { loadPackage } from '../../optional-package.ts'
+import type { Schema } from '../arrow-types.ts'
 import type { BatchFormat } from './format.ts'
 import type { Output, Sink } from './sink.ts'
 

@@ -1,6 +1,6 @@
 /** What a format of files is: how its rows are read, and how they are written. */
 
-import type { Schema } from 'apache-arrow'
+import type { Schema } from '../arrow-types.ts'
 import type { Bronze } from '../bronze.ts'
 import type { LineFormat } from '../read/table.ts'
 import type { Output, Sink } from './sink.ts'

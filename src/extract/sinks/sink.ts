@@ -1,4 +1,4 @@
-import type { RecordBatch } from 'apache-arrow'
+import type { RecordBatch } from '../arrow-types.ts'
 
 /** Takes the next bytes of a sink; resolves when more may follow. */
 export type Output = (parts: readonly Uint8Array[]) => Promise<void>
