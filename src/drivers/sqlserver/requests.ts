@@ -1,30 +1,23 @@
 /** Short requests on an open session. tedious says by the name of its state alone whether a statement is running. */
 
-import type { EventEmitter } from 'node:events'
 import { onAbort } from '../../abort.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
-
-interface Inside {
-  readonly state: { readonly name: string }
-  readonly request: Pick<EventEmitter, 'once' | 'off'> | undefined
-}
-
-const inside = (connection: SqlServerConnection): Inside => connection as unknown as Inside
+import { stateOf } from './tedious-internals.ts'
 
 export function isReady(connection: SqlServerConnection): boolean {
-  return inside(connection).state.name === 'LoggedIn'
+  return stateOf(connection).state === 'LoggedIn'
 }
 
 /** Whether a statement is running, or its answer is still on the way. */
 export function isBusy(connection: SqlServerConnection): boolean {
-  const { name } = inside(connection).state
-  return name === 'SentClientRequest' || name === 'SentAttention'
+  const { state } = stateOf(connection)
+  return state === 'SentClientRequest' || state === 'SentAttention'
 }
 
 /** Resolves when no statement is running any more, the session has ended, or the signal aborts. */
 export async function untilIdle(connection: SqlServerConnection, signal?: AbortSignal): Promise<void> {
   while (isBusy(connection) && signal?.aborted !== true) {
-    const { request } = inside(connection)
+    const { request } = stateOf(connection)
     if (request === undefined) return
     const { promise, resolve } = Promise.withResolvers<void>()
     using _ = onAbort(signal, resolve)

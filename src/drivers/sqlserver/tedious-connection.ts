@@ -13,10 +13,10 @@ import { EventEmitter } from 'node:events'
 import type { Connection, ConnectionConfiguration } from 'tedious'
 import { orAbort } from '../../abort.ts'
 import type { KerberosInfo } from '../driver.ts'
-import { splitLoginReply, withSspi } from './login-bytes.ts'
-import { unproven } from './login-errors.ts'
+import { Greeting, INTRODUCTION } from './greeting.ts'
+import { withSspi } from './login-bytes.ts'
+import { finishLogin, type LoginContext, type LoginExchange } from './login-exchange.ts'
 import { assertPacketSize, PacketGuard } from './packet-guard.ts'
-import { NotSqlServer, PACKET } from './packets.ts'
 import { type RowMode, rowModeFor } from './row-reader.ts'
 import type { SecureStream } from './secure-stream.ts'
 import { SilenceWatch } from './silence.ts'
@@ -26,9 +26,6 @@ import { tokenParserFactory } from './token-parser.ts'
 
 /** The level that a session begins with, and a transaction that says nothing (MS-TDS 2.2.6.9). */
 const READ_COMMITTED = 2
-
-/** Kerberos needs one of the server's, in SPNEGO up to three. */
-const MOST_GSS_TOKENS = 10
 
 /** The parts of a login that tedious' configuration does not have. */
 export interface LoginPlan {
@@ -55,15 +52,6 @@ export interface SqlServerConnection extends Connection {
   /** Gives what a request is told of an error; for a data layer that makes its own requests. */
   explain: ((error: Error) => Error) | undefined
 }
-
-export interface Greeting {
-  readonly processId: number | undefined
-  readonly user: string | undefined
-  readonly version: string | undefined
-}
-
-/** Asked for with the statements that tedious sends anyway; the answer is a message, not a result. */
-const INTRODUCTION = "print N'poolsmith:' + cast(@@spid as nvarchar(10)) + N':' + coalesce(suser_sname(), N'')"
 
 interface Answered {
   callback: (error: Error | null | undefined, ...rest: unknown[]) => void
@@ -98,7 +86,7 @@ async function buildClass(): Promise<ConnectionClass> {
 
   class PoolsmithConnection extends parts.Connection {
     readonly #plan: LoginPlan
-    #greeting: Greeting = { processId: undefined, user: undefined, version: undefined }
+    readonly greeting = new Greeting()
     #kerberos: KerberosInfo | undefined
     #requests = 0
     isolationLeft = false
@@ -135,10 +123,6 @@ async function buildClass(): Promise<ConnectionClass> {
       if (request === undefined || request.canceled) return
       request.cancel()
       request.error = new RequestError(`Timeout: the server has said nothing for ${limitMillis} ms`, 'ETIMEOUT')
-    }
-
-    get greeting(): Greeting {
-      return this.#greeting
     }
 
     get kerberos(): KerberosInfo | undefined {
@@ -199,47 +183,29 @@ async function buildClass(): Promise<ConnectionClass> {
       }
     }
 
-    /** Reads answers until the server has let us in, sent us on, or refused. */
-    async #finishLogin(
-      gss: { readonly provider: SspiProvider; complete: boolean } | undefined,
-      signal: AbortSignal,
-    ): Promise<unknown> {
-      // An answer that has arrived is read although the server has closed the connection, as it does after routing.
+    async #finishLogin(context: LoginContext | undefined, signal: AbortSignal): Promise<unknown> {
       const untilClosed = this.closeController.signal
-      for (let rounds = 0; ; ) {
-        const { sspi, rest } = splitLoginReply(await orAbort(this.#messages().read(), signal))
-        for (const token of sspi) {
-          if (gss === undefined) throw new NotSqlServer('a GSS token where none was due')
-          if (++rounds > MOST_GSS_TOKENS) throw new NotSqlServer(`more than ${MOST_GSS_TOKENS} GSS tokens`)
-          this.#plan.enter('gss')
-          const { output, complete } = await orAbort(gss.provider.step(token), untilClosed)
-          gss.complete = complete
-          if (output !== undefined && output.length > 0) {
-            this.#endLoginTls()
-            this.#messages().send(PACKET.sspi, output)
-          }
-          this.#plan.enter('login')
-        }
-        const handler = new Login7TokenHandler(this)
-        await this.#parse(rest, handler, untilClosed)
-        if (handler.loginAckReceived && handler.loginError === undefined) {
-          if (gss !== undefined && !gss.complete) throw unproven()
-          this.#kerberos = gss?.provider.peers?.()
-          return handler.routingData
-        }
-        if (handler.loginError !== undefined) throw handler.loginError
-        // A reply token may come in a message of its own, and the rest in the next.
-        if (sspi.length === 0) throw new NotSqlServer('an answer that neither lets us in nor refuses')
+      const exchange: LoginExchange = {
+        line: this.#messages(),
+        enter: this.#plan.enter,
+        endLoginTls: () => this.#endLoginTls(),
+        parse: (tokens) => this.#parse(tokens, untilClosed),
+        signal,
+        untilClosed,
       }
+      const { routing, kerberos } = await finishLogin(exchange, context)
+      this.#kerberos = kerberos
+      return routing
     }
 
-    #parse(tokens: Buffer, handler: LoginHandler, signal: AbortSignal): Promise<void> {
-      if (tokens.length === 0) return Promise.resolve()
+    async #parse(tokens: Buffer, signal: AbortSignal): Promise<LoginHandler> {
+      const handler = new Login7TokenHandler(this)
       const parser = this.createTokenStreamParser([tokens], handler)
       const { promise, resolve, reject } = Promise.withResolvers<void>()
       parser.once('end', resolve)
       parser.once('error', reject)
-      return orAbort(promise, signal)
+      await orAbort(promise, signal)
+      return handler
     }
 
     /**
@@ -261,10 +227,7 @@ async function buildClass(): Promise<ConnectionClass> {
     override sendInitialSql(): void {
       this.#endLoginTls()
       const onInfo = ({ message }: { message: string }): void => {
-        const [, spid, user] = /^poolsmith:(\d+):(.*)$/s.exec(message) ?? []
-        if (spid === undefined) return
-        this.#greeting = { ...this.#greeting, processId: Number(spid), user: user === '' ? undefined : user }
-        this.off('infoMessage', onInfo)
+        if (this.greeting.introduced(message)) this.off('infoMessage', onInfo)
       }
       this.on('infoMessage', onInfo)
       super.sendInitialSql()
@@ -274,12 +237,10 @@ async function buildClass(): Promise<ConnectionClass> {
       return `${super.getInitialSql()}\n${INTRODUCTION}`
     }
 
-    /** Every login's answer comes through here, that to tedious' own login by NTLM too. */
     #hearVersion(handler: LoginHandler): void {
       const { onLoginAck } = handler
       handler.onLoginAck = (token) => {
-        const { major, minor, buildNumHi, buildNumLow } = token.progVersion
-        this.#greeting = { ...this.#greeting, version: `${major}.${minor}.${buildNumHi * 256 + buildNumLow}` }
+        this.greeting.acknowledged(token)
         onLoginAck.call(handler, token)
       }
     }

@@ -3,6 +3,7 @@
  * version has moved. They are used in tedious-connection.ts (logins) and row-reader.ts (rows), and nowhere else.
  */
 
+import type { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import type { Duplex, Transform } from 'node:stream'
 import type { Connection, ConnectionConfiguration } from 'tedious'
@@ -152,6 +153,18 @@ export function movedParts(parts: { readonly [Name in keyof TediousParts]: unkno
       .filter((method) => typeof (part.prototype as Record<string, unknown>)[method] !== 'function')
       .map((method) => `tedious' ${name} has no method ${method} any more`)
   })
+}
+
+/** The name of a connection's state, and its running request. tedious says in no other way whether it is busy. */
+export function stateOf(connection: object): {
+  readonly state: string
+  readonly request: Pick<EventEmitter, 'once' | 'off'> | undefined
+} {
+  const { state, request } = connection as {
+    readonly state: { readonly name: string }
+    readonly request: EventEmitter | undefined
+  }
+  return { state: state.name, request }
 }
 
 /** @throws PoolsmithError PACKAGE_MISSING, DRIVER_INCOMPATIBLE */

@@ -1,0 +1,27 @@
+/** Facts about the server and the session, as the server reports them during the login. */
+
+import type { LoginAck } from './tedious-internals.ts'
+
+/** A statement for the first batch of a session; its answer is a message, not a result. */
+export const INTRODUCTION = "print N'poolsmith:' + cast(@@spid as nvarchar(10)) + N':' + coalesce(suser_sname(), N'')"
+
+export class Greeting {
+  processId: number | undefined
+  user: string | undefined
+  /** `16.0.1000` */
+  version: string | undefined
+
+  /** Reads the version in LOGINACK (MS-TDS 2.2.7.14). */
+  acknowledged({ progVersion: { major, minor, buildNumHi, buildNumLow } }: LoginAck): void {
+    this.version = `${major}.${minor}.${buildNumHi * 256 + buildNumLow}`
+  }
+
+  /** Reads the answer to the introduction; false for another message. */
+  introduced(message: string): boolean {
+    const [, processId, user] = /^poolsmith:(\d+):(.*)$/s.exec(message) ?? []
+    if (processId === undefined) return false
+    this.processId = Number(processId)
+    this.user = user === '' ? undefined : user
+    return true
+  }
+}
