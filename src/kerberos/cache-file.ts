@@ -13,7 +13,7 @@ export function cachePath(cache: string): string | undefined {
   return /^[A-Z]+:/.test(cache) ? undefined : cache
 }
 
-/** What is at the path of a cache, links followed; undefined for other kinds, and when there is nothing to be seen. */
+/** The file at the path of a cache, links followed; undefined for other kinds, and when none can be seen. */
 export function fileBehind(cache: string): Stats | undefined {
   const path = cachePath(cache)
   try {
@@ -31,7 +31,7 @@ export function onlyThisUser(): { readonly owners?: readonly number[] } {
 }
 
 /**
- * What is at the path of a file that is to be replaced or removed; undefined when there is nothing.
+ * The file at a path that is to be replaced or removed; undefined when there is none.
  *
  * @throws DistrustedFile for a link, another user's file, and one that others may write: in a folder such as /tmp any
  *   user may have put it there, to get the ticket or to have another file overwritten

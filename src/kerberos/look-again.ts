@@ -8,7 +8,7 @@ const POLL_MILLIS = 20
 /** The names of caches in which this process has seen a ticket; '' is krb5's own choice. */
 const seen = new Set<string>()
 
-/** What a cache looks like while kinit or a sidecar replaces it: removed, not written yet, or written in part. */
+/** The errors of a cache while kinit or a sidecar replaces it: removed, not written yet, or written in part. */
 const GAP: ReadonlySet<ErrorCode> = new Set(['TICKET_MISSING', 'TICKET_CACHE_MISSING', 'TICKET_CACHE_EMPTY'])
 
 /**
@@ -16,7 +16,7 @@ const GAP: ReadonlySet<ErrorCode> = new Set(['TICKET_MISSING', 'TICKET_CACHE_MIS
  * away is not waited for a second time.
  *
  * @param look reads the cache and returns its full name among the rest
- * @throws what `look` throws
+ * @throws the errors of `look`
  */
 export async function lookAgain<T extends { readonly cache: string }>(
   cache: string | undefined,

@@ -56,7 +56,7 @@ interface Plan {
   readonly keytab: string | undefined
 }
 
-/** The callers that wait for one refresh, and what it waits for itself. */
+/** The callers that wait for one refresh, and its own state. */
 interface Party {
   waiting: number
   hasLock: boolean

@@ -11,7 +11,7 @@ import type { RenewalPolicy, RetryPolicy } from './ticket-schedule.ts'
  */
 export type TicketUpdater = 'lock' | 'elected' | 'process'
 
-/** What {@link KerberosTicket} tells its `onEvent`. */
+/** An event of {@link KerberosTicket}, for its `onEvent`. */
 export type TicketEvent =
   | { readonly kind: 'acquired' | 'renewed'; readonly ticket: TicketInfo }
   /** Another updater has put a new ticket into the cache. */
@@ -39,7 +39,7 @@ export interface KerberosTicketOptions extends TicketSource {
   readonly environment?: Readonly<Record<string, string | undefined>>
 }
 
-/** What is known about a ticket that is kept good. */
+/** The state of a ticket that is kept good. */
 export interface TicketStatus {
   readonly ticket: TicketInfo | undefined
   /** Why there is no ticket that can be used. */

@@ -86,7 +86,7 @@ function contentsOf(krb5: Krb5, request: TicketRequest): CacheContents {
       throw kerberosError('TICKET_MISSING', facts, { cause: error })
     }
     if (error.code === 'TICKET_CACHE_EMPTY' && cache !== undefined && fileBehind(cache)?.isDirectory() === true) {
-      const more = 'It is a directory, which is what a container gets where the file to be mounted is missing.'
+      const more = 'It is a directory, which a container gets where the file to be mounted is missing.'
       throw kerberosError('TICKET_CACHE_CORRUPT', facts, { cause: error, more })
     }
     throw error

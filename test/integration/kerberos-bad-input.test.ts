@@ -100,7 +100,7 @@ async function isTold(given: Given, code: ErrorCode, ...facts: readonly string[]
 const file = (name: string): string => `FILE:${realm.kdc.path(name)}`
 const kdcAddress = (): string => `127.0.0.1:${realm.kdc.port}`
 
-test('no ticket where krb5 looks by itself', async () => {
+test('without a ticket in the default cache the error names the cache and kinit', async () => {
   await isTold({}, 'TICKET_MISSING', file('krb5cc_default'), 'kinit')
 })
 
@@ -118,18 +118,18 @@ for (const [what, name, code] of CACHES) {
   })
 }
 
-test('a directory in place of a file is called one', async () => {
+test('a directory in place of a cache or keytab is reported as a directory', async () => {
   await isTold({ extra: { ccache: file('folder') } }, 'TICKET_CACHE_CORRUPT', 'It is a directory')
   const extra = { principal: 'alice', keytab: realm.kdc.path('folder') }
   await isTold({ extra }, 'KEYTAB_CORRUPT', realm.kdc.path('folder'), 'directory')
 })
 
-test('a cache of a kind that nobody knows, and one whose daemon is not there', async () => {
+test('a cache of an unknown type and a cache without its daemon have errors of their own', async () => {
   await isTold({ extra: { ccache: 'PIGEON:1' } }, 'TICKET_CACHE_TYPE_UNKNOWN', 'PIGEON:1', 'KEYRING')
   await isTold({ extra: { ccache: 'KCM:' } }, 'TICKET_CACHE_DAEMON_MISSING', 'KCM:', 'systemctl start sssd-kcm.socket')
 })
 
-test('a cache of somebody else, also when it becomes one under the pool', async () => {
+test('a cache of another principal is refused, also when it becomes one under the pool', async () => {
   const extra = { ccache: file('good'), principal: 'bob' }
   const facts = [ALICE, 'bob@TEST.REALM', file('good'), `kinit -c ${file('good')} bob@TEST.REALM`]
   await isTold({ extra }, 'TICKET_PRINCIPAL_MISMATCH', ...facts)
@@ -147,7 +147,7 @@ test('a cache of somebody else, also when it becomes one under the pool', async 
   })
 })
 
-test('a ticket that is over, and one that soon will be', async () => {
+test('a ticket that has expired and one that expires soon are refused', async () => {
   const who = 'brief@TEST.REALM'
   const over = { ccache: file('expired') }
   await isTold({ extra: over }, 'TICKET_EXPIRED', who, file('expired'), `kinit -c ${file('expired')} ${who}`, ' at 20')
@@ -155,7 +155,7 @@ test('a ticket that is over, and one that soon will be', async () => {
   await isTold({ extra: soon }, 'TICKET_EXPIRES_SOON', ALICE, file('good'), '200000 s', `kinit -c ${file('good')}`)
 })
 
-test('the wrong realm: for the ticket, the keytab, and the service', async () => {
+test('a wrong realm of the ticket, the keytab or the service is named', async () => {
   const { alice: keytab } = files
   const wrong = 'alice@WRONG.REALM'
   await isTold({ extra: { ccache: file('good'), principal: wrong } }, 'TICKET_PRINCIPAL_MISMATCH', ALICE, wrong)
@@ -164,14 +164,14 @@ test('the wrong realm: for the ticket, the keytab, and the service', async () =>
   await isTold({ extra: { ccache: file('good'), krbspn } }, 'SPN_UNKNOWN', krbspn)
 })
 
-test('what is no principal, for us or for the server', async () => {
+test('a malformed name of the client or the server is PRINCIPAL_MALFORMED', async () => {
   const told = ['is not written as a principal', 'service/host@REALM']
   await isTold({ extra: { ccache: file('good'), principal: 'a@b@c' } }, 'PRINCIPAL_MALFORMED', 'a@b@c', ...told)
   const krbspn = 'postgres/localhost@a@b'
   await isTold({ extra: { ccache: file('good'), krbspn } }, 'PRINCIPAL_MALFORMED', krbspn, ...told)
 })
 
-test('a realm that krb5.conf says nothing about', async (t) => {
+test('a realm without a KDC in krb5.conf is REALM_UNKNOWN', async (t) => {
   await writeFile(realm.kdc.path('bare.conf'), '[libdefaults]\n  dns_lookup_kdc = false\n  rdns = false\n')
   const ccache = await realm.ticket('alice', 'unused')
   process.env.KRB5_CONFIG = realm.kdc.path('bare.conf')
@@ -181,7 +181,7 @@ test('a realm that krb5.conf says nothing about', async (t) => {
   await isTold({ extra: { keytab: files.alice, principal: ALICE } }, 'REALM_UNKNOWN', ...facts)
 })
 
-test('a keytab that is not there, is none, lacks the principal, or has its old key', async () => {
+test('a keytab that is missing, damaged, without the principal or with an old key has an error of its own', async () => {
   const none = realm.kdc.path('none.keytab')
   await isTold({ extra: { keytab: none, principal: 'alice' } }, 'KEYTAB_MISSING', none, 'mounted')
   const text = realm.kdc.path('text.keytab')
@@ -193,14 +193,14 @@ test('a keytab that is not there, is none, lacks the principal, or has its old k
   await isTold({ extra: { keytab: old, principal: 'old' } }, 'KEYTAB_REFUSED', ...facts)
 })
 
-test('a host given as an address, and a service of another name', async () => {
+test('an address in place of the host, and a wrong service name, are SPN_UNKNOWN', async () => {
   const extra = { ccache: file('good') }
   const facts = ['database of TEST.REALM', 'postgres@127.0.0.1', 'kvno postgres/127.0.0.1']
   await isTold({ host: '127.0.0.1', extra }, 'SPN_UNKNOWN', ...facts)
   await isTold({ extra: { ...extra, krbsrvname: 'pgsql' } }, 'SPN_UNKNOWN', 'pgsql@localhost', 'krbsrvname')
 })
 
-test('a KDC that is stopped: which, for whose ticket, and how to look closer', async () => {
+test('a stopped KDC is named with the realm, the principal and a command to look closer', async () => {
   const ccache = await realm.ticket('alice', 'stopped')
   await realm.kdc.stop()
   try {
@@ -211,7 +211,7 @@ test('a KDC that is stopped: which, for whose ticket, and how to look closer', a
   }
 })
 
-test('clocks ten minutes apart', async (t) => {
+test('clocks that differ by ten minutes are CLOCK_SKEW', async (t) => {
   for (const clockOffsetSeconds of [600, -600]) {
     await using kdc = await startKdc({ realm: 'WRONG.CLOCK', clockOffsetSeconds })
     await kdc.addPrincipal('alice')
@@ -224,7 +224,7 @@ test('clocks ten minutes apart', async (t) => {
   }
 })
 
-test('a server whose clock is ten minutes off, which the KDC has no part in', async (t) => {
+test('a server whose clock is ten minutes off is named in place of the KDC', async (t) => {
   const { stdout: library } = await execute('faketime', ['-f', '+0', 'printenv', 'LD_PRELOAD'])
   for (const offset of ['+600s', '-600s']) {
     await using wrong = await startKerberosPostgres({
@@ -241,7 +241,7 @@ test('a server whose clock is ten minutes off, which the KDC has no part in', as
   }
 })
 
-test('a role that the principal may not be: who we are, and whom it is about', async () => {
+test('a role that the principal may not use is refused with both names', async () => {
   await using db = await createEngine({
     conn_type: 'postgres',
     host: 'localhost',

@@ -36,7 +36,7 @@ async function runExample(name: string, more: Record<string, string> = {}): Prom
   return stdout
 }
 
-test('kerberos-bronze reads every table by a ticket alone', async () => {
+test('kerberos-bronze reads every table with nothing but a ticket', async () => {
   const target = realm.kdc.path('bronze')
   const output = await runExample('kerberos-bronze/bronze.ts', { TARGET: target })
   assert.match(output, /alice@TEST\.REALM at postgres\/localhost@TEST\.REALM, as alice/)

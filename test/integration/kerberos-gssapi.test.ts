@@ -64,7 +64,7 @@ async function establish(server: Server, mechanism: GssMechanism = 'krb5'): Prom
 }
 
 for (const mechanism of ['krb5', 'spnego'] as const) {
-  test(`${mechanism}: both sides know each other, and what one wraps the other unwraps`, async () => {
+  test(`${mechanism}: both sides authenticate each other, and each unwraps the messages of the other`, async () => {
     using server = startServer()
     using context = await establish(server, mechanism)
     assert.ok(context.complete)
@@ -85,7 +85,7 @@ for (const mechanism of ['krb5', 'spnego'] as const) {
   })
 }
 
-test('a message of the limit fits exactly', async () => {
+test('a message of the largest size fits', async () => {
   using server = startServer()
   using context = await establish(server)
   const limit = context.wrapSizeLimit(16_380)
@@ -136,7 +136,7 @@ test('a reply that is not the server’s is refused', async () => {
   }
 })
 
-test('a target named in full', async () => {
+test('a context can be opened for a principal in full', async () => {
   using server = startServer()
   using credential = await gss.acquireCredential({ cache })
   const target = { principal: 'postgres/localhost@TEST.REALM' }
@@ -148,7 +148,7 @@ test('a target named in full', async () => {
   assert.equal(context.target, 'postgres/localhost@TEST.REALM')
 })
 
-test('a ticket is handed on only when asked for', async () => {
+test('a ticket is delegated only when that was asked for', async () => {
   const forwardable = `FILE:${kdc.path('forwardable')}`
   await kdc.kinit('alice', forwardable, { password: 'a', forwardable: true })
   for (const flags of [['mutual', 'delegate'], ['mutual']] as const) {
@@ -178,13 +178,13 @@ async function inquire(options: Parameters<GssApi['acquireCredential']>[0]): Pro
   return await credential.inquire()
 }
 
-test('no cache: the default, and one that was named', async () => {
+test('a missing default cache and a missing named cache have different errors', async () => {
   await failure('TICKET_MISSING', () => inquire({}))
   const error = await failure('TICKET_CACHE_MISSING', () => inquire({ cache: `FILE:${kdc.path('none')}` }))
   assert.match(error.message, /none/)
 })
 
-test('an empty cache, a corrupt one, an unknown kind, a daemon that is not there', async () => {
+test('an empty cache, a damaged one, an unknown type and a missing daemon have different errors', async () => {
   await writeFile(kdc.path('empty'), '')
   await writeFile(kdc.path('corrupt'), 'this is no ticket cache')
   await failure('TICKET_CACHE_EMPTY', () => inquire({ cache: `FILE:${kdc.path('empty')}` }))
@@ -193,12 +193,12 @@ test('an empty cache, a corrupt one, an unknown kind, a daemon that is not there
   await failure('TICKET_CACHE_DAEMON_MISSING', () => inquire({ cache: 'KCM:' }))
 })
 
-test('somebody else’s cache', async () => {
+test('a cache of another principal is TICKET_PRINCIPAL_MISMATCH', async () => {
   const error = await failure('TICKET_PRINCIPAL_MISMATCH', () => inquire({ cache, principal: 'bob@TEST.REALM' }))
   assert.match(error.message, /bob@TEST\.REALM/)
 })
 
-test('an expired ticket, when asked and when used', async () => {
+test('an expired ticket is TICKET_EXPIRED when it is inquired and when it is used', async () => {
   const old = `FILE:${kdc.path('old')}`
   await kdc.kinit('shortlived', old, { password: 's' })
   await new Promise((resolve) => setTimeout(resolve, 3100))
@@ -210,7 +210,7 @@ test('an expired ticket, when asked and when used', async () => {
   assert.match(error.message, /shortlived@TEST\.REALM/)
 })
 
-test('a server that nobody knows: its name, the realm and the KDC are said', async () => {
+test('an unknown server is named with the realm and the KDC', async () => {
   for (const mechanism of ['krb5', 'spnego'] as const) {
     using credential = await gss.acquireCredential({ cache, principal: 'alice@TEST.REALM', mechanism })
     const target = { service: 'postgres', host: 'nowhere.test' }
@@ -221,7 +221,7 @@ test('a server that nobody knows: its name, the realm and the KDC are said', asy
   }
 })
 
-test('a realm that krb5.conf says nothing about', async (t) => {
+test('a realm without a KDC in krb5.conf is REALM_UNKNOWN', async (t) => {
   const fresh = `FILE:${kdc.path('fresh')}`
   await kdc.kinit('alice', fresh, { password: 'a' })
   await writeFile(kdc.path('other.conf'), '[libdefaults]\n  dns_lookup_kdc = false\n')
@@ -233,7 +233,7 @@ test('a realm that krb5.conf says nothing about', async (t) => {
   assert.match(error.message, /TEST\.REALM/)
 })
 
-test('a cache that this process may not read', async () => {
+test('a cache that this process may not read is TICKET_CACHE_UNREADABLE', async () => {
   const program = `
     const { loadGssApi } = await import(${JSON.stringify(new URL('../../src/kerberos/load-gss-api.ts', import.meta.url).href)})
     const gss = await loadGssApi()
@@ -246,7 +246,7 @@ test('a cache that this process may not read', async () => {
   assert.match(stdout, /^TICKET_CACHE_UNREADABLE .*alice/, stderr)
 })
 
-test('two principals at once in one process, each with its own cache', async () => {
+test('two principals log in at once in one process, each with its own cache', async () => {
   const bobs = `FILE:${kdc.path('bob')}`
   await kdc.kinit('bob', bobs, { password: 'b' })
   const environment = JSON.stringify(process.env)

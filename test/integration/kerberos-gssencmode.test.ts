@@ -153,7 +153,7 @@ function product(
   )
 }
 
-test('a good ticket: every mode, every sslmode, every line', async () => {
+test('with a good ticket every gssencmode, sslmode and line of pg_hba.conf has the outcome of psql', async () => {
   const cases = product(GSS_MODES, ['disable', 'allow', 'prefer', 'require'])
   const outcomes = await compare(cases, caches.good, ({ role }) => gssCredential(caches.good, role))
   const who = 'alice@TEST.REALM'
@@ -162,7 +162,7 @@ test('a good ticket: every mode, every sslmode, every line', async () => {
   }
 })
 
-test('without gssencmode a Kerberos login prefers encryption, as libpq does; verify-full does not stand against it', async () => {
+test('without gssencmode a Kerberos login prefers encryption, as libpq does, also under verify-full', async () => {
   const cases = Object.keys(ROLES).flatMap((role): Case[] => [
     { role, extra: { sslmode: 'prefer' } },
     { role, extra: { sslmode: 'verify-full', sslrootcert: '/etc/ssl/certs/ca-certificates.crt' } },
@@ -170,7 +170,7 @@ test('without gssencmode a Kerberos login prefers encryption, as libpq does; ver
   await compare(cases, caches.good, ({ role }) => gssCredential(caches.good, role))
 })
 
-test('a ticket that is expired or not there: a Kerberos login ends before anything is sent, whatever psql would get', async () => {
+test('without a good ticket a Kerberos login ends before anything is sent', async () => {
   for (const [state, code] of [
     ['expired', 'TICKET_EXPIRED'],
     ['missing', 'TICKET_CACHE_MISSING'],
@@ -182,7 +182,7 @@ test('a ticket that is expired or not there: a Kerberos login ends before anythi
   }
 })
 
-test('a password under gssencmode: the default ticket encrypts, in every state of it', async () => {
+test('a password login under gssencmode is encrypted with the default ticket, in every state of it as in psql', async () => {
   for (const [state, cache] of Object.entries(caches)) {
     process.env.KRB5CCNAME = cache
     const cases = product(['prefer', 'require'], ['disable', 'prefer', 'require'], { password: PASSWORD })
@@ -203,7 +203,7 @@ test('a password without gssencmode never touches a ticket', async () => {
   delete process.env.KRB5CCNAME
 })
 
-test('a server whose keytab does not serve: prefer falls back as psql does, require does not', async () => {
+test('with a wrong keytab on the server prefer falls back as psql does, and require fails', async () => {
   await realm.kdc.addPrincipal('other/service')
   const original = await realm.server.sql('show krb_server_keyfile')
   await realm.serveKeytab(await realm.kdc.keytab('other/service'))
@@ -226,7 +226,7 @@ test('a server whose keytab does not serve: prefer falls back as psql does, requ
   }
 })
 
-test('a server without GSSAPI: the same connection goes on', async () => {
+test('a server without GSSAPI encryption goes on over the same connection', async () => {
   const pki = await createPki()
   const tls = await pki.issue({ commonName: 'localhost' })
   await using server: PostgresServer = await startPostgres({

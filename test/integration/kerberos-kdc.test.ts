@@ -32,7 +32,7 @@ function isError(code: string, message: RegExp) {
   }
 }
 
-test('a KDC that is stopped: said at once, with its address; and when it is back all is well', async (t) => {
+test('a stopped KDC is reported at once with its address, and works again once it is back', async (t) => {
   const kdc = await realm(t)
   const keytab = await kdc.keytab('alice')
   const cache = `FILE:${kdc.path('cc')}`
@@ -52,7 +52,7 @@ test('a KDC that is stopped: said at once, with its address; and when it is back
   assert.equal((await ensureTicket(policy)).principal, 'alice@TEST.REALM')
 })
 
-test('a KDC that is frozen: callers leave in time, the event loop and fs go on, and another realm works', async (t) => {
+test('with a frozen KDC callers leave in time, the event loop and fs go on, and another realm works', async (t) => {
   const kdc = await realm(t)
   const other = await startKdc({ realm: 'OTHER.REALM' })
   t.after(() => other[Symbol.asyncDispose]())
@@ -111,7 +111,7 @@ test('a KDC that is frozen: callers leave in time, the event loop and fs go on, 
   assert.ok((await again.step(undefined, { signal: AbortSignal.timeout(40_000) })).token)
 })
 
-test('who left before it was their turn is not asked for any more', async (t) => {
+test('no KDC is asked for a caller that has left before its turn', async (t) => {
   const kdc = await realm(t)
   const keytab = await kdc.keytab('alice')
   const policy = { principal: 'alice@TEST.REALM', keytab }
@@ -132,7 +132,7 @@ test('who left before it was their turn is not asked for any more', async (t) =>
   assert.deepEqual(states, ['fulfilled', 'rejected', 'rejected'], 'the first had asked already')
 })
 
-test('a caller that is behind a silent KDC says what it waited for', async (t) => {
+test('the error of a caller behind a silent KDC names the call that it waited for', async (t) => {
   const kdc = await realm(t)
   const keytab = await kdc.keytab('alice')
   const cache = `FILE:${kdc.path('cc')}`
@@ -157,7 +157,7 @@ test('a caller that is behind a silent KDC says what it waited for', async (t) =
   kdc.thaw()
 })
 
-test('a look at Kerberos ends when it is told to, whatever it waits for', async (t) => {
+test('a check of Kerberos ends when its signal aborts', async (t) => {
   const kdc = await realm(t)
   const cache = `FILE:${kdc.path('cc')}`
   await kdc.kinit('alice', cache, { password: 'a' })
@@ -170,7 +170,7 @@ test('a look at Kerberos ends when it is told to, whatever it waits for', async 
   kdc.thaw()
 })
 
-test('a KDC that was replaced, with other keys: the old ticket is refused, a new keytab works', async (t) => {
+test('after a KDC was replaced its old tickets are refused, and a new keytab works', async (t) => {
   const old = await realm(t)
   const cache = `FILE:${old.path('cc')}`
   await old.kinit('alice', cache, { password: 'a' })
@@ -192,7 +192,7 @@ test('a KDC that was replaced, with other keys: the old ticket is refused, a new
 })
 
 for (const minutes of [-10, 10]) {
-  test(`a KDC whose clock is ${minutes} minutes ahead`, async (t) => {
+  test(`a clock of the KDC that is ${minutes} minutes ahead is corrected for, or reported`, async (t) => {
     const kdc = await realm(t, { clockOffsetSeconds: minutes * 60 })
     await kdc.addPrincipal('careful', { arguments: ['+requires_preauth'] })
     const keytab = await kdc.keytab('alice', 'careful')

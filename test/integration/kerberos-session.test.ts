@@ -60,7 +60,7 @@ async function failure(promise: Promise<unknown>): Promise<PoolsmithError> {
   return error
 }
 
-test('100,000 rows one way, and megabytes of parameter both ways', async () => {
+test('100,000 rows arrive, and a parameter of megabytes goes both ways', async () => {
   await using db = await engine()
   const { rows } = await db.raw(
     'select i, repeat(md5(i::text), 3) as text, i::numeric / 7 as share from generate_series(1, 100000) i',
@@ -74,7 +74,7 @@ test('100,000 rows one way, and megabytes of parameter both ways', async () => {
   assert.ok(answer.rows[0].text === parameter, 'the same ten million bytes come back')
 })
 
-test('a reader who takes his time holds the server back, not the rows in memory', async () => {
+test('a slow reader holds the server back, and rows do not gather in memory', async () => {
   await using middle = await startMiddle(realm.server.port)
   let passed = 0
   middle.toClient = (chunk) => {
@@ -112,7 +112,7 @@ test('a statement is cancelled over an encrypted connection of its own', async (
   assert.notEqual(sent.indexOf(request(80877104)), sent.lastIndexOf(request(80877104)))
 })
 
-test('two principals in two pools of one process, each its own, all at once', async () => {
+test('two pools of one process work at once with two principals', async () => {
   const [alices, bobs] = await Promise.all([realm.kdc.keytab('alice'), realm.kdc.keytab('bob')])
   const extra = (keytab: string): Target => ({ extra: { keytab, ccache: undefined } })
   await using one = await engine(extra(alices), { pool_size: 5 })
@@ -126,7 +126,7 @@ test('two principals in two pools of one process, each its own, all at once', as
   assert.deepEqual([...new Set(seen)].sort(), ['0 alice alice@TEST.REALM true', '1 bob bob@TEST.REALM true'])
 })
 
-test('tickets of three seconds end while the pool works: it goes on by keytab, and so do the sessions', async () => {
+test('tickets of three seconds are replaced from the keytab while the pool works, and sessions go on', async () => {
   const keytab = await realm.kdc.keytab('brief')
   const extra = { keytab, ccache: undefined, min_ticket_lifetime: 1, pool_recycle: 1 }
   await using db = await engine({ extra })
@@ -150,7 +150,7 @@ test('tickets of three seconds end while the pool works: it goes on by keytab, a
   assert.ok(new Set(ends).size >= 2, 'more than one ticket was used')
 })
 
-test('a cache that runs out: the pool tells it, and takes up the new ticket by itself', async () => {
+test('when the ticket in the cache expires the pool reports it, and then uses the new one', async () => {
   const brief = await realm.ticket('brief', 'brief')
   const extra = { ccache: brief, min_ticket_lifetime: 0 }
   await using db = await engine({ extra }, { pool_size: 1, pool_recycle: 1 })
@@ -173,7 +173,7 @@ test('a cache that runs out: the pool tells it, and takes up the new ticket by i
   }
 })
 
-test('the KDC is stopped: who has a ticket for the server goes on, who has none is told', async () => {
+test('with a stopped KDC a ticket for the server still works, and a caller without one gets the error', async () => {
   const fresh = await realm.ticket('alice', 'fresh')
   await using before = await engine()
   await before.raw('select 1')
@@ -194,7 +194,7 @@ test('the KDC is stopped: who has a ticket for the server goes on, who has none 
   }
 })
 
-test('the KDC is frozen: an error within connect_timeout that names it, and nothing is left open', async () => {
+test('with a frozen KDC the error comes within connect_timeout and names it, and nothing is left open', async () => {
   const fresh = await realm.ticket('alice', 'frozen')
   await using middle = await startMiddle(realm.server.port)
   realm.kdc.freeze()
@@ -223,7 +223,7 @@ test('the KDC is frozen: an error within connect_timeout that names it, and noth
   }
 })
 
-test('a frozen KDC holds up only who needs it: a pool with its ticket for the server opens connections all the while', async () => {
+test('a frozen KDC does not hold up a pool that has its ticket for the server', async () => {
   const fresh = await realm.ticket('alice', 'waiting')
   await using going = await engine({}, { pool_size: 10 })
   await going.raw(WHO)
@@ -245,7 +245,7 @@ test('a frozen KDC holds up only who needs it: a pool with its ticket for the se
   }
 })
 
-test('the server gets new keys: old tickets are refused with the reason, new ones are taken', async () => {
+test('after the server got new keys old tickets are refused with the reason, and new ones accepted', async () => {
   const old = await realm.ticket('alice', 'before')
   await using first = await engine({ extra: { ccache: old } })
   await first.raw('select 1')
@@ -265,7 +265,7 @@ test('the server gets new keys: old tickets are refused with the reason, new one
   await rm(original)
 })
 
-test('a principal that is not that role: the server knows us, and does not let us in', async () => {
+test('a principal that may not use the role is refused with both names', async () => {
   const target = { host: 'localhost', port: realm.server.port, login: 'bob', database: 'postgres' }
   for (const gssencmode of ['require', 'disable']) {
     const { driver } = driverFor(target, { gssencmode, hostaddr: '127.0.0.1' })
@@ -275,7 +275,7 @@ test('a principal that is not that role: the server knows us, and does not let u
   }
 })
 
-test('a host that the realm does not know, or an address: which principal was asked for, and what to do', async () => {
+test('for an unknown host or an address the error names the principal that was asked for', async () => {
   for (const host of ['127.0.0.1', 'db.test']) {
     await using db = await engine({ host })
     const error = await failure(db.raw('select 1'))
@@ -286,7 +286,7 @@ test('a host that the realm does not know, or an address: which principal was as
   }
 })
 
-test('a Unix socket is never encrypted: prefer does not mind, require is refused', async () => {
+test('a Unix socket is never encrypted: prefer goes on, require is refused', async () => {
   const target = { host: realm.server.socketDirectory, port: realm.server.port, login: 'alice', database: 'postgres' }
   const { driver, events } = driverFor(target, { gssencmode: 'prefer' })
   await using session = await openSession(driver, gssCredential(cache, 'alice'))
@@ -295,7 +295,7 @@ test('a Unix socket is never encrypted: prefer does not mind, require is refused
   assert.throws(() => driverFor(target, { gssencmode: 'require' }), { code: 'CONFIG_INVALID', message: /gssencmode/ })
 })
 
-test('require_auth=gss: an encrypted session is proof enough, and so is a login by ticket in the open; a password is not', async () => {
+test('require_auth=gss accepts an encrypted session and a login by ticket, and refuses a password', async () => {
   const target = { host: 'localhost', port: realm.server.port, login: 'alice', database: 'postgres' }
   for (const gssencmode of ['require', 'disable']) {
     const { driver } = driverFor(target, { gssencmode, require_auth: 'gss', hostaddr: '127.0.0.1' })
@@ -306,7 +306,7 @@ test('require_auth=gss: an encrypted session is proof enough, and so is a login 
   }
 })
 
-test('a ticket that may be passed on is passed on when asked for', async () => {
+test('a forwardable ticket is delegated when that was asked for', async () => {
   const forwardable = `FILE:${realm.kdc.path('forwardable')}`
   await realm.kdc.kinit('alice', forwardable, { keytab: await realm.kdc.keytab('alice'), forwardable: true })
   const target = { host: 'localhost', port: realm.server.port, login: 'alice', database: 'postgres' }
@@ -319,7 +319,7 @@ test('a ticket that may be passed on is passed on when asked for', async () => {
   }
 })
 
-test('a token may travel under GSSAPI encryption, and never in the open', async () => {
+test('a token is sent under GSSAPI encryption, and never in the clear', async () => {
   process.env.KRB5CCNAME = cache
   const target = { host: 'localhost', port: realm.server.port, login: 'alice', database: 'postgres' }
   const { driver } = driverFor(target, { gssencmode: 'prefer', sslmode: 'disable', hostaddr: '127.0.0.1' })
@@ -396,7 +396,7 @@ async function retried<T>(run: () => Promise<T>): Promise<T> {
   }
 }
 
-test('bytes that dribble in both ways come together again', async () => {
+test('packets that arrive in pieces are put together again, both ways', async () => {
   await using middle: Middle = await startMiddle(realm.server.port)
   middle.toClient = () => 'dribble'
   middle.toServer = () => 'dribble'

@@ -186,7 +186,7 @@ async function eventually(isSo: () => Promise<boolean>, what: string): Promise<v
 
 const database = (): Record<string, string> => ({ DB_HOST: 'localhost', DB_PORT: String(realm.server.port), RUNS: '1' })
 
-test('the sidecar gets the ticket, is healthy, and the worker works by it, without keytab and without writing', async (t) => {
+test('the sidecar obtains the ticket and is healthy, and the worker uses it without the keytab and without writing', async (t) => {
   const { sidecar, worker } = services
   assert.deepEqual(worker.depends_on, { sidecar: { condition: 'service_healthy' } })
   assert.equal(worker.secrets, undefined)
@@ -220,7 +220,7 @@ test('the sidecar gets the ticket, is healthy, and the worker works by it, witho
   assert.equal(await later.ended, 0, await later.output)
 })
 
-test('a worker of another user reads the ticket through a group that both are in, and nobody else does', async (t) => {
+test('a worker of another user reads the ticket through a common group, and other users do not', async (t) => {
   const { sidecar, worker } = services
   const shared = isRoot ? 4711 : (process.getgid?.() ?? 0)
   const owner = { ...identityOf(sidecar), groups: [shared] }

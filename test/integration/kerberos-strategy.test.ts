@@ -39,7 +39,7 @@ async function credentialOf(extra: Extra, connection: { login?: string } = {}): 
   }
 }
 
-test('is there for both databases, also under the names that people try', () => {
+test('the strategy serves both databases, also by its aliases', () => {
   for (const dialect of ['postgres', 'mssql'] as const) {
     for (const name of ['kerberos', 'gss', 'gssapi']) assert.equal(strategies.select(dialect, name), kerberos)
   }
@@ -47,7 +47,7 @@ test('is there for both databases, also under the names that people try', () => 
 
 // Most of their time is waiting for tickets to end.
 suite('from the ticket to the credential', { concurrency: true }, () => {
-  test('a ticket that is in the cache: the user comes from it, never from the system', async () => {
+  test('the user comes from the ticket in the cache, never from the system', async () => {
     const cache = `FILE:${kdc.path('present')}`
     const ticket = await refreshTicket({ by: 'keytab', keytab, cache })
     const credential = await credentialOf({ ccache: cache })
@@ -67,7 +67,7 @@ suite('from the ticket to the credential', { concurrency: true }, () => {
     assert.equal((await credentialOf({ ccache: kdc.path('present') })).user, 'alice')
   })
 
-  test('a login that was given stays; a realm can have a suffix', async () => {
+  test('a login in the connection is kept; a realm can have a suffix', async () => {
     const cache = `FILE:${kdc.path('names')}`
     await refreshTicket({ by: 'keytab', keytab, cache })
     assert.equal((await credentialOf({ ccache: cache }, { login: 'reporting' })).user, 'reporting')
@@ -79,7 +79,7 @@ suite('from the ticket to the credential', { concurrency: true }, () => {
     assert.deepEqual(paths, ['extra.realm_suffixes'])
   })
 
-  test('no ticket, an expired one, one too near its end: each its own error', async () => {
+  test('a missing ticket, an expired one and one that expires soon have different errors', async () => {
     await assert.rejects(credentialOf({}), { code: 'TICKET_MISSING' })
     await assert.rejects(credentialOf({ ccache: `FILE:${kdc.path('none')}` }), { code: 'TICKET_CACHE_MISSING' })
     const cache = `FILE:${kdc.path('short')}`
@@ -91,7 +91,7 @@ suite('from the ticket to the credential', { concurrency: true }, () => {
     await assert.rejects(credentialOf({ ccache: cache, min_ticket_lifetime: 0 }), { code: 'TICKET_EXPIRED' })
   })
 
-  test('pools with different principals in one process, each by its own keytab, all at once', async () => {
+  test('pools with different principals and keytabs work in one process at once', async () => {
     const bobs = await kdc.keytab('bob')
     const both = await kdc.keytab('alice', 'bob')
     const before = JSON.stringify(process.env)
@@ -137,7 +137,7 @@ suite('from the ticket to the credential', { concurrency: true }, () => {
     }
   })
 
-  test('with a keytab a ticket of four seconds is always there, renewed before its end', async () => {
+  test('with a keytab a ticket of four seconds is always replaced before its end', async () => {
     const short = await kdc.keytab('shortlived')
     const { source, events } = await build(kerberos, {}, { keytab: short, min_ticket_lifetime: 0 }, { environment })
     const ends = new Set<number | undefined>()
@@ -153,7 +153,7 @@ suite('from the ticket to the credential', { concurrency: true }, () => {
     assert.equal(events.filter(({ name }) => name === 'credential:failed').length, 0)
   })
 
-  test('a cache that changes hands under a pool is an error, not another user', async () => {
+  test('a cache that gets another principal under a pool is an error, not another user', async () => {
     const cache = `FILE:${kdc.path('changing')}`
     await refreshTicket({ by: 'keytab', keytab, cache })
     const { source } = await build(kerberos, {}, { ccache: cache }, { environment })
@@ -168,7 +168,7 @@ suite('from the ticket to the credential', { concurrency: true }, () => {
     source.close()
   })
 
-  test('somebody else’s kinit is noticed', async () => {
+  test('a kinit by another program is noticed', async () => {
     const cache = `FILE:${kdc.path('renewed')}`
     const short = await kdc.keytab('shortlived')
     await refreshTicket({ by: 'keytab', keytab: short, cache })

@@ -54,7 +54,7 @@ async function failure(code: ErrorCode, work: Promise<unknown>): Promise<Poolsmi
   throw new Error(`no ${code}`)
 }
 
-test('a ticket by keytab, without kinit: MIT’s own klist reads it', async () => {
+test('a ticket is obtained from a keytab without kinit, and klist reads it', async () => {
   const { path, cache } = fresh()
   const ticket = await ensureTicket({ principal: ALICE, keytab, cache })
   assert.equal(ticket.principal, ALICE)
@@ -66,7 +66,7 @@ test('a ticket by keytab, without kinit: MIT’s own klist reads it', async () =
   assert.equal((await ensureTicket({ principal: ALICE, keytab, cache })).expiresAt, ticket.expiresAt)
 })
 
-test('lifetime and renewable lifetime as asked for, and renewal', async () => {
+test('a ticket has the lifetimes that were asked for, and is renewed', async () => {
   const { cache } = fresh()
   const ticket = await refreshTicket({ by: 'keytab', keytab, cache, lifetimeSeconds: 600, renewableSeconds: 7200 })
   assert.equal(ticket.principal, ALICE)
@@ -78,7 +78,7 @@ test('lifetime and renewable lifetime as asked for, and renewal', async () => {
   assert.equal(renewed.renewableUntil, ticket.renewableUntil)
 })
 
-test('what cannot be renewed says so', async () => {
+test('a ticket that cannot be renewed is TICKET_NOT_RENEWABLE', async () => {
   const { cache } = fresh()
   using krb5 = await Krb5.open()
   await refreshTicket({ by: 'keytab', keytab, cache })
@@ -90,7 +90,7 @@ test('what cannot be renewed says so', async () => {
   await failure('TICKET_CACHE_MISSING', verifyTicket({ cache }))
 })
 
-test('an expired ticket: whose, where and since when; with a keytab there is a new one', async () => {
+test('an expired ticket is named with principal, cache and time, and replaced from a keytab', async () => {
   const { cache } = fresh()
   const short = await kdc.keytab('shortlived')
   const policy = { principal: 'shortlived@TEST.REALM', cache }
@@ -106,7 +106,7 @@ test('an expired ticket: whose, where and since when; with a keytab there is a n
   await failure('TICKET_EXPIRES_SOON', ensureTicket({ ...policy, keytab: short, minimumLifetimeSeconds: 60 }))
 })
 
-test('keytabs that do not serve, each with its own error', async () => {
+test('keytabs that cannot be used have different errors', async () => {
   const { cache } = fresh()
   const get = (options: { principal?: string; keytab: string }): Promise<unknown> =>
     ensureTicket({ principal: ALICE, ...options, cache })
@@ -135,7 +135,7 @@ test('keytabs that do not serve, each with its own error', async () => {
   await failure('TICKET_CACHE_MISSING', verifyTicket({ cache }))
 })
 
-test('a realm that krb5.conf says nothing about', async () => {
+test('a realm without a KDC in krb5.conf is REALM_UNKNOWN', async () => {
   const elsewhere = await startKdc({ realm: 'ELSE.WHERE' })
   try {
     await elsewhere.addPrincipal('dave')
@@ -148,7 +148,7 @@ test('a realm that krb5.conf says nothing about', async () => {
   }
 })
 
-test('caches that are no good: empty, cut short, corrupt, without a ticket; a keytab mends them', async () => {
+test('caches that are empty, cut short or damaged have errors of their own, and are replaced from a keytab', async () => {
   const { path, cache } = fresh()
   await ensureTicket({ keytab, principal: ALICE, cache })
   const whole = await readFile(path)
@@ -205,7 +205,7 @@ test('a cache that had a ticket and is missing is looked at again for a second',
   assert.ok(performance.now() - again < 1000)
 })
 
-test('another principal’s cache is not used and not overwritten', async () => {
+test('a cache of another principal is neither used nor overwritten', async () => {
   const { cache } = fresh()
   const bobs = await kdc.keytab('bob')
   await ensureTicket({ principal: 'bob', keytab: bobs, cache })
@@ -216,7 +216,7 @@ test('another principal’s cache is not used and not overwritten', async () => 
   assert.equal((await verifyTicket({ cache })).principal, 'bob@TEST.REALM')
 })
 
-test('whose ticket it was is known when it is over: a keytab of several needs no principal', async () => {
+test('the principal of an expired ticket is known: a keytab of several needs no principal', async () => {
   const { cache } = fresh()
   const several = await kdc.keytab('alice', 'shortlived')
   const before = await refreshTicket({ by: 'keytab', principal: 'shortlived', keytab: several, cache })
@@ -224,7 +224,7 @@ test('whose ticket it was is known when it is over: a keytab of several needs no
   assert.equal((await refreshTicket({ by: 'keytab', keytab: several, cache })).principal, 'shortlived@TEST.REALM')
 })
 
-test('a lock that another keeps is told as one, and waited for by nobody once all have left', async () => {
+test('a lock that another process holds is TICKET_CACHE_LOCKED, and no longer waited for once all callers have left', async () => {
   const { path, cache } = fresh()
   const lock = await FileLock.try(`${path}.lock`)
   assert.ok(lock)
@@ -293,7 +293,7 @@ async function gotVerifiedUsedAndRefreshed(cache: string): Promise<void> {
 }
 
 for (const [kind, make] of Object.entries(KINDS)) {
-  test(`${kind}: got, verified, used and refreshed`, async () => {
+  test(`${kind}: obtained, verified, used and refreshed`, async () => {
     const cache = await make()
     if (cache.startsWith('KEYRING:') && !(await keyringsWork(kind))) {
       // Some containers forbid keyrings: then it is an error of ours and no crash.
@@ -304,7 +304,7 @@ for (const [kind, make] of Object.entries(KINDS)) {
   })
 }
 
-test('KCM: got, verified, used and refreshed like any other, also where it is krb5’s own choice', async (t) => {
+test('KCM: obtained, verified, used and refreshed, also as the default cache', async (t) => {
   await using kcm = await startKcm(kdc.path('kcm.socket'))
   t.after(async () => {
     await kdc.configure([])
@@ -333,12 +333,12 @@ test('KCM: got, verified, used and refreshed like any other, also where it is kr
   assert.equal((await verifyTicket({ cache: 'KCM:alices' })).principal, ALICE)
 })
 
-test('KCM without its daemon, and a kind that does not exist', async () => {
+test('KCM without its daemon and an unknown type have errors of their own', async () => {
   await failure('TICKET_CACHE_DAEMON_MISSING', verifyTicket({ cache: 'KCM:' }))
   await failure('TICKET_CACHE_TYPE_UNKNOWN', verifyTicket({ cache: 'SMOKE:signal' }))
 })
 
-test('no cache named: krb5’s own choice, KRB5CCNAME and krb5.conf', async (t) => {
+test('without a named cache KRB5CCNAME and krb5.conf choose it', async (t) => {
   t.after(() => enterRealm(kdc))
   const nothing = await failure('TICKET_MISSING', verifyTicket())
   assert.match(nothing.message, /krb5cc_default/)
@@ -348,7 +348,7 @@ test('no cache named: krb5’s own choice, KRB5CCNAME and krb5.conf', async (t) 
   assert.equal((await verifyTicket()).cache, cache)
 })
 
-test('a collection: the member that belongs to the principal', async (t) => {
+test('of a collection the cache of the principal is taken', async (t) => {
   t.after(() => enterRealm(kdc))
   const { path } = fresh()
   await mkdir(path, { mode: 0o700 })
@@ -400,7 +400,7 @@ test('a refresh opens one krb5 context here, and one in the process that asks th
   }
 })
 
-test('thirty who want a ticket at once ask the KDC once', async () => {
+test('for thirty callers at once the KDC is asked once', async () => {
   const { cache } = fresh()
   const log = async (): Promise<number> =>
     (await readFile(kdc.path('kdc.log'), 'utf8')).split('\n').filter((line) => /AS_REQ.*ISSUE.*alice/.test(line)).length
@@ -410,7 +410,7 @@ test('thirty who want a ticket at once ask the KDC once', async () => {
   assert.equal((await log()) - before, 1)
 })
 
-test('a folder that is not there, and a folder that may not be written', async () => {
+test('a folder that does not exist is TICKET_CACHE_NOT_WRITABLE', async () => {
   const policy = { principal: ALICE, keytab }
   await failure('TICKET_CACHE_NOT_WRITABLE', ensureTicket({ ...policy, cache: `FILE:${kdc.path('no/such/cc')}` }))
 })
@@ -430,7 +430,7 @@ function output(program: string): string {
   return stdout
 }
 
-test('a cache and a keytab that this process may not read', async () => {
+test('a cache and a keytab that this process may not read have errors of their own', async () => {
   const { path, cache } = fresh()
   await ensureTicket({ principal: ALICE, keytab, cache })
   const secret = kdc.path('secret.keytab')
@@ -442,7 +442,7 @@ test('a cache and a keytab that this process may not read', async () => {
   assert.match(output(`await ensureTicket(${other}).catch(tell)`), /^KEYTAB_UNREADABLE .*\(uid \d+\)/)
 })
 
-test('a cache that may only be read serves to log in, and says so when it must be replaced', async (t) => {
+test('a cache that may only be read serves logins, and is TICKET_CACHE_NOT_WRITABLE when it must be replaced', async (t) => {
   const folder = kdc.path('closed')
   await mkdir(folder)
   const path = join(folder, 'cc')
@@ -474,7 +474,7 @@ test("root may use another user's cache, and does not replace it", { skip: !isRo
   await failure('TICKET_CACHE_NOT_TRUSTED', refreshTicket({ by: 'keytab', keytab, cache }))
 })
 
-test('a keytab’s entries can be read', async () => {
+test('the entries of a keytab can be read', async () => {
   using krb5 = await Krb5.open()
   const entries = krb5.keytab(keytab)
   assert.deepEqual([...new Set(entries.map((entry) => entry.principal))], [ALICE])

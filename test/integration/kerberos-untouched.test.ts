@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { createEngine } from '../../src/index.ts'
 import { startPostgres } from '../support/postgres.ts'
 
-test('a connection by password loads neither koffi nor MIT’s library', async () => {
+test('a connection by password loads neither koffi nor the library of MIT', async () => {
   await using server = await startPostgres()
   const extra = { sslmode: 'prefer' }
   const { host, port, superuser: login, superuserPassword: password } = server

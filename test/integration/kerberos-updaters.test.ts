@@ -126,7 +126,7 @@ function watch(cache: string): { stop(): Promise<number> } {
 
 // Most of their time is waiting for tickets to end. Two at once, since each has processes of its own.
 suite('while the KDC is there', { concurrency: 2 }, () => {
-  test('lock: several updaters of one cache, one killed while it writes; readers never see a broken one', async (t) => {
+  test('lock: readers never see a damaged cache while several updaters replace it and one is killed', async (t) => {
     const path = kdc.path('locked')
     const cache = `FILE:${path}`
     const updaters = Array.from({ length: 4 }, () => updater(t, { cache, updater: 'lock' }))
@@ -150,7 +150,7 @@ suite('while the KDC is there', { concurrency: 2 }, () => {
     assert.ok(await verifyTicket({ cache }), 'a shared cache stays')
   })
 
-  test('elected: one updates, the others watch; when it is killed while it writes another takes over', async (t) => {
+  test('elected: another updater takes over when the elected one is killed while it writes', async (t) => {
     const path = kdc.path('elected')
     const cache = `FILE:${path}`
     const updaters = Array.from({ length: 3 }, () => updater(t, { cache, updater: 'elected' }))
@@ -177,7 +177,7 @@ suite('while the KDC is there', { concurrency: 2 }, () => {
     for (const each of others) await each.kill('SIGTERM')
   })
 
-  test('process: each has a cache of its own, which ends with it', async (t) => {
+  test('process: each updater has a cache of its own, and removes it at its end', async (t) => {
     const cache = `FILE:${kdc.path('own')}`
     const updaters = Array.from({ length: 3 }, () => updater(t, { cache, updater: 'process' }))
     await Promise.all(updaters.map((each) => each.saw('started')))
@@ -198,7 +198,7 @@ suite('while the KDC is there', { concurrency: 2 }, () => {
       await assert.rejects(verifyTicket({ cache: gone }), { code: 'TICKET_CACHE_MISSING' })
   })
 
-  test('renews where there is no keytab, and says when there is nothing more to renew', async () => {
+  test('without a keytab the ticket is renewed, and the end of its renewable life is reported', async () => {
     await kdc.addPrincipal('renewing', { maxLife: '2 seconds', maxRenewLife: '5 seconds', password: 'r' })
     const cache = `FILE:${kdc.path('renewing')}`
     await kdc.kinit('renewing', cache, { password: 'r', renewable: '5s' })
@@ -217,7 +217,7 @@ suite('while the KDC is there', { concurrency: 2 }, () => {
     )
   })
 
-  test('closing stops everything: a program that closes its ticket ends by itself', async (t) => {
+  test('a program that closes its ticket ends by itself', async (t) => {
     const one = updater(t, { cache: `FILE:${kdc.path('closing')}` })
     await one.saw('started')
     one.child.kill('SIGTERM')
@@ -226,7 +226,7 @@ suite('while the KDC is there', { concurrency: 2 }, () => {
   })
 })
 
-test('process: a ticket that comes after the end is not kept', async () => {
+test('process: a ticket that arrives after close() is not written', async () => {
   const cache = `FILE:${kdc.path('late')}`
   const ticket = new KerberosTicket({ principal: 'etl', keytab, cache, updater: 'process' })
   kdc.freeze()
@@ -243,7 +243,7 @@ test('process: a ticket that comes after the end is not kept', async () => {
   )
 })
 
-test('elected: an end in the middle of the start gives the place to others', async () => {
+test('elected: close() during start() leaves the place to other updaters', async () => {
   const cache = `FILE:${kdc.path('brief')}`
   const options = { principal: 'etl', keytab, cache, updater: 'elected' } as const
   const ended = new KerberosTicket(options)
@@ -256,7 +256,7 @@ test('elected: an end in the middle of the start gives the place to others', asy
   assert.equal(events[0], 'elected')
 })
 
-test('a KDC that is away is tried again with back-off; what cannot get better is not', async () => {
+test('a KDC that cannot be reached is asked again with back-off; other errors are not tried again', async () => {
   const cache = `FILE:${kdc.path('retry')}`
   const events: string[] = []
   const retry = { firstWaitMillis: 50, longestWaitMillis: 100, attempts: 4 }
@@ -298,7 +298,7 @@ test('a KDC that is away is tried again with back-off; what cannot get better is
   assert.deepEqual(events, ['KEYTAB_WITHOUT_PRINCIPAL undefined'])
 })
 
-test('while the present ticket is good a failed renewal is no error', async () => {
+test('a failed renewal is no error while the present ticket is good', async () => {
   await kdc.addPrincipal('steady', { maxLife: '1 day' })
   const steady = await kdc.keytab('steady')
   const cache = `FILE:${kdc.path('steady')}`

@@ -302,7 +302,7 @@ for (const script of SCRIPTS) {
   })
 }
 
-test('a ticket that has expired is one to psql and to us, a cache that is not there is none', async (t) => {
+test('an expired ticket counts as a credential, a missing cache does not, as in psql', async (t) => {
   await kdc.addPrincipal('brief', { maxLife: '1 second' })
   const expired = `FILE:${kdc.path('expired')}`
   await kdc.kinit('brief', expired, { keytab: await kdc.keytab('brief') })
@@ -366,18 +366,18 @@ const asking =
     peer.send(LET_IN)
   }
 
-test('a server on Windows asks for SSPI, and a Kerberos ticket answers that too', async () => {
+test('a server that asks for SSPI, as on Windows, gets a Kerberos ticket', async () => {
   const opened = await openAgainst(asking(9))
   assert.deepEqual(opened, { authentication: 'sspi', server: 'postgres/localhost@TEST.REALM' })
   await assert.rejects(openAgainst(asking(9), { require_auth: 'gss' }), { code: 'AUTH_METHOD_REFUSED' })
 })
 
-test('a server that lets us in without its own proof is not believed', async () => {
+test('a server that accepts the login without its own proof is not trusted', async () => {
   assert.equal((await openAgainst(asking(7))).authentication, 'gss')
   await assert.rejects(openAgainst(asking(7, false)), { code: 'SERVER_NOT_GENUINE' })
 })
 
-test('require_auth and channel_binding hold for Kerberos as for all else', async () => {
+test('require_auth and channel_binding hold for Kerberos too', async () => {
   assert.equal((await openAgainst(asking(7), { require_auth: 'gss' })).authentication, 'gss')
   await assert.rejects(openAgainst(asking(7), { require_auth: '!gss' }), { code: 'AUTH_METHOD_REFUSED' })
   await assert.rejects(openAgainst(asking(7), { channel_binding: 'require' }), { code: 'CHANNEL_BINDING_FAILED' })
@@ -387,7 +387,7 @@ test('require_auth and channel_binding hold for Kerberos as for all else', async
   )
 })
 
-test('messages out of turn in a Kerberos login', async () => {
+test('messages out of turn in a Kerberos login are refused', async () => {
   const scripts: readonly ((peer: Peer) => Promise<void>)[] = [
     async (peer) => peer.send(message('R', int32(8), Buffer.from('x'))),
     async (peer) => {
@@ -411,7 +411,7 @@ test('messages out of turn in a Kerberos login', async () => {
   await assert.rejects(openAgainst(nonsense), { code: 'GSS_SERVER_REFUSED', phase: 'gss' })
 })
 
-test('the principal of the server: by service and host, or in full', async () => {
+test('the principal of the server is named by service and host, or in full', async () => {
   await assert.rejects(openAgainst(asking(7), { krbsrvname: 'pgsql' }), {
     code: 'SPN_UNKNOWN',
     message: /pgsql@localhost/,

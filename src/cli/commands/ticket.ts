@@ -195,7 +195,7 @@ function textOf({ values }: Call, name: string): string | undefined {
 
 const filled = (value: string | undefined): string | undefined => (value === '' ? undefined : value)
 
-/** @param rules.variable what stands for the option in the environment */
+/** @param rules.variable the variable that stands for the option in the environment */
 function numberOf(
   call: Call,
   name: string,

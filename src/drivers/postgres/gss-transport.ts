@@ -51,7 +51,7 @@ async function askForGss(wire: Wire): Promise<void> {
   if (answer === 'E') throw await negotiationRefusal(wire, 'gss', Buffer.from('E'))
   if (answer === 'N') throw new GssNotOffered('no GSSAPI encryption')
   if (answer !== 'G') throw new NotPostgres(`${JSON.stringify(answer)} instead of G or N`)
-  // The server has nothing to say before our token; what is here was put in by somebody else (CVE-2021-23222).
+  // The server sends nothing before our token: bytes that are here come from an attacker (CVE-2021-23222).
   if (wire.waiting > 0) throw kerberosError('GSS_STUFFED', {}, { phase: 'gss' })
 }
 

@@ -31,7 +31,7 @@ export async function packCache(cache: string): Promise<Buffer> {
   }
 }
 
-/** Fills a cache, which is emptied first, with what {@link packCache} has packed. */
+/** Fills a cache, which is emptied first, with a content that {@link packCache} has packed. */
 export async function unpackCache(packed: Uint8Array, into: string): Promise<void> {
   if (into.startsWith('MEMORY:')) return await unpackInMemory(packed, into)
   // GSSAPI would make a cache of its own choice in a collection of keyrings.

@@ -104,7 +104,7 @@ export class NativeGss {
         return expiresAt > Date.now() && wanted.some((each) => name === each || name.startsWith(`${each}@`))
       })
     } catch (error) {
-      // The call that needs the cache fails with what is wrong with it.
+      // The call that needs the cache fails with the reason.
       if (error instanceof PoolsmithError) return false
       throw error
     }

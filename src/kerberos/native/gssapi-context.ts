@@ -126,7 +126,7 @@ export class MitContext implements GssContext {
       packed = cache !== undefined && isPrivate(cache) ? await packCache(cache) : undefined
     } catch (error) {
       if (!(error instanceof PoolsmithError)) throw error
-      // With such a cache, one that has expired for example, no KDC is asked; the step says what is wrong.
+      // With such a cache, one that has expired for example, no KDC is asked; the step fails with the reason.
       return await this.#here.step(undefined)
     }
     const step = await askKdc('open', { credential: { principal, cache, packed }, target, flags, mechanism })

@@ -12,7 +12,7 @@ export const ABOUT_KDC: ReadonlySet<ErrorCode> = new Set([
   'SPN_UNKNOWN',
 ])
 
-/** What one method opens in a krb5 context: freed at its end, the last first. */
+/** The objects that one method opens in a krb5 context: freed at its end, the last first. */
 export class Operation implements Disposable {
   readonly context: Pointer
   readonly functions: Krb5Functions

@@ -11,7 +11,7 @@ export interface ObtainOptions {
   readonly keytab: string
   /** The cache that the ticket is meant for, for messages: `into` may stand in its place for a moment. */
   readonly cache: string
-  /** Default: what krb5.conf and the KDC give. */
+  /** Default: as krb5.conf and the KDC have it. */
   readonly lifetimeSeconds?: number | undefined
   readonly renewableSeconds?: number | undefined
   readonly forwardable?: boolean | undefined
@@ -45,7 +45,7 @@ export async function obtainTicket(operation: Operation, options: ObtainOptions,
   return kept(operation, into, client, creds, facts)
 }
 
-/** What the keytab has instead of the key that is missing, or that the KDC refuses. */
+/** The keys that the keytab has, where the right one is missing or refused. */
 function keytabFacts(
   operation: Operation,
   code: number,
@@ -75,7 +75,7 @@ export async function renewTicket(
   return kept(operation, into, client, creds, facts)
 }
 
-/** Stores a new ticket, and says what was stored. */
+/** Stores a new ticket, and returns it. */
 function kept(
   operation: Operation,
   into: string,

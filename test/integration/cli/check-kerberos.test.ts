@@ -37,7 +37,7 @@ function check(target: Target = {}, words: readonly string[] = [], options: CliO
   return runCli(['check', uri, ...words], { environment, ...options })
 }
 
-test('all is well: ticket, service, names, KDC, clock, and the word of the server', async () => {
+test('check shows ticket, service, names, KDC, clock and the view of the server', async () => {
   const { code, stdout, stderr } = await check()
   assert.equal(code, 0, stdout + stderr)
   assert.equal(stderr, '')
@@ -55,7 +55,7 @@ test('all is well: ticket, service, names, KDC, clock, and the word of the serve
   for (const pattern of expected) assert.match(stdout, pattern)
 })
 
-test('--json gives the same facts, with the keytab’s entries and what the KDC takes of them', async () => {
+test('--json has the same facts, with the entries of the keytab and the types that the KDC accepts', async () => {
   const keytab = realm.keytab
   const { code, stdout } = await check({ extra: { keytab, principal: 'alice' } }, ['--json'])
   assert.equal(code, 0, stdout)
@@ -74,7 +74,7 @@ test('--json gives the same facts, with the keytab’s entries and what the KDC 
   ])
 })
 
-test('a keytab with encryption types that the realm no longer takes is told apart', async () => {
+test('a keytab with encryption types that the realm no longer accepts is reported as that', async () => {
   const { kdc } = realm
   await kdc.addPrincipal('strong', { arguments: ['-e', 'aes256-cts:normal'] })
   const keytab = await kdc.keytab('strong')
@@ -99,7 +99,7 @@ test('--trace shows the steps of the library', async () => {
   assert.ok(kerberos.trace.length > 3)
 })
 
-test('no ticket: how to get one', async () => {
+test('without a ticket the hint names the command that obtains one', async () => {
   const { code, stderr } = await check({ cache: 'FILE:/nonexistent' })
   assert.equal(code, PHASE_EXIT_CODES.credential)
   assert.match(stderr, /ticket +none that can be used/)
@@ -107,7 +107,7 @@ test('no ticket: how to get one', async () => {
   assert.match(stderr, /what to do +Obtain one with `kinit -c FILE:\/nonexistent`/)
 })
 
-test('the server is not in the database: which principal was asked for, and under what name it may be', async () => {
+test('an unknown server is reported with the principal that was asked for and its other names', async () => {
   const { code, stderr } = await check({ host: '127.0.0.1' })
   assert.equal(code, PHASE_EXIT_CODES.gss)
   assert.match(stderr, /service +postgres@127\.0\.0\.1: no ticket for it/)
@@ -119,7 +119,7 @@ test('the server is not in the database: which principal was asked for, and unde
   assert.equal(error.details.kerberos.service.asked, 'postgres@127.0.0.1')
 })
 
-test('the server does not take Kerberos: the line that pg_hba.conf lacks', async () => {
+test('a server without a gss line is reported with the line that pg_hba.conf lacks', async () => {
   const missing = await check({ user: 'bob' })
   assert.equal(missing.code, PHASE_EXIT_CODES.login)
   assert.match(missing.stderr, /\(LOGIN_NOT_ADMITTED\)/)
@@ -130,7 +130,7 @@ test('the server does not take Kerberos: the line that pg_hba.conf lacks', async
   assert.match(asked.stderr, /must say gss/)
 })
 
-test('permission in a container: whose file it is not, and what to do', async () => {
+test('a file that may not be read is reported with the uid and the command to look closer', async () => {
   const file = (await realm.ticket('alice', 'locked')).replace('FILE:', '')
   await chmod(file, 0)
   const { code, stderr } = await check({ cache: `FILE:${file}` }, [], { unprivileged: true })
@@ -140,7 +140,7 @@ test('permission in a container: whose file it is not, and what to do', async ()
   assert.match(stderr, /what to do +Run `ls -ln \S+locked`/)
 })
 
-test('over a Unix socket no ticket for a service is looked for; a failure that shows twice is told once', async () => {
+test('over a Unix socket no service ticket is checked, and a failure is reported once', async () => {
   const { stdout, stderr } = await check({ host: '%2Fnonexistent' })
   assert.match(stdout + stderr, /ticket +alice@TEST\.REALM/)
   assert.doesNotMatch(stdout + stderr, /service|SPN_UNKNOWN/)
@@ -162,7 +162,7 @@ registerHooks({
   },
 })`
 
-test('a login by password stands without the package; where Kerberos has no part nothing is said of it', async () => {
+test('a login by password works without the package, and its check does not mention Kerberos', async () => {
   const options = { NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(WITHOUT_KOFFI)}` }
   const login = async (gssencmode: string): Promise<CliRun> => {
     const uri = `postgres://carol:secret@localhost:${realm.server.port}/postgres?hostaddr=127.0.0.1&gssencmode=${gssencmode}`
@@ -178,7 +178,7 @@ test('a login by password stands without the package; where Kerberos has no part
   assert.equal(JSON.parse(disabled.stdout).kerberos, undefined)
 })
 
-test('the KDC is away, or its clock is wrong', async () => {
+test('a KDC that cannot be reached, and one with a wrong clock, are reported', async () => {
   await realm.kdc.stop()
   const away = await check()
   await realm.kdc.start()

@@ -25,7 +25,7 @@ after(() => kdc[Symbol.asyncDispose]())
 const ticket = (args: readonly string[], environment: Record<string, string> = {}) =>
   runCli(['ticket', ...args], { environment: { ...kdc.environment, ...environment } })
 
-test('the life of a ticket, by options and by environment', async () => {
+test('a ticket is obtained, shown, renewed and destroyed, by options and by environment', async () => {
   const ccache = `FILE:${kdc.path('life')}`
   const missing = await ticket(['status', '--json', '--ccache', ccache])
   assert.equal(missing.code, 4)
@@ -55,7 +55,7 @@ test('the life of a ticket, by options and by environment', async () => {
   assert.equal((await ticket(['status', '--ccache', ccache])).code, 4)
 })
 
-test('destroy: not the ticket of another than the one who was named', async () => {
+test('destroy refuses a cache of another principal than the named one', async () => {
   const ccache = `FILE:${kdc.path('named')}`
   assert.equal((await ticket(['acquire', '--keytab', keytab, '--ccache', ccache])).code, 0)
   const refused = await ticket(['destroy', '--principal', 'shortlived', '--ccache', ccache])
@@ -65,7 +65,7 @@ test('destroy: not the ticket of another than the one who was named', async () =
   assert.equal((await ticket(['destroy', '--principal', 'etl', '--ccache', ccache])).code, 0)
 })
 
-test('the default keytab serves where none is named, KRB5_KTNAME before it', async () => {
+test('without --keytab KRB5_KTNAME or the default keytab is used', async () => {
   const ccache = `FILE:${kdc.path('default')}`
   assert.match((await ticket(['acquire', '--ccache', ccache])).stderr, /KEYTAB_MISSING/)
   const got = await ticket(['acquire', '--ccache', ccache], { KRB5_KTNAME: keytab })
@@ -74,13 +74,13 @@ test('the default keytab serves where none is named, KRB5_KTNAME before it', asy
   assert.equal((await ticket(['acquire', '--ccache', ccache])).code, 0)
 })
 
-test('a command line that is wrong', async () => {
+test('a wrong command line is a usage error', async () => {
   for (const args of [[], ['nothing'], ['run', '--interval', 'soon'], ['run', '--updater', 'nobody']]) {
     assert.equal((await ticket(args)).code, 2, args.join(' '))
   }
 })
 
-test('a health port that cannot be', async (t) => {
+test('a health port that cannot be opened ends the sidecar', async (t) => {
   const taken = createServer().listen(0, '127.0.0.1')
   t.after(() => taken.close())
   await once(taken, 'listening')
@@ -92,14 +92,14 @@ test('a health port that cannot be', async (t) => {
   }
 })
 
-test('a group that may read, and nobody else', async () => {
+test('--group lets the group read, and no other user', async () => {
   const path = kdc.path('grouped')
   const gid = String(process.getgid?.() ?? 0)
   assert.equal((await ticket(['acquire', '--keytab', keytab, '--ccache', path, '--group', gid])).code, 0)
   assert.equal((await stat(path)).mode & 0o777, 0o640)
 })
 
-test('run: the sidecar logs JSON, tells its health, lives through a KDC that is away, and stops on SIGTERM', async (t) => {
+test('run: the sidecar logs JSON, shows its health, outlives a KDC that cannot be reached, and stops on SIGTERM', async (t) => {
   const short = await kdc.keytab('shortlived')
   const healthFile = kdc.path('healthy')
   const main = join(import.meta.dirname, '..', '..', '..', 'src', 'cli', 'main.ts')
@@ -147,7 +147,7 @@ test('run: the sidecar logs JSON, tells its health, lives through a KDC that is 
   await assert.rejects(readFile(healthFile), { code: 'ENOENT' })
 })
 
-test('run: a first ticket that cannot be had ends it with the reason', async () => {
+test('run: the sidecar ends with the reason when there is no first ticket', async () => {
   const run = await ticket(['run', '--keytab', kdc.path('none'), '--principal', 'etl', '--json'], {
     KRB5CCNAME: `FILE:${kdc.path('never')}`,
   })
@@ -159,7 +159,7 @@ test('run: a first ticket that cannot be had ends it with the reason', async () 
   assert.equal(lines.at(-1).error.code, 'KEYTAB_MISSING')
 })
 
-test('a silent KDC does not keep the program once it was told to end', async () => {
+test('a silent KDC does not hold up the end of the program', async () => {
   kdc.freeze()
   const begin = Date.now()
   const log = kdc.path('trace')
@@ -174,7 +174,7 @@ test('a silent KDC does not keep the program once it was told to end', async () 
   assert.ok(Date.now() - begin < 15_000, `${Date.now() - begin} ms`)
 })
 
-test('another updater’s lock does not keep the program once it was told to end', async () => {
+test('the lock of another updater does not hold up the end of the program', async () => {
   const folder = kdc.path('kept')
   await mkdir(folder, { mode: 0o700 })
   const lock = await FileLock.try(join(folder, 'tkt.lock'))
@@ -195,7 +195,7 @@ test('another updater’s lock does not keep the program once it was told to end
   assert.ok(Date.now() - begin < 30_000, `${Date.now() - begin} ms`)
 })
 
-test('a number that is none is told by the name under which it was given', async () => {
+test('a value that is no number is reported with the name of its option or variable', async () => {
   const wrong = await ticket(['run'], { KRB_RENEWAL_INTERVAL: '10m' })
   assert.equal(wrong.code, 2)
   assert.match(wrong.stderr, /KRB_RENEWAL_INTERVAL expects a number .*"10m"/)

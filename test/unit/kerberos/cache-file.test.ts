@@ -11,7 +11,7 @@ const writing = (text: string) => async (into: string) => {
 }
 const modeOf = async (path: string): Promise<number> => (await stat(path)).mode & 0o777
 
-test('knows which caches are files', () => {
+test('the file behind a cache is known by its type', () => {
   assert.equal(cachePath('FILE:/tmp/a'), '/tmp/a')
   assert.equal(cachePath('/tmp/a'), '/tmp/a')
   assert.equal(cachePath('DIR::/tmp/d/tkt1'), '/tmp/d/tkt1')
@@ -19,7 +19,7 @@ test('knows which caches are files', () => {
     assert.equal(cachePath(other), undefined)
 })
 
-test('a new cache is for its owner alone', async () => {
+test('only its owner may read a new cache', async () => {
   await using folder = await temporaryFolder()
   const path = join(folder.path, 'cc')
   await replaceCacheFile(`FILE:${path}`, undefined, writing('one'))
@@ -40,7 +40,7 @@ for (const mode of [0o400, 0o600, 0o640, 0o644]) {
   })
 }
 
-test('a group can be named, by number or name, and nobody else gains by it', async () => {
+test('a group may read the cache when it is named, by number or name, and no other user', async () => {
   await using folder = await temporaryFolder()
   const path = join(folder.path, 'cc')
   const gid = process.getgid?.() ?? 0
@@ -73,7 +73,7 @@ test('a writer that fails leaves the old cache and nothing beside it', async () 
   assert.deepEqual(await readdir(folder.path), ['cc'])
 })
 
-test('clears away what a dead updater left, and only that', async () => {
+test('only the leftovers of dead updaters are removed', async () => {
   await using folder = await temporaryFolder()
   const path = join(folder.path, 'cc')
   const names = ['.cc.123.0123456789ab.tmp', '.cc.1.5.0123456789ab.tmp', '.cc.notes.tmp', '.dd.123.0123456789ab.tmp']

@@ -77,7 +77,7 @@ test('a caller that gives up leaves at once, its call keeps the place, and its r
   assert.equal(await second.result, 'b')
 })
 
-test('one that gives up while it waits never starts, and is told what is ahead of it', async () => {
+test('a call whose caller gives up while it waits never starts, and the error names the calls ahead', async () => {
   const queue = new CallQueue(1)
   const leave = new AbortController()
   const first = call(queue, 'A')
@@ -97,7 +97,7 @@ test('one that gives up while it waits never starts, and is told what is ahead o
   assert.deepEqual([second.started, queue.size], [false, 0])
 })
 
-test('a signal that is over already starts nothing', async () => {
+test('a signal that has aborted already starts nothing', async () => {
   const queue = new CallQueue(1)
   const never = call(queue, 'A', AbortSignal.abort())
   await assert.rejects(never.result, /gave up/)

@@ -32,7 +32,7 @@ for (const code of CODES) {
   })
 }
 
-test('says whose ticket, which cache, until when, and the command that mends it', () => {
+test('an error names principal, cache, time and the command that mends it', () => {
   const { message, hint, phase, details } = kerberosError('TICKET_EXPIRED', FACTS)
   assert.match(message, /alice@EXAMPLE\.COM in FILE:\/tmp\/krb5cc_7 expired at 2026-01-02T03:04:05Z/)
   assert.match(hint ?? '', /`kinit -c FILE:\/tmp\/krb5cc_7 -k -t \/etc\/alice\.keytab alice@EXAMPLE\.COM`/)
@@ -40,7 +40,7 @@ test('says whose ticket, which cache, until when, and the command that mends it'
   assert.equal(details.cache, FACTS.cache)
 })
 
-test('says which server, realm and KDC', () => {
+test('an error names server, realm and KDC', () => {
   assert.match(kerberosError('SPN_UNKNOWN', FACTS).message, /EXAMPLE\.COM .*postgres@db\.example\.com/)
   assert.match(kerberosError('SPN_UNKNOWN', FACTS).hint ?? '', /`kvno postgres\/db\.example\.com`/)
   assert.match(kerberosError('KDC_UNREACHABLE', FACTS).message, /EXAMPLE\.COM \(kdc1\.example\.com:88\)/)
@@ -54,12 +54,12 @@ test('a native status keeps its numbers and words, and its call decides the phas
   assert.match(error.message, /\(Server not found\)\.$/)
 })
 
-test('only what can get better by itself is transient', () => {
+test('only errors that may pass without a change are transient', () => {
   const transient = CODES.filter((code) => kerberosError(code, FACTS).transient)
   assert.deepEqual(transient.toSorted(), ['KDC_TIMEOUT', 'KDC_UNREACHABLE', 'TICKET_CACHE_LOCKED'])
 })
 
-test('finds the realm of a principal, quoted characters included', () => {
+test('the realm of a principal is found, with quoted characters too', () => {
   assert.equal(realmIn('alice@EXAMPLE.COM'), 'EXAMPLE.COM')
   assert.equal(realmIn('a\\@b@EXAMPLE.COM'), 'EXAMPLE.COM')
   assert.equal(realmIn('alice'), undefined)

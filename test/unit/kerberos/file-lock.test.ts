@@ -9,7 +9,7 @@ import { temporaryFolder } from '../../support/folder.ts'
 
 const MODULE = new URL('../../../src/kerberos/file-lock.ts', import.meta.url).href
 
-test('is held by one at a time, within a process too, and goes with its holder', async () => {
+test('a lock has one holder at a time, within a process too', async () => {
   await using folder = await temporaryFolder()
   const path = join(folder.path, 'lock')
   const first = await FileLock.try(path)
@@ -24,7 +24,7 @@ test('is held by one at a time, within a process too, and goes with its holder',
   assert.equal((await stat(path)).mode & 0o777, 0o600)
 })
 
-test('ends with a process that is killed', async (t) => {
+test('a lock ends with a process that is killed', async (t) => {
   await using folder = await temporaryFolder()
   const path = join(folder.path, 'lock')
   const program = `
@@ -45,7 +45,7 @@ test('ends with a process that is killed', async (t) => {
   await lock[Symbol.asyncDispose]()
 })
 
-test('does not follow a link', async () => {
+test('a lock does not follow a link', async () => {
   await using folder = await temporaryFolder()
   const path = join(folder.path, 'lock')
   await writeFile(join(folder.path, 'victim'), '')

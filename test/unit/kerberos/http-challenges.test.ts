@@ -21,7 +21,7 @@ test('challenges are found in one header or in many, whatever the commas and quo
   assert.deepEqual(parseChallenges([' , ,,']), [])
 })
 
-test('challenges that make no sense are passed over, and take no time however long they are', () => {
+test('malformed challenges are passed over, in a time that does not grow with their length', () => {
   assert.deepEqual(parseChallenges(['"', '=x', '"unclosed, Negotiate']), [])
   const begun = performance.now()
   for (const piece of ['"', 'a="', '\\"', ',', 'a b ', '= ']) parseChallenges([piece.repeat(16_000 / piece.length)])

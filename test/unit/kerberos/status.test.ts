@@ -64,12 +64,12 @@ for (const [call, major, minor, text, code] of SEEN) {
   })
 }
 
-test('what the table does not know is GSS_FAILED, never a guess', () => {
+test('an unknown status is GSS_FAILED', () => {
   assert.equal(codeOf({ call: 'init', major: 0xd0000, minor: -123, text: 'something new' }), 'GSS_FAILED')
   assert.equal(codeOf({ call: 'obtain', minor: 100007, text: 'something new' }), 'GSS_FAILED')
 })
 
-test('the same number means what the call makes of it', () => {
+test('the meaning of a number depends on the call', () => {
   assert.equal(codeOf({ call: 'obtain', minor: 2, text: '' }), 'KEYTAB_MISSING')
   assert.equal(codeOf({ call: 'read-cache', minor: 2, text: '' }), 'TICKET_CACHE_MISSING')
   assert.equal(codeOf({ call: 'write-cache', minor: 2, text: '' }), 'TICKET_CACHE_NOT_WRITABLE')

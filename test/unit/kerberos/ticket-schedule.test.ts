@@ -11,12 +11,12 @@ import {
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
 
-test('ten tries: 1 s at first, doubling to at most 30 s', () => {
+test('there are ten attempts, with waits from 1 s, doubling to at most 30 s', () => {
   const waits = Array.from({ length: 10 }, (_, index) => retryWait(index + 1, DEFAULT_RETRY))
   assert.deepEqual(waits, [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000, 30_000, undefined])
 })
 
-test('the retries can be set', () => {
+test('the attempts can be set', () => {
   const policy = { firstWaitMillis: 10, longestWaitMillis: 25, attempts: 4 }
   assert.deepEqual(
     [1, 2, 3, 4].map((failed) => retryWait(failed, policy)),
@@ -31,13 +31,13 @@ test('a ticket is due 30 minutes before its end, a short one at half its life', 
   assert.equal(renewalDueAt({ startsAt: 0, expiresAt: 3000 }, DEFAULT_RENEWAL), 1500)
 })
 
-test('looks every ten minutes, or when the ticket is due if that is earlier', () => {
+test('the ticket is checked every ten minutes, or when it is due if that is earlier', () => {
   const ticket = { startsAt: 0, expiresAt: 10 * HOUR }
   assert.equal(nextLook(ticket, DEFAULT_RENEWAL, 0), 10 * MINUTE)
   assert.equal(nextLook(ticket, DEFAULT_RENEWAL, 9.5 * HOUR - 1000), 1000)
   assert.equal(nextLook(undefined, DEFAULT_RENEWAL, 0), 10 * MINUTE)
 })
 
-test('never spins, however overdue the ticket is', () => {
+test('there is a pause between two looks, however overdue the ticket is', () => {
   assert.equal(nextLook({ startsAt: 0, expiresAt: 1000 }, DEFAULT_RENEWAL, HOUR), 200)
 })

@@ -12,7 +12,7 @@ test('a quoted @ belongs to the name', () => {
   assert.equal(userOf('alice\\@home@EXAMPLE.COM'), 'alice@home')
 })
 
-test('a realm can have a suffix, and no other realm takes it', () => {
+test('a realm can have a suffix, which no other realm gets', () => {
   const suffixes = { 'PARTNER.COM': '@partner' }
   assert.equal(userOf('bob@PARTNER.COM', suffixes), 'bob@partner')
   assert.equal(userOf('bob@EXAMPLE.COM', suffixes), 'bob')

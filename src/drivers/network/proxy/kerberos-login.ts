@@ -86,7 +86,7 @@ function authorization({ token }: GssStep, route: ProxyRoute, identity: string):
   return `Negotiate ${token.toString('base64')}`
 }
 
-/** What fails before the proxy has said a word is about our ticket, the KDC or the proxy's principal. */
+/** A failure before the proxy has answered is about the ticket, the KDC or the proxy's principal. */
 async function ours<T>(route: ProxyRoute, run: () => Promise<T>): Promise<T> {
   try {
     return await run()
@@ -107,7 +107,7 @@ async function theirs(route: ProxyRoute, context: GssContext, token: Buffer, sig
   } catch (error) {
     signal.throwIfAborted()
     throw proxyError('PROXY_NOT_GENUINE', `The proxy ${route.proxy} could not prove that it is itself.`, route, {
-      hint: 'Its keytab may be damaged or of another name; or somebody else answers in its place.',
+      hint: 'Check its keytab, which may be damaged or of another name; or another server answers in its place.',
       cause: error,
     })
   }

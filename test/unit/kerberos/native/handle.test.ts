@@ -7,14 +7,14 @@ function handle(pointer: bigint | null = 7n) {
   return { handle: new Handle(pointer, (each) => released.push(each)), released }
 }
 
-test('is released once, at once when nobody holds it', () => {
+test('a handle is released once, and at once when no call holds it', () => {
   const { handle: it, released } = handle()
   it[Symbol.dispose]()
   it[Symbol.dispose]()
   assert.deepEqual(released, [7n])
 })
 
-test('is not released before the last call that holds it ends', () => {
+test('a handle is not released before the last call that holds it ends', () => {
   const { handle: it, released } = handle()
   const [first, second] = [it.hold(), it.hold()]
   it[Symbol.dispose]()
@@ -26,7 +26,7 @@ test('is not released before the last call that holds it ends', () => {
   assert.deepEqual(released, [7n])
 })
 
-test('releases what a call put in its place', () => {
+test('the object that a call puts into a handle is released', () => {
   const { handle: it, released } = handle(null)
   const done = it.hold()
   it[Symbol.dispose]()
@@ -35,7 +35,7 @@ test('releases what a call put in its place', () => {
   assert.deepEqual(released, [9n])
 })
 
-test('is of no use once disposed', () => {
+test('a disposed handle cannot be used', () => {
   const { handle: it } = handle()
   it[Symbol.dispose]()
   assert.throws(() => it.pointer, /disposed/)
@@ -43,7 +43,7 @@ test('is of no use once disposed', () => {
   assert.throws(() => it.held, /not held/)
 })
 
-test('nothing is released when there was nothing', () => {
+test('an empty handle releases nothing', () => {
   const { handle: it, released } = handle(null)
   it[Symbol.dispose]()
   assert.deepEqual(released, [])

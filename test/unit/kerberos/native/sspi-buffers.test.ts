@@ -21,7 +21,7 @@ test('buffers are described as SSPI lays them out on 64 bits', async () => {
   assert.deepEqual(at(1), { length: 0, pointer: 0n })
 })
 
-test('statuses: going on is no refusal, and the known ones have their codes', () => {
+test('known statuses have their codes, and a status to go on is no refusal', () => {
   assert.equal(isRefused(0), false)
   assert.equal(isRefused(0x00090312), false)
   assert.equal(isRefused(0x80090303 | 0), true)

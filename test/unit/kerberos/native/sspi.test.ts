@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { createSspi, systemLibrary } from '../../../../src/kerberos/native/sspi.ts'
 
-test('loads on any system, and where there is no SSPI says which library is missing', async (t) => {
+test('without SSPI the error names the missing library', async (t) => {
   if (process.platform === 'win32') {
     assert.equal((await createSspi()).provider, 'sspi')
     return
@@ -21,7 +21,7 @@ test("libraries of Windows are loaded from the system's folder, by their full pa
   }
 })
 
-test('is marked as not tested, in the source and in the guide', async () => {
+test('the Windows part is marked as not tested, in the source and in the guide', async () => {
   const source = await readFile(new URL('../../../../src/kerberos/native/sspi.ts', import.meta.url), 'utf8')
   const guide = await readFile(new URL('../../../../docs/kerberos.md', import.meta.url), 'utf8')
   assert.match(source, /NOT TESTED/)
