@@ -50,6 +50,12 @@ export const systemPackages: readonly SystemPackage[] = [
   { name: 'pgpool2', file: '/usr/sbin/pgpool', neededFor: 'another pooler, with another way of speaking' },
   { name: 'haproxy', file: '/usr/sbin/haproxy', neededFor: 'a load balancer before the database' },
   {
+    name: 'iproute2',
+    file: '/sbin/ip',
+    neededFor: 'a network of the tests that can be cut',
+    mark: /'netns'/,
+  },
+  {
     name: 'procps',
     file: '/bin/ps',
     neededFor: "finding a server's processes, to freeze them",

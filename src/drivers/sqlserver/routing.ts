@@ -7,6 +7,19 @@ import type { SqlServerOptions } from './options.ts'
 
 /** More than a host's name can have (RFC 1035). */
 const LONGEST_NAME = 255
+/** As in Microsoft's SqlClient. */
+const MOST_REDIRECTIONS = 10
+
+/** @throws PoolsmithError REDIRECTED_TOO_OFTEN */
+export function assertFewRedirections(redirections: number, host: string): void {
+  if (redirections <= MOST_REDIRECTIONS) return
+  throw new PoolsmithError(`${host} sent the login on, and so did ${MOST_REDIRECTIONS} servers after it.`, {
+    code: 'REDIRECTED_TOO_OFTEN',
+    phase: 'login',
+    hint: "Look at the servers' read-only routing lists; one of them may name a server that names it.",
+    details: { host },
+  })
+}
 
 /**
  * Checks the server that we are sent on to.

@@ -24,7 +24,7 @@ import { ntlmProvider } from './ntlm/ntlm-sspi.ts'
 import { openError } from './open-error.ts'
 import type { SqlServerOptions } from './options.ts'
 import { isBusy } from './requests.ts'
-import { assertRoute, withoutFinalDot } from './routing.ts'
+import { assertFewRedirections, assertRoute, withoutFinalDot } from './routing.ts'
 import { type SecureStream, type SecurityRequest, secureStream } from './secure-stream.ts'
 import { refusalError, type ServerError } from './server-error.ts'
 import type { SspiFactory } from './sspi.ts'
@@ -36,8 +36,6 @@ const NEVER_MILLIS = 0x7fff_ffff
 const LONGEST_CANCEL_MILLIS = 5000
 /** Of what a server calls its user and database; its own limit (sysname) is 128 characters. */
 const LONGEST_NAME = 128
-/** As in Microsoft's SqlClient. */
-const MOST_REDIRECTIONS = 10
 
 /** All that stays the same for every session of one driver. */
 export interface SessionPlan {
@@ -120,7 +118,7 @@ async function logIn(
   let servers = 0
   const secret = credential.kind === 'password' || credential.kind === 'token' ? credential.kind : undefined
   const connector = async (server: string, at: number): Promise<Socket> => {
-    if (servers > MOST_REDIRECTIONS) throw goingInCircles(host)
+    assertFewRedirections(servers, host)
     if (servers > 0) assertRoute(server, at, host, options.server_routing)
     reached = await reach(servers++ === 0 ? dialer : await dialerFor(server, at, how), how)
     secured = await secureStream(reached.socket, {
@@ -192,15 +190,6 @@ export function certificateName(given: string | undefined, server: string, sentO
   if (given === undefined) return withoutFinalDot(server)
   const isBelow = given.startsWith('*.') && server.toLowerCase().endsWith(given.slice(1).toLowerCase())
   return withoutFinalDot(sentOn && isBelow ? `*${server.slice(server.indexOf('.'))}` : given)
-}
-
-function goingInCircles(host: string): PoolsmithError {
-  return new PoolsmithError(`${host} sent the login on, and so did ${MOST_REDIRECTIONS} servers after it.`, {
-    code: 'REDIRECTED_TOO_OFTEN',
-    phase: 'login',
-    hint: "Look at the servers' read-only routing lists; one of them may name a server that names it.",
-    details: { host },
-  })
 }
 
 async function findInstance(plan: SessionPlan, clock: PhaseClock, signal: AbortSignal): Promise<number> {
