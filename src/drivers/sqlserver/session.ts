@@ -1,7 +1,6 @@
 import type { Socket } from 'node:net'
 import { hostname } from 'node:os'
 import type { TLSSocket } from 'node:tls'
-import type { ConnectionConfiguration } from 'tedious'
 import { onAbort, orAbort } from '../../abort.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { PoolsmithError } from '../../errors.ts'
@@ -17,6 +16,7 @@ import { resolveHost } from '../network/socket.ts'
 import { describeTls } from '../network/tls.ts'
 import type { PhaseClock } from '../phase-clock.ts'
 import { channelBindings } from './channel-bindings.ts'
+import { configuration, requestLimitMillis } from './configuration.ts'
 import { dialerFor, type Reach, type Reached, reach } from './connect.ts'
 import { instancePort } from './instance-lookup.ts'
 import { kerberosAlone } from './login-errors.ts'
@@ -31,9 +31,6 @@ import type { SspiFactory } from './sspi.ts'
 import { type LoginPlan, loadConnectionClass, type SqlServerConnection } from './tedious-connection.ts'
 import type { TlsSettings } from './tls-settings.ts'
 
-/** The time limits are ours; tedious' own must never be the first to end. */
-const NEVER_MILLIS = 0x7fff_ffff
-const LONGEST_CANCEL_MILLIS = 5000
 /** Of what a server calls its user and database; its own limit (sysname) is 128 characters. */
 const LONGEST_NAME = 128
 
@@ -234,68 +231,6 @@ function sspiFor(
       peers: () => provider.peers?.(),
       close: () => provider.close?.(),
     }
-  }
-}
-
-function configuration(plan: SessionPlan, credential: Credential, port: number): ConnectionConfiguration {
-  const { options } = plan
-  return {
-    server: plan.host,
-    authentication: authentication(plan, credential),
-    options: {
-      port,
-      // The stream that it is given is as encrypted as it will be.
-      encrypt: false,
-      database: plan.database,
-      appName: options.application_name,
-      workstationId: options.workstation_id,
-      packetSize: options.packet_size,
-      readOnlyIntent: options.application_intent === 'ReadOnly',
-      connectTimeout: NEVER_MILLIS,
-      // Until the first piece of an answer; from there on silence.ts has the limit.
-      requestTimeout: requestLimitMillis(options),
-      cancelTimeout: cancelLimitMillis(options),
-      // Retries are decided in throttling.ts and by the pool.
-      maxRetriesOnTransientErrors: 0,
-      useColumnNames: false,
-      rowCollectionOnDone: false,
-      rowCollectionOnRequestCompletion: false,
-    },
-  }
-}
-
-function requestLimitMillis({ request_timeout: seconds }: SqlServerOptions): number {
-  return Math.min(seconds * 1000, NEVER_MILLIS)
-}
-
-/** How long the server may take to confirm that it has ended a statement; then the session is closed. */
-function cancelLimitMillis(options: SqlServerOptions): number {
-  const limit = requestLimitMillis(options)
-  return limit === 0 ? LONGEST_CANCEL_MILLIS : Math.min(limit, LONGEST_CANCEL_MILLIS)
-}
-
-function authentication(plan: SessionPlan, credential: Credential): ConnectionConfiguration['authentication'] {
-  switch (credential.kind) {
-    case 'password':
-      return {
-        type: 'default',
-        options: {
-          userName: credential.user ?? plan.login ?? credential.identity,
-          password: credential.password.reveal(),
-        },
-      }
-    case 'token':
-      return { type: 'azure-active-directory-access-token', options: { token: credential.token.reveal() } }
-    case 'ntlm':
-    case 'gss':
-      // Nothing of tedious' own for Windows logins is entered.
-      return { type: 'default', options: {} }
-    case 'certificate':
-      throw new PoolsmithError('SQL Server takes no client certificate as a login.', {
-        code: 'AUTH_METHOD_UNSUPPORTED',
-        phase: 'config',
-        hint: 'Use auth_method sql_auth, kerberos or azure_ad.',
-      })
   }
 }
 
