@@ -102,6 +102,9 @@ test('a statement is cancelled over an encrypted connection of its own', async (
   await using session = await openSession(driver, gssCredential(cache, 'alice'))
   const sleeping = session.client.query('select pg_sleep(30)')
   const canceled = assert.rejects(sleeping, { code: '57014' })
+  // A request that arrives before its statement cancels nothing.
+  const running = "select count(*) from pg_stat_activity where state = 'active' and query = 'select pg_sleep(30)'"
+  while ((await realm.server.sql(running)) !== '1') await sleep(10)
   await driver.cancel(session.client, AbortSignal.timeout(5000))
   await canceled
   const sent = middle.sent()
