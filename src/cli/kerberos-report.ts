@@ -84,8 +84,8 @@ export function kerberosData({ report, server, trace }: KerberosFindings): Recor
             entries: keytab.entries.map((entry) => ({ ...entry, writtenAt: iso(entry.writtenAt) })),
           },
         }),
-    ...(server === undefined ? {} : { server }),
-    ...(trace === undefined ? {} : { trace }),
+    server,
+    trace,
   }
 }
 

@@ -132,7 +132,7 @@ export class CertificateFiles {
     const pair: LoadedCertificate = {
       certificate,
       privateKey: new Secret(keyState.content.toString('utf8')),
-      ...(passphrase === undefined ? {} : { passphrase }),
+      passphrase,
       subject: subjectOf(x509),
       notBefore: x509.validFromDate.getTime(),
       notAfter: x509.validToDate.getTime(),

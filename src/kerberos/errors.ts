@@ -257,7 +257,7 @@ export function kerberosError(
       ...(status === undefined ? {} : { minor: status.minor }),
     },
     ...(advice === undefined ? {} : { hint: `${advice.hint}.` }),
-    ...(cause === undefined ? {} : { cause }),
+    cause,
   })
 }
 

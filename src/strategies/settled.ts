@@ -23,7 +23,7 @@ export function settled(fetch: Fetch): Fetch {
         details,
         cause,
         transient: true,
-        ...(hint === undefined ? {} : { hint }),
+        hint,
       })
     }
   }

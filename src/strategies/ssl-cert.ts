@@ -23,7 +23,7 @@ export const sslCert = defineStrategy({
     const files = new CertificateFiles({
       certificateFile,
       keyFile,
-      ...(passphrase === undefined ? {} : { passphrase }),
+      passphrase,
       onExpiring: (certificate) => emit('certificate:expiring', certificate),
       onUnusable: (error) => emit('credential:failed', { error, attempt: 1, retryInMillis: RECHECK_MILLIS }),
     })
@@ -36,10 +36,10 @@ export const sslCert = defineStrategy({
         return {
           kind: 'certificate',
           identity: loaded.subject,
-          ...(user === undefined ? {} : { user }),
+          user,
           certificate: loaded.certificate,
           privateKey: loaded.privateKey,
-          ...(loaded.passphrase === undefined ? {} : { passphrase: loaded.passphrase }),
+          passphrase: loaded.passphrase,
           issuedAt: Date.now(),
           expiresAt: loaded.notAfter,
         }

@@ -175,7 +175,7 @@ function optionsOf(call: Call): KerberosTicketOptions {
     lifetimeSeconds: numberOf(call, 'lifetime', { least: 1 }),
     renewableSeconds: numberOf(call, 'renewable-lifetime'),
     group: textOf(call, 'group'),
-    ...(known === undefined ? {} : { updater: known }),
+    updater: known,
     renewal: present({
       thresholdMillis: seconds('threshold'),
       intervalMillis: seconds('interval', 'KRB_RENEWAL_INTERVAL'),

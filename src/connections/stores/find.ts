@@ -43,7 +43,7 @@ export type ListedConnection = {
 
 function withDefaults(options: StoreOptions): { environment: Environment; cwd: string; file?: string } {
   const { environment = process.env, cwd = process.cwd(), file } = options
-  return { environment, cwd, ...(file === undefined ? {} : { file }) }
+  return { environment, cwd, file }
 }
 
 /**

@@ -75,7 +75,7 @@ export class TlsSettings {
       file: new CertificateFiles({
         certificateFile: options.sslcert ?? place('postgresql.crt'),
         keyFile: options.sslkey ?? place('postgresql.key'),
-        ...(options.sslpassword === undefined ? {} : { passphrase: options.sslpassword }),
+        passphrase: options.sslpassword,
         ...trust,
         onUnusable: (error) => emit('security:warning', { code: error.code, message: error.message }),
       }),

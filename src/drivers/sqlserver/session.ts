@@ -199,7 +199,7 @@ async function findInstance(plan: SessionPlan, clock: PhaseClock, signal: AbortS
     addresses,
     instance: options.instance_name ?? '',
     signal,
-    ...(browserPort === undefined ? {} : { browserPort }),
+    browserPort,
   })
 }
 

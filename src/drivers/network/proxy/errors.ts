@@ -36,7 +36,7 @@ export function inProxyPhase(error: PoolsmithError, route: ProxyRoute, hint = er
     transient: error.transient,
     details: { ...error.details, ...route },
     cause: error,
-    ...(hint === undefined ? {} : { hint }),
+    hint,
   })
 }
 

@@ -51,7 +51,7 @@ function meaningOf(error: Error): Meaning {
   const isEnd = 'class' in error && Number(error.class) >= ENDS_SESSION_CLASS
   const hint = 'The message is the server’s own; its log may say more.'
   const failed: Meaning = { code: 'QUERY_FAILED', hint, transient: RESOURCES.has(number) }
-  const details = { number, ...(state === undefined ? {} : { state }) }
+  const details = { number, state }
   return { ...(isEnd ? LOST : (BY_NUMBER[number] ?? failed)), details }
 }
 
