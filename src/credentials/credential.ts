@@ -73,7 +73,7 @@ export interface CredentialSource {
   reject(credential: Credential): boolean
   /** Called with the new credential whenever it changes; returns the way to stop. */
   onChange(listener: (credential: Credential) => void): () => void
-  /** Why the latest fetch failed; absent once one succeeds. For the error of somebody who gave up waiting. */
+  /** Why the latest fetch failed; absent once one succeeds. For the error of a caller that gave up waiting. */
   readonly failure?: PoolsmithError | undefined
   /** Stops timers and fetches in flight. Idempotent. */
   close(): void

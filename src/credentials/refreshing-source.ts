@@ -10,7 +10,7 @@ import { abortError, askedWait, closedError, overError, timeoutError } from './s
 /** How {@link refreshingSource} obtains a credential, and when it obtains the next one. */
 export interface RefreshingSourceOptions {
   /**
-   * Obtains a credential. The signal aborts when the time limit is over or the source is closed. It is called for a
+   * Obtains a credential. The signal aborts when the time limit has passed or the source is closed. It is called for a
    * renewal too, when an answer from a cache would be of no use. A rejection with a `PoolsmithError` that is
    * `transient`, a fault of the network, HTTP 408, 429 or 5xx is tried again, not before `details.retryAfterMillis`
    * when there is one; anything else is taken as a refusal.
@@ -21,7 +21,7 @@ export interface RefreshingSourceOptions {
   readonly subject?: string
   /** The time limit of one fetch, in milliseconds. Default 30,000. */
   readonly fetchTimeoutMillis?: number | undefined
-  /** Tries in a row while somebody waits, before the failure is theirs. Default 5, which is about 3 s of waits. */
+  /** Attempts in a row while callers wait, before they get the failure. Default 5, with about 3 s of pauses. */
   readonly maxAttempts?: number | undefined
   /** How often to look again for a credential that does not say when it ends, in milliseconds. Default never. */
   readonly recheckMillis?: number
@@ -39,12 +39,12 @@ const TIMER_MAX_MILLIS = 2 ** 31 - 1
 /**
  * A source that fetches its credential when it is first needed and renews it before it ends.
  *
- * - However many wait, one fetch is in flight. Who aborts leaves alone; the fetch goes on for the others, and also
- *   when all have left, up to its time limit: its result serves whoever comes next.
- * - The renewal runs in the background, and only while the source is in use: somebody asked since the last fetch, or
- *   listens for changes. An idle pool fetches nothing.
- * - While the old credential is good a failed renewal is nobody's error but an event. Faults of the network and
- *   throttling are tried again with back-off and jitter; a refusal is not tried again before the credential is over.
+ * - One fetch is in flight for all callers that wait. A caller that aborts leaves alone. The fetch goes on for the
+ *   others, and also when all have left, up to its time limit: its result serves the next caller.
+ * - The renewal runs in the background, and only while the source is in use: a caller has asked since the last fetch,
+ *   or a listener waits for changes. An idle pool fetches nothing.
+ * - While the old credential is good, a failed renewal is an event and no error. Faults of the network and
+ *   throttling are tried again with back-off and jitter; a refusal is not tried again before the credential expires.
  *
  * @example
  * const source = refreshingSource({
@@ -67,14 +67,14 @@ class RefreshingSource implements CredentialSource {
   #credential: Credential | undefined
   #refreshAt = 0
   #goodUntil = 0
-  /** Somebody asked since the last fetch began. */
+  /** A caller has asked since the last fetch began. */
   #used = false
 
   #flight: Promise<Credential> | undefined
   #waiters = 0
   #failures = 0
   #failure: PoolsmithError | undefined
-  /** When `#failure` became the answer to give to whoever asks; absent while there are tries left. */
+  /** When `#failure` became the answer for every caller; absent while attempts are left. */
   #finalAt: number | undefined
   #fetchedAt = 0
   /** The credential that a server refused, until another one is there. */
@@ -82,7 +82,7 @@ class RefreshingSource implements CredentialSource {
 
   #closed = false
   #attempt: AbortController | undefined
-  /** The time limit of the attempt, or the back-off between two: held by the process only while somebody waits. */
+  /** The time limit of the attempt, or the back-off between two. It keeps the process alive only while callers wait. */
   #flightTimer: NodeJS.Timeout | undefined
   #wake: (() => void) | undefined
   #refreshTimer: NodeJS.Timeout | undefined
@@ -163,7 +163,7 @@ class RefreshingSource implements CredentialSource {
       })
   }
 
-  /** The flight under way, or a new one. Its failure is always an event, so nobody needs to listen to the promise. */
+  /** The flight under way, or a new one. Its failure is always an event, so the promise needs no listener. */
   #start(): Promise<Credential> {
     if (this.#flight !== undefined) return this.#flight
     clearTimeout(this.#refreshTimer)

@@ -9,7 +9,7 @@ import type { Emit, EventName } from '../events.ts'
 /** What a strategy is handed besides the connection and its own options. */
 export interface StrategyContext {
   readonly emit: Emit
-  /** Whether anybody listens to an event: a prompt that nobody sees need not be made. Absent: nobody does. */
+  /** Whether an event has a listener: without one a prompt need not be made. Absent: no event has one. */
   readonly listens?: (name: EventName) => boolean
   /** The environment to read (`process.env` unless a test holds it still). */
   readonly environment: Readonly<Record<string, string | undefined>>

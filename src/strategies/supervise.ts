@@ -110,7 +110,7 @@ function onRequest(message: unknown): void {
   })
 }
 
-/** `push` is what Node's parser hands each piece of a body to, before anybody reads it. */
+/** Node's parser hands each piece of a body to `push`, before it is read. */
 function limitLength(response: IncomingMessage, stop: () => void): void {
   const limit = response.headers['content-encoding'] === undefined ? ANSWER_LIMIT_BYTES : COMPRESSED_LIMIT_BYTES
   const push = response.push

@@ -1,10 +1,10 @@
 /**
- * Notices that what was sent into a network is lost there.
+ * Notices that bytes were sent into a dead network.
  *
- * TCP's keep-alive probes tell of a peer that is gone only while nothing of ours is on its way. A statement that was
+ * TCP's keep-alive probes detect a dead peer only while no sent bytes wait for an acknowledgement. A statement that was
  * sent into a dead network is sent again and again instead: on Linux for a quarter of an hour (tcp_retries2), while
- * other systems give up within seconds. The option that would set this right, TCP_USER_TIMEOUT, cannot be reached from
- * Node, but the kernel's table of sockets says how often it has tried in vain.
+ * other systems give up within seconds. The option TCP_USER_TIMEOUT would solve this and cannot be set from Node,
+ * but the kernel's table of sockets says how often it has retransmitted without success.
  *
  * All sockets share one timer and one reading of the table, and both only while a statement waits for its answer: idle
  * sessions cost nothing.
@@ -22,9 +22,9 @@ type Write = (chunk: unknown, encoding?: BufferEncoding, done?: (error?: Error |
 
 interface Guarded {
   readonly socket: Socket
-  /** Whether an answer is waited for. */
+  /** Whether an answer is awaited. */
   isWaiting: () => boolean
-  /** Something was sent since the last time that no answer was waited for. */
+  /** Something was sent since the last time at which no answer was awaited. */
   armed: boolean
   /** How many bytes had been read when it was armed, or at the last look. */
   heard: number
@@ -60,7 +60,7 @@ export class AcknowledgementGuard {
    * From now on destroys the socket with ETIMEDOUT once what was written to the stream has been retransmitted in vain
    * for about half a minute and nothing has been heard meanwhile.
    *
-   * @param stream what statements are written to: the socket itself, or what encrypts over it
+   * @param stream the stream that statements are written to: the socket, or the encryption over it
    * @param isWaiting whether a statement waits for an answer; asked every ten seconds after something was written
    */
   watch(socket: Socket, stream: Duplex, isWaiting: () => boolean): void {

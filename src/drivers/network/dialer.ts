@@ -6,7 +6,7 @@ import type { Tunnel } from './proxy/tunnel.ts'
 import type { Reachability } from './reachability.ts'
 import { type Endpoint, showEndpoint } from './socket.ts'
 
-/** How long an attempt has the field to itself (RFC 8305, 5: Connection Attempt Delay). */
+/** How long an attempt runs before the next one begins (RFC 8305, 5: Connection Attempt Delay). */
 const ATTEMPT_DELAY_MILLIS = 250
 
 export interface DialerOptions {
@@ -89,8 +89,8 @@ export class Dialer {
   }
 
   /**
-   * Passes over the current address, for one that accepts connections and does not answer. Where there is none yet, all
-   * have had their time.
+   * Passes over the current address, for one that accepts connections and does not answer. If no address has
+   * accepted yet, all have used their time.
    *
    * @returns false when no other one is left
    */
@@ -127,7 +127,7 @@ export class Dialer {
         return
       }
       begun.delete(dialled.endpoint)
-      // Others have had their time; they may answer late, or never.
+      // The others have used their time; they may answer late, or never.
       for (const [endpoint, at] of begun) {
         if (performance.now() - at >= ATTEMPT_DELAY_MILLIS) this.#reachability.failed(endpoint)
       }
@@ -158,7 +158,7 @@ export class Dialer {
     return promise
   }
 
-  /** The last address' error; where there were several, with what came of each. */
+  /** The last address' error; where there were several, with the outcome of each. */
   #joined(): unknown {
     const { error } = this.#failures.at(-1) as Failure
     if (!(error instanceof PoolsmithError) || this.#failures.length === 1) return error

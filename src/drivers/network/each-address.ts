@@ -7,7 +7,7 @@ const TIMER_MAX_MILLIS = 2 ** 31 - 1
 
 export interface AddressLimits {
   readonly signal: AbortSignal
-  /** How long one address may take to let us in, in milliseconds (`connect_timeout`). Undefined: no limit. */
+  /** How long the login at one address may take, in milliseconds (`connect_timeout`). Undefined: no limit. */
   readonly limitMillis: number | undefined
   /** The error of an address that has used up its limit. */
   readonly timeout: (limitMillis: number) => PoolsmithError
@@ -61,7 +61,7 @@ async function withinShare<T>(
   }
 }
 
-/** What an address may take of the time that is left, in milliseconds, where others come after it. */
+/** The share of the remaining time that an address gets, in milliseconds, when others come after it. */
 function shareOf({ deadline, left }: Dialer): number {
   if (deadline === undefined || left <= 1) return Number.POSITIVE_INFINITY
   return Math.max(0, deadline - performance.now()) / left

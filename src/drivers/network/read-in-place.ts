@@ -1,6 +1,6 @@
 import { connect, type NetConnectOpts, type Socket } from 'node:net'
 
-/** What the system reads at once, as much as Node would have it read. */
+/** How many bytes the system reads at once: the same as in Node. */
 const READ_BYTES = 65_536
 
 type Reader = (bytes: Buffer) => void
@@ -38,9 +38,9 @@ export function connectReadingInPlace(options: NetConnectOpts): Socket {
 }
 
 /**
- * Hands what a socket reads to the reader where it lies, for the length of the call, in place of its `data` events;
- * without a reader they come again. What another layer reads (TLS, GSSAPI, a socket that was not made here) still comes
- * as `data`: listen to that too. With much to read this spares a quarter of the time, most of it the collector's.
+ * Hands the bytes of a socket to the reader without a copy, for the length of the call, in place of its `data` events;
+ * without a reader they come again. Bytes that another layer reads (TLS, GSSAPI, a socket that was not made here) still
+ * come as `data`: listen to that too. For large answers this saves a quarter of the time, most of it garbage collection.
  */
 export function readInPlace(socket: object, reader: Reader | undefined): void {
   if (reader === undefined) readers.delete(socket)

@@ -1,9 +1,9 @@
-/** How the kernel gets on with what sockets have sent: its table of TCP sockets (proc_pid_net(5), tcp and tcp6). */
+/** The state of the bytes that sockets have sent, by the kernel's table of TCP sockets (proc_pid_net(5), tcp, tcp6). */
 
 import { open } from 'node:fs/promises'
 import { isIPv6, type Socket } from 'node:net'
 
-/** How the kernel gets on with what was given to it. */
+/** The state of the bytes that were given to the kernel. */
 export type Sending = 'done' | 'under way' | 'in vain'
 
 /** The first retransmissions come within a second, on every bad line. */
@@ -41,7 +41,7 @@ export async function readSendings(sockets: readonly Socket[]): Promise<Readonly
         if (wanted.size === 0) break
       }
     } catch {
-      // Hidden here: TCP's own limit holds, as it does without us.
+      // The table is hidden here: TCP's own limit holds, as in any program.
     }
   }
   return found

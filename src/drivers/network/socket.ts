@@ -61,15 +61,15 @@ export async function resolveHost(host: string, lookup: Lookup, signal: AbortSig
 
 export interface ConnectOptions {
   readonly signal: AbortSignal
-  /** TCP keep-alive: idle time before the first probe. When undefined a peer that is gone is not looked for at all. */
+  /** TCP keep-alive: idle time before the first probe. When undefined, a dead peer is not detected. */
   readonly keepAliveIdleMillis?: number | undefined
 }
 
 /**
  * Opens a socket to one endpoint.
  *
- * The socket carries a listener for `error` from the start and for ever: whoever waits on it learns of the end by
- * `close` and `errored`, and an error that comes between two owners does not end the process.
+ * The socket carries a listener for `error` from the start and for ever. A reader learns of the end by `close`
+ * and `errored`, and an error that comes between two owners does not end the process.
  *
  * @throws PoolsmithError CONNECT_REFUSED, CONNECT_UNREACHABLE, SOCKET_NOT_FOUND, CONNECT_FAILED; the signal's reason
  */

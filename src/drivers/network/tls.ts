@@ -43,7 +43,7 @@ export async function startTls(stream: Duplex, request: TlsRequest): Promise<TLS
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const onClose = (): void => reject(handshakeClosed(host))
   // For ever, as on every socket of ours: see connectSocket. Node only announces an alert that comes after the
-  // handshake; destroyed by it, the socket also tells whoever reads from it later why it ended.
+  // handshake; destroying the socket with it tells later readers why the session ended.
   socket.on('error', (cause) => {
     reject(tlsError(cause, host))
     socket.destroy(cause)
@@ -98,7 +98,7 @@ export function describeTls(socket: TLSSocket, verified: EncryptionInfo['verifie
 
 function assertHost(certificate: X509Certificate | undefined, host: string): void {
   if (certificate !== undefined && certificateMatchesHost(certificate, host)) return
-  const names = certificate?.subjectAltName ?? certificate?.subject.split('\n').join(', ') ?? 'nobody'
+  const names = certificate?.subjectAltName ?? certificate?.subject.split('\n').join(', ') ?? 'no name'
   throw new PoolsmithError(`The server's certificate was not issued for ${host}, but for ${names}.`, {
     code: 'TLS_HOSTNAME_MISMATCH',
     phase: 'tls',
@@ -164,7 +164,7 @@ export function tlsError(cause: Error, host: string): PoolsmithError {
     return new PoolsmithError(`The certificate of ${host} has been revoked.`, {
       ...base,
       code: 'TLS_CERTIFICATE_REVOKED',
-      hint: 'Do not trust this server until its keeper has given it a new certificate.',
+      hint: 'Do not trust this server until its administrator has given it a new certificate.',
     })
   }
   if (code.startsWith('CRL_') || code.startsWith('UNABLE_TO_GET_CRL') || code === 'UNABLE_TO_DECRYPT_CRL_SIGNATURE') {

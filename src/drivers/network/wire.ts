@@ -6,7 +6,7 @@ export class StreamClosed extends Error {
   override readonly name = 'StreamClosed'
 }
 
-/** What we wait for did not come within the bytes that it may take. */
+/** The end of the message did not come within the permitted number of bytes. */
 export class TooLong extends Error {
   override readonly name = 'TooLong'
 }
@@ -14,7 +14,7 @@ export class TooLong extends Error {
 const EVENTS = ['readable', 'end', 'close', 'error'] as const
 
 /**
- * Reads exactly as many bytes as are asked for and leaves the rest in the stream, so that whoever comes next
+ * Reads exactly as many bytes as are asked for and leaves the rest in the stream, so that the next reader
  * (TLS, the driver's own parser) finds every byte that we did not take. Dispose it before the stream is handed on.
  */
 export class Wire implements Disposable {
@@ -26,7 +26,7 @@ export class Wire implements Disposable {
   // called at once, and one that is added again for each wait would be called for ever.
   readonly #onChange = (): void => this.#wake?.()
 
-  /** Does not close the stream when the signal is aborted: that is for its owner to do. */
+  /** Does not close the stream when the signal is aborted: its owner does that. */
   constructor(stream: Duplex, signal: AbortSignal) {
     this.stream = stream
     this.#signal = signal
@@ -43,7 +43,7 @@ export class Wire implements Disposable {
     this.stream.write(bytes)
   }
 
-  /** How many bytes have arrived that nobody has taken. */
+  /** How many bytes have arrived and are not read yet. */
   get waiting(): number {
     return this.stream.readableLength
   }

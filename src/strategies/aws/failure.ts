@@ -22,7 +22,7 @@ const REFUSED: Readonly<Record<string, string>> = {
   AccessDenied: 'The identity may not do this: check its sts:AssumeRole permission and the trust policy of role_arn.',
   AccessDeniedException: 'The identity may not do this: check its permissions and the trust policy of role_arn.',
   InvalidIdentityToken: 'AWS does not accept the web identity token: check the identity provider in IAM.',
-  UnauthorizedException: 'The SSO session is over: run `aws sso login`.',
+  UnauthorizedException: 'The SSO session has expired: run `aws sso login`.',
 }
 
 /**

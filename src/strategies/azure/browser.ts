@@ -20,11 +20,11 @@ export interface BrowserRequest {
 export interface AuthorizationCode {
   readonly code: string
   readonly redirectUri: string
-  /** What proves that the code was asked for here. */
+  /** Proves that this process requested the code. */
   readonly verifier: string
 }
 
-/** What a browser sends back is small; whoever sends more is no browser of ours. */
+/** The browser's answer is small; a longer one does not come from our sign-in. */
 const MAX_FORM_BYTES = 64 * 1024
 
 /** Opens the page and waits until the browser comes back from it. The port is closed in every case. */
@@ -34,7 +34,7 @@ export async function askInBrowser(request: BrowserRequest): Promise<Authorizati
   const state = randomBytes(24).toString('base64url')
   const verifier = randomBytes(32).toString('base64url')
   const answer = Promise.withResolvers<string>()
-  // It may fail before anybody waits for it.
+  // It may fail before it is awaited.
   answer.promise.catch(() => undefined)
   const server = createServer((incoming, response) => {
     const reply = (status: number, words: string): void => {
@@ -42,7 +42,7 @@ export async function askInBrowser(request: BrowserRequest): Promise<Authorizati
     }
     readForm(incoming).then(
       (form) => {
-        // A page that somebody else sends the browser to must not end the sign-in.
+        // A request that another page makes the browser send must not end the sign-in.
         if (form?.get('state') !== state) return reply(400, 'This is not the answer that is waited for.')
         const code = form.get('code')
         response.once('close', () => {
@@ -98,7 +98,7 @@ function openBrowser(url: string, environment: BrowserRequest['environment']): v
         ? ['rundll32', 'url.dll,FileProtocolHandler', url]
         : [environment.BROWSER || 'xdg-open', url]
   const child = spawn(command as string, args, { stdio: 'ignore', detached: true })
-  // Without a browser the address, which has been shown, is the way.
+  // Where no browser opens, the user opens the address, which has been shown.
   child.on('error', () => undefined)
   child.unref()
 }

@@ -1,4 +1,4 @@
-/** Which of the SDK's credentials the options and the environment mean: that of the identity which they name, alone. */
+/** Selects the SDK's credential for the identity that the options and the environment name, and for no other. */
 
 import type { TokenCredential } from '@azure/identity'
 import type { Connection } from '../../connections/connection.ts'
@@ -88,7 +88,7 @@ function byDefault(
       throw new PoolsmithError(`${found.message}.`, {
         code: 'CREDENTIAL_MISSING',
         phase: 'credential',
-        hint: 'Complete it or unset it, or say which identity is meant by azure_credential: no other one is used in its place.',
+        hint: 'Complete it or unset it, or set azure_credential to the identity that you mean: no other one is used in its place.',
       })
   }
 }

@@ -4,8 +4,8 @@ export const CLOUDS = ['public', 'china', 'government'] as const
 export type Cloud = (typeof CLOUDS)[number]
 
 /**
- * Where each national cloud's tokens come from, and what they must be for: the resource of Azure Database for
- * PostgreSQL and that of Azure SQL (Microsoft Learn, "Microsoft Entra authentication" of either service).
+ * The authority that issues each national cloud's tokens, and the resources that they must be issued for: those of
+ * Azure Database for PostgreSQL and of Azure SQL (Microsoft Learn, "Microsoft Entra authentication" of either service).
  */
 const TABLE: Readonly<Record<Cloud, { readonly authority: string } & Readonly<Record<Dialect, string>>>> = {
   public: {
@@ -35,5 +35,5 @@ export function scopeOf(cloud: Cloud, dialect: Dialect): string {
 
 /** The public client of the Azure CLI, which every tenant knows and @azure/identity takes for people too. */
 export const PUBLIC_CLIENT = '04b07795-8ddb-461a-bbee-02f9e1bf7b46'
-/** In place of a tenant: the one of whoever signs in, personal accounts left out. */
+/** Stands for the tenant of the person who signs in; personal accounts are excluded. */
 export const ANY_TENANT = 'organizations'

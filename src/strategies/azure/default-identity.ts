@@ -3,10 +3,10 @@ type Environment = Readonly<Record<string, string | undefined>>
 const PROOFS = ['AZURE_CLIENT_SECRET', 'AZURE_CLIENT_CERTIFICATE_PATH', 'AZURE_PASSWORD'] as const
 type Proof = (typeof PROOFS)[number]
 
-/** What `azure_credential=default` means here. */
+/** The credential that `azure_credential=default` selects here. */
 export type DefaultIdentity =
   | {
-      /** A service principal, or a person by password: `proof` is the variable that holds what proves it. */
+      /** A service principal, or a person by password: `proof` is the variable that holds its secret. */
       readonly kind: 'environment'
       readonly clientId: string
       readonly tenantId: string
@@ -21,7 +21,7 @@ export type DefaultIdentity =
   | { readonly kind: 'managed_identity'; readonly clientId: string }
   /** Nothing is named: the whole of DefaultAzureCredential. */
   | { readonly kind: 'chain' }
-  /** An identity is named, and what proves it is missing. */
+  /** An identity is named, and its proof is missing. */
   | { readonly kind: 'incomplete'; readonly by: 'client_id' | 'environment'; readonly message: string }
 
 /**
@@ -44,7 +44,7 @@ export function defaultIdentity(
   const tenantId = options.tenant_id ?? AZURE_TENANT_ID
   if (named === undefined && choosesItself(environment)) return { kind: 'chain' }
   const proof = PROOFS.find((name) => environment[name])
-  // A proof beside another client id is that one's.
+  // A proof that stands beside another client id belongs to that id.
   if (proof !== undefined && (!AZURE_CLIENT_ID || clientId === AZURE_CLIENT_ID)) {
     const missing = [
       clientId ? undefined : 'AZURE_CLIENT_ID',

@@ -14,7 +14,7 @@ import { AnswerTooLong, type SupervisedRequest } from '../supervise.ts'
 
 const SUBJECT = 'The Microsoft Entra token could not be fetched'
 
-/** What came of the SDK's last request; the SDK's own errors often lose it. */
+/** The outcome of the SDK's last request; the SDK's own errors often lose it. */
 export interface AuthorityObservation {
   readonly status?: number | undefined
   readonly retryAfter?: string | undefined
@@ -57,7 +57,7 @@ const HINTS: Readonly<Record<string, string>> = {
     "The assertion's issuer is not the one that Entra knows for this domain: check the domain's federation settings.",
   '50034': 'The user does not exist in this tenant.',
   '50053': 'The account is locked after too many wrong passwords: wait, or have it unlocked.',
-  '50055': "The person's password is over: they must set a new one first.",
+  '50055': "The user's password has expired: set a new one first.",
   '50057': 'The account is disabled in Entra.',
   '50076': NEEDS_SECOND_FACTOR,
   '50079': NEEDS_SECOND_FACTOR,
@@ -88,7 +88,7 @@ export function azureFailure(
   const entra = entraError(error)
   const { metadata } = observation
   if (isTransient(fault) || (metadata !== undefined && isLate(fault))) {
-    // What MSAL says where there was no JSON to read is a row of "Not Available".
+    // MSAL writes "Not Available" several times when the answer was no JSON.
     const asked = metadata === undefined ? 'the token endpoint' : `the metadata service ${metadata}`
     const shown = observation.error ?? new Error(entra?.text ?? `${asked} answered HTTP ${observation.status}`)
     const hint = metadata === undefined ? undefined : metadataHint(metadata)
@@ -139,7 +139,7 @@ function isChain(error: unknown): boolean {
   return error instanceof Error && error.name === 'AggregateAuthenticationError'
 }
 
-/** What each credential of the default chain had to say. */
+/** The message of each credential of the default chain. */
 function triedBy(error: unknown, secrets: readonly (Secret | undefined)[]): { tried?: readonly string[] } {
   const parts = typeof error === 'object' && error !== null && 'errors' in error ? error.errors : undefined
   return Array.isArray(parts) ? { tried: parts.map((part) => redact(messageOf(part), secrets)) } : {}
@@ -149,6 +149,6 @@ function entraError(error: unknown): { code: string; text: string } | undefined 
   const text = error instanceof Error ? error.message : messageOf(error)
   const match = /AADSTS(\d+)\b:?[^\n]*/.exec(text)
   if (match === null) return undefined
-  // What follows are ids for Microsoft's support, one line each or all in one.
+  // The rest is ids for Microsoft's support, one line each or all in one.
   return { code: match[1] as string, text: match[0].replace(/\s*Trace ID:.*$/, '').trim() }
 }

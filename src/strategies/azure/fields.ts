@@ -31,7 +31,7 @@ export const azureFields = {
   azure_credential: oneOf(CREDENTIALS, {
     aliases: ['credential'],
     description:
-      'Where the token comes from. Without it the other options decide: a secret or a certificate means service_principal, a token file workload_identity, a managed_identity_* option managed_identity; none of them means default: the identity that the AZURE_* variables name, alone, and where they name none the chain of DefaultAzureCredential. A person comes in only when asked for: by their password (which no second factor survives, and Microsoft advises against), interactive in the browser of this machine, or device_code in any other. integrated trades a Kerberos ticket for the token, where the domain is federated with AD FS.',
+      'Where the token comes from. Without it the other options decide: a secret or a certificate means service_principal, a token file workload_identity, a managed_identity_* option managed_identity; none of them means default: the identity that the AZURE_* variables name, alone, and where they name none the chain of DefaultAzureCredential. A person signs in only if you select it: password (which fails where a second factor is required, and Microsoft advises against it), interactive in the browser of this machine, or device_code in any other browser. integrated exchanges a Kerberos ticket for the token, where the domain is federated with AD FS.',
   }),
   tenant_id: text({
     aliases: ['azure_tenant_id', 'tenantId'],
@@ -74,7 +74,7 @@ export const azureFields = {
   }),
   principal: text({
     description:
-      'Under integrated: the client principal, `etl@EXAMPLE.COM`. Default: whoever the ticket cache belongs to.',
+      'Under integrated: the client principal, `etl@EXAMPLE.COM`. Default: the principal of the ticket cache.',
   }),
   keytab: path({
     description:
@@ -101,7 +101,7 @@ export const azureFields = {
 
 export type AzureOptions = ValuesOf<typeof azureFields>
 
-/** What the options mean when `azure_credential` does not say it. */
+/** The credential that the options mean when `azure_credential` is not set. */
 export function credentialKind(options: AzureOptions): AzureCredentialKind {
   const { azure_credential: chosen } = options
   if (chosen !== undefined && chosen !== 'default') return chosen
@@ -114,12 +114,12 @@ export function credentialKind(options: AzureOptions): AzureCredentialKind {
   return 'default'
 }
 
-/** Whether somebody has to sit at a screen for it. */
+/** Whether a person has to sign in at a screen. */
 export function asksPerson(kind: AzureCredentialKind): kind is 'interactive' | 'device_code' {
   return kind === 'interactive' || kind === 'device_code'
 }
 
-/** Everything that does not fit together, at once. */
+/** All contradictions between the options, at once. */
 export function azureProblems(
   options: AzureOptions,
   environment: Readonly<Record<string, string | undefined>>,

@@ -8,7 +8,7 @@ import type { AzureOptions } from './fields.ts'
 export type Identity = typeof import('@azure/identity')
 export type PipelineOptions = NonNullable<ConstructorParameters<Identity['ClientSecretCredential']>[3]>
 
-/** One try to get a token: what ends it, and the requests that it makes. */
+/** One attempt to get a token: the signal that ends it, and the requests that it makes. */
 export interface Attempt {
   readonly signal: AbortSignal
   readonly requests: SupervisedRequest[]

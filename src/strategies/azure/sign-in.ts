@@ -1,4 +1,4 @@
-/** The ways in which a person at a screen proves who they are: asked once, and then renewed without them. */
+/** The ways in which a person signs in at a screen: they are asked once, and tokens are renewed without them. */
 
 import type { AccessToken, TokenCredential } from '@azure/identity'
 import { PoolsmithError } from '../../errors.ts'
@@ -34,7 +34,7 @@ export function personSignIn(
   context: SignInContext,
 ): (attempt: Attempt) => Promise<AccessToken> {
   const shared = pipeline(options, context.agents)
-  /** The credential by which somebody has signed in. */
+  /** The credential with which the person has signed in. */
   let known: TokenCredential | undefined
 
   return async ({ signal: given, requests }) => {
@@ -84,7 +84,7 @@ async function ask(
       ...shared,
       tenantId,
       clientId,
-      // The next time, too, it is for us to say whether somebody is there to be asked.
+      // The next time, too, this module decides whether a person can be asked.
       disableAutomaticAuthentication: true,
       userPromptCallback: ({ message, verificationUri, userCode }) => show(message, verificationUri, userCode),
     })
@@ -108,7 +108,7 @@ async function ask(
   })
 }
 
-/** The SDK's credential has no room for the proof that whoever asked for the code is who redeems it (RFC 7636, 4.5). */
+/** Adds the proof that this client requested the code (RFC 7636, 4.5); the SDK has no option for it. */
 function pkce(verifier: string): NonNullable<PipelineOptions['additionalPolicies']>[number] {
   return {
     position: 'perCall',
@@ -134,7 +134,7 @@ function tell(
   emit('credential:prompt', prompt)
 }
 
-/** A prompt that nobody sees would only end in a time limit. */
+/** A prompt that no person sees would only end in a time limit. */
 function refuseWhereNobodyIs({ kind, environment, listens }: SignInContext): void {
   const desktop =
     process.platform === 'darwin' ||
@@ -145,16 +145,16 @@ function refuseWhereNobodyIs({ kind, environment, listens }: SignInContext): voi
   if (seen && !unattended) return
   const why = unattended
     ? 'CI is set in the environment'
-    : `nobody listens to the event credential:prompt, and stderr is no terminal${kind === 'interactive' ? ', nor is there a desktop' : ''}`
-  throw new PoolsmithError(`azure_credential=${kind} needs a person, and nobody can be asked here: ${why}.`, {
+    : `the event credential:prompt has no listener, and stderr is no terminal${kind === 'interactive' ? ', nor is there a desktop' : ''}`
+  throw new PoolsmithError(`azure_credential=${kind} needs a person, and no prompt can be shown here: ${why}.`, {
     code: 'SIGN_IN_IMPOSSIBLE',
     phase: 'credential',
-    hint: 'Use a service principal, a managed identity or a workload identity where nobody is; or show the event credential:prompt to somebody.',
+    hint: 'Use a service principal, a managed identity or a workload identity where no person is present; or listen to the event credential:prompt and show its message.',
   })
 }
 
 function tooSlow(limitSeconds: number): PoolsmithError {
-  return new PoolsmithError(`Nobody signed in within ${limitSeconds} s (sign_in_timeout).`, {
+  return new PoolsmithError(`The sign-in was not completed within ${limitSeconds} s (sign_in_timeout).`, {
     code: 'SIGN_IN_TIMEOUT',
     phase: 'credential',
     hint: 'Sign in when the prompt appears, or give more time by sign_in_timeout.',

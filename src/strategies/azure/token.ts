@@ -8,8 +8,8 @@ import type { AzureOptions } from './fields.ts'
 import { type Attempt, type Identity, pipeline, requestLimitMillis } from './pipeline.ts'
 
 /**
- * One token, by a credential object made for it alone: MSAL keeps tokens in the object, and gives the same one until
- * shortly before its end, which is of no use to a renewal and of none after a refused login.
+ * One token, by a credential object made for it alone: MSAL keeps tokens in the object, and returns the same one until
+ * shortly before it expires, which helps neither a renewal nor a login after a refusal.
  */
 export async function fetchAzureToken(
   identity: Identity,
@@ -25,7 +25,7 @@ export async function fetchAzureToken(
   return token
 }
 
-/** Some platforms (Service Fabric, a metadata proxy) hand out their own identity's token whatever client id is asked for. */
+/** Some platforms (Service Fabric, a metadata proxy) return their own identity's token for any client id that is requested. */
 function assertIssuedTo(clientId: string | undefined, token: string): void {
   const application = applicationOf(token)
   if (clientId === undefined || application === undefined) return
@@ -35,7 +35,7 @@ function assertIssuedTo(clientId: string | undefined, token: string): void {
     {
       code: 'CREDENTIAL_FAILED',
       phase: 'credential',
-      hint: 'Check that the identity is assigned to this machine, and what answers for the metadata service here.',
+      hint: 'Check that the identity is assigned to this machine, and find out which service answers as the metadata service here.',
       details: { clientId },
     },
   )

@@ -1,8 +1,8 @@
-/** Which variables of the environment name the proxy for what: curl's rules. */
+/** The variables of the environment that name a proxy, by curl's rules. */
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** What is to be reached: a database, or a URL of this scheme. */
+/** The target: a database, or a URL of this scheme. */
 export type Purpose = 'database' | 'http' | 'https'
 
 /**

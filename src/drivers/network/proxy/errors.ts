@@ -2,7 +2,7 @@ import { type ErrorCode, PoolsmithError } from '../../../errors.ts'
 
 type ProxyErrorCode = Extract<ErrorCode, `PROXY_${string}`>
 
-/** Whom an error is about. Neither ever holds a login. */
+/** The peers that an error is about. Neither text ever holds a login. */
 export interface ProxyRoute {
   /** `http://proxy.example.com:3128` */
   readonly proxy: string
@@ -28,7 +28,7 @@ export function proxyError(
   return new PoolsmithError(message, { code, phase: 'proxy', ...rest, details: { ...route, ...details } })
 }
 
-/** An error of what the way to the proxy is made of (names, sockets, files, Kerberos), told as the proxy's phase. */
+/** An error on the way to the proxy (names, sockets, files, Kerberos), with the phase `proxy`. */
 export function inProxyPhase(error: PoolsmithError, route: ProxyRoute, hint = error.hint): PoolsmithError {
   return new PoolsmithError(`For the proxy ${route.proxy}: ${error.message}`, {
     code: error.code,

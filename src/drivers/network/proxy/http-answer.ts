@@ -7,7 +7,7 @@ const HEAD_LIMIT_BYTES = 16 * 1024
 /** A page that says what went wrong; beyond it the connection is given up rather than read out. */
 const BODY_LIMIT_BYTES = 256 * 1024
 
-/** What answers does not speak HTTP as it should. Its message repeats nothing of what came. */
+/** The peer does not speak HTTP correctly. The message repeats nothing of its answer. */
 export class NotHttp extends Error {
   override readonly name = 'NotHttp'
 }

@@ -7,7 +7,7 @@ import type { ProxyLogin } from './login.ts'
 import type { ProxyServer, ServerConnection } from './server-connection.ts'
 import type { OpenTunnel, TunnelOptions } from './tunnel.ts'
 
-/** Kerberos needs one or two; a proxy that asks for ever is not answered for ever. */
+/** Kerberos needs one or two; the limit ends an exchange with a proxy that never stops asking. */
 const MAX_LEGS = 8
 
 /**

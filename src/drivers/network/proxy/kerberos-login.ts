@@ -19,8 +19,8 @@ export interface KerberosLoginOptions {
 }
 
 /**
- * Kerberos by SPNEGO in HTTP (RFC 4559, RFC 4178). The first token goes out with the first request: the user has said
- * that the proxy wants it, and a round trip is saved.
+ * Kerberos by SPNEGO in HTTP (RFC 4559, RFC 4178). The first token goes out with the first request: the
+ * user has configured Kerberos, and this saves a round trip.
  */
 export async function kerberosLogin(
   route: ProxyRoute,
@@ -56,7 +56,7 @@ export async function kerberosLogin(
       const offered = challenges.filter(({ scheme }) => scheme === 'negotiate')
       if (offered.length === 0) throw notOffered(route, 'kerberos', challenges)
       const token = tokenIn(offered)
-      // Asked again from the start, or for more than there is to say.
+      // The proxy begins again, or asks for more tokens than the exchange has.
       if (token === undefined || context.complete) throw refused(route, identity)
       return authorization(await theirs(route, context, token, signal), route, identity)
     },
@@ -100,7 +100,7 @@ async function ours<T>(route: ProxyRoute, run: () => Promise<T>): Promise<T> {
   }
 }
 
-/** A token of the proxy's. It is the proof of who it is, so that one which does not fit is no accident. */
+/** A token of the proxy. It proves the proxy's identity, so a wrong one is reported as an impostor. */
 async function theirs(route: ProxyRoute, context: GssContext, token: Buffer, signal: AbortSignal): Promise<GssStep> {
   try {
     return await context.step(token, { signal })

@@ -13,7 +13,7 @@ export interface ProxyLogin extends Disposable {
   finish(challenges: readonly Challenge[]): Promise<Pick<ProxyInfo, 'authentication' | 'identity' | 'mutual'>>
 }
 
-/** A proxy that asks nobody who they are. */
+/** A proxy that asks for no login. */
 export function noLogin(route: ProxyRoute): ProxyLogin {
   return {
     first: async () => undefined,

@@ -21,7 +21,7 @@ export const proxyFields = {
   proxy_auth: oneOf(['none', 'basic', 'kerberos', 'negotiate'], {
     aliases: ['_proxy_auth', '_proxy_auth_method', '_proxy_auth_type'],
     description:
-      'How we log in to the proxy. `basic`: user name and password. `kerberos` (or `negotiate`): a ticket, by SPNEGO. ' +
+      'How to log in to the proxy. `basic`: user name and password. `kerberos` (or `negotiate`): a ticket, by SPNEGO. ' +
       'Default: `basic` where there is a user name, else `none`.',
   }),
   proxy_user: text({
@@ -43,20 +43,20 @@ export const proxyFields = {
   proxy_kerberos_principal: text({
     aliases: ['_proxy_kerberos_principal'],
     description:
-      "Whose ticket the proxy is shown; it may be another than the database's. Default: whoever the cache belongs to.",
+      "The principal whose ticket the proxy gets; it may differ from the database's. Default: the principal of the cache.",
   }),
   proxy_kerberos_ccache: path({
     description: "The ticket cache for the proxy. Default: krb5's own.",
   }),
   proxy_kerberos_keytab: path({
     description:
-      'Gets the ticket for the proxy by this keytab, into `proxy_kerberos_ccache` or a cache in memory. Name ' +
+      'Obtains the ticket for the proxy from this keytab, into `proxy_kerberos_ccache` or a cache in memory. Name ' +
       '`proxy_kerberos_principal` with it.',
   }),
   proxy_kerberos_delegate: boolean({
     default: false,
     aliases: ['_proxy_kerberos_delegate'],
-    description: 'Hand the proxy a ticket to act for us, where the ticket may be forwarded.',
+    description: 'Give the proxy a ticket to act for the client, if the ticket is forwardable.',
   }),
   proxy_kerberos_mutual_auth: oneOf(['REQUIRED', 'OPTIONAL', 'DISABLED'], {
     default: 'REQUIRED',
@@ -79,7 +79,7 @@ export interface ChosenProxy {
   readonly auth: ProxyAuth
 }
 
-/** What is wrong with the options taken together, beyond each one's own type. All problems at once. */
+/** The contradictions between the options, beyond each one's own type. All problems at once. */
 export function checkProxyOptions(
   options: ProxyOptions,
   environment: Environment,

@@ -99,7 +99,7 @@ class ProxyClient {
       open: async (options) => {
         this.#warn?.()
         this.#warn = undefined
-        // What a name may be made of is settled here, so that none ends a line of the request.
+        // The characters of a name are checked here, so that no name can end a line of the request.
         const name = host.includes(':') ? host : domainToASCII(host)
         if (name === '' || name.length > 253 || /[^\w.:%-]/.test(name)) {
           throw new ConfigError([{ path: 'host', message: 'is not a host name that a proxy can be asked for' }])

@@ -70,8 +70,8 @@ async function resolved(host: string, lookup: Lookup, route: ProxyRoute, signal:
 }
 
 /**
- * The package lets the stream flow a moment after it has handed it over, with whatever came behind the proxy's last
- * word: these bytes are the tunnel's, and go back to where the next reader finds them.
+ * The package lets the stream flow a moment after it has handed it over, with the bytes that came behind the proxy's last
+ * message. These bytes belong to the tunnel, and are put back for the next reader.
  */
 async function calmed(stream: Socket): Promise<void> {
   const early: Buffer[] = []
@@ -91,9 +91,14 @@ function explain(error: unknown, route: ProxyRoute, user: string | undefined): u
   const { proxy, target } = route
   const words = error.message
   if (/Authentication failed/i.test(words)) {
-    return proxyError('PROXY_AUTH_REFUSED', `The proxy ${proxy} refuses the login of ${user ?? 'nobody'}.`, route, {
-      hint: 'Check proxy_user and proxy_password.',
-    })
+    return proxyError(
+      'PROXY_AUTH_REFUSED',
+      `The proxy ${proxy} refuses the login ${user === undefined ? 'without a user name' : `of ${user}`}.`,
+      route,
+      {
+        hint: 'Check proxy_user and proxy_password.',
+      },
+    )
   }
   if (/auth/i.test(words)) {
     return user === undefined
@@ -127,7 +132,7 @@ function explain(error: unknown, route: ProxyRoute, user: string | undefined): u
       transient: true,
     })
   }
-  return proxyError('PROXY_PROTOCOL', `What answers at ${proxy} is no SOCKS5 proxy, or is damaged.`, route, {
+  return proxyError('PROXY_PROTOCOL', `The answer of ${proxy} is damaged, or not that of a SOCKS5 proxy.`, route, {
     hint: 'Check the host, port and scheme of `proxy`.',
   })
 }

@@ -10,7 +10,7 @@ const ANSWER_LIMIT_BYTES = 1024 * 1024
 
 export interface Question {
   readonly step: FederationStep
-  /** Whom we ask for what, as the beginning of a message: `The federation metadata of sts.example.com`. */
+  /** The peer and the request, as the beginning of a message: `The federation metadata of sts.example.com`. */
   readonly subject: string
   readonly url: URL
   readonly headers?: Readonly<Record<string, string>>
@@ -27,7 +27,7 @@ export interface Answer {
 
 export interface Web {
   readonly signal: AbortSignal
-  /** Of one request, default 10,000; the fetch that it belongs to has a limit of its own. */
+  /** The limit of one request, default 10,000. The fetch that it belongs to has its own limit. */
   readonly limitMillis?: number | undefined
   /** Default: a connection of its own, without a proxy. */
   readonly agent?: Agent | undefined
@@ -113,7 +113,7 @@ async function exchange({ step, subject, url, headers, body }: Question, signal:
   return { status, headers: response.headers, text: Buffer.concat(chunks).toString('utf8') }
 }
 
-/** The error for an answer that says no more than its status: to be asked again for one of a server in trouble. */
+/** The error for an answer that says no more than its status: transient when the server is in trouble. */
 export function statusFailure({ step, subject, url }: Question, { status, headers }: Answer): PoolsmithError {
   const error = Object.assign(new Error(`the answer is HTTP ${status}`), { status })
   if (!isTransient(faultOf(error))) {
@@ -135,7 +135,7 @@ export function jsonOf(text: string): Readonly<Record<string, unknown>> | undefi
     const value: unknown = JSON.parse(text)
     return typeof value === 'object' && value !== null ? { ...value } : undefined
   } catch {
-    // Whoever asked says what was to be had.
+    // The caller reports which answer it expected.
     return undefined
   }
 }

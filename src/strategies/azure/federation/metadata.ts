@@ -3,7 +3,7 @@ import { ask, statusFailure, type Web } from './https.ts'
 import { ADDRESSING, HTTP_POLICY, POLICY, SOAP_BINDING, TRUST, type TrustVersion, UTILITY, WSDL } from './namespaces.ts'
 import { attributeOf, descendants, find, type XmlElement, type XmlReader } from './xml.ts'
 
-/** Where a federation service gives assertions to whoever has a Kerberos ticket. */
+/** The endpoint at which a federation service issues assertions for a Kerberos ticket. */
 export interface TrustEndpoint {
   readonly url: URL
   readonly version: TrustVersion
@@ -30,7 +30,7 @@ export async function discoverEndpoint(metadataUrl: URL, read: XmlReader, web: W
   if (endpoint !== undefined) return endpoint
   throw federationError('FEDERATION_NO_ENDPOINT', `${metadataUrl.host} has no https endpoint that takes a ticket.`, {
     step,
-    hint: 'Have /adfs/services/trust/13/windowstransport enabled in AD FS. It is for the inside of the network alone: from outside, the proxy of AD FS does not show it.',
+    hint: 'Have /adfs/services/trust/13/windowstransport enabled in AD FS. It serves the internal network only: the proxy of AD FS does not publish it.',
   })
 }
 

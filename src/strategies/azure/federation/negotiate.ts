@@ -6,14 +6,14 @@ import { KDC_LIMIT_MILLIS } from '../../ticket-cache.ts'
 import { federationError } from './errors.ts'
 import { type Answer, ask, type Question, type Web } from './https.ts'
 
-/** Kerberos needs one; a server that asks for ever is not answered for ever. */
+/** Kerberos needs one; the limit ends an exchange with a server that never stops asking. */
 const MAX_LEGS = 8
 
 /**
- * A POST that proves who we are by HTTP's Negotiate (RFC 4559). The first request carries the ticket. A proof of the
- * server's own that comes with the answer is verified; TLS has proved it in any case, so that none need come.
+ * A POST that authenticates by HTTP's Negotiate (RFC 4559). The first request carries the ticket. A proof of the
+ * server's own that comes with the answer is verified; TLS has proved its identity already, so the proof may be missing.
  *
- * @param identity who the ticket is for, for messages
+ * @param identity the owner of the ticket, for messages
  */
 export async function askByTicket(
   question: Question,
@@ -57,7 +57,7 @@ export async function askByTicket(
   })
 }
 
-/** @param received the server's token: the proof of who it is, so that one which does not fit is no accident */
+/** @param received the server's token, which proves its identity: a wrong one is reported as an impostor */
 async function nextToken(
   context: GssContext,
   received: Buffer | undefined,
@@ -75,7 +75,7 @@ async function nextToken(
     if (received !== undefined) {
       throw federationError('FEDERATION_NOT_GENUINE', `${subject}: it could not prove that it is itself.`, {
         step,
-        hint: 'The key of its service account may have changed, or somebody else answers in its place.',
+        hint: 'The key of its service account may have changed, or another server answers in its place.',
         cause: error,
       })
     }

@@ -1,22 +1,22 @@
 import { federationError, plainWords } from './errors.ts'
 import { ask, jsonOf, statusFailure, type Web } from './https.ts'
 
-/** Where the users of a domain prove themselves, in Entra's own words. */
+/** The place where the users of a domain log in, in Entra's own terms. */
 export interface FederatedRealm {
   /** The WS-MetadataExchange document of the federation service. */
   readonly metadataUrl: URL
-  /** Whom an assertion must be for, so that Entra takes it. */
+  /** The audience that an assertion must have, so that Entra accepts it. */
   readonly audience: string
 }
 
-/** Whom AD FS issues to when Entra names nobody (MSAL has the same). */
+/** The audience of the assertion when Entra names none (as in MSAL). */
 const DEFAULT_AUDIENCE = 'urn:federation:MicrosoftOnline'
 
 const INSTEAD =
   'use service_principal, managed_identity, workload_identity or default; for a SQL Server that takes the ticket itself, auth_method=kerberos'
 
 /**
- * Asks Entra who answers for a user's domain (user realm discovery, as MSAL does it). The user need not exist.
+ * Asks Entra which service authenticates a user's domain (user realm discovery, as MSAL does it). The user need not exist.
  *
  * @param user `alice@example.com`
  */

@@ -1,7 +1,7 @@
 /**
  * A Kerberos ticket traded for a token of Entra: Integrated Windows Authentication, as MSAL and Microsoft's drivers
- * have it (`ActiveDirectoryIntegrated`). Entra says who answers for the user's domain, that federation service (AD FS)
- * gives an assertion for the ticket by WS-Trust, and Entra a token for the assertion.
+ * have it (`ActiveDirectoryIntegrated`). Entra names the federation service (AD FS) of the user's domain. That service
+ * issues an assertion for the ticket by WS-Trust, and Entra issues a token for the assertion.
  */
 
 import { openCredential } from '../../../kerberos/ensure-ticket.ts'
@@ -48,7 +48,7 @@ export async function ticketSignIn(
       { signal: AbortSignal.any([signal, AbortSignal.timeout(KDC_LIMIT_MILLIS)]), mechanism: 'spnego' },
     )
     const { principal: identity } = credential.ticket
-    // Once known it stays: a cache that changes hands under a pool is an error, not another user.
+    // Once known it stays: when the cache of a pool gets another owner, that is an error and not a change of user.
     principal ??= identity
     const realm = await discoverRealm(authority, name ?? identity, web)
     const endpoint = await discoverEndpoint(realm.metadataUrl, read, web)

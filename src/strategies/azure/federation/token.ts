@@ -16,8 +16,8 @@ export interface FederatedToken {
 }
 
 /**
- * Trades an assertion for a token at Entra's token endpoint (RFC 7521, 4.1). No refresh token is asked for: the
- * Kerberos ticket is what a new token is got by, so that it ends when the ticket does.
+ * Trades an assertion for a token at Entra's token endpoint (RFC 7521, 4.1). No refresh token is asked for: a
+ * new token is obtained with the Kerberos ticket, so access ends when the ticket expires.
  *
  * @throws an Error with the status and Entra's own words, the AADSTS code in them
  */

@@ -4,7 +4,7 @@ import type { TrustEndpoint } from './metadata.ts'
 import { ADDRESSING, POLICY, SOAP, TRUST, type TrustVersion } from './namespaces.ts'
 import { descendants, elementsIn, escapeXml, find, isNamed, type XmlElement } from './xml.ts'
 
-/** What a federation service vouches for, and the name under which Entra's token endpoint takes it. */
+/** The assertion of a federation service, and the name under which Entra's token endpoint takes it. */
 export interface Assertion {
   /** The SAML assertion as it came, to the byte: it is signed. */
   readonly xml: string
@@ -18,8 +18,8 @@ const GRANTS: Readonly<Record<string, string>> = {
 }
 
 /**
- * A request for a bearer assertion (WS-Trust 1.3, 4.1: RequestSecurityToken) in SOAP 1.2. Who asks is not in it: that
- * is what the ticket in HTTP's header says.
+ * A request for a bearer assertion (WS-Trust 1.3, 4.1: RequestSecurityToken) in SOAP 1.2. It does not name the
+ * user: the ticket in HTTP's header does.
  */
 export function assertionRequest({ url, version }: TrustEndpoint, audience: string): string {
   const { namespace, action, issue, bearer } = TRUST[version]
@@ -61,7 +61,7 @@ export interface Fault {
   readonly atReceiver: boolean
 }
 
-/** What went wrong, in SOAP's words (SOAP 1.2 Part 1, 5.4). */
+/** The fault, in SOAP's words (SOAP 1.2 Part 1, 5.4). */
 export function faultIn(root: XmlElement): Fault | undefined {
   const [fault] = find(root, [SOAP, 'Body'], [SOAP, 'Fault'])
   if (fault === undefined) return undefined
