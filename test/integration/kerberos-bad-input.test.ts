@@ -253,7 +253,7 @@ test('a role that the principal may not use is refused with both names', async (
   await assert.rejects(db.raw('select 1'), (error: unknown) => {
     assert.ok(error instanceof PoolsmithError)
     assert.equal(error.code, 'LOGIN_REFUSED')
-    assert.match(error.hint ?? '', /we are alice@TEST\.REALM, .* as bob: .*pg_ident\.conf/)
+    assert.match(error.hint ?? '', /the principal alice@TEST\.REALM, .* as bob\. .*pg_ident\.conf/)
     return true
   })
 })
