@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 
 /**
- * Takes everything of AWS out of the environment of this process, the machine's own set-up included, and names files
- * in `folder` in place of `~/.aws`.
+ * Removes all AWS settings from the environment of this process, those of the machine too, and names files in `folder`
+ * in place of `~/.aws`.
  */
 export function clearAwsEnvironment(folder: string): void {
   for (const name of Object.keys(process.env)) if (name.startsWith('AWS_')) delete process.env[name]

@@ -1,4 +1,4 @@
-/** EC2's instance metadata service (IMDSv2) on loopback, as far as the keys of the instance's role need it. */
+/** EC2's instance metadata service (IMDSv2) on loopback, limited to the keys of the instance's role. */
 
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -12,14 +12,14 @@ export interface AwsMetadata extends AsyncDisposable {
   readonly url: string
   /** The requests that have arrived, in order. */
   readonly requests: readonly MetadataRequest[]
-  /** Resolves when a client has closed a connection on which an answer was due. */
+  /** Resolves when a client closes a connection before it got its answer. */
   readonly abandoned: Promise<void>
 }
 
 const ROLE_PATH = '/latest/meta-data/iam/security-credentials/'
 
 /**
- * @param intercept may answer a request in place of the service; returns true when it has, or never will
+ * @param intercept may answer a request in place of the service; returns true when the service must not answer
  */
 export async function startAwsMetadata(
   intercept: (request: MetadataRequest & { readonly count: number }, response: ServerResponse) => boolean = () => false,

@@ -1,4 +1,4 @@
-/** What becomes of a text that is cut off, damaged or enormous. */
+/** Texts that are cut off, damaged or enormous. */
 
 export const ENORMOUS = 1_000_000
 
@@ -21,7 +21,7 @@ export function damages(text: string): string[] {
   ]
 }
 
-/** Values of other types than texts, as a program that is not type-checked may give them. */
+/** Values that are not strings, as a program without type checks may pass them. */
 export const STRANGERS: readonly unknown[] = [
   ...[null, true, 0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53, 10n ** 30n, Symbol('stranger')],
   ...[

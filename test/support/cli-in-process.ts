@@ -8,7 +8,7 @@ export interface Finished {
   readonly log: string
 }
 
-/** Runs the `poolsmith` program in this process. It finds no terminal, and only the environment that is given. */
+/** Runs the `poolsmith` program in this process. It has no terminal, and only the given environment. */
 export async function poolsmith(
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},

@@ -13,12 +13,12 @@ export interface CliRun {
 }
 
 export interface CliOptions {
-  /** The whole environment, but for PATH. */
+  /** The whole environment except PATH. */
   readonly environment?: Readonly<Record<string, string>>
   readonly cwd?: string
-  /** The modes of files hold for it, as they do for everybody but root. */
+  /** File modes apply to it, as to every user except root. */
   readonly unprivileged?: boolean
-  /** Runs it on a pseudo-terminal of 80 columns; everything it writes is then in `stdout`. */
+  /** Runs it on a pseudo-terminal of 80 columns; `stdout` then has all its output. */
   readonly terminal?: boolean
   /** A signal to send as soon as the output (either of them) matches, or the promise resolves. */
   readonly interrupt?: { readonly when: RegExp | Promise<unknown>; readonly signal: NodeJS.Signals }

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 
-/** Writes a body without end until the client goes away; resolves with the bytes that it took. */
+/** Writes an endless body until the client disconnects; resolves with the number of bytes that the client read. */
 export function answerWithoutEnd(response: ServerResponse): Promise<number> {
   let bytes = 0
   const chunk = Buffer.alloc(64 * 1024, ' ')

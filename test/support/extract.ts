@@ -1,4 +1,4 @@
-/** What the tests of reading tables share. */
+/** Helpers of the extract tests. */
 
 import { open, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -60,12 +60,12 @@ export async function filesBelow(folder: string): Promise<string[]> {
     .sort()
 }
 
-/** Copies that run on the server now. */
+/** The COPY statements that are running on the server. */
 export function copiesRunning(server: PostgresServer): Promise<string> {
   return server.sql("select count(*) from pg_stat_activity where query ilike 'copy%' and state <> 'idle'")
 }
 
-/** Puts something before everything that is written to a file, until disposed. */
+/** Runs a hook before every write to a file, until disposed. */
 export async function beforeWrites(step: (bytes: Uint8Array) => Promise<void>): Promise<Disposable> {
   const probe = await open('/dev/null', 'w')
   const prototype = Object.getPrototypeOf(probe) as typeof probe

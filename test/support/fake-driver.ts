@@ -1,4 +1,4 @@
-/** A driver and a source without a database, scripted by the test: for the pool's own logic. */
+/** A driver and a credential source without a database, scripted by the test, for the pool's own logic. */
 
 import type { Credential, CredentialSource } from '../../src/credentials/credential.ts'
 import { sameSecret } from '../../src/credentials/same-secret.ts'
@@ -11,7 +11,7 @@ export class FakeConnection {
   broken = false
   /** Something to clean up on return. */
   dirty = false
-  /** `closed` after a goodbye, `aborted` when cut. */
+  /** `closed` after an orderly close, `aborted` after a cut. */
   end: 'closed' | 'aborted' | undefined
   onEnd: (() => void) | undefined
 
@@ -93,7 +93,7 @@ export class FakeDriver implements Driver<FakeConnection> {
     else raw.onEnd = listener
   }
 
-  /** Those that are neither closed nor cut. */
+  /** The sessions that are neither closed nor aborted. */
   get alive(): FakeConnection[] {
     return this.connections.filter((connection) => connection.end === undefined)
   }
@@ -103,10 +103,10 @@ export function passwordCredential(password: string, extra: { expiresAt?: number
   return { kind: 'password', identity: 'etl', password: new Secret(password), issuedAt: Date.now(), ...extra }
 }
 
-/** A source that says what the test put there. */
+/** A credential source whose answers the test sets. */
 export class FakeSource implements CredentialSource {
   credential: Credential | undefined
-  /** What `get` answers when there is no current credential. */
+  /** The answer of `get` when there is no current credential. */
   onGet: (signal?: AbortSignal) => Promise<Credential> = async () => {
     throw new Error('the test gave no credential')
   }

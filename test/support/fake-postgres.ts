@@ -48,7 +48,7 @@ export class Peer {
     return { type, body: await this.take(length - 4) }
   }
 
-  /** Reads requests for TLS, declining them, until the start-up message comes. */
+  /** Declines requests for TLS until the start-up message arrives. */
   async startup(): Promise<Buffer> {
     for (;;) {
       const body = await this.first()
@@ -57,7 +57,7 @@ export class Peer {
     }
   }
 
-  /** Takes a request for TLS and grants it. */
+  /** Reads a request for TLS and grants it. */
   async tls(certificate: IssuedCertificate, requested: 'asked' | 'direct' = 'asked'): Promise<void> {
     if (requested === 'asked') {
       await this.first()
@@ -95,7 +95,7 @@ export class Peer {
     this.send(Buffer.concat([authentication(0), message('K', int32(4711), int32(99)), message('Z', Buffer.from('I'))]))
   }
 
-  /** Takes and drops what still comes, so that the end of the connection is seen. */
+  /** Reads and discards further bytes, so that the end of the connection is noticed. */
   drain(): void {
     this.#stream.resume()
   }
@@ -109,7 +109,7 @@ export class Peer {
   }
 }
 
-/** The client hung up while the script waited for it; no fault of the script's. */
+/** The client disconnected while the script waited for it, which is no error of the script. */
 class PeerGone extends Error {}
 
 export function int32(value: number): Buffer {
@@ -138,11 +138,11 @@ export interface FakePostgres extends AsyncDisposable {
   readonly port: number
   /** Connections accepted so far. */
   readonly accepted: () => number
-  /** Resolves when no client is connected any more; throws when one still is after five seconds. */
+  /** Resolves when no client is connected; throws when one is still connected after five seconds. */
   readonly deserted: () => Promise<void>
 }
 
-/** @param script plays one connection; what it throws, other than the client's leaving, fails the dispose */
+/** @param script plays one connection; disposing fails with its error, unless the client disconnected */
 export async function startFakePostgres(
   script: (peer: Peer) => Promise<void> | void,
   listen: { host?: string; port?: number } = {},

@@ -7,9 +7,9 @@ import { dirname, join } from 'node:path'
 const LONGEST_ROOT = 45
 
 /**
- * Where temporary folders are made: the system's place for them, or `/tmp` where that would not serve a server: its path
- * is too long for a Unix socket, has signs that configuration files read as their own, or leads through a folder that
- * root alone enters, which runs servers as somebody else.
+ * The parent of temporary folders: the system's, or `/tmp` where a server could not use that one: its path is too long
+ * for a Unix socket, has characters that are special in configuration files, or leads through a folder that only root
+ * may enter (root runs servers under another account).
  */
 export function temporaryRoot(): string {
   const root = tmpdir()
@@ -22,7 +22,7 @@ function isPublic(path: string): boolean {
   return mayEnter && (path === dirname(path) || isPublic(dirname(path)))
 }
 
-/** A fresh private folder below {@link temporaryRoot}; gone with everything in it on dispose. */
+/** A fresh private folder below {@link temporaryRoot}; disposing deletes it. */
 export async function temporaryFolder(): Promise<{ readonly path: string } & AsyncDisposable> {
   const path = await mkdtemp(join(temporaryRoot(), 'poolsmith-'))
   await chmod(path, 0o700)

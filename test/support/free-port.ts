@@ -6,8 +6,8 @@ const LOWEST = 10_000
 const HIGHEST = 32_000
 
 /**
- * A port of 127.0.0.1 where nobody listens, for a server that has to be told its port, or to find nobody at. It lies where
- * no other test's socket is put by the system meanwhile.
+ * A port of 127.0.0.1 without a listener, for a server that needs a given port, or for a refused connection. It is
+ * outside the range from which the system gives ports to the sockets of other tests.
  */
 export async function freePort(): Promise<number> {
   for (;;) {

@@ -37,7 +37,7 @@ const EDGES = [
   0, 1, 3, 4, 5, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x10_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff,
 ]
 
-/** The limit for bytes that are made by repetition, so that the damage itself takes little memory. */
+/** The limit for repeated bytes, so that the damage itself takes little memory. */
 const MOST_REPEATED = 100_000
 
 const DEEDS: readonly ((bytes: Buffer, chance: Chance) => Buffer)[] = [

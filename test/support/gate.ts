@@ -1,19 +1,19 @@
-/** A gate in front of a server of the tests: it can be shut, cut what goes through, and let nothing pass. */
+/** A relay in front of a test's server: it can refuse connections, cut them, or hold all bytes back. */
 
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 
 export interface Gate extends AsyncDisposable {
   readonly port: number
-  /** Takes no connections any more, and cuts those that there are. */
+  /** Refuses new connections and cuts the open ones. */
   shut(): Promise<void>
-  /** Takes no connections any more; those that there are stay. */
+  /** Refuses new connections; the open ones stay. */
   refuse(): void
-  /** Takes connections again, at the same port. */
+  /** Accepts connections again, at the same port. */
   open(): Promise<void>
   /** Ends every connection by a TCP reset; new ones are accepted. */
   reset(): void
-  /** Holds everything back, in both directions, of new connections too. */
+  /** Holds all bytes back, in both directions and on new connections too. */
   freeze(): void
   thaw(): void
 }

@@ -1,9 +1,9 @@
-/** The accepting side of GSSAPI, by MIT's own library and a keytab: what a Kerberos server does with a client's token. */
+/** The accepting side of GSSAPI, by MIT's library and a keytab: it treats a client's token as a Kerberos server. */
 
 import koffi from 'koffi'
 
 export interface GssAcceptor {
-  /** `principal` is there once the context stands; `output` goes back to the client. */
+  /** `principal` is set once the context is established; `output` goes back to the client. */
   step(token: Buffer): Promise<{ readonly output?: Buffer; readonly principal?: string; readonly delegated?: boolean }>
   /** `encrypt` false only signs. */
   wrap(plaintext: Buffer, encrypt?: boolean): Buffer

@@ -3,13 +3,13 @@
 import type { TestContext } from 'node:test'
 
 export interface HeldClock {
-  /** Milliseconds since an arbitrary start: hand it to what takes a clock. */
+  /** Milliseconds since an arbitrary start: pass it wherever a clock is an argument. */
   readonly now: () => number
-  /** Lets time pass in small steps; what became due, and everything that follows from it, has happened after it. */
+  /** Advances time in small steps, and resolves after the due timers and their consequences have run. */
   advance(millis: number, stepMillis?: number): Promise<void>
 }
 
-/** Lets every promise that can settle without time passing do so. */
+/** Lets every promise settle that needs no time to pass. */
 export async function settled(): Promise<void> {
   for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
 }

@@ -1,7 +1,7 @@
 /**
- * A daemon that keeps ticket caches in memory, as SSSD's KCM does: Heimdal's IPC on a Unix socket, as far as MIT's library
- * speaks it. Principals and tickets are kept as the bytes that they came as. A process of its own, because krb5 waits for
- * its answers on whatever thread asks.
+ * A daemon that keeps ticket caches in memory, as SSSD's KCM does: Heimdal's IPC on a Unix socket, the part that MIT's
+ * library uses. Principals and tickets are kept as the bytes that arrived. It is a separate process, because krb5
+ * blocks the calling thread.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -11,7 +11,7 @@ import { createServer } from 'node:net'
 export interface Kcm extends AsyncDisposable {
   /** For `kcm_socket` in krb5.conf. */
   readonly socket: string
-  /** It takes connections and answers nobody. */
+  /** It accepts connections and never answers. */
   freeze(): void
   thaw(): void
 }
@@ -70,7 +70,7 @@ function cacheOf(name: Buffer): Cache {
 const zeroEnded = (bytes: Buffer): Buffer => Buffer.concat([bytes, Buffer.of(0)])
 const idsOf = (ids: Iterable<string>): Buffer => Buffer.concat([...ids].map((id) => Buffer.from(id, 'hex')))
 
-/** Operations by their numbers; each takes a cache's name and what follows it, and gives bytes or an error's number. */
+/** Operations by their numbers; each gets a cache's name and the rest, and returns bytes or an error number. */
 const OPERATIONS: Readonly<Record<number, (name: Buffer, rest: Buffer, all: Buffer) => Buffer | number>> = {
   // GEN_NEW
   3: () => zeroEnded(Buffer.from(`unique${++lastId}`)),

@@ -17,7 +17,7 @@ export interface PrincipalOptions {
   readonly maxRenewLife?: string
   /** Default: a random key. */
   readonly password?: string
-  /** More words for `addprinc`, such as `+requires_preauth` or `-e aes128-cts:normal`. */
+  /** More arguments for `addprinc`, such as `+requires_preauth` or `-e aes128-cts:normal`. */
   readonly arguments?: readonly string[]
 }
 
@@ -30,18 +30,18 @@ export interface KinitOptions {
   readonly forwardable?: boolean
 }
 
-/** A realm of its own: MIT's KDC as an ordinary process on a loopback port, with everything in a temporary folder. */
+/** A separate realm: MIT's KDC as an ordinary process on a loopback port, with all its files in a temporary folder. */
 export interface Kdc extends AsyncDisposable {
   readonly realm: string
   readonly port: number
   readonly folder: string
-  /** `KRB5_CONFIG` and its kin, for child processes. */
+  /** `KRB5_CONFIG` and related variables, for child processes. */
   readonly environment: Readonly<Record<string, string>>
   readonly pid: number
   /** `alice` is `alice@REALM`. */
   addPrincipal(name: string, options?: PrincipalOptions): Promise<void>
   deletePrincipal(name: string): Promise<void>
-  /** New random keys with the next kvno: keytabs that were written before are old from now on. */
+  /** New random keys with the next kvno: keytabs written before are then out of date. */
   changeKeys(name: string): Promise<void>
   /** Writes a keytab with the principals' present keys and returns its path. */
   keytab(...names: readonly string[]): Promise<string>
@@ -56,7 +56,7 @@ export interface Kdc extends AsyncDisposable {
   configure(lines: readonly string[], moreRealms?: Readonly<Record<string, number>>): Promise<void>
   stop(): Promise<void>
   start(): Promise<void>
-  /** SIGSTOP: the port still takes connections, nobody answers. */
+  /** SIGSTOP: the port still accepts connections, but no answer comes. */
   freeze(): void
   thaw(): void
 }
@@ -105,7 +105,7 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
         '',
       ].join('\n'),
     )
-    // Servers read it too, as other users, whatever this process's umask is.
+    // Servers under other accounts read it too, so it must not depend on the umask of this process.
     await chmod(environment.KRB5_CONFIG, 0o644)
   }
   await configure([])
@@ -136,7 +136,7 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
     return `${stdout}${stderr}`
   }
   const full = (name: string): string => (name.includes('@') ? name : `${name}@${realm}`)
-  // One at a time: they lock the database, and do not wait for long.
+  // One at a time: they lock the database, and do not wait long for the lock.
   let lastQuery: Promise<unknown> = Promise.resolve()
   const kadmin = (query: string): Promise<string> => {
     const answer = lastQuery.then(() => ask(query))
@@ -180,7 +180,7 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
         : new Promise((resolve) => stopping.once('exit', resolve))
     signal('SIGCONT')
     if (options.clockOffsetSeconds === undefined) signal('SIGKILL')
-    // The KDC alone: faketime then takes away its shared memory, whose name another process may have use for.
+    // Only the KDC: faketime then removes its shared memory, whose name another process may need.
     else spawnSync('pkill', ['-KILL', '-P', String(stopping.pid)])
     await ended
     child = undefined
@@ -233,7 +233,7 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
       if (kinit.forwardable === true) args.push('-f')
       if (kinit.keytab !== undefined) args.push('-k', '-t', kinit.keytab)
       const running = run('kinit', [...args, full(principal)], { env: childEnvironment })
-      // A kinit that asks for no password may be gone before it is written.
+      // A kinit that asks for no password may exit before the password is written.
       running.child.stdin?.on('error', () => undefined).end(`${kinit.password ?? ''}\n`)
       await running
     },
@@ -248,7 +248,7 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
 
   try {
     await tool('kdb5_util', ['-r', realm, 'create', '-s', '-P', 'master', '-W'])
-    // The realm's own limit would otherwise hold every ticket to krbtgt's.
+    // Otherwise the lifetime of krbtgt would limit every ticket.
     await kadmin(`modprinc -maxlife "1 day" -maxrenewlife "7 days" krbtgt/${realm}@${realm}`)
     await start()
   } catch (error) {
@@ -273,7 +273,7 @@ async function listening(port: number): Promise<void> {
   throw new Error(`nothing listens on port ${port}`)
 }
 
-/** Makes this process live in the realm. krb5 reads the environment anew with each operation. */
+/** Makes this process use the realm. krb5 reads the environment again at each operation. */
 export function enterRealm(kdc: Kdc): void {
   for (const name of ['KRB5CCNAME', 'KRB5_KTNAME', 'KRB5_CLIENT_KTNAME', 'KRB5_TRACE']) delete process.env[name]
   Object.assign(process.env, kdc.environment)

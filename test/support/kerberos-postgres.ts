@@ -1,4 +1,4 @@
-/** Debian's PostgreSQL 15 in a realm of its own: a KDC, a server with a keytab, and principals that may be any role. */
+/** Debian's PostgreSQL 15 in a separate realm: a KDC, a server with a keytab, and principals that may use any role. */
 
 import { chmod, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -17,7 +17,7 @@ export interface KerberosPostgresOptions {
   readonly rolePassword?: string
   readonly tls?: { readonly cert: string; readonly key: string }
   readonly config?: Readonly<Record<string, string>>
-  /** More for the server's environment. */
+  /** Additional environment variables of the server. */
   readonly environment?: Readonly<Record<string, string>>
 }
 
@@ -32,7 +32,7 @@ export interface KerberosPostgres extends AsyncDisposable {
   serveKeytab(path: string): Promise<void>
 }
 
-/** Enters the realm with this process, too. */
+/** Makes this process use the realm too. */
 export async function startKerberosPostgres(options: KerberosPostgresOptions): Promise<KerberosPostgres> {
   const { principals = {}, roles = ['alice'] } = options
   const kdc = await startKdc(options.realm === undefined ? {} : { realm: options.realm })
@@ -89,7 +89,7 @@ export async function startKerberosPostgres(options: KerberosPostgresOptions): P
   }
 }
 
-/** What the strategy `kerberos` yields for a cache that somebody else fills. */
+/** The credential of the strategy `kerberos` for a cache that another process fills. */
 export function gssCredential(cache: string, user: string, principal = 'alice@TEST.REALM'): GssCredential {
   return { kind: 'gss', identity: principal, user, principal, cache, issuedAt: 0, minimumLifetimeSeconds: 0 }
 }

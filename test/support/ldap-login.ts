@@ -1,7 +1,7 @@
 /**
  * An LDAP server that decides logins for a real PostgreSQL: under
- * `ldap ldapserver=… ldapport=… ldapprefix="cn=" ldapsuffix=",dc=test"` the server turns what the client sent as its
- * password, however long, into a simple bind here. So a token is verified where RDS or Entra would verify it.
+ * `ldap ldapserver=… ldapport=… ldapprefix="cn=" ldapsuffix=",dc=test"` the server sends the client's password, of
+ * any length, to this one as a simple bind. So a token is verified at the point where RDS or Entra would verify it.
  */
 
 import ldap from 'ldapjs'
@@ -9,7 +9,7 @@ import ldap from 'ldapjs'
 export interface LdapLogin extends AsyncDisposable {
   /** The method and options of a line in pg_hba.conf. */
   readonly hbaMethod: string
-  /** What was decided, in order: `accepted`, or why not. */
+  /** The decisions, in order: `accepted`, or the reason of the refusal. */
   readonly decisions: readonly { readonly user: string; readonly outcome: string }[]
 }
 
@@ -22,7 +22,7 @@ interface BindResponse {
   end(): void
 }
 
-/** @param verify rejects, with the reason, a user that it does not let in */
+/** @param verify rejects, with the reason, a user that may not log in */
 export async function startLdapLogin(
   verify: (user: string, password: string) => void | Promise<void>,
 ): Promise<LdapLogin> {

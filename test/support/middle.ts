@@ -1,10 +1,10 @@
-/** A man in the middle: a TCP relay that can look at, cut, delay, alter, repeat and drop what passes. */
+/** A man in the middle: a TCP relay that can read, cut, delay, alter, repeat and drop the bytes. */
 
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** What becomes of one chunk: the chunks that go on, one after the other, or the end of the connection. */
+/** The result for one chunk: the chunks to send on, in order, or the end of the connection. */
 export type Tamper = (chunk: Buffer) => readonly Buffer[] | 'cut' | 'dribble' | { readonly last: Buffer }
 
 export interface Middle extends AsyncDisposable {
@@ -14,7 +14,7 @@ export interface Middle extends AsyncDisposable {
   readonly open: () => number
   /** All bytes that clients have sent, of all connections in order. */
   readonly sent: () => Buffer
-  /** From now on; default: everything passes. */
+  /** Applies from now on; default: every chunk passes. */
   toClient: Tamper
   toServer: Tamper
   /** Writes bytes of its own to every client that is connected. */
@@ -42,7 +42,7 @@ export async function startMiddle(targetPort: number): Promise<Middle> {
           return
         }
         if (typeof outcome === 'object' && 'last' in outcome) {
-          // Bytes and end leave together.
+          // Sends the bytes together with the end.
           to.cork()
           to.end(outcome.last)
           to.uncork()
@@ -51,7 +51,7 @@ export async function startMiddle(targetPort: number): Promise<Middle> {
         }
         if (outcome === 'dribble') {
           for (let offset = 0; offset < chunk.length; ) {
-            // The first bytes alone: a length must survive being split.
+            // The first bytes go alone: a receiver must accept a split length.
             const size = offset < 6 ? 1 : 997
             to.write(chunk.subarray(offset, offset + size))
             offset += size
@@ -59,7 +59,7 @@ export async function startMiddle(targetPort: number): Promise<Middle> {
           }
         } else {
           for (const piece of outcome) {
-            // One side may have hung up over the piece before.
+            // One side may have disconnected after the previous piece.
             if (!to.writable) break
             if (!to.write(piece)) await Promise.race([once(to, 'drain'), once(to, 'close')])
           }

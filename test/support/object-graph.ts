@@ -1,4 +1,4 @@
-/** Looks for secrets in everything that can be reached from an object. */
+/** Searches for secrets in all objects that can be reached from one object. */
 
 /** A text in the forms in which drivers carry it, as texts and as bytes. */
 interface Needle {
@@ -6,7 +6,7 @@ interface Needle {
   readonly bytes: readonly Buffer[]
 }
 
-/** As LOGIN7 hides a password (MS-TDS 2.2.6.4): halves of each byte exchanged, then XOR 0xA5. */
+/** As LOGIN7 hides a password (MS-TDS 2.2.6.4): nibbles of each byte swapped, then XOR 0xA5. */
 function disguised(text: string): Buffer {
   return Buffer.from(Buffer.from(text, 'utf16le').map((byte) => (((byte << 4) | (byte >> 4)) ^ 0xa5) & 0xff))
 }
@@ -29,9 +29,9 @@ function needle(secret: string | Buffer): Needle {
 const SKIPPED: ReadonlySet<unknown> = new Set([globalThis, process, Object.prototype, Function.prototype])
 
 /**
- * The ways from `root` to each place that holds one of the secrets, in any form. Follows properties with and without
- * enumeration, symbols, accessors, prototypes, maps, sets, weak references and bytes; what a closure or a private field
- * holds is out of reach for other code too.
+ * The paths from `root` to each place that holds one of the secrets, in any form. Follows properties (enumerable or
+ * not), symbols, accessors, prototypes, maps, sets, weak references and bytes; values in
+ * closures and private fields are out of reach for other code too.
  */
 export function findSecrets(root: unknown, secrets: readonly (string | Buffer)[]): string[] {
   const needles = secrets.map(needle)
@@ -86,7 +86,7 @@ function read(get: () => unknown, receiver: object): unknown {
   try {
     return get.call(receiver)
   } catch {
-    // An accessor of another object than the one that it was written for.
+    // The accessor was written for another object.
     return undefined
   }
 }

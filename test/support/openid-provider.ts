@@ -1,8 +1,8 @@
 /**
- * A Microsoft Entra tenant as far as a client sees it: OpenID discovery, the token endpoint with the client credentials
- * grant and those of a person (password, code with PKCE, device code, refresh token), and the pages that a person goes
- * to, over HTTPS on loopback, with signed JWTs out. @azure/identity with MSAL is the client that checks it. It can be
- * slow, refuse, throttle or be down.
+ * A Microsoft Entra tenant as a client sees it: OpenID discovery, the token endpoint with the client credentials
+ * grant and those of a person (password, code with PKCE, device code, refresh token), and the pages that a person
+ * opens, over HTTPS on loopback. It issues signed JWTs. @azure/identity with MSAL is the client that checks it. It can
+ * be slow, refuse, throttle or be down.
  */
 
 import { createHash, type webcrypto } from 'node:crypto'
@@ -24,7 +24,7 @@ import { createPki } from './pki.ts'
 export type TokenAnswer =
   | { readonly kind: 'token'; readonly lifeSeconds?: number; readonly audience?: string }
   | { readonly kind: 'error'; readonly status: number; readonly body?: unknown; readonly retryAfter?: string }
-  /** The connection stays open and nothing is said. */
+  /** The connection stays open without an answer. */
   | { readonly kind: 'hang' }
   /** The connection is cut. */
   | { readonly kind: 'reset' }
@@ -35,30 +35,30 @@ export interface OpenIdProvider extends AsyncDisposable {
   readonly issuer: string
   /** Token requests that have arrived: when (milliseconds since the epoch), and with which form. */
   readonly requests: readonly { readonly at: number; readonly form: URLSearchParams }[]
-  /** Says how the token endpoint answers from now on. */
+  /** Sets how the token endpoint answers from now on. */
   answer: TokenAnswer
-  /** Resolves when a client has closed a connection on which an answer was due. */
+  /** Resolves when a client closes a connection before it got its answer. */
   readonly abandoned: Promise<void>
-  /** PEM: who signed its certificate, for a process of its own (NODE_EXTRA_CA_CERTS). */
+  /** PEM: the authority that signed its certificate, for a separate process (NODE_EXTRA_CA_CERTS). */
   readonly ca: string
   /** Its public keys, for a server that verifies tokens itself. */
   readonly keys: JWTVerifyGetKey
-  /** Throws, with the reason, when the token is not one of ours for this audience, in time. */
+  /** Throws, with the reason, when the token is not from this issuer, for this audience and valid now. */
   verify(token: string, audience: string): Promise<{ readonly appid: string; readonly jti: string }>
   /**
-   * What a person does in a browser at the address that they were shown: signs in and lets the browser go back.
+   * Acts as a person with a browser at the shown address: signs in, and the browser follows the redirect back.
    *
-   * @param name nobody: says no
+   * @param name undefined: the person declines
    */
   visit(url: string, name?: string): Promise<{ readonly status: number; readonly words: string }>
   /** The device codes that were asked for. */
   readonly deviceCodes: readonly string[]
-  /** What a person does with a device code: types it in and signs in, or says no. */
+  /** Acts as a person with a device code: enters it and signs in, or declines. */
   enter(userCode: string, name?: string): void
   changePassword(name: string, password: string): void
-  /** How long the access tokens of people live, in seconds. */
+  /** The lifetime of people's access tokens, in seconds. */
   lifeSeconds: number
-  /** Refresh tokens are good no more. */
+  /** Refresh tokens are refused from now on. */
   forgetPeople(): void
   /** Closes the port; `start` opens the same one again. */
   stop(): Promise<void>
@@ -74,7 +74,7 @@ export interface ClientRegistration {
 }
 
 /**
- * @param people those who can sign in, by name, with their passwords; any public client may ask them
+ * @param people the accounts that can sign in, by name, with their passwords; any public client may ask them
  */
 export async function startOpenIdProvider(
   clients: Readonly<Record<string, ClientRegistration>>,
@@ -305,13 +305,13 @@ export function entraError(number: string, text: string, word = 'invalid_client'
   }
 }
 
-/** The people of a tenant: what they were asked, and what they answered. */
+/** The people of a tenant: the requests to sign in, and the answers. */
 class Persons {
   lifeSeconds = 3600
   readonly #passwords: Map<string, string>
   readonly #tenant: string
   readonly #codes = new Map<string, { readonly name: string; readonly challenge: string; readonly redirect: string }>()
-  /** By device code: undefined while nobody has answered, null when they said no. */
+  /** By device code: undefined until there is an answer, null after a refusal. */
   readonly #devices = new Map<string, string | null | undefined>()
   readonly #refreshTokens = new Map<string, string>()
   #serial = 0
@@ -361,7 +361,7 @@ class Persons {
     return { status: response.status, words: await response.text() }
   }
 
-  /** Who a grant is for; undefined when it is not one of a person. */
+  /** The user that a grant is for; undefined when it is not a grant for a person. */
   grant(form: URLSearchParams): string | undefined {
     switch (form.get('grant_type')) {
       case 'password': {
@@ -400,7 +400,7 @@ class Persons {
     }
   }
 
-  /** As MSAL needs it to know the account: an id token, and where the account lives. */
+  /** MSAL needs these to know the account: an id token, and the account's tenant. */
   answer(name: string, clientId: string, accessToken: string, scope: string): object {
     const refreshToken = `refresh-${++this.#serial}`
     this.#refreshTokens.set(refreshToken, name)

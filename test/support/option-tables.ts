@@ -7,7 +7,7 @@ import { engineFields } from '../../src/engine/options.ts'
 import { poolFields } from '../../src/pool/options.ts'
 import { strategies } from '../../src/strategies/index.ts'
 
-/** One spelling of one option, and a connection that reads it. */
+/** One spelling of one option, and a type of connection that reads it. */
 export interface OptionSpelling {
   readonly key: string
   readonly field: Field<unknown>
@@ -21,7 +21,7 @@ function spellings(table: Fields, type: Dialect, authMethod?: string): OptionSpe
   )
 }
 
-/** Every option of every table that a connection is read by, under every name. */
+/** Every option of every field table, under every name. */
 export const OPTION_SPELLINGS: readonly OptionSpelling[] = [
   ...[engineFields, poolFields, proxyFields, postgresFields].flatMap((table) => spellings(table, 'postgres')),
   ...spellings(sqlServerFields, 'mssql'),

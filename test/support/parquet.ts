@@ -1,4 +1,4 @@
-/** Reads a Parquet file back with another library than the one that wrote it, every value as it is stored. */
+/** Reads a Parquet file back with a library other than the writer's; every value is as stored. */
 
 import { readFile } from 'node:fs/promises'
 import { type FileMetaData, parquetMetadata, parquetReadObjects, parquetSchema, type SchemaTree } from 'hyparquet'

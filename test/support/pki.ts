@@ -1,4 +1,4 @@
-/** A certificate authority in memory: what a test needs of a company's PKI. */
+/** A certificate authority in memory: the parts of a company's PKI that tests need. */
 
 import 'reflect-metadata'
 import { webcrypto } from 'node:crypto'
@@ -29,7 +29,7 @@ export interface Pki {
   /** The CA's certificate, PEM. */
   readonly ca: string
   issue(options: IssueOptions): Promise<IssuedCertificate>
-  /** A certificate revocation list over these serial numbers, PEM. */
+  /** A certificate revocation list with these serial numbers, PEM. */
   crl(serials: readonly string[]): Promise<string>
 }
 
@@ -109,7 +109,7 @@ export async function createPki(name = 'poolsmith test CA'): Promise<Pki> {
         entries: serials.map((serialNumber) => ({ serialNumber, revocationDate: new Date(Date.now() - DAY / 2) })),
         extensions: [],
       })
-      // OpenSSL looks for this label, not for the shorter one that the library writes.
+      // OpenSSL expects this label, not the shorter one that the library writes.
       return `${list.toString('pem').replaceAll(' CRL-----', ' X509 CRL-----')}\n`
     },
   }

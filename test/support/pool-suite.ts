@@ -1,4 +1,4 @@
-/** What pool and engine promise over every database: the contract of the time limit, faults, resets, events, streams. */
+/** The contract of pool and engine over every database: the time limit, faults, resets, events, streams. */
 
 import assert from 'node:assert/strict'
 import type { EventEmitter } from 'node:events'
@@ -8,7 +8,7 @@ import { PoolsmithError } from '../../src/errors.ts'
 import { createEngine, type Engine, type EngineOptions } from '../../src/index.ts'
 import type { Side, SideKind } from './sides/side.ts'
 
-/** Longer than a connection is trusted without a look at it. */
+/** Longer than the time for which a connection is trusted without a ping. */
 const BEYOND_TRUST_MILLIS = 600
 
 async function failure(work: PromiseLike<unknown>): Promise<PoolsmithError> {
@@ -33,7 +33,7 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-/** Holds the event loop for so long. */
+/** Blocks the event loop for this time. */
 function stall(millis: number): void {
   const end = performance.now() + millis
   while (performance.now() < end);
@@ -43,7 +43,7 @@ export function poolSuite(kind: SideKind): void {
   const engineOf = (side: Side, options: EngineOptions = {}): Promise<Engine> => createEngine(side.connection, options)
   const ask = (side: Side, db: Engine, sql: string): Promise<unknown> => db.pool.use((raw) => side.run(raw, sql))
 
-  /** Opens `count` connections and leaves them idle for so long that the next acquire pings. */
+  /** Opens `count` connections and leaves them idle until the next acquire must ping. */
   async function idle({ pool }: Engine, count: number): Promise<void> {
     const all = await Promise.all(Array.from({ length: count }, () => pool.acquire().promise))
     for (const raw of all) pool.release(raw)
@@ -54,12 +54,12 @@ export function poolSuite(kind: SideKind): void {
   const begun = (work: PromiseLike<unknown>): Promise<unknown> => Promise.resolve(work)
 
   describe(`${kind.name}: faults`, () => {
-    test('gone: refused at once with the reason; back: works without help', async () => {
+    test('a server that is down is refused at once with the reason, and works again without help when it is back', async () => {
       await using side = await kind.start()
       await using db = await engineOf(side, { pool_size: 3, max_overflow: 0, pool_min_idle: 1 })
       assert.equal(await ask(side, db, 'select 1 as n'), 1)
       await side.stop()
-      // The session was used a moment ago, so that only the end of its socket tells that it is dead.
+      // The session was used a moment ago, so only the end of its socket shows that it is dead.
       await sleep(100)
       const begin = performance.now()
       const errors = await Promise.all(Array.from({ length: 50 }, () => failure(db.pool.acquire().promise)))
@@ -69,7 +69,7 @@ export function poolSuite(kind: SideKind): void {
       }
       await side.start()
       assert.equal(await ask(side, db, 'select 2 as n'), 2)
-      // The warm-up comes back too, after its pause.
+      // The warm-up works again too, after its pause.
       for (let tries = 0; db.pool.stats().idle === 0 && tries < 100; tries++) await sleep(100)
       assert.ok(db.pool.stats().idle >= 1)
     })
@@ -83,7 +83,7 @@ export function poolSuite(kind: SideKind): void {
       for (const raw of all) db.pool.release(raw)
       assert.equal(new Set(ids).size, 4)
       for (const id of ids) await side.kill(id ?? -1)
-      // They were used a moment ago, so that only the end of their sockets tells that they are dead.
+      // They were used a moment ago, so only the end of their sockets shows that they are dead.
       await Promise.all(ended)
       const answers = await Promise.all(
         Array.from({ length: 8 }, () =>
@@ -127,7 +127,7 @@ export function poolSuite(kind: SideKind): void {
       assert.deepEqual(closed, ['broken'])
     })
 
-    test('frozen with idle connections: one ping is waited for, then the attempt, and the error comes in time', async () => {
+    test('a frozen server with idle connections: one ping, then one attempt, and the error comes in time', async () => {
       await using side = await kind.start()
       await using db = await engineOf(side, {
         pool_size: 4,
@@ -148,7 +148,7 @@ export function poolSuite(kind: SideKind): void {
       assert.equal(await ask(side, db, 'select 5 as n'), 5)
     })
 
-    test('frozen from the start: 200 waiting callers all get the phase in time, and there is no storm of connections', async () => {
+    test('a server frozen from the start: 200 waiting callers get the phase in time, and few connections are tried', async () => {
       await using side = await kind.start()
       await using db = await engineOf(side, { pool_size: 3, max_overflow: 2, pool_timeout: 2, drain_timeout: 1 })
       side.freeze()
@@ -161,7 +161,7 @@ export function poolSuite(kind: SideKind): void {
       assert.equal(await ask(side, db, 'select 6 as n'), 6)
     })
 
-    test('frozen: destroy() ends all the same, with connections idle, in use and being opened', async () => {
+    test('a frozen server: destroy() still ends, with connections idle, in use and being opened', async () => {
       await using side = await kind.start()
       const db = await engineOf(side, { pool_size: 3, max_overflow: 0, drain_timeout: 1 })
       await idle(db, 2)
@@ -178,7 +178,7 @@ export function poolSuite(kind: SideKind): void {
       side.thaw()
     })
 
-    test('a database that is down is told at once although a caller still holds a session', async () => {
+    test('a database that is down is reported at once although a caller still holds a session', async () => {
       await using side = await kind.start()
       await using db = await engineOf(side, { pool_timeout: 20, drain_timeout: 1 })
       const held = await db.pool.acquire().promise
@@ -190,11 +190,11 @@ export function poolSuite(kind: SideKind): void {
       db.pool.release(held)
     })
 
-    test('an event loop that stood still costs no session: what the server had answered is heard first', async () => {
+    test('a blocked event loop costs no session: answers that have arrived are read first', async () => {
       await using side = await kind.start()
       await using db = await engineOf(side, { pool_size: 2, max_overflow: 0, pool_ping_timeout: 0.2 })
       await idle(db, 2)
-      // From here on the timers of the loop come before its sockets.
+      // From here on the loop runs its timers before its sockets.
       await new Promise((resolve) => setImmediate(resolve))
       const waiting = [db.pool.acquire().promise, db.pool.acquire().promise]
       stall(1000)
@@ -203,11 +203,11 @@ export function poolSuite(kind: SideKind): void {
       assert.equal(db.pool.stats().counts.closed, 0)
     })
 
-    test('an event loop that stood still for all of pool_timeout is told as that, and the session is kept', async () => {
+    test('an event loop that was blocked for all of pool_timeout is named in the error, and the session is kept', async () => {
       await using side = await kind.start()
       await using db = await engineOf(side, { pool_size: 1, max_overflow: 0, pool_timeout: 1 })
       const waiting = failure(db.pool.acquire().promise)
-      // The attempt is on its way when the stall begins.
+      // The attempt has begun when the loop is blocked.
       await sleep(1)
       stall(3000)
       const error = await waiting
@@ -218,7 +218,7 @@ export function poolSuite(kind: SideKind): void {
       assert.deepEqual([db.pool.stats().counts.opened, db.pool.stats().counts.failed], [1, 0])
     })
 
-    test('a wrong password and an unknown host are told at once, with their own codes', async () => {
+    test('a wrong password and an unknown host are reported at once, with their own codes', async () => {
       await using side = await kind.start()
       const begin = performance.now()
       await using wrong = await createEngine({ ...side.connection, password: 'wrong' })
@@ -258,7 +258,7 @@ export function poolSuite(kind: SideKind): void {
       }
     }
 
-    test('a statement that still runs on return is stopped before the next user comes', async () => {
+    test('a statement that still runs on return is stopped before the next caller gets the session', async () => {
       await using db = await engineOf(side, { pool_size: 1, max_overflow: 0 })
       const raw = await db.pool.acquire().promise
       const stopped = assert.rejects(side.run(raw, kind.slow))
@@ -268,7 +268,7 @@ export function poolSuite(kind: SideKind): void {
       assert.equal(db.pool.stats().counts.opened, 1)
     })
 
-    test('a session that is returned busy again and again gathers no listeners', async () => {
+    test('a session that is returned busy repeatedly gathers no listeners', async () => {
       await using db = await engineOf(side, { pool_size: 1, max_overflow: 0 })
       const counts: number[] = []
       for (let round = 0; round < 8; round++) {
@@ -280,7 +280,7 @@ export function poolSuite(kind: SideKind): void {
         await stopped
       }
       assert.equal(db.pool.stats().counts.opened, 1)
-      // The first statement may load and set up more than the session had before.
+      // The first statement may load and set up more in the session.
       assert.equal(counts.at(-1), counts[1], String(counts))
     })
 
@@ -302,7 +302,7 @@ export function poolSuite(kind: SideKind): void {
       assert.equal(await ask(side, db, 'select 4 as n'), 4)
     })
 
-    test('a caller that gives up waiting gets nothing, and takes nothing', async () => {
+    test('a caller that stops waiting gets no session and takes none from the others', async () => {
       await using db = await engineOf(side, { pool_size: 1, max_overflow: 0 })
       const raw = await db.pool.acquire().promise
       const abort = new AbortController()
@@ -351,7 +351,7 @@ export function poolSuite(kind: SideKind): void {
       await Promise.all(ended)
     })
 
-    test('tells what happens in the order in which it does', async () => {
+    test('emits events in the order in which things happen', async () => {
       const told: string[] = []
       const db = await engineOf(side, {
         pool_size: 1,
@@ -370,7 +370,7 @@ export function poolSuite(kind: SideKind): void {
       assert.deepEqual(told, [opened, 'acquired', 'released', 'closed, drained', 'destroyed'])
     })
 
-    test('knex commits, rolls back, and never leaves a connection out', async () => {
+    test('knex commits, rolls back, and returns every connection', async () => {
       await using db = await engineOf(side, { pool_size: 2, max_overflow: 0 })
       await db('marks').del()
       await db.transaction(async (trx) => {
@@ -388,7 +388,7 @@ export function poolSuite(kind: SideKind): void {
       assert.equal(db.pool.stats().inUse, 0)
     })
 
-    test('a stream left early gives back a clean connection; one that is read to its end too', async () => {
+    test('a stream that is left early or read to its end returns a clean connection', async () => {
       await using db = await engineOf(side, { pool_size: 1, max_overflow: 0, pool_timeout: 10 })
       for await (const row of db.raw(kind.numbers(1_000_000)).stream()) if (row.n === 3) break
       assert.deepEqual(kind.rowsOf(await db.raw('select 1 as n')), [{ n: 1 }])
@@ -399,7 +399,7 @@ export function poolSuite(kind: SideKind): void {
       assert.equal(db.pool.stats().counts.opened, 1)
     })
 
-    test('a statement that is given up is cancelled, or its connection is not used again', async () => {
+    test('an abandoned statement is cancelled, or its connection is not used again', async () => {
       await using db = await engineOf(side, { pool_size: 1, max_overflow: 0 })
       await assert.rejects(begun(db.raw(kind.slow).timeout(200, { cancel: true })), /timeout/i)
       assert.deepEqual(kind.rowsOf(await db.raw('select 1 as n')), [{ n: 1 }])

@@ -1,4 +1,4 @@
-/** A real PgBouncer or pgpool-II in front of a PostgreSQL, with its own folder and a free loopback port; stopped on dispose. */
+/** A real PgBouncer or pgpool-II in front of a PostgreSQL, with its own folder and a free loopback port. */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -21,7 +21,7 @@ export interface Pooler extends AsyncDisposable {
 
 interface Program {
   readonly path: string
-  /** Writes its files and returns its arguments. */
+  /** Writes the pooler's files and returns its arguments. */
   readonly prepare: (folder: string, port: number) => Promise<readonly string[]>
   readonly stopSignal: NodeJS.Signals
 }
@@ -30,7 +30,7 @@ export interface PgbouncerOptions {
   readonly poolMode?: 'session' | 'transaction' | 'statement'
   /** More lines of the section [pgbouncer]. */
   readonly lines?: readonly string[]
-  /** The users that it knows, with their passwords. */
+  /** Its users, with their passwords. */
   readonly users: Readonly<Record<string, string>>
 }
 
@@ -63,7 +63,7 @@ export function startPgbouncer(server: PostgresServer, options: PgbouncerOptions
   })
 }
 
-/** The server must trust its address, since it passes the login through. */
+/** The server must trust its address, because it passes the login through. */
 export function startPgpool(server: PostgresServer, lines: readonly string[] = []): Promise<Pooler> {
   return start({
     path: '/usr/sbin/pgpool',
@@ -97,7 +97,7 @@ export function startPgpool(server: PostgresServer, lines: readonly string[] = [
   })
 }
 
-/** Neither of them runs as root. */
+/** Both refuse to run as root. */
 function account(): { readonly uid: number; readonly gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined
   const id = (flag: string): number => Number(execFileSync('id', [flag, 'postgres']))
@@ -129,7 +129,7 @@ async function start({ path, prepare, stopSignal }: Program): Promise<Pooler> {
     cwd: folder.path,
     env: { PATH: '/usr/sbin:/usr/bin:/bin', HOME: folder.path },
     stdio: ['ignore', 'pipe', 'pipe'],
-    // A group of its own, with its children.
+    // A separate process group, with its children.
     detached: true,
   })
   running.add(child)

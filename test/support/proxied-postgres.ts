@@ -1,4 +1,4 @@
-/** The PostgreSQL driver with its way led through proxies, as the engine does it. */
+/** The PostgreSQL driver with its route through proxies, as the engine sets it up. */
 
 import { parseFields } from '../../src/connections/fields.ts'
 import type { ProxyInfo } from '../../src/drivers/driver.ts'
@@ -16,7 +16,7 @@ export interface ProxiedOptions {
   readonly port: number
   readonly login: string
   readonly password: string
-  /** Extras about the proxy. */
+  /** The extras of the proxy. */
   readonly extra: Readonly<Record<string, unknown>>
   /** Extras of the driver. Default: `sslmode=disable`. */
   readonly driver?: Readonly<Record<string, unknown>>
@@ -45,7 +45,7 @@ export function proxiedDriver(options: ProxiedOptions): ProxiedDriver {
   return { events, driver: createPostgresDriver(target, values, { emit, home: '/nonexistent', route }) }
 }
 
-/** Opens a session, uses it, and tells what it knows of the proxy. */
+/** Opens a session, uses it, and returns its proxy details. */
 export async function proxyOfSession(options: ProxiedOptions): Promise<ProxyInfo | undefined> {
   const { driver } = proxiedDriver(options)
   await using session = await openSession(driver, passwordCredential(options.password))

@@ -3,32 +3,32 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createServer as createTlsServer } from 'node:tls'
 
-/** A request for a tunnel, as the double got it. */
+/** A request for a tunnel, as it arrived. */
 export interface ProxyRequest {
   readonly target: string
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>
-  /** From 1: over the how-manieth connection it came, and as which request of that connection. */
+  /** The numbers of its connection and of the request on that connection, from 1. */
   readonly connection: number
   readonly leg: number
 }
 
-/** What the double does with a request. */
+/** The double's response to a request. */
 export interface ProxyAnswer {
-  /** Default: the head of an answer of 200 under `tunnel`, else nothing. */
+  /** Default: the head of a 200 response under `tunnel`, else nothing. */
   readonly send?: string | Buffer
-  /** `keep`: waits for the next request. `hang`: and hears nothing any more. */
+  /** `keep`: waits for the next request. `hang`: reads nothing more. */
   readonly next: 'tunnel' | 'keep' | 'close' | 'hang'
 }
 
 export interface ProxyDoubleOptions {
-  /** Default: a tunnel for everybody. */
+  /** Default: a tunnel for every client. */
   readonly answer?: (request: ProxyRequest) => ProxyAnswer | Promise<ProxyAnswer>
   /** PEM texts: the double is an https:// proxy. */
   readonly tls?: { readonly cert: string; readonly key: string }
-  /** Names that it resolves; others it takes as they are. */
+  /** Names that it resolves; it uses others as they are. */
   readonly hosts?: Readonly<Record<string, string>>
-  /** Each piece of what it sends and passes on is held back for this long, one way. Default 0. */
+  /** The delay of each piece that it sends or passes on, in each direction. Default 0. */
   readonly delayMillis?: number
 }
 
@@ -36,15 +36,15 @@ export interface ProxyDoubleOptions {
 export interface ProxyDouble extends AsyncDisposable {
   readonly port: number
   readonly requests: readonly ProxyRequest[]
-  /** Connections that were opened to it. */
+  /** Connections that it has accepted. */
   readonly connections: number
-  /** Those that are still open. */
+  /** Connections that are still open. */
   readonly open: number
 }
 
 export const ESTABLISHED = 'HTTP/1.1 200 Connection established\r\n\r\n'
 
-/** An answer with a body, as proxies give it. */
+/** A response with a body, as proxies send it. */
 export function page(status: string, headers: readonly string[] = [], body = '<html>no</html>'): string {
   return [
     `HTTP/1.1 ${status}`,
@@ -86,7 +86,7 @@ export async function startProxyDouble(options: ProxyDoubleOptions = {}): Promis
       if (send !== undefined) client.write(send)
       if (next === 'close') client.end()
       if (next === 'keep') continue
-      // So that the other side's end is noticed.
+      // Reading goes on so that the end of the other side is noticed.
       client.resume()
       return
     }
@@ -120,7 +120,7 @@ function track(sockets: Set<Socket>, socket: Socket): void {
 }
 
 async function delayed({ delayMillis = 0 }: ProxyDoubleOptions): Promise<void> {
-  // Both ways of the question that was asked.
+  // The request and the reply are both delayed.
   if (delayMillis > 0) await sleep(2 * delayMillis)
 }
 
@@ -162,7 +162,7 @@ async function reach(target: string, hosts: Readonly<Record<string, string>>): P
   return upstream
 }
 
-/** Passes bytes on, held back by the delay, in order, with the end behind them. */
+/** Passes bytes on in order after the delay, and then the end. */
 export function relay(from: Socket, to: Socket, { delayMillis = 0 }: Pick<ProxyDoubleOptions, 'delayMillis'>): void {
   if (delayMillis === 0) {
     from.pipe(to)

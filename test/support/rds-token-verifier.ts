@@ -1,6 +1,6 @@
 /**
- * What RDS does with an IAM token, from AWS's description of Signature Version 4 ("Create a signed AWS API request":
- * presigned URLs), with node:crypto alone: nothing of the SDK that made the token takes part.
+ * Verifies an IAM token as RDS does, from AWS's description of Signature Version 4 ("Create a signed AWS API request":
+ * presigned URLs), with node:crypto alone, without the SDK that made the token.
  */
 
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
@@ -15,7 +15,7 @@ export interface RdsVerifierOptions {
   readonly now: () => number
 }
 
-/** Throws, with the reason, when the token does not let this user in. */
+/** Throws, with the reason, when the token does not admit this user. */
 export function verifyRdsToken(user: string, token: string, options: RdsVerifierOptions): void {
   const url = new URL(`https://${token}`)
   const get = (name: string): string => {

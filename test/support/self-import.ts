@@ -1,5 +1,5 @@
 /**
- * Preloaded (`node --import`) into a process that imports `poolsmith` by name: each door of the package is its source,
+ * Preloaded (`node --import`) into a process that imports `poolsmith` by name: each entry point resolves to its source,
  * so that an example can run without a build.
  */
 

@@ -11,8 +11,8 @@ const LISTEN = `
 `
 
 /**
- * An address of this machine that answers no attempt to connect, as behind a firewall that drops packets: a process that
- * listens, is stopped, and has as many connections waiting as the system lets it have.
+ * An address of this machine that answers no attempt to connect, as behind a firewall that drops packets: a listening
+ * process is stopped, and its queue of waiting connections is full.
  */
 export async function startSilentAddress(
   host: string,
@@ -30,7 +30,7 @@ export async function startSilentAddress(
     const [line] = (await once(child.stdout, 'data')) as [Buffer]
     const actual = Number(line.toString())
     child.kill('SIGSTOP')
-    // Until one of them hangs.
+    // The queue is full once an attempt hangs.
     for (let silent = false; !silent; ) {
       const socket = connect({ host, port: actual })
       socket.on('error', () => undefined)

@@ -2,13 +2,13 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
 export interface SocksDoubleOptions {
-  /** Asks for this login (RFC 1929). */
+  /** Requires this login (RFC 1929). */
   readonly login?: { readonly user: string; readonly password: string }
   /** The reply to a request (RFC 1928, 6). Default 0: granted. */
   readonly reply?: number
-  /** Bytes behind the reply, in the same piece. */
+  /** Bytes after the reply, in the same piece. */
   readonly glued?: string
-  /** Says this instead of SOCKS, or nothing at all. */
+  /** Sends this in place of SOCKS, or nothing at all. */
   readonly says?: Buffer | 'nothing'
   readonly hosts?: Readonly<Record<string, string>>
 }
@@ -16,7 +16,7 @@ export interface SocksDoubleOptions {
 /** A SOCKS5 proxy (RFC 1928) on a free loopback port. */
 export interface SocksDouble extends AsyncDisposable {
   readonly port: number
-  /** What was asked for: a host name as it came, or an address. */
+  /** The requested targets: a host name as it arrived, or an address. */
   readonly targets: readonly string[]
   readonly open: number
 }

@@ -1,6 +1,6 @@
 /**
- * What an extract promises over SQL Server, in T-SQL alone: over the test double in every run, and over a real server
- * where there is one.
+ * The contract of an extract over SQL Server, in T-SQL alone. It runs over the test double always, and over a real
+ * server where there is one.
  */
 
 import assert from 'node:assert/strict'
@@ -25,7 +25,7 @@ import { readParquetFile } from './parquet.ts'
 
 export interface SqlServerSide {
   readonly name: string
-  /** Why nothing of it can be tested here. */
+  /** The reason to skip the suite here. */
   readonly skip?: string | false
   open(options?: PoolOptions): Promise<Engine>
 }
@@ -39,12 +39,12 @@ export async function failureOf(work: Promise<unknown>): Promise<PoolsmithError>
   return error
 }
 
-/** A type whose values rise, by what is put in for each. */
+/** A type with rising values, and the literal for each. */
 interface Marks {
   readonly type: string
-  /** Rising; the last two come later. */
+  /** Rising; the last two are inserted later. */
   readonly values: readonly [string, string, string, string]
-  /** How the manifest has the second. */
+  /** The second value as the manifest has it. */
   readonly high: string
   readonly quoted?: false
 }
@@ -131,7 +131,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
   let db: Engine
   let numbers: string
 
-  /** A table of this run alone. */
+  /** A table that only this run uses. */
   async function table(columns: string, rows: readonly string[] = []): Promise<string> {
     const name = `${prefix}_${made.length}`
     made.push(name)
@@ -148,7 +148,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
   const insert = (name: string, row: string): Promise<unknown> =>
     db.raw(`insert into dbo.[${name}] values (${row})`.replaceAll('?', '\\?')).then(String)
 
-  /** Runs an extract into a folder of its own and gives what was written. */
+  /** Runs an extract into a new folder and returns the written files. */
   async function extract(
     source: ExtractSource,
     options: Partial<ExtractOptions> = {},
@@ -183,7 +183,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       await db.destroy()
     })
 
-    test('where works in every format with values of every kind, and none is in the SQL', async () => {
+    test('where works in every format with values of every kind, and the SQL text has none of the values', async () => {
       const attack = "g1' or 1=1 --"
       const where = (query: Knex.QueryBuilder): unknown =>
         query
@@ -309,7 +309,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       }
     })
 
-    test('CSV: text that a spreadsheet would take for a formula is guarded, where that is asked for', async () => {
+    test('CSV: text that a spreadsheet would read as a formula is guarded, where the option is set', async () => {
       const name = await table('id int not null, t nvarchar(50), v varchar(50), n decimal(9,2)', [
         `-1, N'=cmd|x', '@sum(a,b)', -5`,
         `2, N'plain', '-x', null`,
@@ -331,7 +331,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
     })
 
     for (const { type, values, high, quoted } of MARKS) {
-      test(`a mark of ${type}: rows that share it are read once`, async () => {
+      test(`a mark of ${type}: rows that share a value are read once`, async () => {
         const put = (id: number, index: number): string =>
           `${id}, cast(${quoted === false ? values[index] : `'${String(values[index]).replaceAll("'", "''")}'`} as ${type})`
         const name = await table(`id int not null primary key, m ${type} not null`, [put(1, 0), put(2, 1), put(3, 1)])
@@ -343,20 +343,20 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
         assert.equal(first.manifest.watermark?.high, high)
         assert.equal(first.manifest.watermark?.rows?.length, 2)
         assert.deepEqual(ids((await run()).rows), [], 'nothing is new')
-        // One that shares the mark, one beyond it.
+        // One row has the same mark, and one has a higher mark.
         await insert(name, put(4, 1))
         await insert(name, put(5, 2))
         assert.deepEqual(ids((await run()).rows), [4, 5])
         await insert(name, put(6, 3))
         assert.deepEqual(ids((await run()).rows), [6])
         assert.deepEqual(ids((await run()).rows), [])
-        // A value alone: what has it counts as read.
+        // A value without a key: rows with that value count as read.
         const alone = await extract({ table: name }, { watermark: { column: 'm', after: high } })
         assert.deepEqual(ids(alone.rows), [5, 6])
       })
     }
 
-    test('rows without a key are told apart by all columns, also more than a thousand with one mark', async () => {
+    test('rows without a key are distinguished by all columns, also more than a thousand with one mark', async () => {
       const name = await table('id int, m int not null, t nvarchar(10), f float, x varbinary(9)', [
         `1, 1, 'a', 0.1, 0x01`,
         `2, 1, null, 0.1, null`,
@@ -435,7 +435,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       assert.equal(since.rows.length, 2)
     })
 
-    test('rowversion: rows that are still being written are left for the next run', async () => {
+    test('rowversion: rows of open transactions are left for the next run', async () => {
       const name = await table('id int not null primary key, v rowversion')
       await db.raw(`insert into dbo.[${name}] (id) values (1), (2)`)
       const first = await extract({ table: name }, { watermark: { column: 'v' } })
@@ -505,7 +505,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       assert.equal(none.code, 'COLUMN_NOT_FOUND')
     })
 
-    test('parts are of one moment while rows move between them', async () => {
+    test('all parts show the same moment while rows move between them', async () => {
       const name = await table(
         'id int not null primary key, v int not null',
         upTo(400).map((id) => `${id}, 100`),
@@ -612,7 +612,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       assert.deepEqual([error.code, error.details.partition], ['TABLE_CHANGED', 1])
     })
 
-    test('rows that come after a plan with its highest mark are left to the next run', async () => {
+    test('rows that arrive after a plan with its highest mark are left for the next run', async () => {
       const name = await table('id int not null primary key, m int not null', ['1, 1', '2, 2', '3, 2'])
       await using folder = await temporaryFolder()
       await using planned = await planExtract(db, { table: name }, { format: 'parquet', watermark: { column: 'm' } })

@@ -1,4 +1,4 @@
-/** A real Squid for one test: its own configuration and logs, a free loopback port, gone on dispose. */
+/** A real Squid for one test: its own configuration and logs, a free loopback port. */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -17,25 +17,25 @@ const START_LIMIT_MILLIS = 20_000
 const STOP_LIMIT_MILLIS = 10_000
 
 export interface SquidOptions {
-  /** Users with their passwords: Basic is asked for. */
+  /** Users with their passwords; Squid requires Basic. */
   readonly basic?: Readonly<Record<string, string>>
-  /** Negotiate is asked for, of whoever has a ticket for this service: `HTTP/localhost`, and its keytab. */
+  /** Squid requires Negotiate with a ticket for this service: `HTTP/localhost`, and its keytab. */
   readonly kerberos?: { readonly service: string; readonly keytab: string; readonly keepAlive?: boolean }
-  /** Names that Squid resolves, besides the system's. */
+  /** Names that Squid resolves in addition to the system's. */
   readonly hosts?: Readonly<Record<string, string>>
   /** The environment of Squid and its helpers, such as KRB5_CONFIG. */
   readonly environment?: Readonly<Record<string, string>>
-  /** More lines, before its rules of access. */
+  /** More lines, before the access rules. */
   readonly lines?: readonly string[]
 }
 
 export interface Squid extends AsyncDisposable {
   readonly port: number
-  /** One line for each request: its result, what was asked for, and the user that Squid knows. */
+  /** One line for each request: its result, its target, and the user that Squid authenticated. */
   accessLog(): Promise<readonly string[]>
 }
 
-/** Whom Squid runs as when this process is root; it refuses to be root itself. */
+/** The account that runs Squid when this process is root; Squid refuses to run as root. */
 function account(): { readonly uid: number; readonly gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined
   const id = (flag: string): number => Number(execFileSync('id', [flag, 'proxy']))
@@ -121,14 +121,14 @@ export async function startSquid(options: SquidOptions = {}): Promise<Squid> {
   )
   if (user !== undefined) await chown(folder.path, user.uid, user.gid)
 
-  // Squid's shared memory bears this name on all of the machine, and stays where it was not ended in good order.
+  // The name of Squid's shared memory is machine-wide, and the memory stays after a kill.
   const name = `poolsmith${randomBytes(6).toString('hex')}`
   const child = spawn(PROGRAM, ['-n', name, '-N', '-f', configuration], {
     ...user,
     cwd: folder.path,
     env: { PATH: '/usr/sbin:/usr/bin:/bin', HOME: folder.path, ...options.environment },
     stdio: ['ignore', 'ignore', 'pipe'],
-    // A group of its own, with its helpers.
+    // A separate process group, with its helpers.
     detached: true,
   })
   running.add(child)

@@ -1,4 +1,4 @@
-/** A man in the middle of TLS: it terminates the client's TLS with its own certificate and opens another session to the server. */
+/** A man in the middle of TLS: it ends the client's TLS with its own certificate and opens its own to the server. */
 
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'

@@ -1,4 +1,4 @@
-/** A real PostgreSQL that lets roles in by token, over TLS, and what a test needs to log in to it. */
+/** A real PostgreSQL that accepts tokens over TLS, with the options that a test needs to log in. */
 
 import { randomUUID } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
@@ -10,19 +10,19 @@ import { type PostgresServer, psql, startPostgres } from './postgres.ts'
 
 export interface TokenDatabase extends AsyncDisposable {
   readonly server: PostgresServer
-  /** The name in the server's certificate; it resolves nowhere, so `hostaddr` leads to it. */
+  /** The name in the server's certificate; it does not resolve, so `hostaddr` gives the address. */
   readonly host: string
-  /** Extras that reach it, and trust it. */
+  /** Extras with which a client finds and trusts the server. */
   readonly extra: { readonly hostaddr: string; readonly sslrootcert: string }
   readonly decisions: readonly { readonly user: string; readonly outcome: string }[]
-  /** Logs in by psql, an implementation that nobody here wrote, with this token as the password. */
+  /** Logs in by psql, an independent implementation, with this token as the password. */
   login(
     user: string,
     token: string,
   ): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }>
 }
 
-/** @param verify rejects, with the reason, a token that does not let this user in to the server on this port */
+/** @param verify rejects, with the reason, a token that does not admit this user to the server on this port */
 export async function startTokenDatabase(
   host: string,
   roles: readonly string[],

@@ -1,6 +1,6 @@
 /**
- * A command for whom the modes of files hold. They do for everybody but root, from whom the privilege to pass over them
- * is taken; to become another user instead would ask for a repository that others may read.
+ * A command to which file modes apply. Root loses its privilege to ignore them. A change to another user would need a
+ * repository that other users may read.
  */
 export function unprivileged(command: readonly string[]): string[] {
   if (process.getuid?.() !== 0) return [...command]
@@ -8,7 +8,7 @@ export function unprivileged(command: readonly string[]): string[] {
   return ['setpriv', `--inh-caps=${without}`, `--bounding-set=${without}`, '--', ...command]
 }
 
-/** Users that exist nowhere else: neither files nor processes of the machine are theirs. */
+/** User ids that exist nowhere else: they own no files and no processes of the machine. */
 export const OTHER_USERS = { alice: 47_111, mallory: 47_112 } as const
 
 /**

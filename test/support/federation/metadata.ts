@@ -1,4 +1,4 @@
-/** Part of the federation double: the WS-MetadataExchange document, in the shape that AD FS gives it. */
+/** Part of the federation double: the WS-MetadataExchange document, in the form that AD FS sends. */
 
 const NAMESPACES = [
   'xmlns:wsdl="http://schemas.xmlsoap.org/wsdl/"',
@@ -60,7 +60,7 @@ export function metadataDocument(authority: string, endpoints: readonly Endpoint
 }
 
 function asserted(kind: EndpointWish['kind'], version: EndpointWish['version']): string {
-  // MSAL for Python looks for Windows' endpoints in the older language alone.
+  // MSAL for Python looks for the Windows endpoints only under the older policy namespace.
   const sp = `xmlns:sp="${SECURITY_POLICY[kind === 'windowstransport' ? '2005' : version]}"`
   const transport = `<sp:TransportBinding ${sp}><wsp:Policy><sp:TransportToken><wsp:Policy><sp:HttpsToken RequireClientCertificate="false"/></wsp:Policy></sp:TransportToken></wsp:Policy></sp:TransportBinding>`
   if (kind === 'windowstransport') {

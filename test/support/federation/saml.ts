@@ -1,4 +1,4 @@
-/** Part of the federation double: signed SAML assertions, as AD FS gives them and Entra takes them. */
+/** Part of the federation double: signed SAML assertions, as AD FS issues them and Entra accepts them. */
 
 import { createHash, randomUUID, sign, verify } from 'node:crypto'
 
@@ -23,7 +23,7 @@ const UPN_CLAIM = 'http://schemas.xmlsoap.org/claims/UPN'
 
 /**
  * An assertion with an enveloped signature (XML Signature, exclusive canonical form). It is written in canonical form
- * from the start, so that its text is what is signed; whoever changes a byte of it on the way breaks it.
+ * from the start, so the signature covers its text: any changed byte makes the signature invalid.
  */
 export function signedAssertion(version: SamlVersion, facts: AssertionFacts, keys: SamlKeys): string {
   const id = `_${randomUUID()}`
@@ -42,7 +42,7 @@ export function signedAssertion(version: SamlVersion, facts: AssertionFacts, key
   const signature =
     `<ds:Signature xmlns:ds="${DSIG}"><ds:SignedInfo>${info}</ds:SignedInfo>` +
     `<ds:SignatureValue>${value}</ds:SignatureValue></ds:Signature>`
-  // SAML 1.1 has the signature at the end, 2.0 behind the issuer.
+  // SAML 1.1 has the signature at the end, 2.0 after the issuer.
   return version === '1.1' ? `${open}${body}${signature}${tail}` : `${open}${signature}${body}${tail}`
 }
 
@@ -80,7 +80,7 @@ function saml20(id: string, now: string, end: string, { issuer, audience, upn, d
 }
 
 /**
- * What Entra does with an assertion: signature, time, audience.
+ * Checks an assertion as Entra does: signature, time, audience.
  *
  * @returns the user's name @throws Error with the reason
  */

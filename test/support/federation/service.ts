@@ -1,5 +1,5 @@
 /**
- * A tenant of Microsoft Entra whose domain is federated with AD FS, as far as a program sees both: user realm
+ * A tenant of Microsoft Entra whose domain is federated with AD FS, as a program sees both: user realm
  * discovery, WS-MetadataExchange, WS-Trust 1.3 and 2005 by ticket and by password, and the token endpoint with the two
  * SAML grants, over HTTPS on loopback. A test double. Tickets are taken by gss_accept_sec_context with a keytab. curl
  * and MSAL for Python are the clients that check it. Any step can be made to go wrong.
@@ -26,11 +26,11 @@ export interface Seen {
   readonly path: string
   readonly authorization: string | undefined
   readonly body: string
-  /** The connection that it came by, counted. */
+  /** The number of the connection on which it arrived. */
   readonly connection: number
 }
 
-/** Answers in place of the double; `ordinary` is what it would have done. */
+/** Answers in place of the double; `ordinary` is the double's own answer. */
 export type Deviation = (request: Exchange, response: ServerResponse, ordinary: () => Promise<void>) => unknown
 
 export interface Exchange {
@@ -41,7 +41,7 @@ export interface Exchange {
 }
 
 export interface FederationOptions {
-  /** With the keys of `HTTP/host` for every host that it is asked for by. */
+  /** It has the keys of `HTTP/host` for every host name that clients use. */
   readonly keytab: string
   /** The host of AD FS. Default `localhost`. */
   readonly host?: string
@@ -62,13 +62,13 @@ export interface Federation extends AsyncDisposable {
   /** The public keys of the tokens. */
   readonly keys: JWTVerifyGetKey
   readonly seen: Seen[]
-  /** What goes wrong, by step. */
+  /** The faults, by step. */
   readonly deviations: Partial<Record<Step, Deviation>>
   /** Assertions are of SAML 1.1 unless a test says otherwise. */
   saml: SamlVersion
-  /** In the assertions. By default with letters beyond ASCII, which MSAL for Python cannot take. */
+  /** In the assertions. The default has letters beyond ASCII, which MSAL for Python does not support. */
   displayName: string
-  /** Everything as it was at the start. */
+  /** Restores the initial state. */
   reset(): void
   verify(token: string, audience: string): Promise<{ readonly upn: string }>
 }
@@ -112,7 +112,7 @@ export async function startFederation(options: FederationOptions): Promise<Feder
     response.end(`<s:Envelope xmlns:s="${SOAP}"><s:Header/><s:Body>${body}</s:Body></s:Envelope>`)
   }
 
-  /** The ordinary answers, by step. */
+  /** The default answers, by step. */
   const answers: Readonly<Record<Step, (request: Exchange, response: ServerResponse) => Promise<void>>> = {
     async realm({ url }, response) {
       const user = decodeURIComponent(url.split('/').at(-1)?.split('?')[0] ?? '')
@@ -312,7 +312,7 @@ function elementsOf(node: { readonly children: readonly unknown[] }): XmlElement
   return node.children.flatMap((child) => (child instanceof XmlElement ? [child, ...elementsOf(child)] : []))
 }
 
-/** What AD FS would not take of a request, by the words of WS-Trust, WS-Addressing and SOAP 1.2. MSAL's must pass too. */
+/** The faults of a request under WS-Trust, WS-Addressing and SOAP 1.2. MSAL's requests must pass too. */
 function requestProblem(
   body: string,
   address: string,

@@ -1,5 +1,5 @@
 /**
- * Preloaded into the processes of the layers' examples: a strategy whose tokens live two seconds, and one copy of `pg`
+ * Preloaded into the processes of the layers' examples: a strategy whose tokens last two seconds, and one copy of `pg`
  * for poolsmith and the layer, as `npm dedupe` gives an application.
  */
 

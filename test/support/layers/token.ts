@@ -1,4 +1,4 @@
-/** Tokens that a database of the tests verifies by itself: user and time, with a MAC. */
+/** Tokens that a test database verifies by itself: user and time, with a MAC. */
 
 import { createHmac } from 'node:crypto'
 

@@ -92,7 +92,7 @@ export const postgresSide: SideKind = {
         extra: { sslmode: 'disable' },
       },
       run: async (raw, sql) => {
-        // Several statements have several results.
+        // Several statements return several results.
         const results = [
           await (raw as pg.Client).query({ text: sql, rowMode: 'array' }),
         ].flat() as pg.QueryArrayResult[]

@@ -6,22 +6,22 @@ import { OWN_TYPES, PRELUDE } from './prelude.ts'
 import { SqlError, type Translated } from './translate.ts'
 import { type Column, typeOf } from './types.ts'
 
-/** What a statement gave: columns and rows, or a number of rows that it touched. */
+/** The result of a statement: columns and rows, or the number of rows that it changed. */
 export interface Answer {
   /** Empty when the statement has no result set. */
   readonly columns: readonly Column[]
-  /** The next rows; empty at the end. */
+  /** Reads the next rows; empty at the end. */
   read(): Promise<readonly (readonly (string | null)[])[]>
-  /** After the last row: how many rows, where that means something. */
+  /** After the last row: the number of rows, where the statement has one. */
   rowCount(): number | undefined
-  /** Leaves the rest unread. */
+  /** Discards the rest. */
   close(): Promise<void>
 }
 
 const BATCH_ROWS = 500
 const SEARCH_PATH = 'set search_path = dbo, public, mssql'
 
-/** PostgreSQL's texts go through as they are. */
+/** PostgreSQL's texts are not parsed. */
 const asText = { getTypeParser: () => (value: string) => value }
 
 interface CursorResult {
@@ -68,7 +68,7 @@ export class Backend {
 
   async run(statement: Translated): Promise<Answer> {
     const options = { rowMode: 'array', types: asText, batchSize: BATCH_ROWS } as const
-    // pg reads only `rowMode: "array"` out of these; its types know a subset.
+    // pg's types declare only some of these options, such as `rowMode: "array"`.
     const stream = new QueryStream(statement.text, [...statement.values], options as object)
     this.#client.query(stream)
     const cursor = stream.cursor as unknown as {
@@ -108,7 +108,7 @@ export class Backend {
     }
   }
 
-  /** A statement of the double's own. */
+  /** A statement of the double itself. */
   async execute(text: string): Promise<void> {
     try {
       await this.#client.query(text)
@@ -117,13 +117,13 @@ export class Backend {
     }
   }
 
-  /** Forgets all of the session's state. */
+  /** Resets all state of the session. */
   async discard(): Promise<void> {
     await this.execute('discard all')
     await this.execute(SEARCH_PATH)
   }
 
-  /** Ends the statement that is running, over a connection of its own. */
+  /** Cancels the running statement, over a separate connection. */
   async cancel(): Promise<void> {
     const other = new pg.Client(this.#config)
     await other.connect()
@@ -157,7 +157,7 @@ const NUMBERS: Readonly<Record<string, readonly [number: number, state: number, 
   '3D000': [4060, 1, 11],
 }
 
-/** Names are found in the words of these by clients. */
+/** Clients parse the names in the texts of these errors. */
 function wordsOf(number: number, message: string): string {
   const name = /^(?:column|relation) "?(.*?)"? does not exist/.exec(message)?.[1]?.replaceAll('"', '')
   if (name === undefined) return message

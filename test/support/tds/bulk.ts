@@ -10,7 +10,7 @@ export interface BulkLoad {
 const COLUMNS = 0x81
 const ROW = 0xd1
 
-/** How many bytes say what a type is, before its values. */
+/** The number of bytes that describe a type, before its values. */
 const TYPE_LENGTHS: Readonly<Record<number, number>> = {
   36: 2, // uniqueidentifier
   38: 2, // whole numbers

@@ -1,4 +1,4 @@
-/** Two clients that nobody here wrote, to hold the TDS server test double to the protocol: tedious and FreeTDS' tsql. */
+/** Two independent clients that check the TDS server test double: tedious and FreeTDS' tsql. */
 
 import { spawn } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
@@ -13,14 +13,14 @@ export interface StockOptions {
   readonly options?: tedious.ConnectionOptions
 }
 
-/** Connects by tedious as it comes from npm. Rejects with tedious' own error. */
+/** Connects with unchanged tedious. Rejects with tedious' own error. */
 export async function connectStock(setup: StockOptions): Promise<tedious.Connection> {
   const connection = new tedious.Connection({
     server: 'localhost',
     authentication: setup.authentication,
     options: { port: setup.port, encrypt: false, maxRetriesOnTransientErrors: 0, ...setup.options },
   })
-  // A connection that breaks says so here; the tests look at what their statements say.
+  // A broken connection emits this; the tests look at the errors of their statements.
   connection.on('error', () => undefined)
   await new Promise<void>((resolve, reject) => {
     connection.connect((error) => (error === undefined ? resolve() : reject(error)))
@@ -66,7 +66,7 @@ export interface TsqlOptions {
   readonly password?: string
   /** FreeTDS: `off`, `request` (the login only), `require`. */
   readonly encryption: 'off' | 'request' | 'require'
-  /** Verifies the server's certificate by this file. */
+  /** Verifies the server's certificate with this file. */
   readonly caFile?: string
   readonly environment?: Readonly<Record<string, string>>
 }
@@ -76,7 +76,7 @@ export interface TsqlResult {
   readonly output: string
 }
 
-/** Runs batches in FreeTDS' own client. Without a user it logs in by Kerberos. */
+/** Runs batches in FreeTDS' client. Without a user it logs in by Kerberos. */
 export async function tsql(options: TsqlOptions, batches: readonly string[]): Promise<TsqlResult> {
   const conf = join(options.folder, 'freetds.conf')
   await writeFile(

@@ -1,4 +1,4 @@
-/** Our SQL Server driver as a test wants it: options as extras, events kept. */
+/** Our SQL Server driver for tests: options as extras, and events are kept. */
 
 import { parseFields } from '../../../src/connections/fields.ts'
 import type { Credential } from '../../../src/credentials/credential.ts'

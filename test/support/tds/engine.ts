@@ -17,7 +17,7 @@ export interface TestEngine extends AsyncDisposable {
   readonly pool: ConnectionPool<SqlServerConnection>
 }
 
-/** @param target a port of this machine, or a whole address */
+/** @param target a port of this machine, or a full address */
 export async function testEngine(
   target: number | { readonly host: string; readonly port: number; readonly database: string },
   credential: Credential,

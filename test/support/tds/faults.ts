@@ -1,18 +1,18 @@
-/** Part of the TDS server test double: a script of what goes wrong, and where. */
+/** Part of the TDS server test double: a script of faults and their places. */
 
-/** The places on a connection's way at which something can go wrong. */
+/** The steps of a connection at which a fault can happen. */
 export type Step = 'connect' | 'prelogin' | 'tls' | 'login' | 'fedauth' | 'sspi' | 'request' | 'rows' | 'attention'
 
 export type Fault =
-  /** Closes in good order. */
+  /** Closes in order. */
   | { readonly do: 'cut' }
   /** Closes with a reset. */
   | { readonly do: 'reset' }
-  /** Says nothing until the client goes. */
+  /** Sends nothing until the client disconnects. */
   | { readonly do: 'hang' }
-  /** Answers bytes that mean nothing. */
+  /** Answers with meaningless bytes. */
   | { readonly do: 'garble' }
-  /** Answers an error; a login is refused with it, a request fails with it. */
+  /** Answers with an error: a login is refused, a request fails. */
   | {
       readonly do: 'refuse'
       readonly number: number
@@ -20,7 +20,7 @@ export type Fault =
       readonly class?: number
       readonly message?: string
     }
-  /** Waits, then goes on. */
+  /** Waits, then continues. */
   | { readonly do: 'delay'; readonly millis: number }
 
 export interface FaultRule {
@@ -28,9 +28,9 @@ export interface FaultRule {
   readonly fault: Fault
   /** How often; default always. */
   readonly times?: number
-  /** At `rows`: after how many. At the others: how many pass unharmed first. Default 0. */
+  /** At `rows`: the number of rows before it. At the others: how many pass before it. Default 0. */
   readonly after?: number
-  /** At `request`: only one that says this. */
+  /** At `request`: only a request with this text. */
   readonly sql?: RegExp
 }
 

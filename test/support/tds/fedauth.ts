@@ -1,4 +1,4 @@
-/** Part of the TDS server test double: what a server does with an access token. */
+/** Part of the TDS server test double: the server's check of an access token. */
 
 import { errors, type JWTVerifyGetKey, jwtVerify } from 'jose'
 import { SqlError } from './translate.ts'
@@ -9,13 +9,13 @@ export interface TokenRules {
   /** Default `https://database.windows.net/`. */
   readonly audience?: string
   readonly issuer?: string
-  /** Told to a client that asks where to get a token (the ADAL workflow). */
+  /** Sent to a client that asks where to get a token (the ADAL workflow). */
   readonly stsUrl?: string
 }
 
 export const DEFAULT_AUDIENCE = 'https://database.windows.net/'
 
-/** @returns the login's name @throws SqlError 18456 in the words that Azure SQL uses */
+/** @returns the login's name @throws SqlError 18456 with the text of Azure SQL */
 export async function verifyToken(token: string, rules: TokenRules): Promise<string> {
   const refuse = (reason: string): SqlError =>
     new SqlError(18456, 1, 14, `Login failed for user '<token-identified principal>'. ${reason}`)

@@ -1,4 +1,4 @@
-/** A scripted TDS server for fuzzing: it plays a genuine conversation, and at one stage what a mutation made of it. */
+/** A scripted TDS server for fuzzing: it plays a genuine conversation, and a mutated message at one stage. */
 
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
@@ -24,27 +24,27 @@ import {
 } from './tokens.ts'
 import { COLLATION, type Column, typeOf } from './types.ts'
 
-/** The server's messages, in the order in which they come. */
+/** The server's messages, in order. */
 export const STAGES = ['prelogin', 'tls', 'sspi', 'login', 'initial', 'answer'] as const
 export type Stage = (typeof STAGES)[number]
 
-/** What the server plays for one connection. */
+/** The script of one connection. */
 export interface Play {
   readonly encryption: 'tls' | 'none'
   readonly kind: 'sql' | 'token' | 'gss' | 'ntlm'
   readonly stage: Stage
   readonly seed: number
-  /** In place of a mutation: bytes on the wire, after which the server goes on. */
+  /** In place of a mutation: bytes on the wire, after which the server continues. */
   readonly pieces?: Iterable<Buffer>
 }
 
 export interface FuzzServer extends AsyncDisposable {
   readonly port: number
-  /** For the next connection. */
+  /** The play for the next connection. */
   play: Play
-  /** What was played last. */
+  /** The last play. */
   readonly last: string
-  /** Bytes that were written at the stage of the play, of all connections. */
+  /** Bytes written at the stage of the play, on all connections. */
   readonly written: number
 }
 
@@ -109,7 +109,7 @@ async function perform(
 ): Promise<void> {
   const random = new Random(play.seed)
   const transport = new Transport(socket)
-  /** Sends the message, or what a mutation makes of it; false when nothing follows. */
+  /** Sends the message or its mutation; false when nothing follows. */
   const say = async (stage: Stage, tokens: readonly Buffer[], type: number = PACKET.response): Promise<boolean> => {
     if (stage !== play.stage) {
       await transport.send(type, Buffer.concat(tokens))
@@ -125,7 +125,7 @@ async function perform(
       tell.wrote(piece.length)
     }
     if (mutation.behind === 'close') socket.end()
-    // A client that waits for more is not kept waiting until its limit; only silence does that.
+    // Only silence makes a client wait until its time limit; here the server hangs up.
     if (mutation.behind === 'go-on') setTimeout(() => socket.end(), PATIENCE_MILLIS).unref()
     return mutation.behind === 'go-on'
   }
@@ -142,7 +142,7 @@ async function perform(
   if (!(await say('prelogin', [prelogin]))) return
   if (play.stage === 'tls') {
     await next()
-    // A server's hello as it begins, in place of a handshake that would have to be made anew for each case.
+    // The beginning of a server's hello, in place of a new handshake for each case.
     const hello = Buffer.concat([Buffer.from('160303004a02000046030360', 'hex'), random.bytes(66)])
     if (await say('tls', [hello.subarray(0, 5), hello.subarray(5, 30), hello.subarray(30)], TLS_HANDSHAKE)) {
       await next()
@@ -203,7 +203,7 @@ function initialAnswer(): Buffer[] {
   return [info('poolsmith:51:fuzz'), envText('language', 'us_english', ''), doneToken(DONE.final)]
 }
 
-/** Values of all types, as PostgreSQL writes them: by its own types' ids, and by the names of those that it has not. */
+/** Values of all types in PostgreSQL's text form: by the ids of its types, and by the names of types that it lacks. */
 const VALUES: readonly (readonly [type: number | string, modifier: number, text: string])[] = [
   [16, -1, 't'],
   [17, -1, '\\x00ff'],
@@ -247,7 +247,7 @@ function rows(): Buffer[] {
   ]
 }
 
-/** Of a statement, of one that fails, and of a procedure. */
+/** The answers to a statement, to one that fails, and to a procedure. */
 const ANSWERS: readonly (() => Buffer[])[] = [
   rows,
   rows,

@@ -1,4 +1,4 @@
-/** An issuer of access tokens for the TDS server test double: real signatures, and any fault a test asks for. */
+/** An issuer of access tokens for the TDS server test double: real signatures, and the faults that a test sets. */
 
 import { createLocalJWKSet, exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { DEFAULT_AUDIENCE, type TokenRules } from './fedauth.ts'
@@ -6,9 +6,9 @@ import { DEFAULT_AUDIENCE, type TokenRules } from './fedauth.ts'
 export interface TokenWish {
   readonly name?: string
   readonly audience?: string
-  /** Seconds from now; negative for a token that is over. Default 3600. */
+  /** Seconds from now; negative for an expired token. Default 3600. */
   readonly expiresInSeconds?: number
-  /** Signed by a key that nobody knows. */
+  /** Signed with an unknown key. */
   readonly forged?: boolean
 }
 

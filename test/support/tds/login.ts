@@ -36,7 +36,7 @@ export interface LoggedIn {
   readonly record: LoginRecord
 }
 
-/** The client's way ended here: refused, sent on, or gone. */
+/** The login has ended: refused, routed, or the client has disconnected. */
 export class LoginEnded extends Error {}
 
 export function backendConfig(options: TdsServerOptions, database: string): object {
@@ -51,7 +51,7 @@ export function backendConfig(options: TdsServerOptions, database: string): obje
 
 export const GARBAGE = 'HTTP/1.1 400 Bad Request\r\n\r\n not a TDS packet at all'
 
-/** Does what the script says at this step; returns a refusal for the caller to send. */
+/** Applies the script's fault at this step; returns a refusal for the caller to send. */
 export async function strike(
   transport: Transport,
   faults: Faults,
@@ -136,7 +136,7 @@ export async function logIn(
   const tls = !isStrict && agreed !== ENCRYPT.notSupported
   if (tls) {
     await strike(transport, faults, 'tls')
-    // Before TDS 8.0 no server speaks more than TLS 1.2.
+    // Before TDS 8.0, servers support TLS 1.2 at most.
     await transport.startTls(createSecureContext({ ...options.tls, maxVersion: 'TLSv1.2' }), true)
   }
   const tlsServerName = transport.tls?.servername || undefined
@@ -202,7 +202,7 @@ export async function logIn(
   } catch (error) {
     if (!(error instanceof SqlError)) throw error
     const errors = [error]
-    // SQL Server says that the login failed after it said why the database did not open.
+    // SQL Server sends the reason why the database did not open, then the error that the login failed.
     if (error.number === 4060) errors.push(new SqlError(18456, 1, 14, `Login failed for user '${login.user}'.`))
     await transport.send(
       PACKET.response,
@@ -277,7 +277,7 @@ function bindingsOf(tls: TLSSocket, isStrict: boolean, options: TdsServerOptions
     const finished = tls.getPeerFinished()
     return finished === undefined ? undefined : Buffer.concat([Buffer.from('tls-unique:'), finished])
   }
-  // The certificates of the tests are signed with SHA-256.
+  // The test certificates are signed with SHA-256.
   const { raw } = new X509Certificate(options.tls?.cert ?? '')
   return Buffer.concat([Buffer.from('tls-server-end-point:'), createHash('sha256').update(raw).digest()])
 }

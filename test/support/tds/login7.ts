@@ -2,7 +2,7 @@
 
 export interface FedAuthRequest {
   readonly library: 'security-token' | 'adal'
-  /** The client repeats that the server asked for federated authentication in its PRELOGIN answer. */
+  /** The client confirms that the PRELOGIN answer asked for federated authentication. */
   readonly echo: boolean
   readonly token?: string
   readonly workflow?: 'password' | 'integrated'
@@ -30,7 +30,7 @@ export interface Login7 {
 
 const FEATURE = { fedAuth: 0x02, end: 0xff } as const
 
-/** The password is hidden from a passing glance only: nibbles swapped, then XOR 0xA5. */
+/** The password is only obfuscated: nibbles swapped, then XOR 0xA5. */
 function revealPassword(bytes: Buffer): string {
   const plain = Buffer.from(bytes.map((byte) => ((byte ^ 0xa5) << 4) | ((byte ^ 0xa5) >> 4)))
   return plain.toString('utf16le')

@@ -3,7 +3,7 @@
 import { packet } from './packets.ts'
 import { envText } from './tokens.ts'
 
-/** A source of numbers that gives the same ones for the same seed (mulberry32). */
+/** Random numbers that are the same for the same seed (mulberry32). */
 export class Random {
   #state: number
 
@@ -11,7 +11,7 @@ export class Random {
     this.#state = seed >>> 0
   }
 
-  /** From 0 up to, and without, `below`. */
+  /** From 0 to less than `below`. */
   below(below: number): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0
     let t = this.#state
@@ -29,16 +29,16 @@ export class Random {
   }
 }
 
-/** What a server sends at a stage in place of its message. */
+/** The server's bytes at a stage, in place of its message. */
 export interface Mutation {
   readonly name: string
-  /** The bytes on the wire, in pieces; a stream of them may have no end. */
+  /** The bytes on the wire, in pieces; the stream may be endless. */
   readonly pieces: Iterable<Buffer>
-  /** Whether the server hangs up behind it, or says nothing more. */
+  /** Whether the server hangs up afterwards, or stays silent. */
   readonly behind: 'close' | 'silence' | 'go-on'
 }
 
-/** What changes the tokens of a message, and then the packets that they are sent in. */
+/** Changes to the tokens of a message, then to the packets that carry them. */
 export function mutate(tokens: readonly Buffer[], type: number, random: Random): Mutation {
   const name = random.pick(Object.keys(MUTATIONS) as (keyof typeof MUTATIONS)[])
   const behind = random.below(20) === 0 ? 'silence' : random.pick(['close', 'go-on', 'go-on'] as const)
@@ -59,7 +59,7 @@ function altered(bytes: Buffer, random: Random): Buffer {
   return copy
 }
 
-/** Where an endless answer stops: beyond what a client may take. */
+/** The end of an endless answer, above the limit of a client. */
 const FLOOD_BYTES = 2 << 20
 
 export function* flood(piece: Buffer, bytes = FLOOD_BYTES): Generator<Buffer> {

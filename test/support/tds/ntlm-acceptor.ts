@@ -1,7 +1,7 @@
 /**
- * Part of the TDS server test double: an acceptor of NTLMv2 that checks all that MS-NLMP 3.2.5.1.2 lets a server check.
+ * Part of the TDS server test double: an NTLMv2 acceptor with every check of MS-NLMP 3.2.5.1.2.
  *
- * It looks at the NtChallengeResponse alone: what a client puts into the response for LM never lets it in.
+ * It checks the NtChallengeResponse alone: the LM response never admits a client.
  */
 
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
@@ -15,17 +15,17 @@ export interface NtlmAccount {
 }
 
 export interface NtlmRules {
-  /** Extended Protection: the application data of the channel bindings (RFC 5929) that the response must name. */
+  /** Extended Protection: the application data of the channel bindings (RFC 5929) that the response must hold. */
   readonly channelBindings?: () => Buffer | undefined
-  /** Extended Protection: the service principal names that the response may name. */
+  /** Extended Protection: the accepted service principal names. */
   readonly targetNames?: readonly string[]
-  /** Sends no time, and so asks for no MIC. Default: it does. */
+  /** Sends no time, and so requires no MIC. Default: it does. */
   readonly withoutTimestamp?: boolean
-  /** Milliseconds that the server's clock is ahead. */
+  /** How far the server's clock is ahead, in milliseconds. */
   readonly clockOffsetMillis?: number
-  /** Another CHALLENGE_MESSAGE than the right one. */
+  /** Replaces the correct CHALLENGE_MESSAGE. */
   readonly challenge?: (right: Buffer) => Buffer
-  /** What the client sent, once it was let in. */
+  /** The client's messages, after the login was accepted. */
   readonly onAccepted?: (seen: NtlmSeen) => void
 }
 

@@ -1,4 +1,4 @@
-/** Part of the TDS server test double: how a test sets it up, and what it tells the test. */
+/** Part of the TDS server test double: its settings, and its reports to the test. */
 
 import type { PostgresServer } from '../postgres.ts'
 import type { TokenRules } from './fedauth.ts'
@@ -13,12 +13,12 @@ export interface SqlLogin {
 
 /** Takes a client's GSS tokens; the real one is test/support/gss-acceptor.ts. */
 export interface SspiAcceptor {
-  /** `principal` is there when the context stands; `output` goes back to the client. */
+  /** `principal` is set once the context is established; `output` goes back to the client. */
   step(token: Buffer): Promise<{ readonly output?: Buffer; readonly principal?: string }>
   close(): void
 }
 
-/** What an acceptor may ask of the login that it decides upon. */
+/** Facts of the login for the acceptor's decision. */
 export interface SspiLogin {
   /** The application data of the channel bindings (RFC 5929), from the server's end of the TLS session. */
   readonly channelBindings: () => Buffer | undefined
@@ -29,35 +29,35 @@ export interface TdsServerOptions {
   /** SQL logins by name. */
   readonly logins?: Readonly<Record<string, string | SqlLogin>>
   /**
-   * `off`: speaks TLS with who wants it. `required`: with everybody. `strict`: TDS 8.0 only. `not-supported`: with
-   * nobody. Default: `off` with a certificate, else `not-supported`.
+   * `off`: TLS where the client asks for it. `required`: always TLS. `strict`: TDS 8.0 only. `not-supported`: no TLS.
+   * Default: `off` with a certificate, else `not-supported`.
    */
   readonly encryption?: 'off' | 'required' | 'not-supported' | 'strict'
-  /** Speaks TDS 8.0 with who begins so, besides what `encryption` says, as SQL Server 2022 does. */
+  /** Also accepts clients that begin with TDS 8.0, as SQL Server 2022 does. */
   readonly strictToo?: boolean
   readonly tls?: { readonly cert: string; readonly key: string }
   readonly tokens?: TokenRules
-  /** Asks for federated authentication in the PRELOGIN answer; a client must say that it heard it. */
+  /** Asks for federated authentication in the PRELOGIN answer; a client must confirm it. */
   readonly fedAuthRequired?: boolean
   readonly sspi?: {
     readonly acceptor: (login: SspiLogin) => SspiAcceptor | Promise<SspiAcceptor>
-    /** The last reply token comes with LOGINACK, or in a message before it. Default `together`. */
+    /** The last reply token arrives with LOGINACK, or in a message before it. Default `together`. */
     readonly reply?: 'together' | 'apart'
-    /** Who may log in. Default: everybody whose ticket is good. */
+    /** The principals that may log in. Default: every principal with a valid ticket. */
     readonly principals?: readonly string[]
   }
-  /** Sends every login on to another server. */
+  /** Routes every login to another server. */
   readonly routing?: { readonly server: string; readonly port: number }
   /**
-   * Answers a request that it has seen before with the very bytes of the first time: for benchmarks, where PostgreSQL
-   * and the translation would be the limit. State that a statement changes is not seen.
+   * Answers a repeated request with the bytes of the first answer: for benchmarks, where PostgreSQL and the translation
+   * would be the limit. It ignores state that a statement changes.
    */
   readonly replay?: boolean
   /** The instance's name. Default MSSQLSERVER. */
   readonly instance?: string
 }
 
-/** What a client said when it logged in. */
+/** The login request of a client. */
 export interface LoginRecord {
   readonly spid: number
   readonly user: string
@@ -69,24 +69,24 @@ export interface LoginRecord {
   readonly packetSize: number
   readonly tdsVersion: number
   readonly readOnlyIntent: boolean
-  /** How LOGIN7 arrived. */
+  /** The encryption under which LOGIN7 arrived. */
   readonly encryption: 'none' | 'login-only' | 'tls' | 'strict'
   readonly tlsServerName: string | undefined
   readonly sspiLength: number
   /** The first bytes of the first GSS token. */
   readonly sspiHead: Buffer
   readonly fedAuthEcho: boolean | undefined
-  /** True when the login went through. */
+  /** True when the login succeeded. */
   accepted: boolean
 }
 
-/** What happened on the server, for a test to look at. */
+/** Records of the server's work, for tests. */
 export interface Journal {
   readonly logins: LoginRecord[]
-  /** The text of every batch and every sp_executesql, as it came. */
+  /** The text of every batch and every sp_executesql, as it arrived. */
   readonly requests: string[]
   resets: number
   attentions: number
-  /** Messages that the client took back while sending. */
+  /** Messages that the client cancelled while sending. */
   ignored: number
 }

@@ -29,7 +29,7 @@ const TLS_APPLICATION_DATA = 23
 export interface Message {
   readonly type: number
   readonly data: Buffer
-  /** The client took the message back while it was sending it. */
+  /** The client cancelled the message while sending it. */
   readonly ignored: boolean
   readonly reset: 'no' | 'all' | 'keep-transaction'
 }
@@ -43,11 +43,11 @@ export function packet(type: number, payload: Buffer, last: boolean, id: number)
   return Buffer.concat([header, payload])
 }
 
-/** What the TLS layer reads from and writes to: the socket, with the handshake in packets of their own if asked. */
+/** The stream below TLS: the socket, with the handshake wrapped in packets if asked. */
 class TlsCarrier extends Duplex {
   readonly #socket: Socket
   #wrapping: boolean
-  /** Whether the client may still send packets: once it sends bare records, any byte may stand where a piece begins. */
+  /** Whether the client may still send packets: once it sends bare records, a piece may begin with any byte. */
   #unwrapping: boolean
   #rest: Buffer = Buffer.alloc(0)
 
@@ -83,7 +83,7 @@ class TlsCarrier extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
-    // The last flight of a handshake is still wrapped; application data never is.
+    // The last flight of a handshake is still wrapped; application data is not.
     if (chunk[0] === TLS_APPLICATION_DATA) this.#wrapping = false
     this.#socket.write(this.#wrapping ? packet(PACKET.prelogin, chunk, true, 0) : chunk, callback)
   }
@@ -110,7 +110,7 @@ export class Transport {
     socket.on('data', (chunk: Buffer) => {
       const first = this.#first
       if (first !== undefined) {
-        // Whether TLS comes first is decided on the first byte; until then nothing is read as a packet.
+        // The first byte decides whether TLS comes first; until then nothing is read as a packet.
         this.#first = undefined
         first(chunk[0] ?? 0)
       }
@@ -124,7 +124,7 @@ export class Transport {
     }
     socket.on('close', close)
     socket.on('end', close)
-    // A reset by the client is its way to leave.
+    // A client may leave by a reset.
     socket.on('error', close)
   }
 
@@ -146,7 +146,7 @@ export class Transport {
     this.#first = (byte) => begin(byte === TLS_HANDSHAKE)
   }
 
-  /** @param wrapped the handshake comes in PRELOGIN packets (every version before TDS 8.0) */
+  /** @param wrapped the handshake arrives in PRELOGIN packets (every version before TDS 8.0) */
   async startTls(secureContext: SecureContext, wrapped: boolean): Promise<void> {
     const carrier = new TlsCarrier(this.socket, wrapped)
     this.#carrier = carrier
@@ -166,7 +166,7 @@ export class Transport {
     ])
   }
 
-  /** Back to the bare socket, as after a login under ENCRYPT_OFF. */
+  /** Returns to the bare socket, as after a login under ENCRYPT_OFF. */
   stopTls(): void {
     this.#carrier = undefined
     this.#tls = undefined
@@ -210,7 +210,7 @@ export class Transport {
     this.#wake?.()
   }
 
-  /** The next message; undefined when the client has gone. */
+  /** The next message; undefined when the client has disconnected. */
   async read(): Promise<Message | undefined> {
     while (this.#messages.length === 0) {
       if (this.#closed) return undefined
@@ -222,7 +222,7 @@ export class Transport {
     return this.#messages.shift()
   }
 
-  /** Bytes as they are, through TLS where there is TLS; waits while the client does not read. */
+  /** Writes raw bytes, through TLS where it is active; waits while the client does not read. */
   async writeRaw(data: Buffer): Promise<void> {
     const stream = this.#tls ?? this.socket
     if (this.#closed || stream.destroyed) return
@@ -238,7 +238,7 @@ export class Transport {
     })
   }
 
-  /** A whole message at once. */
+  /** Writes a whole message at once. */
   async send(type: number, data: Buffer): Promise<void> {
     const writer = new MessageWriter(this, type)
     await writer.write(data)
@@ -246,14 +246,14 @@ export class Transport {
   }
 }
 
-/** A message that is written as it comes into being. */
+/** A message that is written while it is made. */
 export class MessageWriter {
   readonly #transport: Transport
   readonly #type: number
   #pending: Buffer[] = []
   #length = 0
   #id = 0
-  /** All that was written, packets and all, while `record` is on. */
+  /** All written bytes with packet headers, while `record` is on. */
   readonly recorded: Buffer[] = []
   record = false
 
@@ -274,7 +274,7 @@ export class MessageWriter {
     if (this.#length <= room) return
     let all = Buffer.concat(this.#pending)
     const packets: Buffer[] = []
-    // One packet's worth stays behind: the last packet must say that it is the last.
+    // One packet is kept back: the last packet must be marked as the last.
     while (all.length > room) {
       packets.push(packet(this.#type, all.subarray(0, room), false, ++this.#id))
       all = all.subarray(room)
@@ -290,7 +290,7 @@ export class MessageWriter {
     this.#length = 0
   }
 
-  /** Sends what there is, without saying that it is the end. */
+  /** Sends the bytes so far, without the end mark. */
   async flush(): Promise<void> {
     if (this.#length === 0) return
     const data = Buffer.concat(this.#pending)

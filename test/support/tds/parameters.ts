@@ -10,9 +10,9 @@ import {
 } from './temporal.ts'
 
 export interface Parameter {
-  /** Without the `@`; empty when it is given by position. */
+  /** Without the `@`; empty for a parameter by position. */
   readonly name: string
-  /** PostgreSQL's type to cast to; undefined lets PostgreSQL find out (text, as SQL Server converts text itself). */
+  /** PostgreSQL's type for the cast; undefined lets PostgreSQL infer it (for text, as SQL Server does). */
   readonly cast: string | undefined
   readonly value: string | null
 }
@@ -34,7 +34,7 @@ const PROCEDURES: Readonly<Record<number, string>> = {
 export class Reader {
   readonly #data: Buffer
   #at = 0
-  /** Read before everything else. */
+  /** These bytes are read first. */
   #ahead: Buffer = Buffer.alloc(0)
 
   constructor(data: Buffer) {
@@ -45,7 +45,7 @@ export class Reader {
     return this.#at
   }
 
-  /** This reader, with some bytes put before those that are still to be read. */
+  /** This reader, with some bytes before its unread ones. */
   behind(ahead: Buffer): this {
     this.#ahead = ahead
     return this
@@ -93,7 +93,7 @@ export class Reader {
   }
 }
 
-/** ALL_HEADERS (MS-TDS 2.2.5.3): the transaction descriptor is all that matters here. */
+/** ALL_HEADERS (MS-TDS 2.2.5.3): only the transaction descriptor is used here. */
 export function readHeaders(data: Buffer): { readonly transaction: bigint; readonly rest: Buffer } {
   const total = data.readUInt32LE(0)
   let transaction = 0n
@@ -112,7 +112,7 @@ export function readRpc(data: Buffer): RpcRequest {
   const parameters: Parameter[] = []
   while (!reader.atEnd) {
     const name = reader.text(reader.u8()).replace(/^@/, '')
-    reader.u8() // whether it is an output
+    reader.u8() // output or input
     parameters.push({ name, ...readValue(reader) })
   }
   return { procedure, parameters, transaction }

@@ -1,7 +1,7 @@
 /**
- * Part of the TDS server test double: what is laid into a PostgreSQL database so that it can stand behind the double.
- * Types that PostgreSQL has not (datetimeoffset keeps its offset, datetime2 its seventh digit) are stored as text
- * under a type of their own, so that a result's columns tell what they are.
+ * Part of the TDS server test double: the objects that a PostgreSQL database behind the double needs. Types that
+ * PostgreSQL lacks (datetimeoffset keeps its offset, datetime2 its seventh digit) are stored as text under separate
+ * types, so that a result's columns show their types.
  */
 
 import { COLLATED } from './collations.ts'
@@ -21,7 +21,7 @@ const textLike = (name: string, modifier: boolean): string => `
     ${modifier ? `, typmod_in = mssql.${name}_mod_in, typmod_out = mssql.${name}_mod_out` : ''}
   );`
 
-/** Their order is that of the values, not of their text. */
+/** They are ordered by value, not by text. */
 const KEYS: Readonly<Record<string, string>> = {
   tinyint: '$1::text::numeric',
   money: '$1::text::numeric',
@@ -109,7 +109,7 @@ const TYPES: readonly (readonly [name: string, system: number, user?: number])[]
   ['sysname', 231, 256],
 ]
 
-/** What PostgreSQL's own types, and the double's, are called in the catalogue. */
+/** The names of PostgreSQL's types, and of the double's, in the catalogue. */
 const CALLED: Readonly<Record<string, string>> = {
   bool: 'bit',
   bytea: 'varbinary',
@@ -133,7 +133,7 @@ const CALLED: Readonly<Record<string, string>> = {
   mssql_xml: 'xml',
 }
 
-/** Idempotent under its lock: several sessions may come first at once. */
+/** Idempotent under its lock, because several first sessions may run it at once. */
 export const PRELUDE = `
 do $do$
 begin

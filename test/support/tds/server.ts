@@ -1,7 +1,7 @@
 /**
- * A test double of SQL Server, written from MS-TDS. It is no SQL Server: it speaks the protocol, checks logins for real
- * (SQL logins, JWT access tokens, Kerberos by a keytab), and has a real PostgreSQL run the statements after a small
- * translation. It lives in the tests and nowhere else.
+ * A test double of SQL Server, written from MS-TDS. It is not SQL Server: it speaks the protocol, verifies logins
+ * (SQL logins, JWT access tokens, Kerberos by a keytab), and runs the statements on a real PostgreSQL after a small
+ * translation. Only the tests use it.
  */
 
 import { once } from 'node:events'
@@ -17,9 +17,9 @@ export interface TdsServer extends AsyncDisposable {
   readonly port: number
   readonly faults: Faults
   readonly journal: Journal
-  /** The sessions that are logged in. */
+  /** The open sessions. */
   sessions(): readonly { readonly spid: number; readonly login: string; kill(): void }[]
-  /** What went wrong inside the double itself; a test that ends with any has not tested what it thinks. */
+  /** Errors inside the double itself; they make a test's result worthless. */
   readonly complaints: unknown[]
   stop(): Promise<void>
 }

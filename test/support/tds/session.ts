@@ -35,10 +35,10 @@ const LOCK_TIMEOUT = 1222
 /** Errors that end the transaction as well: the victim of a deadlock, a conflict under SNAPSHOT. */
 const ENDS_TRANSACTION = new Set([1205, 3960])
 
-/** A test names its memory-optimized tables so; the hint is what they are read with in a transaction. */
+/** Tests name memory-optimized tables so; transactions read them with this hint. */
 const IN_MEMORY = /\[in_memory[^\]]*\](?<hint> with \(snapshot\))?/i
 
-/** The response to one request as it grows: a statement's DONE waits until it is known whether it is the last. */
+/** The growing response to one request: a statement's DONE is held until it is known whether it is the last. */
 class Response {
   readonly writer: MessageWriter
   readonly within: boolean
@@ -79,7 +79,7 @@ class Response {
   }
 }
 
-/** Whole answers by the requests that they were given to, for all sessions of a server. */
+/** Whole answers by request, for all sessions of a server. */
 export type Replays = Map<string, readonly Buffer[]>
 
 export class Session {
@@ -105,7 +105,7 @@ export class Session {
   #lastError = 0
   #noCount = false
   #lockTimeout = DEFAULT_LOCK_TIMEOUT
-  /** What INSERT BULK named, whose rows come in the next message. */
+  /** The target of INSERT BULK, whose rows arrive in the next message. */
   #bulkTable: readonly Token[] = []
   readonly #replays: Replays
   #prepared = new Map<number, { readonly sql: string }>()
@@ -139,7 +139,7 @@ export class Session {
       this.#attention().catch(() => this.#transport.socket.destroy())
     }
     this.#transport.socket.once('close', () => {
-      // Nobody waits for the statement any more.
+      // The client has disconnected, so the statement is cancelled.
       if (this.#busy) this.#backend.cancel().catch(() => undefined)
     })
     try {
@@ -147,7 +147,7 @@ export class Session {
         this.#busy = true
         await this.#answer(message)
         this.#busy = false
-        // A cancel that is still on its way must not hit the next statement.
+        // A cancel in flight must not reach the next statement.
         await this.#cancelling
         if (this.#stopping) await this.#acknowledge()
       }
@@ -157,7 +157,7 @@ export class Session {
     }
   }
 
-  /** As KILL does. */
+  /** Ends the session as KILL does. */
   kill(): void {
     this.#transport.socket.destroy()
   }
@@ -184,7 +184,7 @@ export class Session {
     } else if (!this.#transport.hasMessage) await this.#acknowledge()
   }
 
-  /** DONE with the attention bit, in a message of its own. */
+  /** DONE with the attention bit, in a separate message. */
   async #acknowledge(): Promise<void> {
     this.#stopping = false
     await this.#transport.send(PACKET.response, doneToken(DONE.attention))
@@ -248,7 +248,7 @@ export class Session {
         const text = parameters[0]?.value ?? ''
         try {
           await this.#batch(text, parameters.slice(2), response)
-          // What is made within goes with it, and what is set within is taken back.
+          // The end of sp_executesql drops its temporary tables and restores its settings.
           for (const name of temporaryTables(text)) {
             await this.#backend.execute(`drop table if exists pg_temp."${name.replaceAll('"', '""')}"`)
           }
@@ -290,7 +290,7 @@ export class Session {
 
   async #batch(sql: string, parameters: readonly Parameter[], response: Response): Promise<void> {
     this.#journal.requests.push(sql)
-    // What DECLARE adds lives as long as the batch.
+    // Variables of DECLARE last until the batch ends.
     const variables = [...parameters]
     for (const statement of statements(tokenize(sql))) {
       if (this.#stopping) return
@@ -298,7 +298,7 @@ export class Session {
         await this.#statement(statement, variables, response)
         this.#lastError = 0
       } catch (error) {
-        // In SQL Server most errors end their statement only; here the one that is told from others by @@ERROR.
+        // In SQL Server most errors end only their statement; here only the one that tests read by @@ERROR does.
         if (!(error instanceof SqlError) || error.number !== LOCK_TIMEOUT || this.#stopping) throw error
         this.#lastError = error.number
         await response.write(errorToken(error, SERVER_NAME))
@@ -343,7 +343,7 @@ export class Session {
       case 'print':
         return this.#print(tokens.slice(1), parameters, response)
       case 'raiserror':
-        // Of the severities up to 10 they are no errors.
+        // Severities up to 10 are not errors.
         if ((numbers[0] ?? 16) <= 10) {
           const notice = { number: 50000, state: numbers[1] ?? 1, class: 0, message: literal }
           await response.write(errorToken(notice, SERVER_NAME, true))
@@ -375,7 +375,7 @@ export class Session {
     await this.#query(tokens, parameters, response)
   }
 
-  /** sp_getapplock and sp_releaseapplock, of the session, without waiting. */
+  /** sp_getapplock and sp_releaseapplock for the session, without waiting. */
   async #applicationLock(words: readonly Token[], parameters: Parameter[]): Promise<void> {
     const named = (name: string): string => {
       const at = words.findIndex((word) => word.kind === 'variable' && word.text === name)
@@ -407,7 +407,7 @@ export class Session {
     await this.#backend.execute(`lock table ${names.join('.')} in share mode`)
   }
 
-  /** A view of the statement, whose columns are asked for next; or the error that it makes. */
+  /** Makes a view of the statement, whose columns are read next, or records the statement's error. */
   async #describe(tokens: readonly Token[], parameters: readonly Parameter[]): Promise<void> {
     const at = tokens.findIndex((token) => wordOf(token) === 'dm_exec_describe_first_result_set')
     const given = tokens.slice(at).filter((token) => token.kind === 'variable')
@@ -435,7 +435,7 @@ export class Session {
     }
   }
 
-  /** PRINT takes an expression; texts are joined by `+`. */
+  /** PRINT takes an expression; `+` joins texts. */
   async #print(tokens: readonly Token[], parameters: readonly Parameter[], response: Response): Promise<void> {
     const joined = tokens.map((token) => (token.text === '+' ? { ...token, text: '||' } : token))
     const message = (await this.#scalar(joined, parameters)) ?? ' '
@@ -450,7 +450,7 @@ export class Session {
     return row?.[0] ?? null
   }
 
-  /** `IF condition statement`: the condition is asked of PostgreSQL. */
+  /** `IF condition statement`: PostgreSQL evaluates the condition. */
   async #conditional(tokens: readonly Token[], parameters: Parameter[], response: Response): Promise<void> {
     let depth = 0
     const start = tokens.findIndex((token, index) => {
@@ -495,7 +495,7 @@ export class Session {
       if (count !== undefined) this.#rowCount = count
       await response.done(DONE.final, this.#noCount ? undefined : count)
     } catch (error) {
-      // What is left unread would stand in the way of the next statement.
+      // Unread rows would block the next statement.
       await answer?.close()
       if (guarded) await this.#backend.execute('rollback to savepoint tds_statement')
       throw error
@@ -611,7 +611,7 @@ export class Session {
     this.#database = database
   }
 
-  /** RESETCONNECTION: the session is as after the login. */
+  /** RESETCONNECTION: restores the state after the login. */
   async #reset(rollback: boolean): Promise<void> {
     this.#journal.resets++
     if (rollback && this.#transactionCount > 0) {
@@ -630,7 +630,7 @@ export class Session {
   }
 }
 
-/** The temporary tables that a text makes. */
+/** The temporary tables that a text creates. */
 function temporaryTables(text: string): string[] {
   const words = tokenize(text).filter((token) => token.kind !== 'space')
   return words

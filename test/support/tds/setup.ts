@@ -1,4 +1,4 @@
-/** What the tests of the SQL Server driver begin with: certificates, tokens, and doubles with a few logins. */
+/** The common setup of the SQL Server driver's tests: certificates, tokens, and doubles with a few logins. */
 
 import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
@@ -28,7 +28,7 @@ export interface SqlServerSetup {
 
 export const sa = (): Credential => password('sa', SA)
 
-/** For the top of a test file, whose end stops everything. */
+/** Belongs at the top of a test file; everything stops at the end of the file. */
 export async function sqlServerSetup(): Promise<SqlServerSetup> {
   const stack = new AsyncDisposableStack()
   after(() => stack.disposeAsync())
@@ -49,7 +49,7 @@ export async function sqlServerSetup(): Promise<SqlServerSetup> {
   }
 }
 
-/** The driver for a server of ours, which trusts its authority. */
+/** The driver for one of these servers; it trusts their authority. */
 export function driverFor(
   server: TdsServer,
   caFile: string,
@@ -58,7 +58,7 @@ export function driverFor(
   return testDriver({ port: server.port, login: 'sa' }, { ca_file: caFile, ...extra })
 }
 
-/** The error that an attempt to open a session ends with; it shows no password. */
+/** The error of a failed attempt to open a session; asserts that it shows no password. */
 export async function failure(driver: SqlServerDriver, credential = sa(), limitMillis = 5000): Promise<PoolsmithError> {
   try {
     const { raw } = await open(driver, credential, limitMillis)

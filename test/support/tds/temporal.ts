@@ -1,4 +1,4 @@
-/** Part of the TDS server test double: dates and times between their text and their bytes (MS-TDS 2.2.5.5.1). */
+/** Part of the TDS server test double: conversion of dates and times between text and bytes (MS-TDS 2.2.5.5.1). */
 
 const DAY_MILLIS = 86_400_000
 const YEAR_ONE = utc(1, 1, 1)
@@ -64,7 +64,7 @@ export function encodeDateTime2(text: string, scale: number): Buffer {
   return Buffer.concat([timeBytes(ticks, scale), unsigned(BigInt(days), 3)])
 }
 
-/** The bytes hold the moment in UTC, and beside it the offset at which it was said. */
+/** The bytes hold the moment in UTC, and the offset. */
 export function encodeDateTimeOffset(text: string, scale: number): Buffer {
   const { days, ticks, offsetMinutes } = parseMoment(text)
   const perDay = 864_000_000_000n

@@ -25,7 +25,7 @@ function usVarchar(text: string): Buffer {
   return Buffer.concat([u16(text.length), Buffer.from(text, 'utf16le')])
 }
 
-/** A token whose length comes first, in two bytes. */
+/** A token that begins with its length in two bytes. */
 function sized(type: number, ...parts: Buffer[]): Buffer {
   const body = Buffer.concat(parts)
   return Buffer.concat([Buffer.from([type]), u16(body.length), body])
@@ -148,14 +148,14 @@ export function colMetadata(columns: readonly Column[]): Buffer {
     u16(columns.length),
     ...columns.flatMap((column) => [
       u32(0),
-      u16(0x0009), // nullable, and may be updated or not: unknown
+      u16(0x0009), // nullable; updatable: unknown
       column.type.info,
       bVarchar(column.name),
     ]),
   ])
 }
 
-/** ROW or, where more than one value is null, NBCROW: clients must know both. */
+/** ROW, or NBCROW where more than one value is null: clients must read both. */
 export function rowToken(columns: readonly Column[], values: readonly (string | null)[]): Buffer {
   const compressed = values.filter((value) => value === null).length > 1
   const parts: Buffer[] = [Buffer.from([compressed ? 0xd2 : 0xd1])]

@@ -1,6 +1,6 @@
 /**
- * Part of the TDS server test double: enough of T-SQL said in PostgreSQL's words for a test suite. It translates word
- * by word, so it is no parser: what a suite does not use is not here.
+ * Part of the TDS server test double: translates the part of T-SQL that the tests use into PostgreSQL's SQL. It works
+ * word by word and is not a parser.
  */
 
 import { COLLATED } from './collations.ts'
@@ -14,13 +14,13 @@ export interface Globals {
   readonly spid: number
   readonly transactionCount: number
   readonly rowCount: number
-  /** Of the statement before. */
+  /** The error number of the previous statement. */
   readonly lastError: number
   readonly lockTimeout: number
   readonly login: string
   readonly database: string
   readonly encrypted: boolean
-  /** `SQL` or `KERBEROS`, as sys.dm_exec_connections says it. */
+  /** `SQL` or `KERBEROS`, as in sys.dm_exec_connections. */
   readonly scheme: string
 }
 
@@ -54,7 +54,7 @@ const TYPES: Readonly<Record<string, string>> = {
   bit: 'boolean',
 }
 
-/** Types whose length PostgreSQL does not take. */
+/** Types whose length PostgreSQL does not accept. */
 const WITHOUT_LENGTH = new Set(['varbinary', 'binary', 'float'])
 
 const WITH_SCALE = new Set(['datetime2', 'datetimeoffset', 'time'])
@@ -67,11 +67,11 @@ const FUNCTIONS: Readonly<Record<string, string>> = {
   newid: 'gen_random_uuid()',
 }
 
-/** Types that a style of CONVERT makes of bytes, or bytes of. */
+/** Types that a style of CONVERT converts to or from bytes. */
 const TEXTUAL = new Set(['char', 'varchar', 'nchar', 'nvarchar'])
 const BINARY = new Set(['binary', 'varbinary'])
 
-/** What sys.dm_exec_describe_first_result_set says, of the view that the session has made of the statement. */
+/** The rows of sys.dm_exec_describe_first_result_set, read from the session's view of the statement. */
 export const DESCRIBED_VIEW = 'pg_temp.tds_described'
 const DESCRIBED = `(select column_id as column_ordinal, nullif(name, '?column?') as name, is_nullable, system_type_id,
   case when user_type_id <> system_type_id then user_type_id end as user_type_id, max_length, precision, scale,
@@ -82,7 +82,7 @@ const DESCRIBED = `(select column_id as column_ordinal, nullif(name, '?column?')
 const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`
 const quoteText = (text: string): string => `'${text.replaceAll("'", "''")}'`
 
-/** Said in brackets they are still the catalogue's own names, which PostgreSQL keeps in lower case. */
+/** In brackets they are still names of the catalogue, which PostgreSQL keeps in lower case. */
 const isCatalogue = (name: string): boolean =>
   name.toLowerCase() === 'information_schema' || name.toLowerCase() === 'sys'
 
@@ -90,7 +90,7 @@ export function translate(tokens: readonly Token[], parameters: readonly Paramet
   const out: string[] = []
   const values: (string | null)[] = []
   const positions = new Map<string, number>()
-  // One frame for each open parenthesis: what must be said where it closes.
+  // One frame for each open parenthesis: the text to write where it closes.
   const frames: { limit?: string }[] = [{}]
   let returning: string | undefined
   let at = 0
@@ -104,7 +104,7 @@ export function translate(tokens: readonly Token[], parameters: readonly Paramet
     const token = tokens[index]
     return token?.kind === 'symbol' && token.text === text
   }
-  /** The index behind the parenthesis that closes the one at `open`. */
+  /** The index after the parenthesis that closes the one at `open`. */
   const closing = (open: number): number => {
     let depth = 0
     for (let index = open; index < tokens.length; index++) {
@@ -115,7 +115,7 @@ export function translate(tokens: readonly Token[], parameters: readonly Paramet
   }
   const sub = (from: number, to: number): string => {
     const inner = translate(tokens.slice(from, to), parameters, globals)
-    // Parameters are numbered anew in the inner text: put them behind ours.
+    // The inner text numbers its parameters from 1: append them to ours.
     const text = inner.text.replace(/\$(\d+)/g, (_, number) => `$${values.length + Number(number)}`)
     values.push(...inner.values)
     return text
@@ -208,7 +208,7 @@ export function translate(tokens: readonly Token[], parameters: readonly Paramet
       continue
     }
     if (word === 'output') {
-      // OUTPUT stands before the values; RETURNING at the very end.
+      // OUTPUT is written before the values; RETURNING at the end.
       const stop = new Set(['values', 'where', 'select', 'default', 'from', 'into'])
       const listed: string[] = []
       let depth = 0
@@ -273,7 +273,7 @@ export function translate(tokens: readonly Token[], parameters: readonly Paramet
       continue
     }
     if (word === 'collate') {
-      // Where a column is declared it makes the type, which stands before it; elsewhere it says how to compare.
+      // In a column's declaration it changes the type before it; elsewhere it sets how to compare.
       const name = tokens[open]?.text.toLowerCase()
       const collated = COLLATED.find((one) => one.name.toLowerCase() === name)
       const declared = out.findLastIndex((one) => one.trim() !== '' && !/^[\s\d()]*$/.test(one))
@@ -332,7 +332,7 @@ export function translate(tokens: readonly Token[], parameters: readonly Paramet
       }
     }
     if (word === 'tostring' && called && out.at(-1) === '.') {
-      // A method of a CLR type; its text stands in for what it says.
+      // A method of a CLR type; the value's text replaces its result.
       out[out.length - 1] = '::text'
       at = closing(open)
       continue
@@ -355,7 +355,7 @@ export function translate(tokens: readonly Token[], parameters: readonly Paramet
             .toLowerCase()
         : undefined
       if (size !== undefined && WITH_SCALE.has(word)) {
-        // PostgreSQL takes no modifier of 0: one more is said, and one less is read.
+        // PostgreSQL accepts no modifier of 0, so it is written one higher and read one lower.
         out.push(`${type}(${Number(size) + 1})`)
         at = closing(open)
       } else if (size === 'max') {
@@ -425,7 +425,7 @@ function functionOf(word: string, globals: Globals): string | undefined {
   }
 }
 
-/** An error as SQL Server numbers it. */
+/** An error with SQL Server's number. */
 export class SqlError extends Error {
   readonly number: number
   readonly state: number

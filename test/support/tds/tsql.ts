@@ -2,7 +2,7 @@
 
 export type Token =
   | { readonly kind: 'space' | 'string' | 'number' | 'symbol' | 'variable' | 'global'; readonly text: string }
-  /** A name: `text` is what it names, without quotes. */
+  /** A name: `text` is the name without quotes. */
   | { readonly kind: 'name'; readonly text: string; readonly quoted: boolean }
 
 const PATTERN =
@@ -34,7 +34,7 @@ export function wordOf(token: Token | undefined): string | undefined {
   return token?.kind === 'name' && !token.quoted ? token.text.toLowerCase() : undefined
 }
 
-/** Words that begin a statement; SET needs no semicolon before the next one. */
+/** Words that begin a statement; SET needs no semicolon before the next statement. */
 export const BEGINNERS: ReadonlySet<string> = new Set([
   'select',
   'insert',
@@ -60,7 +60,7 @@ export const BEGINNERS: ReadonlySet<string> = new Set([
   'with',
 ])
 
-/** Cuts at semicolons outside of parentheses, and between a SET or USE and the statement after it. */
+/** Splits at semicolons outside of parentheses, and between a SET or USE and the next statement. */
 export function statements(tokens: readonly Token[]): Token[][] {
   const all: Token[][] = []
   let current: Token[] = []

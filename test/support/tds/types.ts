@@ -1,6 +1,6 @@
 /**
  * Part of the TDS server test double: the data types (MS-TDS 2.2.5.4 and 2.2.5.5), from PostgreSQL's text form to
- * TYPE_INFO and value bytes. Every type is written from the specification, not from a client.
+ * TYPE_INFO and value bytes. Every type follows the specification, not a client.
  */
 
 import { COLLATED } from './collations.ts'
@@ -16,9 +16,9 @@ import {
 export interface TdsType {
   /** TYPE_INFO. */
   readonly info: Buffer
-  /** The value with its length in front. */
+  /** The value after its length. */
   encode(text: string): Buffer
-  /** How a null is written in a plain ROW. */
+  /** The bytes of a null in a plain ROW. */
   readonly absent: Buffer
 }
 
@@ -36,7 +36,7 @@ const NO_SHORT = Buffer.from([0xff, 0xff])
 const NO_LONG = Buffer.from([0, 0, 0, 0])
 const NO_PLP = Buffer.alloc(8, 0xff)
 
-/** A value of at most 255 bytes behind its length in one byte. */
+/** A value of at most 255 bytes after its length in one byte. */
 const short = (value: Buffer): Buffer => Buffer.concat([Buffer.from([value.length]), value])
 
 function sized16(value: Buffer): Buffer {
@@ -45,7 +45,7 @@ function sized16(value: Buffer): Buffer {
   return Buffer.concat([length, value])
 }
 
-/** Partially length-prefixed bytes, in chunks of an odd size so that clients must put them together. */
+/** Partially length-prefixed bytes, in chunks of an odd size so that clients must join them. */
 function plp(value: Buffer): Buffer {
   const total = Buffer.alloc(8)
   total.writeBigUInt64LE(BigInt(value.length))
@@ -171,7 +171,7 @@ const smallDateTime: TdsType = {
   absent: NO_BYTES,
 }
 
-/** varchar of a collation: its bytes are those of its code page. */
+/** varchar of a collation, encoded in its code page. */
 function collated(name: string): TdsType | undefined {
   const found = COLLATED.find((one) => one.type === name)
   if (found === undefined) return undefined
@@ -293,7 +293,7 @@ const udt = (name: string): TdsType => ({
   absent: NO_PLP,
 })
 
-/** The types that PostgreSQL has not, by the name that {@link file://./prelude.ts} gives them. */
+/** The types that PostgreSQL lacks, by their names in {@link file://./prelude.ts}. */
 function ownType(name: string, modifier: number): TdsType | undefined {
   const scale = modifier < 0 ? 7 : modifier - 5
   switch (name) {
@@ -325,7 +325,7 @@ function ownType(name: string, modifier: number): TdsType | undefined {
   }
 }
 
-/** @param typeId PostgreSQL's type; `ownNames` are the types that the double made, by their ids */
+/** @param typeId PostgreSQL's type; `ownNames` are the double's types, by their ids */
 export function typeOf(typeId: number, modifier: number, ownNames: ReadonlyMap<number, string>): TdsType {
   switch (typeId) {
     case 16:
