@@ -1,4 +1,4 @@
-/** Which certificates a SQL Server may show: one rule under every `encrypt` that verifies, and no check that is left out. */
+/** Certificates that are accepted from a SQL Server: every `encrypt` that verifies applies the same complete checks. */
 
 import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
@@ -32,7 +32,7 @@ async function start(options: IssueOptions, authority = pki): Promise<TdsServer 
   return Object.assign(server, { cert: tls.cert })
 }
 
-/** The code that an attempt to log in ends with. */
+/** The error code of an attempt to log in. */
 async function outcome(server: TdsServer, host: string, extra: Readonly<Record<string, unknown>>): Promise<string> {
   const { driver } = testDriver({ host, port: server.port }, extra, { lookup: async () => ['127.0.0.1'] })
   try {
@@ -100,7 +100,7 @@ describe('under encrypt=false the login is encrypted, and its certificate', () =
       [server, { server_certificate: otherPin }, 'TLS_CERTIFICATE_OTHER'],
       [server, { host_name_in_certificate: 'db.test' }, 'TLS_UNTRUSTED'],
       [server, { ca_file: caFile, host_name_in_certificate: 'x.test' }, 'TLS_HOSTNAME_MISMATCH'],
-      // As in Microsoft's drivers, where nothing asks for it.
+      // Without such an option nothing is verified, as in Microsoft's drivers.
       [impostor, {}, 'accepted'],
       [impostor, { trust_server_certificate: true }, 'accepted'],
     ] as const) {

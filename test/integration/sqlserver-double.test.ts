@@ -1,6 +1,6 @@
 /**
- * The TDS server test double is only worth something while it is not written to please our own client: these tests
- * hold it to two clients that nobody here wrote.
+ * The TDS server test double must follow the protocol and not our own client: these tests run two independent clients
+ * against it.
  */
 
 import assert from 'node:assert/strict'
@@ -35,7 +35,7 @@ before(async () => {
   folder = await temporaryFolder()
   postgres = await startPostgres()
   pki = await createPki()
-  // FreeTDS' GnuTLS and every real server know RSA.
+  // FreeTDS' GnuTLS and every real server support RSA.
   certificate = await pki.issue({ commonName: 'localhost', dns: ['localhost'], keyType: 'rsa' })
   caFile = join(folder.path, 'ca.pem')
   await writeFile(caFile, pki.ca)
@@ -79,7 +79,7 @@ describe('stock tedious', () => {
     })
   }
 
-  test('does not log in by a wrong password, nor where the password must be changed', async () => {
+  test('is refused with a wrong password, and with a password that must be changed', async () => {
     await using server = await start()
     const numbers: string[] = []
     for (const [user, password] of [
@@ -102,7 +102,7 @@ describe('stock tedious', () => {
     assert.ok(server.journal.logins.every((login) => !login.accepted))
   })
 
-  test('does not trust the certificate of an unknown authority, and a server without TLS not at all', async () => {
+  test('does not trust the certificate of an unknown authority, nor a server without TLS', async () => {
     await using server = await start()
     await assert.rejects(
       connectStock({ port: server.port, authentication: sa, options: { encrypt: true } }),
@@ -117,7 +117,7 @@ describe('stock tedious', () => {
     await assert.rejects(connectStock({ port: strict.port, authentication: sa }), /requires encryption/)
   })
 
-  test('brings every type there and back', async () => {
+  test('sends and reads back every type', async () => {
     await using server = await start()
     const connection = await connectStock({ port: server.port, authentication: sa })
     const { rows } = await runStock(
@@ -169,9 +169,9 @@ describe('stock tedious', () => {
   })
 
   for (const encrypt of [true, 'strict'] as const) {
-    test(`is understood in pieces of any size, whatever byte they begin with, under encrypt=${encrypt}`, async () => {
+    test(`is understood in pieces of any size that begin with any byte, under encrypt=${encrypt}`, async () => {
       await using server = await start(encrypt === 'strict' ? { encryption: 'strict' } : {})
-      // Every byte that can begin a packet begins a piece of an encrypted record sooner or later.
+      // In this many pieces, every byte that can begin a packet also begins a piece of an encrypted record.
       const crumbling = createServer((client) => {
         const onward = connect(server.port, '127.0.0.1').setNoDelay()
         onward.pipe(client)
@@ -251,7 +251,7 @@ describe('stock tedious', () => {
     assert.deepEqual(server.complaints, [])
   })
 
-  test('logs in by an access token, in both workflows, and by no bad one', async () => {
+  test('logs in by an access token, in both workflows, and is refused with a bad one', async () => {
     await using server = await start({ tokens: issuer.rules, fedAuthRequired: true })
     const byToken = (token: string): StockAuthentication => ({
       type: 'azure-active-directory-access-token',
@@ -288,7 +288,7 @@ describe('stock tedious', () => {
     await assert.rejects(attempt(byToken(await issuer.issue({ forged: true }))), /Login failed/)
   })
 
-  test('is sent on to another server', async () => {
+  test('is routed to another server', async () => {
     await using target = await start({ tls: certificate })
     await using gateway = await start({ routing: { server: 'localhost', port: target.port } })
     const connection = await connectStock({ port: gateway.port, authentication: sa })
@@ -370,7 +370,7 @@ describe("FreeTDS' tsql", () => {
     assert.deepEqual(server.journal.logins, [])
   })
 
-  test('is told why a login failed', async () => {
+  test('gets the reason why a login failed', async () => {
     await using server = await start()
     const base = { folder: folder.path, port: server.port, encryption: 'off' } as const
     const { code, output } = await tsql({ ...base, user: 'sa', password: 'wrong' }, ['select 1'])
@@ -378,7 +378,7 @@ describe("FreeTDS' tsql", () => {
     assert.match(output, /Msg 18456/)
   })
 
-  test('logs in by NTLMv2 at the acceptor that holds our own client to the book', async () => {
+  test("logs in by NTLMv2 at the acceptor of our own client's tests", async () => {
     const account = { domain: 'CORP', user: 'etl', ntHash: Buffer.from('8846f7eaee8fb117ad06bdd830b7586c', 'hex') }
     await using server = await start({ sspi: { acceptor: () => ntlmAcceptor(account) } })
     const base = { folder: folder.path, port: server.port, user: 'CORP\\etl', encryption: 'require', caFile } as const

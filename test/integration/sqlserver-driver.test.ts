@@ -1,4 +1,4 @@
-/** The SQL Server driver against the TDS server test double: encryption, and the life of an open session. */
+/** The SQL Server driver against the TDS server test double: encryption, and open sessions. */
 
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
@@ -18,7 +18,7 @@ const { caFile, certificate, folder, pki, start } = await sqlServerSetup()
 const driverFor = (server: TdsServer, extra = {}) => driverTrusting(server, caFile, extra)
 
 describe('encryption', () => {
-  test('is on by default, verified, and shown', async () => {
+  test('is on by default, verified, and reported', async () => {
     await using server = await start()
     const { driver, events } = driverFor(server)
     const { raw, phases } = await open(driver, sa())
@@ -49,7 +49,7 @@ describe('encryption', () => {
     assert.equal(server.journal.logins[0]?.encryption, 'strict')
     assert.equal(driver.info(raw).encryption.protocol, 'TLSv1.3')
     await driver.close(raw)
-    // A server that does not know TDS 8.0, and one that knows nothing else.
+    // A server without TDS 8.0, and one with only TDS 8.0.
     await using old = await start()
     const error = await failure(driverFor(old, { encrypt: 'strict' }).driver)
     assert.equal(error.code, 'TLS_HANDSHAKE_FAILED')
@@ -63,7 +63,7 @@ describe('encryption', () => {
     for (let round = 0; round < 2; round++) {
       const { raw } = await open(driver, sa())
       assert.equal(driver.info(raw).encryption.kind, 'none')
-      // Back and forth in the clear, in more than one packet.
+      // Plain text in both directions, in more than one packet.
       const text = 'x'.repeat(20_000)
       const { rows } = await runStock(raw, `select N'${text}' as t`)
       assert.deepEqual(rows, [{ t: text }])
@@ -84,7 +84,7 @@ describe('encryption', () => {
     assert.equal(driver.info(raw).encryption.kind, 'tls')
     assert.equal(driver.info(raw).encryption.verified, 'hostname')
     await driver.close(raw)
-    // Who asks for the whole session has to prove itself, as to Microsoft's drivers.
+    // A server that requires it must show a valid certificate, as with Microsoft's drivers.
     const logins = server.journal.logins.length
     const doubtful = testDriver({ port: server.port }, { encrypt: 'false' })
     assert.equal((await failure(doubtful.driver)).code, 'TLS_UNTRUSTED')
@@ -102,7 +102,7 @@ describe('encryption', () => {
     const error = await failure(driverFor(server).driver)
     assert.equal(error.code, 'TLS_NOT_OFFERED')
     assert.equal(error.phase, 'tls')
-    // A password that everybody can read on the way is not sent.
+    // A password is not sent in plain text.
     assert.equal((await failure(driverFor(server, { encrypt: 'false' }).driver)).code, 'CLEARTEXT_REFUSED')
     assert.deepEqual(server.journal.logins, [])
   })
@@ -136,12 +136,12 @@ describe('encryption', () => {
       const { raw } = await open(named.driver, sa())
       await named.driver.close(raw)
     }
-    // Asked for is the server, whatever its certificate holds: a wildcard would be no name to ask for.
+    // SNI is the server's name, not the name in the certificate, which may be a wildcard.
     assert.equal(strict.journal.logins[0]?.tlsServerName, 'localhost')
     assert.deepEqual(server.journal.logins, [])
   })
 
-  test('accepts the certificate in server_certificate, whatever its authority and names, and no other one', async () => {
+  test('accepts the certificate in server_certificate, with any authority and names, and no other one', async () => {
     const own = await (await createPki()).issue({ commonName: 'box-17', dns: ['box-17'] })
     const [pem, der, wrong, empty] = ['own.pem', 'own.cer', 'wrong.pem', 'empty.pem'].map((name) =>
       join(folder.path, name),
@@ -160,7 +160,7 @@ describe('encryption', () => {
         await driver.close(raw)
       }
       const logins = server.journal.logins.length
-      // The certificate that is named would be as good as any by its authority and its name.
+      // This certificate would be valid by its authority and its name.
       await using honest = await start({ encryption })
       for (const [file, port, code] of [
         [wrong, server.port, 'TLS_CERTIFICATE_OTHER'],
@@ -227,7 +227,7 @@ describe('an open session', () => {
     assert.deepEqual(server.complaints, [])
   })
 
-  test('that is returned while a statement runs is cancelled first', async () => {
+  test('cancels its statement first when it is returned while one runs', async () => {
     await using server = await start()
     const { driver } = driverFor(server)
     const { raw } = await open(driver, sa())
@@ -238,7 +238,7 @@ describe('an open session', () => {
     await assert.rejects(left, /Canceled/)
     assert.equal(server.journal.attentions, 1)
     assert.deepEqual((await runStock(raw, 'select 1 as one')).rows, [{ one: 1 }])
-    // A server that does not answer the attention costs the session, not the pool.
+    // When a server does not answer the attention, only the session is lost.
     server.faults.add({ at: 'attention', fault: { do: 'hang' } })
     const stuck = runStock(raw, "waitfor delay '00:00:30'")
     stuck.catch(() => undefined)
@@ -276,7 +276,7 @@ describe('an open session', () => {
     await driver.close(raw)
   })
 
-  test('can be aborted in the middle of an answer that has arrived whole', async () => {
+  test('can be aborted in the middle of an answer that has arrived completely', async () => {
     await using server = await start()
     const { driver } = driverFor(server)
     const { Request } = await import('tedious')
@@ -305,7 +305,7 @@ describe('an open session', () => {
     await ended
     assert.equal(driver.isBroken(raw), true)
     await assert.rejects(driver.ping(raw))
-    // An error severe enough to end the session counts before the socket closes.
+    // An error that is severe enough to end the session takes effect before the socket closes.
     const { raw: other } = await open(driver, sa())
     server.faults.add({ at: 'request', fault: { do: 'refuse', number: 596, class: 21, message: 'Kill state.' } })
     await assert.rejects(runStock(other, 'select 1'))

@@ -1,4 +1,4 @@
-/** Answers that no honest server gives, at every stage of a session: each ends the attempt, in time and in little memory. */
+/** Malformed answers at every stage of a session: each ends the attempt, in time and in little memory. */
 
 import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
@@ -22,7 +22,7 @@ import { DONE, doneToken, envText, loginAck } from '../support/tds/tokens.ts'
 const SEED = 20_260_727
 const WORKERS = 16
 const LIMIT_SECONDS = 1
-/** What a busy machine may add. */
+/** An allowance for a busy machine. */
 const SLACK_MILLIS = 10_000
 const MEGABYTE = 1 << 20
 
@@ -38,7 +38,7 @@ before(async () => {
   const certificate = await pki.issue({ commonName: 'localhost', dns: ['localhost'] })
   servers = await Promise.all(Array.from({ length: WORKERS }, () => startFuzzServer(certificate)))
   for (const server of servers) stack.use(server)
-  // What a first session loads and compiles is not what an answer costs.
+  // The first session loads and compiles code; that must not count as the cost of an answer.
   await playAll('answer', 100, ['gss'], 'none')
 })
 after(() => stack.disposeAsync())
@@ -93,7 +93,7 @@ async function playCase(server: FuzzServer, play: Play, mode: RowMode | undefine
   return error === undefined ? 'passed' : 'ended'
 }
 
-/** How long this thread worked without a pause, and how much memory it held, at most. */
+/** The longest time without a pause of this thread, and its largest memory. */
 function watch(): { stop(): { heldMillis: number; megabytes: number } } {
   const rss = process.memoryUsage.rss()
   let heldMillis = 0
@@ -103,7 +103,7 @@ function watch(): { stop(): { heldMillis: number; megabytes: number } } {
   const timer = setInterval(() => {
     const now = performance.now()
     const used = process.threadCpuUsage(work)
-    // A thread that waits for a processor does not hold the loop up itself.
+    // A thread that waits for a processor does not block the loop itself.
     heldMillis = Math.max(heldMillis, Math.min(now - since, (used.user + used.system) / 1000))
     most = Math.max(most, process.memoryUsage.rss())
     since = now
@@ -199,7 +199,7 @@ test('a size of packets outside of 512 to 32767 bytes ends the login, and later 
   }
 })
 
-test('an answer without an end is read up to a mebibyte, before and in a login', async () => {
+test('an endless answer is read up to a mebibyte, before and in a login', async () => {
   const [server] = servers
   assert.ok(server !== undefined)
   for (const [stage, type] of [
@@ -212,7 +212,7 @@ test('an answer without an end is read up to a mebibyte, before and in a login',
     const pieces = flood(packet(type, Buffer.alloc(1000, 0xab), false, 1), 64 * MEGABYTE)
     const play: Play = { encryption: stage === 'tls' ? 'tls' : 'none', kind: 'gss', stage, seed: 1, pieces }
     assert.equal(await playCase(server, play, undefined), 'ended')
-    // What waits in the buffers of both sockets was sent, and never read.
+    // Bytes in the buffers of both sockets were sent but never read.
     const sent = (server.written - before) / MEGABYTE
     assert.ok(sent < 32, `${sent} MB at ${stage}`)
   }

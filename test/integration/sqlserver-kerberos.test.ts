@@ -1,4 +1,4 @@
-/** Kerberos logins to the TDS server test double, which takes them by a real keytab of a real realm. */
+/** Kerberos logins to the TDS server test double, which verifies them with a real keytab of a real realm. */
 
 import assert from 'node:assert/strict'
 import { createSocket } from 'node:dgram'
@@ -38,7 +38,7 @@ before(async () => {
   caFile = join(folder.path, 'ca.pem')
   await writeFile(caFile, pki.ca)
   kdc = await startKdc()
-  // Before the first context of this process is made: MIT reads it once.
+  // This must happen before the first context of this process, because MIT reads it once.
   Object.assign(process.env, kdc.environment)
   await kdc.addPrincipal('alice', { password: 'pw' })
   const cache = `FILE:${kdc.path('alice')}`
@@ -53,7 +53,7 @@ after(async () => {
 })
 
 interface KerberosServer extends TdsServer {
-  /** What the acceptors saw, in order. */
+  /** The logins at the acceptors, in order. */
   readonly seen: { readonly principal: string; readonly delegated: boolean }[]
 }
 
@@ -91,7 +91,7 @@ async function start(
   return Object.assign(server, { seen })
 }
 
-/** Once, since the system may give one server the port of another that is gone. */
+/** Once, because the system may give a server the port of a stopped one. */
 async function addService(name: string): Promise<void> {
   if (services.has(name)) return
   services.add(name)
@@ -147,7 +147,7 @@ describe('by a real ticket', () => {
     const { raw } = await open(driver, alice)
     assert.equal(server.journal.logins[0]?.encryption, 'none')
     await driver.close(raw)
-    // Where a certificate is to be verified there must be one.
+    // An option that verifies a certificate needs a server with one.
     const error = await failure(open(driverFor(server, { encrypt: 'false' }).driver, alice))
     assert.deepEqual([error.code, error.phase], ['TLS_NOT_OFFERED', 'tls'])
     assert.equal(server.journal.logins.length, 1)
@@ -162,8 +162,8 @@ describe('by a real ticket', () => {
     await driver.close(raw)
   })
 
-  test('for a named instance: by its name, or by the port that the Browser tells', async () => {
-    // In this order: a ticket for the name would still be in the cache when the name is gone.
+  test('for a named instance: by its name, or by the port from the Browser', async () => {
+    // The order matters: a ticket for the name would stay in the cache after the name is deleted.
     for (const registered of ['port', 'name'] as const) {
       await using server = await start({
         instance: 'SALES',
@@ -192,7 +192,7 @@ describe('by a real ticket', () => {
     }
   })
 
-  test('handed on only where that was asked for', async () => {
+  test('delegated only where the option asks for it', async () => {
     await using server = await start()
     const cache = `FILE:${kdc.path('forward')}`
     await kdc.addPrincipal('carol', { password: 'pw' })
@@ -212,7 +212,7 @@ describe('by a real ticket', () => {
   })
 
   for (const encrypt of ['true', 'false', 'strict'] as const) {
-    test(`of another server when we are sent on, under encrypt=${encrypt}: its own principal, whatever mssql_spn says`, async () => {
+    test(`of another server after routing, under encrypt=${encrypt}: its own principal, in place of mssql_spn`, async () => {
       const strict = encrypt === 'strict' ? ({ encryption: 'strict' } as const) : {}
       await using target = await start(strict)
       await using gateway = await start({ ...strict, routing: { server: 'localhost', port: target.port } })
@@ -230,7 +230,7 @@ describe('by a real ticket', () => {
   test('is refused with the reason', async () => {
     await using server = await start()
     const { driver } = driverFor(server)
-    // A new key: the server's keytab is old.
+    // After a new key the server's keytab is out of date.
     await kdc.changeKeys(`MSSQLSvc/localhost:${server.port}`)
     const stale: Credential = { ...alice, cache: `FILE:${kdc.path('alice-fresh')}` } as Credential
     await kdc.kinit('alice', `FILE:${kdc.path('alice-fresh')}`, { password: 'pw' })
@@ -248,7 +248,7 @@ describe('by a real ticket', () => {
 
 describe('the proof of the server', () => {
   for (const gss_mechanism of ['krb5', 'spnego'] as const) {
-    test(`is checked: one that was made by another key does not pass, by ${gss_mechanism}`, async () => {
+    test(`is checked: a proof by another key is refused, under ${gss_mechanism}`, async () => {
       let keytab = ''
       let refusals = 0
       await using server = await startTdsServer({
@@ -283,7 +283,7 @@ describe('the proof of the server', () => {
   }
 })
 
-/** A mechanism of the test's own: each side says a fixed list of words. */
+/** A mechanism for the test: each side sends a fixed list of tokens. */
 function scripted(words: readonly Buffer[], completeAfter: number, seen: SspiTarget[] = []): SspiFactory {
   return async (target) => {
     seen.push(target)
@@ -316,7 +316,7 @@ function scriptedAcceptor(replies: readonly Buffer[], rounds: number, heard: Buf
 /** A GSSAPI whose contexts are complete with the server's first token, with these flags. */
 function gssOf(flags: readonly GssFlag[]): GssApi {
   return {
-    // The provider whose credential says of itself whose it is.
+    // The provider whose credential names its own principal.
     provider: 'sspi',
     acquireCredential: async () => ({
       principal: 'alice',
@@ -414,7 +414,7 @@ describe('by tokens of any kind', () => {
     }
   })
 
-  test('but never by one of NTLM, which a library may have put into SPNEGO', async () => {
+  test('but never by an NTLM token, which a library may put into SPNEGO', async () => {
     const ntlm = Buffer.from('NTLMSSP\0\u0001')
     for (const round of [0, 1]) {
       const heard: Buffer[] = []
@@ -442,7 +442,7 @@ describe('by tokens of any kind', () => {
     assert.deepEqual(seen, [{ host: 'DB.example.com', port: server.port, instance: undefined, spn: undefined }])
   })
 
-  test('that hang or fail end within the limit, in their phase', async () => {
+  test('that hang or fail end within the time limit, in their phase', async () => {
     await using server = await startTdsServer({
       postgres,
       tls: certificate,

@@ -1,4 +1,4 @@
-/** The live suite itself, against the double: what is asked of a real server must hold here too. */
+/** The live suite itself, against the double: its tests for a real server must pass here too. */
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -36,7 +36,7 @@ async function runSuite(
   return { code, output }
 }
 
-test('the live suite passes on the double, and leaves out what is not named', async () => {
+test('the live suite passes on the double, and skips tests whose variables are not set', async () => {
   await using folder = await temporaryFolder()
   await using postgres = await startPostgres()
   const pki = await createPki()
@@ -67,11 +67,11 @@ test('the live suite passes on the double, and leaves out what is not named', as
   assert.deepEqual(server.complaints, [])
 })
 
-test('its Kerberos part passes on the double too, by a ticket of a real KDC', async () => {
+test("the live suite's Kerberos part passes on the double, by a ticket of a real KDC", async () => {
   await using folder = await temporaryFolder()
   await using postgres = await startPostgres()
   await using kdc = await startKdc()
-  // The acceptor works in this process.
+  // The acceptor runs in this process.
   Object.assign(process.env, kdc.environment)
   const pki = await createPki()
   const caFile = join(folder.path, 'ca.pem')

@@ -41,7 +41,7 @@ describe('refusals', () => {
     busy(server, 40613, 2)
     await driver.close((await open(driver, sa())).raw)
     assert.equal(server.journal.logins.length, 3)
-    // Each on a server of its own, since each uses up its time limit.
+    // Each has a separate server, because each uses up its time limit.
     await Promise.all(
       [40501, 40613, 49918, 49919, 49920].map(async (number) => {
         await using overloaded = await start()
@@ -58,7 +58,7 @@ describe('refusals', () => {
     await using server = await start()
     const message = `Login failed.\r\n\u001b[2Jforged line\u202e${'x'.repeat(5000)}`
     server.faults.add({ at: 'login', fault: { do: 'refuse', number: 18456, state: 1, message } })
-    // In several packets, behind which the server hangs up at once.
+    // The text takes several packets, after which the server hangs up at once.
     const error = await failure(driverFor(server, { encrypt: 'false' }).driver)
     assert.match(error.message, /Login failed\. \\x1b\[2Jforged line\\u202ex+…/)
     for (const text of [error.message, error.hint ?? '', JSON.stringify(error.details)]) {
@@ -66,7 +66,7 @@ describe('refusals', () => {
     }
   })
 
-  test('of tokens say what is wrong with the token', async () => {
+  test("of tokens name the token's fault", async () => {
     await using server = await start({ tokens: issuer.rules, fedAuthRequired: true })
     const { driver } = driverFor(server)
     const { raw } = await open(driver, token(await issuer.issue()))
@@ -85,14 +85,14 @@ describe('refusals', () => {
     assert.equal(foreign.code, 'TOKEN_AUDIENCE')
     assert.match(foreign.hint ?? '', /ossrdbms/)
     assert.equal((await failure(driver, token(await issuer.issue({ forged: true })))).code, 'LOGIN_REFUSED')
-    // A token never travels over a connection that is not verified.
+    // A token is never sent over a connection that is not verified.
     const before = server.journal.logins.length
     const exposed = await failure(driverFor(server, { encrypt: 'false' }).driver, token(await issuer.issue()))
     assert.equal(exposed.code, 'TLS_NEEDED')
     assert.equal(server.journal.logins.length, before)
   })
 
-  test('of a token come in the same way under TDS 8.0 and from where we are sent on to', async () => {
+  test('of a token are the same under TDS 8.0 and after routing', async () => {
     await using strict = await start({ tokens: issuer.rules, fedAuthRequired: true, encryption: 'strict' })
     await using gateway = await start({
       tokens: issuer.rules,
@@ -159,7 +159,7 @@ describe('a server that misbehaves', () => {
         assert.ok(codes.includes(error.code), `${what}: ${error.code} ${error.message}`)
         if (error.code !== 'CONNECT_FAILED') assert.equal(error.phase, phases[at], `${what}: ${error.message}`)
       }
-      // The double sees every client leave.
+      // The double sees every client disconnect.
       server.faults.clear()
       await driver.close((await open(driver, sa())).raw)
     })

@@ -1,4 +1,4 @@
-/** How the SQL Server driver finds its server: instances, routing, several addresses. */
+/** Ways to find the server in the SQL Server driver: instances, routing, several addresses. */
 
 import assert from 'node:assert/strict'
 import { createSocket } from 'node:dgram'
@@ -31,7 +31,7 @@ describe('finding the server', () => {
         head.writeUInt16LE(text.length, 1)
         browser.send(Buffer.concat([head, Buffer.from(text)]), from.port, from.address)
       }
-      // An answer to another question, which is none; then perhaps the right one.
+      // An answer to another question does not count; the right one may follow.
       tell('ServerName;HOST;InstanceName;PAYROLL;IsClustered;No;Version;16.0.1000.6;tcp;1;;')
       tell('')
       const ways: Readonly<Record<string, string>> = {
@@ -87,7 +87,7 @@ describe('finding the server', () => {
         const opening = driver.open(sa(), { signal: AbortSignal.abort(), enter: () => undefined })
         await assert.rejects(opening, (error: PoolsmithError) => error.code === 'ABORTED')
       }
-      // A rejection that nobody handles is told after a turn of the event loop, and fails the test.
+      // An unhandled rejection is reported after a turn of the event loop, and fails the test.
       await sleep(50)
     } finally {
       silent.close()

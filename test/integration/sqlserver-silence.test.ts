@@ -36,7 +36,7 @@ const engine = (request_timeout: number, options: EngineOptions = {}): Promise<E
     { pool_size: 1, max_overflow: 0, drain_timeout: 1, ...options },
   )
 
-/** Far more than what is on its way at any moment. */
+/** Far more than the bytes in transit at any moment. */
 const MANY = "select n, repeat(N'x', 500) as t from generate_series(1, 40000) as n"
 
 async function codeOf(work: PromiseLike<unknown>): Promise<unknown> {
@@ -48,7 +48,7 @@ async function codeOf(work: PromiseLike<unknown>): Promise<unknown> {
   throw new assert.AssertionError({ message: 'It succeeded.' })
 }
 
-/** A connection that nothing was heard of is closed; the next one works as soon as the network does. */
+/** A silent connection is closed; the next one works as soon as the network does. */
 async function assertReplaced(db: Engine): Promise<void> {
   gate.thaw()
   assert.deepEqual(await db.raw('select 1 as one'), [{ one: 1 }])
@@ -81,7 +81,7 @@ describe('silence', () => {
     await assertReplaced(db)
   })
 
-  test('in the middle of a result that nobody streams too', async () => {
+  test('in the middle of a result without a stream ends it too', async () => {
     await using db = await engine(1)
     await db.raw('select 1 as one')
     server.faults.add({ at: 'rows', fault: { do: 'hang' }, after: 1000, times: 1 })
@@ -90,7 +90,7 @@ describe('silence', () => {
     await assertReplaced(db)
   })
 
-  test('of which the reader is the cause is none: it may rest for as long as it likes', async () => {
+  test('does not count while the reader pauses, for any length of time', async () => {
     await using db = await engine(1)
     let rows = 0
     for await (const _ of db.raw(MANY).stream()) {
@@ -101,7 +101,7 @@ describe('silence', () => {
     assert.equal(db.pool.stats().counts.opened, 1)
   })
 
-  test('nor is our own thread at work', async () => {
+  test('does not count while our own thread is busy', async () => {
     await using db = await engine(1)
     let rows = 0
     for await (const _ of db.raw(MANY).stream()) {
@@ -118,7 +118,7 @@ describe('a server that breaks off', () => {
   const statements = {
     request: 'select 2 as two',
     rows: MANY,
-    // Its time limit is what sends the attention.
+    // Its time limit sends the attention.
     attention: "waitfor delay '00:00:30'",
   } as const
   for (const at of ['request', 'rows', 'attention'] as const) {
@@ -138,7 +138,7 @@ describe('a server that breaks off', () => {
     }
   }
 
-  test('by an error of its own goes on with the session', async () => {
+  test('by an error of its own keeps the session', async () => {
     await using db = await engine(0.5)
     await db.raw('select 1 as one')
     for (const at of ['request', 'rows'] as const) {

@@ -32,7 +32,7 @@ const SECRET = 'a-secret-that-nobody-may-see'
 const start = (options: Partial<TdsServerOptions> = {}): Promise<TdsServer> =>
   startTdsServer({ postgres, tls: certificate, logins: { sa: SECRET }, ...options })
 
-/** One statement over an engine made from a record with these extras; what the events said is in `told`. */
+/** One statement over an engine made from a record with these extras; `told` has the events' texts. */
 async function askBy(
   record: { readonly login?: string; readonly password?: string; readonly host?: string; readonly port?: number },
   extra: Readonly<Record<string, unknown>>,
@@ -64,7 +64,7 @@ async function failure(work: Promise<unknown>): Promise<PoolsmithError> {
 }
 
 describe('sql_auth', () => {
-  test('is what a login means, also under the name password and with the password in a file', async () => {
+  test('is the default with a login, also under the name password and with the password in a file', async () => {
     await using server = await start()
     const at = { host: 'localhost', port: server.port, login: 'sa' }
     const file = join(folder.path, 'password')
@@ -80,7 +80,7 @@ describe('sql_auth', () => {
     }
   })
 
-  test("by Microsoft's spellings alone, with what only ODBC knows left out and said", async () => {
+  test("by Microsoft's spellings alone; keys that only ODBC knows are ignored, with a warning", async () => {
     await using server = await start()
     const { who, told } = await askBy(
       {},
@@ -110,18 +110,18 @@ describe('sql_auth', () => {
     assert.deepEqual(codes, ['SERVER_NOT_VERIFIED'])
   })
 
-  test('takes what the caller says before what the extras say, in whichever spelling', async () => {
+  test("prefers the caller's options to the extras, in any spelling", async () => {
     await using server = await start()
     const at = { host: 'localhost', port: server.port, login: 'sa', password: SECRET }
     await askBy(at, { Encrypt: 'strict', app: 'theirs' }, { extra: { encrypt: 'true', 'Application Name': 'ours' } })
     assert.equal(server.journal.logins[0]?.applicationName, 'ours')
-    // And before the record itself.
+    // They come before the record itself too.
     const other = { host: 'nowhere.invalid', login: 'nobody', password: 'x' }
     const own = { Server: `tcp:localhost,${server.port}`, UID: 'sa', PWD: SECRET }
     assert.equal((await askBy(other, {}, { extra: own })).who, 'sa')
   })
 
-  test('says every problem of the extras at once', async () => {
+  test('reports every problem of the extras at once', async () => {
     const error = await failure(
       createEngine({
         type: 'mssql',
@@ -136,7 +136,7 @@ describe('sql_auth', () => {
 })
 
 describe('azure_ad', () => {
-  test('injects a token that the server verifies, from our own extras and from ADO’s', async () => {
+  test('sends a token that the server verifies, from our own extras and from ADO’s', async () => {
     await using provider = await startOpenIdProvider({ app: { secret: SECRET } })
     const tokens = { keys: provider.keys, issuer: provider.issuer, audience: 'https://database.windows.net' }
     await using server = await start({ tokens, fedAuthRequired: true })
@@ -169,7 +169,7 @@ describe('azure_ad', () => {
     assert.equal(exposed.code, 'TLS_NEEDED')
   })
 
-  test('of a way that nobody knows is an error, not a guess', async () => {
+  test('under an unknown Authentication is an error, not a guess', async () => {
     const error = await failure(
       createEngine({ type: 'mssql', host: 'x', extra: { Authentication: 'ActiveDirectoryTelepathy' } }),
     )
@@ -177,7 +177,7 @@ describe('azure_ad', () => {
     assert.match(error.message, /ActiveDirectoryServicePrincipal/)
   })
 
-  test('fetches one token for two hundred who wait, renews it ahead, and logs in with the new one', async () => {
+  test('fetches one token for two hundred waiting callers, renews it ahead, and logs in with the new one', async () => {
     await using provider = await startOpenIdProvider({ app: { secret: SECRET } })
     const tokens = { keys: provider.keys, issuer: provider.issuer, audience: 'https://database.windows.net' }
     await using server = await start({ tokens, fedAuthRequired: true })
@@ -203,7 +203,7 @@ describe('azure_ad', () => {
     await rotated.promise
     const before = server.journal.logins.length
     await sleep(5000)
-    // The first token has ended by now: who comes in does so by a newer one, which the server has verified.
+    // The first token has expired by now, so new logins use a newer one, which the server has verified.
     assert.deepEqual(await db.raw('select suser_sname() as who'), [{ who: 'app' }])
     assert.ok(server.journal.logins.length > before)
     assert.ok(server.journal.logins.every(({ accepted }) => accepted))
@@ -211,7 +211,7 @@ describe('azure_ad', () => {
 })
 
 describe('kerberos', () => {
-  test('is what no login means, and what Trusted_Connection means; the SPN is told', async () => {
+  test('is the default without a login, and under Trusted_Connection; the SPN is reported', async () => {
     await using kdc = await startKdc()
     Object.assign(process.env, kdc.environment)
     await kdc.addPrincipal('alice', { password: 'pw' })
@@ -233,7 +233,7 @@ describe('kerberos', () => {
       })
     }
     assert.ok(server.journal.logins.every((login) => !login.sspiHead.includes('NTLMSSP')))
-    // No ticket, no login: nothing else is tried in its place.
+    // Without a ticket there is no login: nothing else is tried in its place.
     const none = await failure(askBy(at, { ccache: `FILE:${kdc.path('nothing')}` }))
     assert.equal(none.code, 'TICKET_CACHE_MISSING')
     assert.equal(server.journal.logins.length, 3)
@@ -245,7 +245,7 @@ describe('ntlm', () => {
   const account = { domain: 'CORP', user: 'etl', ntHash: Buffer.from('8846f7eaee8fb117ad06bdd830b7586c', 'hex') }
   const login = { host: 'localhost', login: 'CORP\\etl', password: 'password' }
 
-  /** Logs in once, by a double whose acceptor has these rules; gives what the acceptor saw. */
+  /** Logs in once, to a double whose acceptor has these rules; returns the login at the acceptor. */
   async function seenBy(rules: NtlmRules, extra: object = {}): Promise<NtlmSeen> {
     let seen: NtlmSeen | undefined
     const onAccepted = (what: NtlmSeen): void => {
@@ -257,7 +257,7 @@ describe('ntlm', () => {
     return seen
   }
 
-  test('is used by its name alone, and only over an encrypted connection', async () => {
+  test('is used only where auth_method names it, and only over an encrypted connection', async () => {
     await using server = await start({ sspi: { acceptor: () => ntlmAcceptor(account) } })
     const at = { ...login, port: server.port }
     const { who, strategy, info } = await askBy(at, { auth_method: 'ntlm' })
@@ -267,18 +267,18 @@ describe('ntlm', () => {
     assert.deepEqual([wrong.code, wrong.phase, wrong.details.number], ['LOGIN_REFUSED', 'login', 18452])
     const exposed = await failure(askBy(at, { auth_method: 'ntlm', encrypt: 'false' }))
     assert.equal(exposed.code, 'TLS_NEEDED')
-    // A Windows account under a SQL login's strategy is a SQL login of an odd name, and is refused as one.
+    // A Windows account under sql_auth is sent as the name of a SQL login, and is refused as one.
     const sql = await failure(askBy(at, {}))
     assert.equal(sql.details.number, 18456)
     assert.equal(server.journal.logins.at(-1)?.authentication, 'sql')
   })
 
-  test('an acceptor that checks NTLMv2 alone lets it in, with a MIC and nothing for LM', async () => {
+  test('an acceptor that checks NTLMv2 alone accepts it, with a MIC and an empty LM response', async () => {
     const seen = await seenBy({})
     assert.deepEqual([seen.hasMic, seen.lmResponse.equals(Buffer.alloc(24))], [true, true])
   })
 
-  test('a server that sends no time gets ours, and no MIC', async () => {
+  test("a server that sends no time gets the client's time, and no MIC", async () => {
     assert.equal((await seenBy({ withoutTimestamp: true })).hasMic, false)
   })
 
@@ -296,7 +296,7 @@ describe('ntlm', () => {
     ['true', {}],
     ['strict', { encryption: 'strict' }],
   ] as const) {
-    test(`encrypt=${encrypt}: a server with Extended Protection takes the login, and none without a binding`, async () => {
+    test(`encrypt=${encrypt}: a server with Extended Protection accepts a login only with a channel binding`, async () => {
       const acceptor = ({ channelBindings }: SspiLogin): SspiAcceptor => ntlmAcceptor(account, { channelBindings })
       await using server = await start({ sspi: { acceptor }, ...options })
       const at = { ...login, port: server.port }
@@ -324,7 +324,7 @@ describe('ntlm', () => {
     }
   })
 
-  test('a server that accepts the login without a challenge has proved nothing', async () => {
+  test('a server that accepts the login without a challenge is refused', async () => {
     const acceptor = (): SspiAcceptor => ({ step: async () => ({ principal: 'CORP\\etl' }), close: () => undefined })
     await using server = await start({ sspi: { acceptor } })
     const error = await failure(askBy({ ...login, port: server.port }, { auth_method: 'ntlm' }))

@@ -1,4 +1,4 @@
-/** Plain bytes that somebody on the way adds to the server's TLS handshake are refused, whatever they say. */
+/** Plain bytes that an attacker adds to the server's TLS handshake are refused, whatever they contain. */
 
 import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
@@ -53,7 +53,7 @@ function driverTo(port: number, extra: Readonly<Record<string, unknown>> = {}): 
 
 const acknowledgement = loginAck(0x74000004, 'Microsoft SQL Server', [16, 0, 1000])
 
-/** What may stand in an answer to a login, as a plain message of the server. */
+/** Possible contents of an answer to a login, as a plain message of the server. */
 const FORGED: Readonly<Record<string, () => Buffer>> = {
   'a routing to another server': () => answer(acknowledgement, envRouting('elsewhere.test', elsewhere.port)),
   'an acknowledgement of the login': () => answer(acknowledgement),
@@ -68,7 +68,7 @@ function answer(...tokens: readonly Buffer[]): Buffer {
   return packet(PACKET.response, Buffer.concat([...tokens, doneToken(DONE.final)]), true, 1)
 }
 
-/** Adds the bytes to the handshake's last message of the server: in its segment, or in one of their own behind it. */
+/** Adds the bytes to the handshake's last message of the server: in its segment, or in a separate one after it. */
 function stuff(middle: Middle, bytes: Buffer, segment: 'same' | 'next'): void {
   let flights = 0
   middle.toClient = (chunk) => {
@@ -109,7 +109,7 @@ async function refused(driver: TestDriver, what: string): Promise<void> {
 
 describe('encrypt=true refuses', () => {
   for (const [what, bytes] of Object.entries(FORGED)) {
-    test(`${what} in plain bytes behind the handshake`, async () => {
+    test(`${what} in plain bytes after the handshake`, async () => {
       await using server = await start('db.test')
       for (const segment of ['same', 'next', 'later'] as const) {
         await using middle = await startMiddle(server.port)
@@ -141,7 +141,7 @@ describe('encrypt=true refuses', () => {
     }
   })
 
-  test('plain bytes behind the answer to PRELOGIN, before the handshake', async () => {
+  test('plain bytes after the answer to PRELOGIN, before the handshake', async () => {
     await using server = await start('db.test')
     await using middle = await startMiddle(server.port)
     const bytes = FORGED['an acknowledgement of the login']?.() ?? Buffer.alloc(0)
@@ -162,7 +162,7 @@ describe('encrypt=true refuses', () => {
   })
 })
 
-test('encrypt=false refuses plain bytes behind the handshake of its login', async () => {
+test('encrypt=false refuses plain bytes after the handshake of its login', async () => {
   await using server = await start('db.test')
   for (const [what, bytes] of Object.entries(FORGED)) {
     await using middle = await startMiddle(server.port)
@@ -172,11 +172,11 @@ test('encrypt=false refuses plain bytes behind the handshake of its login', asyn
   assert.deepEqual(server.journal.logins, [])
 })
 
-test('encrypt=strict refuses plain bytes behind the handshake', async () => {
+test('encrypt=strict refuses plain bytes after the handshake', async () => {
   await using server = await start('db.test', { encryption: 'strict' })
   for (const [what, bytes] of Object.entries(FORGED)) {
     await using middle = await startMiddle(server.port)
-    // The client's second flight is encrypted: the server's part of the handshake is over.
+    // The client's second flight is encrypted: the server's part of the handshake has ended.
     let flights = 0
     middle.toServer = (chunk) => {
       if (++flights === 2) middle.inject(bytes())
@@ -187,7 +187,7 @@ test('encrypt=strict refuses plain bytes behind the handshake', async () => {
   assert.deepEqual(server.journal.logins, [])
 })
 
-test('a handshake that comes in many pieces passes, and the session works', async () => {
+test('a handshake in many pieces is accepted, and the session works', async () => {
   await using server = await start('db.test')
   for (const encrypt of ['true', 'false']) {
     await using middle = await startMiddle(server.port)

@@ -1,7 +1,7 @@
 /**
  * The SQL Server driver and knex on it against a real server, named by POOLSMITH_TEST_MSSQL_* (docs/testing-sqlserver.md).
- * Every test says what it needs and is left out only where that is missing. What is asked here is asked of the test
- * double too, so that the double cannot drift away from the real thing unseen.
+ * Each test names the variables that it needs, and is skipped only where one is missing. The suite also runs against
+ * the test double, so that a difference between the double and a real server shows.
  */
 
 import assert from 'node:assert/strict'
@@ -17,7 +17,7 @@ import { type TestEngine, testEngine } from '../support/tds/engine.ts'
 const PREFIX = 'POOLSMITH_TEST_MSSQL_'
 const setting = (name: string): string | undefined => process.env[`${PREFIX}${name}`] || undefined
 
-/** The reason to leave a test out, for node:test; false when everything is there. */
+/** The reason to skip a test, for node:test; false when all variables are set. */
 function missing(...names: readonly string[]): string | false {
   const absent = names.filter((name) => setting(name) === undefined)
   return absent.length === 0 ? false : `needs ${absent.map((name) => `${PREFIX}${name}`).join(', ')}`
@@ -88,7 +88,7 @@ test('logs in by Kerberos, with each mechanism', { skip: missing('HOST', 'CCACHE
   }
 })
 
-test('says why a login fails', { skip: missing(...LOGIN) }, async () => {
+test('gives the reason why a login fails', { skip: missing(...LOGIN) }, async () => {
   const wrong = await refusal(password(setting('USER') ?? '', 'certainly wrong'))
   assert.deepEqual([wrong.code, wrong.details.number], ['LOGIN_REFUSED', 18456])
   const nowhere = await refusal(login(), 'poolsmith_no_such_database')
@@ -127,19 +127,19 @@ test('keeps every digit', { skip: missing(...LOGIN) }, () =>
 const MANY =
   'select top (?) row_number() over (order by (select null)) as n from sys.all_objects a cross join sys.all_objects b'
 
-test('streams, and gives a stream up', { skip: missing(...LOGIN) }, () =>
+test('streams, and ends a stream early', { skip: missing(...LOGIN) }, () =>
   withEngine(async (db, { pool }) => {
     let rows = 0
     for await (const _ of db.raw(MANY, [20_000]).stream()) rows++
     assert.equal(rows, 20_000)
     for await (const _ of db.raw(MANY, [500_000]).stream()) break
     assert.deepEqual(await db.raw('select 1 as one'), [{ one: 1 }])
-    // Both on one connection: the early end gave it back in order.
+    // Both use one connection: the early end returned it in a clean state.
     assert.equal(pool.stats().counts.closed, 0)
   }),
 )
 
-test('takes what a statement sets and its temporary tables back with it', { skip: missing(...LOGIN) }, () =>
+test('drops the settings and temporary tables of a statement at its end', { skip: missing(...LOGIN) }, () =>
   withEngine(async (db) => {
     const rows = await db.raw('set lock_timeout 1234; create table #poolsmith (n int); select @@lock_timeout as n')
     assert.deepEqual(rows, [{ n: 1234 }])
@@ -150,7 +150,7 @@ test('takes what a statement sets and its temporary tables back with it', { skip
   }),
 )
 
-test('tells what a table is like, whatever its names', { skip: missing(...LOGIN) }, () =>
+test('describes a table with any names', { skip: missing(...LOGIN) }, () =>
   withEngine(async (db) => {
     for (const name of ["poolsmith o'dd", 'poolsmith]x[', '[poolsmith]', 'poolsmith"ü']) {
       await db.transaction(async (trx) => {
@@ -168,7 +168,7 @@ test('tells what a table is like, whatever its names', { skip: missing(...LOGIN)
   }),
 )
 
-test('cancels', { skip: missing(...LOGIN) }, () =>
+test('cancels a statement', { skip: missing(...LOGIN) }, () =>
   withEngine(async (db) => {
     await assert.rejects(db.raw("waitfor delay '00:00:30'").timeout(300, { cancel: true }), /timeout/i)
     assert.deepEqual(await db.raw('select @@trancount as n'), [{ n: 0 }])

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A domain with an account for the server, whose SPN and keytab are here, and one for a user.
+# A domain with an account for the server, with its SPN and keytab, and one for a user.
 set -eu
 
 if [ ! -f /var/lib/samba/private/krb5.conf ]; then
@@ -24,7 +24,7 @@ rm -f /keytabs/mssql.keytab
 for principal in MSSQLSvc/sqlserver.poolsmith.test:1433 MSSQLSvc/sqlserver.poolsmith.test sqlserver; do
   samba-tool domain exportkeytab /keytabs/exporting --principal="$principal"
 done
-# The container of SQL Server runs as user 10001; its file appears when it is whole.
+# The container of SQL Server runs as user 10001; the file appears only when it is complete.
 chown 10001 /keytabs/exporting
 chmod 400 /keytabs/exporting
 mv /keytabs/exporting /keytabs/mssql.keytab

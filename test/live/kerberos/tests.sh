@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the domain's user a login of the server, gets a ticket as her, and runs the suite.
+# Creates a login for the domain's user, gets that user's ticket, and runs the suite.
 set -eu
 
 node --input-type=module -e "
