@@ -1,6 +1,6 @@
 /** One attempt to open a connection: credential, then the driver, and once more when the login was refused. */
 
-import { nextPoll, orAbort, pause, TimeLimit } from '../abort.ts'
+import { nextPoll, onAbort, orAbort, pause, TimeLimit } from '../abort.ts'
 import type { Credential, CredentialSource } from '../credentials/credential.ts'
 import { sameSecret } from '../credentials/same-secret.ts'
 import type { Driver } from '../drivers/driver.ts'
@@ -147,6 +147,8 @@ export class Attempt<Raw extends object> {
     const { driver } = this.#config
     const deadline = this.#startedAt + this.#config.limitMillis
     const raw = await driver.open(credential, { signal, enter: (phase) => this.#enter(phase), deadline })
+    // Cut at once when the attempt is aborted meanwhile, so that the pool's end does not resolve before its socket closes.
+    using _ = onAbort(signal, () => driver.abort(raw))
     // The server may have ended the session in the packet that accepted the login.
     await nextPoll()
     if (!driver.isBroken(raw)) return raw

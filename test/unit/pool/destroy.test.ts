@@ -172,6 +172,16 @@ test('destroy() at any moment of an opening leaves no connection behind', async 
   }
 })
 
+test('a session that has just been opened is closed before destroy() resolves', async () => {
+  const driver = new FakeDriver()
+  const pool = new ConnectionPool({ driver, source: new FakeSource() })
+  const waiting = pool.acquire().promise.catch((error: unknown) => error)
+  while (driver.connections.length === 0) await Promise.resolve()
+  await pool.destroy()
+  assert.deepEqual(driver.alive, [])
+  assert.ok((await waiting) instanceof Error)
+})
+
 test('nothing is left behind: no timer, no session', async () => {
   const count = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
   const before = count()
