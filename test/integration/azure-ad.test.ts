@@ -115,7 +115,7 @@ describe('a token that the real server accepts', () => {
     assert.equal(login.stdout.trim(), 'svc_cert', login.stderr)
   })
 
-  test('workload identity, whose own token is read again each time', async () => {
+  test('workload identity, with its token file read again each time', async () => {
     const path = join(folder.path, 'federated-token')
     const issueTo = async (lifeSeconds: number): Promise<void> => {
       const token = new SignJWT({}).setProtectedHeader({ alg: 'RS256' }).setAudience('api://AzureADTokenExchange')
@@ -143,7 +143,7 @@ describe('a token that the real server accepts', () => {
     assert.equal((await database.login('svc_app', tokenOf(credential))).code, 0)
   })
 
-  test('managed identity, of the platform that the environment names', async (t) => {
+  test('managed identity of the platform that the environment names', async (t) => {
     const seen: string[] = []
     const metadata = createServer((request, response) => {
       seen.push(`${request.headers['x-identity-header']} ${request.url}`)
@@ -167,7 +167,7 @@ describe('a token that the real server accepts', () => {
 })
 
 describe('a token that the real server refuses', () => {
-  test('expired: refused by the server, and with a fresh one the same source gets in', async () => {
+  test('an expired token is refused by the server, and the same source logs in with a fresh one', async () => {
     provider.answer = { kind: 'token', lifeSeconds: 1 }
     using fetching = await sourceFor(app)
     const old = tokenOf(await fetching.source.get())
@@ -179,7 +179,7 @@ describe('a token that the real server refuses', () => {
     assert.equal((await database.login('svc_app', tokenOf(await fetching.source.get()))).code, 0)
   })
 
-  test('refused while it is still good for us: rejected, and a second try with a fresh one gets in', async () => {
+  test('a token that the server refuses before it expires is replaced, and the second login succeeds', async () => {
     using fetching = await sourceFor(app)
     const first = await fetching.source.get()
     revoked.add((await provider.verify(tokenOf(first), AUDIENCE)).jti)
@@ -191,7 +191,7 @@ describe('a token that the real server refuses', () => {
     assert.equal((await database.login('svc_app', tokenOf(second))).code, 0)
   })
 
-  test('for another audience, and for another user', async () => {
+  test('a token for another audience or another user is refused', async () => {
     provider.answer = { kind: 'token', audience: 'https://database.windows.net' }
     using fetching = await sourceFor(app)
     assert.notEqual((await database.login('svc_app', tokenOf(await fetching.source.get()))).code, 0)
@@ -225,7 +225,7 @@ describe('a token that the real server refuses', () => {
 })
 
 describe('a token endpoint in trouble', () => {
-  test('a wrong secret is refused once, with the code and what to do, and the secret is nowhere', async () => {
+  test('a wrong secret is refused once, with a code and a hint, and is never shown', async () => {
     using fetching = await sourceFor({ client_id: 'app', client_secret: 'wrong-secret-value' })
     const before = provider.requests.length
     const error = await failureOf(fetching.source)
@@ -245,7 +245,7 @@ describe('a token endpoint in trouble', () => {
     assert.match(error.hint ?? '', /client_id/)
   })
 
-  test('throttled: asked again after the wait that it asks for, by one layer only', async () => {
+  test('a throttled endpoint is asked again after the wait that it requests, by one layer only', async () => {
     using fetching = await sourceFor(app)
     const before = provider.requests.length
     provider.answer = { kind: 'error', status: 429, retryAfter: '1', body: entraError('90055', 'Too many requests.') }
@@ -269,7 +269,7 @@ describe('a token endpoint in trouble', () => {
     ['a server error', { kind: 'error', status: 503 }, { status: 503 }],
     ['a cut connection', { kind: 'reset' }, { network: 'ECONNRESET' }],
   ] as const) {
-    test(`${name} passes: the next try gets a token`, async () => {
+    test(`after ${name} the next attempt gets a token`, async () => {
       using fetching = await sourceFor(app)
       provider.answer = answer
       const waiting = fetching.source.get()
@@ -282,7 +282,7 @@ describe('a token endpoint in trouble', () => {
     })
   }
 
-  test('down while the old token is good: connections go on; up again: renewed without help', async () => {
+  test('connections go on while the endpoint is down and the old token is valid, and the token is renewed afterwards', async () => {
     provider.answer = { kind: 'token', lifeSeconds: 4 }
     using fetching = await sourceFor(app)
     const first = await fetching.source.get()
@@ -306,7 +306,7 @@ describe('a token endpoint in trouble', () => {
     assert.equal((await database.login('svc_app', tokenOf(next))).code, 0)
   })
 
-  test('an endpoint that hangs is let go of, down to its socket, when the source closes', {
+  test('closing the source ends a request to an endpoint that hangs, and its socket', {
     timeout: 20_000,
   }, async () => {
     provider.answer = { kind: 'hang' }
@@ -319,7 +319,7 @@ describe('a token endpoint in trouble', () => {
     await provider.abandoned
   })
 
-  test('two hundred at once make one request', async () => {
+  test('two hundred callers at once make one request', async () => {
     using fetching = await sourceFor(app)
     const before = provider.requests.length
     const all = await Promise.all(Array.from({ length: 200 }, () => fetching.source.get()))

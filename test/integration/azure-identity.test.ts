@@ -110,7 +110,7 @@ describe('an identity that is named is not replaced', () => {
     })
   }
 
-  test('an application of the record that nothing proves', async () => {
+  test('an application of the record without a proof is refused', async () => {
     const error = await identityOf({ client_id: 'c', tenant_id: 't' })
     assert.ok(error instanceof ConfigError, `${error}`)
     assert.deepEqual(
@@ -126,7 +126,7 @@ describe('an identity that is named is not replaced', () => {
     ['by client_id', { azure_credential: 'managed_identity', client_id: 'mine' }, {}],
     ['by AZURE_CLIENT_ID', {}, { AZURE_CLIENT_ID: 'mine' }],
   ] as const) {
-    test(`a managed identity ${what}, in whose place the platform gives another one's token`, async () => {
+    test(`a managed identity ${what} is not replaced by the token of another one`, async () => {
       Object.assign(process.env, environment)
       const error = await identityOf(extra)
       assert.ok(error instanceof PoolsmithError, `${error} got the token`)

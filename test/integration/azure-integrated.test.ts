@@ -116,7 +116,7 @@ async function assertSigned(assertion: string | null, saml: SamlVersion): Promis
 const steps = (): string[] => federation.seen.map(({ step }) => step)
 
 describe('a ticket becomes a token', () => {
-  test('that SQL Server lets in, by our extras and by Authentication=ActiveDirectoryIntegrated', async () => {
+  test('that SQL Server accepts, by our extras and by Authentication=ActiveDirectoryIntegrated', async () => {
     await using postgres = await startPostgres()
     const pki = await createPki()
     const caFile = join(folder.path, 'ca.pem')
@@ -139,7 +139,7 @@ describe('a ticket becomes a token', () => {
     }
   })
 
-  test('that PostgreSQL lets in', async () => {
+  test('that PostgreSQL accepts', async () => {
     await using database = await startTokenDatabase('db.example.com', [UPN], async (user, token) => {
       const { upn } = await federation.verify(token, POSTGRES_AUDIENCE)
       if (upn !== user) throw new Error(`${upn} is not ${user}`)
@@ -156,7 +156,7 @@ describe('a ticket becomes a token', () => {
     assert.deepEqual(row, { name: UPN })
   })
 
-  test('in four requests and the one for the token, each saying what it should', async () => {
+  test('in four requests and the one for the token, each with the right content', async () => {
     await tokenFor({ client_id: 'our-client', tenant_id: federation.tenant })
     const { seen } = federation
     assert.deepEqual(
@@ -196,7 +196,7 @@ describe('a ticket becomes a token', () => {
     }
   })
 
-  test('for the user whom azure_username or the login names; a role of the database is nobody’s name', async () => {
+  test('for the user that azure_username or the login names, and never for the name of a database role', async () => {
     const asked = async (extra: Readonly<Record<string, unknown>>, login?: string): Promise<string | undefined> => {
       federation.reset()
       await tokenFor(extra, login)
@@ -220,7 +220,7 @@ describe('a ticket becomes a token', () => {
     assert.equal((await federation.verify(await tokenFor({ ccache: cache }), SQL_AUDIENCE)).upn, UPN)
   })
 
-  test('all over again for the next token, so that none outlives the ticket', async () => {
+  test('with all requests again for the next token, so that none outlives the ticket', async () => {
     using fetching = await sourceFor()
     const first = await fetching.source.get()
     assert.ok(Math.abs((first.expiresAt ?? 0) - Date.now() - 3_600_000) < 60_000)
@@ -294,7 +294,7 @@ describe('a federated domain that MSAL and curl can use too', () => {
   })
 })
 
-describe('what goes wrong', () => {
+describe('a failed exchange', () => {
   const answering =
     (status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): Deviation =>
     (_request, response) =>
@@ -516,7 +516,7 @@ describe('what goes wrong', () => {
     },
   ]
   for (const { title, step, deviation, code, message, hint, details } of cases) {
-    test(`${title} is its own error, once`, async () => {
+    test(`${title} has its own error, raised once`, async () => {
       federation.deviations[step] = deviation
       const error = await failureOf()
       assert.equal(error.code, code, inspect(error))
@@ -571,7 +571,7 @@ describe('what goes wrong', () => {
     }
   })
 
-  test('a principal that the realm does not know', async () => {
+  test('a principal that the realm does not know is reported', async () => {
     await kdc.deletePrincipal('HTTP/localhost')
     await kdc.kinit('alice', cache, { keytab: alice })
     try {
@@ -584,14 +584,14 @@ describe('what goes wrong', () => {
     }
   })
 
-  test('a key that AD FS does not have yet', async () => {
+  test('a key that AD FS does not have yet is reported', async () => {
     await kdc.kinit('alice', cache, { keytab: alice })
     const error = await failureOf()
     assert.equal(error.code, 'FEDERATION_REFUSED')
     assert.match(error.message, /is refused/)
   })
 
-  test('silence ends with the source, and leaves nothing behind', async () => {
+  test('closing the source ends a wait for a silent server, and leaves nothing behind', async () => {
     const hanging = Promise.withResolvers<void>()
     const gone = Promise.withResolvers<void>()
     federation.deviations.metadata = ({ socket }) => {

@@ -87,7 +87,7 @@ describe('a metadata service in trouble at the first fetch', () => {
     ['hangs', () => undefined],
   ] as readonly (readonly [string, Answer])[]) {
     for (const kind of ['managed_identity', 'default']) {
-      test(`it ${what}, under ${kind}: that passes, and the error names the service`, async () => {
+      test(`it ${what} for a while, under ${kind}: the token arrives, and the error names the service`, async () => {
         answer = trouble
         using fetching = await sourceFor({ azure_credential: kind, credential_timeout: 0.5 })
         const waiting = fetching.source.get()
@@ -101,7 +101,7 @@ describe('a metadata service in trouble at the first fetch', () => {
     }
   }
 
-  test('slow, but within credential_timeout, is in time', async () => {
+  test('a slow answer within credential_timeout is accepted', async () => {
     answer = (request, response) => setTimeout(() => good(request, response), 1300)
     using fetching = await sourceFor({ azure_credential: 'managed_identity' })
     await fetching.source.get()
@@ -141,7 +141,7 @@ describe('an answer without end', () => {
     for (const bytes of await Promise.all(taken)) assert.ok(bytes < 12 * 1024 * 1024, `${bytes} bytes`)
   })
 
-  test('that is short only as long as it is compressed is not unpacked', async () => {
+  test('that is short only in its compressed form is not unpacked', async () => {
     const packed = gzipSync(Buffer.alloc(256 * 1024 * 1024, ' '))
     answer = (_request, response) => {
       response.setHeader('content-encoding', 'gzip')

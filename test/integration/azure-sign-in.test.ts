@@ -97,7 +97,7 @@ function terminal(t: TestContext, isTTY: boolean): void {
 }
 
 describe('password', () => {
-  test('is handed to Entra, with a warning; a wrong one is refused with what to do', async () => {
+  test('is sent to Entra, with a warning; a wrong one is refused with a hint', async () => {
     using right = await signIn({ azure_credential: 'password' })
     assert.equal(await subject(right), ALICE)
     assert.deepEqual(right.warnings, ['PASSWORD_TO_ENTRA'])
@@ -111,7 +111,7 @@ describe('password', () => {
     assert.match(refused.hint ?? '', /password/)
   })
 
-  test('needs the name and the password', async () => {
+  test('requires the name and the password', async () => {
     const { values } = parseFields(azureAd.fields, { azure_credential: 'password' })
     const problems = azureAd.check?.({ type: 'mssql', extra: {} }, values, {}) ?? []
     assert.deepEqual(
@@ -122,7 +122,7 @@ describe('password', () => {
 })
 
 describe('interactive', () => {
-  test('the browser is opened, comes back with a code bound to us, and is told so', async () => {
+  test('the browser is opened, returns a code that is bound to this process, and shows the result', async () => {
     const browser = join(folder.path, 'browser')
     const seen = join(folder.path, 'address')
     await writeFile(browser, `#!/bin/sh\nprintf %s "$1" > ${seen}.part && mv ${seen}.part ${seen}\n`)
@@ -147,7 +147,7 @@ describe('interactive', () => {
     await assert.rejects(fetch(asked.get('redirect_uri') ?? ''), 'the port is still open')
   })
 
-  test('an answer that is not ours, and one that is too long, change nothing', async () => {
+  test('a foreign answer and one that is too long change nothing', async () => {
     const shown = Promise.withResolvers<string>()
     using person = await signIn({ azure_credential: 'interactive' }, ({ url }) => shown.resolve(url))
     const token = subject(person)
@@ -169,7 +169,7 @@ describe('interactive', () => {
 })
 
 describe('device code', () => {
-  test('is shown, and waited for until the person has typed it in', async () => {
+  test('is shown, and the login waits until the person has entered it', async () => {
     using person = await signIn({ azure_credential: 'device_code' }, ({ userCode = '' }) => {
       setTimeout(() => provider.enter(userCode, ALICE), 150)
     })
@@ -189,14 +189,14 @@ describe('device code', () => {
 })
 
 for (const kind of ['interactive', 'device_code'] as const) {
-  describe(`${kind}: whoever has signed in`, () => {
+  describe(`${kind}: a person`, () => {
     const answer = ({ url, userCode }: Prompt): void => {
       // Whoever is asked again as the test ends comes too late.
       if (userCode === undefined) provider.visit(url, ALICE).catch(() => undefined)
       else provider.enter(userCode, ALICE)
     }
 
-    test('is not asked again for a renewal, until Entra wants it', async () => {
+    test('who has signed in is not asked again for a renewal until Entra requires it', async () => {
       provider.lifeSeconds = 2
       using person = await signIn({ azure_credential: kind }, answer)
       const first = await person.source.get()
@@ -218,7 +218,7 @@ for (const kind of ['interactive', 'device_code'] as const) {
       assert.equal(await subject(person), ALICE)
     })
 
-    test('takes longer than the limit: said as that, and the port is closed', async () => {
+    test('who exceeds the limit gets SIGN_IN_TIMEOUT, and the port is closed', async () => {
       using person = await signIn({ azure_credential: kind, sign_in_timeout: 1 }, () => undefined)
       const error = await failureOf(person)
       assert.deepEqual([error.code, error.phase, error.transient], ['SIGN_IN_TIMEOUT', 'credential', false])
@@ -226,7 +226,7 @@ for (const kind of ['interactive', 'device_code'] as const) {
       assert.equal(person.prompts.length, 1)
     })
 
-    test('is waited for no more once the pool has closed', async () => {
+    test('is no longer awaited after the pool has closed', async () => {
       const shown = Promise.withResolvers<Prompt>()
       const person = await signIn({ azure_credential: kind }, shown.resolve)
       const failure = failureOf(person)
@@ -245,9 +245,9 @@ for (const kind of ['interactive', 'device_code'] as const) {
 
     for (const [where, environment, listener] of [
       ['in CI', { CI: 'true', BROWSER: '/bin/true' }, () => undefined],
-      ['where nobody sees the prompt', {}, undefined],
+      ['where no prompt can be seen', {}, undefined],
     ] as const) {
-      test(`is not waited for ${where}`, async (t) => {
+      test(`is not asked ${where}`, async (t) => {
         terminal(t, false)
         const before = provider.requests.length
         using person = await signIn({ azure_credential: kind }, listener, environment)
@@ -260,7 +260,7 @@ for (const kind of ['interactive', 'device_code'] as const) {
   })
 }
 
-test('where nobody listens the prompt goes to the terminal', async (t) => {
+test('without a listener the prompt goes to the terminal', async (t) => {
   terminal(t, true)
   const written = Promise.withResolvers<string>()
   t.mock.method(process.stderr, 'write', (text: string) => {
@@ -311,7 +311,7 @@ test("Microsoft's names mean these ways, through an engine and up to a SQL Serve
   }
 })
 
-test('the command line shows the prompt on stderr, also where that is no terminal, and its answer on stdout alone', async () => {
+test('the command shows the prompt on stderr, also if that is no terminal, and its result on stdout alone', async () => {
   await using postgres = await startPostgres()
   const pki = await createPki()
   const certificate = await pki.issue({ commonName: 'localhost', dns: ['localhost'] })
@@ -335,7 +335,7 @@ test('the command line shows the prompt on stderr, also where that is no termina
   assert.equal(JSON.parse(stdout).identity, ALICE)
 })
 
-test('pool_timeout leaves a person the time that they have, unless it is given', async () => {
+test('the default of pool_timeout leaves a person the time of sign_in_timeout', async () => {
   const { resolveSettings } = await import('../../src/engine/settings.ts')
   const { strategies } = await import('../../src/strategies/index.ts')
   const poolTimeout = (extra: Record<string, unknown>): number =>

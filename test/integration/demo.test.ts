@@ -32,7 +32,7 @@ async function runDemo(interruptAt?: RegExp): Promise<{ code: number | null; out
   return { code, output: stdout + stderr, left: await readdir(folder.path) }
 }
 
-test('the demo shows both logins as the server sees them, and a file that holds the whole table', async () => {
+test('the demo shows both logins as the server sees them, and writes the whole table into a file', async () => {
   const { code, output, left } = await runDemo()
   assert.equal(code, 0, output)
   assert.match(output, /authenticated scram-sha-256:etl\n/)

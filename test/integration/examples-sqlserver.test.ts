@@ -88,7 +88,7 @@ test('mssql-azure-ad.ts logs in with a token', async () => {
   assert.match(output, /who: 'app'/)
 })
 
-test('mssql-package.ts asks through the package mssql', async () => {
+test('mssql-package.ts queries through the package mssql', async () => {
   await using server = await start()
   const ca = encodeURIComponent(join(folder, 'ca.pem'))
   const uri = `mssql://etl:correct%20horse@localhost:${server.port}/master?ca_file=${ca}`

@@ -83,7 +83,7 @@ test('iam.ts logs in with a token that it signs itself', async () => {
   assert.match(output, /who: 'svc_etl'/)
 })
 
-test('custom-strategy.ts logs in with what a command prints', async () => {
+test('custom-strategy.ts logs in with the password that a command prints', async () => {
   const output = await runExample('custom-strategy.ts', { DB_USER: 'etl', DB_PASSWORD_COMMAND: "echo 'correct horse'" })
   assert.match(output, /who: 'etl'/)
 })

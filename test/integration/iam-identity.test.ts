@@ -83,7 +83,7 @@ describe('a named profile alone signs', () => {
     }
   }
 
-  test('also where a role is to be assumed with it', async () => {
+  test('also if a role is assumed with it', async () => {
     await assertMissing({ aws_profile: 'etl', role_arn: 'arn:aws:iam::1:role/etl' }, /the profile etl/)
   })
 
@@ -111,11 +111,11 @@ describe('a named profile alone signs', () => {
 })
 
 describe('without a named profile', () => {
-  test('nothing named: the role of the machine signs', async () => {
+  test('the role of the machine signs', async () => {
     assert.equal(await signer({}), 'ASIAMACHINE')
   })
 
-  test('a default profile that leads to no keys: the role of the machine signs', async () => {
+  test('the role of the machine signs if the default profile has no keys', async () => {
     await writeFile(join(folder.path, 'config'), '[default]\nregion = eu-west-1\n')
     assert.equal(await signer({}), 'ASIAMACHINE')
   })

@@ -61,7 +61,7 @@ describe('a metadata service in trouble at the first fetch', () => {
     ],
     ['hangs', () => undefined],
   ] as const) {
-    test(`it ${what}: that passes, and the error names the service and the hop limit`, async () => {
+    test(`it ${what} for a while: the keys arrive, and the error names the service and the hop limit`, async () => {
       let ill = true
       await using metadata = await startAwsMetadata((_request, response) => {
         if (ill) answer(response)
@@ -80,7 +80,7 @@ describe('a metadata service in trouble at the first fetch', () => {
     })
   }
 
-  test('a session token request that is lost, in a service that wants one: that passes', async () => {
+  test('a lost request for the session token is repeated, in a service that requires one', async () => {
     let lost = 0
     await using metadata = await startAwsMetadata(({ method }, response) => {
       if (lost < 2 && method === 'PUT') return ++lost > 0
@@ -92,7 +92,7 @@ describe('a metadata service in trouble at the first fetch', () => {
     assert.equal((await fetching.source.get()).identity, 'ASIAMACHINE')
   })
 
-  test('slower than 1 s for each request is in time', async () => {
+  test('an answer that takes more than 1 s for each request is accepted', async () => {
     await using metadata = await startAwsMetadata((_request, response) => {
       const end = response.end.bind(response)
       response.end = ((...all: Parameters<typeof end>) => {
@@ -107,7 +107,7 @@ describe('a metadata service in trouble at the first fetch', () => {
     assert.deepEqual(fetching.failures(), [])
   })
 
-  test('the one of a container, which the environment names, is waited for too', async () => {
+  test('the service of a container, which the environment names, is asked again too', async () => {
     let ill = true
     await using metadata = await startAwsMetadata((_request, response) => {
       if (ill) response.writeHead(503).end()
@@ -122,7 +122,7 @@ describe('a metadata service in trouble at the first fetch', () => {
     assert.match(fetching.failures()[0]?.message ?? '', /metadata service 127\.0\.0\.1:\d+ answered HTTP 503/)
   })
 
-  test('one that refuses (403) is no identity, at once', async () => {
+  test('a service that refuses (403) is reported at once as no identity', async () => {
     await using metadata = await startAwsMetadata((_request, response) => {
       response.writeHead(403).end()
       return true
@@ -136,7 +136,7 @@ describe('a metadata service in trouble at the first fetch', () => {
 })
 
 describe('one lost request', () => {
-  test('the next one is made after credential_timeout, not after the whole of a fetch', async () => {
+  test('is repeated after credential_timeout, not after the time limit of the fetch', async () => {
     let lost = false
     await using sts = await startAwsMetadata((_request, response) => {
       if (!lost) {
@@ -201,7 +201,7 @@ describe('an answer without end', () => {
 })
 
 describe('the end of the pool', () => {
-  test('ends a credential process that hangs, with all that it has started', {
+  test('ends a credential process that hangs, and its child processes', {
     skip: process.platform !== 'linux',
   }, async () => {
     const pids = join(folder.path, 'pids')
@@ -219,7 +219,7 @@ describe('the end of the pool', () => {
     for (const pid of await started()) while (await isRunning(pid)) await sleep(5)
   })
 
-  test('lets go of a metadata service that hangs, down to its socket', async () => {
+  test('ends a request to a metadata service that hangs, and its socket', async () => {
     await using metadata = await startAwsMetadata(() => true)
     process.env.AWS_EC2_METADATA_SERVICE_ENDPOINT = metadata.url
     const fetching = await sourceFor()

@@ -178,7 +178,7 @@ describe('a token that the real server accepts', () => {
     await assertAdmitted(await fetching.source.get())
   })
 
-  test('with keys that end before the token does, which ends it then', async () => {
+  test('with keys that expire before the token, which then expires with them', async () => {
     const program = join(folder.path, 'keys.sh')
     const end = new Date(Math.floor(Date.now() / 1000) * 1000 + 600_000)
     const keys = {
@@ -216,7 +216,7 @@ describe('a token that the real server accepts', () => {
 })
 
 describe('a token that the real server refuses', () => {
-  test('let in for 15 minutes and refused after them', async () => {
+  test('is accepted for 15 minutes and refused afterwards', async () => {
     using fetching = await sourceFor(given)
     const old = await fetching.source.get()
     aheadMillis = 14 * 60_000
@@ -234,14 +234,14 @@ describe('a token that the real server refuses', () => {
     ['another region', { ...given, region: 'us-east-1' }, 'signed for the region us-east-1'],
     ['another host', { ...given, rds_endpoint: 'other.x.eu-west-1.rds.amazonaws.com:1' }, /^signed for other/],
   ] as const) {
-    test(`signed with or for ${name}`, async () => {
+    test(`that is signed with or for ${name}`, async () => {
       using fetching = await sourceFor(extra)
       assert.notEqual((await database.login('svc_etl', tokenOf(await fetching.source.get()))).code, 0)
       assert.match(database.decisions.at(-1)?.outcome ?? '', outcome instanceof RegExp ? outcome : new RegExp(outcome))
     })
   }
 
-  test('a region that the host contradicts is a warning beforehand', async () => {
+  test('a region that contradicts the host causes a warning before the login', async () => {
     using fetching = await sourceFor({ ...given, region: 'us-east-1' })
     assert.deepEqual(
       fetching.events.map(({ name }) => name),
@@ -270,8 +270,8 @@ describe('a token that the real server refuses', () => {
   })
 })
 
-describe('keys that cannot be had', () => {
-  test('none anywhere', async () => {
+describe('keys that cannot be obtained', () => {
+  test('no keys anywhere are reported', async () => {
     using fetching = await sourceFor({})
     const error = await failureOf(fetching.source)
     assert.equal(error.code, 'CREDENTIAL_MISSING')
@@ -280,14 +280,14 @@ describe('keys that cannot be had', () => {
     assert.match(error.hint ?? '', /aws_access_key_id/)
   })
 
-  test('a profile that does not exist', async () => {
+  test('a profile that does not exist is reported', async () => {
     using fetching = await sourceFor({ aws_profile: 'nobody' })
     const error = await failureOf(fetching.source)
     assert.equal(error.code, 'CREDENTIAL_MISSING')
     assert.match(error.hint ?? '', /profile nobody/)
   })
 
-  test('an SSO session that is over says which command to run', async () => {
+  test('an expired SSO session is reported with the command to run', async () => {
     await writeFile(
       join(folder.path, 'config'),
       '[profile sso]\nsso_session = corp\nsso_account_id = 1\nsso_role_name = etl\n[sso-session corp]\nsso_region = eu-west-1\nsso_start_url = https://example.com/start\n',
@@ -308,7 +308,7 @@ describe('keys that cannot be had', () => {
     assert.equal(sts.forms.length, 1)
   })
 
-  test('an STS that throttles or is ill is asked again', async () => {
+  test('an STS that throttles or fails is asked again', async () => {
     await using _sts = await startSts((_form, count) =>
       count < 8
         ? { status: count % 2 === 0 ? 503 : 400, body: stsError('Throttling') }

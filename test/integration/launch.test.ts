@@ -88,7 +88,7 @@ for (const [what, installed] of Object.entries(INCOMPLETE)) {
   })
 }
 
-test('dependencies with a lockfile of their own are installed on demand, by no task', async () => {
+test('dependencies with their own lockfile are installed on demand only', async () => {
   const setup: Setup = { installed: COMPLETE, installedForTests: null }
   const { code, stderr, npm } = await launch({ ...setup, args: ['install', TESTS_ONLY] })
   assert.equal(code, 0)
@@ -121,7 +121,7 @@ const OBSTACLES: Record<string, { readonly setup: Setup; readonly says: RegExp }
   },
 }
 for (const [what, { setup, says }] of Object.entries(OBSTACLES)) {
-  test(`${what} ends with a sentence that says so and what to do`, async () => {
+  test(`${what} ends with one sentence that states the problem and the solution`, async () => {
     const { code, stdout, stderr } = await launch(setup)
     assert.equal(code, 1)
     assert.equal(stdout, '')
@@ -129,7 +129,7 @@ for (const [what, { setup, says }] of Object.entries(OBSTACLES)) {
   })
 }
 
-test('without the pinned Node its own runs the task when it is new enough', async () => {
+test('without the pinned Node, the present Node runs the task if it is new enough', async () => {
   const { code, stderr } = await launch({ installed: COMPLETE, pinned: false })
   assert.deepEqual({ code, stderr }, { code: 7, stderr: '' })
 })

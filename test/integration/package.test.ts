@@ -84,7 +84,7 @@ test('it installs without any driver, SDK or file format', async () => {
   }
 })
 
-test('import and require give the same package, and load none of what is optional', async () => {
+test('import and require give the same package, and load no optional package', async () => {
   const names = await evaluate(`
     import * as poolsmith from 'poolsmith'
     console.log(JSON.stringify(Object.keys(poolsmith)))`)
@@ -129,7 +129,7 @@ test('with pg alone, a password login works from code and from the command', asy
   assert.equal((await execute(project, bin, '--version')).stdout.trim(), version)
 })
 
-test('its types serve a strict TypeScript project, none of the optional packages but pg being there', async () => {
+test('its types compile in a strict TypeScript project that has pg and no other optional package', async () => {
   await writeFile(
     join(project, 'use.ts'),
     `import type { Knex } from 'knex'
@@ -153,7 +153,7 @@ export const isOurs = (error: unknown): error is PoolsmithError => error instanc
   await execute(project, join(ROOT, 'node_modules', '.bin', 'tsc'), ...options, 'use.ts')
 })
 
-test('the oldest Node that it names runs it: import, require, a login, a table into a file, and an end', async () => {
+test('it runs on the oldest Node that it names: import, require, a login, an extract, and the end of the process', async () => {
   const oldest = String(engines.node).replace('>=', '')
   const home = join(project, '..', 'oldest-node')
   await mkdir(home)

@@ -55,7 +55,7 @@ describe('credentials that are fetched', () => {
   })
   after(() => server[Symbol.asyncDispose]())
 
-  test('200 callers that wait on a cold pool: one fetch, and no more connections than the pool may have', async () => {
+  test('200 callers on a cold pool cause one fetch, and no more connections than the pool allows', async () => {
     await server.sql("alter role etl password 'cold'")
     await using store = await secretStore((_, response) => response.end('cold'))
     await using pool = postgresPool(server, { pool_size: 20, max_overflow: 0 }, { source: store.source(3_600_000) })
@@ -66,7 +66,7 @@ describe('credentials that are fetched', () => {
     assert.ok(pool.stats().counts.opened <= 20)
   })
 
-  test('a password that rotates all the time under load costs not one statement', async () => {
+  test('a password that rotates all the time under load fails no statement', async () => {
     let password = 'p0'
     await server.sql(`alter role etl password '${password}'`)
     await using store = await secretStore((_, response) => response.end(password))
@@ -102,7 +102,7 @@ describe('credentials that are fetched', () => {
     assert.ok(pool.stats().counts.opened > 30, 'sessions were opened all along')
   })
 
-  test('a store that hangs: CREDENTIAL_TIMEOUT in time', async () => {
+  test('a store that hangs is CREDENTIAL_TIMEOUT within the limit', async () => {
     await using store = await secretStore(() => undefined)
     await using pool = postgresPool(server, { pool_timeout: 1 }, { source: store.source(60_000) })
     const begin = performance.now()
@@ -110,7 +110,7 @@ describe('credentials that are fetched', () => {
     assert.ok(performance.now() - begin < 3000)
   })
 
-  test('a store that refuses is told at once', async () => {
+  test('a store that refuses is reported at once', async () => {
     await using store = await secretStore((_, response) => response.writeHead(403).end())
     await using pool = postgresPool(server, { pool_timeout: 30 }, { source: store.source(60_000) })
     const begin = performance.now()
@@ -118,7 +118,7 @@ describe('credentials that are fetched', () => {
     assert.ok(performance.now() - begin < 5000)
   })
 
-  test('a store that fails is asked again; while it is down open sessions go on', async () => {
+  test('a store that fails is asked again, and open sessions go on while it is down', async () => {
     await server.sql("alter role etl password 'again'")
     let down = 2
     await using store = await secretStore((_, response) => {
@@ -137,7 +137,7 @@ describe('credentials that are fetched', () => {
     ['never', [1, 1]],
     ['rotation', [1, 2]],
   ] as const) {
-    test(`retire_on=${mode}: what the server sees of a session after a rotation`, async () => {
+    test(`retire_on=${mode}: sessions on the server after a rotation`, async () => {
       let password = `${mode}-1`
       await server.sql(`alter role etl password '${password}'`)
       await using store = await secretStore((_, response) => response.end(password))

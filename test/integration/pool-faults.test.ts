@@ -54,7 +54,7 @@ async function blackHole() {
 }
 
 describe('a server that fails', () => {
-  test('restarted: not one statement fails for it, and no ping is waited for', async () => {
+  test('a restart fails no statement, and no caller waits for a ping', async () => {
     await using server = await startPostgres()
     await using pool = postgresPool(server, { pool_size: 5, max_overflow: 0 })
     await idlePool(pool, 5)
@@ -66,7 +66,7 @@ describe('a server that fails', () => {
     assert.deepEqual(new Set(counts), new Set([1]))
   })
 
-  test('a port that accepts and never answers: CONNECT_TIMEOUT in the phase that hangs', async () => {
+  test('a port that accepts and never answers is CONNECT_TIMEOUT with the phase that hangs', async () => {
     await using hole = await blackHole()
     const target = { host: '127.0.0.1', port: hole.port, superuser: 'x', superuserPassword: 'x' }
     for (const [sslmode, phase] of [
@@ -79,7 +79,7 @@ describe('a server that fails', () => {
     }
   })
 
-  test('a server that refuses is told at once beside a LISTEN worker, whose session lives on', async () => {
+  test('a server that refuses is reported at once beside a LISTEN worker, whose session goes on', async () => {
     await using server = await startPostgres()
     await using gate = await startGate(server.port)
     await using pool = postgresPool({ ...server, host: '127.0.0.1', port: gate.port }, { pool_timeout: 20 })
@@ -98,7 +98,7 @@ describe('a server that fails', () => {
     pool.release(listener)
   })
 
-  test('a server that is full is waited for by a pool that has no session yet', async () => {
+  test('callers wait for a full server also while the pool has no session yet', async () => {
     await using server = await startPostgres({ config: { max_connections: '5', superuser_reserved_connections: '0' } })
     await using others = postgresPool(server, { pool_size: 5, max_overflow: 0 })
     const taken = await Promise.all(Array.from({ length: 5 }, () => others.acquire().promise))
@@ -112,7 +112,7 @@ describe('a server that fails', () => {
     assert.deepEqual(await Promise.all(waiting), [1, 1, 1, 1])
   })
 
-  test('a server that stays full is told as full at pool_timeout', async () => {
+  test('a server that stays full is reported as full at pool_timeout', async () => {
     await using server = await startPostgres({ config: { max_connections: '3', superuser_reserved_connections: '0' } })
     await using others = postgresPool(server, { pool_size: 3, max_overflow: 0 })
     const taken = await Promise.all(Array.from({ length: 3 }, () => others.acquire().promise))
@@ -123,7 +123,7 @@ describe('a server that fails', () => {
     for (const raw of taken) others.release(raw)
   })
 
-  test('a server that starts is waited for by a pool that has no session yet', async () => {
+  test('callers wait for a starting server also while the pool has no session yet', async () => {
     let starting = true
     await using server = await startFakePostgres(async (peer) => {
       await peer.startup()
@@ -138,7 +138,7 @@ describe('a server that fails', () => {
     pool.release(await waiting)
   })
 
-  test('a SQL Server that is busy is waited for within pool_timeout, also beyond connect_timeout', async () => {
+  test('callers wait for a busy SQL Server up to pool_timeout, also beyond connect_timeout', async () => {
     await using postgres = await startPostgres()
     const tls = await (await createPki()).issue({ commonName: 'localhost', dns: ['localhost'] })
     await using server = await startTdsServer({ postgres, logins: { sa: 'pw' }, tls })
@@ -181,7 +181,7 @@ describe('a server that fails', () => {
     for (const { status } of await ended) assert.equal(status, 'rejected')
   })
 
-  test('more clients than the server takes: waiting callers are served by returns', async () => {
+  test('returns serve the waiting callers when the server accepts no more clients', async () => {
     await using server = await startPostgres({ config: { max_connections: '8', superuser_reserved_connections: '0' } })
     await using pool = postgresPool(server, { pool_size: 20, max_overflow: 0 })
     const answers = await Promise.all(Array.from({ length: 40 }, () => ask(pool, 'select 1 from pg_sleep(0.05)')))

@@ -44,7 +44,7 @@ describe('the process around a pool', () => {
     }),
   })
 
-  test('ends by itself after destroy(), whatever was switched on', async () => {
+  test('ends by itself after destroy(), with every option switched on', async () => {
     const ended = await runAlone(
       `
         const { ask, postgresPool } = await import(process.env.SUPPORT)
@@ -74,7 +74,7 @@ describe('the process around a pool', () => {
     assert.deepEqual(ended, { code: 0, killed: false, stdout: 'POOL_SUSPENDED\n', stderr: '' })
   })
 
-  test('destroy() that is not waited for, with acquires and openings under way, raises nothing unhandled', async () => {
+  test('destroy() that is not awaited causes no unhandled rejection while acquires and openings run', async () => {
     const ended = await runAlone(
       `
         const { ask, postgresPool } = await import(process.env.SUPPORT)

@@ -87,7 +87,7 @@ describe('@azure/identity', () => {
     assert.equal(proxy.requests[0]?.headers['proxy-authorization'], `Basic ${btoa('me:hunter2')}`)
   })
 
-  test('gets the proxy’s own error, and no token around it', async () => {
+  test('gets the error of the proxy, and no token by a direct connection', async () => {
     const before = provider.requests.length
     const denied = page('407 No', ['Proxy-Authenticate: Basic realm="x"'])
     await using proxy = await double({ answer: () => ({ send: denied, next: 'close' }) })
@@ -101,7 +101,7 @@ describe('@azure/identity', () => {
     assert.equal(provider.requests.length, before)
   })
 
-  test('goes directly to what no_proxy names', async () => {
+  test('connects directly to the hosts in no_proxy', async () => {
     await using proxy = await double()
     const there = { ...extra, authority_host: provider.authorityHost }
     const agents = agentsFor({ proxy: `http://127.0.0.1:${proxy.port}`, no_proxy: 'localhost' })
@@ -150,7 +150,7 @@ describe('the AWS SDK', () => {
 })
 
 describe('the agents', () => {
-  test('never take a proxy to the metadata services or to this machine', async () => {
+  test('never use a proxy for the metadata services or for this machine', async () => {
     await using proxy = await double({ answer: () => ({ next: 'hang' }) })
     const { http, https } = agentsFor({ proxy: `http://127.0.0.1:${proxy.port}` })
     const local = createServer((_request, response) => response.end('here')).listen(0, '127.0.0.1')
@@ -192,7 +192,7 @@ describe('the agents', () => {
     assert.equal(proxy.connections, 1)
   })
 
-  test('under proxy=env ask the variable for the scheme', async () => {
+  test('under proxy=env use the variable of the scheme', async () => {
     await using secure = await double({ answer: () => ({ send: page('403 No'), next: 'close' }) })
     await using plain = await double({ answer: () => ({ send: page('403 No'), next: 'close' }) })
     const environment = { https_proxy: `http://127.0.0.1:${secure.port}`, http_proxy: `http://127.0.0.1:${plain.port}` }

@@ -36,7 +36,7 @@ const LISTS = [
 /** Where curl goes directly, it finds nothing: all of them are this machine, at a port where nobody listens. */
 const HOSTS = ['a.test', 'db.a.test', 'dot.a.test.', 'aa.test', '127.1.2.3', '127.200.0.1', '[::1]']
 
-test('every list names for us the hosts that it names for curl', async () => {
+test('every list names the same hosts as for curl', async () => {
   await using proxy = await startProxyDouble({ answer: () => ({ send: 'HTTP/1.1 403 No\r\n\r\n', next: 'close' }) })
   const names = HOSTS.filter((host) => host.includes('.test')).map((host) => host.replace(/\.$/, ''))
   const always = [
@@ -56,12 +56,12 @@ test('every list names for us the hosts that it names for curl', async () => {
   }
 })
 
-test('a network that is none names nothing, as in newer versions of curl', () => {
+test('an invalid network names no host, as in newer versions of curl', () => {
   for (const list of ['10.1.2.3/8/8', '10.1.2.3/x', '10.1.2.3/'])
     assert.equal(isExcepted(list, '10.1.2.3', 1), false, list)
 })
 
-test('a network may be one of IPv6, as curl documents and this version of it fails to do', () => {
+test('an IPv6 network is accepted, as curl documents (this version of curl fails to)', () => {
   assert.equal(isExcepted('fd00::/8', 'fd00:ec2::254', 1), true)
   assert.equal(isExcepted('fd00:ec2::/32', 'fd00:ec3::1', 1), false)
   assert.equal(isExcepted('[fd00::]/8', 'fd00::1', 1), false)
@@ -69,7 +69,7 @@ test('a network may be one of IPv6, as curl documents and this version of it fai
   assert.equal(isExcepted('10.0.0.0/8', '::ffff:10.0.0.1', 1), false)
 })
 
-test('an entry with a port names this port alone, which curl does not know', () => {
+test('an entry with a port names this port alone, unlike in curl', () => {
   assert.equal(isExcepted('a.test:5432', 'a.test', 5432), true)
   assert.equal(isExcepted('a.test:5432', 'db.a.test', 5432), true)
   assert.equal(isExcepted('a.test:5432', 'a.test', 5433), false)
@@ -79,7 +79,7 @@ test('an entry with a port names this port alone, which curl does not know', () 
   assert.equal(isExcepted('[::1]', '::1', 1433), true)
 })
 
-test('what answers for this machine alone is known by every spelling', () => {
+test('addresses of this machine are recognised in every spelling', () => {
   for (const host of [
     '169.254.169.254',
     '169.254.170.2',

@@ -73,7 +73,7 @@ const urlOf = ({ port }: ProxyDouble): string => `http://127.0.0.1:${port}`
 const loginUrlOf = ({ port }: ProxyDouble): string => `http://me:${PASSWORD}@127.0.0.1:${port}`
 
 describe('a tunnel', () => {
-  test('reaches a host that only the proxy can resolve, and is told', async () => {
+  test('reaches a host that only the proxy can resolve, and is reported in the session', async () => {
     await using proxy = await double()
     const info = await infoThrough({ extra: { proxy: urlOf(proxy) } })
     assert.deepEqual(info, { url: urlOf(proxy), authentication: 'none' })
@@ -83,7 +83,7 @@ describe('a tunnel', () => {
     )
   })
 
-  test('leads to hostaddr where there is one, and the certificate is still checked against the host', async () => {
+  test('leads to hostaddr if it is set, and the certificate is still checked against the host', async () => {
     await using proxy = await double()
     const driver = { hostaddr: '127.0.0.1', sslmode: 'verify-full', sslrootcert: ca }
     assert.ok(await infoThrough({ extra: { proxy: urlOf(proxy) }, driver }))
@@ -100,7 +100,7 @@ describe('a tunnel', () => {
     assert.equal(error.phase, 'tls')
   })
 
-  test('goes through TLS to the proxy, and TLS inside it', async () => {
+  test('runs over TLS to the proxy, with the TLS of the database inside', async () => {
     const pair = await pki.issue({ commonName: 'proxy', dns: ['localhost'] })
     await using proxy = await double({ tls: pair })
     const extra = { proxy: `https://localhost:${proxy.port}`, proxy_ca: ca }
@@ -120,7 +120,7 @@ describe('a tunnel', () => {
     assert.deepEqual([missing.code, missing.phase], ['CA_FILE_MISSING', 'proxy'])
   })
 
-  test('keeps bytes that came glued to the end of the header: they are the tunnel’s', async () => {
+  test('keeps bytes that arrive together with the end of the header', async () => {
     await using proxy = await double({ answer: () => ({ send: `${ESTABLISHED}SGLUED`, next: 'hang' }) })
     const { driver } = through({ extra: { proxy: urlOf(proxy) }, driver: { sslmode: 'require' } })
     // The S is the server's answer to the request for TLS, and what follows it must not be there.
@@ -147,7 +147,7 @@ describe('a tunnel', () => {
     assert.equal(proxy.requests.length, 2)
   })
 
-  test('passes over interim answers, and any status of 2xx is a yes whatever else it says', async () => {
+  test('ignores interim answers, and any 2xx status opens the tunnel', async () => {
     const send =
       'HTTP/1.1 102 Processing\r\nX: y\r\n\r\nHTTP/1.0 204 Fine\r\nContent-Length: 10\r\nConnection: close\r\n\r\n'
     await using proxy = await double({ answer: () => ({ send, next: 'tunnel' }) })
@@ -166,7 +166,7 @@ describe('a tunnel', () => {
     )
   })
 
-  test('warns once of a password that goes out unencrypted', async () => {
+  test('warns once of a password that is sent unencrypted', async () => {
     await using proxy = await double()
     const { driver, events } = through({ extra: { proxy: loginUrlOf(proxy) } })
     for (let round = 0; round < 2; round++)
@@ -176,7 +176,7 @@ describe('a tunnel', () => {
 })
 
 describe('the environment', () => {
-  test('is not asked for a database, unless proxy=env says so', async () => {
+  test('is not read for a database without proxy=env', async () => {
     await using proxy = await double()
     const environment = { https_proxy: urlOf(proxy), ALL_PROXY: urlOf(proxy), http_proxy: urlOf(proxy) }
     assert.equal(await infoThrough({ host: '127.0.0.1', environment }), undefined)
@@ -185,7 +185,7 @@ describe('the environment', () => {
     assert.equal(proxy.connections, 1)
   })
 
-  test('names exceptions under proxy=env only; no_proxy of the extras does so always', async () => {
+  test('names exceptions under proxy=env only, while no_proxy of the extras always does', async () => {
     await using proxy = await double()
     const environment = { HTTPS_PROXY: urlOf(proxy), NO_PROXY: '127.0.0.0/8' }
     const host = '127.0.0.1'
@@ -250,7 +250,7 @@ describe('a proxy that gives no tunnel', () => {
   for (const [what, answer, code, message] of cases) {
     test(what, async () => {
       await using proxy = await double({ answer: () => answer })
-      // The database listens there for whoever comes directly.
+      // A direct connection would reach the database there.
       const error = await errorThrough(proxy, { extra: { proxy: urlOf(proxy) }, host: 'db.test' })
       assert.deepEqual([error.code, error.phase], [code, 'proxy'], inspect(error))
       assert.match(error.message, message)
@@ -259,7 +259,7 @@ describe('a proxy that gives no tunnel', () => {
     })
   }
 
-  test('is down: the database is not reached without it', async () => {
+  test('is down, and the database is not reached directly', async () => {
     await using unused = await double()
     const port = await freePort()
     const error = await errorThrough(unused, {
@@ -276,7 +276,7 @@ describe('a proxy that gives no tunnel', () => {
     ['hangs', { next: 'hang' }],
     ['hangs in the middle of its header', { send: 'HTTP/1.1 200 Connection est', next: 'hang' }],
   ] as const) {
-    test(`${what}: until the time limit, or until the caller has had enough`, async () => {
+    test(`${what}, and is given up at the time limit or when the caller aborts`, async () => {
       await using proxy = await double({ answer: () => answer })
       const limited = { extra: { proxy: urlOf(proxy) }, driver: { connect_timeout: 0.3 } }
       const error = await errorThrough(proxy, limited)
@@ -302,14 +302,14 @@ describe('a login that the proxy refuses', () => {
     assert.equal(proxy.requests.length, 1)
   })
 
-  test('is of a kind that it does not take', async () => {
+  test('has a method that the proxy does not support', async () => {
     await using proxy = await double({ answer: () => ({ send: asks('Negotiate', 'NTLM'), next: 'close' }) })
     const error = await errorThrough(proxy, { extra: { proxy: loginUrlOf(proxy) } })
     assert.equal(error.code, 'PROXY_AUTH_UNSUPPORTED')
     assert.deepEqual(error.details.offered, ['negotiate', 'ntlm'])
   })
 
-  test('is not told by a proxy that repeats it to us', async () => {
+  test('is not shown when the proxy repeats it in its answer', async () => {
     await using proxy = await double({
       answer: ({ headers }) => ({
         send: `HTTP/1.1 403 ${headers['proxy-authorization']}\r\nX-Echo: ${headers['proxy-authorization']}\r\n\r\n`,

@@ -72,7 +72,7 @@ async function failure(port: number, extra: Readonly<Record<string, unknown>> = 
 }
 
 describe('Squid with its Kerberos helper', () => {
-  test('lets another maker’s client in, which shows that the realm and Squid are right', async () => {
+  test('accepts curl, which shows that the realm and Squid are set up correctly', async () => {
     const web: Server = createServer((_request, response) => response.end('through')).listen(0, '127.0.0.1')
     await once(web, 'listening')
     await using _ = { [Symbol.asyncDispose]: async () => void web.close() }
@@ -86,7 +86,7 @@ describe('Squid with its Kerberos helper', () => {
     assert.equal(stdout, 'through')
   })
 
-  test('lets us in with one request, as the owner of the default cache', async () => {
+  test('accepts one request, as the owner of the default cache', async () => {
     const before = (await squid.accessLog()).length
     assert.deepEqual(await info(squid.port), {
       url: `http://localhost:${squid.port}`,
@@ -100,7 +100,7 @@ describe('Squid with its Kerberos helper', () => {
     assert.deepEqual(more, [])
   })
 
-  test('sees whom the extras name, under Databricks’ spellings too, by cache or by keytab', async () => {
+  test('sees the principal that the extras name, in Databricks’ spellings too, by cache or by keytab', async () => {
     const byCache = { _proxy_kerberos_principal: `bob@${kdc.realm}`, proxy_kerberos_ccache: cache('bob') }
     assert.equal((await info(squid.port, byCache))?.identity, `bob@${kdc.realm}`)
     const keytabOfBob = await kdc.keytab('bob')
@@ -108,20 +108,20 @@ describe('Squid with its Kerberos helper', () => {
     assert.equal((await info(squid.port, byKeytab))?.identity, `bob@${kdc.realm}`)
   })
 
-  test('sends no proof of itself to CONNECT, which the default does not take', async () => {
+  test('sends no proof of its identity to CONNECT, which the default refuses', async () => {
     const error = await failure(squid.port, { proxy_kerberos_mutual_auth: undefined })
     assert.equal(error.code, 'PROXY_MUTUAL_AUTH_MISSING')
     assert.match(error.hint ?? '', /OPTIONAL/)
   })
 
-  test('asks for a login that is not given', async () => {
+  test('requires a login, which is reported if none is configured', async () => {
     const error = await failure(squid.port, { proxy_auth: 'none' })
     assert.equal(error.code, 'PROXY_AUTH_REQUIRED')
     assert.deepEqual(error.details.offered, ['negotiate'])
     assert.match(error.hint ?? '', /proxy_auth=kerberos/)
   })
 
-  test('takes no password', async () => {
+  test('accepts no password', async () => {
     const error = await failure(squid.port, { proxy_auth: 'basic', proxy_user: 'me', proxy_password: 'x' })
     assert.equal(error.code, 'PROXY_AUTH_UNSUPPORTED')
   })
@@ -169,14 +169,14 @@ describe('Squid with its Kerberos helper', () => {
   }
 })
 
-describe('what is wrong before the proxy has said a word', () => {
-  test('a name that no principal has', async () => {
+describe('a fault before the first answer of the proxy', () => {
+  test('an unknown service principal is reported', async () => {
     const error = await failure(squid.port, { proxy: `http://127.0.0.1:${squid.port}` })
     assert.equal(error.code, 'SPN_UNKNOWN')
     assert.match(error.hint ?? '', /proxy_kerberos_service_name/)
   })
 
-  test('a ticket that is not there, or is another’s', async () => {
+  test('a missing ticket and the ticket of another principal are reported', async () => {
     const missing = await failure(squid.port, { proxy_kerberos_ccache: cache('nobody') })
     assert.equal(missing.code, 'TICKET_CACHE_MISSING')
     assert.match(missing.message, /failed: For the proxy http:\/\/localhost/)
@@ -220,12 +220,12 @@ describe('mutual authentication', () => {
     })
   }
 
-  test('is neither asked for nor looked at when disabled', async () => {
+  test('is neither requested nor checked when disabled', async () => {
     await using proxy = await proving(() => 'AAAA')
     assert.equal((await info(proxy.port, { proxy_kerberos_mutual_auth: 'DISABLED' }))?.mutual, false)
   })
 
-  test('is missing', async () => {
+  test('is reported if it is missing', async () => {
     await using proxy = await proving(() => '')
     assert.equal(
       (await failure(proxy.port, { proxy_kerberos_mutual_auth: 'REQUIRED' })).code,
@@ -234,7 +234,7 @@ describe('mutual authentication', () => {
     assert.equal((await info(proxy.port, { proxy_kerberos_mutual_auth: 'OPTIONAL' }))?.mutual, false)
   })
 
-  test('is forged: garbage, a token of another login, our own sent back', async () => {
+  test('is refused if it is garbage, the token of another login, or our own token', async () => {
     let earlier = ''
     const forgeries: ((token: string) => string)[] = [
       () => 'AAAA',
@@ -263,7 +263,7 @@ describe('mutual authentication', () => {
     assert.equal((await failure(mirror.port, { proxy_kerberos_mutual_auth: 'REQUIRED' })).code, 'PROXY_NOT_GENUINE')
   })
 
-  test('is not what a refusal is taken for, however often it comes', async () => {
+  test('is not blamed for a refusal, which is PROXY_AUTH_REFUSED', async () => {
     await using proxy = await startProxyDouble({
       answer: () => ({ send: page('407 No', ['Proxy-Authenticate: Negotiate']), next: 'keep' }),
     })
@@ -273,7 +273,7 @@ describe('mutual authentication', () => {
 })
 
 describe('delegation', () => {
-  test('is for those alone who ask for it', async () => {
+  test('happens only if it is requested', async () => {
     const delegated: (boolean | undefined)[] = []
     await kdc.kadmin(`modprinc +ok_as_delegate ${SERVICE}@${kdc.realm}`)
     await using proxy = await startProxyDouble({

@@ -50,14 +50,14 @@ async function failure(double: SocksDouble, options: ProxiedOptions, signal?: Ab
   return error
 }
 
-test('socks5h has the proxy resolve the name', async () => {
+test('under socks5h the proxy resolves the name', async () => {
   await using proxy = await startSocksDouble({ hosts })
   const url = `socks5h://127.0.0.1:${proxy.port}`
   assert.deepEqual(await proxyOfSession(to(url)), { url, authentication: 'none' })
   assert.deepEqual(proxy.targets, [`db.test:${server.port}`])
 })
 
-test('socks5 resolves the name here', async () => {
+test('under socks5 the client resolves the name', async () => {
   await using proxy = await startSocksDouble()
   const url = `socks5://127.0.0.1:${proxy.port}`
   await proxyOfSession(to(url, { lookup: async () => ['127.0.0.1'] }))
@@ -67,7 +67,7 @@ test('socks5 resolves the name here', async () => {
   assert.match(error.hint ?? '', /socks5h/)
 })
 
-test('TLS goes through, and so do many rows', async () => {
+test('TLS and many rows pass through the tunnel', async () => {
   await using proxy = await startSocksDouble({ hosts })
   const driver = { sslmode: 'verify-full', sslrootcert: ca }
   const options = to(`socks5h://127.0.0.1:${proxy.port}`, { driver })
@@ -91,7 +91,7 @@ test('a login is by user name and password', async () => {
   assert.equal((await failure(proxy, to(bare))).code, 'PROXY_AUTH_REQUIRED')
 })
 
-test('a proxy that gives no tunnel says why', async () => {
+test('a refused tunnel is reported with the reason of the proxy', async () => {
   for (const [reply, code] of [
     [1, 'PROXY_FAILED'],
     [2, 'PROXY_FORBIDDEN'],
@@ -110,21 +110,21 @@ test('a proxy that gives no tunnel says why', async () => {
   assert.equal((await failure(web, down)).code, 'PROXY_UNREACHABLE')
 })
 
-test('a proxy that hangs does so until the time limit, or until the caller has had enough', async () => {
+test('a proxy that hangs is given up at the time limit, or when the caller aborts', async () => {
   await using proxy = await startSocksDouble({ says: 'nothing' })
   const url = `socks5h://me:${LOGIN.password}@127.0.0.1:${proxy.port}`
   assert.equal((await failure(proxy, to(url, { driver: { connect_timeout: 0.3 } }))).code, 'CONNECT_TIMEOUT')
   assert.equal((await failure(proxy, to(url), AbortSignal.timeout(300))).code, 'ABORTED')
 })
 
-test('bytes glued to the proxy’s last word are the tunnel’s', async () => {
+test('bytes that arrive with the last answer of the proxy belong to the tunnel', async () => {
   await using proxy = await startSocksDouble({ glued: 'SGLUED' })
   const options = to(`socks5h://127.0.0.1:${proxy.port}`, { driver: { sslmode: 'require' } })
   const error = await openingError(proxiedDriver(options).driver, passwordCredential('secret'))
   assert.equal(error.code, 'TLS_STUFFED')
 })
 
-test('the double is one that another maker’s client takes for SOCKS5', async () => {
+test('curl accepts the double as a SOCKS5 proxy', async () => {
   await using proxy = await startSocksDouble({ login: LOGIN, hosts })
   // curl speaks no PostgreSQL: it gets through, and is then hung up on.
   const url = `http://db.test:${server.port}/`

@@ -78,7 +78,7 @@ const reachSqlServer: Reach = async (extra, port = tds.port) => {
   }
 }
 
-test('another maker’s client gets through, which shows that Squid is right', async () => {
+test('curl gets through, which shows that Squid is set up correctly', async () => {
   const web = createServer((_request, response) => response.end('through')).listen(0, '127.0.0.1')
   await once(web, 'listening')
   const url = `http://db.test:${(web.address() as AddressInfo).port}/`
@@ -127,7 +127,7 @@ for (const [type, reach] of [
   })
 }
 
-test('check shows the proxy, and the password of nobody', async () => {
+test('check shows the proxy and no password', async () => {
   const extra = { sslmode: 'disable', ...login() }
   const record = {
     conn_type: 'postgres',

@@ -59,7 +59,7 @@ for (const [what, text] of [
 test('an answer that ends too early is a closed connection', () =>
   assert.rejects(read([Buffer.from('HTTP/1.1 200 OK\r\nX: y\r\n')]), StreamClosed))
 
-test('a body is read away to its end, or not at all', async () => {
+test('a body is read to its end, or not at all', async () => {
   const cases: readonly (readonly [string, boolean])[] = [
     ['Content-Length: 4\r\n\r\nabcd', true],
     ['Content-Length: 4\r\nContent-Length: 4\r\n\r\nabcd', true],

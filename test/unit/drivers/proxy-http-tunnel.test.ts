@@ -126,7 +126,7 @@ describe('a login of several legs', () => {
     assert.equal(proxy.requests.length, 8)
   })
 
-  test('does not come back for ever to a proxy that closes without an answer', async () => {
+  test('gives up a proxy that always closes without an answer', async () => {
     await using proxy = await startProxyDouble({
       answer: ({ leg }) => (leg === 1 ? { send: page(DENIED, challenge), next: 'keep' } : { next: 'close' }),
     })

@@ -79,12 +79,12 @@ describe('the environment', () => {
     assert.equal(value({ ...all, https_proxy: '' }, 'https'), 'd')
   })
 
-  test('is not read for HTTP_PROXY, which a request to a web server can set', () => {
+  test('is not read from HTTP_PROXY, which a request to a web server can set', () => {
     assert.equal(value({ HTTP_PROXY: 'b' }, 'http'), undefined)
     assert.equal(value({ HTTP_PROXY: 'b' }, 'database'), undefined)
   })
 
-  test('has no variable for a database, which takes that of encrypted traffic, and http_proxy last', () => {
+  test('has no variable for a database, which uses those of encrypted traffic, and http_proxy last', () => {
     assert.equal(value(all, 'database'), 'c')
     assert.equal(value(without('https_proxy', 'HTTPS_PROXY'), 'database'), 'e')
     assert.equal(value({ http_proxy: 'a' }, 'database'), 'a')
@@ -104,7 +104,7 @@ describe('the options together', () => {
     return chosen !== undefined && 'auth' in chosen ? chosen.auth : chosen
   }
 
-  test('mean a login by password where there is a user name, and else none', () => {
+  test('mean a login by password if there is a user name, else none', () => {
     assert.equal(auth({}), 'none')
     assert.equal(auth({ proxy_user: 'me' }), 'basic')
     assert.equal(auth({ proxy: 'http://me@proxy:1' }), 'basic')
@@ -169,13 +169,13 @@ describe('the options together', () => {
     assert.deepEqual(complaints({ proxy: 'env' }, { https_proxy: 'http://p' }, '/run/postgresql'), [])
   })
 
-  test('name a variable of the environment that is no URL, without what is in it', () => {
+  test('name a variable of the environment that is no URL, without its content', () => {
     const [problem = ''] = complaints({ proxy: 'env' }, { HTTPS_PROXY: 'ftp://me:hunter2@p' })
     assert.match(problem, /^extra\.proxy: the variable HTTPS_PROXY of the environment has an unknown scheme/)
     assert.doesNotMatch(problem, /hunter2/)
   })
 
-  test('are of use under proxy=env also where the environment names no proxy', () => {
+  test('are accepted under proxy=env also if the environment names no proxy', () => {
     assert.deepEqual(complaints({ proxy: 'env', proxy_auth: 'kerberos' }), [])
   })
 })

@@ -35,7 +35,7 @@ test('a fixed password that is refused is not tried again', async (t) => {
   assert.deepEqual(driver.logins, ['wrong'])
 })
 
-test('a store that is behind the server is asked again, and the server gets no password twice', async (t) => {
+test('a store that lags behind the server is asked again, and the server gets no password twice', async (t) => {
   const driver = serverWith('new')
   const source = new FakeSource(passwordCredential('old'))
   source.canReplace = true
@@ -48,7 +48,7 @@ test('a store that is behind the server is asked again, and the server gets no p
   assert.deepEqual(driver.logins, ['old', 'new'])
 })
 
-test('a store that keeps to the refused password ends in the refusal', async (t) => {
+test('the refusal is reported if the store keeps the refused password', async (t) => {
   const driver = serverWith('new')
   const source = new FakeSource(passwordCredential('old'))
   source.canReplace = true

@@ -7,7 +7,7 @@ import { attempt, setUp } from './set-up.ts'
 
 const never = (): Promise<never> => new Promise(() => undefined)
 
-test('destroy() closes idle connections with a goodbye, the source, and says so', async (t) => {
+test('destroy() closes idle connections with a goodbye, closes the source, and emits the events', async (t) => {
   const { pool, driver, source, closed } = setUp(t)
   await pool.use(() => undefined)
   let told = 0
@@ -20,7 +20,7 @@ test('destroy() closes idle connections with a goodbye, the source, and says so'
   assert.equal(pool.stats().closed, true)
 })
 
-test('destroy() is one, however often it is called; await using calls it', async () => {
+test('destroy() runs once, however often it is called, and await using calls it', async () => {
   const driver = new FakeDriver()
   {
     await using pool = new ConnectionPool({ driver, source: new FakeSource() })
@@ -58,7 +58,7 @@ test('destroy() waits for connections in use and closes them on return', async (
   assert.deepEqual(closed, [[1, 'drained']])
 })
 
-test('after drain_timeout connections in use are cut, also when the database answers no more', async (t) => {
+test('after drain_timeout connections in use are cut, also if the database no longer answers', async (t) => {
   const { pool, driver, clock, closed } = setUp(t, { drain_timeout: 3 })
   const held = await pool.acquire().promise
   await pool.use(() => undefined)
@@ -96,7 +96,7 @@ test('a goodbye without an answer costs a second', async (t) => {
   assert.equal(driver.connections[0]?.end, 'aborted')
 })
 
-test('attempts under way are aborted, and what they still bring is cut', async (t) => {
+test('attempts under way are aborted, and sessions that they still open are cut', async (t) => {
   const setup = setUp(t)
   let signal: AbortSignal | undefined
   setup.driver.onOpen = async (_, context) => {
@@ -112,7 +112,7 @@ test('attempts under way are aborted, and what they still bring is cut', async (
   assert.equal(setup.driver.connections[0]?.end, 'aborted')
 })
 
-test('a reset under way is waited for', async (t) => {
+test('destroy() waits for a reset under way', async (t) => {
   const { pool, driver, clock, closed } = setUp(t)
   driver.onReset = () => new Promise((resolve) => setTimeout(resolve, 200))
   const raw = await pool.acquire().promise
@@ -124,7 +124,7 @@ test('a reset under way is waited for', async (t) => {
   assert.deepEqual(closed, [[1, 'drained']])
 })
 
-test('a reset that outlasts drain_timeout is cut, and its end changes nothing any more', async (t) => {
+test('a reset that outlasts drain_timeout is cut, and its late end has no effect', async (t) => {
   const { pool, driver, clock, closed } = setUp(t, { drain_timeout: 1 })
   driver.onReset = () => new Promise((resolve) => setTimeout(resolve, 3000))
   const raw = await pool.acquire().promise
@@ -182,7 +182,7 @@ test('a session that has just been opened is closed before destroy() resolves', 
   assert.ok((await waiting) instanceof Error)
 })
 
-test('nothing is left behind: no timer, no session', async () => {
+test('destroy() leaves no timer and no session', async () => {
   const count = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
   const before = count()
   const driver = new FakeDriver()

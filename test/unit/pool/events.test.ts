@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 import { EventHub } from '../../../src/pool/events.ts'
 
-test('listeners get the payload until they are taken off', () => {
+test('listeners get the payload until they are removed', () => {
   const hub = new EventHub()
   const heard: number[] = []
   const listener = ({ id }: { id: number }): void => void heard.push(id)

@@ -6,7 +6,7 @@ import type { FakeConnection } from '../../support/fake-driver.ts'
 import { settled } from '../../support/held-clock.ts'
 import { attempt, setUp } from './set-up.ts'
 
-test('an acquire that is aborted while it is answered has its connection', async (t) => {
+test('an acquire that is aborted while it is answered gets its connection', async (t) => {
   const setup = setUp(t, { pool_size: 1, max_overflow: 0 })
   const { pool } = setup
   const first = await pool.acquire().promise
@@ -21,7 +21,7 @@ test('an acquire that is aborted while it is answered has its connection', async
   assert.equal(pool.stats().inUse, 0)
 })
 
-test('a connection that is taken while others are closed is not closed in its user’s hands', async (t) => {
+test('a connection that is acquired while others are closed stays open', async (t) => {
   const { pool, clock, closed } = setUp(t, { pool_size: 3, pool_idle_timeout: 60, pool_pre_ping: false })
   const all = await Promise.all([1, 2, 3].map(() => pool.acquire().promise))
   for (const raw of all) pool.release(raw)

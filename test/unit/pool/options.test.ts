@@ -21,7 +21,7 @@ test('the defaults', () => {
   })
 })
 
-test('0 is never for the limits that can be switched off, and -1 for pool_recycle too', () => {
+test('0 switches a limit off where that is possible, and so does -1 for pool_recycle', () => {
   for (const value of [0, -1]) assert.equal(poolPolicy({ pool_recycle: value }).recycleMillis, Number.POSITIVE_INFINITY)
   assert.equal(poolPolicy({ pool_idle_timeout: 0 }).idleMillis, Number.POSITIVE_INFINITY)
 })
@@ -36,7 +36,7 @@ test('pool_min_idle stays within pool_size', () => {
   assert.equal(poolPolicy({ pool_size: 3, pool_min_idle: 9 }).minIdle, 3)
 })
 
-test('what is wrong is reported all at once', () => {
+test('all wrong options are reported at once', () => {
   const wrong = { pool_size: 0, max_overflow: -1, pool_timeot: 3, retire_on: 'always' } as unknown as PoolOptions
   assert.throws(
     () => poolPolicy(wrong),
@@ -51,7 +51,7 @@ test('what is wrong is reported all at once', () => {
   )
 })
 
-test('a time that no timer can measure is refused: it would be over at once', () => {
+test('a time that no timer can measure is refused, because it would pass at once', () => {
   for (const name of ['pool_timeout', 'drain_timeout']) {
     assert.throws(() => poolPolicy({ [name]: 2_147_484 }), { code: 'CONFIG_INVALID' }, name)
     poolPolicy({ [name]: 2_000_000 })

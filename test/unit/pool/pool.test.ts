@@ -80,7 +80,7 @@ test('overflow is closed when it has been idle for half a second, pool_size stay
   )
 })
 
-test('use() releases whatever fn does', async (t) => {
+test('use() releases the connection however fn ends', async (t) => {
   const { pool } = setUp(t)
   assert.equal(await pool.use((raw) => raw.id), 1)
   await assert.rejects(
@@ -144,7 +144,7 @@ test('while a connection is being reset none is opened for the caller that will 
   assert.equal(setup.driver.opens, 2)
 })
 
-test('what is reset while the pool is suspended is not handed out', async (t) => {
+test('a connection that is reset while the pool is suspended is not handed out', async (t) => {
   const setup = setUp(t, { pool_size: 1, max_overflow: 0 })
   const raw = await setup.pool.acquire().promise
   raw.dirty = true
@@ -311,7 +311,7 @@ test('pool_idle_timeout closes unused connections down to pool_min_idle', async 
   )
 })
 
-test('pool_keepalive pings an idle connection, which is no use for pool_idle_timeout', async (t) => {
+test('pool_keepalive pings an idle connection, which pool_idle_timeout does not count as use', async (t) => {
   const { pool, driver, clock, closed } = setUp(t, { pool_keepalive: 10, pool_idle_timeout: 35 })
   await pool.use(() => undefined)
   await clock.advance(31_500, 500)
@@ -425,7 +425,7 @@ test('retire_on=rotation closes idle sessions at once and those in use on return
   assert.equal(await pool.use((raw) => raw.id), 3)
 })
 
-test('retire_on=expiry closes sessions whose credential has ended', async (t) => {
+test('retire_on=expiry closes sessions whose credential has expired', async (t) => {
   const source = new FakeSource()
   const { pool, clock, closed } = setUp(t, { retire_on: 'expiry' }, { source })
   source.credential = passwordCredential('short', { expiresAt: Date.now() + 10_000 })
@@ -450,7 +450,7 @@ test('retire_on=never keeps sessions, and listens to no source that would renew 
   assert.deepEqual(closed, [])
 })
 
-test('a leak is told once, with the stack of its acquire', async (t) => {
+test('a leak is reported once, with the stack of its acquire', async (t) => {
   const { pool, clock } = setUp(t, { leak_detection_threshold: 2 })
   const leaks: { id: number; heldMillis: number; stack: string | undefined }[] = []
   pool.on('connection:leaked', (leak) => leaks.push(leak))
@@ -473,7 +473,7 @@ test('no stack is taken without leak detection', async (t) => {
   assert.equal(capture.mock.callCount(), 0)
 })
 
-test('infoOf tells of the session and its credential', async (t) => {
+test('infoOf describes the session and its credential', async (t) => {
   const { pool } = setUp(t)
   const raw = await pool.acquire().promise
   const info = pool.infoOf(raw)
@@ -483,7 +483,7 @@ test('infoOf tells of the session and its credential', async (t) => {
   assert.deepEqual(Object.keys(info?.timings ?? {}), ['credential', 'login'])
 })
 
-test('what happens on the way of a connection is told in events', async (t) => {
+test('every step in the life of a connection has its event', async (t) => {
   const { pool, clock } = setUp(t)
   const told: unknown[] = []
   pool.on('connection:opened', ({ id, identity }) => told.push(['opened', id, identity]))

@@ -20,7 +20,7 @@ function shelf(max = 3, create?: () => Promise<Item>) {
 }
 
 // The contract with tarn: when one of these fails after an upgrade, tarn's insides have moved and shelf.ts must follow.
-describe('what shelf.ts relies on in tarn', () => {
+describe('the behaviour of tarn that shelf.ts needs', () => {
   test('an opened item is free when the promise resolves, and counts as pending before', async () => {
     const { shelf: s } = shelf()
     const opening = s.open()

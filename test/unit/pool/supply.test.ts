@@ -12,7 +12,7 @@ function failure(code: ErrorCode, transient = true): PoolsmithError {
 }
 
 describe('a refused connect', () => {
-  test('is told at once to all callers when every session in use has been held for long', async (t) => {
+  test('is reported at once to all callers if every session in use has been held for long', async (t) => {
     const setup = setUp(t)
     const listener = await setup.pool.acquire().promise
     await setup.clock.advance(5000, 500)
@@ -28,7 +28,7 @@ describe('a refused connect', () => {
     setup.pool.release(listener)
   })
 
-  test('is told at once when the sessions in use are dead', async (t) => {
+  test('is reported at once if the sessions in use are dead', async (t) => {
     const setup = setUp(t)
     const held = await setup.pool.acquire().promise
     held.broken = true
@@ -60,7 +60,7 @@ describe('a refused connect', () => {
 
 describe('a server that asks to be tried again', () => {
   for (const code of ['SERVER_FULL', 'SERVER_NOT_READY', 'SERVER_THROTTLED'] as const) {
-    test(`${code} is waited for within pool_timeout where no session exists yet`, async (t) => {
+    test(`callers wait up to pool_timeout on ${code} also if no session exists yet`, async (t) => {
       const setup = setUp(t, { pool_timeout: 15 })
       let isReady = false
       setup.driver.onOpen = () => {
@@ -76,7 +76,7 @@ describe('a server that asks to be tried again', () => {
     })
   }
 
-  test('is told as what it is at pool_timeout', async (t) => {
+  test('is reported with its own code at pool_timeout', async (t) => {
     const setup = setUp(t, { pool_timeout: 5 })
     setup.driver.onOpen = () => {
       throw failure('SERVER_FULL')
@@ -94,7 +94,7 @@ describe('a server that asks to be tried again', () => {
 })
 
 describe('a time limit', () => {
-  test('a caller that waited for a full pool is told of that, not of the attempt that began at the end', async (t) => {
+  test('a caller that waited for a full pool gets that error, not the one of the attempt that began at the end', async (t) => {
     const setup = setUp(t, { pool_size: 1, max_overflow: 0, pool_timeout: 3 })
     const held = await setup.pool.acquire().promise
     const caller = attempt(setup)
@@ -106,7 +106,7 @@ describe('a time limit', () => {
     assert.deepEqual([caller.error?.code, caller.at], ['POOL_EXHAUSTED', 3000])
   })
 
-  test('of an attempt is told to the callers that were there when it began; later ones get an attempt and their whole time', async (t) => {
+  test('of an attempt is reported to the callers that were there when it began, and later ones get an attempt and their whole time', async (t) => {
     const setup = setUp(t, { pool_size: 5, max_overflow: 0, pool_timeout: 0.6 })
     const answers: (() => void)[] = []
     setup.driver.onOpen = () => new Promise((resolve) => answers.push(resolve))
@@ -151,7 +151,7 @@ describe('a password that the server refuses', () => {
     return driver
   }
 
-  test('is tried a few times for 20 callers at once, and all of them are told', async (t) => {
+  test('is tried a few times for 20 callers at once, and all of them get the error', async (t) => {
     const driver = refusing()
     const setup = setUp(t, { pool_size: 20 }, { driver, source: new FakeSource(passwordCredential('wrong')) })
     const callers = Array.from({ length: 20 }, () => attempt(setup))

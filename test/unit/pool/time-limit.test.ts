@@ -87,7 +87,7 @@ test('the time for the credential and for the opening count together', async (t)
   assert.equal(signal?.aborted, true)
 })
 
-test('a connection that a driver brings after its time is cut', async (t) => {
+test('a connection that a driver opens after its time limit is cut', async (t) => {
   const setup = setUp(t, { pool_timeout: 2 })
   setup.driver.onOpen = () => new Promise((resolve) => setTimeout(resolve, 5000))
   const outcome = attempt(setup)
@@ -113,7 +113,7 @@ test('a frozen server behind an idle connection: the ping has its limit, then th
   assert.deepEqual([outcome.error?.code, outcome.error?.phase, outcome.at], ['CONNECT_TIMEOUT', 'login', 7000])
 })
 
-test('a refusal is told at once to all waiting callers when no connection is in use', async (t) => {
+test('a refusal is reported at once to all waiting callers if no connection is in use', async (t) => {
   const setup = setUp(t, { pool_size: 3, max_overflow: 0 })
   setup.driver.onOpen = () => {
     throw refusal('no such host', false)
@@ -138,7 +138,7 @@ test('one attempt that fails among others that succeed fails no caller when it i
   assert.ok(outcomes.every(({ raw }) => raw !== undefined))
 })
 
-test('a database that fails slowly is told to all waiting callers when the first attempts have failed', async (t) => {
+test('a database that fails slowly is reported to all waiting callers when the first attempts have failed', async (t) => {
   const setup = setUp(t, { pool_size: 3, max_overflow: 0, pool_timeout: 30 })
   setup.driver.onOpen = async () => {
     // One after the other, as a network has it.
@@ -250,7 +250,7 @@ test('an acquire that its caller aborts: ABORTED with the reason, and the connec
   )
 })
 
-test('a caller that aborts while a connection is pinged for it leaves it to the next one', async (t) => {
+test('a connection that is pinged for a caller that aborts goes to the next caller', async (t) => {
   const setup = setUp(t, { pool_size: 1, max_overflow: 0 })
   await setup.pool.use(() => undefined)
   await setup.clock.advance(1000)
@@ -271,7 +271,7 @@ test('a caller that aborts while a connection is pinged for it leaves it to the 
   assert.equal(setup.driver.opens, 1)
 })
 
-test('a timeout is told in an event and counted', async (t) => {
+test('a timeout is an event and is counted', async (t) => {
   const setup = setUp(t, { pool_size: 1, max_overflow: 0, pool_timeout: 1 })
   await setup.pool.acquire().promise
   const told: string[] = []
@@ -282,7 +282,7 @@ test('a timeout is told in an event and counted', async (t) => {
   assert.equal(setup.pool.stats().counts.timedOut, 1)
 })
 
-test('an error of a third-party driver becomes a PoolsmithError, and is told in an event', async (t) => {
+test('an error of a third-party driver becomes a PoolsmithError and an event', async (t) => {
   const driver = new FakeDriver()
   driver.onOpen = (_, { enter }) => {
     enter('tls')

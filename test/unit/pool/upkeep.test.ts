@@ -20,7 +20,7 @@ test('an idle pool wakes only when something is due', async (t) => {
   )
 })
 
-test('what is due at about the same time is done in one sweep', async (t) => {
+test('work that is due at about the same time is done in one sweep', async (t) => {
   const { pool, driver, clock } = setUp(t, { pool_keepalive: 30, pool_size: 40, pool_idle_timeout: 0 })
   const all = await Promise.all(Array.from({ length: 40 }, () => pool.acquire().promise))
   // Returned over the course of one second.
@@ -49,7 +49,7 @@ test('a pool in which nothing can be due has no timer', async () => {
   assert.equal(count(), before)
 })
 
-test('a session that was kept for pool_min_idle is closed for its disuse when another one becomes idle', async (t) => {
+test('a session that was kept for pool_min_idle is closed as unused when another one becomes idle', async (t) => {
   const { pool, clock, closed } = setUp(t, { pool_idle_timeout: 10, pool_min_idle: 1 })
   await settled()
   const used = await pool.acquire().promise
@@ -80,7 +80,7 @@ test('an idle session that the server ends is closed at once, and replaced for p
   assert.equal(pool.stats().idle, 2)
 })
 
-test('a session in use that the server ends is closed when it comes back', async (t) => {
+test('a session in use that the server ends is closed when it is returned', async (t) => {
   const { pool, closed } = setUp(t)
   const held = await pool.acquire().promise
   held.kill()
@@ -89,7 +89,7 @@ test('a session in use that the server ends is closed when it comes back', async
   assert.deepEqual(closed, [[1, 'broken']])
 })
 
-test('a credential that has ended makes its idle session due, and a leak its session in use', async (t) => {
+test('an expired credential makes its idle session due, and a leak its session in use', async (t) => {
   const source = new FakeSource(passwordCredential('short', { expiresAt: Date.now() }))
   const { pool, clock, closed } = setUp(t, { retire_on: 'expiry', leak_detection_threshold: 100 }, { source })
   source.credential = passwordCredential('short', { expiresAt: Date.now() + 50_000 })

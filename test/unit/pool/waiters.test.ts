@@ -36,7 +36,7 @@ test('40,000 callers that wait under one signal cost constant work each, whether
   assert.ok(performance.now() - begin < 20_000, `took ${performance.now() - begin} ms`)
 })
 
-test('a caller that has its session is not touched by its signal any more', async (t) => {
+test('a signal has no effect on a caller that has its session', async (t) => {
   const setup = setUp(t)
   const controller = new AbortController()
   const outcome = attempt(setup, { signal: controller.signal })

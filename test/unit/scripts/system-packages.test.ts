@@ -25,7 +25,7 @@ test('a test file needs the programs that it and its imports name, and no others
   assert.ok(neededBy('test/integration/pool-postgres.test.ts').includes('procps'))
 })
 
-test('what has a lockfile of its own is installed for the tests that name it alone', () => {
+test('packages with their own lockfile are installed only for the tests that name them', () => {
   const needs = (file: string): string[] => lockfilesFor(closureOf([join(ROOT, file)]))
   assert.deepEqual(needs('test/integration/extract-types.test.ts'), ['test/support/postgres-13'])
   assert.deepEqual(needs('test/integration/layers.test.ts'), ['examples/layers'])

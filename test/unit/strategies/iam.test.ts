@@ -36,7 +36,7 @@ describe('iam', () => {
     assert.equal(await scopeOf('localhost', { rds_endpoint: RDS }), `${RDS}:5432 eu-west-1 svc`)
   })
 
-  test('names all that is missing or does not fit, at once', async () => {
+  test('names all missing and contradicting options at once', async () => {
     assert.deepEqual(await problemPaths(build(iam, {}, {})), ['host', 'login'])
     assert.deepEqual(await problemPaths(build(iam, { host: 'db.internal', login: 'svc' })), ['extra.region'])
     assert.deepEqual(await problemPaths(build(iam, { host: RDS, login: 'svc' }, { rds_endpoint: 'a:b:c' })), [
@@ -54,7 +54,7 @@ describe('iam', () => {
     )
   })
 
-  test('a custom host without a region is told what to do', async () => {
+  test('a custom host without a region is an error with a hint', async () => {
     await assert.rejects(build(iam, { host: 'db.internal', login: 'svc' }), (error: unknown) => {
       assert.ok(error instanceof ConfigError)
       assert.match(error.message, /db\.internal does not say its AWS region; set region, or AWS_REGION/)
@@ -76,7 +76,7 @@ describe('iam', () => {
     source.close()
   })
 
-  test('the token lives as long as it says, and is not seen', async () => {
+  test('the token expires at the time that it states, and is not shown', async () => {
     const { source, events } = await build(iam, { host: RDS, login: 'svc' }, keys)
     const before = Math.floor(Date.now() / 1000) * 1000
     const credential = await source.get()

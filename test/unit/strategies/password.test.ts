@@ -16,7 +16,7 @@ const passwordOf = (credential: Credential | undefined): string => {
 }
 
 describe('a fixed password', () => {
-  test("is the connection's, at once, and there is no other", async () => {
+  test("is the connection's, available at once, and cannot be renewed", async () => {
     const { source } = await build(password, { login: 'svc', password: new Secret('pw') })
     const credential = source.current()
     assert.equal(passwordOf(credential), 'pw')
@@ -27,7 +27,7 @@ describe('a fixed password', () => {
     assert.equal(source.reject(credential as Credential), false)
   })
 
-  test('is empty when there is none, for a server that asks for none', async () => {
+  test('is empty if none is set, for a server that asks for none', async () => {
     const { source } = await build(password, { login: 'svc' })
     assert.equal(passwordOf(source.current()), '')
   })
@@ -59,7 +59,7 @@ describe('a password file', () => {
     source.close()
   })
 
-  test('and a password are one too many', async () => {
+  test('and a password together are refused', async () => {
     const built = build(password, { login: 'svc', password: new Secret('pw') }, { password_file: '/x' })
     assert.deepEqual(await problemPaths(built), ['extra.password_file'])
   })
@@ -89,7 +89,7 @@ describe('a password file', () => {
     })
   }
 
-  test('that is gone for a moment, once it was there, is looked for again', async () => {
+  test('that is missing for a moment, after it was there, is read again', async () => {
     await using folder = await temporaryFolder()
     const file = join(folder.path, 'pw')
     await writeFile(file, 'first')

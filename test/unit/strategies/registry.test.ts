@@ -35,7 +35,7 @@ describe('the registry', () => {
     assert.equal(registry.select('mssql'), sql)
   })
 
-  test('names the nearest name and all there are for this dialect', () => {
+  test('suggests the nearest name and lists all for this dialect', () => {
     const registry = new StrategyRegistry()
     registry.register(make('azure_ad'))
     registry.register(make('iam'))
@@ -63,7 +63,7 @@ describe('the registry', () => {
 })
 
 describe('the strategies that come with the library', () => {
-  test('are there, each with a sentence about itself and about each of its fields', () => {
+  test('are registered, each with a description of itself and of each field', () => {
     const names = strategies.list('postgres').map((strategy) => strategy.name)
     for (const name of ['password', 'ssl_cert', 'iam', 'azure_ad']) assert.ok(names.includes(name), name)
     for (const strategy of strategies.list()) {
@@ -74,7 +74,7 @@ describe('the strategies that come with the library', () => {
     }
   })
 
-  test('verify the server where they send it a token or a certificate', () => {
+  test('verify the server if they send it a token or a certificate', () => {
     for (const name of ['ssl_cert', 'iam', 'azure_ad']) {
       assert.deepEqual(strategies.select('postgres', name).defaults, { sslmode: 'verify-full' })
     }

@@ -16,7 +16,7 @@ describe('sql_auth', () => {
     assert.ok(credential.kind === 'password' && credential.password.equals(password))
   })
 
-  test('says all that is missing', async () => {
+  test('names all missing options', async () => {
     assert.deepEqual(await problemPaths(build(sqlAuth, mssql)), ['login', 'password'])
     assert.deepEqual(await problemPaths(build(sqlAuth, { ...mssql, login: 'sa' }, { password_file: '/x' })), [])
     assert.deepEqual(await problemPaths(build(sqlAuth, { ...mssql, login: 'a', password }, { password_file: '/x' })), [
@@ -26,7 +26,7 @@ describe('sql_auth', () => {
 })
 
 describe('ntlm', () => {
-  test('is a credential of its own kind, which nothing takes for a SQL login', async () => {
+  test('is a credential of its own kind, and never used as a SQL login', async () => {
     for (const [login, extra] of [
       ['CORP\\etl', {}],
       ['etl', { domain: 'CORP' }],
@@ -39,7 +39,7 @@ describe('ntlm', () => {
     }
   })
 
-  test('says all that is missing, and what contradicts', async () => {
+  test('names all missing and contradicting options', async () => {
     assert.deepEqual(await problemPaths(build(ntlm, mssql)), ['login', 'password', 'extra.domain'])
     assert.deepEqual(await problemPaths(build(ntlm, { ...mssql, login: 'A\\x', password }, { domain: 'B' })), [
       'extra.domain',

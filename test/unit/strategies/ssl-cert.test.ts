@@ -24,7 +24,7 @@ async function files(folder: string) {
 }
 
 describe('ssl_cert', () => {
-  test('gives the pair, until the certificate ends, as whom it says', async () => {
+  test('gives the pair until the certificate expires, with its subject as the identity', async () => {
     await using folder = await temporaryFolder()
     const { settings, write } = await files(folder.path)
     const notAfter = new Date(Math.floor((Date.now() + 90 * DAY) / 1000) * 1000)
@@ -46,7 +46,7 @@ describe('ssl_cert', () => {
     named.source.close()
   })
 
-  test('notices a rotated pair while it is in use, and gives it after a refused login at once', async () => {
+  test('notices a rotated pair while it is in use, and at once after a refused login', async () => {
     await using folder = await temporaryFolder()
     const { settings, write } = await files(folder.path)
     await write(await pki.issue({ commonName: 'svc', client: true }))
@@ -66,7 +66,7 @@ describe('ssl_cert', () => {
     source.close()
   })
 
-  test('tells of a certificate that nears its end, and refuses one that is over', async () => {
+  test('warns of a certificate that expires soon, and refuses an expired one', async () => {
     await using folder = await temporaryFolder()
     const { settings, write } = await files(folder.path)
     const soon = { notBefore: new Date(Date.now() - 89 * DAY), notAfter: new Date(Date.now() + DAY) }
@@ -83,7 +83,7 @@ describe('ssl_cert', () => {
     expired.source.close()
   })
 
-  test('says which file is missing', async () => {
+  test('names the file that is missing', async () => {
     const { source } = await build(
       sslCert,
       {},

@@ -33,7 +33,7 @@ function ask(whole = true): Promise<string> {
 }
 
 describe('supervised requests', () => {
-  test('an answer passes as it is, and is told of', async () => {
+  test('an answer passes unchanged, and is reported', async () => {
     answer = (_request, response) => response.end('x'.repeat(900_000))
     const requests: SupervisedRequest[] = []
     const got = await supervise({ signal: never, requestLimitMillis: 5000, requests }, () => ask())
@@ -44,7 +44,7 @@ describe('supervised requests', () => {
     assert.equal(requests[0]?.error, undefined)
   })
 
-  test('an answer that its reader lets go of is no failure', async () => {
+  test('an answer that its reader abandons is no failure', async () => {
     answer = (_request, response) => {
       response.writeHead(404, { 'content-length': '1000' })
       response.write('a')
@@ -109,7 +109,7 @@ describe('supervised requests', () => {
     await assert.rejects(waiting, reason)
   })
 
-  test('requests outside of it are left alone', async () => {
+  test('requests outside of it are not affected', async () => {
     answer = (_request, response) => setTimeout(() => response.end('x'.repeat(1_100_000)), 100)
     const outside = ask()
     await assert.rejects(supervise({ signal: never, requestLimitMillis: 20 }, () => ask()))

@@ -49,7 +49,7 @@ async function atRest(guard: AcknowledgementGuard): Promise<void> {
 }
 
 describe('a session that waits for an answer', () => {
-  test('is ended when its bytes are lost, as the kernel would do much later', async () => {
+  test('is closed when its bytes are lost, long before the kernel would do it', async () => {
     await using pair = await connected()
     const { guard, looks } = guardTold(['under way', 'in vain', 'in vain', 'in vain'])
     guard.watch(pair.client, pair.client, () => true)
@@ -61,7 +61,7 @@ describe('a session that waits for an answer', () => {
     await atRest(guard)
   })
 
-  test('is left alone while something is heard', async () => {
+  test('stays open while bytes arrive', async () => {
     await using pair = await connected()
     const { guard } = guardTold(['in vain'])
     guard.watch(pair.client, pair.client, () => true)
@@ -73,7 +73,7 @@ describe('a session that waits for an answer', () => {
     assert.equal(pair.client.destroyed, false)
   })
 
-  test('is looked at once when the server has what was sent, however long it takes to answer', async () => {
+  test('is checked once if the server has acknowledged the statement, however long the answer takes', async () => {
     await using pair = await connected()
     const { guard, looks } = guardTold(['done'])
     let waits = true
@@ -88,7 +88,7 @@ describe('a session that waits for an answer', () => {
     await atRest(guard)
   })
 
-  test('is left alone where the kernel says nothing of it', async () => {
+  test('stays open if the kernel does not list it', async () => {
     await using pair = await connected()
     const { guard, looks } = guardTold([undefined])
     guard.watch(pair.client, pair.client, () => true)
@@ -97,7 +97,7 @@ describe('a session that waits for an answer', () => {
     assert.equal(pair.client.destroyed, false)
   })
 
-  test('many of them are one reading', async () => {
+  test('shares one reading of the table with all others', async () => {
     await using stack = new AsyncDisposableStack()
     const { guard, looks } = guardTold(['done'])
     for (let count = 0; count < 20; count++) {
@@ -116,7 +116,7 @@ describe('a session that waits for an answer', () => {
 })
 
 describe('a session that waits for nothing', () => {
-  test('has no timer, and is never looked at', async () => {
+  test('has no timer, and is never checked', async () => {
     await using pair = await connected()
     const { guard, looks } = guardTold(['in vain'])
     guard.watch(pair.client, pair.client, () => false)
@@ -131,7 +131,7 @@ describe('a session that waits for nothing', () => {
     assert.deepEqual(looks, [])
   })
 
-  test('one that is closed is forgotten', async () => {
+  test('is forgotten when it is closed', async () => {
     await using pair = await connected()
     const { guard, looks } = guardTold(['in vain'])
     guard.watch(pair.client, pair.client, () => true)

@@ -58,7 +58,7 @@ describe('the addresses of one host', () => {
     assert.deepEqual(new Dialer(both, reachability).endpoint, both[1])
   })
 
-  test('one that refuses is not waited for', async () => {
+  test('one that refuses causes no wait', async () => {
     const { port } = await listen('127.0.0.3')
     const millis: number[] = []
     for (let round = 0; round < 5; round++) {
@@ -69,7 +69,7 @@ describe('the addresses of one host', () => {
     assert.ok(Math.min(...millis) < 200, `${millis} ms`)
   })
 
-  test('the last of many has its chance before the time is over', async () => {
+  test('the last of many is tried before the time limit', async () => {
     await using silent = await startSilentAddress('127.0.0.2')
     const { port } = silent
     await listen('127.0.0.3', port)
@@ -80,7 +80,7 @@ describe('the addresses of one host', () => {
     assert.ok(performance.now() < deadline)
   })
 
-  test('all at once: the first that accepts is kept, the others are closed', async () => {
+  test('when all are tried at once, the first that accepts is kept and the others are closed', async () => {
     const { port, accepted } = await listen('127.0.0.2')
     const other = await listen('127.0.0.3', port)
     const options: DialerOptions = { atOnce: true }
@@ -110,7 +110,7 @@ describe('the addresses of one host', () => {
     })
   })
 
-  test('where none accepts, the error is of the last and tells of each', async () => {
+  test('if none accepts, the error is that of the last and lists each', async () => {
     const { port } = await listen('127.0.0.3')
     const dialer = new Dialer(endpoints(port, '127.0.0.4', '127.0.0.5'), new Reachability())
     await assert.rejects(dial(dialer), (error: unknown) => {
@@ -125,7 +125,7 @@ describe('the addresses of one host', () => {
     })
   })
 
-  test('an abort ends all attempts, also one that came before', async () => {
+  test('an abort ends all attempts, also if the signal had fired before', async () => {
     await using silent = await startSilentAddress('127.0.0.2')
     const reason = new Error('enough')
     const both = endpoints(silent.port, '127.0.0.2', '127.0.0.2')
@@ -162,7 +162,7 @@ describe('an address that accepts connections and does not answer', () => {
       }
     }
 
-  test('is passed over in time for the next one, and remembered', async () => {
+  test('leaves time for the next one, and is remembered', async () => {
     const mute = await listen('127.0.0.2')
     const { port } = mute
     const talking = await listen('127.0.0.3', port)
@@ -182,13 +182,13 @@ describe('an address that accepts connections and does not answer', () => {
     assert.equal(mute.accepted.length, 1)
   })
 
-  test('has its limit, and is the error when it is the last', async () => {
+  test('has its limit, and gives the error if it is the last', async () => {
     const { port } = await listen('127.0.0.2')
     const dialer = new Dialer(endpoints(port, '127.0.0.2'), new Reachability())
     await assert.rejects(eachAddress(dialer, limits({ limitMillis: 100 }), greeted(dialer)), /within 100 ms/)
   })
 
-  test('none accepts within the limit: one error, after the limit of the last', async () => {
+  test('one error is raised after the limit of the last if none answers', async () => {
     await using silent = await startSilentAddress('127.0.0.2')
     const dialer = new Dialer(endpoints(silent.port, '127.0.0.2', '127.0.0.2'), new Reachability())
     const begin = performance.now()
@@ -197,7 +197,7 @@ describe('an address that accepts connections and does not answer', () => {
   })
 })
 
-describe('what is known of addresses', () => {
+describe('the memory of addresses', () => {
   test('one that failed comes last, for half a minute; then one caller tries it again', () => {
     let now = 0
     const reachability = new Reachability(() => now)
@@ -213,7 +213,7 @@ describe('what is known of addresses', () => {
     assert.deepEqual(reachability.sort([a, b]), [a, b])
   })
 
-  test('where all failed the order is as it was', () => {
+  test('if all failed, the order does not change', () => {
     const reachability = new Reachability()
     const [a, b] = endpoints(1, '127.0.0.1', '127.0.0.2') as [Endpoint, Endpoint]
     reachability.failed(b)

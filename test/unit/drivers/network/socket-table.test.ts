@@ -38,7 +38,7 @@ describe("a line of the kernel's table", () => {
     })
   }
 
-  test('of IPv6', () => {
+  test('may hold IPv6 addresses', () => {
     const line =
       '   4: B80D0120000000000000000001000000:C005 B80D0120000000000000000002000000:0599 01 00000001:00000000 01:00000042 00000009 0'
     assert.equal(keyIn(line), keyOf(['2001:db8::1', 0xc005], ['2001:db8::2%eth0', 1433]))
@@ -52,9 +52,9 @@ describe("a line of the kernel's table", () => {
 })
 
 const noTable = process.platform !== 'linux' && 'Linux alone has this table.'
-describe('the table as it is read here', { skip: noTable }, () => {
+describe('the table of this machine', { skip: noTable }, () => {
   for (const host of ['127.0.0.1', '::1']) {
-    test(`has the sockets of this machine, over ${host}`, async () => {
+    test(`lists the sockets, over ${host}`, async () => {
       await using stack = new AsyncDisposableStack()
       const listener = createServer().listen(0, host)
       stack.defer(() => {
@@ -80,7 +80,7 @@ describe('the table as it is read here', { skip: noTable }, () => {
     })
   }
 
-  test('has nothing of a socket that is not connected', async () => {
+  test('does not list a socket that is not connected', async () => {
     assert.equal((await readSendings([connect(1, '127.0.0.1').on('error', () => undefined)])).size, 0)
   })
 })

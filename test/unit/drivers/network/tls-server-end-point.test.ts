@@ -41,7 +41,7 @@ for (const { expected, ...algorithm } of CASES) {
   })
 }
 
-test('bytes that are no certificate', () => {
+test('bytes that are no certificate have no hash', () => {
   for (const bytes of [
     Buffer.alloc(0),
     Buffer.from('30', 'hex'),

@@ -39,7 +39,7 @@ test('half a message does not keep the event loop busy', async () => {
   assert.ok(looked < 10, `${looked} looks`)
 })
 
-test('an end, an error and a destroyed stream', async () => {
+test('an end, an error and a destroyed stream reject the read', async () => {
   const ended = new PassThrough()
   ended.end(Buffer.from('ha'))
   await assert.rejects(new Wire(ended, never).read(4), StreamClosed)
@@ -52,7 +52,7 @@ test('an end, an error and a destroyed stream', async () => {
   await assert.rejects(new Wire(gone, never).read(1), StreamClosed)
 })
 
-test('dispose takes every listener away', async () => {
+test('dispose removes every listener', async () => {
   const stream = new PassThrough()
   const events = ['readable', 'end', 'close', 'error']
   const counts = (): number[] => events.map((event) => stream.listenerCount(event))

@@ -61,7 +61,7 @@ for (const [what, error, code, transient, hint] of [
   })
 }
 
-test('keys are blotted out of what the SDK says', () => {
+test('keys are removed from the messages of the SDK', () => {
   const failure = awsFailure(named('Weird', 'signed with wJalr and s3ss'), undefined, [
     new Secret('wJalr'),
     new Secret('s3ss'),

@@ -4,7 +4,7 @@ import { subjectOf } from '../../../../src/strategies/azure/claims.ts'
 
 const jwt = (claims: unknown): string => `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.sig`
 
-test('a token speaks for a user by name, else for an application, else for an object', () => {
+test('the identity of a token is its user, else its application, else its object', () => {
   assert.equal(subjectOf(jwt({ upn: 'a@x', appid: 'app', oid: 'o' })), 'a@x')
   assert.equal(subjectOf(jwt({ appid: 'app', oid: 'o' })), 'app')
   assert.equal(subjectOf(jwt({ azp: 'app2' })), 'app2')

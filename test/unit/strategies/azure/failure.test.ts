@@ -23,7 +23,7 @@ for (const [number, hint] of [
   })
 }
 
-test('a status that the SDK has lost is the one that its pipeline saw', () => {
+test('a status that the SDK has lost is taken from its pipeline', () => {
   const lost = named('AuthenticationRequiredError', 'unknown: Error(s): Not Available')
   const failure = azureFailure(lost, { status: 503, retryAfter: '3' }, [])
   assert.equal(failure.transient, true)
@@ -31,7 +31,7 @@ test('a status that the SDK has lost is the one that its pipeline saw', () => {
   assert.match(failure.message, /the token endpoint answered HTTP 503$/)
 })
 
-test('a fault of the network that the SDK has wrapped is the one that its pipeline saw', () => {
+test('a network error that the SDK has wrapped is taken from its pipeline', () => {
   const wrapped = named('CredentialUnavailableError', 'endpoints_resolution_error')
   const error = named('RestError', 'getaddrinfo ENOTFOUND login.example', { code: 'ENOTFOUND' })
   const failure = azureFailure(wrapped, { error }, [])
@@ -39,13 +39,13 @@ test('a fault of the network that the SDK has wrapped is the one that its pipeli
   assert.deepEqual(failure.details, { network: 'ENOTFOUND' })
 })
 
-test('a certificate of the authority that is not trusted is not worth another try', () => {
+test('an untrusted certificate of the authority is not tried again', () => {
   const error = named('RestError', 'self-signed certificate', { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' })
   const failure = azureFailure(error, { error }, [])
   assert.deepEqual([failure.code, failure.transient], ['CREDENTIAL_FAILED', false])
 })
 
-test('no identity here: what each credential of the chain had to say, and what to do', () => {
+test('without an identity, the error has the message of each credential of the chain and a hint', () => {
   const chain = named('AggregateAuthenticationError', 'ChainedTokenCredential authentication failed.\nmore', {
     errors: [named('CredentialUnavailableError', 'EnvironmentCredential is unavailable.\nlong advice'), new Error('b')],
   })
@@ -55,7 +55,7 @@ test('no identity here: what each credential of the chain had to say, and what t
   assert.match(failure.hint ?? '', /az login/)
 })
 
-test('an endpoint of this machine that turns us down is told with what to do, alone or at the end of the chain', () => {
+test('a refusal of an endpoint of this machine has a hint, alone or at the end of the chain', () => {
   const chain = named('AggregateAuthenticationError', 'ChainedTokenCredential authentication failed.', { errors: [] })
   const alone = named('AuthenticationError', 'client_error', { statusCode: 400 })
   for (const [error, hint] of [
@@ -68,7 +68,7 @@ test('an endpoint of this machine that turns us down is told with what to do, al
   }
 })
 
-test('nothing of the request is kept, and the secret is blotted out', () => {
+test('nothing of the request is kept, and the secret is removed', () => {
   const error = named('AuthenticationError', 'bad s3cret', {
     request: { body: 'client_secret=s3cret' },
     statusCode: 400,

@@ -11,7 +11,7 @@ const parse = (extra: Record<string, unknown>) => {
 const problems = (extra: Record<string, unknown>, environment: Record<string, string> = {}) =>
   azureProblems(parse(extra), environment).map(({ path }) => path)
 
-describe('which credential the options mean', () => {
+describe('the credential that the options select', () => {
   for (const [extra, kind] of [
     [{}, 'default'],
     [{ client_id: 'c', tenant_id: 't' }, 'default'],
@@ -27,8 +27,8 @@ describe('which credential the options mean', () => {
   }
 })
 
-describe('what does not fit together', () => {
-  test('a service principal needs all three, and one proof only', () => {
+describe('options that contradict each other', () => {
+  test('a service principal needs three options, and one proof only', () => {
     assert.deepEqual(problems({ client_secret: 's' }), ['extra.tenant_id', 'extra.client_id'])
     assert.deepEqual(problems({ azure_credential: 'service_principal', tenant_id: 't', client_id: 'c' }), [
       'extra.client_secret',
@@ -40,7 +40,7 @@ describe('what does not fit together', () => {
     assert.deepEqual(problems({ tenant_id: 't', client_id: 'c', client_certificate_path: '/c.pem' }), [])
   })
 
-  test('a workload identity needs its three, which the platform may set', () => {
+  test('a workload identity needs three values, which the platform may set', () => {
     assert.deepEqual(problems({ azure_credential: 'workload_identity' }), [
       'extra.tenant_id',
       'extra.client_id',
@@ -50,7 +50,7 @@ describe('what does not fit together', () => {
     assert.deepEqual(problems({ azure_credential: 'workload_identity' }, environment), [])
   })
 
-  test('two names for one managed identity, and an authority without TLS', () => {
+  test('two names for one managed identity, and an authority without TLS, are refused', () => {
     const two = { managed_identity_client_id: 'a', managed_identity_resource_id: 'b', authority_host: 'http://x' }
     assert.deepEqual(problems(two), ['extra.managed_identity_resource_id', 'extra.authority_host'])
     assert.deepEqual(problems({ authority_host: 'login' }), ['extra.authority_host'])

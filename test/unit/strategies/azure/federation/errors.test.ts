@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { plainWords } from '../../../../../src/strategies/azure/federation/errors.ts'
 
-test('words of a server become one line, without what could be a secret', () => {
+test('text of a server becomes one line, without anything that could be a secret', () => {
   assert.equal(plainWords('  MSIS3126:\r\n Access\tdenied.\u0007 '), 'MSIS3126: Access denied.')
   const token = Buffer.from('x'.repeat(60)).toString('base64')
   assert.equal(plainWords(`Negotiate ${token} was sent`), 'Negotiate [...] was sent')

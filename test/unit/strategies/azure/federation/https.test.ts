@@ -36,7 +36,7 @@ async function failure(path: string, signal = new AbortController().signal): Pro
   return ask({ step: 'realm', subject: 'It failed', url }, { signal }).catch((error: unknown) => error)
 }
 
-test('a certificate that nobody trusts says what would help', async () => {
+test('an untrusted certificate is reported with a hint', async () => {
   const error = await failure('/')
   assert.ok(error instanceof PoolsmithError)
   assert.deepEqual([error.code, error.transient], ['CREDENTIAL_FAILED', false])
@@ -44,7 +44,7 @@ test('a certificate that nobody trusts says what would help', async () => {
   tls.setDefaultCACertificates([...trusted, pki.ca])
 })
 
-test('silence before and within an answer has its limit', async () => {
+test('a wait before and within an answer has its limit', async () => {
   const errors = await Promise.all([failure('/nothing'), failure('/headers')])
   for (const error of errors) {
     assert.ok(error instanceof PoolsmithError, inspect(error))
@@ -53,7 +53,7 @@ test('silence before and within an answer has its limit', async () => {
   }
 })
 
-test('who aborts gets their own reason at once', async () => {
+test('an abort rejects at once with its reason', async () => {
   const reason = new Error('enough')
   const controller = new AbortController()
   const waiting = failure('/headers', controller.signal)
@@ -62,7 +62,7 @@ test('who aborts gets their own reason at once', async () => {
   assert.equal(await failure('/headers', controller.signal), reason)
 })
 
-test('an answer that is cut off, and a server that is not there, may be asked again', async () => {
+test('an answer that is cut off and a server that is down are transient', async () => {
   const closed = createServer(certificate)
   closed.listen(0, '127.0.0.1')
   await once(closed, 'listening')
@@ -78,7 +78,7 @@ test('an answer that is cut off, and a server that is not there, may be asked ag
   }
 })
 
-test('JSON that is no object is none', () => {
+test('JSON that is no object is ignored', () => {
   assert.deepEqual(jsonOf('{"a":1}'), { a: 1 })
   for (const text of ['', '1', 'null', '"a"', '{']) assert.equal(jsonOf(text), undefined)
 })

@@ -71,7 +71,7 @@ function codeOf(outcome: unknown): string {
   return outcome.code
 }
 
-test('a login of several legs stays on one connection, and hears the last word', async () => {
+test('a login of several legs stays on one connection, and reads the last answer', async () => {
   const context = mechanism(['one', 'two'])
   const { outcome, asked } = await exchange(context, { one: [401, 'go on'], two: [200, 'the proof'] })
   assert.partialDeepStrictEqual(outcome, { status: 200, text: 'the answer' })
@@ -86,12 +86,12 @@ test('a login of several legs stays on one connection, and hears the last word',
   assert.equal(new Set(asked.map(({ port }) => port)).size, 1)
 })
 
-test('a proof that does not come is not missed: TLS has given one', async () => {
+test('a missing proof is accepted, because TLS has given one', async () => {
   const { outcome } = await exchange(mechanism(['one']), { one: [200] })
   assert.partialDeepStrictEqual(outcome, { status: 200 })
 })
 
-test('who asks for ever is left', async () => {
+test('a server that never stops asking is given up', async () => {
   const words = Array.from({ length: 20 }, (_, leg) => `leg ${leg}`)
   const { outcome, asked } = await exchange(
     mechanism(words),
@@ -101,7 +101,7 @@ test('who asks for ever is left', async () => {
   assert.equal(asked.length, 8)
 })
 
-test('what is no proof is an error even though the answer is there', async () => {
+test('a wrong proof is an error even though the answer is there', async () => {
   const context = mechanism(['one'])
   const { outcome } = await exchange(
     {
@@ -117,7 +117,7 @@ test('what is no proof is an error even though the answer is there', async () =>
   assert.equal(codeOf(outcome), 'FEDERATION_NOT_GENUINE')
 })
 
-test('NTLM is not sent, whatever the library puts into its tokens', async () => {
+test('NTLM is never sent, even if the library puts it into its tokens', async () => {
   const { outcome, asked } = await exchange(mechanism(['\x60NTLMSSP\0\x01']), {})
   assert.match(inspect(outcome), /NTLM was about to be sent/)
   assert.deepEqual(asked, [])

@@ -12,7 +12,7 @@ import {
 
 const read = await loadXmlReader('the test')
 
-test('a name is its namespace and what comes behind the prefix, whatever the prefix', () => {
+test('a name is its namespace and its local part, with any prefix', () => {
   const root = read(
     '<a xmlns="urn:one" xmlns:p="urn:two"><p:b x="1" p:x="2"/><b><c xmlns=""/></b><p:b xmlns:p="urn:three"/></a>',
   )
@@ -44,7 +44,7 @@ test('a document type is refused, and nothing that it could declare is expanded'
   assert.throws(() => read('<a>&x;</a>'), /^Error: it is not well-formed XML$/)
 })
 
-test('what is not well-formed is refused without showing it, however deep', () => {
+test('text that is not well-formed is refused without showing it, however deep', () => {
   const texts = ['', 'secret', '<a>secret', '<a></b>', '<a/><b/>', '<p:a', `${'<a>'.repeat(200_000)}`]
   for (const text of texts) assert.throws(() => read(text), /^Error: it is not well-formed XML$/)
 })
@@ -71,7 +71,7 @@ for (const [what, text, words] of [
   test(`a text that is ${what} is refused`, () => assert.throws(() => read(text), words))
 }
 
-test('the largest text that is taken is searched at once', () => {
+test('the largest accepted text is searched without delay', () => {
   const prefixes = Array.from({ length: 63 }, (_, index) => `<a xmlns:p${index}="u">`).join('')
   const wide = '<x:b y:c=""/>'.repeat(25_000)
   const root = read(`${prefixes}${'<a>'.repeat(1900)}${wide}${'</a>'.repeat(1963)}`)
