@@ -1,5 +1,5 @@
 /**
- * One extract in a process of its own, so that its memory is its own: prints what it took as JSON.
+ * One extract in a process of its own, so that its memory can be measured: prints time and memory as JSON.
  * `node bench/extract-process.ts '{"connection":{...},"table":"...","to":"...","format":"..."}'`
  */
 

@@ -1,5 +1,5 @@
 /**
- * The TDS server test double with the table that is taken out, in a process of its own; from the second time on it
+ * The TDS server test double with the table that is extracted, in a process of its own. From the second request on it
  * answers from memory. Prints its port; ends when its input does. `node bench/extract-sqlserver-server.ts 300000`
  */
 
@@ -12,7 +12,7 @@ import { fillSqlServer } from './extract-table.ts'
 
 await using postgres = await startPostgres()
 const { host, port, superuser: user, superuserPassword: password } = postgres
-// The first session lays down the types that PostgreSQL has not.
+// The first session creates the types that PostgreSQL lacks.
 const backend = await Backend.connect({ host, port, user, password, database: 'postgres' }, () => undefined)
 await backend.close()
 await postgres.sql(fillSqlServer(Number(process.argv[2])))

@@ -1,4 +1,4 @@
-/** Tables of SQL Server against tedious as it comes, whose rows are thrown away; both on one session each. */
+/** Extracts from SQL Server, compared with plain tedious, which discards the rows; each on one session. */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,4 +1,4 @@
-/** The table that is taken out: twelve mixed columns, as made by the server itself, and its rows as text. */
+/** The table that is extracted: twelve mixed columns, made by the server, and its rows as text. */
 
 /** Makes a table `name` of so many rows, or adds the rows after the first `from`. */
 export function fill(name: string, rows: number, from = 0): string {
@@ -12,7 +12,7 @@ export function fill(name: string, rows: number, from = 0): string {
     analyze ${name}`
 }
 
-/** For a server that keeps the types SQL Server has and PostgreSQL has not as the test double lays them down. */
+/** For a server with SQL Server's types that PostgreSQL lacks, as the test double creates them. */
 export function fillSqlServer(rows: number): string {
   return `create table dbo.bench (id int, big bigint, small smallint, flag boolean, ratio float8, amount numeric(12,2),
       day date, at mssql.datetime2(7), carrier varchar(30), hash varchar(32), note varchar(60), uid uuid);
@@ -28,7 +28,7 @@ const SERVER_HASH = `set timezone = 'UTC';
 select count(*) || ' ' || sum(('x' || substr(md5(concat_ws('|', id, big, small, flag::text, ratio, amount, day, at,
   carrier, hash, coalesce(note, 'NULL'), uid)), 1, 15))::bit(60)::int8) from bench`
 
-/** The same as DuckDB says it, which shows whole floating-point numbers with one digit more. */
+/** The same in DuckDB, which shows whole floating-point numbers with one digit more. */
 const readerHash = (file: string): string => `
 select count(*) || ' ' || sum(('0x' || substr(md5(concat_ws('|', id, big, small, flag::varchar,
   regexp_replace(ratio::varchar, '\\.0$', ''), amount, "day", "at", carrier, hash, coalesce(note, 'NULL'), uid)), 1, 15)

@@ -1,6 +1,6 @@
 /**
- * What one would write without us, in a process of its own: pg-query-stream into a JavaScript Parquet writer.
- * `node bench/extract-users-way.ts '{"connection":{...},"table":"...","to":"..."}'` prints what it took as JSON.
+ * The same work without poolsmith, in a process of its own: pg-query-stream into a JavaScript Parquet writer.
+ * `node bench/extract-users-way.ts '{"connection":{...},"table":"...","to":"..."}'` prints time and memory as JSON.
  */
 
 import { fileWriter, parquetWriteRows } from 'hyparquet-writer'

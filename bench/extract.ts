@@ -1,9 +1,9 @@
 /**
- * What it costs to take a table out, against psql's \copy of the same table in the same minutes and against what one
- * would do without us; each in a process of its own. Needs psql.
+ * The cost of an extract, compared with psql's \copy of the same table in the same minutes and with the same work
+ * without poolsmith; each in a process of its own. Needs psql.
  *
  * `--rows N` (or POOLSMITH_BENCH_ROWS) says how many rows, default five million, which takes about six minutes on two
- * cores; `--long` adds four times as many at the end, to see that the memory stays the same.
+ * cores; `--long` adds four times as many at the end, to show that the memory stays the same.
  */
 
 import { execFile } from 'node:child_process'
@@ -23,7 +23,7 @@ const DEFAULT_ROWS = 5_000_000
 const LONG = 4
 const ROUNDS = 3
 const SQL_SERVER_ROWS = 300_000
-/** What a process may take, whatever the number of rows. */
+/** The memory limit of a process, for any number of rows. */
 const MOST_MEGABYTES = 400
 
 const execute = promisify(execFile)
@@ -43,7 +43,7 @@ async function postgres(rows: number, long: boolean, folder: string): Promise<Re
   await server.sql(fill('bench', rows))
   const tenth = Math.ceil(rows / 10)
   await server.sql(fill('bench_tenth', tenth))
-  // Once now, so that the first reader is not the one that marks every row as committed.
+  // Read once now: the first reader marks every row as committed, which takes time.
   await server.sql('vacuum')
   const sides = new Sides(server, folder)
   const results = [
@@ -65,7 +65,7 @@ async function postgres(rows: number, long: boolean, folder: string): Promise<Re
   return [...results, memory(rows * LONG, peakMegabytes)]
 }
 
-/** Everything once in each round, there and back again: what makes the machine busy for a while hurts all alike. */
+/** Runs all sides once in each round, forwards and backwards, so that a busy machine slows all of them alike. */
 async function interleaved(sides: Sides, rows: number): Promise<Result[]> {
   const took: Record<string, number[]> = {}
   const note = (name: string, seconds: number): void => {
@@ -105,7 +105,7 @@ async function interleaved(sides: Sides, rows: number): Promise<Result[]> {
   ]
 }
 
-/** What there is to compare: ours, and what one would do without us. */
+/** The sides of the comparison: poolsmith, and the same work without it. */
 class Sides {
   readonly #server: PostgresServer
   readonly #folder: string
@@ -115,7 +115,7 @@ class Sides {
     this.#folder = folder
   }
 
-  /** @param keep looks at the file before it goes */
+  /** @param keep checks the file before it is deleted */
   async ours(
     format: Task['format'],
     table: string,

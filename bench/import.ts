@@ -1,4 +1,4 @@
-/** What `import 'poolsmith'` costs, against `import 'knex'`, and that it loads no driver and no SDK. */
+/** The cost of `import 'poolsmith'`, compared with `import 'knex'`, and the drivers and SDKs that it loads (none). */
 
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -12,7 +12,7 @@ const ROUNDS = 15
 const HEAVY =
   /^(pg|pg-.*|tedious|mssql|koffi|yaml|apache-arrow|parquet-wasm|@azure\/.*|@aws-sdk\/.*|@smithy\/.*|@mongodb-js\/.*)$/
 
-/** Runs a program in a process of its own, from where the package knows itself by its name. */
+/** Runs a program in a process of its own, in a folder where the package can import itself by its name. */
 async function output(program: string): Promise<unknown> {
   const { stdout } = await execute(process.execPath, ['--input-type=module', '-e', program], { cwd: root })
   return JSON.parse(stdout)
@@ -47,7 +47,7 @@ async function loadedPackages(specifier: string): Promise<string[]> {
 }
 
 export async function run(): Promise<Result[]> {
-  // The built package is what users import, and what is measured must be what the sources say now.
+  // Users import the built package, so it is built from the present sources before it is measured.
   await execute('npm', ['run', 'build'], { cwd: root }).catch((error: { stdout: string }) => {
     throw new Error(`The build failed:\n${error.stdout}`)
   })

@@ -2,8 +2,8 @@
  * `npm run bench -- [SUITE ...] [--json] [--strict] [--rows N] [--long]`
  *
  * Runs the named suites, or all. With `--json` each suite ends in one line of JSON; otherwise a table is printed.
- * The exit code is 0 when the suites ran, whatever they measured: a busy machine is no failure. With `--strict` it
- * is 1 when a bound is not met. `--rows` and `--long` are for `extract`, which says what they mean.
+ * The exit code is 0 when the suites ran, with any result: a busy machine is no failure. With `--strict` it
+ * is 1 when a bound is not met. `--rows` and `--long` are for `extract`, which explains them.
  */
 
 import { parseArgs } from 'node:util'

@@ -1,6 +1,6 @@
 /**
  * How every suite measures: many short rounds of both sides in turn, and medians. The ratio is the median of the
- * rounds' own ratios: what makes a machine busy for a while hurts both sides of a round alike.
+ * rounds' own ratios, because a busy machine slows both sides of a round alike.
  */
 
 export interface Result {
@@ -10,16 +10,16 @@ export interface Result {
   readonly unit: string
   /** Median of `ours / peer` over the rounds. */
   readonly ratio: number
-  /** The greatest ratio that we promise. */
+  /** The greatest permitted ratio. */
   readonly bound: number
   readonly met: boolean
 }
 
-/** What the command line asks of the suites; each takes what concerns it. */
+/** The options of the command line; each suite reads those that concern it. */
 export interface SuiteOptions {
-  /** Rows of the table that is taken out. */
+  /** Rows of the table that is extracted. */
   readonly rows?: number | undefined
-  /** Also what takes much longer. */
+  /** Also run the much longer parts. */
   readonly long?: boolean
 }
 
@@ -39,7 +39,7 @@ export async function compare(comparison: Comparison): Promise<Result> {
   const ours: number[] = []
   const peer: number[] = []
   for (let round = 0; round <= rounds; round++) {
-    // Who goes first changes, so that what one leaves behind (garbage, warm caches) falls on both.
+    // The sides take turns at being first, so that garbage and warm caches affect both.
     const sides = [
       async () => ours.push(await comparison.ours()),
       async () => peer.push(await comparison.peer()),
@@ -52,7 +52,7 @@ export async function compare(comparison: Comparison): Promise<Result> {
   return { name, ours: round(median(ours)), peer: round(median(peer)), unit, ratio, bound, met: ratio <= bound }
 }
 
-/** A figure that must be what it must be, such as a count. */
+/** A figure that must have an exact value, such as a count. */
 export function exactly(name: string, unit: string, ours: number, wanted: number): Result {
   const ratio = ours === wanted ? 1 : ours / wanted
   return { name, ours, peer: wanted, unit, ratio, bound: 1, met: ours === wanted }

@@ -1,6 +1,6 @@
 /**
- * What the pool costs, on a real PostgreSQL: our engine, with credential check and pre-ping on, against bare knex
- * over the same server with the same login and neither.
+ * The cost of the pool, on a real PostgreSQL: our engine, with credential check and pre-ping, compared with bare knex
+ * on the same server with the same login and without both.
  */
 
 import knexFactory, { type Knex } from 'knex'
@@ -117,8 +117,8 @@ async function handOuts(server: PostgresServer): Promise<Result> {
 }
 
 /**
- * Every round has sessions of its own: which core the server's process runs on makes a session twice as fast as
- * another, for as long as it lives.
+ * Every round has its own sessions: depending on the core of the server's process, a session can be twice as fast as
+ * another for its whole life.
  */
 function statements(server: PostgresServer): Promise<Result> {
   const onNewSession = async (db: Knex): Promise<number> => {
@@ -139,7 +139,7 @@ function statements(server: PostgresServer): Promise<Result> {
   })
 }
 
-/** Numbers, short and longer texts, times and NULLs: a select as services make it. */
+/** Numbers, short and longer texts, times and NULLs: a typical select of a service. */
 async function rows(server: PostgresServer): Promise<Result> {
   await server.sql(`create table mixed as select g as id, g % 7 as kind, g * 1.5 as amount, g % 2 = 0 as is_even,
     'AA' || g % 90 as code, 'a somewhat longer text ' || g as note, now() as at, nullif(g % 3, 0) as maybe

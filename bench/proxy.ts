@@ -1,5 +1,5 @@
 /**
- * What a proxy costs, against a plain TCP relay to the same server: the throughput of a large select through the
+ * The cost of a proxy, compared with a plain TCP relay to the same server: the throughput of a large select through the
  * tunnel, and the time to connect, counted in round trips that are made long enough to count.
  */
 
@@ -22,7 +22,7 @@ import { compare, type Result } from './measure.ts'
 const ROWS = 150_000
 const SELECT_ROUNDS = 11
 const CONNECT_ROUNDS = 9
-/** One way; on a loopback nothing else takes anywhere near as long. */
+/** One way. On a loopback nothing else takes nearly as long. */
 const DELAY_MILLIS = 25
 const ROUND_TRIP_MILLIS = 2 * DELAY_MILLIS
 const PASSWORD = 'secret'
@@ -31,7 +31,7 @@ interface Relay extends AsyncDisposable {
   readonly port: number
 }
 
-/** What the tunnel is measured against: the same passing on, by the same code, without a request for it. */
+/** The peer of the tunnel: the same forwarding by the same code, without a CONNECT request. */
 async function startRelay(to: number, delayMillis = 0): Promise<Relay> {
   const sockets = new Set<Socket>()
   const server = createServer((client) => {
@@ -132,7 +132,7 @@ export async function run(): Promise<Result[]> {
       await compare({
         name: `connect with proxy_auth=${auth}, against a TCP relay and ${allowed} x ${ROUND_TRIP_MILLIS} ms of round trip`,
         unit: 'ms',
-        // A twentieth for timers that are late; a round trip too many would be a fifth.
+        // 5 % for late timers; one extra round trip would be 20 %.
         bound: 1.05,
         rounds: CONNECT_ROUNDS,
         ours: () => connectMillis(ours),

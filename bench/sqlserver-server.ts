@@ -1,5 +1,5 @@
 /**
- * The TDS server test double in a process of its own, answering from memory what it has been asked before: prints its
+ * The TDS server test double in a process of its own, which answers repeated requests from memory. Prints its
  * port, and ends with its standard input.
  */
 

@@ -33,7 +33,7 @@ export function bareKnex(port: number, size: number): Knex {
   })
 }
 
-/** Rows of six columns, as reports have them. */
+/** Rows of six columns, as in a report. */
 export function rowsOf(count: number): string {
   return `select n as id, cast(n as bigint) * 1000003 as big, cast(n * 0.37 as float) as ratio,
     cast(n * 0.01 as decimal(12,2)) as amount, concat('carrier ', n % 20) as carrier,

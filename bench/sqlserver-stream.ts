@@ -1,5 +1,5 @@
 /**
- * One stream of rows in a process of its own, so that its memory is its own: prints what it took as JSON.
+ * One stream of rows in a process of its own, so that its memory can be measured: prints time and memory as JSON.
  * `node bench/sqlserver-stream.ts '{"side":"ours","port":1433,"rows":100000,"slow":true}'`
  */
 
@@ -10,7 +10,7 @@ export interface Task {
   readonly side: 'ours' | 'knex'
   readonly port: number
   readonly rows: number
-  /** Rests for ten milliseconds after every 2000 rows. */
+  /** Pauses for ten milliseconds after every 2000 rows. */
   readonly slow: boolean
 }
 

@@ -1,5 +1,5 @@
 /**
- * What SQL Server costs through the engine, against bare knex with tedious on the same server: the TDS server test
+ * The cost of the engine on SQL Server, compared with bare knex with tedious on the same server: the TDS server test
  * double in a process of its own, which answers from memory. POOLSMITH_BENCH_ROWS says how many rows the longest
  * stream has (default one million).
  */
@@ -25,7 +25,7 @@ const CONCURRENT = 200
 const ROWS = Number(process.env.POOLSMITH_BENCH_ROWS ?? 1_000_000)
 const FEWER_ROWS = ROWS / 10
 const FAST_ROWS = ROWS / 5
-/** What ten times the rows may cost in memory. */
+/** The permitted growth of the memory for ten times the rows. */
 const MOST_GROWTH_MEGABYTES = 30
 
 const execute = promisify(execFile)

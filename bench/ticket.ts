@@ -1,4 +1,4 @@
-/** What looking at a ticket costs, against spawning `klist -s`, and how long a silent KDC holds the event loop. */
+/** The cost of reading a ticket, compared with spawning `klist -s`, and how long a silent KDC blocks the event loop. */
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -73,7 +73,7 @@ async function heldMillis(gss: GssApi, kdc: Kdc, cache: string): Promise<number>
   await Promise.all(logins)
   delays.disable()
   kdc.thaw()
-  // The call that was abandoned ends now, and with it the place that it held.
+  // The abandoned call ends now, and frees its place.
   await sleep(1500)
   return delays.max / 1e6
 }

@@ -1,7 +1,7 @@
 /**
  * A strategy of your own: the password is what a command prints, as a password manager's or a secret store's client
- * does. All that a strategy says is which extras it has and how a credential is fetched; renewal ahead of its end,
- * one fetch however many wait, and retries come with `refreshingSource`.
+ * does. A strategy defines only its extras and how a credential is fetched. `refreshingSource` adds renewal before
+ * expiry, one fetch for all waiting callers, and retries.
  *
  *   npm run build
  *   DB_HOST=db.example.com DB_USER=etl DB_PASSWORD_COMMAND='pass show databases/etl' node examples/custom-strategy.ts

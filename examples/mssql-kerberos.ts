@@ -16,7 +16,7 @@ await using db = await createEngine({
   host: env.DB_HOST ?? 'localhost',
   port: env.DB_PORT ?? 1433,
   database: env.DB_NAME ?? 'master',
-  // No login: kerberos is what is taken then.
+  // Without a login the default strategy is kerberos.
   extra: {
     ca_file: env.DB_CA_FILE ?? 'system',
     ...(env.DB_KEYTAB === undefined ? {} : { principal: env.DB_PRINCIPAL, keytab: env.DB_KEYTAB }),

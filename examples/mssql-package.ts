@@ -1,6 +1,6 @@
 /**
- * Code that is written against the package `mssql`, with connections that poolsmith opens: here by its strategy for
- * whoever the connection says; a ticket or a token works the same.
+ * Code that is written against the package `mssql`, with connections that poolsmith opens: here
+ * with the strategy that the connection selects. A password, a ticket and a token work the same way.
  *
  *   npm run build && npm install tedious mssql
  *   DB_URI='mssql://sql.example.com/sales' node examples/mssql-package.ts

@@ -16,7 +16,7 @@ await using db = await createEngine({
   login: env.DB_USER ?? 'sa',
   password: env.DB_PASSWORD ?? null,
   extra: {
-    // The CA's certificates; `system` stands for those that the machine trusts anyway.
+    // The CA's certificates; `system` stands for the authorities that the machine trusts.
     ca_file: env.DB_CA_FILE ?? 'system',
     request_timeout: 60,
   },
@@ -25,7 +25,7 @@ await using db = await createEngine({
 const [session] = await db.select(db.raw('suser_sname() as who'), db.raw('@@version as server'))
 console.log(session)
 
-// Rows come as they are read: a table of any size, in little memory.
+// Rows arrive as they are read, so a table of any size needs little memory.
 let rows = 0
 for await (const _ of db.select('name').from('sys.databases').stream()) rows++
 console.log(`${rows} databases`)

@@ -1,7 +1,7 @@
 /**
  * A user name and a password: SCRAM-SHA-256, over TLS that verifies the server.
  *
- * Run it (Node 24 or newer runs TypeScript as it is):
+ * Run it (Node 24 or newer runs TypeScript directly):
  *   npm run build
  *   DB_HOST=db.example.com DB_NAME=analytics DB_USER=etl DB_PASSWORD=... node examples/password.ts
  */
@@ -18,7 +18,7 @@ await using db = await createEngine({
   password: env.DB_PASSWORD ?? null,
   extra: {
     sslmode: env.DB_SSLMODE ?? 'verify-full',
-    // The CA's certificates; `system` stands for those that the machine trusts anyway.
+    // The CA's certificates; `system` stands for the authorities that the machine trusts.
     sslrootcert: env.DB_CA_FILE ?? 'system',
     pool_size: 5,
   },

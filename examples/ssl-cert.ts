@@ -20,7 +20,7 @@ await using db = await createEngine(
     extra: {
       auth_method: 'ssl_cert',
       sslcert: env.DB_CERT_FILE ?? 'client.crt',
-      // The key must be readable by its owner alone, as libpq asks too.
+      // The key must be readable by its owner alone, as libpq requires too.
       sslkey: env.DB_KEY_FILE ?? 'client.key',
       sslrootcert: env.DB_CA_FILE ?? 'ca.crt',
     },

@@ -1,5 +1,5 @@
 /**
- * Holds the sources to ARCHITECTURE.md, and ARCHITECTURE.md to the sources: the table of rooms lists every folder and
+ * Compares the sources with ARCHITECTURE.md: the table of rooms lists every folder and
  * exactly the rooms that its files import, every file that it or CONTRIBUTING.md names exists, and no file is too long.
  */
 
@@ -30,7 +30,7 @@ const rooms: readonly Room[] = [...page.matchAll(/^\| `src\/([\w/.*-]+?)\/?` \| 
 )
 const LEAVES = '*.ts'
 
-/** The room of a file below `src`: the longest that fits; a file beside the folders is a leaf. */
+/** The room of a file below `src`: the longest match; a file beside the folders is a leaf. */
 function roomOf(file: string): string | undefined {
   const fitting = rooms.filter(({ name }) => file === name || file.startsWith(`${name}/`))
   const [longest] = fitting.sort((a, b) => b.name.length - a.name.length)

@@ -1,6 +1,6 @@
 /**
- * Finds, in the files under version control, what ties them to one machine: its paths, and addresses of package
- * registries, which differ from one network to the next.
+ * Finds text that ties the files under version control to one machine: its paths, and addresses of package registries,
+ * which differ from one network to the next.
  */
 
 import { execFileSync } from 'node:child_process'

@@ -1,6 +1,6 @@
 /**
- * `npm run check`: every rule that can be held without running the tests. All of them run, so that one look shows all
- * that is wrong; any failure fails.
+ * `npm run check`: every rule that can be checked without running the tests. All of them run, so that one run shows
+ * all failures.
  */
 
 import { spawnSync } from 'node:child_process'

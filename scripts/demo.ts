@@ -54,13 +54,13 @@ async function* rowGroups<Row>(file: AsyncBuffer, columns?: string[]): AsyncGene
     abort.signal.throwIfAborted()
     const rowEnd = rowStart + Number(group.num_rows)
     const options = { file, metadata, compressors, rowStart, rowEnd }
-    // The columns' types are not known to the reader's own.
+    // The reader's types do not include those of the columns.
     yield (await parquetReadObjects(columns === undefined ? options : { ...options, columns })) as Row[]
     rowStart = rowEnd
   }
 }
 
-/** The table's rows as COPY takes them. */
+/** The table's rows in the format of COPY. */
 async function* copyLines(bar: ProgressBar, estimatedRows: number): AsyncGenerator<string> {
   const started = performance.now()
   let rows = 0
@@ -107,7 +107,7 @@ async function loadFlights(server: PostgresServer): Promise<number> {
   return totalRows
 }
 
-/** Who the server says that we are, and how it knows. */
+/** The user as the server reports it, and the method of the login. */
 async function showSession(db: Engine): Promise<void> {
   const [session] = await db('pg_stat_ssl')
     .where('pid', db.raw('pg_backend_pid()'))
@@ -118,7 +118,7 @@ async function showSession(db: Engine): Promise<void> {
   fact(`certificate   ${session.client_dn ?? 'none shown by the client'}`)
 }
 
-/** Reads the file back with a reader that is not ours and compares it with what the server says. */
+/** Reads the file with a reader of another maker and compares it with the table on the server. */
 async function compare(server: PostgresServer, path: string): Promise<void> {
   const file = await asyncBufferFromFile(path)
   const totals = { rows: 0, delay: 0, distance: 0 }

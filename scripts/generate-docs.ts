@@ -1,8 +1,8 @@
 /**
- * Writes the reference pages that say what the code says: docs/extras.md from the tables of fields, docs/errors.md
+ * Writes the reference pages from the sources: docs/extras.md from the tables of fields, docs/errors.md
  * from the error codes, docs/cli.md from the command's own help, docs/api/ from the doc comments of what each door exports.
  *
- * `npm run docs` writes them; with `--check` it only says which are stale, and fails.
+ * `npm run docs` writes them; with `--check` it only names the stale ones, and fails.
  */
 
 import { existsSync } from 'node:fs'
@@ -111,7 +111,7 @@ function adviceTable(key: string, advice: Readonly<Record<string, StatementAdvic
   )
 }
 
-/** What docs/errors.md says of errors that are not ours. */
+/** The section of docs/errors.md about errors of others. */
 function statementErrors(): readonly string[] {
   const lost = Object.entries(POSTGRES_LOST).map(([state, hint]) => [state, { transient: true, hint }] as const)
   return [

@@ -1,8 +1,8 @@
 // Starts a task of this repository (`node scripts/launch.cjs test`) with a Node that can run it.
 //
-// It has to run on whatever Node a machine happens to have, so it keeps to syntax that Node 12 parses and to
-// Node's own modules. It installs the locked dependencies when node_modules does not match them, and hands over
-// to the Node that they bring along; what cannot be done is said in one sentence.
+// It must run on any Node that a machine has, so it uses only syntax that Node 12 parses and Node's own modules. It
+// installs the locked dependencies when node_modules does not match them, and runs the task with the Node among them.
+// A failure is reported in one sentence.
 
 'use strict'
 
@@ -21,8 +21,8 @@ const tasks = {
   bench: 'bench/main.ts',
   soak: 'bench/soak/main.ts',
 }
-// The sources run as they are: types stripped by Node, `await using` by V8. Both are there from Node 24 on.
-// (The built package asks for less: see "engines".)
+// The sources run without a build: Node strips the types, and V8 knows `await using`. Both need Node 24.
+// (The built package needs less: see "engines".)
 const oldestForSources = 24
 const pinnedNode = path.join(root, 'node_modules', 'node', 'bin', process.platform === 'win32' ? 'node.exe' : 'node')
 
@@ -40,7 +40,7 @@ function readJson(file) {
   }
 }
 
-/** Whether what is installed is what the lockfile asks for. npm writes its own record last, so half an install has none. */
+/** Whether the installed packages match the lockfile. npm writes its record last, so half an install has none. */
 function isInstalled(folder) {
   const lockfile = path.join(folder, 'package-lock.json')
   const lock = readJson(lockfile)
@@ -55,7 +55,7 @@ function isInstalled(folder) {
   })
 }
 
-/** Runs `npm ci` on the Node that npm itself came with: the one in node_modules is deleted in the course of it. */
+/** Runs `npm ci` on the Node that npm itself came with: `npm ci` deletes the one in node_modules. */
 function install(folder) {
   const env = Object.assign({}, process.env)
   env.PATH = (env.PATH || '')
@@ -134,7 +134,7 @@ const child = spawn(node, args, {
   stdio: 'inherit',
 })
 process.on('SIGINT', () => {
-  // Ctrl-C reaches the whole process group: the task tidies up, and this process waits for it to.
+  // Ctrl-C reaches the whole process group: the task cleans up, and this process waits for that.
 })
 process.on('SIGTERM', () => child.kill('SIGTERM'))
 process.on('SIGHUP', () => child.kill('SIGHUP'))

@@ -1,6 +1,6 @@
 /**
- * Loaded into every test file's process: one that does not end by itself after its last test has left something
- * open, and fails with what that is. Without this it would hang for ever.
+ * Loaded into every test file's process: a process that does not end by itself after its last test has left something
+ * open, and fails with the name of it. Without this it would hang for ever.
  */
 
 import { after } from 'node:test'

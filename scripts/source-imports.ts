@@ -1,4 +1,4 @@
-/** Which files a source file imports, as its text says: for checks and for the tests' needs. */
+/** The files that a source file imports, read from its text: for checks, and to find the packages that tests need. */
 
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
@@ -15,7 +15,7 @@ export function importsOf(file: string): string[] {
 export function closureOf(files: readonly string[]): ReadonlySet<string> {
   const found = new Set<string>()
   const visit = (file: string): void => {
-    // A program in a string imports from where it runs.
+    // The imports of a program in a string are relative to the place where it runs.
     if (found.has(file) || !existsSync(file)) return
     found.add(file)
     if (file.endsWith('.ts')) for (const next of importsOf(file)) visit(next)

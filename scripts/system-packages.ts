@@ -1,4 +1,4 @@
-/** The programs from outside npm that the tests run, which test needs which, and how they come onto a machine. */
+/** The programs from outside npm that the tests run, the tests that need them, and their installation. */
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -7,7 +7,7 @@ import { basename, relative, resolve } from 'node:path'
 export interface SystemPackage {
   /** The name in Debian. */
   readonly name: string
-  /** A file that exists when it is installed, wherever it came from. */
+  /** A file that exists when it is installed, from any source. */
   readonly file: string
   readonly neededFor: string
   /**
@@ -65,7 +65,7 @@ export const systemPackages: readonly SystemPackage[] = [
 
 /**
  * Installs without side effects on the machine: no daemon is started and no database cluster is made.
- * What it writes to say so is taken away again.
+ * The files that prevent this are removed again.
  */
 const installScript = `
 set -eu
@@ -121,7 +121,7 @@ function missingOf(wanted: readonly SystemPackage[]): SystemPackage[] {
   return wanted.filter((entry) => !existsSync(entry.file))
 }
 
-/** How to become root without asking anybody, or undefined. */
+/** How to become root without a prompt, or undefined. */
 function rootPrefix(): string[] | undefined {
   if (process.getuid?.() === 0) return []
   return spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status === 0 ? ['sudo', '-n'] : undefined

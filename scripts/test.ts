@@ -57,7 +57,7 @@ if (!unitOnly) {
   if (given.length === 0) run([beside('check.ts')])
 }
 
-// The machine may be busy and small, so the limit is generous; it is there to end what hangs. `--test-force-exit`
+// The machine may be busy and small, so the limit is generous; it only ends tests that hang. `--test-force-exit`
 // would hide what a test leaves open: the leak guard makes it a failure instead.
 process.umask(0o022)
 run(

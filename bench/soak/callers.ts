@@ -1,4 +1,4 @@
-/** The callers of the soak: what they do, and what they make of an error. */
+/** The callers of the soak: their calls, and their judgement of errors. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
@@ -8,12 +8,12 @@ import type { Side } from './sides.ts'
 import type { Tally } from './tally.ts'
 
 const LONGEST_PAUSE_MILLIS = 400
-/** What one call may take in all: the wait for a connection, a frozen server, and the statement itself. */
+/** The time limit of one call: the wait for a connection, a frozen server, and the statement itself. */
 const CALL_LIMIT_MILLIS = 60_000
 
 type Call = (db: Engine, side: Side) => Promise<unknown>
 
-/** What bare pg, which `listen` uses, says on a session that has died. */
+/** The message of bare pg, which `listen` uses, on a dead session. */
 const PG_LOST = /Connection terminated|terminating connection|not queryable|ECONNRESET/
 
 const random = (most: number): number => Math.floor(Math.random() * most)

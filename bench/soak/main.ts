@@ -2,8 +2,8 @@
  * `npm run soak [-- SECONDS]`: 200 callers over both databases while credentials rotate, sessions are killed and the
  * servers are frozen and restarted. Five minutes by default.
  *
- * The exit code is 1 when a statement failed that was not sent to a session that died, an acquire came later than its
- * limit, or anything was left over.
+ * The exit code is 1 when a statement failed that was not sent to a dying session, when an acquire exceeded its limit,
+ * or when anything was left open.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,14 +19,14 @@ import { Tally } from './tally.ts'
 
 const CALLERS = 100
 const POOL_TIMEOUT_SECONDS = 10
-/** No call of the soak uses a connection for so long, but while the server is away. */
+/** No call of the soak uses a connection for so long, except while the server is down. */
 const LEAK_SECONDS = 8
 const ROTATE_MILLIS = 5000
 const KILL_MILLIS = 1500
 const FREEZE_MILLIS = 3000
 const LONGEST_CYCLE_SECONDS = 40
 const SAMPLE_MILLIS = 2000
-/** What timers may add to an acquire's limit, besides the stalls of the event loop. */
+/** The tolerance of an acquire's limit for late timers, besides the stalls of the event loop. */
 const LATENESS_MILLIS = 200
 const SETTLE_MILLIS = 20_000
 

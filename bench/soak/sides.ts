@@ -1,4 +1,4 @@
-/** The two databases of the soak, and what is done to them while the callers work. */
+/** The two databases of the soak, and the faults that are caused while the callers work. */
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import type { ConnectionObject } from '../../src/connections/parse.ts'
 import { startPostgres } from '../../test/support/postgres.ts'
 
-/** The store hears of a new password a moment after the server. */
+/** The store gets a new password a moment after the server. */
 const STORE_DELAY_MILLIS = 50
 
 export interface Side extends AsyncDisposable {
@@ -18,7 +18,7 @@ export interface Side extends AsyncDisposable {
   readonly numbers: string
   /** Takes a second. */
   readonly slow: string
-  /** What the store of passwords says at this moment. */
+  /** The present password in the store. */
   password(): string
   /** Changes the password at the server, and then in the store. */
   rotate(): Promise<void>
@@ -26,7 +26,7 @@ export interface Side extends AsyncDisposable {
   kill(): Promise<void>
   freeze(): void
   thaw(): void
-  /** Ends every session without a word and comes back. */
+  /** Ends every session without a message and starts again. */
   restart(): Promise<void>
   /** Sessions of the pool, as the server counts them. */
   sessions(): Promise<number>
@@ -78,7 +78,7 @@ export async function sqlServerSide(): Promise<Side> {
   })
   const answers = createInterface({ input: child.stdout })
   let asking: Promise<unknown> = Promise.resolve()
-  /** One request at a time: the answers do not say what they answer. */
+  /** One request at a time, because an answer does not name its request. */
   const ask = (request: string): Promise<string> => {
     const asked = asking.then(async () => {
       child.stdin.write(`${request}\n`)

@@ -1,4 +1,4 @@
-/** What the soak counts: calls, failures by cause, faults, the longest wait for a connection, memory. */
+/** The figures of the soak: calls, failures by cause, faults, the longest wait for a connection, memory. */
 
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setFlagsFromString } from 'node:v8'
@@ -39,7 +39,7 @@ export class Tally {
     increase(this.#done, `${side.name}: ${name}`)
   }
 
-  /** A failure that had to be. */
+  /** An expected failure. */
   failed(side: Side, cause: string): void {
     increase(this.#failed, `${side.name}: ${cause}`)
   }
@@ -49,7 +49,7 @@ export class Tally {
     this.#faults.push(what)
   }
 
-  /** The server is away while `work` runs. */
+  /** The server is down while `work` runs. */
   async away(side: Side, work: () => Promise<void>): Promise<void> {
     const outage = { side, from: performance.now(), to: Number.POSITIVE_INFINITY }
     this.#outages.push(outage)
@@ -57,7 +57,7 @@ export class Tally {
     outage.to = performance.now() + AFTERMATH_MILLIS
   }
 
-  /** Whether the server was away at some time since. */
+  /** Whether the server was down at some time since. */
   wasAway(side: Side, since: number): boolean {
     return this.#outages.some((outage) => outage.side === side && outage.to >= since)
   }
@@ -89,7 +89,7 @@ export class Tally {
     this.#samples.push({ seconds: performance.now() / 1000, heap: heapUsed, memory: rss })
   }
 
-  /** Prints what was counted. True when nothing happened that must not. */
+  /** Prints the figures. True when no fault was counted. */
   report(limitMillis: number): boolean {
     for (const [title, counts] of [
       ['Calls that succeeded', this.#done],
@@ -99,7 +99,7 @@ export class Tally {
       console.log(`\n${title}: ${total}`)
       for (const [name, count] of [...counts].sort(([a], [b]) => a.localeCompare(b))) console.log(`  ${count}  ${name}`)
     }
-    // The first fifth fills caches and pools.
+    // In the first fifth caches and pools fill up.
     const settled = this.#samples.slice(Math.floor(this.#samples.length / 5))
     const [last] = settled.slice(-1)
     console.log(`\nHeap: ${show(last?.heap)}, slope ${slope(settled, 'heap')} MiB a minute`)

@@ -1,10 +1,10 @@
 """A table of PostgreSQL into Parquet files, its parts spread over Airflow's workers.
 
-One task plans, and one mapped task for each part reads it. A part that fails is tried again by itself; one that is
-whole is not read again. The plan and the files lie in a folder that all workers see (DATA).
+One task plans, and one mapped task for each part reads it. A part that fails is tried again alone; one that is
+complete is not read again. The plan and the files are in a folder that all workers share (DATA).
 
-poolsmith finds the connection by its id where Airflow's own environment variable AIRFLOW_CONN_SALES is set for the
-tasks; a worker needs Node, and `npm install poolsmith pg apache-arrow` in POOLSMITH.
+poolsmith finds the connection by its id if Airflow's environment variable AIRFLOW_CONN_SALES is set for the
+tasks. A worker needs Node, and `npm install poolsmith pg apache-arrow` in POOLSMITH.
 """
 
 import json
@@ -44,8 +44,8 @@ def flights_to_bronze():
         """Divides the table; each part is then read at its own time (docs/extract.md, "The snapshot rule")."""
         file = f"{DATA}/plans/{run_id}.json"
         options = ["--partitions", str(PARTITIONS), "--format", "parquet", "--plan", file]
-        # Parts of a column that never changes, and only of what is settled: each row once, whenever a part is read.
-        # Until a fixed moment: now() would be another one in a part that is tried again after midnight.
+        # The parts are ranges of a column that never changes, of settled rows only: each row is read once.
+        # The limit is a fixed moment: now() would differ in a part that is tried again after midnight.
         settled = ["--partition-by", "id", "--where", f"departed_at < '{until}'"]
         parts = poolsmith(TABLE, *options, *settled)["partitions"]
         return [f"{file}#{number}" for number in range(parts)]

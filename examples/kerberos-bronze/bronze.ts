@@ -1,7 +1,7 @@
 /**
- * Tables of a PostgreSQL in a Kerberos realm into bronze Parquet files, over sessions that Kerberos encrypts. Nothing
- * here knows a password: the ticket that kinit or a renewal sidecar left in the cache is all there is, and it also says
- * who we are.
+ * Tables of a PostgreSQL in a Kerberos realm into bronze Parquet files, over sessions that Kerberos encrypts. There
+ * is no password: the program uses only the ticket that kinit or a renewal sidecar has put into the cache, which also
+ * names the user.
  *
  *   npm run build && npm install pg koffi apache-arrow && kinit
  *   DB_HOST=db.example.com DB_NAME=analytics node examples/kerberos-bronze/bronze.ts
@@ -34,7 +34,7 @@ await using db = await createEngine(
     host,
     port: Number(port),
     schema: database,
-    // Encrypted by Kerberos or not at all; TLS and its certificates are not needed.
+    // Only sessions that Kerberos encrypts; TLS and its certificates are not needed.
     extra: { auth_method: 'kerberos', gssencmode: 'require' },
   },
   { pool_size: 2 },

@@ -1,6 +1,6 @@
 /**
- * The worker of compose.yaml: a query every ten seconds, for as long as the sidecar keeps the ticket alive. A ticket
- * that is renewed is taken up by itself; one that runs out is told, and the work goes on when there is a new one.
+ * The worker of compose.yaml: a query every ten seconds, for as long as the sidecar keeps the ticket alive. A renewed
+ * ticket is used automatically. An expired one is reported, and the work goes on when there is a new one.
  */
 
 import { env } from 'node:process'

@@ -5,7 +5,7 @@ import { createPgPool } from 'poolsmith/pg'
 import { connection, rounds } from './rounds.ts'
 
 await using pool = await createPgPool(connection)
-// A session that ends is told here; graphile-worker wants to know that somebody listens.
+// The end of a session is reported here; graphile-worker warns if the pool has no listener.
 pool.on('error', (error) => console.error(error.message))
 const logger = new Logger(() => () => undefined)
 const done = new Set<number>()

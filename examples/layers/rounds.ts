@@ -27,7 +27,7 @@ export async function rounds(work: (round: number) => Promise<unknown>): Promise
   if (env.SECONDS === undefined && failures.length > 0) process.exitCode = 1
 }
 
-/** The message of an error and of its causes: layers wrap what the driver says. */
+/** The message of an error and of its causes: layers wrap the error of the driver. */
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const own = `${(error as { code?: string }).code ?? ''} ${error.message}`.trim()

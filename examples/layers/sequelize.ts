@@ -1,4 +1,4 @@
-/** Sequelize 7 has a pool of its own: each of its clients leases a session of ours, and returns it at its end. */
+/** Sequelize 7 has a pool of its own: each of its clients leases a session of ours, and returns it when the client ends. */
 
 import { EventEmitter } from 'node:events'
 import { DataTypes, Sequelize } from '@sequelize/core'
@@ -10,7 +10,7 @@ import { connection, rounds } from './rounds.ts'
 const pool = await createPgPool(connection)
 
 class LeasedClient extends EventEmitter {
-  /** Sequelize listens here for what the server reports at a login, which happened when the session was opened. */
+  /** Sequelize listens here for the settings that the server reports at a login; the login happened before the lease. */
   readonly connection = new EventEmitter()
   readonly #fail = (error: Error): boolean => this.emit('error', error)
   #client: pg.PoolClient | undefined
