@@ -19,7 +19,7 @@ export function arrowColumns(plans: readonly PlannedColumn[]): readonly TableCol
     name,
     type: declared,
     arrow: String(arrowType),
-    note,
+    ...(note === undefined ? {} : { note }),
   }))
 }
 
