@@ -229,7 +229,7 @@ export type ErrorCode = keyof typeof ERROR_CODES
 export interface PoolsmithErrorOptions {
   readonly code: ErrorCode
   readonly phase: Phase
-  /** What to do about it, in the imperative. */
+  /** The advice, in the imperative. */
   readonly hint?: string
   /** True when the same call may succeed later without any change. Default false. */
   readonly transient?: boolean

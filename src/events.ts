@@ -32,7 +32,7 @@ export interface PoolsmithEvents {
   'credential:prompt': {
     readonly message: string
     readonly url: string
-    /** What to type in there, for a sign-in by device code. */
+    /** The code to enter there, for a sign-in by device code. */
     readonly userCode: string | undefined
     readonly expiresAt: number
   }

@@ -27,6 +27,6 @@ export function isPlausiblePath(text: string): boolean {
   if (rest.split(/[/\\]/).some((name) => Buffer.byteLength(name) > LONGEST_NAME)) return false
   if (ANCHORED.test(rest)) return true
   if (kind === undefined) return FILE_NAME.test(rest)
-  // What is no file has a name: `MEMORY:jobs`, `KCM:1000`, `KEYRING:persistent:0`.
+  // A cache that is no file has a name: `MEMORY:jobs`, `KCM:1000`, `KEYRING:persistent:0`.
   return /^[\w:.@-]{0,100}$/.test(rest)
 }

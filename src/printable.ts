@@ -8,7 +8,7 @@ const DEFAULT_MAXIMUM = 1000
  * The text on one line, without control characters and of bounded length.
  *
  * A line break or tab becomes a space; every other control character becomes its code, as in `\x1b`, so that an escape
- * sequence of a terminal is seen and not obeyed. What is cut off is marked by `…`.
+ * sequence of a terminal is seen and not obeyed. A text that is cut off ends with `…`.
  *
  * @param maximum in UTF-16 code units, before the mark; default 1000
  *

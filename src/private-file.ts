@@ -6,7 +6,7 @@
 import { constants, type Stats } from 'node:fs'
 import { type FileHandle, lstat, open } from 'node:fs/promises'
 
-/** What is wrong with a file: it is a link, not a regular file, another user's, writable by others, or too long. */
+/** The fault of a file: it is a link, not a regular file, another user's, writable by others, or too long. */
 export type Distrust = 'link' | 'type' | 'owner' | 'mode' | 'size'
 
 /** A file or folder that is not trusted. Its message is one sentence with the path. */
@@ -109,7 +109,7 @@ export interface OpenTrust extends Omit<Trust, 'type'> {
 export async function openTrusted(path: string, trust: OpenTrust = {}): Promise<FileHandle> {
   const file = await openUnlinked(path, trust.forWriting === true ? constants.O_RDWR : constants.O_RDONLY).catch(
     async (error: unknown) => {
-      // Whose file it is says more than that it may not be opened.
+      // The owner of the file explains more than the refusal to open it.
       if (isCode(error, 'EACCES')) assertTrusted(path, await lstat(path), trust)
       throw error
     },

@@ -2,7 +2,7 @@ import type { PoolsmithError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 
 interface CredentialBase {
-  /** Who we say we are, for audit and events: a role, an ARN, an object id, a certificate's subject. Never secret. */
+  /** The name of the identity, for audit and events: a role, an ARN, an object id, a certificate's subject. Never secret. */
   readonly identity: string
   /** The database user that this credential belongs to, when the strategy knows it better than the connection's login. */
   readonly user?: string
@@ -52,7 +52,7 @@ export interface NtlmCredential extends CredentialBase {
   readonly password: Secret
 }
 
-/** What a strategy yields. A driver switches on `kind` once. */
+/** The result of a strategy. A driver switches on `kind` once. */
 export type Credential = PasswordCredential | TokenCredential | CertificateCredential | GssCredential | NtlmCredential
 
 /**

@@ -23,7 +23,7 @@ const NETWORK_CODES = new Set([
 /** Faults of a file that is named as the proof of an identity. */
 const FILE_CODES = new Set(['EACCES', 'EISDIR', 'ENOENT', 'ENOTDIR', 'EPERM'])
 
-/** What can be read from an error of any HTTP library or SDK about its cause. */
+/** The facts about its cause that an error of any HTTP library or SDK contains. */
 export interface Fault {
   readonly kind: 'network' | 'throttled' | 'server' | 'refused' | 'file' | 'other'
   /** HTTP status, where one was seen. */
@@ -92,7 +92,7 @@ export function credentialFailure(
   })
 }
 
-/** What may be over a moment later, of what our own agents meet on the way through a proxy. */
+/** The transient ones among the errors of our own agents on the way through a proxy. */
 const TRANSIENT_ON_THE_WAY: ReadonlySet<ErrorCode> = new Set([
   'CONNECT_TIMEOUT',
   'KDC_TIMEOUT',

@@ -29,7 +29,7 @@ export function overError(identity: string, expiresAt: number, now: number): Poo
   })
 }
 
-/** What a waiter gets that aborted: its own reason where that is one of our errors, and why the wait was in vain. */
+/** The error of a caller that aborted: its own reason if that is one of our errors, and why the wait had no result. */
 export function abortError(reason: unknown, last: PoolsmithError | undefined): PoolsmithError {
   if (reason instanceof PoolsmithError) return reason
   const why = last === undefined ? '' : `; the last try failed: ${last.message}`

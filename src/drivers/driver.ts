@@ -39,7 +39,7 @@ export interface KerberosInfo {
   readonly delegated: boolean
 }
 
-/** What is known about an open session. Plain values: it goes to `poolsmith check --json` as it is. */
+/** The facts about an open session. Plain values: it goes to `poolsmith check --json` as it is. */
 export interface SessionInfo {
   readonly user: string
   readonly database: string

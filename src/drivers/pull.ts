@@ -41,7 +41,7 @@ export class Pull<Item> {
   }
 
   /**
-   * Takes the items that `make` returns. What it throws is kept for the reader, and the rest of the answer is dropped.
+   * Takes the items that `make` returns. Its error is kept for the reader, and the rest of the answer is dropped.
    */
   take(make: () => readonly Item[]): void {
     if (this.#discarding) return

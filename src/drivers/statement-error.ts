@@ -1,17 +1,17 @@
-/** What the error of a statement says besides the driver's own words, for both databases. */
+/** The additions to the driver's error of a statement, for both databases. */
 
 import { PoolsmithError } from '../errors.ts'
 import { printable } from '../printable.ts'
 import { showWhereabouts, type Whereabouts } from './whereabouts.ts'
 
-/** What is known about an error by its code. */
+/** The facts that follow from the code of an error. */
 export interface StatementAdvice {
   readonly hint?: string
   /** True when the same statement, or its whole transaction, may succeed later. Default false. */
   readonly transient?: boolean
 }
 
-/** What an error of a statement has beyond its class, message and code, which stay the driver's. */
+/** The properties that an error of a statement gains; its class, message and code stay the driver's. */
 export interface StatementError extends Error {
   readonly phase: 'query'
   readonly transient: boolean

@@ -1,4 +1,4 @@
-/** What is decided about a connection record before a driver is loaded or a session is opened. */
+/** The decisions about a connection record before a driver is loaded or a session is opened. */
 
 import type { Connection } from '../connections/connection.ts'
 import type { ReadConnection } from '../connections/parse.ts'

@@ -5,12 +5,12 @@ import type { ProxyRouter } from '../drivers/network/proxy/tunnel.ts'
 import type { ConfigProblem } from '../errors.ts'
 import type { Emit } from '../events.ts'
 
-/** What a database family makes for one connection; every data layer is built on these parts and a pool. */
+/** The parts that a database family makes for one connection; every data layer is built on these parts and a pool. */
 export interface DialectParts {
   readonly driver: Driver<object>
   /** Asks the server to end the statement that a session is running. */
   cancel(raw: object): Promise<void>
-  /** What a failed statement ends with: the driver's error with what is known about it, or CONNECTION_LOST. */
+  /** The error of a failed statement: the driver's error with what is known about it, or CONNECTION_LOST. */
   statementError(raw: object, error: Error): Error
   /** The database of the sessions: the one that the record names, else the one that the server chose. */
   database(): string | undefined
@@ -28,10 +28,10 @@ export interface Normalised {
   readonly problems: readonly ConfigProblem[]
 }
 
-/** What the engine needs to know of one database family. */
+/** The properties of one database family that the engine needs. */
 export interface EngineDialect<F extends Fields = Fields> {
   readonly fields: F
-  /** What to say about options of other drivers for this database. */
+  /** The messages about options of other drivers for this database. */
   readonly foreign?: ForeignOptions
   /**
    * Translates other tools' names of options into ours, before anything else reads them.

@@ -7,7 +7,7 @@ import { textFormat } from './formats.ts'
 import type { ExtractPlan, PlannedWatermark } from './plan.ts'
 import type { Condition, TableColumn, Watermark } from './read/table.ts'
 
-/** What a run has read and written: the JSON file beside its files, and the result of {@link extractTable}. */
+/** The record of a run: the JSON file beside its files, and the result of {@link extractTable}. */
 export interface ManifestContent {
   readonly batchId: string
   readonly source: string
@@ -47,7 +47,7 @@ export interface ManifestFile extends FinishedFile {
   readonly keptFrom?: string
 }
 
-/** What a run of {@link extractTable} has written, and where. */
+/** The files that a run of {@link extractTable} has written, and their place. */
 export interface Manifest extends ManifestContent {
   /** The folder that holds the files and the manifest. */
   readonly folder: string
@@ -68,7 +68,7 @@ export async function writeManifest(
   return { ...content, folder, path: join(folder, name) }
 }
 
-/** What is known when all rows are read. */
+/** The facts that are known when all rows are read. */
 export interface Outcome {
   readonly startedAt: Date
   readonly rows: number

@@ -13,7 +13,7 @@ import type { BatchFormat, Format, TextFormat } from './sinks/format.ts'
 
 export interface Written {
   readonly rows: number
-  /** What is to be noted about the values. */
+  /** The notes about the values. */
   readonly notes: readonly string[]
 }
 

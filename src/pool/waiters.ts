@@ -53,7 +53,7 @@ export class Waiters<T> {
     const startedAt = performance.now()
     const strike = async (): Promise<void> => {
       const lateMillis = performance.now() - startedAt - millis
-      // What has arrived may be the very answer.
+      // The data that has arrived may be the awaited answer.
       await nextPoll()
       if (this.#queue.has(waiter)) waiter.reject(options.onTimeout(waiter, lateMillis))
     }

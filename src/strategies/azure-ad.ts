@@ -23,7 +23,7 @@ import { defineStrategy, type StrategyContext } from './strategy.ts'
 import type { SupervisedRequest } from './supervise.ts'
 import { ticketCache } from './ticket-cache.ts'
 
-/** What comes before and after the time that a person takes: requests to Entra, and opening the connection. */
+/** The time before and after the sign-in of a person: for requests to Entra, and opening the connection. */
 const SIGN_IN_GRACE_SECONDS = 30
 const PASSWORD_WARNING = {
   code: 'PASSWORD_TO_ENTRA',

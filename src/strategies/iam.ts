@@ -83,7 +83,7 @@ interface Target {
   readonly problems: readonly ConfigProblem[]
 }
 
-/** What the token is signed for. The host name knows the region better than the environment of this process does. */
+/** The endpoint that the token is signed for. The host name knows the region better than the environment of this process does. */
 function targetOf(
   connection: Connection,
   options: AwsOptions,

@@ -6,7 +6,7 @@ import type { CredentialSource } from '../credentials/credential.ts'
 import type { ConfigProblem } from '../errors.ts'
 import type { Emit, EventName } from '../events.ts'
 
-/** What a strategy is handed besides the connection and its own options. */
+/** The arguments of a strategy besides the connection and its own options. */
 export interface StrategyContext {
   readonly emit: Emit
   /** Whether an event has a listener: without one a prompt need not be made. Absent: no event has one. */
@@ -45,7 +45,7 @@ export interface Strategy<F extends Fields = Fields> {
   /** Defaults that depend on its own options; they come before `defaults`. */
   defaultsFor?(options: ValuesOf<F>): Readonly<Record<string, unknown>>
   /**
-   * What is wrong with the connection and the options taken together, so that it is told with all other problems.
+   * The contradictions between the connection and the options, which are reported with all other problems.
    * `credentials` is not called when there is any.
    */
   check?(

@@ -1,5 +1,5 @@
 /**
- * What an SDK does on behalf of a fetch: requests over Node's HTTP client, and programs that it runs. SDKs let go of
+ * Supervises the work of an SDK during a fetch: requests over Node's HTTP client, and programs that it runs. SDKs let go of
  * neither when the caller's signal aborts, wait for an answer as long as it takes, and read bodies without end.
  */
 

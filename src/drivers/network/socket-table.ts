@@ -12,7 +12,7 @@ const MANY_RETRANSMISSIONS = 2
 const RETRANSMITTING = '01'
 
 const CHUNK_BYTES = 64 * 1024
-/** About 100,000 sockets. What lies behind is not known: TCP's own limits hold for it. */
+/** About 100,000 sockets. Sockets beyond that are not read: TCP's own limits hold for them. */
 const TABLE_BYTES = 16 * 1024 * 1024
 
 /**

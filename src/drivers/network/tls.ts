@@ -75,7 +75,7 @@ export function peerCertificate(socket: TLSSocket): X509Certificate | undefined 
   return raw === undefined ? undefined : new X509Certificate(raw)
 }
 
-/** What a session tells of its encryption, and of the server's certificate. */
+/** The facts about the encryption of a session and about the server's certificate. */
 export function describeTls(socket: TLSSocket, verified: EncryptionInfo['verified']): EncryptionInfo {
   const certificate = peerCertificate(socket)
   const { name, standardName = name } = socket.getCipher()

@@ -20,7 +20,7 @@ export class ScramFailure extends Error {
 }
 
 /**
- * What the client says about channel binding. `bound` carries the hash of the server's certificate. `unoffered`: the client
+ * The statement of the client about channel binding. `bound` carries the hash of the server's certificate. `unoffered`: the client
  * supports it but saw no offer, so that a server whose offer was removed on the way detects that.
  */
 export type ChannelBinding =

@@ -64,7 +64,7 @@ declare module 'knex/lib/execution/runner.js' {
     readonly hasHandler: boolean
   }
 
-  /** What runs the statements of one builder, on one connection. */
+  /** Runs the statements of one builder, on one connection. */
   export default class Runner {
     constructor(client: Knex.Client, builder: object)
     readonly client: Knex.Client

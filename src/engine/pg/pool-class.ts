@@ -22,7 +22,7 @@ export interface PgPoolParts {
   readonly strategy: string
 }
 
-/** What stays of pg's class: the methods and counters are all our own. */
+/** The part of pg's class that stays: the methods and counters are all our own. */
 type BareConstructor = new (
   options: pg.PoolConfig,
 ) => EventEmitter & { ending: boolean; ended: boolean; Client: unknown }
@@ -202,7 +202,7 @@ function systemCode(error: unknown): string | undefined {
   return undefined
 }
 
-/** What a data layer may read of a pool's options. No secret is among them. */
+/** The options of a pool that a data layer may read. No secret is among them. */
 function publicOptions({ host, port, database, login }: Connection): pg.PoolConfig {
   return { host, port, database, user: login }
 }

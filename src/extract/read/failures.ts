@@ -3,7 +3,7 @@
 import { type ErrorCode, PoolsmithError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
 
-/** What an error means to a reader of tables. */
+/** The meaning of an error for a reader of tables. */
 export interface Meaning {
   readonly code: ErrorCode
   readonly hint: string

@@ -28,7 +28,7 @@ export function lineColumns(columns: readonly Pick<PlannedColumn, 'name' | 'decl
   return columns.map(({ name, declared }) => ({ name, type: declared }))
 }
 
-/** What the builders have noted about their values. */
+/** The notes of the builders about their values. */
 export function findingsOf(
   plans: readonly PlannedColumn[],
   builders: readonly ColumnBuilder[],

@@ -87,10 +87,10 @@ export interface MarkRange {
   readonly isEmpty: boolean
 }
 
-/** What rows are chosen by. */
+/** The selection of rows. */
 export type Choice = Condition | PartRows | { readonly mark: MarkRange }
 
-/** What can be read. */
+/** A source of rows. */
 export type ExtractSource = TableName | QuerySource
 
 /** Adds conditions to a query: `(query) => query.where('carrier', carrier)`. Values are never spliced into SQL. */
@@ -172,7 +172,7 @@ export interface Watermark {
   readonly rows: readonly string[] | null
 }
 
-/** What to plan on the snapshot of an opened table. */
+/** The parts to plan on the snapshot of an opened table. */
 export interface PlanRequest {
   readonly where: WhereCallback | undefined
   readonly watermark:
@@ -237,7 +237,7 @@ export interface ArrowRows {
   batches(): AsyncIterable<RecordBatch>
   /** Gives back the memory of the last batch that {@link batches} gave, which is not read any more. */
   reuse(batch: RecordBatch): void
-  /** What is to be noted about the values, such as infinities; complete after the last batch. */
+  /** The notes about the values, such as infinities; complete after the last batch. */
   findings(): readonly { readonly column: string; readonly note: string }[]
 }
 

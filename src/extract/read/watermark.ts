@@ -31,7 +31,7 @@ export interface ReadMark {
   readonly rows: readonly string[]
 }
 
-/** What the rules ask of a database about one column of one table or query. */
+/** The questions of the rules to a database about one column of one table or query. */
 export interface MarkQuestions {
   /** The table or query, as errors name it. */
   readonly shown: string

@@ -1,4 +1,4 @@
-/** What a format of files is: how its rows are read, and how they are written. */
+/** A format of files: how its rows are read, and how they are written. */
 
 import type { Schema } from '../arrow-types.ts'
 import type { Bronze } from '../bronze.ts'

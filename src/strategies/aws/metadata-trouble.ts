@@ -4,7 +4,7 @@ import type { SupervisedRequest } from '../supervise.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** What went wrong at a metadata service, and may go right a moment later. */
+/** A failure of a metadata service that may pass. */
 export interface MetadataTrouble {
   /** An error that says it: the SDK's own tells of the last step of its chain. */
   readonly error: Error

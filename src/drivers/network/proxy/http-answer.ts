@@ -21,7 +21,7 @@ export interface HttpAnswer {
 }
 
 /**
- * Reads the head of the final answer; interim ones (1xx) are passed over. What follows the head stays in the stream:
+ * Reads the head of the final answer; interim ones (1xx) are passed over. The bytes behind the head stay in the stream:
  * under a status of 2xx it is the tunnel's, whatever the headers say of a body.
  *
  * @throws NotHttp; StreamClosed

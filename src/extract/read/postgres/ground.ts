@@ -1,4 +1,4 @@
-/** What the parts of planning and reading share: the table or query, its columns, and their types in SQL. */
+/** The facts that planning and reading share: the table or query, its columns, and their types in SQL. */
 
 import type { Client } from 'pg'
 import { PoolsmithError } from '../../../errors.ts'

@@ -1,4 +1,4 @@
-/** What the rules of a watermark ask of PostgreSQL, and the condition of the rows of a run. */
+/** The queries of the rules of a watermark for PostgreSQL, and the condition of the rows of a run. */
 
 import type { MarkRange, MarkSince, MarkValue, PlanRequest } from '../table.ts'
 import { badMark, type MarkQuestions, type PlannedMark, planMark as planByRules, type ReadMark } from '../watermark.ts'

@@ -36,7 +36,7 @@ import { fragment, inline, quoteIdentifier } from './sql.ts'
 import { type Chosen, chosenRows, copyStatement } from './statement.ts'
 import { type ColumnPlan, planColumns, rowHashExpression, textColumn, textExpression } from './types.ts'
 
-/** What the server says of the table or the query. */
+/** The server's description of the table or the query. */
 export interface Found {
   readonly schema: string
   readonly query: string | undefined

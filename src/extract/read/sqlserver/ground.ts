@@ -1,4 +1,4 @@
-/** What the parts of planning and reading share: the table or query, its columns, and how to ask the server. */
+/** The facts that planning and reading share: the table or query, its columns, and how to ask the server. */
 
 import { noColumn } from '../missing.ts'
 import type { BoundSql } from '../table.ts'

@@ -1,4 +1,4 @@
-/** What the rules of a watermark ask of SQL Server, and the condition of the rows of a run. */
+/** The queries of the rules of a watermark for SQL Server, and the condition of the rows of a run. */
 
 import type { BoundSql, MarkRange, MarkSince, PlanRequest } from '../table.ts'
 import { badMark, type MarkQuestions, type PlannedMark, planMark as planByRules } from '../watermark.ts'

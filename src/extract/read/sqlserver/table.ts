@@ -38,7 +38,7 @@ import { conditionOf, selectStatement } from './statement.ts'
 import type { Together } from './together.ts'
 import { type ColumnPlan, planColumns, selectExpression } from './types.ts'
 
-/** What the server says of the table or the query. */
+/** The server's description of the table or the query. */
 export interface Found {
   readonly schema: string
   readonly name: string

@@ -32,7 +32,7 @@ const MAX_DEPTH = 2048
 /** How many elements that declare namespaces may be nested in one another. */
 const MAX_SCOPES = 64
 
-/** What the prefixes stand for at an element: its nearest declarations, and those around them. */
+/** The namespaces of the prefixes at an element: its nearest declarations, and those around them. */
 interface Scope {
   readonly declared: Readonly<Record<string, string>>
   readonly around: Scope | undefined
@@ -67,7 +67,7 @@ function isElement(node: XmlNode): node is XmlElement {
   return node.type === 'element'
 }
 
-/** What a prefix stands for at an element; the empty one is the default namespace. */
+/** The namespace of a prefix at an element; the empty one is the default namespace. */
 function namespaceOf(element: XmlElement, prefix: string): string | undefined {
   const declaration = prefix === '' ? 'xmlns' : `xmlns:${prefix}`
   for (let scope = scopes.get(element); scope !== undefined; scope = scope.around) {
