@@ -83,7 +83,7 @@ interface Target {
   readonly problems: readonly ConfigProblem[]
 }
 
-/** The endpoint that the token is signed for. The host name knows the region better than the environment of this process does. */
+/** The endpoint that the token is signed for. The region in the host name precedes that of the environment. */
 function targetOf(
   connection: Connection,
   options: AwsOptions,

@@ -1,6 +1,6 @@
 /**
- * Supervises the work of an SDK during a fetch: requests over Node's HTTP client, and programs that it runs. SDKs let go of
- * neither when the caller's signal aborts, wait for an answer as long as it takes, and read bodies without end.
+ * Supervises the work of an SDK during a fetch: requests over Node's HTTP client, and programs that it runs. An SDK ends
+ * neither when the caller's signal aborts. It waits for an answer without a limit, and reads bodies of any length.
  */
 
 import { AsyncLocalStorage } from 'node:async_hooks'

@@ -20,8 +20,8 @@ export class ScramFailure extends Error {
 }
 
 /**
- * The statement of the client about channel binding. `bound` carries the hash of the server's certificate. `unoffered`: the client
- * supports it but saw no offer, so that a server whose offer was removed on the way detects that.
+ * The statement of the client about channel binding. `bound` carries the hash of the server's certificate. `unoffered`:
+ * the client supports it but saw no offer, so that a server whose offer was removed on the way detects that.
  */
 export type ChannelBinding =
   | { readonly kind: 'bound'; readonly certificateHash: Buffer }
