@@ -11,6 +11,7 @@ import type { Result, SuiteOptions } from './measure.ts'
 
 const suites: Readonly<Record<string, () => Promise<{ run: (options: SuiteOptions) => Promise<Result[]> }>>> = {
   pool: () => import('./pool.ts'),
+  idle: () => import('./idle.ts'),
   import: () => import('./import.ts'),
   extract: () => import('./extract.ts'),
   proxy: () => import('./proxy.ts'),

@@ -43,7 +43,7 @@ export interface AcknowledgementOptions {
 export class AcknowledgementGuard {
   readonly #periodMillis: number
   readonly #look: typeof readSendings
-  readonly #guarded = new Map<Socket, Guarded>()
+  #armed: Guarded[] = []
   #timer: NodeJS.Timeout | undefined
 
   constructor({ periodMillis = PERIOD_MILLIS, look = readSendings }: AcknowledgementOptions = {}) {
@@ -65,8 +65,6 @@ export class AcknowledgementGuard {
    */
   watch(socket: Socket, stream: Duplex, isWaiting: () => boolean): void {
     const state: Guarded = { socket, isWaiting, armed: false, heard: 0, acknowledged: -1, inVain: 0 }
-    this.#guarded.set(socket, state)
-    socket.once('close', () => this.#guarded.delete(socket))
     const write = stream.write as Write
     const armed: Write = (chunk, encoding, done) => {
       if (!state.armed) this.#arm(state)
@@ -79,6 +77,7 @@ export class AcknowledgementGuard {
     state.armed = true
     state.heard = state.socket.bytesRead
     state.inVain = 0
+    this.#armed.push(state)
     this.#timer ??= this.#schedule()
   }
 
@@ -87,22 +86,26 @@ export class AcknowledgementGuard {
   }
 
   async #check(): Promise<void> {
+    const waiting: Guarded[] = []
     const silent: Guarded[] = []
-    for (const state of this.#guarded.values()) {
-      if (!state.armed) continue
-      const { bytesRead, bytesWritten } = state.socket
-      if (!state.isWaiting()) {
+    for (const state of this.#armed) {
+      const { socket } = state
+      if (socket.destroyed || !state.isWaiting()) {
         state.armed = false
-      } else if (bytesRead !== state.heard) {
+        continue
+      }
+      waiting.push(state)
+      const { bytesRead, bytesWritten } = socket
+      if (bytesRead !== state.heard) {
         state.heard = bytesRead
         state.inVain = 0
       } else if (bytesWritten !== state.acknowledged) {
         silent.push(state)
       }
     }
+    this.#armed = waiting
     if (silent.length > 0) await this.#lookAt(silent)
-    const anyArmed = [...this.#guarded.values()].some(({ armed }) => armed)
-    this.#timer = anyArmed ? this.#schedule() : undefined
+    this.#timer = this.#armed.length > 0 ? this.#schedule() : undefined
   }
 
   async #lookAt(silent: readonly Guarded[]): Promise<void> {

@@ -9,6 +9,8 @@ import { type Endpoint, showEndpoint } from './socket.ts'
 /** How long an attempt runs before the next one begins (RFC 8305, 5: Connection Attempt Delay). */
 const ATTEMPT_DELAY_MILLIS = 250
 
+const CALLED_OFF = new Error('another address has answered, or the opening has ended')
+
 export interface DialerOptions {
   /** Tries all addresses at once. Default: each attempt has 250 ms to itself, or less where there is less time. */
   readonly atOnce?: boolean | undefined
@@ -119,7 +121,8 @@ export class Dialer {
       clearTimeout(timer)
       registration[Symbol.dispose]()
       settle()
-      calledOff.abort(options.signal.reason)
+      // A reason that is given costs no stack trace.
+      calledOff.abort(CALLED_OFF)
     }
     const win = (dialled: Dialled): void => {
       if (over) {

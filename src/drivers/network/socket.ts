@@ -91,14 +91,20 @@ export async function connectSocket(endpoint: Endpoint, options: ConnectOptions)
     socket.destroy()
     reject(signal.reason)
   })
-  socket.on('error', (cause) => reject(connectError(endpoint, cause)))
+  const fail = (cause: Error): void => reject(connectError(endpoint, cause))
+  // The one that stays is added first, and knows nothing: what it knew would live as long as the session.
+  socket.on('error', heard).on('error', fail)
   socket.once('connect', resolve)
   try {
     await promise
     return socket
   } finally {
-    socket.off('connect', resolve)
+    socket.off('connect', resolve).off('error', fail)
   }
+}
+
+function heard(): void {
+  // The end of the socket is heard by its reader, as `close` and `errored`.
 }
 
 /** The `code` of a system error, such as `ECONNREFUSED`. */

@@ -42,12 +42,9 @@ export async function startTls(stream: Duplex, request: TlsRequest): Promise<TLS
   })
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const onClose = (): void => reject(handshakeClosed(host))
-  // For ever, as on every socket of ours: see connectSocket. Node only announces an alert that comes after the
-  // handshake; destroying the socket with it tells later readers why the session ended.
-  socket.on('error', (cause) => {
-    reject(tlsError(cause, host))
-    socket.destroy(cause)
-  })
+  const onError = (cause: Error): void => reject(tlsError(cause, host))
+  // The one that stays is added first, as on every socket of ours: see connectSocket.
+  socket.on('error', endBy).on('error', onError)
   socket.once('secureConnect', resolve)
   socket.once('close', onClose)
   using _ = onAbort(signal, () => reject(signal.reason))
@@ -60,9 +57,13 @@ export async function startTls(stream: Duplex, request: TlsRequest): Promise<TLS
     stream.destroy()
     throw error
   } finally {
-    socket.off('secureConnect', resolve)
-    socket.off('close', onClose)
+    socket.off('secureConnect', resolve).off('close', onClose).off('error', onError)
   }
+}
+
+/** Node only announces an alert that comes after the handshake; a socket that is destroyed by it keeps the reason. */
+function endBy(this: TLSSocket, cause: Error): void {
+  this.destroy(cause)
 }
 
 /**

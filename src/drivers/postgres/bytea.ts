@@ -17,19 +17,24 @@ const TEXT_ARRAY = 1009 as TypeId
 type Nested = readonly (string | null | Nested)[]
 
 /**
- * Makes the client refuse malformed values. Well-formed ones are read by the parser that is set in `pg.types` at that time.
+ * The parsers of `pg.types`, for the configuration of a client, with malformed values of bytea refused. (A parser that
+ * is set on the client itself takes 12 KB, since pg keeps those in an array by their number.)
  *
  * @param malformed creates the error of the statement
  */
-export function guardBytea(client: pg.Client, types: Types, malformed: () => Error): void {
-  const guard = (id: TypeId, isWellFormed: (value: string) => boolean): void => {
-    client.setTypeParser(id, 'text', (value: string) => {
-      if (!isWellFormed(value)) throw malformed()
-      return types.getTypeParser(id, 'text')(value)
-    })
+export function guardedTypes(types: Types, malformed: () => Error): pg.CustomTypesConfig {
+  const guard = (id: TypeId, isWellFormed: (value: string) => boolean) => (value: string) => {
+    if (!isWellFormed(value)) throw malformed()
+    return types.getTypeParser(id, 'text')(value)
   }
-  guard(BYTEA, isBytea)
-  guard(BYTEA_ARRAY, (value) => isByteaArray(types.getTypeParser(TEXT_ARRAY, 'text')(value)))
+  const bytea = guard(BYTEA, isBytea)
+  const array = guard(BYTEA_ARRAY, (value) => isByteaArray(types.getTypeParser(TEXT_ARRAY, 'text')(value)))
+  return {
+    getTypeParser: (id: TypeId, format?: 'text' | 'binary') => {
+      if (format !== 'binary' && id === BYTEA) return bytea
+      return format !== 'binary' && id === BYTEA_ARRAY ? array : types.getTypeParser(id, format as 'text')
+    },
+  }
 }
 
 /** Whether a text has one of the two forms of `bytea_output`. */

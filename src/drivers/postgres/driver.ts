@@ -19,7 +19,7 @@ import { resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
 import { openSession } from './session.ts'
 import { readOnlyError, WriteDoubt } from './session-doubt.ts'
-import type { SessionPlan } from './session-plan.ts'
+import type { Session, SessionPlan } from './session-plan.ts'
 import { newState, type SessionState, watcherOf } from './session-state.ts'
 import { postgresStatementError } from './statement-error.ts'
 import { TlsSettings } from './tls-settings.ts'
@@ -114,9 +114,7 @@ class SessionDriver implements PostgresDriver {
       })
       state.cleanAt = state.finished
       this.#states.set(client, state)
-      if (this.#plan.options.keepalives && session.endpoint.kind === 'tcp') {
-        acknowledgements.watch(session.socket, session.transport.stream, () => isBusy(client))
-      }
+      if (this.#plan.options.keepalives && session.endpoint.kind === 'tcp') watchAcknowledgements(session, client)
       if (signal.aborted) {
         this.abort(client)
         throw signal.reason
@@ -232,6 +230,11 @@ class SessionDriver implements PostgresDriver {
     const { session, credential } = this.#state(raw)
     return cancelSession(session, this.#plan, credential, signal)
   }
+}
+
+/** A function of its own: what the callback sees lives as long as the session. */
+function watchAcknowledgements({ socket, transport }: Session, client: pg.Client): void {
+  acknowledgements.watch(socket, transport.stream, () => isBusy(client))
 }
 
 /** Runs one statement of the driver on a client. */

@@ -9,7 +9,7 @@ import type pg from 'pg'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { printable } from '../../printable.ts'
-import { guardBytea } from './bytea.ts'
+import { guardedTypes } from './bytea.ts'
 import type { RowMessage } from './data-rows.ts'
 import { MessageRules } from './message-rules.ts'
 import { MessageStream } from './message-stream.ts'
@@ -131,13 +131,13 @@ export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.C
     ssl: false,
     sslnegotiation: 'postgres' as const,
     connection,
+    types: guardedTypes(module.types, () =>
+      damagedAnswer(new NotPostgres('a malformed value of bytea'), `${host}:${port}`),
+    ),
   }
   const client = new module.Client(config)
   forgetPassword(client)
   watch(client, watcher)
-  guardBytea(client, module.types, () =>
-    damagedAnswer(new NotPostgres('a malformed value of bytea'), `${host}:${port}`),
-  )
   stream.unshift(pending)
   try {
     await client.connect()

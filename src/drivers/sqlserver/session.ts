@@ -159,7 +159,7 @@ async function logIn(
   await establish(connection, credential, host, clock, signal)
   if (reached === undefined || secured === undefined) throw new TypeError('tedious has logged in before it connected.')
   const { socket, peer, proxy } = reached
-  acknowledgements.watch(socket, secured.stream, () => isBusy(connection))
+  watchAcknowledgements(socket, secured.stream, connection)
   return {
     connection,
     user: printable(connection.greeting.user ?? credential.user ?? plan.login ?? credential.identity, LONGEST_NAME),
@@ -168,6 +168,11 @@ async function logIn(
     encryption: describe(secured?.tls, options),
     proxy,
   }
+}
+
+/** A function of its own: what the callback sees lives as long as the session. */
+function watchAcknowledgements(socket: Socket, stream: Socket, connection: SqlServerConnection): void {
+  acknowledgements.watch(socket, stream, () => isBusy(connection))
 }
 
 function exposed(what: string): PoolsmithError {

@@ -1,15 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import pg from 'pg'
-import { guardBytea, isBytea } from '../../../../src/drivers/postgres/bytea.ts'
+import { guardedTypes, isBytea } from '../../../../src/drivers/postgres/bytea.ts'
 
 const { builtins } = pg.types
 const BYTEA_ARRAY = 1001 as typeof builtins.BYTEA
 
 function guarded(): pg.Client {
-  const client = new pg.Client({ user: 'x', ssl: false })
-  guardBytea(client, pg.types, () => new Error('malformed'))
-  return client
+  return new pg.Client({ user: 'x', ssl: false, types: guardedTypes(pg.types, () => new Error('malformed')) })
 }
 
 test('well-formed values of bytea are read as pg reads them', () => {

@@ -1,0 +1,99 @@
+/**
+ * One side of the measurement, in a process of its own: opens sessions, uses each once, and is idle.
+ *
+ * Arguments: `ours` or `peer`, the number of sessions, the server's port, and the seconds right after use and after them
+ * for which the processor time is measured.
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+
+export interface IdleFigures {
+  /** Of the seconds right after use. */
+  readonly settlingMillis: number
+  readonly cpuMillis: number
+  readonly wakeUps: number
+  readonly bytesPerSession: number
+}
+
+interface Sessions {
+  acquire(): Promise<object>
+  run(session: object): Promise<unknown>
+  release(session: object): void
+}
+
+const [side = '', count = '', port = '', settling = '', seconds = ''] = process.argv.slice(2)
+const sessionCount = Number(count)
+
+async function ours(): Promise<Sessions> {
+  const { createEngine } = await import('../src/index.ts')
+  const db = await createEngine(
+    {
+      type: 'postgres',
+      host: '127.0.0.1',
+      port: Number(port),
+      login: 'bench',
+      password: 'x',
+      extra: { sslmode: 'disable' },
+    },
+    { pool_size: sessionCount, max_overflow: 0 },
+  )
+  const query = (session: object): Promise<unknown> => (session as import('pg').Client).query('select 1')
+  return {
+    acquire: () => db.pool.acquire().promise,
+    run: query,
+    release: (session) => db.pool.release(session),
+  }
+}
+
+async function peer(): Promise<Sessions> {
+  const { default: pg } = await import('pg')
+  const pool = new pg.Pool({
+    host: '127.0.0.1',
+    port: Number(port),
+    user: 'bench',
+    password: 'x',
+    database: 'bench',
+    ssl: false,
+    max: sessionCount,
+    // As long as the sessions of ours are kept, at the least.
+    idleTimeoutMillis: 0,
+  })
+  return {
+    acquire: () => pool.connect(),
+    run: (session) => (session as import('pg').PoolClient).query('select 1'),
+    release: (session) => (session as import('pg').PoolClient).release(),
+  }
+}
+
+function memory(): number {
+  globalThis.gc?.()
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
+}
+
+const sessions = await (side === 'ours' ? ours() : peer())
+// What the first session loads belongs to none of the others.
+const first = await sessions.acquire()
+await sessions.run(first)
+const before = memory()
+const held = await Promise.all(Array.from({ length: sessionCount - 1 }, () => sessions.acquire()))
+await Promise.all([first, ...held].map((session) => sessions.run(session)))
+for (const session of [first, ...held]) sessions.release(session)
+// What the opening has left behind to be done.
+await sleep(2000)
+const bytesPerSession = (memory() - before) / Math.max(1, sessionCount - 1)
+const afterUse = await spent(Number(settling))
+const idle = await spent(Number(seconds))
+const figures: IdleFigures = { ...idle, settlingMillis: afterUse.cpuMillis, bytesPerSession }
+console.log(JSON.stringify(figures))
+process.exit()
+
+async function spent(forSeconds: number): Promise<{ readonly cpuMillis: number; readonly wakeUps: number }> {
+  const begin = process.resourceUsage()
+  await sleep(forSeconds * 1000)
+  const end = process.resourceUsage()
+  return {
+    cpuMillis: (end.userCPUTime - begin.userCPUTime + end.systemCPUTime - begin.systemCPUTime) / 1000,
+    wakeUps: end.voluntaryContextSwitches - begin.voluntaryContextSwitches,
+  }
+}

@@ -1,0 +1,38 @@
+/** What a session costs while it is idle: no look at the network, and little memory. `npm run bench -- idle` has the rest. */
+
+import assert from 'node:assert/strict'
+import { execFile, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import type { IdleFigures } from '../../bench/idle-side.ts'
+import { acknowledgements } from '../../src/drivers/network/acknowledgement.ts'
+import { startPostgres } from '../support/postgres.ts'
+import { ask, postgresPool } from '../support/postgres-pool.ts'
+
+const MOST_BYTES = 24 * 1024
+
+const bench = (name: string): string => fileURLToPath(new URL(`../../bench/${name}`, import.meta.url))
+
+test('an idle session takes at most 24 KB, in and outside the heap', async (t) => {
+  const server = fork(bench('idle-server.ts'))
+  t.after(() => server.kill())
+  const [{ port }] = (await once(server, 'message')) as [{ readonly port: number }]
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--expose-gc', bench('idle-side.ts'), 'ours', '1000', String(port), '0', '0'],
+    { timeout: 60_000 },
+  )
+  const { bytesPerSession } = JSON.parse(stdout) as IdleFigures
+  assert.ok(bytesPerSession > 0 && bytesPerSession <= MOST_BYTES, `${bytesPerSession} bytes`)
+})
+
+test('a session that has its answer is not looked after any more', async () => {
+  await using server = await startPostgres()
+  await using pool = postgresPool(server)
+  assert.equal(await ask(pool, 'select 1'), 1)
+  assert.equal(acknowledgements.active, true, 'right after the statement')
+  while (acknowledgements.active) await sleep(100)
+})
