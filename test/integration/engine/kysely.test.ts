@@ -12,10 +12,13 @@ interface Database {
 }
 
 const server = await startPostgres()
-after(() => server[Symbol.asyncDispose]())
 const tls = await (await createPki()).issue({ commonName: 'localhost', dns: ['localhost'] })
 const double = await startTdsServer({ postgres: server, logins: { sa: 'secret-of-sa' }, tls })
-after(() => double[Symbol.asyncDispose]())
+// The double first: it has sessions of the server behind it.
+after(async () => {
+  await double[Symbol.asyncDispose]()
+  await server[Symbol.asyncDispose]()
+})
 
 const records = {
   postgres: {
