@@ -64,7 +64,7 @@ export const kerberos = defineStrategy({
           user: connection.login ?? userOf(ticket.principal, suffixes),
           principal: ticket.principal,
           cache: ticket.cache,
-          keytab,
+          ...(keytab === undefined ? {} : { keytab }),
           minimumLifetimeSeconds,
           issuedAt: ticket.startsAt,
           expiresAt: ticket.expiresAt,
