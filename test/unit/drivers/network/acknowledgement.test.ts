@@ -100,8 +100,10 @@ describe('a session that waits for an answer', () => {
   test('shares one reading of the table with all others', async () => {
     await using stack = new AsyncDisposableStack()
     const { guard, looks } = guardTold(['done'])
-    for (let count = 0; count < 20; count++) {
-      const { client } = stack.use(await connected())
+    const pairs: Pair[] = []
+    while (pairs.length < 20) pairs.push(stack.use(await connected()))
+    // In one turn of the event loop, so that one look comes behind all of them.
+    for (const { client } of pairs) {
       guard.watch(client, client, () => true)
       client.write('select 1')
     }
