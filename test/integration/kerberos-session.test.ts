@@ -423,16 +423,16 @@ test('many connections leave neither memory nor open files behind', async () => 
   }
   await some(300)
   const files = readdirSync('/proc/self/fd').length
+  // Allocators grow in steps, and later on a busy machine. A security context that is not released is some 7 kB, so a
+  // leak of one for each connection shows in every round.
   const growths: number[] = []
-  for (let round = 0; round < 4; round++) {
+  do {
     collectGarbage()
     const before = process.memoryUsage().rss
     await some(300)
     collectGarbage()
     growths.push(process.memoryUsage().rss - before)
-  }
-  // Allocators grow in steps, now and then. A security context that nobody gives back is some 7 kB, and a leak of one
-  // for each connection would show in every round.
+  } while (Math.min(...growths) >= 1.8e6 && growths.length < 12)
   assert.ok(Math.min(...growths) < 1.8e6, `memory grew by ${growths} bytes`)
   assert.ok(readdirSync('/proc/self/fd').length <= files + 2)
 })

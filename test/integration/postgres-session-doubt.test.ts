@@ -68,10 +68,8 @@ for (const pool_pre_ping of [true, false]) {
       await assert.rejects(ask(pool, WRITE), { code: '25006' })
       const next = await ask(pool, PROCESS)
       assert.ok(!before.includes(next), 'none of the old sessions is handed out')
-      assert.deepEqual(
-        closed.map(({ reason }) => reason),
-        ['ping-failed', 'ping-failed', 'ping-failed'],
-      )
+      // The server's error can arrive before its ReadyForQuery; then the first session is reset on its return.
+      assert.match(closed.map(({ reason }) => reason).join(), /^(ping|reset)-failed,ping-failed,ping-failed$/)
       for (const { message } of closed) assert.match(message ?? '', /has become read-only/)
 
       await server.sql('alter system reset default_transaction_read_only')
