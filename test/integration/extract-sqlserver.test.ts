@@ -3,14 +3,13 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import type { RecordBatch } from 'apache-arrow'
 import { PoolsmithError } from '../../src/errors.ts'
 import { type ExtractOptions, extractTable } from '../../src/extract/extract-table.ts'
 import type { ReadOptions } from '../../src/extract/read/table.ts'
 import { readTable } from '../../src/extract/read-table.ts'
 import { createEngine, type Engine } from '../../src/index.ts'
+import { collectGarbage } from '../support/collect-garbage.ts'
 import { dataPath, dataText, filesBelow } from '../support/extract.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { readParquetFile } from '../support/parquet.ts'
@@ -646,11 +645,9 @@ test('a slow reader makes the server wait, and memory stays bounded', async () =
   // 240 MB on the wire; whoever does not wait for the reader would hold them all. The double's own share is in it.
   await db.raw('create table dbo.heavy (id int, filler nvarchar(max))')
   await postgres.sql("insert into dbo.heavy select g, repeat('x', 10000) from generate_series(1, 12000) g")
-  setFlagsFromString('--expose-gc')
-  const collect: () => void = runInNewContext('gc')
   // What is alive, not what nobody has swept up yet.
   const held = (): number => {
-    collect()
+    collectGarbage()
     return process.memoryUsage().arrayBuffers
   }
   let rows = 0

@@ -5,10 +5,9 @@ import { readdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { PoolsmithError } from '../../src/errors.ts'
 import { createEngine, type Engine, type EngineOptions } from '../../src/index.ts'
+import { collectGarbage } from '../support/collect-garbage.ts'
 import { gssCredential, type KerberosPostgres, startKerberosPostgres } from '../support/kerberos-postgres.ts'
 import { type Middle, startMiddle, type Tamper } from '../support/middle.ts'
 import { driverFor, openingError, openSession, tokenCredential } from '../support/postgres-driver.ts'
@@ -382,12 +381,6 @@ for (const [name, { tamper, code }] of Object.entries(DAMAGE)) {
     assert.equal(rows[0].encrypted, true)
     assert.equal(middle.accepted(), 3)
   })
-}
-
-/** What is left afterwards is held by somebody. */
-function collectGarbage(): void {
-  setFlagsFromString('--expose-gc')
-  runInNewContext('gc')()
 }
 
 /** The statement that meets the damage fails; the next one finds another session. */

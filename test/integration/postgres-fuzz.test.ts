@@ -8,11 +8,10 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import type pg from 'pg'
 import QueryStream from 'pg-query-stream'
 import { PoolsmithError } from '../../src/errors.ts'
+import { collectGarbage } from '../support/collect-garbage.ts'
 import {
   authentication,
   errorResponse,
@@ -234,9 +233,6 @@ const STAGES: readonly Stage[] = [
     use: ask,
   },
 ]
-
-setFlagsFromString('--expose-gc')
-const collectGarbage = runInNewContext('gc') as () => void
 
 function bytesInUse(): number {
   const { heapUsed, external } = process.memoryUsage()

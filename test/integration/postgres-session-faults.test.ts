@@ -2,9 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { PoolsmithError } from '../../src/errors.ts'
+import { collectGarbage } from '../support/collect-garbage.ts'
 import {
   authentication,
   errorResponse,
@@ -15,9 +14,6 @@ import {
 } from '../support/fake-postgres.ts'
 import { openSession, passwordCredential } from '../support/postgres-driver.ts'
 import { driverTo, PASSWORD } from '../support/postgres-faults.ts'
-
-setFlagsFromString('--expose-gc')
-const collectGarbage = runInNewContext('gc') as () => void
 
 /** An open session in which the server sends `said` as the answer to the first statement. */
 async function afterLogin(said: Buffer, then: (peer: Peer) => void = () => undefined): Promise<FakePostgres> {

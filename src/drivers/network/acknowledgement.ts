@@ -43,7 +43,7 @@ export interface AcknowledgementOptions {
 export class AcknowledgementGuard {
   readonly #periodMillis: number
   readonly #look: typeof readSendings
-  #armed: Guarded[] = []
+  readonly #armed = new Set<Guarded>()
   #timer: NodeJS.Timeout | undefined
 
   constructor({ periodMillis = PERIOD_MILLIS, look = readSendings }: AcknowledgementOptions = {}) {
@@ -71,13 +71,15 @@ export class AcknowledgementGuard {
       return write.call(stream, chunk, encoding, done)
     }
     stream.write = armed as Duplex['write']
+    // Else a closed session would stay in memory until the next look.
+    socket.once('close', () => this.#armed.delete(state))
   }
 
   #arm(state: Guarded): void {
     state.armed = true
     state.heard = state.socket.bytesRead
     state.inVain = 0
-    this.#armed.push(state)
+    this.#armed.add(state)
     this.#timer ??= this.#schedule()
   }
 
@@ -86,15 +88,14 @@ export class AcknowledgementGuard {
   }
 
   async #check(): Promise<void> {
-    const waiting: Guarded[] = []
     const silent: Guarded[] = []
     for (const state of this.#armed) {
       const { socket } = state
       if (socket.destroyed || !state.isWaiting()) {
         state.armed = false
+        this.#armed.delete(state)
         continue
       }
-      waiting.push(state)
       const { bytesRead, bytesWritten } = socket
       if (bytesRead !== state.heard) {
         state.heard = bytesRead
@@ -103,9 +104,8 @@ export class AcknowledgementGuard {
         silent.push(state)
       }
     }
-    this.#armed = waiting
     if (silent.length > 0) await this.#lookAt(silent)
-    this.#timer = this.#armed.length > 0 ? this.#schedule() : undefined
+    this.#timer = this.#armed.size > 0 ? this.#schedule() : undefined
   }
 
   async #lookAt(silent: readonly Guarded[]): Promise<void> {

@@ -5,6 +5,7 @@ import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AcknowledgementGuard } from '../../../../src/drivers/network/acknowledgement.ts'
 import type { Sending } from '../../../../src/drivers/network/socket-table.ts'
+import { collectGarbage } from '../../../support/collect-garbage.ts'
 
 interface Pair extends AsyncDisposable {
   readonly client: Socket
@@ -142,4 +143,22 @@ describe('a session that waits for nothing', () => {
     await atRest(guard)
     assert.deepEqual(looks, [])
   })
+
+  test('is not kept in memory until the next look', async () => {
+    const guard = new AcknowledgementGuard({ periodMillis: 3_600_000 })
+    const closed = await usedAndClosed(guard)
+    for (let round = 0; closed.deref() !== undefined && round < 200; round++) {
+      await sleep(10)
+      collectGarbage()
+    }
+    assert.equal(closed.deref(), undefined)
+    assert.equal(guard.active, true)
+  })
 })
+
+async function usedAndClosed(guard: AcknowledgementGuard): Promise<WeakRef<Socket>> {
+  await using pair = await connected()
+  guard.watch(pair.client, pair.client, () => true)
+  pair.client.write('select 1')
+  return new WeakRef(pair.client)
+}
