@@ -40,7 +40,7 @@ export {
   type MssqlPoolOptions,
 } from './engine/mssql/create-mssql-pool.ts'
 export { ConfigError, type ConfigProblem, ERROR_CODES, type ErrorCode, type Phase, PoolsmithError } from './errors.ts'
-export type { CloseReason, EventName, PoolsmithEvents } from './events.ts'
+export type { CloseReason, DatabaseSystem, EventFacts, EventName, EventOrigin, PoolsmithEvents } from './events.ts'
 export type { Listener } from './pool/events.ts'
 export type { PoolOptions } from './pool/options.ts'
 export {

@@ -5,6 +5,7 @@ import type { StoreOptions } from '../connections/stores/find.ts'
 import { endingSource } from '../credentials/ending-source.ts'
 import type { ProxyOptions } from '../drivers/network/proxy/options.ts'
 import type { Proxies, ProxyContext } from '../drivers/network/proxy/proxies.ts'
+import { placeName } from '../drivers/whereabouts.ts'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
 import type { EventName } from '../events.ts'
 import { EventHub, type Listener } from '../pool/events.ts'
@@ -51,22 +52,31 @@ export async function buildPool(
   for (const [name, listener] of Object.entries(on ?? {})) {
     if (listener !== undefined) events.on(name as EventName, listener as Listener<EventName>)
   }
-  const warn = (warning: ConfigProblem): void => {
-    events.emit('config:warning', warning)
-    process.emitWarning(`${warning.path}: ${warning.message}`, { type: 'PoolsmithWarning', code: 'CONFIG_WARNING' })
+  /** Told when it is known which pool they are about, or that there will be none. */
+  const notes: ConfigProblem[] = []
+  const tell = (): void => {
+    for (const { path, message } of notes.splice(0)) {
+      events.emit('config:warning', { path, message })
+      process.emitWarning(`${path}: ${message}`, { type: 'PoolsmithWarning', code: 'CONFIG_WARNING' })
+    }
   }
+  using _ = { [Symbol.dispose]: tell }
 
   const { environment = process.env } = stores
   const choices = { registry, overrides: { ...extra, ...poolOptions }, environment }
-  const read = await readInput(input, { onWarning: warn, ...stores })
+  const read = await readInput(input, { onWarning: (note) => notes.push(note), ...stores })
   const given = read.connection ?? (await refuse(read, choices))
   const unacceptable = accept(given)
   if (unacceptable !== undefined) throw new ConfigError([unacceptable])
   const { connection, dialect, settings, warnings } = await configure(given, choices)
-  warnings.forEach(warn)
+  const place = dialect.where(connection, settings.driver)
+  const where = { ...place, poolName: settings.pool.pool_name ?? placeName(place) }
+  events.origin = { poolName: where.poolName, system: where.system, host: where.host, port: where.port }
+  notes.push(...warnings)
+  tell()
 
   const proxies = await loadProxies(settings.proxy, { environment, emit: events.emit })
-  const parts = await dialect.build(connection, settings.driver, events.emit, proxies?.route)
+  const parts = await dialect.build(connection, settings.driver, { emit: events.emit, where, route: proxies?.route })
   const source = await settings.strategy.credentials(connection, settings.strategyOptions, {
     emit: events.emit,
     listens: (name) => events.interest(name)(),

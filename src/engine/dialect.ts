@@ -2,6 +2,7 @@ import type { Connection } from '../connections/connection.ts'
 import type { Fields, ForeignOptions, ValuesOf } from '../connections/fields.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { ProxyRouter } from '../drivers/network/proxy/tunnel.ts'
+import type { Whereabouts } from '../drivers/whereabouts.ts'
 import type { ConfigProblem } from '../errors.ts'
 import type { Emit } from '../events.ts'
 
@@ -28,6 +29,15 @@ export interface Normalised {
   readonly problems: readonly ConfigProblem[]
 }
 
+/** The surroundings of the parts. */
+export interface BuildContext {
+  readonly emit: Emit
+  /** With the name of the pool, for errors. */
+  readonly where?: Whereabouts
+  /** The connections that go through a proxy; undefined when none does. */
+  readonly route?: ProxyRouter | undefined
+}
+
 /** The properties of one database family that the engine needs. */
 export interface EngineDialect<F extends Fields = Fields> {
   readonly fields: F
@@ -41,10 +51,8 @@ export interface EngineDialect<F extends Fields = Fields> {
   normalise?(connection: Connection, overrides: Readonly<Record<string, unknown>>): Normalised
   /** The problems of the options taken together. */
   check(connection: Connection, options: ValuesOf<F>): readonly ConfigProblem[]
-  /**
-   * Loads the database's packages and makes the parts; opens nothing.
-   *
-   * @param route the connections that go through a proxy; undefined when none does
-   */
-  build(connection: Connection, options: ValuesOf<F>, emit: Emit, route: ProxyRouter | undefined): Promise<DialectParts>
+  /** The place that sessions will be opened to. */
+  where(connection: Connection, options: ValuesOf<F>): Whereabouts
+  /** Loads the database's packages and makes the parts; opens nothing. */
+  build(connection: Connection, options: ValuesOf<F>, context: BuildContext): Promise<DialectParts>
 }

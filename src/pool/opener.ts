@@ -1,6 +1,7 @@
 import type { Credential, CredentialSource } from '../credentials/credential.ts'
 import { sameSecret } from '../credentials/same-secret.ts'
 import type { Driver } from '../drivers/driver.ts'
+import type { Whereabouts } from '../drivers/whereabouts.ts'
 import { PoolsmithError } from '../errors.ts'
 import { Attempt } from './attempt.ts'
 import { isRefusal } from './failures.ts'
@@ -8,6 +9,7 @@ import { recycleTime, type Session } from './session.ts'
 
 export interface OpenerConfig<Raw extends object> {
   readonly driver: Driver<Raw>
+  readonly where: Whereabouts | undefined
   readonly source: CredentialSource
   /** The limit of one attempt, whatever hangs in it. */
   readonly limitMillis: number
@@ -51,8 +53,9 @@ export class Opener<Raw extends object> {
    * @throws PoolsmithError, NotTried
    */
   async open(generation: number, promising: boolean): Promise<Session<Raw>> {
-    const { driver, source, limitMillis, recycleMillis, now, random } = this.#config
-    const attempt = new Attempt({ driver, source, limitMillis, refusalOf: (credential) => this.#refusalOf(credential) })
+    const { driver, where, source, limitMillis, recycleMillis, now, random } = this.#config
+    const refusalOf = (credential: Credential) => this.#refusalOf(credential)
+    const attempt = new Attempt({ driver, where, source, limitMillis, refusalOf })
     this.#attempts.add(attempt)
     if (promising) this.#promising++
     try {

@@ -7,11 +7,16 @@ import {
   oneOf,
   parseFields,
   seconds,
+  text,
   type ValuesOf,
 } from '../connections/fields.ts'
 import { ConfigError } from '../errors.ts'
 
 export const poolFields = {
+  pool_name: text({
+    description:
+      'The name of the pool in events, in the details of errors and in telemetry, where several pools of one process must differ. Default: `host:port/database`.',
+  }),
   pool_size: integer({
     default: 10,
     min: 1,
@@ -90,6 +95,7 @@ export type PoolOptions = Partial<ValuesOf<typeof poolFields>>
 
 /** {@link PoolOptions} with its defaults filled in and times in milliseconds; `Infinity` is "never". */
 export interface Policy {
+  readonly name: string | undefined
   readonly size: number
   readonly max: number
   readonly minIdle: number
@@ -116,6 +122,7 @@ export function poolPolicy(options: PoolOptions = {}): Policy {
   if (problems.length > 0) throw new ConfigError(problems, { subject: 'The pool options' })
   const timeoutMillis = millis(values.pool_timeout)
   return {
+    name: values.pool_name,
     size: values.pool_size,
     max: values.pool_size + values.max_overflow,
     minIdle: Math.min(values.pool_min_idle, values.pool_size),

@@ -1,5 +1,6 @@
 import type { CredentialSource } from '../credentials/credential.ts'
 import type { Driver } from '../drivers/driver.ts'
+import { placeName, type Whereabouts } from '../drivers/whereabouts.ts'
 import type { PoolsmithError } from '../errors.ts'
 import type { EventName } from '../events.ts'
 import { callSite } from './call-site.ts'
@@ -42,6 +43,9 @@ export type { AcquireOptions, ConnectionInfo, ConnectionPoolConfig, PoolStats } 
  */
 export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   readonly events: EventHub
+  /** The option `pool_name`, or `host:port/database`. */
+  readonly name: string
+  readonly #where: Whereabouts | undefined
   readonly #driver: Driver<Raw>
   readonly #source: CredentialSource
   readonly #policy: Policy
@@ -66,9 +70,14 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     this.#policy = poolPolicy(config.options)
     this.#now = config.now ?? (() => performance.now())
     this.events = config.events ?? new EventHub()
+    const { where } = this.#driver
+    this.name = this.#policy.name ?? where?.poolName ?? (where === undefined ? 'pool' : placeName(where))
+    this.#where = where === undefined ? undefined : { ...where, poolName: this.name }
+    this.events.origin = { poolName: this.name, system: where?.system, host: where?.host, port: where?.port }
     this.#wantsAcquired = this.events.interest('pool:acquired')
     this.#wantsReleased = this.events.interest('pool:released')
-    const shared = { driver: this.#driver, policy: this.#policy, now: this.#now, emit: this.events.emit }
+    const { emit } = this.events
+    const shared = { driver: this.#driver, where: this.#where, policy: this.#policy, now: this.#now, emit }
     this.#sessions = new Sessions({
       ...shared,
       open: () => this.#supply.open(),
@@ -245,14 +254,14 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   #wait(options: AcquireOptions | undefined): Promise<Raw> {
     const signal = options?.signal
     if (this.#closed) return Promise.reject(this.#closedError())
-    if (signal?.aborted) return Promise.reject(abortedError(signal, this.#driver.where))
+    if (signal?.aborted) return Promise.reject(abortedError(signal, this.#where))
     const promise = this.#waiters.add({
       since: this.#now(),
       millis: this.#policy.timeoutMillis,
       site: this.#site(options),
       signal,
       onTimeout: (_, lateMillis) => this.#timeoutError(lateMillis),
-      onAbort: () => abortedError(signal as AbortSignal, this.#driver.where),
+      onAbort: () => abortedError(signal as AbortSignal, this.#where),
     })
     this.#pump()
     return promise
@@ -315,7 +324,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
       lateMillis,
       attempt: this.#supply.oldest,
       failure: this.#supply.failure,
-      where: this.#driver.where,
+      where: this.#where,
     })
     this.#counts.timedOut++
     this.events.emit('pool:timeout', { error })
@@ -323,7 +332,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   }
 
   #closedError(): PoolsmithError {
-    return closedError(this.#driver.where)
+    return closedError(this.#where)
   }
 
   /** Where the connection was asked for, for leak detection. */

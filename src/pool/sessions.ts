@@ -3,6 +3,7 @@
 import { LimitExceeded, within } from '../abort.ts'
 import type { Credential } from '../credentials/credential.ts'
 import type { Driver } from '../drivers/driver.ts'
+import type { Whereabouts } from '../drivers/whereabouts.ts'
 import type { CloseReason, Emit } from '../events.ts'
 import { Alarm } from './alarm.ts'
 import { closeCause, type Holder } from './failures.ts'
@@ -22,6 +23,7 @@ const HOLDERS_SHOWN = 5
 
 export interface SessionsConfig<Raw extends object> {
   readonly driver: Driver<Raw>
+  readonly where: Whereabouts | undefined
   readonly policy: Policy
   readonly now: () => number
   readonly emit: Emit
@@ -296,8 +298,8 @@ export class Sessions<Raw extends object> {
     this.#byRaw.delete(session.raw)
     this.#counts.closed++
     void this.shelf.discard(session)
-    const { driver, emit } = this.#config
-    const cause = closeCause(reason, driver.endedBy?.(session.raw) ?? failure, driver.where)
+    const { driver, where, emit } = this.#config
+    const cause = closeCause(reason, driver.endedBy?.(session.raw) ?? failure, where)
     emit('connection:closed', { id: session.id, reason, ageMillis: now - session.openedAt, cause })
     if (this.#busy + this.#checking === 0) this.#onQuiet?.()
   }

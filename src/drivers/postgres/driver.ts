@@ -29,6 +29,8 @@ const DEFAULT_PORT = 5432
 
 export interface PostgresDriverContext {
   readonly emit: Emit
+  /** For errors. Default: {@link postgresWhereabouts} of the target. */
+  readonly where?: Whereabouts
   /** Where `.postgresql` with libpq's default files lies. Default: the home directory of the process. */
   readonly home?: string
   /** Default: the system's resolver. */
@@ -58,9 +60,8 @@ export function createPostgresDriver(
   const problems = checkPostgresOptions(target, options)
   const policy = parseRequireAuth(options.require_auth)
   if (problems.length > 0 || typeof policy === 'string') throw new ConfigError(problems)
-  // libpq's default is a Unix socket, and localhost where it is built without them.
-  const host = target.host === undefined || target.host === '' ? 'localhost' : target.host
-  const port = target.port ?? DEFAULT_PORT
+  const where = context.where ?? postgresWhereabouts(target)
+  const { host, port = DEFAULT_PORT } = where
   const plan: SessionPlan = {
     host,
     port,
@@ -76,7 +77,18 @@ export function createPostgresDriver(
     tunnel: host.startsWith('/') ? undefined : context.route?.(options.hostaddr ?? host, port),
     emit: warnOnce(context.emit),
   }
-  return new SessionDriver(plan)
+  return new SessionDriver(plan, where)
+}
+
+/** The place of the sessions: of the target, with what libpq takes in place of what it leaves out. */
+export function postgresWhereabouts({ host, port, database, login }: PostgresTarget): Whereabouts {
+  return {
+    system: 'postgresql',
+    // libpq's default is a Unix socket, and localhost where it is built without them.
+    host: host === undefined || host === '' ? 'localhost' : host,
+    port: port ?? DEFAULT_PORT,
+    database: database === undefined || database === '' ? login : database,
+  }
 }
 
 class SessionDriver implements PostgresDriver {
@@ -85,10 +97,9 @@ class SessionDriver implements PostgresDriver {
   readonly #doubt = new WriteDoubt()
   readonly where: Whereabouts
 
-  constructor(plan: SessionPlan) {
+  constructor(plan: SessionPlan, where: Whereabouts) {
     this.#plan = plan
-    const { host, port, database, login } = plan
-    this.where = { host, port, database: database ?? login }
+    this.where = where
   }
 
   async open(credential: Credential, context: OpenContext): Promise<pg.Client> {

@@ -1,9 +1,9 @@
-import type { PoolsmithEvents } from '../../events.ts'
+import type { EventFacts } from '../../events.ts'
 import type { GssMode } from './options.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
 import type { Failure, Way } from './ways.ts'
 
-type Warning = PoolsmithEvents['security:warning']
+type Warning = EventFacts['security:warning']
 
 /**
  * The warnings about a session that was opened: protection that was given up, or that the mode leaves out although a

@@ -25,6 +25,8 @@ const BROWSER_PORT = 1434
 
 export interface SqlServerDriverContext {
   readonly emit: Emit
+  /** For errors. Default: {@link sqlServerWhereabouts} of the target. */
+  readonly where?: Whereabouts
   /** Makes the Kerberos contexts. Default: GSSAPI. */
   readonly sspi?: SspiFactory
   /** Default: the system's resolver. */
@@ -68,7 +70,7 @@ export function createSqlServerDriver(
   if (problems.length > 0) throw new ConfigError(problems)
   const { emit } = context
   const named = options.instance_name !== undefined && target.port === undefined
-  const host = target.host === undefined || target.host === '' ? 'localhost' : target.host
+  const host = hostOf(target)
   if (named && context.route?.(host, BROWSER_PORT) !== undefined) {
     throw new ConfigError([
       { path: 'extra.instance_name', message: 'is looked up by UDP, which no proxy carries; give the port instead' },
@@ -87,7 +89,27 @@ export function createSqlServerDriver(
     sspi: context.sspi ?? gssSspi({ mechanism: options.gss_mechanism, delegate: options.gssdelegation }),
     browserPort: context.browserPort,
   }
-  return new SessionDriver(plan, () => warnOfWeakness(options, emit))
+  const where = context.where ?? sqlServerWhereabouts(target, options)
+  return new SessionDriver(plan, where, () => warnOfWeakness(options, emit))
+}
+
+/** The place of the sessions: of the target, with the defaults of what it leaves out. */
+export function sqlServerWhereabouts(
+  target: SqlServerTarget,
+  { instance_name: instance }: SqlServerOptions,
+): Whereabouts {
+  const named = instance !== undefined && target.port === undefined
+  const host = hostOf(target)
+  return {
+    system: 'microsoft.sql_server',
+    host: named ? `${host}\\${instance}` : host,
+    port: named ? undefined : (target.port ?? DEFAULT_PORT),
+    database: target.database === '' ? undefined : target.database,
+  }
+}
+
+function hostOf({ host }: SqlServerTarget): string {
+  return host === undefined || host === '' ? 'localhost' : host
 }
 
 function warnOfWeakness(options: SqlServerOptions, emit: Emit): void {
@@ -112,11 +134,9 @@ class SessionDriver implements SqlServerDriver {
   #warn: (() => void) | undefined
   #database: string | undefined
 
-  constructor(plan: SessionPlan, warn: () => void) {
+  constructor(plan: SessionPlan, where: Whereabouts, warn: () => void) {
     this.#plan = plan
-    const { host, port, database, options } = plan
-    const instance = port === undefined ? `\\${options.instance_name}` : ''
-    this.where = { host: `${host}${instance}`, port, database }
+    this.where = where
     this.#warn = warn
   }
 

@@ -28,7 +28,7 @@ export async function testEngine(
   const events = new EventHub()
   const address = typeof target === 'number' ? { host: 'localhost', port: target, database: 'master' } : target
   const connection = { type: 'mssql', ...address, extra: {} } as const
-  const parts = await sqlServerDialect.build(connection, values, events.emit, undefined)
+  const parts = await sqlServerDialect.build(connection, values, { emit: events.emit })
   const pool = new ConnectionPool({ driver: parts.driver, source: staticSource(credential), options, events })
   const db = knex({ client: await knexClient('mssql', { pool, parts }), connectionPool: pool })
   return {

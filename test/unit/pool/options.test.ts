@@ -5,6 +5,7 @@ import { type PoolOptions, poolPolicy } from '../../../src/pool/options.ts'
 
 test('the defaults', () => {
   assert.deepEqual(poolPolicy(), {
+    name: undefined,
     size: 10,
     max: 30,
     minIdle: 0,
