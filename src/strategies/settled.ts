@@ -16,15 +16,7 @@ export function settled(fetch: Fetch): Fetch {
       return credential
     } catch (error) {
       if (!found || !(error instanceof PoolsmithError) || error.code !== 'CREDENTIAL_MISSING') throw error
-      const { message, code, phase, hint, details, cause } = error
-      throw new PoolsmithError(message, {
-        code,
-        phase,
-        details,
-        cause,
-        transient: true,
-        hint,
-      })
+      throw error.with({ transient: true })
     }
   }
 }

@@ -30,14 +30,8 @@ export function proxyError(
 
 /** An error on the way to the proxy (names, sockets, files, Kerberos), with the phase `proxy`. */
 export function inProxyPhase(error: PoolsmithError, route: ProxyRoute, hint = error.hint): PoolsmithError {
-  return new PoolsmithError(`For the proxy ${route.proxy}: ${error.message}`, {
-    code: error.code,
-    phase: 'proxy',
-    transient: error.transient,
-    details: { ...error.details, ...route },
-    cause: error,
-    hint,
-  })
+  const message = `For the proxy ${route.proxy}: ${error.message}`
+  return error.with({ message, phase: 'proxy', details: { ...route }, cause: error, hint })
 }
 
 /** The proxy's answer to a request for a tunnel was neither yes nor a request to log in. */
