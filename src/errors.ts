@@ -93,6 +93,7 @@ export const ERROR_CODES = {
   PRINCIPAL_MALFORMED: 'The name of a principal is not well-formed.',
   PRINCIPAL_UNKNOWN: 'The Kerberos database does not know the client principal.',
   PRINCIPAL_REFUSED: 'The KDC knows the principal but refuses it: locked, expired, or against its policy.',
+  PREAUTH_UNSUPPORTED: 'The KDC asks for a proof, such as a smart card, that neither a keytab nor a password gives.',
   KDC_UNREACHABLE: 'No KDC of the realm can be reached.',
   KDC_TIMEOUT: 'No KDC of the realm answered within the time limit.',
   REALM_UNKNOWN: "Neither krb5.conf nor DNS says where the realm's KDC is.",

@@ -16,6 +16,7 @@ import {
 import { loadGssApi } from './load-gss-api.ts'
 import { Krb5 } from './native/krb5.ts'
 import type { KeytabEntry } from './native/krb5-keytab.ts'
+import type { PasswordOf } from './refresh-ticket.ts'
 import type { TicketInfo } from './ticket.ts'
 
 export interface DiagnoseRequest {
@@ -26,6 +27,8 @@ export interface DiagnoseRequest {
   readonly principal?: string | undefined
   readonly cache?: string | undefined
   readonly keytab?: string | undefined
+  /** The password of `principal`. */
+  readonly password?: PasswordOf | undefined
   readonly signal: AbortSignal
   /** For each question to the network, in milliseconds. Default 3,000. */
   readonly limitMillis?: number
@@ -96,10 +99,11 @@ export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport
       return undefined
     }
   }
-  // A pool with a keytab keeps its tickets in memory of its own, and so does this check.
-  const own =
-    request.keytab !== undefined && request.cache === undefined ? `MEMORY:poolsmith-${randomUUID()}` : undefined
-  const wanted = { principal: request.principal, cache: request.cache ?? own, keytab: request.keytab }
+  // A pool that obtains its tickets itself keeps them in memory of its own, and so does this check.
+  const { keytab, password } = request
+  const obtains = keytab !== undefined || password !== undefined
+  const own = obtains && request.cache === undefined ? `MEMORY:poolsmith-${randomUUID()}` : undefined
+  const wanted = { principal: request.principal, cache: request.cache ?? own, keytab, password }
   try {
     const ticket = await tried(() => ensureTicket(wanted, { signal: limit() }))
     const { target, principal: name } = request
@@ -115,8 +119,8 @@ export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport
     const answers = await Promise.all(kdcs.map((kdc) => lookAt(kdc, question, limit)))
     const offset = answers.find(({ clockOffsetMillis }) => clockOffsetMillis !== undefined)?.clockOffsetMillis
     problems.push(...kdcProblems(answers), ...clockProblems(offset))
-    const keytab = await keytabOf(krb5, request, question, kdcs, limit, tried)
-    if (keytab !== undefined) problems.push(...keytabProblems(keytab, client))
+    const keytabReport = await keytabOf(krb5, request, question, kdcs, limit, tried)
+    if (keytabReport !== undefined) problems.push(...keytabProblems(keytabReport, client))
     throwIfAborted(request.signal)
     return {
       ...(realm === undefined ? {} : { realm }),
@@ -127,7 +131,7 @@ export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport
       ...(names === undefined ? {} : { names }),
       kdcs: answers.map(({ address, udp, tcp }) => ({ address, udp, tcp })),
       ...(offset === undefined ? {} : { clockOffsetMillis: offset }),
-      ...(keytab === undefined ? {} : { keytab }),
+      ...(keytabReport === undefined ? {} : { keytab: keytabReport }),
       problems,
     }
   } finally {

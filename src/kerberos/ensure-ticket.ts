@@ -5,12 +5,14 @@ import { loadGssApi } from './load-gss-api.ts'
 import { lookAgain } from './look-again.ts'
 import { isPrivate } from './native/cache-transfer.ts'
 import { Krb5 } from './native/krb5.ts'
-import { refreshIn } from './refresh-ticket.ts'
+import { type PasswordOf, refreshIn } from './refresh-ticket.ts'
 import { assertGood, checkTicket, inFull, isMendable, type TicketInfo, type TicketRequest } from './ticket.ts'
 
 export interface TicketPolicy extends TicketRequest {
   /** With a keytab a ticket that is missing, expired, or too near its end is replaced instead of being an error. */
   readonly keytab?: string | undefined
+  /** The same by the password of `principal`, which must be given then. */
+  readonly password?: PasswordOf | undefined
 }
 
 export interface EnsureOptions {
@@ -30,15 +32,19 @@ export async function ensureTicket(policy: TicketPolicy, options: EnsureOptions 
     using opened = await openLogonCredential(await loadGssApi(), policy, options)
     return opened.ticket
   }
-  const { cache, keytab } = policy
   const present = (): Promise<TicketInfo> => presentTicket(policy, options)
-  return keytab === undefined ? lookAgain(cache, present, options.signal) : present()
+  return obtains(policy) ? present() : lookAgain(policy.cache, present, options.signal)
+}
+
+/** Whether a missing ticket is obtained here. */
+function obtains({ keytab, password }: TicketPolicy): boolean {
+  return keytab !== undefined || password !== undefined
 }
 
 async function presentTicket(policy: TicketPolicy, options: EnsureOptions): Promise<TicketInfo> {
   using krb5 = await openKrb5(policy.cache)
-  const { keytab, ...request } = inFull(krb5, policy)
-  if (keytab === undefined) return checkTicket(krb5, request)
+  const { keytab, password, ...request } = inFull(krb5, policy)
+  if (!obtains(policy)) return checkTicket(krb5, request)
   const good = (ticket: TicketInfo): boolean => {
     const left = ticket.expiresAt - Date.now()
     return left >= (ticket.expiresAt - ticket.startsAt) * (options.refreshBelow ?? 0)
@@ -51,8 +57,9 @@ async function presentTicket(policy: TicketPolicy, options: EnsureOptions): Prom
   }
   const { principal, cache, minimumLifetimeSeconds = 0 } = request
   const ticket = await refreshIn(krb5, {
-    by: 'keytab',
+    by: password === undefined ? 'keytab' : 'password',
     keytab,
+    password,
     principal,
     cache,
     signal: options.signal,
@@ -87,7 +94,7 @@ export async function openCredential(
     const handle = await gss.acquireCredential({ principal, cache: await reachableCache(ticket), mechanism, signal })
     return { cache: ticket.cache, handle, ticket, [Symbol.dispose]: () => handle[Symbol.dispose]() }
   }
-  return policy.keytab === undefined ? lookAgain(policy.cache, open, signal) : open()
+  return obtains(policy) ? open() : lookAgain(policy.cache, open, signal)
 }
 
 /**
@@ -134,12 +141,12 @@ async function openLogonCredential(
   options: EnsureOptions & { readonly mechanism?: GssMechanism },
 ): Promise<OpenedCredential> {
   const { signal, mechanism } = options
-  const { cache = LOGON_CACHE, keytab } = policy
-  if (cache !== LOGON_CACHE || keytab !== undefined) {
+  const { cache = LOGON_CACHE } = policy
+  if (cache !== LOGON_CACHE || obtains(policy)) {
     throw new PoolsmithError("On Windows the ticket is the logged-on user's: there are no caches and keytabs.", {
       code: 'CONFIG_INVALID',
       phase: 'config',
-      hint: 'Leave out `ccache` and `keytab`, and run the process as the user that should log in.',
+      hint: 'Leave out `ccache`, `keytab` and the password, and run the process as the user that should log in.',
     })
   }
   const handle = await gss.acquireCredential({ mechanism, signal })

@@ -172,6 +172,18 @@ const ADVICE: Partial<Record<ErrorCode, (facts: KerberosFacts) => Advice>> = {
     message: `The KDC of ${realmOf(facts)} refuses ${who(facts)}`,
     hint: "Ask the realm's administrator: the principal is locked or has expired, or its policy forbids this request",
   }),
+  CREDENTIAL_REFUSED: (facts) => ({
+    message: `The KDC of ${realmOf(facts)} does not accept the password of ${who(facts)}`,
+    hint: 'Check the password in the connection or in `password_file`, and the spelling of the principal (upper and lower case differ)',
+  }),
+  LOGIN_PASSWORD_CHANGE: (facts) => ({
+    message: `The password of ${who(facts)} has expired, or must be changed first`,
+    hint: `Set a new one with \`kpasswd ${who(facts)}\`, then ${facts.keytab === undefined ? 'put it into the connection' : 'export the keytab again'}`,
+  }),
+  PREAUTH_UNSUPPORTED: (facts) => ({
+    message: `The KDC of ${realmOf(facts)} asks ${who(facts)} for a proof of identity that ${facts.keytab === undefined ? 'a password' : 'a keytab'} does not give`,
+    hint: 'Use a principal without a smart card or one-time password, or fill a cache by kinit and name it in `ccache`',
+  }),
   KDC_UNREACHABLE: (facts) => ({
     message: `No KDC of ${realmOf(facts)}${kdcsOf(facts)} can be reached`,
     hint: `Check [realms] in krb5.conf and that port 88 is open by UDP and TCP; \`KRB5_TRACE=/dev/stderr ${kinit(facts).slice(1, -1)}\` shows each attempt`,

@@ -1,12 +1,14 @@
 import { performance } from 'node:perf_hooks'
 import { onAbort } from '../abort.ts'
 import { PoolsmithError } from '../errors.ts'
+import type { Secret } from '../secret.ts'
 import { cacheFileError, cachePath, ownFile, replaceCacheFile } from './cache-file.ts'
 import { kdcCalls } from './call-queue.ts'
 import { type KerberosFacts, kerberosError, realmIn } from './errors.ts'
 import { FileLock } from './file-lock.ts'
 import { openKrb5 } from './kcm-daemon.ts'
 import { askKdc } from './kdc/ask.ts'
+import type { NewTicket, Tasks } from './kdc/tasks.ts'
 import { isPrivate, packCache, unpackCache } from './native/cache-transfer.ts'
 import type { Krb5 } from './native/krb5.ts'
 import type { CacheContents } from './native/krb5-cache.ts'
@@ -30,8 +32,10 @@ export interface TicketSource {
 }
 
 export interface RefreshOptions extends TicketSource {
-  /** `keytab`: a new ticket from the keytab. `renew`: the present one renewed. */
-  readonly by: 'keytab' | 'renew'
+  /** `keytab`: a new ticket from the keytab. `password`: by the password. `renew`: the present one renewed. */
+  readonly by: 'keytab' | 'password' | 'renew'
+  /** Called when the KDC is asked; the result is not kept. */
+  readonly password?: PasswordOf | undefined
   /** Asked under the lock: true leaves the cache as it is, since another updater has just replaced the ticket. */
   readonly unless?: ((ticket: TicketInfo) => boolean) | undefined
   /** How long to wait for another updater, in milliseconds. Default 60,000. */
@@ -41,6 +45,9 @@ export interface RefreshOptions extends TicketSource {
   /** Once aborted, a ticket that arrives late is not written to the cache's file any more. */
   readonly discard?: AbortSignal | undefined
 }
+
+/** Gives the password of the client principal, as it is now. */
+export type PasswordOf = () => Secret | Promise<Secret>
 
 export interface RefreshedTicket extends TicketInfo {
   /** False when another updater had just replaced the ticket. */
@@ -52,7 +59,7 @@ interface Plan {
   /** The full name of the cache. */
   readonly cache: string
   readonly principal: string
-  /** Undefined: the present ticket is renewed. */
+  /** Undefined: the present ticket is renewed, or a new one is obtained by the password. */
   readonly keytab: string | undefined
 }
 
@@ -210,14 +217,35 @@ function request(plan: Plan, options: RefreshOptions, party: Party, into: string
       throw kerberosError('KDC_TIMEOUT', { principal, cache }, { more: 'All callers have left.' })
     }
     const target = isPrivate(into) ? undefined : into
+    const asked = { ...limitsOf(options), principal, cache, into: target }
     const { contents, packed } =
-      keytab === undefined
-        ? await askKdc('renew', { cache, packed: isPrivate(cache) ? await packCache(cache) : undefined, into: target })
-        : await askKdc('obtain', { ...limitsOf(options), principal, keytab, cache, into: target })
+      options.by === 'password'
+        ? await askByPassword(asked, options.password)
+        : keytab === undefined
+          ? await askKdc('renew', {
+              cache,
+              packed: isPrivate(cache) ? await packCache(cache) : undefined,
+              into: target,
+            })
+          : await askKdc('obtain', { ...asked, key: { keytab } })
     if (packed !== undefined) await unpackCache(packed, into)
     return contents
   }
   return kdcCalls.run(info, start, { signal: undefined, aborted: () => undefined })
+}
+
+/** The bytes of the password live as long as the question. */
+async function askByPassword(
+  request: Omit<Parameters<Tasks['obtain']>[0], 'key'>,
+  passwordOf: PasswordOf | undefined,
+): Promise<NewTicket> {
+  if (passwordOf === undefined) throw new Error('There is no password')
+  const password = Buffer.from(`${(await passwordOf()).reveal()}\0`)
+  try {
+    return await askKdc('obtain', { ...request, key: { password } })
+  } finally {
+    password.fill(0)
+  }
 }
 
 function limitsOf({ lifetimeSeconds, renewableSeconds, forwardable }: RefreshOptions) {

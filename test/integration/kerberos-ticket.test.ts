@@ -391,7 +391,7 @@ test('a refresh opens one krb5 context here, and one in the process that asks th
   }
   // The same tasks as in the other process.
   for (const [name, task] of Object.entries({
-    obtain: () => TASKS.obtain({ principal: ALICE, keytab, cache, into: cache }),
+    obtain: () => TASKS.obtain({ principal: ALICE, key: { keytab }, cache, into: cache }),
     renew: () => TASKS.renew({ cache: `${cache}-renewing`, packed: undefined, into: cache }),
   })) {
     opened.mock.resetCalls()

@@ -59,10 +59,10 @@ async function check(call: Call, trace?: Trace): Promise<Outcome> {
   const { connection, strategy } = db
   // Whether the session or the login may use Kerberos.
   const withKerberos = strategy === 'kerberos' || (connection.extra['gssencmode'] ?? 'disable') !== 'disable'
-  const findings = async (server?: ServerView): Promise<KerberosFindings | undefined> =>
+  const findings = async (server?: ServerView, failure?: unknown): Promise<KerberosFindings | undefined> =>
     withKerberos
       ? {
-          report: await reportOn(connection, call.environment, signal),
+          report: await reportOn(connection, call.environment, signal, failure),
           server,
           trace: await trace?.lines(),
         }
@@ -70,7 +70,7 @@ async function check(call: Call, trace?: Trace): Promise<Outcome> {
   const session = await db.pool
     .use((raw) => db.pool.infoOf(raw), { signal })
     .catch(async (error: unknown) => {
-      throw withFindings(error, await findings(), call)
+      throw withFindings(error, await findings(undefined, error), call)
     })
   const totalMillis = performance.now() - started
   if (session === undefined) throw new Error('The pool does not know the connection that it has just handed out.')

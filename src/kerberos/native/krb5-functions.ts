@@ -62,6 +62,11 @@ export interface Krb5Functions {
   readonly optSetRenewLife: Native<[Pointer, number], void>
   readonly optSetForwardable: Native<[Pointer, number], void>
   readonly getInitCredsKeytab: Native<[Context, Struct, Principal, Keytab, number, null, Pointer], number>
+  /** The password is text in UTF-8 that ends with NUL; no prompter. */
+  readonly getInitCredsPassword: Native<
+    [Context, Struct, Principal, Uint8Array, null, null, number, null, Pointer],
+    number
+  >
   readonly getRenewedCreds: Native<[Context, Struct, Principal, Cache, null], number>
 
   readonly getProfile: Native<[Context, OutPointer], number>
@@ -182,6 +187,17 @@ export function krb5Functions({ koffi, krb5 }: KerberosLibraries): Krb5Functions
     optSetRenewLife: of('krb5_get_init_creds_opt_set_renew_life', [object, 'int32_t'], 'void'),
     optSetForwardable: of('krb5_get_init_creds_opt_set_forwardable', [object, 'int'], 'void'),
     getInitCredsKeytab: of('krb5_get_init_creds_keytab', [object, struct, object, object, 'int32_t', 'void *', object]),
+    getInitCredsPassword: of('krb5_get_init_creds_password', [
+      object,
+      struct,
+      object,
+      'void *',
+      'void *',
+      'void *',
+      'int32_t',
+      'void *',
+      object,
+    ]),
     getRenewedCreds: of('krb5_get_renewed_creds', [object, struct, object, object, 'void *']),
 
     getProfile: of('krb5_get_profile', [object, out]),

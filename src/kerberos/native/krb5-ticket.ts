@@ -5,10 +5,13 @@ import { entriesOf } from './krb5-keytab.ts'
 import type { Operation } from './krb5-operation.ts'
 import { callAsync, type Pointer } from './load.ts'
 
+/** What proves to the KDC who we are: a keytab, or a password in UTF-8 that ends with NUL and is overwritten after use. */
+export type TicketKey = { readonly keytab: string } | { readonly password: Uint8Array }
+
 export interface ObtainOptions {
   /** In full: `alice@EXAMPLE.COM`. */
   readonly principal: string
-  readonly keytab: string
+  readonly key: TicketKey
   /** The cache that the ticket is meant for, for messages: `into` may stand in its place for a moment. */
   readonly cache: string
   /** Default: as krb5.conf and the KDC have it. */
@@ -26,13 +29,12 @@ export interface RenewOptions {
 
 const KT_NOTFOUND = -1765328203
 
-/** A first ticket from a keytab (AS exchange, RFC 4120 3.1). */
+/** A first ticket from a keytab or by a password (AS exchange, RFC 4120 3.1). */
 export async function obtainTicket(operation: Operation, options: ObtainOptions, into: string): Promise<CacheContents> {
-  const { principal, keytab, cache } = options
+  const { principal, key, cache } = options
   const { functions, context } = operation
-  const facts = { principal, keytab, cache }
+  const facts = { principal, cache, ...('keytab' in key ? { keytab: key.keytab } : {}) }
   const client = operation.principal(principal, facts)
-  const keys = operation.keytab(keytab, facts)
   const request = operation.make('obtain', facts, (out) => functions.optAlloc(context, out))
   operation.defer(() => functions.optFree(context, request))
   if (options.lifetimeSeconds !== undefined) functions.optSetTktLife(request, options.lifetimeSeconds)
@@ -40,8 +42,20 @@ export async function obtainTicket(operation: Operation, options: ObtainOptions,
   if (options.forwardable !== undefined) functions.optSetForwardable(request, options.forwardable ? 1 : 0)
 
   const creds = Buffer.alloc(functions.sizes.creds)
-  const code = await callAsync(functions.getInitCredsKeytab, context, creds, client, keys, 0, null, request)
-  operation.check('obtain', code, { ...facts, ...keytabFacts(operation, code, facts) })
+  if ('keytab' in key) {
+    const keys = operation.keytab(key.keytab, facts)
+    const code = await callAsync(functions.getInitCredsKeytab, context, creds, client, keys, 0, null, request)
+    operation.check('obtain', code, { ...facts, ...keytabFacts(operation, code, { principal, keytab: key.keytab }) })
+  } else {
+    const { password } = key
+    const call = functions.getInitCredsPassword
+    try {
+      const code = await callAsync(call, context, creds, client, password, null, null, 0, null, request)
+      operation.check('sign-in', code, facts)
+    } finally {
+      password.fill(0)
+    }
+  }
   return kept(operation, into, client, creds, facts)
 }
 
@@ -49,7 +63,7 @@ export async function obtainTicket(operation: Operation, options: ObtainOptions,
 function keytabFacts(
   operation: Operation,
   code: number,
-  { keytab, principal }: Pick<ObtainOptions, 'keytab' | 'principal'>,
+  { keytab, principal }: { readonly keytab: string; readonly principal: string },
 ): KerberosFacts {
   if (code === KT_NOTFOUND) {
     return { keytabPrincipals: [...new Set(entriesOf(operation, keytab).map((entry) => entry.principal))] }
