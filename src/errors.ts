@@ -211,6 +211,7 @@ export const ERROR_CODES = {
     'The database cannot show one moment of the table to several sessions; the hint says what would.',
   SNAPSHOT_GONE: 'The snapshot that a plan names does not exist any more: the session that held it has ended.',
   PLAN_INVALID: 'The plan of an extract is damaged, of another version, not trusted, or has no such partition.',
+  PLAN_OTHER_DATABASE: 'The plan of an extract was made for another database than the one that is connected.',
   EXTRACT_BUSY: 'Another session is extracting the same partition of the same plan.',
   EXTRACT_PROTOCOL: 'The server sent rows in a form that is not understood.',
   // write: the files of an extract

@@ -1,7 +1,7 @@
 /** The options of `poolsmith extract`, and the options of an extract that they stand for. */
 
 import { readFile, realpath } from 'node:fs/promises'
-import { badPlan, checkPlan } from '../extract/check-plan.ts'
+import { badPlan, checkPartition, parsePlan } from '../extract/check-plan.ts'
 import { readOwnText } from '../extract/files/own-files.ts'
 import { EXTRACT_FORMATS, type ExtractFormat } from '../extract/formats.ts'
 import type { FormatOptions, SelectOptions, WatermarkOptions } from '../extract/options.ts'
@@ -192,12 +192,12 @@ export async function partitionOption(
   if (file === undefined) throw new UsageError(`--partition expects FILE#K, got ${given}.`)
   const plan = await planIn(file)
   const number = Number(digits)
-  checkPlan(plan, number)
+  checkPartition(plan, number)
   return { plan, number }
 }
 
 /** It holds SQL, so no other user may have written it. A link to it is followed, and the file is checked. */
-async function planIn(file: string): Promise<unknown> {
+async function planIn(file: string): Promise<ExtractPlan> {
   let text: string
   try {
     text = await readOwnText(await realpath(file))
@@ -207,13 +207,9 @@ async function planIn(file: string): Promise<unknown> {
       error.kind === 'mode'
         ? 'If the plan is yours, take that permission away (chmod go-w): a plan holds SQL that is run.'
         : 'Copy the plan into a file of this user if you trust it: a plan holds SQL that is run.'
-    throw badPlan(`${file} ${error.reason}`, error).with({ hint })
+    throw badPlan(`the file ${error.reason}`).with({ hint })
   }
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    throw badPlan(`${file} is not JSON`, error)
-  }
+  return parsePlan(text)
 }
 
 async function fileText(path: string, option: string): Promise<string> {

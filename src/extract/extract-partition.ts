@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { PoolsmithError } from '../errors.ts'
-import { checkPlan } from './check-plan.ts'
+import { checkPartition, checkPlan } from './check-plan.ts'
 import type { Drift } from './drift.ts'
 import { openOwn, readOwnText } from './files/own-files.ts'
 import { inPartition } from './in-parallel.ts'
@@ -63,7 +63,8 @@ export async function extractPartition(
   number: number,
   options: PartitionOptions | ConsumePartitionOptions,
 ): Promise<ManifestContent> {
-  checkPlan(plan, number)
+  checkPlan(plan)
+  checkPartition(plan, number)
   // A plan that was just made can be disposed; that member is not part of its JSON.
   const { [Symbol.asyncDispose]: _, ...content } = plan as ExtractPlan & Partial<AsyncDisposable>
   checkTarget(options.to)

@@ -21,6 +21,7 @@ export type {
   Condition,
   ExtractEngine,
   ExtractSource,
+  Fingerprint,
   MarkValue,
   Partition,
   QuerySource,

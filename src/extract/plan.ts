@@ -11,6 +11,7 @@ import type {
   Condition,
   ExtractEngine,
   ExtractSource,
+  Fingerprint,
   MarkRange,
   MarkSince,
   OpenOptions,
@@ -21,8 +22,8 @@ import type {
 } from './read/table.ts'
 import type { FormatSettings } from './sinks/format.ts'
 
-/** 2: parts and watermarks are data, and no SQL. */
-export const PLAN_VERSION = 2
+/** 3: plans have a fingerprint. */
+export const PLAN_VERSION = 3
 
 /** Treat it as you treat code: `conditions` and `query` are SQL, which runs with the rights of the role that reads. */
 export interface ExtractPlan {
@@ -33,6 +34,8 @@ export interface ExtractPlan {
   readonly plannedAt: string
   readonly extractedAt: string
   readonly source: string
+  /** The parts are read in this database only. */
+  readonly fingerprint: Fingerprint
   readonly schema: string
   readonly table: string
   /** SQL, when it is a query that is read. */
@@ -85,6 +88,7 @@ export async function makePlan(db: ExtractEngine, open: OpenTable, input: PlanIn
     plannedAt: input.startedAt.toISOString(),
     extractedAt: (input.extractedAt ?? input.startedAt).toISOString(),
     source: input.source ?? db.connection.id ?? db.connection.database ?? 'database',
+    fingerprint: await open.fingerprint(),
     schema: open.schema,
     table: open.table,
     query: open.query,
@@ -128,8 +132,8 @@ export function resumeKey(
   { extractedAt, partitions = 1, partitionBy }: SelectOptions,
   after: WatermarkOptions['after'],
 ): string {
-  const { source, schema, table, query, format, columns, options, conditions, identity } = plan
-  const same = { source, schema, table, query, format, columns, options, conditions, identity }
+  const { source, fingerprint, schema, table, query, format, columns, options, conditions, identity } = plan
+  const same = { source, fingerprint, schema, table, query, format, columns, options, conditions, identity }
   // The same mark is another beginning when other rows that have it were read.
   const begun = [plan.watermark?.after, typeof after === 'object' && 'rows' in after ? after.rows : null]
   return checksumOf([same, begun, partitions, partitionBy, extractedAt?.toISOString()]).slice(0, 16)

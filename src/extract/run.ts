@@ -95,8 +95,8 @@ export class Run implements AsyncDisposable {
   static async ofPlan(db: ExtractEngine, plan: ExtractPlan, signal: AbortSignal | undefined): Promise<Run> {
     const startedAt = new Date()
     const ends = endsOf(signal)
-    const { options, snapshot } = plan
-    const open = await openTable(db, sourceOf(plan), { ...options, snapshot, signal: ends.signal })
+    const { options, snapshot, fingerprint } = plan
+    const open = await openTable(db, sourceOf(plan), { ...options, snapshot, fingerprint, signal: ends.signal })
     try {
       await checkTable(open, plan)
       return new Run({ db, open, plan, startedAt, input: undefined, ...ends })
@@ -170,11 +170,13 @@ function endsOf(signal: AbortSignal | undefined): Pick<Run, 'signal' | 'stop'> {
 
 /** The table may have been altered since the plan was made, or its rows may have moved. */
 async function checkTable(open: OpenTable, plan: ExtractPlan): Promise<void> {
+  const { table } = await open.fingerprint()
+  if (table !== plan.fingerprint.table) throw changed('was dropped and created again since', open)
   const columns = await columnsFor(open, plan.format)
   if (JSON.stringify(columns) !== JSON.stringify(plan.columns)) throw changed('has other columns or types than', open)
   if (!plan.byPlace) return
   const now = await open.plan({ where: undefined, watermark: undefined, partitions: 1, partitionBy: undefined })
-  if (now.identity !== plan.identity) throw changed('was rewritten or created again since', open)
+  if (now.identity !== plan.identity) throw changed('was rewritten since', open)
 }
 
 function changed(what: string, { schema, table }: OpenTable): PoolsmithError {

@@ -7,6 +7,7 @@ import type { Partition, PartRows } from './read/table.ts'
 /** Among them are all SQL, and all names of tables except those of the parts. */
 const SAME = [
   'source',
+  'fingerprint',
   'schema',
   'table',
   'query',

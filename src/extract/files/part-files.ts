@@ -235,7 +235,7 @@ async function distrustOf(staging: string): Promise<string | undefined> {
 async function planIn(staging: string, plan: ExtractPlan): Promise<ExtractPlan | undefined> {
   try {
     const before: unknown = JSON.parse(await readOwnText(join(staging, PLAN_NAME)))
-    checkPlan(before, 0)
+    checkPlan(before)
     return planOfSameRun(before, plan)
   } catch {
     // Missing or damaged: the run begins from the beginning.

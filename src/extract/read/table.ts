@@ -142,8 +142,23 @@ export interface TableColumn {
   readonly note?: string
 }
 
+/** The database and the table that a plan was made for. Sessions on replicas of the same database have the same one. */
+export interface Fingerprint {
+  /**
+   * On PostgreSQL the system identifier and the database's oid (`7412345678901234567/16384`), on SQL Server the
+   * database's service_broker_guid.
+   */
+  readonly system: string
+  /** The database's name. */
+  readonly database: string
+  /** The table's oid or object_id; empty for a query. */
+  readonly table: string
+}
+
 /** The options of a caller, and those with which an extract opens further sessions. */
 export interface OpenOptions extends ReadOptions {
+  /** Of a plan: a session in another database is refused before anything is looked up in it. */
+  readonly fingerprint?: Fingerprint | undefined
   /** The snapshot of another session, as its {@link OpenTable.exportSnapshot} named it. */
   readonly snapshot?: string | undefined
   /**
@@ -276,6 +291,7 @@ export interface OpenTable extends AsyncDisposable {
   /** CSV without its header, or JSON Lines, as the server itself writes them. */
   asLines(format: LineFormat, style: LineStyle, choices?: readonly Choice[]): LineRows
   plan(request: PlanRequest): Promise<ReadPlan>
+  fingerprint(): Promise<Fingerprint>
   /** Names the snapshot for other sessions, while this one is open. A database may not have such names. */
   exportSnapshot?(): Promise<string>
   /** Calls `tell` when the session is lost, and the snapshot with it. */

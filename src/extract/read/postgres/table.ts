@@ -14,6 +14,7 @@ import type {
   ArrowRows,
   Choice,
   ExtractEngine,
+  Fingerprint,
   LineFormat,
   LineRows,
   LineStyle,
@@ -27,6 +28,7 @@ import type {
 import { Batches } from './batches.ts'
 import { type CatalogueColumn, document } from './catalogue.ts'
 import { CsvLines } from './csv.ts'
+import { databaseOf } from './fingerprint.ts'
 import { guardedExpression, mayBeFormula } from './formulas.ts'
 import { baseType, columnOf, type Ground } from './ground.ts'
 import { JsonLines, jsonColumn, jsonTextColumn } from './json.ts'
@@ -89,6 +91,11 @@ export class PostgresTable implements OpenTable {
   plan(request: PlanRequest): Promise<ReadPlan> {
     const where = request.where === undefined ? undefined : this.#where(request.where)
     return this.#lease.run(() => planReading(this.#ground, where, request))
+  }
+
+  async fingerprint(): Promise<Fingerprint> {
+    const { client, table } = this.#ground
+    return { ...(await this.#lease.run(() => databaseOf(client))), table: String(table?.oid ?? '') }
   }
 
   exportSnapshot(): Promise<string> {

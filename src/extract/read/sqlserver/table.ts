@@ -15,6 +15,7 @@ import type {
   Choice,
   Condition,
   ExtractEngine,
+  Fingerprint,
   LineFormat,
   LineRows,
   LineStyle,
@@ -28,6 +29,7 @@ import type {
 import { Batches } from './batches.ts'
 import type { CatalogueColumn } from './catalogue.ts'
 import { CsvLines } from './csv.ts'
+import { databaseOf } from './fingerprint.ts'
 import { columnOf, type Ground } from './ground.ts'
 import { JsonLines } from './json.ts'
 import type { Lease } from './lease.ts'
@@ -91,6 +93,11 @@ export class SqlServerTable implements OpenTable {
       return plan
     }
     return { ...plan, notes: [...plan.notes, this.#together?.note ?? APART] }
+  }
+
+  async fingerprint(): Promise<Fingerprint> {
+    const { ask, table } = this.#ground
+    return { ...(await this.#lease.run(() => databaseOf(ask))), table: String(table?.id ?? '') }
   }
 
   claim(name: string): Promise<boolean> {
