@@ -184,6 +184,8 @@ export const ERROR_CODES = {
   PROTOCOL_UNSUPPORTED: 'The server does not speak a version of the PostgreSQL protocol that is allowed.',
   DRIVER_INCOMPATIBLE: 'poolsmith does not work with the installed version of the database driver.',
   // query
+  SESSION_INIT_FAILED:
+    '`session_init` or the hook `onSession` failed on a new session, which was closed; `cause` says why.',
   SESSION_READ_ONLY: 'An idle session has become read-only, as after a failover; it was closed.',
   SESSION_BUSY: 'A returned connection still ran a statement, which could not be stopped.',
   TOO_MANY_BINDINGS: 'A statement has more bindings than the database takes; it was not sent.',

@@ -90,6 +90,10 @@ export interface Driver<Raw extends object> {
   needsReset(raw: Raw, mode: 'rollback' | 'full'): boolean
   /** `rollback`: no open transaction. `full`: nothing of the session's state is left. Rejects when it cannot. */
   reset(raw: Raw, mode: 'rollback' | 'full'): Promise<void>
+  /** Runs SQL whose result is not needed, as for `session_init`. */
+  run?(raw: Raw, sql: string): Promise<void>
+  /** From now on the present state of the session counts as that of a new one: `full` has nothing to clear. */
+  markClean?(raw: Raw): void
   /** Says goodbye and closes the socket; resolves when it is closed. The caller holds the time limit. */
   close(raw: Raw): Promise<void>
   /** Closes the socket at once, without a word. */

@@ -10,7 +10,7 @@ import { ConfigError, type ConfigProblem } from '../errors.ts'
 import type { EventName } from '../events.ts'
 import { EventHub, type Listener } from '../pool/events.ts'
 import type { PoolOptions } from '../pool/options.ts'
-import { ConnectionPool } from '../pool/pool.ts'
+import { type ConnectionInfo, ConnectionPool } from '../pool/pool.ts'
 import { strategies } from '../strategies/index.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
 import { configure, refuse } from './configure.ts'
@@ -22,6 +22,16 @@ export interface BuildPoolOptions extends PoolOptions {
   readonly extra?: Readonly<Record<string, unknown>>
   /** Listeners that are added before the first connection is opened. `pool.on` adds more. */
   readonly on?: { readonly [Name in EventName]?: Listener<Name> }
+  /**
+   * Called with each new session (`pg.Client`, tedious' `Connection`) before it is first handed out, after
+   * `session_init`, and again after a reset under `pool_reset_on_return=full`. It counts against `pool_timeout`. If it
+   * throws, the session is closed and the caller gets SESSION_INIT_FAILED. {@link ConnectionPoolConfig} has the order of
+   * all hooks.
+   *
+   * @example
+   * onSession: async (client: pg.Client) => void (await client.query('set role reporting'))
+   */
+  onSession?(session: object, info: ConnectionInfo): Promise<void> | void
   /** The strategies to choose from. Default: the built-in ones and those added with `register`. */
   readonly registry?: StrategyRegistry
   /** Where connection ids are looked up, and the environment that strategies read. */
@@ -47,7 +57,7 @@ export async function buildPool(
   options: BuildPoolOptions,
   accept: (connection: Connection) => ConfigProblem | undefined = () => undefined,
 ): Promise<BuiltPool> {
-  const { extra, on, registry = strategies, stores = {}, ...poolOptions } = options
+  const { extra, on, onSession, registry = strategies, stores = {}, ...poolOptions } = options
   const events = new EventHub()
   for (const [name, listener] of Object.entries(on ?? {})) {
     if (listener !== undefined) events.on(name as EventName, listener as Listener<EventName>)
@@ -88,6 +98,7 @@ export async function buildPool(
     driver: parts.driver,
     source: proxies === undefined ? source : endingSource(source, () => closeAgents(proxies)),
     options: settings.pool,
+    onSession,
     events,
   })
   return { pool, parts, connection, strategy: settings.strategy.name }

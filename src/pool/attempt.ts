@@ -81,14 +81,17 @@ export class Attempt<Raw extends object> {
     this.#controller.abort(error)
   }
 
-  /** @throws PoolsmithError, NotTried */
-  async run(): Promise<Opened<Raw>> {
+  /**
+   * @param prepare makes a session of what was opened; within the same limit
+   * @throws PoolsmithError, NotTried
+   */
+  async run<T>(prepare: (opened: Opened<Raw>) => Promise<T>): Promise<T> {
     const { signal } = this.#controller
     const { where, limitMillis } = this.#config
     using limit = new TimeLimit(limitMillis, () => this.abort(hangingError(this, limitMillis, where)))
     this.#limit = limit
     try {
-      return await this.#open(signal)
+      return await this.#prepare(await this.#open(signal), prepare, signal)
     } catch (error) {
       // The reason of the abort says more than the driver, which only saw that it was to stop.
       if (signal.reason instanceof PoolsmithError) throw signal.reason
@@ -111,6 +114,22 @@ export class Attempt<Raw extends object> {
         if (other === undefined) throw error
         credential = other
       }
+    }
+  }
+
+  async #prepare<T>(
+    opened: Opened<Raw>,
+    prepare: (opened: Opened<Raw>) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const { driver } = this.#config
+    this.#enter('query')
+    using _ = onAbort(signal, () => driver.abort(opened.raw))
+    try {
+      return await orAbort(prepare(opened), signal)
+    } catch (error) {
+      driver.abort(opened.raw)
+      throw error
     }
   }
 

@@ -72,6 +72,7 @@ const PHASE_WORDS: Readonly<Partial<Record<Phase, string>>> = {
   tls: 'waiting in the TLS handshake',
   gss: 'waiting in the GSSAPI exchange',
   login: 'waiting for the server to answer the login',
+  query: 'waiting for session_init and the hook onSession',
 }
 
 const PHASE_HINTS: Readonly<Partial<Record<Phase, string>>> = {
@@ -82,6 +83,7 @@ const PHASE_HINTS: Readonly<Partial<Record<Phase, string>>> = {
   tls: 'Something accepts connections there but does not speak: check the port, and whether the server is frozen.',
   gss: 'Check that the KDC and the server answer.',
   login: 'The server accepts connections but does not answer: it may be frozen, starting, or overloaded.',
+  query: 'Check what the SQL or the hook waits for: a lock, a statement without an answer, a promise without an end.',
 }
 
 /** The error of an attempt to connect that hangs. */

@@ -72,6 +72,10 @@ export const poolFields = {
     description:
       'How a returned connection is cleaned up. `rollback`: an open transaction is rolled back, settings and temporary tables stay. `full`: settings, temporary tables, locks, prepared statements and LISTEN are cleared too. `none`: nothing is cleared.',
   }),
+  session_init: text({
+    description:
+      'SQL that runs once on each new session before it is first handed out, and again after a reset under `pool_reset_on_return=full`; several statements are separated by `;`. It counts against `pool_timeout`. Where it fails, the session is closed (`SESSION_INIT_FAILED`). A pooler that gives each transaction another session does not keep what it sets.',
+  }),
   leak_detection_threshold: seconds({
     default: 0,
     description:
@@ -107,6 +111,7 @@ export interface Policy {
   readonly idleMillis: number
   readonly keepaliveMillis: number
   readonly resetMode: 'rollback' | 'full' | 'none'
+  readonly sessionInit: string | undefined
   readonly leakMillis: number
   readonly retireOn: 'never' | 'rotation' | 'expiry'
   readonly drainMillis: number
@@ -133,6 +138,7 @@ export function poolPolicy(options: PoolOptions = {}): Policy {
     idleMillis: orNever(values.pool_idle_timeout),
     keepaliveMillis: orNever(values.pool_keepalive),
     resetMode: values.pool_reset_on_return,
+    sessionInit: values.session_init,
     leakMillis: orNever(values.leak_detection_threshold),
     retireOn: values.retire_on,
     drainMillis: millis(values.drain_timeout),

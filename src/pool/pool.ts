@@ -7,6 +7,7 @@ import { callSite } from './call-site.ts'
 import { EventHub, type Listener } from './events.ts'
 import { abortedError, acquireTimeoutError, closedError, type Occupancy } from './failures.ts'
 import { type Policy, poolPolicy } from './options.ts'
+import { preparation } from './prepare.ts'
 import { connectionInfo, type Session } from './session.ts'
 import { Sessions } from './sessions.ts'
 import { Supply } from './supply.ts'
@@ -18,20 +19,7 @@ export type { AcquireOptions, ConnectionInfo, ConnectionPoolConfig, PoolStats } 
 /**
  * A pool of authenticated connections. knex takes it as its `connectionPool`.
  *
- * The life of a connection, in the order in which things happen to it:
- *
- * 1. **Credential.** Every acquire asks the source for its current credential: a comparison of times while it is
- *    fresh, a renewal in the background when it nears its end. An opening waits for it when there is none.
- * 2. **Opening.** `driver.open`, with one signal for the whole attempt. A login that is refused is tried once more
- *    with a fresh credential, when the source can have one; a password that is just being rotated gets a third try.
- * 3. **Handed out**, to the caller that has waited for longest. The connection used last is handed out first.
- * 4. **Returned.** If the driver finds something to clean up (an open transaction; under `full`, any state), the
- *    connection is reset in the background, before the next caller gets it.
- * 5. **Idle.** A sweep closes what is too old, idle for too long, beyond `pool_size`, or retired, sends keepalives,
- *    and opens what `pool_min_idle` lacks.
- * 6. **Validated** before it is handed out again: broken, condemned, too old, retired (all of them questions that
- *    need no waiting), and then one ping unless it was used within the last half second.
- * 7. **Closed**, with a goodbye if the server may still listen, and with `connection:closed` that says why.
+ * {@link ConnectionPoolConfig} has the life of a connection, with all hooks in their order.
  *
  * **The time limit.** An acquire is answered within `pool_timeout`. {@link Supply} decides which callers are told of a
  * failed attempt, and when: a database that is down is told at once, one that is full or starting is waited for. After
@@ -77,7 +65,11 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     this.#wantsAcquired = this.events.interest('pool:acquired')
     this.#wantsReleased = this.events.interest('pool:released')
     const { emit } = this.events
-    const shared = { driver: this.#driver, where: this.#where, policy: this.#policy, now: this.#now, emit }
+    const { sessionInit } = this.#policy
+    const { onSession } = config
+    const place = { driver: this.#driver, where: this.#where, now: this.#now }
+    const prepare = preparation({ ...place, sessionInit, onSession })
+    const shared = { ...place, policy: this.#policy, emit, prepare }
     this.#sessions = new Sessions({
       ...shared,
       open: () => this.#supply.open(),

@@ -7,6 +7,7 @@ import { asksToWait, type Hanging, isTimeLimit, NotTried } from './failures.ts'
 import { Opener } from './opener.ts'
 import type { Policy } from './options.ts'
 import { Pacer } from './pacer.ts'
+import type { Prepare } from './prepare.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
 import type { Waiters } from './waiters.ts'
@@ -22,6 +23,7 @@ export interface SupplyConfig<Raw extends object> {
   readonly sessions: Sessions<Raw>
   readonly waiters: Waiters<Raw>
   readonly now: () => number
+  readonly prepare: Prepare<Raw>
   readonly random: () => number
   readonly emit: Emit
   readonly isSuspended: () => boolean
@@ -48,11 +50,11 @@ export class Supply<Raw extends object> {
 
   constructor(config: SupplyConfig<Raw>) {
     this.#config = config
-    const { driver, where, source, policy, waiters, now, random, pump } = config
+    const { driver, where, source, prepare, policy, waiters, now, random, pump } = config
     const { timeoutMillis, recycleMillis } = policy
     const isAwaited = (): boolean => waiters.size > 0
     const limits = { limitMillis: timeoutMillis, recycleMillis }
-    this.#opener = new Opener({ driver, where, source, ...limits, now, random, isAwaited })
+    this.#opener = new Opener({ driver, where, source, prepare, ...limits, now, random, isAwaited })
     this.#pacer = new Pacer({ now, random, wake: pump, probeMillis: timeoutMillis / 4 })
   }
 

@@ -188,6 +188,15 @@ class SessionDriver implements PostgresDriver {
     if (mode === 'full') state.cleanAt = state.finished
   }
 
+  async run(raw: pg.Client, sql: string): Promise<void> {
+    await raw.query(sql)
+  }
+
+  markClean(raw: pg.Client): void {
+    const state = this.#state(raw)
+    state.cleanAt = state.finished
+  }
+
   async close(raw: pg.Client): Promise<void> {
     await raw.end()
   }

@@ -245,6 +245,14 @@ class SessionDriver implements SqlServerDriver {
     if (mode === 'full') state.cleanAt = raw.requestCount
   }
 
+  run(raw: SqlServerConnection, sql: string): Promise<void> {
+    return runBatch(raw, sql)
+  }
+
+  markClean(raw: SqlServerConnection): void {
+    this.#state(raw).cleanAt = raw.requestCount
+  }
+
   async close(raw: SqlServerConnection): Promise<void> {
     // The protocol has no word for goodbye: the socket's end is one.
     this.abort(raw)

@@ -16,6 +16,7 @@ test('the defaults', () => {
     idleMillis: 600_000,
     keepaliveMillis: Number.POSITIVE_INFINITY,
     resetMode: 'rollback',
+    sessionInit: undefined,
     leakMillis: Number.POSITIVE_INFINITY,
     retireOn: 'never',
     drainMillis: 10_000,
