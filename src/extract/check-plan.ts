@@ -160,6 +160,7 @@ const PLAN = recordOf({
   ),
   byPlace: flag,
   identity: text,
+  moment: optionally(name),
   estimatedRows: optionally(leaf((value) => typeof value === 'number' && value >= 0)),
   notes: listOf(text),
   checksum: leaf(isSha256),

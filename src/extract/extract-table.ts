@@ -1,11 +1,12 @@
 import { PoolsmithError } from '../errors.ts'
 import { PartFiles } from './files/part-files.ts'
 import { sweep } from './files/sweep.ts'
+import { canGoOn, type KeptPart, obstacleTo } from './going-on.ts'
 import { readInParallel } from './in-parallel.ts'
 import type { Manifest, ManifestContent } from './manifest.ts'
 import { intoOneFile } from './one-file.ts'
 import { type ConsumeOptions, checkFormat, checkTarget, type ExtractOptions } from './options.ts'
-import { folderOf, resumeKey } from './plan.ts'
+import { type ExtractPlan, folderOf, resumeKey } from './plan.ts'
 import type { ExtractEngine, ExtractSource } from './read/table.ts'
 import { Run } from './run.ts'
 import { consumePart, writePart } from './write-part.ts'
@@ -83,7 +84,14 @@ async function intoManyFiles(run: Run, options: ExtractOptions): Promise<Manifes
   // are there. The folder itself may have several names.
   const isOurs = (await run.open.claim?.(key)) ?? false
   const drift = await run.drift(folder, onDrift)
-  const place = { to, folder, key: isOurs ? key : undefined, resume }
+  const place = {
+    to,
+    folder,
+    key: isOurs ? key : undefined,
+    keep: resume && canGoOn(run.plan),
+    obstacleTo: async (before: ExtractPlan, kept: readonly KeptPart[]) =>
+      resume ? obstacleTo(run.open, before, kept) : '`resume` is false',
+  }
   await using parts = await PartFiles.open(place, run.plan, run.signal)
   const { plan } = parts
   const meter = run.meter(onProgress, plan)
@@ -95,7 +103,7 @@ async function intoManyFiles(run: Run, options: ExtractOptions): Promise<Manifes
       ),
     )
   } catch (error) {
-    throw isOurs && parts.whole > 0 ? resumable(error, parts) : error
+    throw incomplete(error, parts)
   }
   const { rows, bytes, notes } = parts
   const publish = async (): Promise<Manifest> =>
@@ -109,9 +117,13 @@ async function intoManyFiles(run: Run, options: ExtractOptions): Promise<Manifes
   return manifest
 }
 
-function resumable(error: unknown, { whole, plan }: PartFiles): unknown {
-  if (!(error instanceof PoolsmithError)) return error
+/** Says how many parts are complete, and whether the same call can keep them. */
+function incomplete(error: unknown, { whole, plan, isKept }: PartFiles): unknown {
+  if (!(error instanceof PoolsmithError) || whole === 0) return error
+  if (!isKept) return error.with({ details: { whole } })
   const total = plan.partitions.length
-  const hint = `${whole} of ${total} partitions are complete; run the same call on the same day to keep them.`
+  const hint =
+    `${whole} of ${total} partitions are complete; the same call on the same day keeps them ` +
+    `${plan.watermark === undefined ? 'if their rows have not changed until then' : 'up to the same mark'}.`
   return error.with({ hint: `${error.hint ?? ''} ${hint}`.trimStart(), details: { whole } })
 }

@@ -4,7 +4,7 @@ import { bronzeManifestColumns } from './bronze.ts'
 import type { Drift } from './drift.ts'
 import { type FinishedFile, TargetFile } from './files/target-file.ts'
 import { textFormat } from './formats.ts'
-import type { ExtractPlan, PlannedWatermark } from './plan.ts'
+import { type ExtractPlan, manifestName, type PlannedWatermark } from './plan.ts'
 import type { Condition, TableColumn, Watermark } from './read/table.ts'
 
 /** The record of a run: the JSON file beside its files, and the result of {@link extractTable}. */
@@ -59,7 +59,7 @@ export interface Manifest extends ManifestContent {
 export async function writeManifest(
   folder: string,
   content: ManifestContent,
-  name = `_manifest-${content.batchId}.json`,
+  name = manifestName(content),
 ): Promise<Manifest> {
   // Only one run writes this name: the batch is its own, and the database lets one session at a time read a partition.
   await using file = await TargetFile.create(folder, name, { replaceLeftover: true })
@@ -104,8 +104,10 @@ export function manifestContent(plan: ExtractPlan, outcome: Outcome): ManifestCo
       ...(kept.length === 0
         ? []
         : [
-            `Partitions ${kept.join(', ')} were kept from a run that failed: they are of an earlier snapshot. Rows that ` +
-              'were changed in between may be there twice, or not at all.',
+            `Partitions ${kept.join(', ')} were kept from a run that failed: ` +
+              (plan.watermark === undefined
+                ? 'their rows have not changed since.'
+                : 'rows that have changed since have a higher mark, and come with the next run.'),
           ]),
     ],
     files,

@@ -66,7 +66,7 @@ export interface ExtractOptions extends SelectOptions, FormatOptions, ReportOpti
   readonly onDrift?: (drift: Drift) => unknown
   /**
    * Whether to go on where a run of the same day with the same options and several partitions failed: its complete
-   * files are kept, and the missing parts are read from a later snapshot. Default true.
+   * files are kept where all parts still are one moment of the table, and the missing parts are read. Default true.
    */
   readonly resume?: boolean
 }

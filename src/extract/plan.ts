@@ -49,6 +49,8 @@ export interface ExtractPlan {
   readonly partitions: readonly Partition[]
   readonly byPlace: boolean
   readonly identity: string
+  /** The moment of the planner's snapshot, where a later session can tell what has changed since. */
+  readonly moment?: string
   readonly estimatedRows?: number
   readonly notes: readonly string[]
   /** Of everything above. */
@@ -100,6 +102,7 @@ export async function makePlan(db: ExtractEngine, open: OpenTable, input: PlanIn
     partitions: read.partitions,
     byPlace: read.byPlace,
     identity: read.identity,
+    moment: read.moment,
     estimatedRows: read.estimatedRows,
     notes: [...open.notes, ...read.notes],
   })
@@ -172,6 +175,10 @@ export function folderOf(plan: ExtractPlan, to: string): string {
 export function partName(plan: ExtractPlan, number: number): string {
   const digits = plan.partitions.length === 1 ? '' : `-${String(number).padStart(5, '0')}`
   return `part-${plan.batchId}${digits}.${plan.format}`
+}
+
+export function manifestName({ batchId }: Pick<ExtractPlan, 'batchId'>): string {
+  return `_manifest-${batchId}.json`
 }
 
 function refuseOurNames(open: OpenTable): void {

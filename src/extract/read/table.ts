@@ -223,9 +223,19 @@ export interface ReadPlan {
   readonly byPlace: boolean
   /** Another text when the table was created again or rewritten. */
   readonly identity: string
+  /** The moment that the session sees, where {@link OpenTable.changesSince} can tell what has changed since. */
+  readonly moment?: string | undefined
   /** By the planner of the database. */
   readonly estimatedRows: number | undefined
   readonly notes: readonly string[]
+}
+
+/** The rows of a part now, compared with an earlier moment. */
+export interface Changes {
+  /** How many rows there are now. */
+  readonly rows: number
+  /** How many of them may have been written after that moment. */
+  readonly later: number
 }
 
 /** The formats whose lines the databases themselves write. */
@@ -292,6 +302,11 @@ export interface OpenTable extends AsyncDisposable {
   asLines(format: LineFormat, style: LineStyle, choices?: readonly Choice[]): LineRows
   plan(request: PlanRequest): Promise<ReadPlan>
   fingerprint(): Promise<Fingerprint>
+  /**
+   * How the rows of a choice have changed since a moment that a plan names, in the view of this session; undefined when
+   * that cannot be told. When their number is the same and none was written later, they are the same rows.
+   */
+  changesSince?(moment: string, choices: readonly Choice[]): Promise<Changes | undefined>
   /** Names the snapshot for other sessions, while this one is open. A database may not have such names. */
   exportSnapshot?(): Promise<string>
   /** Calls `tell` when the session is lost, and the snapshot with it. */

@@ -4,6 +4,7 @@ import { noColumn } from '../missing.ts'
 import { rangesOf, WHOLE } from '../ranges.ts'
 import type { Partition, PlanRequest, ReadPlan } from '../table.ts'
 import { type CatalogueColumn, document } from './catalogue.ts'
+import { momentOf } from './changes.ts'
 import { wrongSql } from './failures.ts'
 import { columnOf, type Ground } from './ground.ts'
 import { markCondition, planMark } from './mark.ts'
@@ -25,6 +26,7 @@ export async function planReading(ground: Ground, where: string | undefined, req
     partitions,
     byPlace,
     identity: storage.identity,
+    moment: own.length > 0 && mark === undefined ? undefined : await momentOf(ground, isAllHeap(storage)),
     mark: mark?.range,
     estimatedRows: isAll
       ? (ground.catalogue.estimatedRows ?? undefined)

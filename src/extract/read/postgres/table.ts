@@ -12,6 +12,7 @@ import { arrowColumns, findingsOf, lineColumns } from '../planned-column.ts'
 import { compileWhere } from '../sql/selection.ts'
 import type {
   ArrowRows,
+  Changes,
   Choice,
   ExtractEngine,
   Fingerprint,
@@ -27,6 +28,7 @@ import type {
 } from '../table.ts'
 import { Batches } from './batches.ts'
 import { type CatalogueColumn, document } from './catalogue.ts'
+import { changesSince } from './changes.ts'
 import { CsvLines } from './csv.ts'
 import { databaseOf } from './fingerprint.ts'
 import { guardedExpression, mayBeFormula } from './formulas.ts'
@@ -96,6 +98,10 @@ export class PostgresTable implements OpenTable {
   async fingerprint(): Promise<Fingerprint> {
     const { client, table } = this.#ground
     return { ...(await this.#lease.run(() => databaseOf(client))), table: String(table?.oid ?? '') }
+  }
+
+  changesSince(moment: string, choices: readonly Choice[]): Promise<Changes | undefined> {
+    return this.#lease.run(() => changesSince(this.#ground, moment, choices))
   }
 
   exportSnapshot(): Promise<string> {
