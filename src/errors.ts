@@ -173,7 +173,7 @@ export const ERROR_CODES = {
   PEER_MISMATCH: 'The server behind the Unix socket does not run as the user that `requirepeer` names.',
   SERVER_NOT_GENUINE: 'The server accepted the login without proving its identity.',
   SETTING_REFUSED:
-    'The server or a pooler keeps a setting under which values cannot be read, and refuses to change it.',
+    'The server or a pooler refuses a setting of `options`, or keeps one under which values cannot be read.',
   AUTH_METHOD_UNSUPPORTED: 'The server asks for a login method that this strategy cannot answer.',
   AUTH_METHOD_REFUSED: 'The server asks for a login method that `require_auth` does not allow.',
   CHANNEL_BINDING_FAILED:

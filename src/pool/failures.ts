@@ -82,7 +82,8 @@ const PHASE_HINTS: Readonly<Partial<Record<Phase, string>>> = {
   proxy: 'Check that the proxy is reachable and answers.',
   tls: 'Something accepts connections there but does not speak: check the port, and whether the server is frozen.',
   gss: 'Check that the KDC and the server answer.',
-  login: 'The server accepts connections but does not answer: it may be frozen, starting, or overloaded.',
+  login:
+    'The server accepts connections but does not answer: it may be frozen, starting or overloaded, or a pooler full or paused.',
   query: 'Check what the SQL or the hook waits for: a lock, a statement without an answer, a promise without an end.',
 }
 

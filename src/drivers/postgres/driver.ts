@@ -13,6 +13,7 @@ import { warnOnce } from '../warn-once.ts'
 import { openingError, type Whereabouts } from '../whereabouts.ts'
 import { parseRequireAuth } from './auth-policy.ts'
 import { cancelSession } from './cancel.ts'
+import { rememberCancel } from './cancel-client.ts'
 import { checkPostgresOptions, effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
 import { adoptSession, isBusy, loadPg, streamOf } from './pg-client.ts'
 import { resetClient } from './reset.ts'
@@ -125,6 +126,7 @@ class SessionDriver implements PostgresDriver {
       })
       state.cleanAt = state.finished
       this.#states.set(client, state)
+      rememberCancel(client, (cancelSignal) => this.cancel(client, cancelSignal))
       if (this.#plan.options.keepalives && session.endpoint.kind === 'tcp') watchAcknowledgements(session, client)
       if (signal.aborted) {
         this.abort(client)

@@ -3,9 +3,9 @@
 import { PoolsmithError } from '../../errors.ts'
 import { targetName } from '../../kerberos/gss-api.ts'
 import type { KerberosInfo } from '../driver.ts'
+import type { Advice } from './advice.ts'
 import type { GssIdentity } from './gss-identity.ts'
 import { ScramFailure } from './scram.ts'
-import type { Advice } from './server-error.ts'
 
 /** The codes of authentication requests for Kerberos logins. */
 export const GSS = 7

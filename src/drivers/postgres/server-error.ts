@@ -1,5 +1,7 @@
-import { type ErrorCode, PoolsmithError } from '../../errors.ts'
+import { PoolsmithError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
+import type { Advice } from './advice.ts'
+import { poolerAdvice } from './pooler-words.ts'
 
 const SQLSTATE_LENGTH = 5
 
@@ -22,15 +24,11 @@ export class ServerRefusal extends Error {
   }
 }
 
-export interface Advice {
-  readonly code: ErrorCode
-  readonly hint: string
-  readonly transient?: boolean
-}
-
 /** The meaning of an error during the login, by its SQLSTATE ("PostgreSQL Error Codes"). */
 function adviceFor({ fields, advice }: ServerRefusal): Advice {
   const state = fields.C ?? ''
+  const poolers = poolerAdvice(fields)
+  if (poolers !== undefined) return poolers
   if (advice !== undefined && (state === '28P01' || state === '28000')) return advice
   // The message is in the language of the server; the name of the routine is not translated.
   if (state === '28000' && fields.R === 'ClientAuthentication') {
@@ -91,8 +89,9 @@ function adviceFor({ fields, advice }: ServerRefusal): Advice {
 export function refusalError(refusal: ServerRefusal): PoolsmithError {
   const { fields } = refusal
   const { code, hint, transient = false } = adviceFor(refusal)
-  const { M: text = 'no message', C: sqlstate, D: detail, H: serverHint } = fields
-  return new PoolsmithError(`The server refused the login: ${printable(text)}`, {
+  const { M: text = '', C: sqlstate, D: detail, H: serverHint } = fields
+  const why = detail === undefined ? '' : ` (${printable(detail, 200)})`
+  return new PoolsmithError(`The server refused the login: ${printable(text) || 'it gives no reason'}${why}`, {
     code,
     phase: 'login',
     hint: serverHint === undefined ? hint : `${printable(serverHint)} (${hint})`,

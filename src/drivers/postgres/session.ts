@@ -42,6 +42,6 @@ function connectTimeout({ host, options }: SessionPlan, attempt: Attempt, limitM
     hint:
       phase === 'connect'
         ? 'A firewall may drop the packets silently; check security groups and the address.'
-        : 'The server accepts connections but does not answer; it may be overloaded or frozen.',
+        : 'The server accepts connections but does not answer; it may be overloaded or frozen, or a pooler full or paused.',
   })
 }
