@@ -224,6 +224,7 @@ export const ERROR_CODES = {
   WRITE_FAILED: 'A file of the extract could not be written.',
   STATE_INVALID: 'The state file of a watermark cannot be read, is damaged, is not trusted, or is of another table.',
   STATE_CONFLICT: 'Another run has replaced the state file meanwhile; the files of this run were removed.',
+  EXTRACT_EXISTS: "The day's folder holds an extract of the table already, and `mode` is `error`.",
   EXTRACT_INCOMPLETE: 'The consumer returned before it had taken every row.',
 } as const
 

@@ -2,6 +2,7 @@
 
 import { readFile, realpath } from 'node:fs/promises'
 import { badPlan, checkPartition, parsePlan } from '../extract/check-plan.ts'
+import { WRITE_MODES, type WriteMode } from '../extract/files/day-folder.ts'
 import { readOwnText } from '../extract/files/own-files.ts'
 import { EXTRACT_FORMATS, type ExtractFormat } from '../extract/formats.ts'
 import type { FormatOptions, SelectOptions, WatermarkOptions } from '../extract/options.ts'
@@ -58,6 +59,13 @@ export const EXTRACT_OPTIONS = {
     type: 'boolean',
     description: "CSV: write ' before text that a spreadsheet would take for a formula.",
   },
+  mode: {
+    type: 'string',
+    value: 'MODE',
+    description:
+      "What happens to the day's earlier extracts: append writes beside them, overwrite replaces them in one step, " +
+      'error fails where there is one. Default: append.',
+  },
   'no-resume': { type: 'boolean', description: 'Do not go on where a run in parts has failed today.' },
   'no-one-snapshot': {
     type: 'boolean',
@@ -98,6 +106,7 @@ const NOT_WITH_PARTITION: readonly Name[] = [
   'partition-by',
   'row-hash',
   'guard-formulas',
+  'mode',
   'no-resume',
   'no-one-snapshot',
   'plan',
@@ -172,11 +181,19 @@ function partitionsOption(given: string | undefined): number | undefined {
   return Number(given)
 }
 
-function formatOf(value: string | boolean | undefined): ExtractFormat {
-  if (value === undefined) return 'parquet'
-  const found = EXTRACT_FORMATS.find((format) => format === value)
-  if (found === undefined) throw new UsageError(`--format expects one of ${EXTRACT_FORMATS.join(', ')}, got ${value}.`)
+export function modeOption(call: Call): WriteMode | undefined {
+  const value = textOption(call, 'mode')
+  return value === undefined ? undefined : oneOf('mode', WRITE_MODES, value)
+}
+
+function oneOf<Word extends string>(option: Name, words: readonly Word[], value: unknown): Word {
+  const found = words.find((word) => word === value)
+  if (found === undefined) throw new UsageError(`--${option} expects one of ${words.join(', ')}, got ${value}.`)
   return found
+}
+
+function formatOf(value: string | boolean | undefined): ExtractFormat {
+  return value === undefined ? 'parquet' : oneOf('format', EXTRACT_FORMATS, value)
 }
 
 /** The plan in the file before the last `#`, and the number after it. */

@@ -1,7 +1,8 @@
 import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { bronzeManifestColumns } from './bronze.ts'
 import type { Drift } from './drift.ts'
+import type { DayFolder } from './files/day-folder.ts'
 import { type FinishedFile, TargetFile } from './files/target-file.ts'
 import { textFormat } from './formats.ts'
 import { type ExtractPlan, manifestName, type PlannedWatermark } from './plan.ts'
@@ -57,15 +58,15 @@ export interface Manifest extends ManifestContent {
 
 /** Readers of a folder (Spark, DuckDB, Hive) ignore names that begin with an underscore. */
 export async function writeManifest(
-  folder: string,
+  day: DayFolder,
   content: ManifestContent,
   name = manifestName(content),
 ): Promise<Manifest> {
   // Only one run writes this name: the batch is its own, and the database lets one session at a time read a partition.
-  await using file = await TargetFile.create(folder, name, { replaceLeftover: true })
+  await using file = await TargetFile.create(day.files, name, { replaceLeftover: true })
   await file.write(Buffer.from(`${JSON.stringify(content, undefined, 2)}\n`))
   await file.finish()
-  return { ...content, folder, path: join(folder, name) }
+  return { ...content, folder: day.path, path: join(day.path, name) }
 }
 
 /** The facts that are known when all rows are read. */
@@ -128,6 +129,6 @@ function shownWatermark({ since: _, isEmpty: __, ...watermark }: PlannedWatermar
 }
 
 /** Removes a manifest whose run could not be completed. */
-export async function removeManifest(manifest: Manifest): Promise<void> {
-  await rm(manifest.path, { force: true }).catch(() => undefined)
+export async function removeManifest(day: DayFolder, { path }: Manifest): Promise<void> {
+  await rm(join(day.files, basename(path)), { force: true }).catch(() => undefined)
 }

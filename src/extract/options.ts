@@ -3,6 +3,7 @@
 import { PoolsmithError } from '../errors.ts'
 import type { RecordBatch, Schema } from './arrow-types.ts'
 import type { Drift } from './drift.ts'
+import { WRITE_MODES, type WriteMode } from './files/day-folder.ts'
 import { EXTRACT_FORMATS, type ExtractFormat } from './formats.ts'
 import type { Progress } from './progress.ts'
 import type { MarkValue, ReadOptions, TableColumn, Watermark } from './read/table.ts'
@@ -65,6 +66,12 @@ export interface ExtractOptions extends SelectOptions, FormatOptions, ReportOpti
    */
   readonly onDrift?: (drift: Drift) => unknown
   /**
+   * What happens to the extracts that the day's folder holds already. `append` writes beside them, so readers of the
+   * folder see the rows of both. `overwrite` replaces them in one step: readers see the old files or the new ones, and
+   * never some of both. `error` fails with EXTRACT_EXISTS before any row is read. Default `append`.
+   */
+  readonly mode?: WriteMode
+  /**
    * Whether to go on where a run of the same day with the same options and several partitions failed: its complete
    * files are kept where all parts still are one moment of the table, and the missing parts are read. Default true.
    */
@@ -103,6 +110,16 @@ export function checkFormat({ format, compression, guardFormulas }: Partial<Form
     throw invalid(`\`guardFormulas\` is for CSV, and not for ${format}.`, 'Leave it out, or write CSV.')
   }
   if (compression !== undefined) checkChoice('compression', PARQUET_COMPRESSIONS, compression)
+}
+
+/** A run by a state file holds the rows since the last run only, which in the place of all others would lose these. */
+export function checkMode(mode: unknown, watermark: WatermarkOptions | undefined): void {
+  if (mode !== undefined) checkChoice('mode', WRITE_MODES, mode)
+  if (mode !== 'overwrite' || watermark?.state === undefined) return
+  throw invalid(
+    '`overwrite` with a state file would replace the rows of earlier runs by the rows that came since.',
+    'Append, or give `watermark.after` by hand to read the whole day again.',
+  )
 }
 
 /** A variable of the environment that is not set gives an undefined or empty `to`. */

@@ -2,6 +2,7 @@
 
 import { PoolsmithError } from '../errors.ts'
 import { type Drift, driftIn } from './drift.ts'
+import type { DayFolder } from './files/day-folder.ts'
 import { columnsFor } from './formats.ts'
 import {
   type Manifest,
@@ -123,19 +124,21 @@ export class Run implements AsyncDisposable {
   }
 
   /**
-   * Ends a run whose files are complete: writes the manifest, and then moves the state on. If either fails, neither
-   * stays.
+   * Ends a run whose files are complete: writes the manifest, makes the files the day's, and then moves the state on. If
+   * one of these fails, none stays.
    *
    * @param plan that of an earlier run, when it went on with that one's files
    * @param name of the manifest's file
    */
-  async publish(folder: string, outcome: RunOutcome, plan = this.plan, name?: string): Promise<Manifest> {
-    const manifest = await writeManifest(folder, this.#content(plan, outcome), name)
+  async publish(day: DayFolder, outcome: RunOutcome, plan = this.plan, name?: string): Promise<Manifest> {
+    const manifest = await writeManifest(day, this.#content(plan, outcome), name)
     try {
+      await day.commit(plan.batchId)
       await this.#saveState(plan)
       return manifest
     } catch (error) {
-      await removeManifest(manifest)
+      await day.rollback()
+      await removeManifest(day, manifest)
       throw error
     }
   }

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolsmithError } from '../../src/errors.ts'
 import { extractPartition } from '../../src/extract/extract-partition.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
+import { DayFolder } from '../../src/extract/files/day-folder.ts'
 import { PartFiles } from '../../src/extract/files/part-files.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
 import type { BatchConsumer, ExtractOptions } from '../../src/extract/options.ts'
@@ -347,7 +348,8 @@ describe('a failure midway', () => {
     const staging = dirname(join(folder.path, path))
     const plan = JSON.parse(await readFile(join(staging, 'plan.json'), 'utf8')) as ExtractPlan
     const key = basename(staging).replace('_unfinished-', '')
-    const place = { to: folder.path, folder: dirname(staging), key, keep: true, obstacleTo: async () => undefined }
+    const day = await DayFolder.open(folder.path, dirname(staging), 'append', plan.batchId)
+    const place = { day, key, keep: true, obstacleTo: async () => undefined }
     const open = PartFiles.open(place, plan, AbortSignal.abort(new Error('enough')))
     assert.equal((await failureOf(open)).code, 'ABORTED')
     assert.equal((await filesBelow(staging)).length, 5)

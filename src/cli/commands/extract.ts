@@ -11,6 +11,7 @@ import { printable } from '../../printable.ts'
 import { type Call, type Command, type Outcome, UsageError } from '../command.ts'
 import {
   EXTRACT_OPTIONS,
+  modeOption,
   partitionOption,
   requiredTarget,
   selectOptions,
@@ -59,15 +60,16 @@ async function extract(call: Call): Promise<Outcome> {
   const options = selectOptions(call)
   const label = call.positionals[1] ?? ''
   const planFile = textOption(call, 'plan')
+  const mode = modeOption(call)
+  if (planFile !== undefined && mode !== undefined) throw new UsageError('--mode is for a run, and not for --plan.')
   if (planFile !== undefined) return withEngine(call, label, (db, { say }) => planInto(planFile, db, call, say))
   if (call.values['hold'] === true) throw new UsageError('--hold goes with --plan: it keeps the snapshot of the plan.')
   const to = requiredTarget(call)
   return withEngine(call, label, async (db, { bar, onProgress, onDrift }) => {
     const started = performance.now()
     const resume = call.values['no-resume'] !== true
-    const manifest = await extractTable(db, source, { ...options, to, resume, onDrift, ...onProgress }).finally(() =>
-      bar.clear(),
-    )
+    const files = { to, mode, resume, onDrift }
+    const manifest = await extractTable(db, source, { ...options, ...files, ...onProgress }).finally(() => bar.clear())
     return manifestOutcome(manifest, started, call.terminal.out)
   })
 }

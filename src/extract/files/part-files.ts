@@ -10,8 +10,9 @@ import type { ManifestFile } from '../manifest.ts'
 import { type ExtractPlan, manifestName, partName } from '../plan.ts'
 import { planOfSameRun } from '../same-run.ts'
 import type { Written } from '../write-part.ts'
+import type { DayFolder } from './day-folder.ts'
 import { hashOfFile } from './hash-file.ts'
-import { assertPrivateFolder, isOwnFile, makeFolders, readOwnText, syncFolder } from './own-files.ts'
+import { assertPrivateFolder, isOwnFile, readOwnText, syncFolder } from './own-files.ts'
 import { clearStaging, dataName, noteName, PLAN_NAME, partOfNote } from './staging.ts'
 import { TargetFile } from './target-file.ts'
 import { writeFailure } from './write-failure.ts'
@@ -27,10 +28,7 @@ interface Whole extends Written {
 
 /** Where a run keeps its files until all of them are complete. */
 export interface PartsPlace {
-  /** The folder below which the layout begins. */
-  readonly to: string
-  /** The day's folder. */
-  readonly folder: string
+  readonly day: DayFolder
   /** By this key a later run finds the files; undefined when none may go on with them. */
   readonly key: string | undefined
   /** Whether a later run of the same key may be able to go on with the files. */
@@ -41,7 +39,7 @@ export interface PartsPlace {
 
 /** How a run begins in its folder. */
 interface Beginning {
-  readonly folder: string
+  readonly day: DayFolder
   readonly staging: string
   /** Whether the files stay when the run fails. */
   readonly isKept: boolean
@@ -56,6 +54,7 @@ interface Beginning {
  */
 export class PartFiles implements AsyncDisposable {
   readonly plan: ExtractPlan
+  /** Where the files get their final names. */
   readonly #folder: string
   readonly #staging: string
   readonly #isKept: boolean
@@ -64,8 +63,8 @@ export class PartFiles implements AsyncDisposable {
   readonly #writing = new Set<TargetFile>()
   #published = false
 
-  private constructor({ folder, staging, isKept, note }: Beginning, plan: ExtractPlan) {
-    this.#folder = folder
+  private constructor({ day, staging, isKept, note }: Beginning, plan: ExtractPlan) {
+    this.#folder = day.files
     this.#staging = staging
     this.plan = plan
     this.#isKept = isKept
@@ -77,10 +76,10 @@ export class PartFiles implements AsyncDisposable {
    * @param signal ends the look through the files that are there
    */
   static async open(place: PartsPlace, plan: ExtractPlan, signal: AbortSignal): Promise<PartFiles> {
-    const { to, folder, key, keep } = place
+    const { day, key, keep } = place
+    const folder = day.path
     try {
-      await makeFolders(to, folder)
-      const own = { folder, staging: join(folder, `_unfinished-${plan.batchId}`), isKept: false }
+      const own = { day, staging: join(folder, `_unfinished-${plan.batchId}`), isKept: false }
       if (key === undefined) return await PartFiles.#begin(own, plan)
       const staging = join(folder, `_unfinished-${key}`)
       const distrust = await distrustOf(staging)
@@ -89,10 +88,10 @@ export class PartFiles implements AsyncDisposable {
         const note = `Nothing of an earlier run was used, because its folder is not trusted: ${distrust}`
         return await PartFiles.#begin({ ...own, note }, plan)
       }
-      const left = await PartFiles.#left(place, { folder, staging, isKept: keep }, plan, signal)
+      const left = await PartFiles.#left(place, { day, staging, isKept: keep }, plan, signal)
       if (left instanceof PartFiles) return left
       const isCleared = await clearStaging(staging)
-      return await PartFiles.#begin({ ...(isCleared ? { folder, staging, isKept: keep } : own), note: left }, plan)
+      return await PartFiles.#begin({ ...(isCleared ? { day, staging, isKept: keep } : own), note: left }, plan)
     } catch (error) {
       throw writeFailure(error, folder)
     }
