@@ -33,6 +33,8 @@ export { type RefreshingSourceOptions, refreshingSource } from './credentials/re
 export { staticSource } from './credentials/static-source.ts'
 export type { Driver, EncryptionInfo, KerberosInfo, OpenContext, ProxyInfo, SessionInfo } from './drivers/driver.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/knex/create-engine.ts'
+export type { KnexOptions, MapBinding } from './engine/knex/knex-options.ts'
+export { type SqlServerType, type TypedValue, type TypeSize, typed } from './engine/knex/typed-value.ts'
 export {
   createMssqlPool,
   type MssqlConnectionPool,

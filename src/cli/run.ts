@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { didYouMean, nearest } from '../did-you-mean.ts'
+import { packageVersion } from '../version.ts'
 import { checkArguments } from './argument-limits.ts'
 import { type Command, UsageError } from './command.ts'
 import { COMMANDS } from './commands.ts'
@@ -8,7 +9,6 @@ import { COMMON_OPTIONS, commandHelp, programHelp } from './help.ts'
 import { toJson } from './json.ts'
 import { describeFailure } from './report-error.ts'
 import type { Terminal } from './terminal.ts'
-import { packageVersion } from './version.ts'
 
 export interface ProgramContext {
   readonly terminal: Terminal

@@ -19,6 +19,8 @@ export interface DialectParts {
   readonly bindingLimit: { readonly most: number; readonly why: string }
   /** Whether sessions give numbers and times as text with every digit (`exact_values` of SQL Server). */
   readonly exactValues: boolean
+  /** Whether text is always bound as `nvarchar` (`unicode_strings` of SQL Server). */
+  readonly unicodeStrings: boolean
 }
 
 export interface Normalised {

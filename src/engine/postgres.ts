@@ -27,6 +27,7 @@ export const postgresDialect: EngineDialect<typeof postgresFields> = {
       database: () => connection.database ?? connection.login,
       bindingLimit: BINDING_LIMIT,
       exactValues: false,
+      unicodeStrings: true,
     }
   },
 }

@@ -39,6 +39,7 @@ export const sqlServerDialect: EngineDialect<typeof sqlServerFields> = {
       database: () => connection.database ?? driver.database,
       bindingLimit: BINDING_LIMIT,
       exactValues: options.exact_values,
+      unicodeStrings: options.unicode_strings,
     }
   },
 }

@@ -80,7 +80,15 @@ export function badPlan(what: string): PoolsmithError {
   })
 }
 
-const BOUND_TYPES: readonly BoundValue['type'][] = ['bigint', 'float', 'bit', 'datetime2', 'varbinary', 'nvarchar']
+const BOUND_TYPES: readonly BoundValue['type'][] = [
+  'bigint',
+  'float',
+  'bit',
+  'datetime2',
+  'varbinary',
+  'nvarchar',
+  'varchar',
+]
 
 /** Digits of SHA-256; one database writes capital letters, the other small ones. */
 const HASH = /^[0-9a-fA-F]{16}$/

@@ -153,6 +153,22 @@ describe('by a real ticket', () => {
     assert.equal(server.journal.logins.length, 1)
   })
 
+  test('under a silent KDC fails with the KDC, and not with the server that waits for the login', async () => {
+    await using server = await start()
+    kdc.freeze()
+    try {
+      const { driver } = driverFor(server, { connect_timeout: 1 })
+      const error = await failure(open(driver, alice, 20_000))
+      assert.deepEqual([error.code, error.phase, error.transient], ['KDC_TIMEOUT', 'gss', true])
+      assert.match(error.message, new RegExp(`KDC.*${kdc.port}`, 's'))
+      assert.doesNotMatch(`${error.message} ${error.hint}`, /server accepts connections/)
+      assert.equal((error.cause as PoolsmithError).code, 'CONNECT_TIMEOUT')
+    } finally {
+      kdc.thaw()
+    }
+    assert.equal(server.journal.logins.length, 0)
+  })
+
   test('for the principal that mssql_spn names', async () => {
     await using server = await start({ spn: 'MSSQLSvc/cluster.test:SALES' })
     const error = await failure(open(driverFor(server).driver, alice))

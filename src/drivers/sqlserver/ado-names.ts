@@ -48,6 +48,9 @@ const RENAMED: Readonly<Record<string, string>> = {
   wsid: 'workstation_id',
   serverspn: 'mssql_spn',
   instancename: 'instance_name',
+  currentlanguage: 'language',
+  language: 'language',
+  sendstringparametersasunicode: 'unicode_strings',
   msiclientid: 'managed_identity_client_id',
 }
 

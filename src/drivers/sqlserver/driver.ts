@@ -2,6 +2,7 @@ import { TimeLimit } from '../../abort.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
+import { connectTimeout } from '../connect-timeout.ts'
 import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { Reachability } from '../network/reachability.ts'
@@ -305,22 +306,14 @@ const AUTHENTICATION = {
   certificate: 'certificate',
 } as const
 
-function timeoutError(plan: SessionPlan, clock: PhaseClock, seconds: number): PoolsmithError {
-  const limitSeconds = Math.round(seconds * 10) / 10
-  const why = seconds === plan.options.connect_timeout ? 'connect_timeout' : "one address's share of the time"
-  return new PoolsmithError(
-    `${plan.host} did not answer within ${limitSeconds} s (${why}), in the phase ${clock.phase}.`,
-    {
-      code: 'CONNECT_TIMEOUT',
-      phase: clock.phase,
-      transient: true,
-      hint:
-        clock.phase === 'connect'
-          ? plan.port === undefined
-            ? 'A firewall may drop the packets silently, those to the SQL Server Browser (UDP 1434) too; give the port instead of the instance.'
-            : 'A firewall may drop the packets silently; check security groups and the address.'
-          : 'The server accepts connections but does not answer; it may be overloaded or frozen.',
-      details: { host: plan.host, limitMillis: limitSeconds * 1000 },
-    },
-  )
+function timeoutError(plan: SessionPlan, { phase }: PhaseClock, seconds: number): PoolsmithError {
+  const { host, port, options, route } = plan
+  return connectTimeout({
+    host,
+    phase,
+    seconds,
+    limitSeconds: options.connect_timeout,
+    proxy: phase === 'proxy' ? route?.(host, port ?? DEFAULT_PORT)?.proxy : undefined,
+    isInstance: port === undefined,
+  })
 }

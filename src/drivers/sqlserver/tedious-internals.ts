@@ -32,7 +32,7 @@ export interface TediousInternals {
   readonly closed: boolean
   closeController: AbortController
   debug: object
-  config: { server: string; authentication: object; options: { port?: number } }
+  config: { server: string; authentication: object; options: { port?: number; useUTC?: boolean } }
   /** LOGIN7 says that the server's wish for a token was heard. */
   fedAuthRequired?: boolean
   createTokenStreamParser(message: unknown, handler: unknown): NodeJS.EventEmitter

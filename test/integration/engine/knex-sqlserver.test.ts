@@ -4,6 +4,8 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Knex } from 'knex'
+import { typed } from '../../../src/index.ts'
 import { createPki, type IssuedCertificate } from '../../support/pki.ts'
 import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
 import { password } from '../../support/tds/driver.ts'
@@ -184,6 +186,59 @@ describe('values', () => {
     const [plain] = await own.db.raw(sql)
     assert.equal(plain.small, -12.5)
     assert.ok(plain.dto instanceof Date)
+    assert.deepEqual(server.complaints, [])
+  })
+
+  test('are bound with the type that is asked for: by typed and by unicode_strings', async () => {
+    await using server = await start()
+    const declared = async (own: { readonly db: Knex }, work: (db: Knex) => PromiseLike<unknown>): Promise<string> => {
+      server.journal.declarations.length = 0
+      await work(own.db)
+      return server.journal.declarations.join()
+    }
+    await using stock = await engine(server)
+    await stock.db.raw('create table parts (code varchar(20), price decimal(38, 10))')
+    assert.match(await declared(stock, (db) => db('parts').where({ code: 'A-17' })), /^@p0 nvarchar/)
+    assert.match(await declared(stock, (db) => db('parts').where({ code: typed('varchar', 'A-17') })), /^@p0 varchar/)
+    const price = typed('decimal', '0.0000000001', { precision: 38, scale: 10 })
+    assert.match(
+      await declared(stock, (db) => db('parts').insert({ code: typed('char', 'B', { length: 20 }), price })),
+      /^@p0 char\(20\), @p1 decimal\(38, ?10\)$/,
+    )
+    assert.deepEqual(await stock.db('parts').where({ price }).pluck('code'), ['B'])
+    assert.throws(() => typed('text' as never, 'x'), /typed: text is no type; use one of bigint, /)
+    await using narrow = await engine(server, { unicode_strings: false })
+    assert.match(await declared(narrow, (db) => db('parts').where({ code: 'A-17' })), /^@p0 varchar/)
+    assert.match(await declared(narrow, (db) => db('parts').where({ code: 'Ä-17' })), /^@p0 nvarchar/)
+    assert.match(await declared(narrow, (db) => db('parts').where({ code: '' })), /^@p0 varchar/)
+    assert.deepEqual(await narrow.db.raw('select ? as a, ? as b, ? as c', ['plain', 'Ä🐘', '']), [
+      { a: 'plain', b: 'Ä🐘', c: '' },
+    ])
+    await stock.db.raw('drop table parts')
+    assert.deepEqual(server.complaints, [])
+  })
+
+  test('of date and time are read and bound in local time under use_utc=false, and guids in lower case', async (t) => {
+    const { TZ } = process.env
+    t.after(() => {
+      if (TZ === undefined) delete process.env.TZ
+      else process.env.TZ = TZ
+    })
+    process.env.TZ = 'America/New_York'
+    await using server = await start()
+    const local = new Date(2024, 1, 29, 23, 59, 59, 120)
+    await using own = await engine(server, { use_utc: false, lower_case_guids: true })
+    const sql = `select cast('2024-02-29 23:59:59.1200000' as datetime2) as t,
+      cast('6F9619FF-8B86-D011-B42D-00C04FC964FF' as uniqueidentifier) as g`
+    const expected = [{ t: local, g: '6f9619ff-8b86-d011-b42d-00c04fc964ff' }]
+    assert.deepEqual(await own.db.raw(sql), expected)
+    assert.deepEqual(await own.db.raw(sql).stream().toArray(), expected)
+    const bound = own.db.raw('select cast(? as datetime2) as t', [typed('datetime2', local)])
+    assert.deepEqual(await bound, [{ t: local }])
+    assert.deepEqual(
+      await own.db.raw('select cast(? as datetime2) as t', [typed('datetime2', local)]).options({ exactValues: true }),
+      [{ t: '2024-02-29 23:59:59.1200000' }],
+    )
     assert.deepEqual(server.complaints, [])
   })
 

@@ -142,6 +142,7 @@ export async function logIn(
   const tlsServerName = transport.tls?.servername || undefined
   if (transport.tls !== undefined) transport.channelBindings = bindingsOf(transport.tls, isStrict, options)
   const login = readLogin7((await expect(PACKET.login7)).data)
+  transport.spid = spid
   const loginOnly = agreed === ENCRYPT.off
   if (loginOnly) transport.stopTls()
 
@@ -152,6 +153,10 @@ export async function logIn(
     applicationName: login.applicationName,
     hostName: login.hostName,
     serverName: login.serverName,
+    libraryName: login.libraryName,
+    clientVersion: login.clientVersion,
+    clientId: login.clientId,
+    language: login.language,
     database: login.database,
     packetSize: login.packetSize,
     tdsVersion: login.tdsVersion,

@@ -246,6 +246,8 @@ export class Session {
       case 'sp_executesql': {
         const before = this.#lockTimeout
         const text = parameters[0]?.value ?? ''
+        const declared = parameters[1]?.value
+        if (declared) this.#journal.declarations.push(declared)
         try {
           await this.#batch(text, parameters.slice(2), response)
           // The end of sp_executesql drops its temporary tables and restores its settings.
@@ -363,8 +365,13 @@ export class Session {
       case 'if':
         return this.#conditional(tokens, parameters, response)
       case 'declare':
-        parameters.push({ name: words[1]?.text ?? '', cast: words[2]?.text, value: null })
+        for (const one of items(words.slice(1))) {
+          parameters.push({ name: one[0]?.text ?? '', cast: this.#castOf(one.slice(1)), value: null })
+        }
         return
+      case 'select':
+        if (words[1]?.kind === 'variable' && words[2]?.text === '=') return this.#assign(tokens.slice(1), parameters)
+        break
       case 'exec':
       case 'execute':
         if (words.some((word) => /^sp_(get|release)applock$/i.test(word.text))) {
@@ -448,6 +455,31 @@ export class Session {
     const [row] = await answer.read()
     await answer.close()
     return row?.[0] ?? null
+  }
+
+  /** The type of a variable for PostgreSQL's cast; texts need none. */
+  #castOf(type: readonly Token[]): string | undefined {
+    const { text } = translate(type, [], this.#globals())
+    return /char|text/.test(text) ? undefined : text
+  }
+
+  /** `SELECT @a = 1, @b = N'x'`: sets variables, and has no result. */
+  async #assign(tokens: readonly Token[], parameters: Parameter[]): Promise<void> {
+    for (const one of items(tokens)) {
+      const equals = one.findIndex((token) => token.text === '=')
+      const name = one.find((token) => token.kind === 'variable')?.text
+      const at = parameters.findIndex((parameter) => parameter.name === name)
+      const known = parameters[at]
+      if (known === undefined) throw new SqlError(137, 1, 15, `Must declare the scalar variable "@${name}".`)
+      const expression = one.slice(equals + 1)
+      const [bytes] = expression.filter((token) => token.kind !== 'space')
+      // Bytes become the characters of the code page in a variable that holds text.
+      const isText = known.cast === undefined && bytes?.kind === 'number' && bytes.text.startsWith('0x')
+      const value = isText
+        ? Buffer.from(bytes.text.slice(2), 'hex').toString('latin1')
+        : await this.#scalar(expression, parameters)
+      parameters[at] = { ...known, value }
+    }
   }
 
   /** `IF condition statement`: PostgreSQL evaluates the condition. */
@@ -628,6 +660,19 @@ export class Session {
     this.#rowCount = 0
     this.#prepared.clear()
   }
+}
+
+/** The parts of a list, between its commas. */
+function items(tokens: readonly Token[]): Token[][] {
+  const all: Token[][] = [[]]
+  let depth = 0
+  for (const token of tokens) {
+    if (token.kind === 'symbol' && token.text === '(') depth++
+    if (token.kind === 'symbol' && token.text === ')') depth--
+    if (token.kind === 'symbol' && token.text === ',' && depth === 0) all.push([])
+    else all.at(-1)?.push(token)
+  }
+  return all
 }
 
 /** The temporary tables that a text creates. */

@@ -6,7 +6,7 @@
  * in it reaches beyond the brackets that it is put in.
  */
 
-import type { Statement } from '../../../drivers/sqlserver/bound-value.ts'
+import { isAscii, type Statement } from '../../../drivers/sqlserver/bound-value.ts'
 import { fill, type Lexer, malformed, scan, withoutEnd } from '../sql/lexer.ts'
 import { type CompiledSql, invalid } from '../sql/selection.ts'
 import type { BoundSql, BoundValue, Condition } from '../table.ts'
@@ -26,7 +26,8 @@ export function boundValue(value: unknown): BoundValue {
   if (value === null) return { type: 'nvarchar', value: null }
   switch (typeof value) {
     case 'string':
-      return { type: 'nvarchar', value }
+      // An index of a varchar column cannot be searched for an nvarchar; ASCII text is the same in both.
+      return { type: isAscii(value) ? 'varchar' : 'nvarchar', value }
     case 'bigint':
       return { type: 'bigint', value: String(value) }
     case 'boolean':
@@ -45,7 +46,11 @@ export function boundValue(value: unknown): BoundValue {
 
 /** The parameters' declarations, as sys.dm_exec_describe_first_result_set takes them. */
 export function declarations(values: readonly BoundValue[]): string {
-  const sized: Readonly<Record<string, string>> = { nvarchar: 'nvarchar(max)', varbinary: 'varbinary(max)' }
+  const sized: Readonly<Record<string, string>> = {
+    nvarchar: 'nvarchar(max)',
+    varchar: 'varchar(max)',
+    varbinary: 'varbinary(max)',
+  }
   return values.map(({ type }, index) => `@p${index} ${sized[type] ?? type}`).join(', ')
 }
 
