@@ -203,7 +203,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       assert.deepEqual(
         condition.values.map(({ type, value }) => `${type} ${value}`),
         [
-          'nvarchar g1',
+          'varchar g1',
           `nvarchar ${attack}`,
           'bigint 10',
           'float 8.5',

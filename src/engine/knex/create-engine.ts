@@ -4,9 +4,7 @@ import type { ConnectionInput } from '../../connections/parse.ts'
 import type { ConnectionPool } from '../../pool/pool.ts'
 import { type BuildPoolOptions, buildPool } from '../build-pool.ts'
 import { checkCallOptions } from '../check-options.ts'
-import { ClientBackend } from './backend.ts'
-import { knexClient } from './clients.ts'
-import { type KnexOptions, readKnexOptions } from './knex-options.ts'
+import type { KnexOptions } from './knex-options.ts'
 
 /** Options of {@link createEngine}: the pool's, under their names in the extras, and those that are no text. */
 export interface EngineOptions extends BuildPoolOptions {
@@ -48,6 +46,7 @@ export interface Engine extends Knex, AsyncDisposable {
  */
 export async function createEngine(input: ConnectionInput, options: EngineOptions = {}): Promise<Engine> {
   checkCallOptions(options)
+  const { ClientBackend, knexClient, readKnexOptions } = await import('./parts.ts')
   const { knex: given, ...rest } = options
   const { config, mapBinding, poolTimeout = rest.pool_timeout } = readKnexOptions(given, rest.pool_timeout)
   const poolOptions = { ...rest, pool_timeout: poolTimeout }

@@ -116,11 +116,17 @@ for (const name of ['PostgreSQL', 'SQL Server'] as const) {
     })
 
     test('acquireConnectionTimeout is pool_timeout, and its error is a KnexTimeoutError with the statement', async () => {
+      const opened = Promise.withResolvers<unknown>()
       await using db = await engines[name]({
         pool_size: 1,
         max_overflow: 0,
+        // Opened without the limit, and lent without a round trip.
+        pool_min_idle: 1,
+        pool_pre_ping: false,
+        on: { 'connection:opened': opened.resolve },
         knex: { acquireConnectionTimeout: 50 },
       })
+      await opened.promise
       const trx = await db.transaction()
       for (const work of [
         () => db('t').where({ a: 7 }),
