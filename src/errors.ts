@@ -243,24 +243,6 @@ export interface PoolsmithErrorOptions {
   readonly details?: Readonly<Record<string, unknown>>
 }
 
-/** Errors of another class that stand for one of ours. */
-const carriers = new WeakSet<object>()
-
-/**
- * Makes an error of another library's class stand for one of ours, for programs that catch that class: it has its
- * properties and methods, and is an instance of PoolsmithError too.
- */
-export function carryError<Carrier extends Error>(carrier: Carrier, error: PoolsmithError): Carrier & PoolsmithError {
-  const { name: _, ...own } = error
-  carriers.add(carrier)
-  return Object.assign(carrier, own, {
-    cause: error.cause,
-    stack: error.stack,
-    with: error.with,
-    toJSON: error.toJSON,
-  })
-}
-
 /** Every error that poolsmith raises: `code` says what it is, `phase` where it happened, `hint` what to do about it. */
 export class PoolsmithError extends Error {
   override readonly name: string = 'PoolsmithError'
@@ -310,14 +292,6 @@ export class PoolsmithError extends Error {
     }
   }
 }
-
-// Not a static method: the subclasses inherit it, and no carrier is an instance of one of them.
-Object.defineProperty(PoolsmithError, Symbol.hasInstance, {
-  value(this: unknown, value: unknown): boolean {
-    if (Function.prototype[Symbol.hasInstance].call(this, value)) return true
-    return this === PoolsmithError && typeof value === 'object' && value !== null && carriers.has(value)
-  },
-})
 
 /** One thing that is wrong with a connection record, and where. */
 export interface ConfigProblem {

@@ -204,7 +204,7 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
         condition.values.map(({ type, value }) => `${type} ${value}`),
         [
           'varchar g1',
-          `nvarchar ${attack}`,
+          `varchar ${attack}`,
           'bigint 10',
           'float 8.5',
           'bit 1',

@@ -2,7 +2,7 @@
 
 import type { Compiled } from 'knex/lib/execution/runner.js'
 import { KnexTimeoutError } from 'knex/lib/util/timeout.js'
-import { carryError, type ErrorCode, PoolsmithError } from '../../errors.ts'
+import { type ErrorCode, PoolsmithError } from '../../errors.ts'
 
 const TIMEOUTS: ReadonlySet<ErrorCode> = new Set([
   'POOL_EXHAUSTED',
@@ -12,10 +12,34 @@ const TIMEOUTS: ReadonlySet<ErrorCode> = new Set([
   'CREDENTIAL_TIMEOUT',
 ])
 
+/** Errors of knex's class that stand for one of ours. */
+const carriers = new WeakSet<object>()
+
+// An object has one class; these errors are instances of both. No carrier is an instance of a subclass of ours.
+Object.defineProperty(PoolsmithError, Symbol.hasInstance, {
+  value(this: unknown, value: unknown): boolean {
+    if (Function.prototype[Symbol.hasInstance].call(this, value)) return true
+    return this === PoolsmithError && typeof value === 'object' && value !== null && carriers.has(value)
+  },
+})
+
+/** An error of knex's class with the properties and methods of ours. */
+function carried(error: PoolsmithError): Error {
+  const { name: _, ...own } = error
+  const carrier = new KnexTimeoutError(error.message)
+  carriers.add(carrier)
+  return Object.assign(carrier, own, {
+    cause: error.cause,
+    stack: error.stack,
+    with: error.with,
+    toJSON: error.toJSON,
+  })
+}
+
 /** The error of a caller that waited: also an instance of KnexTimeoutError where the wait reached its limit. */
 export function rejectAsKnex(error: unknown): Promise<never> {
   const isTimeout = error instanceof PoolsmithError && TIMEOUTS.has(error.code)
-  return Promise.reject(isTimeout ? carryError(new KnexTimeoutError(error.message), error) : error)
+  return Promise.reject(isTimeout ? carried(error) : error)
 }
 
 /** Adds the statement that waited, as knex does. */
