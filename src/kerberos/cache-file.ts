@@ -4,14 +4,8 @@ import { type FileHandle, lstat, open, readdir, readFile, rename, rm } from 'nod
 import { basename, dirname, join } from 'node:path'
 import { PoolsmithError } from '../errors.ts'
 import { assertTrusted, DistrustedFile, openTrusted } from '../private-file.ts'
+import { cachePath } from './cache-name.ts'
 import { kerberosError } from './errors.ts'
-
-/** The file behind a cache's full name (`FILE:path`, `DIR::path`, a plain path); undefined for other kinds. */
-export function cachePath(cache: string): string | undefined {
-  if (cache.startsWith('FILE:')) return cache.slice('FILE:'.length)
-  if (cache.startsWith('DIR::')) return cache.slice('DIR::'.length)
-  return /^[A-Z]+:/.test(cache) ? undefined : cache
-}
 
 /** The file at the path of a cache, links followed; undefined for other kinds, and when none can be seen. */
 export function fileBehind(cache: string): Stats | undefined {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { resolveSrv } from 'node:dns/promises'
 import { PoolsmithError } from '../errors.ts'
 import { ensureTicket, forgetTickets, openCredential } from './ensure-ticket.ts'
-import { realmIn } from './errors.ts'
+import { realmIn } from './facts.ts'
 import { type GssTarget, targetName } from './gss-api.ts'
 import { type HostNames, type NamesProblem, namesOf } from './host-names.ts'
 import {

@@ -1,4 +1,5 @@
 import { PoolsmithError } from '../errors.ts'
+import { cacheFor } from './collection.ts'
 import type { GssApi, GssCredentialHandle, GssMechanism } from './gss-api.ts'
 import { openKrb5 } from './kcm-daemon.ts'
 import { loadGssApi } from './load-gss-api.ts'
@@ -6,13 +7,18 @@ import { lookAgain } from './look-again.ts'
 import { isPrivate } from './native/cache-transfer.ts'
 import { Krb5 } from './native/krb5.ts'
 import { type PasswordOf, refreshIn } from './refresh-ticket.ts'
-import { assertGood, checkTicket, inFull, isMendable, type TicketInfo, type TicketRequest } from './ticket.ts'
+import { assertGood, checkTicket, inFull, isMendable, ownerOf, type TicketInfo, type TicketRequest } from './ticket.ts'
 
 export interface TicketPolicy extends TicketRequest {
   /** With a keytab a ticket that is missing, expired, or too near its end is replaced instead of being an error. */
   readonly keytab?: string | undefined
   /** The same by the password of `principal`, which must be given then. */
   readonly password?: PasswordOf | undefined
+}
+
+export interface EnsuredTicket extends TicketInfo {
+  /** The default client keytab, where it obtains the ticket. */
+  readonly keytab?: string
 }
 
 export interface EnsureOptions {
@@ -27,12 +33,12 @@ export interface EnsureOptions {
  *
  * @throws what {@link verifyTicket} throws; with a keytab also KEYTAB_…, PRINCIPAL_…, KDC_…, REALM_UNKNOWN, CLOCK_SKEW
  */
-export async function ensureTicket(policy: TicketPolicy, options: EnsureOptions = {}): Promise<TicketInfo> {
+export async function ensureTicket(policy: TicketPolicy, options: EnsureOptions = {}): Promise<EnsuredTicket> {
   if (process.platform === 'win32') {
     using opened = await openLogonCredential(await loadGssApi(), policy, options)
     return opened.ticket
   }
-  const present = (): Promise<TicketInfo> => presentTicket(policy, options)
+  const present = (): Promise<EnsuredTicket> => presentTicket(policy, options)
   return obtains(policy) ? present() : lookAgain(policy.cache, present, options.signal)
 }
 
@@ -41,17 +47,19 @@ function obtains({ keytab, password }: TicketPolicy): boolean {
   return keytab !== undefined || password !== undefined
 }
 
-async function presentTicket(policy: TicketPolicy, options: EnsureOptions): Promise<TicketInfo> {
+async function presentTicket(policy: TicketPolicy, options: EnsureOptions): Promise<EnsuredTicket> {
   using krb5 = await openKrb5(policy.cache)
-  const { keytab, password, ...request } = inFull(krb5, policy)
-  if (!obtains(policy)) return checkTicket(krb5, request)
+  const own = obtains(policy) ? undefined : ownKeytab(krb5, policy)
+  const { keytab, password, ...wanted } = inFull(krb5, { ...policy, ...own })
+  if (keytab === undefined && password === undefined) return checkTicket(krb5, wanted)
+  const request = wanted.principal === undefined ? wanted : { ...wanted, cache: cacheFor(krb5, wanted) }
   const good = (ticket: TicketInfo): boolean => {
     const left = ticket.expiresAt - Date.now()
     return left >= (ticket.expiresAt - ticket.startsAt) * (options.refreshBelow ?? 0)
   }
   try {
     const ticket = checkTicket(krb5, request)
-    if (good(ticket)) return ticket
+    if (good(ticket)) return { ...ticket, ...own }
   } catch (error) {
     if (!isMendable(error)) throw error
   }
@@ -66,7 +74,25 @@ async function presentTicket(policy: TicketPolicy, options: EnsureOptions): Prom
     unless: (found) => good(found) && found.expiresAt - Date.now() >= minimumLifetimeSeconds * 1000,
   })
   assertGood(ticket, request)
-  return ticket
+  return { ...ticket, ...own }
+}
+
+/**
+ * Where nothing is named, krb5's default client keytab (KRB5_CLIENT_KTNAME) obtains the ticket of the default cache, as
+ * GSSAPI does for psql: of the principal of that cache, or else of the first one in the keytab.
+ */
+function ownKeytab(krb5: Krb5, policy: TicketPolicy): { keytab: string; principal: string } | undefined {
+  if (policy.cache !== undefined) return undefined
+  try {
+    const keytab = krb5.defaultKeytabs().client
+    const principals = krb5.keytab(keytab).map((entry) => entry.principal)
+    const wanted = inFull(krb5, { principal: policy.principal }).principal
+    const principal = wanted ?? ownerOf(krb5, krb5.cacheName({})) ?? principals[0]
+    return principal !== undefined && principals.includes(principal) ? { keytab, principal } : undefined
+  } catch (error) {
+    if (error instanceof PoolsmithError) return undefined
+    throw error
+  }
 }
 
 /** Stands where a cache's name would: Windows' logon session. */

@@ -2,9 +2,12 @@ import { performance } from 'node:perf_hooks'
 import { onAbort } from '../abort.ts'
 import { PoolsmithError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
-import { cacheFileError, cachePath, ownFile, replaceCacheFile } from './cache-file.ts'
+import { cacheFileError, ownFile, replaceCacheFile } from './cache-file.ts'
+import { besideCache, cachePath } from './cache-name.ts'
 import { kdcCalls } from './call-queue.ts'
-import { type KerberosFacts, kerberosError, realmIn } from './errors.ts'
+import { cacheFor } from './collection.ts'
+import { kerberosError } from './errors.ts'
+import { type KerberosFacts, realmIn } from './facts.ts'
 import { FileLock } from './file-lock.ts'
 import { openKrb5 } from './kcm-daemon.ts'
 import { askKdc } from './kdc/ask.ts'
@@ -109,11 +112,13 @@ export async function refreshIn(krb5: Krb5, options: RefreshOptions): Promise<Re
 }
 
 function planOf(krb5: Krb5, options: RefreshOptions): Plan {
-  const cache = krb5.cacheName(options)
+  const cache = cacheFor(krb5, options)
   const keytab = options.by === 'keytab' ? chooseKeytab(krb5, options) : undefined
   if (options.principal !== undefined) return { cache, principal: options.principal, keytab }
   if (keytab === undefined) return { cache, principal: ownerToRenew(krb5, cache), keytab }
-  return { cache, principal: ownerOf(krb5, cache) ?? onlyPrincipal(krb5, keytab), keytab }
+  const owner = ownerOf(krb5, cache)
+  const principal = owner !== undefined && holds(krb5, keytab, owner) ? owner : onlyPrincipal(krb5, keytab)
+  return { cache: cacheFor(krb5, { cache: options.cache, principal }), principal, keytab }
 }
 
 function ownerToRenew(krb5: Krb5, cache: string): string {
@@ -124,6 +129,10 @@ function ownerToRenew(krb5: Krb5, cache: string): string {
     // The KDC decides, by its own clock.
     return String(error.details.principal)
   }
+}
+
+function holds(krb5: Krb5, keytab: string, principal: string): boolean {
+  return krb5.keytab(keytab).some((entry) => entry.principal === principal)
 }
 
 function onlyPrincipal(krb5: Krb5, keytab: string): string {
@@ -166,13 +175,13 @@ async function carryOut(krb5: Krb5, plan: Plan, options: RefreshOptions, party: 
 
 async function lockOf(plan: Plan, options: RefreshOptions, party: Party): Promise<FileLock | undefined> {
   const { cache, principal } = plan
-  const path = cachePath(cache)
-  if (path === undefined) return undefined
+  const [path, lockPath] = [cachePath(cache), besideCache(cache, 'lock')]
+  if (path === undefined || lockPath === undefined) return undefined
   const limit = options.lockTimeoutMillis ?? 60_000
   let lock: FileLock | undefined
   try {
     await ownFile(path)
-    lock = await FileLock.acquire(`${path}.lock`, limit, { signal: party.left.signal })
+    lock = await FileLock.acquire(lockPath, limit, { signal: party.left.signal })
   } catch (cause) {
     throw cacheFileError(cause, cache, principal)
   }

@@ -60,7 +60,7 @@ const ROWS: readonly Row[] = [
   { code: 'KEYTAB_CORRUPT', minor: [-1765328171, -1765328149, -1765328202, EIO, EISDIR], calls: keytabCalls },
   { code: 'KEYTAB_CORRUPT', minor: [-1765328204, -1765328205, -1765328200], calls: keytabCalls },
   { code: 'KEYTAB_WITHOUT_PRINCIPAL', minor: [-1765328203, -1765328154] },
-  { code: 'KEYTAB_REFUSED', minor: [-1765328360, -1765328353, -1765328174, -1765328176], calls: ['obtain'] },
+  { code: 'KEYTAB_REFUSED', minor: [-1765328360, -1765328353], calls: ['obtain'] },
   { code: 'KEYTAB_REFUSED', minor: [-1765328380], calls: ['obtain'] },
   // KRB5KDC_ERR_PREAUTH_FAILED; the KDC's answer cannot be decrypted, where it asks for no proof first
   { code: 'CREDENTIAL_REFUSED', minor: [-1765328360, -1765328353], calls: ['sign-in'] },

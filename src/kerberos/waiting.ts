@@ -1,6 +1,7 @@
 import { PoolsmithError } from '../errors.ts'
 import type { CallInfo, QueueState } from './call-queue.ts'
-import { type KerberosFacts, kerberosError } from './errors.ts'
+import { kerberosError } from './errors.ts'
+import type { KerberosFacts } from './facts.ts'
 
 const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)} s`
 

@@ -85,7 +85,7 @@ export const kerberos = defineStrategy({
           user: namesUser(connection, options) ?? userOf(ticket.principal, suffixes),
           principal: ticket.principal,
           cache: ticket.cache,
-          ...(keytab === undefined ? {} : { keytab }),
+          ...keytabOf(keytab ?? ticket.keytab),
           // With a password only this source obtains a new ticket: it does so before too little is left.
           ...(password === undefined ? { minimumLifetimeSeconds } : {}),
           issuedAt: ticket.startsAt,
@@ -96,6 +96,8 @@ export const kerberos = defineStrategy({
     return cache.endWith(source)
   },
 })
+
+const keytabOf = (keytab: string | undefined): { keytab?: string } => (keytab === undefined ? {} : { keytab })
 
 /** The database user that the login names, unless it names the principal. */
 function namesUser(

@@ -1,5 +1,5 @@
 import { PoolsmithError } from '../../errors.ts'
-import { realmIn } from '../errors.ts'
+import { realmIn } from '../facts.ts'
 import {
   type GssCallOptions,
   type GssContext,

@@ -1,5 +1,5 @@
 import type { PoolsmithError } from '../../errors.ts'
-import type { KerberosFacts } from '../errors.ts'
+import type { KerberosFacts } from '../facts.ts'
 import {
   type GssContextInfo,
   type GssFlag,

@@ -1,5 +1,5 @@
 import { PoolsmithError } from '../../errors.ts'
-import { realmIn } from '../errors.ts'
+import { realmIn } from '../facts.ts'
 import type { AcquireCredentialOptions, GssApi } from '../gss-api.ts'
 import { openKrb5 } from '../kcm-daemon.ts'
 import { askKdc } from '../kdc/ask.ts'

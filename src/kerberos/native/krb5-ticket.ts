@@ -1,5 +1,6 @@
-import type { KerberosFacts } from '../errors.ts'
-import { codeOf } from '../status.ts'
+import type { PoolsmithError } from '../../errors.ts'
+import { kerberosError } from '../errors.ts'
+import type { KerberosFacts } from '../facts.ts'
 import { type CacheContents, storeTicket, ticketOf } from './krb5-cache.ts'
 import { entriesOf } from './krb5-keytab.ts'
 import type { Operation } from './krb5-operation.ts'
@@ -28,6 +29,8 @@ export interface RenewOptions {
 }
 
 const KT_NOTFOUND = -1765328203
+/** KRB5KDC_ERR_PREAUTH_FAILED, KRB5KRB_AP_ERR_BAD_INTEGRITY: the key is not the principal's. */
+const KEY_REFUSED: ReadonlySet<number> = new Set([-1765328360, -1765328353])
 
 /** A first ticket from a keytab or by a password (AS exchange, RFC 4120 3.1). */
 export async function obtainTicket(operation: Operation, options: ObtainOptions, into: string): Promise<CacheContents> {
@@ -45,7 +48,7 @@ export async function obtainTicket(operation: Operation, options: ObtainOptions,
   if ('keytab' in key) {
     const keys = operation.keytab(key.keytab, facts)
     const code = await callAsync(functions.getInitCredsKeytab, context, creds, client, keys, 0, null, request)
-    operation.check('obtain', code, { ...facts, ...keytabFacts(operation, code, { principal, keytab: key.keytab }) })
+    if (code !== 0) throw keytabError(operation, code, { ...facts, keytab: key.keytab })
   } else {
     const { password } = key
     const call = functions.getInitCredsPassword
@@ -59,18 +62,27 @@ export async function obtainTicket(operation: Operation, options: ObtainOptions,
   return kept(operation, into, client, creds, facts)
 }
 
-/** The keys that the keytab has, where the right one is missing or refused. */
-function keytabFacts(
+/** The error of a refused key: what the keytab holds says more than the code. */
+function keytabError(
   operation: Operation,
   code: number,
-  { keytab, principal }: { readonly keytab: string; readonly principal: string },
-): KerberosFacts {
-  if (code === KT_NOTFOUND) {
-    return { keytabPrincipals: [...new Set(entriesOf(operation, keytab).map((entry) => entry.principal))] }
-  }
-  if (codeOf({ call: 'obtain', minor: code, text: '' }) !== 'KEYTAB_REFUSED') return {}
-  const own = entriesOf(operation, keytab).filter((entry) => entry.principal === principal)
-  return { kvno: Math.max(...own.map(({ kvno }) => kvno)) }
+  facts: KerberosFacts & { readonly principal: string; readonly keytab: string },
+): PoolsmithError {
+  const entries = entriesOf(operation, facts.keytab)
+  const own = entries.filter(({ principal }) => principal === facts.principal)
+  const error = operation.error('obtain', code, {
+    ...facts,
+    ...(code === KT_NOTFOUND ? { keytabPrincipals: [...new Set(entries.map(({ principal }) => principal))] } : {}),
+    ...(KEY_REFUSED.has(code) ? { kvno: Math.max(...own.map(({ kvno }) => kvno)) } : {}),
+  })
+  const keytabTypes = [...new Set(own.map(({ encryptionType }) => encryptionType))]
+  const permitted = operation.permittedTypes()
+  // The library looks only for keys of the types that it and the KDC may use.
+  const isType =
+    error.code === 'ENCRYPTION_TYPE_REFUSED' ||
+    (own.length > 0 &&
+      (code === KT_NOTFOUND || (permitted.length > 0 && !keytabTypes.some((type) => permitted.includes(type)))))
+  return isType ? kerberosError('ENCRYPTION_TYPE_REFUSED', { ...facts, keytabTypes }, { cause: error }) : error
 }
 
 /** The ticket of a cache, renewed (RFC 4120 2.3). */

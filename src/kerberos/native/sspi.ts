@@ -8,7 +8,8 @@
 
 import { win32 } from 'node:path'
 import { type CallInfo, pooledCalls } from '../call-queue.ts'
-import { type KerberosFacts, kerberosError } from '../errors.ts'
+import { kerberosError } from '../errors.ts'
+import type { KerberosFacts } from '../facts.ts'
 import type {
   AcquireCredentialOptions,
   GssApi,
