@@ -2,8 +2,7 @@
  * GSSAPI's interface on Windows, over SSPI (secur32.dll), with the credentials of the logged-on user or service.
  *
  * NOT TESTED: written from Microsoft's reference ("SSPI Functions", "Using SSPI with a Windows Sockets Client"); the
- * machines that build poolsmith run Linux. SSPI's Kerberos tokens and messages are those of RFC 4121, which servers with
- * GSSAPI understand.
+ * machines that build poolsmith run Linux. SSPI's Kerberos tokens and messages are those of RFC 4121, as GSSAPI's.
  */
 
 import { win32 } from 'node:path'
