@@ -109,6 +109,7 @@ function named(program: string): RegExp {
 const ownLockfiles: readonly { readonly folder: string; readonly mark: RegExp }[] = [
   // PostgreSQL 13, for Linux on x64 alone.
   { folder: 'test/support/postgres-13', mark: /'embedded-13'/ },
+  { folder: 'test/support/runtimes', mark: /'support', 'runtimes'/ },
   { folder: 'examples/layers', mark: /'examples', 'layers'/ },
 ]
 

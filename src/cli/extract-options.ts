@@ -1,6 +1,7 @@
 /** The options of `poolsmith extract`, and the options of an extract that they stand for. */
 
 import { readFile, realpath } from 'node:fs/promises'
+import { errorText } from '../any-error.ts'
 import { badPlan, checkPartition, parsePlan } from '../extract/check-plan.ts'
 import { WRITE_MODES, type WriteMode } from '../extract/files/day-folder.ts'
 import { readOwnText } from '../extract/files/own-files.ts'
@@ -238,6 +239,6 @@ async function fileText(path: string, option: string): Promise<string> {
 }
 
 function unreadable(option: string, error: unknown): UsageError {
-  const why = error instanceof Error ? error.message : String(error)
+  const why = errorText(error)
   return new UsageError(`${option}: the file cannot be read: ${why}`, { cause: error })
 }

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { errorText } from '../any-error.ts'
 import { didYouMean, nearest } from '../did-you-mean.ts'
 import { packageVersion } from '../version.ts'
 import { checkArguments } from './argument-limits.ts'
@@ -92,7 +93,7 @@ function readArguments(
     return parseArgs({ args: [...args], options, allowPositionals: true, strict: true })
   } catch (error) {
     // Node's message names the option that is unknown or lacks its value.
-    throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error })
+    throw new UsageError(errorText(error), { cause: error })
   }
 }
 

@@ -1,4 +1,5 @@
 import { orAbort } from '../abort.ts'
+import { isError } from '../any-error.ts'
 import type { PoolsmithError } from '../errors.ts'
 import type { Emit } from '../events.ts'
 import type { Credential, CredentialSource } from './credential.ts'
@@ -256,7 +257,7 @@ class RefreshingSource implements CredentialSource {
         listener(credential)
       } catch (error) {
         // A listener's mistake must not turn a good credential into a failed fetch.
-        process.emitWarning(error instanceof Error ? error : String(error))
+        process.emitWarning(isError(error) ? error : String(error))
       }
     }
   }

@@ -1,4 +1,5 @@
 import { type FileHandle, open, stat } from 'node:fs/promises'
+import { errorCode } from '../any-error.ts'
 import { type ErrorCode, type Phase, PoolsmithError } from '../errors.ts'
 
 /** One state of a file on disk. */
@@ -62,7 +63,7 @@ class NotAFile extends Error {}
 
 /** The error for a file that is missing or cannot be read. */
 export function fileError(path: string, kind: FileKind, cause: unknown): PoolsmithError {
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+  const code = errorCode(cause)
   const details = { file: path }
   if (code === 'ENOENT' || code === 'ENOTDIR') {
     return new PoolsmithError(`The ${kind.what} ${path} does not exist.`, {

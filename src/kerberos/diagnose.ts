@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { resolveSrv } from 'node:dns/promises'
+import { errorText, isError } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
 import { ensureTicket, forgetTickets, openCredential } from './ensure-ticket.ts'
 import { realmIn } from './facts.ts'
@@ -146,7 +147,7 @@ function throwIfAborted({ aborted, reason }: AbortSignal): void {
 
 function problemOf(error: unknown): KerberosProblem {
   if (error instanceof PoolsmithError) return { code: error.code, message: error.message, hint: error.hint }
-  return { code: 'UNEXPECTED', message: error instanceof Error ? error.message : String(error) }
+  return { code: 'UNEXPECTED', message: errorText(error) }
 }
 
 /** Asks for a ticket for the service. Without mutual authentication the context is complete at once and has the name. */
@@ -183,7 +184,7 @@ async function kdcsOf(krb5: Krb5, realm: string, problems: KerberosProblem[]): P
   } catch (error) {
     problems.push({
       code: 'REALM_UNKNOWN',
-      message: `Neither krb5.conf nor DNS names a KDC of ${realm} (${error instanceof Error ? error.message : error}).`,
+      message: `Neither krb5.conf nor DNS names a KDC of ${realm} (${errorText(error)}).`,
       hint: `Add ${realm} = { kdc = … } to [realms] in krb5.conf.`,
     })
     return []
@@ -204,7 +205,7 @@ async function lookAt(
     try {
       return await probeKdc(kdc, transport, { ...question, encryptionTypes: [NO_ENCRYPTION_TYPE] }, limit())
     } catch (error) {
-      return error instanceof Error && error.name === 'TimeoutError' ? 'no answer' : String(reasonOf(error))
+      return isError(error) && error.name === 'TimeoutError' ? 'no answer' : String(reasonOf(error))
     }
   }
   const [udp, tcp] = await Promise.all([ask('udp'), ask('tcp')])
@@ -220,7 +221,7 @@ async function lookAt(
 }
 
 function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
+  if (!isError(error)) return String(error)
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
   if (error.name === 'AbortError') return 'no answer'
   return code === 'ECONNREFUSED' ? 'refused' : (code ?? error.message)

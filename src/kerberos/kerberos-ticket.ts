@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises'
+import { isError } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
 import { cacheFileError, ownFile } from './cache-file.ts'
 import { besideCache, cachePath } from './cache-name.ts'
@@ -312,6 +313,6 @@ export class KerberosTicket implements AsyncDisposable {
   }
 
   #warn(error: unknown): void {
-    process.emitWarning(error instanceof Error ? error : String(error), 'PoolsmithWarning')
+    process.emitWarning(isError(error) ? error : String(error), 'PoolsmithWarning')
   }
 }

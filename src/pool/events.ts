@@ -1,6 +1,7 @@
 /** The events of one engine: to listeners in the process and to subscribers on `node:diagnostics_channel`. */
 
 import { type Channel, channel } from 'node:diagnostics_channel'
+import { isError } from '../any-error.ts'
 import type { Emit, EventName, EventOrigin, PoolsmithEvents } from '../events.ts'
 
 /** A listener to one event. */
@@ -40,7 +41,7 @@ export class EventHub {
         try {
           listener(payload)
         } catch (error) {
-          process.emitWarning(error instanceof Error ? error : String(error))
+          process.emitWarning(isError(error) ? error : String(error))
         }
       }
     }

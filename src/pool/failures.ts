@@ -1,6 +1,7 @@
 /** The pool's own errors: each says what was waited for, how long, and what to do. */
 
 import { LimitExceeded } from '../abort.ts'
+import { errorText, isError } from '../any-error.ts'
 import { showWhereabouts, type Whereabouts } from '../drivers/whereabouts.ts'
 import { type ErrorCode, type Phase, PoolsmithError } from '../errors.ts'
 import type { CloseReason } from '../events.ts'
@@ -233,7 +234,7 @@ export function closeCause(
   const why =
     error instanceof LimitExceeded
       ? ': no answer within pool_ping_timeout'
-      : error instanceof Error
+      : isError(error)
         ? `: ${printable(error.message)}`
         : ''
   return new PoolsmithError(`The session${show(' with', where)} ${what}${why}`, {
@@ -248,10 +249,11 @@ export function closeCause(
 /** Makes a PoolsmithError of what a third-party driver or source throws. */
 export function asPoolsmithError(error: unknown, phase: Phase): PoolsmithError {
   if (error instanceof PoolsmithError) return error
-  return new PoolsmithError(
-    `The connection could not be opened: ${error instanceof Error ? error.message : String(error)}`,
-    { code: 'CONNECT_FAILED', phase, cause: error },
-  )
+  return new PoolsmithError(`The connection could not be opened: ${errorText(error)}`, {
+    code: 'CONNECT_FAILED',
+    phase,
+    cause: error,
+  })
 }
 
 function noConnection(where: Whereabouts | undefined, limitMillis: number): string {

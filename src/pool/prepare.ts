@@ -1,6 +1,7 @@
 /** Makes a session ready for its users: the option `session_init`, and the hook `onSession`. */
 
 import { nextPoll } from '../abort.ts'
+import { errorText } from '../any-error.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { Whereabouts } from '../drivers/whereabouts.ts'
 import { PoolsmithError } from '../errors.ts'
@@ -44,7 +45,7 @@ export function preparation<Raw extends object>(config: PreparationConfig<Raw>):
 const ENDED = new Error('the session has ended')
 
 function preparationError(step: string, cause: unknown, where: Whereabouts | undefined): PoolsmithError {
-  const words = cause instanceof Error ? cause.message : String(cause)
+  const words = errorText(cause)
   return new PoolsmithError(`A new session was closed because ${step} failed: ${printable(words)}`, {
     code: 'SESSION_INIT_FAILED',
     phase: 'query',

@@ -1,3 +1,4 @@
+import { isError } from '../../any-error.ts'
 import type { Dialect } from '../../connections/connection.ts'
 import type { EncryptionInfo, ProxyInfo } from '../../drivers/driver.ts'
 import { createEngine, type Engine } from '../../engine/knex/create-engine.ts'
@@ -97,7 +98,7 @@ async function serverView(db: Engine): Promise<ServerView | undefined> {
     return rows[0]
   } catch (error) {
     // PostgreSQL before 12, or a role that may not look: the session stands all the same.
-    if (error instanceof Error) return undefined
+    if (isError(error)) return undefined
     throw error
   }
 }

@@ -1,6 +1,7 @@
 import { lookup as dnsLookup } from 'node:dns/promises'
 import { isIP, type Socket } from 'node:net'
 import { onAbort, orAbort } from '../../abort.ts'
+import { errorCode } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { connectReadingInPlace } from './read-in-place.ts'
 
@@ -105,11 +106,6 @@ export async function connectSocket(endpoint: Endpoint, options: ConnectOptions)
 
 function heard(): void {
   // The end of the socket is heard by its reader, as `close` and `errored`.
-}
-
-/** The `code` of a system error, such as `ECONNREFUSED`. */
-export function errorCode(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
 }
 
 function connectError(endpoint: Endpoint, cause: Error): PoolsmithError {

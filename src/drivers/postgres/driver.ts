@@ -1,5 +1,6 @@
 import type pg from 'pg'
 import { orAbort } from '../../abort.ts'
+import { errorCode, isError } from '../../any-error.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
@@ -272,5 +273,5 @@ async function askOn(client: pg.Client, sql: string): Promise<Answer> {
 }
 
 function isServerError(error: unknown): error is Error & { readonly code: string } {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string'
+  return isError(error) && errorCode(error) !== undefined
 }

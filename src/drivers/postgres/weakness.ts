@@ -1,3 +1,4 @@
+import { isError } from '../../any-error.ts'
 import type { EventFacts } from '../../events.ts'
 import type { GssMode } from './options.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
@@ -51,7 +52,7 @@ export function weaknessesOf(
 
 function reasonOf(way: Way, failures: readonly Failure[]): string | undefined {
   const { error } = failures.find((failure) => failure.way === way) ?? {}
-  return error instanceof Error ? error.message : undefined
+  return isError(error) ? error.message : undefined
 }
 
 function shownMode({ sslMode, options }: SessionPlan): string {

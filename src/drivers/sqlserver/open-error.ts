@@ -1,3 +1,4 @@
+import { errorCode, isError } from '../../any-error.ts'
 import { type ErrorCode, type Phase, PoolsmithError } from '../../errors.ts'
 import { StreamClosed } from '../network/wire.ts'
 import { stuffed } from './login-errors.ts'
@@ -12,14 +13,14 @@ const SOCKET_ERROR = 'ESOCKET'
  * @param phase where the attempt was
  */
 export function openError(error: unknown, host: string, phase: Phase): PoolsmithError {
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+  for (let cause: unknown = error; isError(cause); cause = cause.cause) {
     if (cause instanceof PoolsmithError) return withOurHint(cause)
     if (cause instanceof NotSqlServer) return notSqlServer(host, phase, error)
     if (isForeignRecord(cause)) return stuffed(host).with({ cause: error })
   }
-  if (!(error instanceof Error)) return notSqlServer(host, phase, error)
-  const cause = error.cause instanceof Error ? error.cause : error
-  const isClosed = codeOf(error) === SOCKET_ERROR || cause instanceof StreamClosed || isSocketError(cause)
+  if (!isError(error)) return notSqlServer(host, phase, error)
+  const cause = isError(error.cause) ? error.cause : error
+  const isClosed = errorCode(error) === SOCKET_ERROR || cause instanceof StreamClosed || isSocketError(cause)
   return isClosed ? closed(host, phase, error) : notSqlServer(host, phase, error)
 }
 
@@ -39,16 +40,12 @@ function closed(host: string, phase: Phase, cause: unknown): PoolsmithError {
  * already, and an alert is sent by the server.
  */
 function isForeignRecord(error: Error): boolean {
-  const code = codeOf(error)
+  const code = errorCode(error) ?? ''
   return code.startsWith('ERR_SSL_') && !code.includes('ALERT')
 }
 
-function codeOf(error: Error): string {
-  return 'code' in error && typeof error.code === 'string' ? error.code : ''
-}
-
 function isSocketError(error: Error): boolean {
-  const code = codeOf(error)
+  const code = errorCode(error)
   return (
     code === 'ECONNRESET' ||
     code === 'EPIPE' ||

@@ -4,6 +4,7 @@
  */
 
 import type { Request } from 'tedious'
+import { isAggregate, isError } from '../../any-error.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { Pull } from '../pull.ts'
 import type { BoundValue, Statement } from './bound-value.ts'
@@ -44,7 +45,7 @@ const loadTedious = () => loadPackage('tedious', () => import('tedious'), 'Readi
 
 /** Several errors of one statement come as an AggregateError without a message; the first one says what began it. */
 function firstError(error: Error): Error {
-  return error instanceof AggregateError && error.errors[0] instanceof Error ? error.errors[0] : error
+  return isAggregate(error) && isError(error.errors[0]) ? error.errors[0] : error
 }
 
 /** The statements have no time limit: finding where to divide a long table may take long. */

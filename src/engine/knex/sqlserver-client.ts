@@ -8,10 +8,12 @@
  */
 
 import type { Transform } from 'node:stream'
+import { types } from 'node:util'
 import type { Knex } from 'knex'
 import MssqlDialect from 'knex/lib/dialects/mssql/index.js'
 import type { Request } from 'tedious'
 import { pause } from '../../abort.ts'
+import { isAggregate, isError } from '../../any-error.ts'
 import { isAscii } from '../../drivers/sqlserver/bound-value.ts'
 import { type ColumnMetadata, type SqlServerConnection, setRowMode } from '../../drivers/sqlserver/statement.ts'
 import { loadPackage } from '../../optional-package.ts'
@@ -131,9 +133,9 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
       if (typeof binding === 'bigint') return [binding, TYPES.BigInt]
       // Larger than any bigint, so it is a float, which stock knex refuses.
       if (typeof binding === 'number' && Math.abs(binding) >= 2 ** 63) return [binding, TYPES.Float]
-      if (binding instanceof Uint8Array)
+      if (types.isUint8Array(binding))
         return [Buffer.from(binding.buffer, binding.byteOffset, binding.length), TYPES.VarBinary]
-      if (binding instanceof Date && exactValues) return [binding, TYPES.DateTime2]
+      if (types.isDate(binding) && exactValues) return [binding, TYPES.DateTime2]
       return super._typeForBinding(binding)
     }
 
@@ -243,7 +245,7 @@ function pour(request: RowSource, stream: Transform): void {
 
 /** Several errors of one statement arrive as an AggregateError without a message; the first is the cause. */
 function firstError(error: Error): Error {
-  if (!(error instanceof AggregateError)) return error
+  if (!isAggregate(error)) return error
   const [first] = error.errors
-  return first instanceof Error ? Object.assign(first, { errors: error.errors }) : error
+  return isError(first) ? Object.assign(first, { errors: error.errors }) : error
 }

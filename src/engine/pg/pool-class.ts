@@ -2,6 +2,7 @@
 
 import type { EventEmitter } from 'node:events'
 import type pg from 'pg'
+import { isError } from '../../any-error.ts'
 import type { Connection } from '../../connections/connection.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { ConnectionPool } from '../../pool/pool.ts'
@@ -196,7 +197,7 @@ function inPgsWords(error: unknown): unknown {
 }
 
 function systemCode(error: unknown): string | undefined {
-  for (let one = error; one instanceof Error; one = one.cause) {
+  for (let one = error; isError(one); one = one.cause) {
     if ('code' in one && typeof one.code === 'string' && /^E[A-Z]+$/.test(one.code)) return one.code
   }
   return undefined

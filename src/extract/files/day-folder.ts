@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, rename, rm, rmdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { errorCode } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { exchange } from './exchange.ts'
 import { isOwnFolder, makeFolders, namesIn, syncFolder } from './own-files.ts'
@@ -169,7 +170,7 @@ export async function removeReplaced(folder: string): Promise<void> {
 }
 
 function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
+  return errorCode(error) === 'ENOENT'
 }
 
 function raise(error: unknown, path: string): never {

@@ -2,6 +2,7 @@
 
 import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { errorCode } from '../../any-error.ts'
 import { DistrustedFile } from '../../private-file.ts'
 import { checkPlan } from '../check-plan.ts'
 import type { KeptPart } from '../going-on.ts'
@@ -206,7 +207,7 @@ export class PartFiles implements AsyncDisposable {
       await rename(join(this.#staging, dataName(number)), path)
     } catch (error) {
       // An earlier run may have moved it before it was killed.
-      const isMoved = error instanceof Error && 'code' in error && error.code === 'ENOENT' && (await isOwnFile(path))
+      const isMoved = errorCode(error) === 'ENOENT' && (await isOwnFile(path))
       if (!isMoved) throw error
     }
   }
@@ -266,7 +267,7 @@ async function distrustOf(staging: string): Promise<string | undefined> {
     return undefined
   } catch (error) {
     if (error instanceof DistrustedFile) return error.message
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    if (errorCode(error) === 'ENOENT') return undefined
     throw error
   }
 }

@@ -1,3 +1,4 @@
+import { isError } from '../../any-error.ts'
 import { type ErrorCode, PoolsmithError } from '../../errors.ts'
 
 const CODES: Readonly<Record<string, readonly [ErrorCode, string]>> = {
@@ -16,7 +17,7 @@ const CODES: Readonly<Record<string, readonly [ErrorCode, string]>> = {
 /** An error of the file system as poolsmith's error. */
 export function writeFailure(error: unknown, path: string): PoolsmithError {
   if (error instanceof PoolsmithError) return error
-  if (!(error instanceof Error)) throw error
+  if (!isError(error)) throw error
   const errno = 'code' in error && typeof error.code === 'string' ? error.code : ''
   const [code, hint] = CODES[errno] ?? ['WRITE_FAILED', 'See the cause for the answer of the file system.']
   return new PoolsmithError(`Writing ${path} failed: ${error.message}`, {

@@ -1,3 +1,4 @@
+import { isError } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import type { RequestAgents } from '../strategy.ts'
@@ -97,7 +98,7 @@ function refuseHalf(environment: KeyContext['environment'], one: string, other: 
 
 /** The SDK's words for a profile that does not exist, or has no setting that leads to keys. */
 function isWithoutKeys(error: unknown): boolean {
-  return error instanceof Error && error.message.startsWith('Could not resolve credentials using profile')
+  return isError(error) && error.message.startsWith('Could not resolve credentials using profile')
 }
 
 function givenKeys(options: AwsOptions, accessKeyId: string): AwsKeys {

@@ -1,6 +1,7 @@
 /** One session of an extract: a read-only transaction in which every setting that changes text is fixed. */
 
 import type { Client } from 'pg'
+import { errorCode } from '../../../any-error.ts'
 import { cancelClient } from '../../../drivers/postgres/cancel-client.ts'
 import { PoolsmithError } from '../../../errors.ts'
 import { type CatalogueTable, document } from './catalogue.ts'
@@ -79,8 +80,7 @@ function canLock({ kind, selectable }: CatalogueTable): boolean {
 
 /** PostgreSQL's codes for an unknown snapshot (22023; 42704 from 17 on), and for one of another database (0A000). */
 function isAboutSnapshot(error: unknown, snapshot: string | undefined): boolean {
-  if (snapshot === undefined || !(error instanceof Error) || !('code' in error)) return false
-  return ['22023', '42704', '0A000', '55000'].includes(String(error.code))
+  return snapshot !== undefined && ['22023', '42704', '0A000', '55000'].includes(errorCode(error) ?? '')
 }
 
 function snapshotGone(cause: unknown): PoolsmithError {

@@ -6,6 +6,7 @@
  * in it reaches beyond the brackets that it is put in.
  */
 
+import { types } from 'node:util'
 import { isAscii, type Statement } from '../../../drivers/sqlserver/bound-value.ts'
 import { fill, type Lexer, malformed, scan, withoutEnd } from '../sql/lexer.ts'
 import { type CompiledSql, invalid } from '../sql/selection.ts'
@@ -36,8 +37,8 @@ export function boundValue(value: unknown): BoundValue {
       if (!Number.isFinite(value)) throw invalid(`A value is ${value}, which no column holds.`, HINT)
       return { type: Number.isSafeInteger(value) ? 'bigint' : 'float', value: String(value) }
   }
-  if (value instanceof Uint8Array) return { type: 'varbinary', value: Buffer.from(value).toString('base64') }
-  if (!(value instanceof Date)) throw invalid(`A value is of type ${typeof value}, which no column holds.`, HINT)
+  if (types.isUint8Array(value)) return { type: 'varbinary', value: Buffer.from(value).toString('base64') }
+  if (!types.isDate(value)) throw invalid(`A value is of type ${typeof value}, which no column holds.`, HINT)
   const year = value.getUTCFullYear()
   // The year of an invalid Date is NaN, which is in no range.
   if (year >= 1 && year <= 9999) return { type: 'datetime2', value: value.toISOString() }
