@@ -23,8 +23,8 @@ const LIMITS: Readonly<Record<string, Size>> = {
   poolsmith: { modules: 138, bytes: 545_000, packages: ['tarn'] },
   'poolsmith/extract': { modules: 50, bytes: 200_000, packages: [] },
   'poolsmith/kerberos': { modules: 40, bytes: 200_000, packages: [] },
-  'poolsmith/kysely': { modules: 145, bytes: 580_000, packages: ['kysely', 'tarn'] },
-  'poolsmith/pg': { modules: 142, bytes: 570_000, packages: ['tarn'] },
+  'poolsmith/kysely': { modules: 146, bytes: 582_000, packages: ['kysely', 'tarn'] },
+  'poolsmith/pg': { modules: 144, bytes: 575_000, packages: ['tarn'] },
 }
 
 interface Loaded {
