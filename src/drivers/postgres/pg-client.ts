@@ -6,7 +6,6 @@
 import type { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
 import type pg from 'pg'
-import { asError } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { printable } from '../../printable.ts'
@@ -244,7 +243,7 @@ function establishedConnection(module: Pg): EstablishedConstructor {
 
 function sessionError(error: unknown, peer: string): Error {
   if (error instanceof NotPostgres) return damagedAnswer(error, peer)
-  return asError(error)
+  return error instanceof Error ? error : new Error(String(error))
 }
 
 function damagedAnswer(cause: NotPostgres, peer: string): PoolsmithError {
