@@ -8,8 +8,10 @@ import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { projectWithPackage } from '../support/built-package.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { asUser, OTHER_USERS, unprivileged } from '../support/unprivileged.ts'
 
-const RUNTIMES = join(import.meta.dirname, '..', 'support', 'runtimes')
+const ROOT = join(import.meta.dirname, '..', '..')
+const RUNTIMES = join(ROOT, 'test', 'support', 'runtimes')
 const TOOLS = join(RUNTIMES, 'node_modules')
 
 /** What test/support/runtimes/service.mjs gives. */
@@ -55,8 +57,13 @@ function connection(): object {
   return { type: 'postgres', host, port, login, password, database: 'postgres' }
 }
 
-async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<{ stdout: string; stderr: string }> {
-  return promisify(execFile)(process.execPath, args, {
+/** @param command arguments of this Node, or a whole command */
+async function run(
+  command: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): Promise<{ stdout: string; stderr: string }> {
+  const [program = '', ...args] = command.includes(process.execPath) ? command : [process.execPath, ...command]
+  return promisify(execFile)(program, args, {
     cwd: project,
     timeout: 240_000,
     env: {
@@ -106,3 +113,27 @@ test('in a worker thread', async () => {
 
 test('in a process that may not make code from strings', () =>
   served(['--disallow-code-generation-from-strings', 'main.mjs']))
+
+/** A program whose files are readable: the project, our dependencies and its own user's. */
+const MAY_READ = [`--allow-fs-read=${join(ROOT, 'node_modules')}`, `--allow-fs-read=${join(ROOT, 'package.json')}`]
+
+test("under Node's permission model, without access to the home folder", async () => {
+  const rights = [...MAY_READ, `--allow-fs-read=${project}`, `--allow-fs-write=${project}`]
+  await served(['--permission', ...rights, 'main.mjs'], { HOME: '/nonexistent' })
+})
+
+test('on a disk that is read-only', async () => {
+  await served(['--permission', '--allow-fs-read=*', 'main.mjs'], { FOLDER: undefined })
+})
+
+test('with a home folder that its user may not enter', async () => {
+  const closed = join(project, 'closed')
+  await mkdir(closed, { mode: 0 })
+  await served(unprivileged([process.execPath, 'main.mjs']), { HOME: closed })
+})
+
+test('as a user that the system does not know, without HOME', async () => {
+  // Only root can become another user.
+  if (process.getuid?.() !== 0) return
+  await served(asUser(OTHER_USERS.alice, [process.execPath, 'main.mjs']), { HOME: undefined, FOLDER: undefined })
+})
