@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { errorCode } from '../any-error.ts'
 
 /**
  * What is wrong with the files of krb5.conf, as far as it can be seen here: the library reports a file that is included
@@ -17,7 +18,7 @@ function faultIn(file: string): string | undefined {
   try {
     text = readFileSync(file, 'utf8')
   } catch (error) {
-    return `${file} cannot be read (${error instanceof Error && 'code' in error ? error.code : error}).`
+    return `${file} cannot be read (${errorCode(error) ?? error}).`
   }
   for (const [, kind, path = ''] of text.matchAll(/^(include|includedir)[ \t]+(.*?)[ \t\r]*$/gm)) {
     if (!existsSync(path)) return `${file} has the line \`${kind} ${path}\`, which leads nowhere.`
