@@ -1,6 +1,7 @@
 import { PoolsmithError } from '../errors.ts'
 import { cacheFor } from './collection.ts'
 import type { GssApi, GssCredentialHandle, GssMechanism } from './gss-api.ts'
+import { GSSPROXY, usesGssproxy } from './gssproxy.ts'
 import { openKrb5 } from './kcm-daemon.ts'
 import { loadGssApi } from './load-gss-api.ts'
 import { lookAgain } from './look-again.ts'
@@ -36,6 +37,10 @@ export interface EnsureOptions {
 export async function ensureTicket(policy: TicketPolicy, options: EnsureOptions = {}): Promise<EnsuredTicket> {
   if (process.platform === 'win32') {
     using opened = await openLogonCredential(await loadGssApi(), policy, options)
+    return opened.ticket
+  }
+  if (keptByGssproxy(policy)) {
+    using opened = await openProxyCredential(await loadGssApi(), policy, options)
     return opened.ticket
   }
   const present = (): Promise<EnsuredTicket> => presentTicket(policy, options)
@@ -114,6 +119,7 @@ export async function openCredential(
 ): Promise<OpenedCredential> {
   const { signal, mechanism } = options
   if (gss.provider === 'sspi') return openLogonCredential(gss, policy, options)
+  if (keptByGssproxy(policy)) return openProxyCredential(gss, policy, options)
   const open = async () => {
     const ticket = await presentTicket(policy, options)
     const { principal } = ticket
@@ -160,6 +166,40 @@ export async function forgetTickets(cache: string): Promise<void> {
   }
 }
 
+/** Whether nothing is named, and gssproxy has the credential. */
+function keptByGssproxy(policy: TicketPolicy): boolean {
+  return usesGssproxy() && !obtains(policy) && (policy.cache === undefined || policy.cache === GSSPROXY)
+}
+
+async function openProxyCredential(
+  gss: GssApi,
+  { principal: name }: TicketPolicy,
+  { signal, mechanism }: EnsureOptions & { readonly mechanism?: GssMechanism },
+): Promise<OpenedCredential> {
+  const handle = await gss.acquireCredential({ principal: name, mechanism, signal })
+  try {
+    return await withTicket(handle, GSSPROXY)
+  } catch (error) {
+    handle[Symbol.dispose]()
+    throw error
+  }
+}
+
+/** A credential whose ticket only its keeper sees. */
+async function withTicket(handle: GssCredentialHandle, cache: string): Promise<OpenedCredential> {
+  const { principal, lifetimeSeconds } = await handle.inquire()
+  const now = Date.now()
+  const ticket = {
+    cache,
+    principal,
+    startsAt: now,
+    expiresAt: now + lifetimeSeconds * 1000,
+    encryptionType: 'unknown',
+    clockOffsetMillis: 0,
+  }
+  return { handle, ticket, [Symbol.dispose]: () => handle[Symbol.dispose]() }
+}
+
 /** On Windows the system keeps the ticket, and tells little about it. NOT TESTED. */
 async function openLogonCredential(
   gss: GssApi,
@@ -175,16 +215,5 @@ async function openLogonCredential(
       hint: 'Leave out `ccache`, `keytab` and the password, and run the process as the user that should log in.',
     })
   }
-  const handle = await gss.acquireCredential({ mechanism, signal })
-  const { principal, lifetimeSeconds } = await handle.inquire()
-  const now = Date.now()
-  const ticket = {
-    cache: LOGON_CACHE,
-    principal,
-    startsAt: now,
-    expiresAt: now + lifetimeSeconds * 1000,
-    encryptionType: 'unknown',
-    clockOffsetMillis: 0,
-  }
-  return { handle, ticket, [Symbol.dispose]: () => handle[Symbol.dispose]() }
+  return await withTicket(await gss.acquireCredential({ mechanism, signal }), LOGON_CACHE)
 }

@@ -10,7 +10,7 @@ import { TASKS } from './tasks.ts'
 process.on('message', (question: Question) => {
   answer(question).then((given) => {
     // The other process may have ended meanwhile.
-    if (process.connected) process.send?.(given)
+    if (process.connected) process.send?.(given, () => undefined)
   })
 })
 

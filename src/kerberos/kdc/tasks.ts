@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { cachePath } from '../cache-name.ts'
 import { type GssFlag, type GssMechanism, type GssTarget, targetName } from '../gss-api.ts'
+import { usesGssproxy } from '../gssproxy.ts'
 import { defaultCache } from '../kcm-daemon.ts'
 import { MemoryCache, packCache } from '../native/cache-transfer.ts'
 import { acquireHere, type MitCredential } from '../native/gssapi-credential.ts'
@@ -119,6 +120,7 @@ async function written(
 
 /** The service's ticket, where it is certain which cache GSSAPI will take. */
 async function ticketFor(target: GssTarget, options: Omit<ServiceOptions, 'target'>): Promise<void> {
+  if (usesGssproxy()) return
   using krb5 = await Krb5.open()
   if (options.cache === undefined && cachePath(defaultCache(krb5)) === undefined) return
   await krb5.obtainFor({ target, ...options })

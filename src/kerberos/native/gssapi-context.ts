@@ -9,6 +9,7 @@ import {
   type InitContextOptions,
   targetName,
 } from '../gss-api.ts'
+import { usesGssproxy } from '../gssproxy.ts'
 import { askKdc } from '../kdc/ask.ts'
 import type { ContextStep } from '../kdc/tasks.ts'
 import { lookAgain } from '../look-again.ts'
@@ -106,6 +107,8 @@ export class MitContext implements GssContext {
   #first(options: GssCallOptions): Promise<GssStep> {
     const here = (): Promise<GssStep> => this.#here.step(undefined)
     if (this.#holdsTicket()) return this.#turn(options, true, here)
+    // gssproxy asks the KDC itself, and its contexts cannot be transferred.
+    if (usesGssproxy() && this.#options.facts.cache === undefined) return this.#turn(options, false, here)
     // An earlier caller may have obtained the ticket by the time of its turn.
     return this.#turn(options, false, () => (this.#holdsTicket() ? here() : this.#ask()))
   }
