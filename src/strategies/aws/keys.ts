@@ -3,6 +3,7 @@ import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import type { RequestAgents } from '../strategy.ts'
 import type { AwsOptions } from './fields.ts'
+import { refuseIncomplete } from './shared-profile.ts'
 
 /** AWS keys, as the SDK's providers give them. */
 export interface AwsKeys {
@@ -82,6 +83,7 @@ async function defaultKeys(
       return await providers.fromIni({ ...shared, profile: 'default' })()
     } catch (error) {
       if (!isWithoutKeys(error)) throw error
+      await refuseIncomplete('default')
     }
   }
   return providers.fromNodeProviderChain(shared)()
