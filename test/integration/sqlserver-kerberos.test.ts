@@ -59,9 +59,13 @@ interface KerberosServer extends TdsServer {
 
 /** A server whose service principal is in the realm: `spn` is made from its port unless given. */
 async function start(
-  options: Partial<TdsServerOptions> & { readonly reply?: 'together' | 'apart'; readonly spn?: string } = {},
+  options: Partial<TdsServerOptions> & {
+    readonly reply?: 'together' | 'apart'
+    readonly spn?: string
+    readonly insists?: boolean
+  } = {},
 ): Promise<KerberosServer> {
-  const { reply, spn, ...rest } = options
+  const { reply, spn, insists = false, ...rest } = options
   const seen: KerberosServer['seen'] = []
   let keytab = ''
   const server = await startTdsServer({
@@ -69,8 +73,8 @@ async function start(
     tls: certificate,
     sspi: {
       ...(reply === undefined ? {} : { reply }),
-      acceptor: () => {
-        const acceptor: GssAcceptor = gssAcceptor(keytab)
+      acceptor: ({ channelBindings }) => {
+        const acceptor: GssAcceptor = gssAcceptor(keytab, insists ? { channelBindings } : {})
         return {
           step: async (token) => {
             const answer = await acceptor.step(token)
@@ -135,6 +139,30 @@ describe('by a real ticket', () => {
           const oid = gss_mechanism === 'krb5' ? '06092a864886f712010202' : '06062b0601050502'
           assert.ok(login?.sspiHead.toString('hex').includes(oid))
           await driver.close(raw)
+          assert.deepEqual(server.complaints, [])
+        })
+      }
+    }
+  }
+
+  for (const encrypt of ['true', 'false', 'strict'] as const) {
+    for (const gss_mechanism of ['krb5', 'spnego'] as const) {
+      for (const asksKdc of [true, false]) {
+        const way = asksKdc ? 'a new ticket' : 'a ticket of the cache'
+        test(`a server that insists on channel bindings, encrypt=${encrypt}, ${gss_mechanism}, ${way}`, async () => {
+          await using server = await start({
+            insists: true,
+            ...(encrypt === 'strict' ? { encryption: 'strict' } : {}),
+          })
+          const { driver } = driverFor(server, { encrypt, gss_mechanism })
+          if (!asksKdc) await driver.close((await open(driver, alice)).raw)
+          const { raw } = await open(driver, alice)
+          assert.equal(driver.info(raw).user, `alice@${kdc.realm}`)
+          await driver.close(raw)
+          const bare = driverFor(server, { encrypt, gss_mechanism, extended_protection: false })
+          const error = await failure(open(bare.driver, alice))
+          assert.equal(error.phase, 'login')
+          assert.equal(server.journal.logins.at(-1)?.accepted, false)
           assert.deepEqual(server.complaints, [])
         })
       }
@@ -455,7 +483,9 @@ describe('by tokens of any kind', () => {
     const named = { ca_file: caFile, host_name_in_certificate: 'localhost' }
     const { driver } = testDriver({ host: 'DB.example.com', port: server.port }, named, context)
     await driver.close((await open(driver, alice)).raw)
-    assert.deepEqual(seen, [{ host: 'DB.example.com', port: server.port, instance: undefined, spn: undefined }])
+    const [{ channelBindings, ...target }] = seen as [SspiTarget]
+    assert.deepEqual(target, { host: 'DB.example.com', port: server.port, instance: undefined, spn: undefined })
+    assert.match(channelBindings?.toString('latin1') ?? '', /^tls-unique:/)
   })
 
   test('that hang or fail end within the time limit, in their phase', async () => {

@@ -257,7 +257,9 @@ function sspiFor(
       })
     }
     const ending = endingWith(signal, untilClosed)
-    const provider = await asked(sspi({ host, port, instance, spn }, credential, ending.signal))
+    const provider = await asked(
+      sspi({ host, port, instance, spn, channelBindings: bindings() }, credential, ending.signal),
+    )
     return {
       step: async (input) => kerberosAlone(await asked(provider.step(input))),
       peers: () => provider.peers?.(),

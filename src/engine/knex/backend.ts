@@ -41,8 +41,8 @@ export class ClientBackend {
   }
 
   /** Makes a pool in place of one that has ended. */
-  reopen(): void {
-    const reopening = this.#reopen()
+  reopen(onOpen: () => void): void {
+    const reopening = this.#reopen().then(onOpen)
     this.#reopening = reopening
     // The callers that wait for it are told; there may be none.
     reopening.catch(() => undefined)

@@ -78,7 +78,7 @@ export function overPool(client: typeof Knex.Client, backend: ClientBackend): vo
 
     /** After `destroy()`, as in knex: `initialize()` makes another pool. */
     initializePool(this: PoolOwner, config?: Knex.Config): void {
-      if (this.pool === undefined || !backend.pool.stats().closed) {
+      if (!backend.pool.stats().closed) {
         initializePool.call(this, config)
         return
       }
@@ -86,12 +86,15 @@ export function overPool(client: typeof Knex.Client, backend: ClientBackend): vo
         const message = 'initialize() takes no configuration; build another engine'
         throw new ConfigError([{ path: '', message }], { subject: 'The argument' })
       }
-      backend.reopen()
+      backend.reopen(() => {
+        this.pool = backend.pool
+      })
     },
 
-    async destroy(callback?: (error?: unknown) => void): Promise<void> {
+    async destroy(this: PoolOwner, callback?: (error?: unknown) => void): Promise<void> {
       try {
-        await backend.destroy()
+        if (this.pool !== undefined || backend.reopening !== undefined) await backend.destroy()
+        this.pool = undefined
       } catch (error) {
         if (callback === undefined) throw error
         callback(error)

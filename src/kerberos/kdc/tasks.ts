@@ -47,6 +47,7 @@ export interface OpenRequest {
   readonly target: GssTarget
   readonly flags: readonly GssFlag[]
   readonly mechanism: GssMechanism
+  readonly channelBindings: Uint8Array | undefined
 }
 
 export interface ReplyRequest {
@@ -138,14 +139,15 @@ class OpenContext implements Disposable {
     this.#cache = cache
   }
 
-  async begin({ credential, target, flags, mechanism }: OpenRequest): Promise<ContextStep> {
+  async begin({ credential, target, flags, mechanism, channelBindings }: OpenRequest): Promise<ContextStep> {
     const native = await loadNativeGss()
     const { principal, cache } = credential
     const acquired = await acquireHere(native, { principal, cache, copy: this.#cache?.name, mechanism })
     this.#credential = acquired
     const facts = { principal, cache, spn: targetName(target) }
     await ticketFor(target, { principal, cache: this.#cache?.name ?? cache, facts })
-    this.#context = new NativeContext(native, { target, flags, credential: acquired, mechanism, facts })
+    const context = { target, flags, credential: acquired, mechanism, channelBindings, facts }
+    this.#context = new NativeContext(native, context)
     const { token } = await this.#context.step(undefined)
     return { token, packed: this.#cache === undefined ? undefined : await packCache(this.#cache.name) }
   }

@@ -40,7 +40,7 @@ export class MitContext implements GssContext {
   #disposed = false
 
   constructor(native: NativeGss, options: InitContextOptions) {
-    const { target, credential, mechanism = 'krb5', flags } = options
+    const { target, credential, mechanism = 'krb5', flags, channelBindings } = options
     if (credential !== undefined && !(credential instanceof MitCredential)) {
       throw new TypeError('The credential must come from the same GssApi')
     }
@@ -48,7 +48,7 @@ export class MitContext implements GssContext {
     this.target = targetName(target)
     this.#server = 'principal' in target ? target.principal : `${target.service}/${target.host}`
     const facts = { principal: credential?.principal, cache: credential?.cache, spn: this.target }
-    this.#options = { target, credential, mechanism, flags, facts }
+    this.#options = { target, credential, mechanism, flags, channelBindings, facts }
     this.#here = new NativeContext(native, this.#options)
   }
 
@@ -122,7 +122,7 @@ export class MitContext implements GssContext {
 
   /** The first step in the process that asks the KDC. */
   async #ask(): Promise<GssStep> {
-    const { target, flags, mechanism, facts } = this.#options
+    const { target, flags, mechanism, channelBindings, facts } = this.#options
     const { principal, cache } = facts
     let packed: Uint8Array | undefined
     try {
@@ -132,7 +132,13 @@ export class MitContext implements GssContext {
       // With such a cache, one that has expired for example, no KDC is asked; the step fails with the reason.
       return await this.#here.step(undefined)
     }
-    const step = await askKdc('open', { credential: { principal, cache, packed }, target, flags, mechanism })
+    const step = await askKdc('open', {
+      credential: { principal, cache, packed },
+      target,
+      flags,
+      mechanism,
+      channelBindings,
+    })
     if (step.packed !== undefined && cache !== undefined) await unpackCache(step.packed, cache)
     return this.#took(step)
   }
