@@ -32,6 +32,7 @@ export const ERROR_CODES = {
   // credential
   CREDENTIAL_FAILED: 'The credential could not be obtained; `transient` says whether trying again can help.',
   CREDENTIAL_REFUSED: 'The issuer refused to give the credential.',
+  CREDENTIAL_INVALID: 'A strategy returned something that is no credential; the message says what is wrong.',
   CREDENTIAL_MISSING: 'No credential was found: no key, profile, file or identity on this machine.',
   CREDENTIAL_TIMEOUT: 'The issuer of the credential did not answer within the time limit of one fetch.',
   SIGN_IN_IMPOSSIBLE: 'A person has to sign in, and this process cannot show a prompt.',

@@ -13,6 +13,7 @@ import type { ConfigProblem } from '../../errors.ts'
 import { Secret } from '../../secret.ts'
 import type { Connection } from '../connection.ts'
 import { revealExtra } from '../extra.ts'
+import { SEVERAL_HOSTS } from '../host-name.ts'
 import { type FormReading, type TextForm, unreadable } from './form.ts'
 import { quote, readQuery, unquote, writeQuery } from './percent.ts'
 
@@ -50,7 +51,8 @@ function readAirflowUri(text: string): FormReading {
   const problems: ConfigProblem[] = []
   const { host, port } = splitHost(authority.slice(authority.lastIndexOf('@') + 1), problems)
   const portIsNumber = /^\d*$/.test(port)
-  if (!portIsNumber) problems.push({ path: 'port', message: `expected a whole number; ${ENCODE_HINT}` })
+  if (port.includes(',')) problems.push({ path: 'host', message: SEVERAL_HOSTS })
+  else if (!portIsNumber) problems.push({ path: 'port', message: `expected a whole number; ${ENCODE_HINT}` })
   const userinfo = authority.slice(0, Math.max(0, authority.lastIndexOf('@')))
   const colon = userinfo.indexOf(':')
   const options = readQuery(query)

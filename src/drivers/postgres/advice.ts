@@ -6,3 +6,8 @@ export interface Advice {
   readonly hint: string
   readonly transient?: boolean
 }
+
+/** For a certificate that is valid and names another user. */
+export const CERTIFICATE_HINT =
+  'The server has verified the client certificate, but does not accept its name (CN) for this user. Connect as the user ' +
+  'that it names, or map it in pg_ident.conf (map=). The log of the server says which name it saw.'

@@ -33,6 +33,11 @@ const ADVICE: readonly (readonly [advice: string, names: string])[] = [
   ['write options=-c default_transaction_read_only=on', 'readonly readonlymode'],
   [NAME, 'servername hostnameincertificate tlsservername'],
   ['is not read; write its options here, or the connection into a connections file', 'service servicefile'],
+  ['write auth_method=iam', 'iam useiam awsiam enableiam iamauth'],
+  [
+    'is a connection of Airflow, which is not read; write aws_profile, role_arn, or aws_access_key_id and aws_secret_access_key',
+    'awsconnid',
+  ],
   ['is not read; write password_file=FILE, with the password alone in it', 'passfile'],
   ['is not known here; write the password, which is never sent in a SCRAM login', 'scramclientkey scramserverkey'],
   ['is not known here; choose a strategy with auth_method', 'oauthissuer oauthclientid oauthclientsecret oauthscope'],

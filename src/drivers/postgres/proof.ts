@@ -19,7 +19,17 @@ import {
   passwordMessage,
   saslInitialResponse,
 } from './messages.ts'
-import { failure, foundOtherTls, GSS, guarded, kerberosAdvice, OTHER_TLS, SSPI, unsupported } from './proof-errors.ts'
+import {
+  credentialAdvice,
+  failure,
+  foundOtherTls,
+  GSS,
+  guarded,
+  kerberosAdvice,
+  OTHER_TLS,
+  SSPI,
+  unsupported,
+} from './proof-errors.ts'
 import { type ChannelBinding, ScramClient } from './scram.ts'
 import type { Transport } from './transport.ts'
 
@@ -237,7 +247,7 @@ export class Proof implements Disposable {
   adviceOnRefusal(fields: Readonly<Record<string, string>>): Advice | undefined {
     const { identity, user } = this.#request
     if (this.#scram !== undefined && foundOtherTls(fields)) return OTHER_TLS
-    if (identity === undefined) return undefined
+    if (identity === undefined) return credentialAdvice(fields, this.#request.credential, user)
     return kerberosAdvice(fields, {
       user,
       identity,

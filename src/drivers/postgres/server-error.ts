@@ -1,6 +1,6 @@
 import { PoolsmithError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
-import type { Advice } from './advice.ts'
+import { type Advice, CERTIFICATE_HINT } from './advice.ts'
 import { poolerAdvice } from './pooler-words.ts'
 
 const SQLSTATE_LENGTH = 5
@@ -22,6 +22,31 @@ export class ServerRefusal extends Error {
     this.advice = advice
     this.authenticated = when === 'authenticated'
   }
+}
+
+/** The methods that the server names in its error. Their names stand in every translation. */
+const BY_METHOD: readonly (readonly [method: RegExp, hint: string])[] = [
+  [/^certificate authentication failed\b/, CERTIFICATE_HINT],
+  [
+    /\bPAM\b/,
+    'Check the user and the password: PAM on the server refuses them, or the account is locked or expired. The log of PAM there (auth.log, journalctl) says which.',
+  ],
+  [
+    /\bLDAP\b/,
+    "Check the user and the password in the directory, and that the server reaches it: the server's log says which step failed.",
+  ],
+  [
+    /\bRADIUS\b/,
+    "Check the user and the password (or one-time password) at the RADIUS server; the server's log says more.",
+  ],
+  [
+    /\b(Ident|Peer)\b/i,
+    'The server takes the user of the operating system: run as that user, or map it in pg_ident.conf.',
+  ],
+]
+
+function hintByMethod(message: string): string | undefined {
+  return BY_METHOD.find(([method]) => method.test(message.replace(/"[^"]*"/g, '""')))?.[1]
 }
 
 /** The meaning of an error during the login, by its SQLSTATE ("PostgreSQL Error Codes"). */
@@ -51,6 +76,8 @@ function adviceFor({ fields, advice }: ServerRefusal): Advice {
     }
   }
   if (state === '28P01' || state === '28000') {
+    const hint = hintByMethod(fields.M ?? '')
+    if (hint !== undefined) return { code: 'LOGIN_REFUSED', hint }
     return {
       code: 'LOGIN_REFUSED',
       hint: 'Check the user and the password, token or certificate. pg_hba.conf says which of them the server asks for.',

@@ -60,12 +60,18 @@ export interface FailedSession {
   readonly endedBy: Error | undefined
 }
 
+/** pg's words about its own state, in place of the reason. */
+const NOT_QUERYABLE =
+  /^Client has encountered a connection error and is not queryable$|^Client was closed and is not queryable$/
+const ENDED = new Error('the connection was closed before the statement was sent')
+
 /**
  * The error that a statement ends with: the driver's own with what is known about it, or CONNECTION_LOST, whose cause is
  * the server's last words.
  */
 export function postgresStatementError(error: Error, session: FailedSession): Error {
   const isServers = (error as ServerWords).severity !== undefined
+  if (NOT_QUERYABLE.test(error.message)) return connectionLost(session.where, session.endedBy ?? ENDED)
   if (isServers ? !endsSession(error as ServerWords) : !session.broken) {
     return isServers ? advised(error, postgresAdvice(error as ServerWords)) : advised(error, {})
   }

@@ -60,8 +60,8 @@ const OTHER_NAME =
 /** The hints of network/tls.ts name libpq's options. */
 const OUR_HINTS: Readonly<Partial<Record<ErrorCode, string>>> = {
   TLS_UNTRUSTED:
-    'Set ca_file to the certificate of the authority that signed it; a server without a certificate of its own ' +
-    'signs one itself, which only trust_server_certificate=true takes.',
+    'Set ca_file to the certificate of the authority that signed it. For a certificate that the server signed itself, set ' +
+    'server_certificate to a copy of it; trust_server_certificate=true accepts any, also that of an attacker.',
   TLS_HOSTNAME_MISMATCH: OTHER_NAME,
   TLS_VERSION: 'We speak TLS 1.2 and 1.3 only: update the server, and let its operating system speak TLS 1.2.',
 }

@@ -80,7 +80,7 @@ describe('every other refusal', () => {
     [17_809, 'SERVER_FULL', true, /pool_size/],
     [6005, 'SERVER_NOT_READY', true, /wait/],
     [40_501, 'SERVER_THROTTLED', true, /later/],
-    [40_613, 'SERVER_THROTTLED', true, /later/],
+    [40_613, 'SERVER_THROTTLED', true, /serverless.*within pool_timeout: set it to 90/],
     [49_918, 'SERVER_THROTTLED', true, /later/],
     [49_919, 'SERVER_THROTTLED', true, /later/],
     [49_920, 'SERVER_THROTTLED', true, /later/],
