@@ -49,7 +49,8 @@ export async function createEngine(input: ConnectionInput, options: EngineOption
   const { ClientBackend, knexClient, readKnexOptions } = await import('./parts.ts')
   const { knex: given, ...rest } = options
   const { config, mapBinding, poolTimeout = rest.pool_timeout } = readKnexOptions(given, rest.pool_timeout)
-  const poolOptions = { ...rest, pool_timeout: poolTimeout }
+  // As an option that is not given, it would take the place of the record's.
+  const poolOptions = poolTimeout === undefined ? rest : { ...rest, pool_timeout: poolTimeout }
   const built = await buildPool(input, poolOptions)
   const { connection, strategy } = built
   const backend = new ClientBackend(built, () => buildPool(input, poolOptions), mapBinding)
