@@ -120,6 +120,7 @@ describe('errors that only a setting or a little patience helps against', () => 
     [40_532, 'LOGIN_REFUSED', false, /login@server/],
     [40_607, 'AUTH_METHOD_UNSUPPORTED', false, /azure_ad/],
     [40_914, 'LOGIN_NOT_ADMITTED', false, /firewall/],
+    [47_073, 'LOGIN_NOT_ADMITTED', false, /private endpoint/],
   ] as const) {
     test(`${number}`, () => {
       const error = refused(number)
