@@ -259,7 +259,11 @@ describe('by a real ticket', () => {
     test(`of another server after routing, under encrypt=${encrypt}: its own principal, in place of mssql_spn`, async () => {
       const strict = encrypt === 'strict' ? ({ encryption: 'strict' } as const) : {}
       await using target = await start(strict)
-      await using gateway = await start({ ...strict, routing: { server: 'localhost', port: target.port } })
+      await using gateway = await start({
+        ...strict,
+        reply: 'together',
+        routing: { server: 'localhost', port: target.port },
+      })
       const mssql_spn = `MSSQLSvc/localhost:${gateway.port}@${kdc.realm}`
       const { driver } = driverFor(gateway, { encrypt, mssql_spn })
       const { raw } = await open(driver, alice)

@@ -247,7 +247,7 @@ export class Batches {
       if (this.#isStopping() || this.#transport.closed) await answer.close()
       const count = answer.rowCount()
       if (count !== undefined) this.rowCount = count
-      await response.done(DONE.final, this.noCount ? undefined : count)
+      await response.done(DONE.final, this.noCount ? undefined : count, answer.command())
     } catch (error) {
       // Unread rows would block the next statement.
       await answer?.close()

@@ -317,7 +317,7 @@ async function acceptSspi(
         if (sspi.principals !== undefined && !sspi.principals.includes(principal)) {
           throw new SqlError(18456, 1, 14, `Login failed for user '${principal}'.`)
         }
-        if (sspi.reply !== 'apart' || reply.length === 0) return { name: principal, prefix: reply }
+        if (sspi.reply === 'together' || reply.length === 0) return { name: principal, prefix: reply }
         await transport.send(PACKET.response, Buffer.concat(reply))
         return { name: principal, prefix: [] }
       }

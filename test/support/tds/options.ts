@@ -41,7 +41,7 @@ export interface TdsServerOptions {
   readonly fedAuthRequired?: boolean
   readonly sspi?: {
     readonly acceptor: (login: SspiLogin) => SspiAcceptor | Promise<SspiAcceptor>
-    /** The last reply token arrives with LOGINACK, or in a message before it. Default `together`. */
+    /** The last reply token arrives with LOGINACK, or in a message before it, as clients other than ours need it. Default `apart`. */
     readonly reply?: 'together' | 'apart'
     /** The principals that may log in. Default: every principal with a valid ticket. */
     readonly principals?: readonly string[]

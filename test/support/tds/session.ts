@@ -195,7 +195,8 @@ export class Session {
       case 'sp_prepare': {
         const handle = this.#prepared.size + 1
         this.#prepared.set(handle, { sql: parameters[2]?.value ?? '' })
-        return response.write(returnValueInt('@handle', handle))
+        response.returns(returnValueInt('@handle', handle))
+        return
       }
       case 'sp_execute': {
         const prepared = this.#prepared.get(Number(parameters[0]?.value))
