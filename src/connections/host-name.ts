@@ -18,6 +18,7 @@ export function hostProblem(host: string): string | undefined {
   }
   if (host.startsWith('/')) return isPlausiblePath(host) ? undefined : 'expected the folder of a Unix socket'
   if (host.includes(',')) return SEVERAL_HOSTS
+  if (host.includes(';')) return 'a host name holds no ";"'
   if (/[\s\p{Cc}]/u.test(host)) return 'a host name holds no spaces or control characters'
   if (/^[^:]+:\d+$/.test(host)) return 'holds a port; write it into port'
   if (host.length > LONGEST_HOST || host.split('.').some(({ length }) => length > LONGEST_LABEL)) {

@@ -73,8 +73,8 @@ export async function buildPool(
   using _ = { [Symbol.dispose]: tell }
 
   const { environment = process.env } = stores
-  const choices = { registry, overrides: { ...extra, ...poolOptions }, environment }
   const read = await readInput(input, { onWarning: (note) => notes.push(note), ...stores })
+  const choices = { registry, overrides: { ...extra, ...poolOptions }, environment, closed: read.closed }
   const given = read.connection ?? (await refuse(read, choices))
   const unacceptable = accept(given)
   if (unacceptable !== undefined) throw new ConfigError([unacceptable])

@@ -14,7 +14,7 @@ import { Secret } from '../../secret.ts'
 import type { Connection } from '../connection.ts'
 import { revealExtra } from '../extra.ts'
 import { SEVERAL_HOSTS } from '../host-name.ts'
-import { type FormReading, type TextForm, unreadable } from './form.ts'
+import { type FormReading, type Readings, readDifferently, type TextForm, unreadable } from './form.ts'
 import { quote, readQuery, unquote, writeQuery } from './percent.ts'
 
 const EXTRA_KEY = '__extra__'
@@ -48,7 +48,7 @@ function readAirflowUri(text: string): FormReading {
     return { record: { type }, problems: [{ path: 'host', message }] }
   }
 
-  const problems: ConfigProblem[] = []
+  const problems: ConfigProblem[] = /^postgres(ql)?$/i.test(type) ? readByLibpq(authority, fragment) : []
   const { host, port } = splitHost(authority.slice(authority.lastIndexOf('@') + 1), problems)
   const portIsNumber = /^\d*$/.test(port)
   if (port.includes(',')) problems.push({ path: 'host', message: SEVERAL_HOSTS })
@@ -69,6 +69,20 @@ function readAirflowUri(text: string): FormReading {
     },
     problems,
   }
+}
+
+/** Where libpq, whose scheme it is too, would connect to another server or database. */
+function readByLibpq(authority: string, fragment: string): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
+  if (authority.indexOf('@') !== authority.lastIndexOf('@')) {
+    const readings: Readings = ['libpq ends the password at the first @', 'Airflow and node-postgres at the last']
+    problems.push(readDifferently('password', readings, 'write @ in a password as %40'))
+  }
+  if (fragment !== '') {
+    const readings: Readings = ['libpq reads a # like any letter', 'Airflow and node-postgres leave out what follows']
+    problems.push(readDifferently('database', readings, 'write # as %23'))
+  }
+  return problems
 }
 
 function splitHost(text: string, problems: ConfigProblem[]): { host: string; port: string } {

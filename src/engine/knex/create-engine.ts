@@ -36,7 +36,8 @@ export interface Engine extends Knex, AsyncDisposable {
  * Builds a pooled Knex engine from a connection record. Nothing is opened yet: the first statement does that, or
  * `pool_min_idle` in the background.
  *
- * @param input a connection object, an Airflow URI or JSON text, or the id of a connection in the stores
+ * @param input a connection object, a URI, a connection string or JSON text (docs/connections.md), or the id of a
+ *   connection in the stores
  * @throws ConfigError with all problems of the record at once; PoolsmithError CONNECTION_NOT_FOUND,
  *   STRATEGY_UNKNOWN, PACKAGE_MISSING
  *
