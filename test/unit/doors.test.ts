@@ -20,11 +20,11 @@ interface Size {
 
 /** The most that each door may load; a new door adds its line. */
 const LIMITS: Readonly<Record<string, Size>> = {
-  poolsmith: { modules: 138, bytes: 545_000, packages: ['tarn'] },
+  poolsmith: { modules: 165, bytes: 640_000, packages: ['tarn'] },
   'poolsmith/extract': { modules: 50, bytes: 200_000, packages: [] },
   'poolsmith/kerberos': { modules: 40, bytes: 200_000, packages: [] },
-  'poolsmith/kysely': { modules: 146, bytes: 582_000, packages: ['kysely', 'tarn'] },
-  'poolsmith/pg': { modules: 144, bytes: 575_000, packages: ['tarn'] },
+  'poolsmith/kysely': { modules: 172, bytes: 680_000, packages: ['kysely', 'tarn'] },
+  'poolsmith/pg': { modules: 170, bytes: 672_000, packages: ['tarn'] },
 }
 
 interface Loaded {
