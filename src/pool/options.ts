@@ -70,7 +70,7 @@ export const poolFields = {
   pool_reset_on_return: oneOf(['rollback', 'full', 'none'], {
     default: 'rollback',
     description:
-      'How a returned connection is cleaned up. `rollback`: an open transaction is rolled back, settings and temporary tables stay. `full`: settings, temporary tables, locks, prepared statements and LISTEN are cleared too. `none`: nothing is cleared.',
+      'How a returned connection is cleaned up. `rollback`: an open transaction is rolled back, LISTEN ends, and listeners that were added to the connection are removed; settings and temporary tables stay. `full`: settings, temporary tables, locks and prepared statements are cleared too. `none`: nothing is cleared.',
   }),
   session_init: text({
     description:

@@ -116,6 +116,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
       this.events.emit('pool:released', { id: session.id, heldMillis: now - session.acquiredAt })
     }
     const { resetMode } = this.#policy
+    if (resetMode !== 'none') this.#driver.tidy?.(raw)
     const reason = this.#sessions.unfit(session, now)
     if (reason !== undefined) {
       this.#sessions.close(session, reason)

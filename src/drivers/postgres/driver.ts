@@ -5,6 +5,7 @@ import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
 import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
+import { keepFirstListeners, removeForeignListeners } from '../foreign-listeners.ts'
 import { acknowledgements } from '../network/acknowledgement.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { Reachability } from '../network/reachability.ts'
@@ -16,7 +17,7 @@ import { parseRequireAuth } from './auth-policy.ts'
 import { cancelSession } from './cancel.ts'
 import { rememberCancel } from './cancel-client.ts'
 import { checkPostgresOptions, effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
-import { adoptSession, isBusy, loadPg, streamOf } from './pg-client.ts'
+import { adoptSession, isBusy, listens, loadPg, streamOf, USERS_EVENTS } from './pg-client.ts'
 import { resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
 import { openSession } from './session.ts'
@@ -175,10 +176,14 @@ class SessionDriver implements PostgresDriver {
   }
 
   needsReset(raw: pg.Client, mode: 'rollback' | 'full'): boolean {
-    if (isBusy(raw) || raw.getTransactionStatus() !== 'I') return true
+    if (isBusy(raw) || raw.getTransactionStatus() !== 'I' || listens(raw)) return true
     if (mode === 'rollback') return false
     const state = this.#state(raw)
     return state.finished !== state.cleanAt
+  }
+
+  tidy(raw: pg.Client): void {
+    removeForeignListeners(raw)
   }
 
   async reset(raw: pg.Client, mode: 'rollback' | 'full'): Promise<void> {
@@ -188,6 +193,7 @@ class SessionDriver implements PostgresDriver {
       restoreSettings: () => this.#plan.settings.correct(state.parameters, (sql) => askOn(raw, sql)),
     })
     if (this.mustPing(raw)) await this.#assertWritable(raw, state)
+    this.tidy(raw)
     if (mode === 'full') state.cleanAt = state.finished
   }
 
@@ -198,6 +204,7 @@ class SessionDriver implements PostgresDriver {
   markClean(raw: pg.Client): void {
     const state = this.#state(raw)
     state.cleanAt = state.finished
+    keepFirstListeners(raw, USERS_EVENTS)
   }
 
   async close(raw: pg.Client): Promise<void> {

@@ -9,6 +9,7 @@ import type pg from 'pg'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { printable } from '../../printable.ts'
+import { keepListeners } from '../foreign-listeners.ts'
 import { guardedTypes } from './bytea.ts'
 import type { RowMessage } from './data-rows.ts'
 import { MessageRules } from './message-rules.ts'
@@ -31,8 +32,15 @@ interface PgConnection extends EventEmitter {
   execute(config: { readonly rows?: unknown }): void
 }
 
+/** Events of a client that its users listen to. */
+export const USERS_EVENTS = ['notification', 'notice', 'error'] as const
+
+/** Set on a client whose session listens to a channel. */
+const LISTENS = Symbol('listens')
+
 /** `pg.Client`, as lib/client.js has it. */
 interface PgClientParts {
+  [LISTENS]?: boolean
   readonly connection: PgConnection
   readonly connectionParameters: object
   readonly readyForQuery?: boolean
@@ -273,8 +281,27 @@ function watch(client: pg.Client, watcher: Watcher): void {
     watcher.onParameter(parameterName, parameterValue)
   })
   connection.on('readyForQuery', watcher.onReady)
+  connection.on('commandComplete', ({ text }: { readonly text: string }) => {
+    if (text === 'LISTEN') parts(client)[LISTENS] = true
+  })
   client.on('error', watcher.onEnd)
   client.on('end', () => watcher.onEnd())
+  keepPgListeners(client)
+}
+
+/** The present listeners stay on a client that is returned to the pool; what its users add is removed. */
+export function keepPgListeners(client: pg.Client): void {
+  keepListeners(client, USERS_EVENTS)
+}
+
+/** Whether the session has executed LISTEN since it was opened or reset. */
+export function listens(client: pg.Client): boolean {
+  return parts(client)[LISTENS] === true
+}
+
+/** To be called when the session listens to nothing any more. */
+export function forgetListening(client: pg.Client): void {
+  parts(client)[LISTENS] = false
 }
 
 /** Whether a statement is running or queued on this client. */

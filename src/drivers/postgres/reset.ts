@@ -1,7 +1,7 @@
 import type pg from 'pg'
 import { orAbort } from '../../abort.ts'
 import { PoolsmithError } from '../../errors.ts'
-import { forgetStatements, isBusy } from './pg-client.ts'
+import { forgetListening, forgetStatements, isBusy, listens } from './pg-client.ts'
 
 /** The time that a statement on a returned connection has to end by itself. */
 const GRACE_MILLIS = 100
@@ -18,9 +18,8 @@ export interface ResetContext {
 /**
  * Cleans up a returned session.
  *
- * `rollback`: ends an open transaction. `full`: also resets settings and drops temporary tables, locks, LISTEN and prepared
- * statements (DISCARD ALL), pg's own list of them, and the listeners for notifications that the caller left behind.
- * A statement that is still running is cancelled.
+ * `rollback`: ends an open transaction and LISTEN. `full`: also resets settings and drops temporary tables, locks and
+ * prepared statements (DISCARD ALL), and pg's own list of them. A statement that is still running is cancelled.
  *
  * @throws PoolsmithError SESSION_BUSY when the statement does not end; the session must then be closed
  */
@@ -31,11 +30,15 @@ export async function resetClient(
 ): Promise<void> {
   if (isBusy(client)) await quiet(client, cancel)
   if (client.getTransactionStatus() !== 'I') await client.query('ROLLBACK')
-  if (mode === 'rollback') return
+  if (mode === 'rollback') {
+    if (listens(client)) await client.query('UNLISTEN *')
+    forgetListening(client)
+    return
+  }
   await client.query('DISCARD ALL')
   await restoreSettings()
   forgetStatements(client)
-  client.removeAllListeners('notification')
+  forgetListening(client)
 }
 
 async function quiet(client: pg.Client, cancel: (signal: AbortSignal) => Promise<void>): Promise<void> {

@@ -4,6 +4,7 @@ import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
 import { connectTimeout } from '../connect-timeout.ts'
 import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
+import { keepFirstListeners, keepListeners, removeForeignListeners } from '../foreign-listeners.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { Reachability } from '../network/reachability.ts'
 import { type Lookup, systemLookup } from '../network/socket.ts'
@@ -23,6 +24,8 @@ import { TlsSettings } from './tls-settings.ts'
 
 const DEFAULT_PORT = 1433
 const BROWSER_PORT = 1434
+/** Events of a session that its users listen to. */
+const USERS_EVENTS = ['infoMessage', 'errorMessage', 'error'] as const
 
 export interface SqlServerDriverContext {
   readonly emit: Emit
@@ -220,6 +223,7 @@ class SessionDriver implements SqlServerDriver {
       if (endsSession(error)) end(new Error(`${error.message} (error ${error.number}, state ${error.state})`))
     })
     this.#states.set(connection, state)
+    keepListeners(connection, USERS_EVENTS)
   }
 
   #state(raw: SqlServerConnection): SessionState {
@@ -240,6 +244,10 @@ class SessionDriver implements SqlServerDriver {
     return mode === 'full' && this.#state(raw).cleanAt !== raw.requestCount
   }
 
+  tidy(raw: SqlServerConnection): void {
+    removeForeignListeners(raw)
+  }
+
   async reset(raw: SqlServerConnection, mode: 'rollback' | 'full'): Promise<void> {
     const state = this.#state(raw)
     await resetConnection(raw, mode)
@@ -252,6 +260,7 @@ class SessionDriver implements SqlServerDriver {
 
   markClean(raw: SqlServerConnection): void {
     this.#state(raw).cleanAt = raw.requestCount
+    keepFirstListeners(raw, USERS_EVENTS)
   }
 
   async close(raw: SqlServerConnection): Promise<void> {

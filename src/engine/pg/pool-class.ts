@@ -4,6 +4,7 @@ import type { EventEmitter } from 'node:events'
 import type pg from 'pg'
 import { isError } from '../../any-error.ts'
 import type { Connection } from '../../connections/connection.ts'
+import { keepPgListeners } from '../../drivers/postgres/pg-client.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { ConnectionPool } from '../../pool/pool.ts'
 
@@ -121,6 +122,8 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
       })
       client.once('end', () => this.emit('remove', client))
       this.emit('connect', client)
+      // What listeners to `connect` have added to the client is there to stay.
+      keepPgListeners(client)
     }
 
     #release(client: pg.PoolClient, error: unknown): void {

@@ -130,6 +130,8 @@ export class Backend {
   /** Cancels the running statement, over a separate connection. */
   async cancel(): Promise<void> {
     const other = new pg.Client(this.#config)
+    // The server may be stopped before this connection has ended.
+    other.on('error', () => undefined)
     await other.connect()
     try {
       await other.query('select pg_cancel_backend($1)', [this.processId])
