@@ -104,6 +104,11 @@ export interface Driver<Raw extends object> {
   /** Closes the socket at once, without a word. */
   abort(raw: Raw): void
   /**
+   * Has the server end the statement that the session is running, and no other one. Resolves at once when none runs, else
+   * when none runs any more; rejects when that cannot be reached before the signal.
+   */
+  interrupt?(raw: Raw, signal: AbortSignal): Promise<void>
+  /**
    * As `abort`, and has the server end the statement that the session was running, where closing the socket does not.
    * Resolves when the server has been asked.
    */

@@ -102,6 +102,11 @@ export class Sessions<Raw extends object> {
     return this.#byRaw.get(raw)
   }
 
+  find(isWanted: (raw: Raw) => boolean): Raw | undefined {
+    for (const raw of this.#byRaw.keys()) if (isWanted(raw)) return raw
+    return undefined
+  }
+
   /** Those in use for longest. */
   longestHeld(now: number): Holder[] {
     return [...this.#byRaw.values()]

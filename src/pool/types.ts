@@ -54,7 +54,7 @@ export interface ConnectionPoolConfig<Raw extends object> {
 
 /** Options of {@link ConnectionPool.acquire} and `use`. */
 export interface AcquireOptions {
-  /** Aborts the wait for a connection; the connection itself is not touched by it. */
+  /** Aborts the wait for a connection. `use` and statements that take a signal go on to heed it. */
   readonly signal?: AbortSignal | undefined
   /** For leak detection: its stack says where the connection was asked for. Default: the caller of `acquire`. */
   readonly site?: Error | undefined

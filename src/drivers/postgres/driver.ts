@@ -18,7 +18,7 @@ import { cancelSession } from './cancel.ts'
 import { rememberCancel } from './cancel-client.ts'
 import { checkPostgresOptions, effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
 import { adoptSession, isBusy, listens, loadPg, streamOf, USERS_EVENTS } from './pg-client.ts'
-import { resetClient } from './reset.ts'
+import { interruptClient, resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
 import { openSession } from './session.ts'
 import { readOnlyError, WriteDoubt } from './session-doubt.ts'
@@ -222,6 +222,10 @@ class SessionDriver implements PostgresDriver {
     this.abort(raw)
     // A server process that runs a statement does not look at its socket.
     if (isRunning) await this.cancel(raw, signal)
+  }
+
+  interrupt(raw: pg.Client, signal: AbortSignal): Promise<void> {
+    return interruptClient(raw, (limit) => this.cancel(raw, limit), signal)
   }
 
   isBroken(raw: pg.Client): boolean {

@@ -44,8 +44,9 @@ interface PgClientParts {
   readonly connection: PgConnection
   readonly connectionParameters: object
   readonly readyForQuery?: boolean
-  readonly _queryQueue: readonly unknown[]
+  readonly _queryQueue: unknown[]
   _getActiveQuery(): unknown
+  _pulseQueryQueue(): void
 }
 
 /** The part of a stream that pg-protocol uses. */
@@ -81,7 +82,7 @@ export function loadPg(): Promise<Pg> {
 /** @throws PoolsmithError DRIVER_INCOMPATIBLE that names the part of `pg` that has moved */
 export function assertKnownShape(module: Pg): void {
   const methods: Readonly<Record<string, readonly string[]>> = {
-    Client: ['connect', 'end', 'query', 'getTransactionStatus', '_getActiveQuery'],
+    Client: ['connect', 'end', 'query', 'getTransactionStatus', '_getActiveQuery', '_pulseQueryQueue'],
     Connection: ['connect', 'attachListeners', 'query', 'describe', 'bind', 'execute', 'end'],
   }
   for (const [name, wanted] of Object.entries(methods)) {
@@ -308,6 +309,31 @@ export function forgetListening(client: pg.Client): void {
 export function isBusy(client: pg.Client): boolean {
   const { readyForQuery, _queryQueue } = parts(client)
   return readyForQuery !== true || _queryQueue.length > 0 || parts(client)._getActiveQuery() != null
+}
+
+/** The statement that was asked for last; it runs, or waits in the client's queue. */
+export function newestStatement(client: pg.Client): unknown {
+  return parts(client)._queryQueue.at(-1) ?? parts(client)._getActiveQuery()
+}
+
+/** Removes a statement that waits from the client's queue. False when it does not wait; its promise never settles. */
+export function takeBack(client: pg.Client, statement: unknown): boolean {
+  const { _queryQueue: queue } = parts(client)
+  const index = queue.indexOf(statement)
+  if (index >= 0) queue.splice(index, 1)
+  return index >= 0
+}
+
+/** Does work while the statements that wait in the client's queue are held back. */
+export async function heldBack(client: pg.Client, work: () => Promise<void>): Promise<void> {
+  const { _queryQueue: queue } = parts(client)
+  const held = queue.splice(0)
+  try {
+    await work()
+  } finally {
+    queue.unshift(...held)
+    parts(client)._pulseQueryQueue()
+  }
 }
 
 /** Resolves when no statement is running or queued on this client, or when its session has ended. */

@@ -51,12 +51,34 @@ async function quiet(client: pg.Client, cancel: (signal: AbortSignal) => Promise
   } catch (error) {
     cause = error
   }
-  throw new PoolsmithError('A statement was still running on a returned connection and did not end.', {
+  throw busyError(cause)
+}
+
+function busyError(cause: unknown): PoolsmithError {
+  return new PoolsmithError('A statement was still running on a returned connection and did not end.', {
     code: 'SESSION_BUSY',
     phase: 'query',
     hint: 'Read a stream to its end or destroy it before the connection goes back to the pool.',
     cause,
   })
+}
+
+/**
+ * Ends all statements that run or are queued on a client.
+ *
+ * @throws PoolsmithError SESSION_BUSY when they do not end before the signal
+ */
+export async function interruptClient(
+  client: pg.Client,
+  cancel: (signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  // A cancel request ends one statement; those that are queued behind it follow.
+  while (isBusy(client)) {
+    await cancel(signal)
+    if (await becomesIdle(client, AbortSignal.any([signal, AbortSignal.timeout(GRACE_MILLIS)]))) return
+    if (signal.aborted) throw busyError(signal.reason)
+  }
 }
 
 /** Whether the client runs out of statements before the signal. */

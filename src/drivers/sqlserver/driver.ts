@@ -1,4 +1,4 @@
-import { TimeLimit } from '../../abort.ts'
+import { orAbort, TimeLimit } from '../../abort.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
@@ -271,6 +271,10 @@ class SessionDriver implements SqlServerDriver {
   abort(raw: SqlServerConnection): void {
     this.#state(raw).broken = true
     raw.close()
+  }
+
+  interrupt(raw: SqlServerConnection, signal: AbortSignal): Promise<void> {
+    return orAbort(this.cancel(raw), signal)
   }
 
   isBroken(raw: SqlServerConnection): boolean {

@@ -7,6 +7,7 @@ import type { Connection } from '../../connections/connection.ts'
 import { keepPgListeners } from '../../drivers/postgres/pg-client.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { ConnectionPool } from '../../pool/pool.ts'
+import { heedSignals, signalOf } from './signals.ts'
 
 /** A `pg.Pool` over a pool of ours. `end()` and `await using` end both. */
 export interface PgPool extends pg.Pool, AsyncDisposable {
@@ -96,9 +97,9 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
       return undefined
     }
 
-    async #lease(): Promise<pg.PoolClient> {
+    async #lease(signal?: AbortSignal): Promise<pg.PoolClient> {
       if (this.ending) throw new Error(ENDED)
-      const client = (await this.poolsmith.acquire().promise.catch((error: unknown) => {
+      const client = (await this.poolsmith.acquire(signal && { signal }).promise.catch((error: unknown) => {
         throw inPgsWords(error)
       })) as pg.PoolClient
       this.#leased.add(client)
@@ -121,6 +122,7 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
         this.emit('error', Object.assign(error, { client }), client)
       })
       client.once('end', () => this.emit('remove', client))
+      heedSignals(client, this.poolsmith)
       this.emit('connect', client)
       // What listeners to `connect` have added to the client is there to stay.
       keepPgListeners(client)
@@ -149,8 +151,10 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
     }
 
     async #query(text: string, values: unknown): Promise<pg.QueryResult> {
-      const client = await this.#lease()
+      const signal = signalOf(text)
+      const client = await this.#lease(signal)
       try {
+        if (signal !== undefined) return await client.query(text, values as unknown[])
         return await new Promise<pg.QueryResult>((resolve, reject) => {
           client.query(text, values as unknown[], (error, result) => (error ? reject(error) : resolve(result)))
         })
