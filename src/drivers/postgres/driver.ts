@@ -16,8 +16,9 @@ import { openingError, type Whereabouts } from '../whereabouts.ts'
 import { parseRequireAuth } from './auth-policy.ts'
 import { cancelSession } from './cancel.ts'
 import { rememberCancel } from './cancel-client.ts'
+import { listens, USERS_EVENTS, watchUsers } from './client-statements.ts'
 import { checkPostgresOptions, effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
-import { adoptSession, isBusy, listens, loadPg, streamOf, USERS_EVENTS } from './pg-client.ts'
+import { adoptSession, isBusy, loadPg, streamOf } from './pg-client.ts'
 import { interruptClient, resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
 import { openSession } from './session.ts'
@@ -126,6 +127,7 @@ class SessionDriver implements PostgresDriver {
         pending: session.login.pending,
         watcher: watcherOf(state, this.#doubt),
       })
+      watchUsers(client)
       state.cleanAt = state.finished
       this.#states.set(client, state)
       rememberCancel(client, (cancelSignal) => this.cancel(client, cancelSignal))

@@ -9,7 +9,6 @@ import type pg from 'pg'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { printable } from '../../printable.ts'
-import { keepListeners } from '../foreign-listeners.ts'
 import { guardedTypes } from './bytea.ts'
 import type { RowMessage } from './data-rows.ts'
 import { MessageRules } from './message-rules.ts'
@@ -32,21 +31,13 @@ interface PgConnection extends EventEmitter {
   execute(config: { readonly rows?: unknown }): void
 }
 
-/** Events of a client that its users listen to. */
-export const USERS_EVENTS = ['notification', 'notice', 'error'] as const
-
-/** Set on a client whose session listens to a channel. */
-const LISTENS = Symbol('listens')
-
 /** `pg.Client`, as lib/client.js has it. */
 interface PgClientParts {
-  [LISTENS]?: boolean
   readonly connection: PgConnection
   readonly connectionParameters: object
   readonly readyForQuery?: boolean
-  readonly _queryQueue: unknown[]
+  readonly _queryQueue: readonly unknown[]
   _getActiveQuery(): unknown
-  _pulseQueryQueue(): void
 }
 
 /** The part of a stream that pg-protocol uses. */
@@ -82,7 +73,7 @@ export function loadPg(): Promise<Pg> {
 /** @throws PoolsmithError DRIVER_INCOMPATIBLE that names the part of `pg` that has moved */
 export function assertKnownShape(module: Pg): void {
   const methods: Readonly<Record<string, readonly string[]>> = {
-    Client: ['connect', 'end', 'query', 'getTransactionStatus', '_getActiveQuery', '_pulseQueryQueue'],
+    Client: ['connect', 'end', 'query', 'getTransactionStatus', '_getActiveQuery'],
     Connection: ['connect', 'attachListeners', 'query', 'describe', 'bind', 'execute', 'end'],
   }
   for (const [name, wanted] of Object.entries(methods)) {
@@ -282,58 +273,14 @@ function watch(client: pg.Client, watcher: Watcher): void {
     watcher.onParameter(parameterName, parameterValue)
   })
   connection.on('readyForQuery', watcher.onReady)
-  connection.on('commandComplete', ({ text }: { readonly text: string }) => {
-    if (text === 'LISTEN') parts(client)[LISTENS] = true
-  })
   client.on('error', watcher.onEnd)
   client.on('end', () => watcher.onEnd())
-  keepPgListeners(client)
-}
-
-/** The present listeners stay on a client that is returned to the pool; what its users add is removed. */
-export function keepPgListeners(client: pg.Client): void {
-  keepListeners(client, USERS_EVENTS)
-}
-
-/** Whether the session has executed LISTEN since it was opened or reset. */
-export function listens(client: pg.Client): boolean {
-  return parts(client)[LISTENS] === true
-}
-
-/** To be called when the session listens to nothing any more. */
-export function forgetListening(client: pg.Client): void {
-  parts(client)[LISTENS] = false
 }
 
 /** Whether a statement is running or queued on this client. */
 export function isBusy(client: pg.Client): boolean {
   const { readyForQuery, _queryQueue } = parts(client)
   return readyForQuery !== true || _queryQueue.length > 0 || parts(client)._getActiveQuery() != null
-}
-
-/** The statement that was asked for last; it runs, or waits in the client's queue. */
-export function newestStatement(client: pg.Client): unknown {
-  return parts(client)._queryQueue.at(-1) ?? parts(client)._getActiveQuery()
-}
-
-/** Removes a statement that waits from the client's queue. False when it does not wait; its promise never settles. */
-export function takeBack(client: pg.Client, statement: unknown): boolean {
-  const { _queryQueue: queue } = parts(client)
-  const index = queue.indexOf(statement)
-  if (index >= 0) queue.splice(index, 1)
-  return index >= 0
-}
-
-/** Does work while the statements that wait in the client's queue are held back. */
-export async function heldBack(client: pg.Client, work: () => Promise<void>): Promise<void> {
-  const { _queryQueue: queue } = parts(client)
-  const held = queue.splice(0)
-  try {
-    await work()
-  } finally {
-    queue.unshift(...held)
-    parts(client)._pulseQueryQueue()
-  }
 }
 
 /** Resolves when no statement is running or queued on this client, or when its session has ended. */

@@ -1,7 +1,8 @@
 import type pg from 'pg'
 import { orAbort } from '../../abort.ts'
 import { PoolsmithError } from '../../errors.ts'
-import { forgetListening, forgetStatements, isBusy, listens } from './pg-client.ts'
+import { forgetListening, listens } from './client-statements.ts'
+import { forgetStatements, isBusy } from './pg-client.ts'
 
 /** The time that a statement on a returned connection has to end by itself. */
 const GRACE_MILLIS = 100

@@ -2,7 +2,7 @@
 
 import type pg from 'pg'
 import { onAbort } from '../../abort.ts'
-import { heldBack, newestStatement, takeBack } from '../../drivers/postgres/pg-client.ts'
+import { heldBack, newestStatement, takeBack } from '../../drivers/postgres/client-statements.ts'
 import type { ConnectionPool } from '../../pool/pool.ts'
 
 type Query = (...given: unknown[]) => unknown
