@@ -13,6 +13,7 @@ import { type Result, type SuiteOptions, verdictOf } from './measure.ts'
 
 const suites: Readonly<Record<string, () => Promise<{ run: (options: SuiteOptions) => Promise<Result[]> }>>> = {
   pool: () => import('./pool.ts'),
+  rows: () => import('./rows.ts'),
   idle: () => import('./idle.ts'),
   import: () => import('./import.ts'),
   extract: () => import('./extract.ts'),

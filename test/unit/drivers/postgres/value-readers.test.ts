@@ -3,11 +3,22 @@ import { execFileSync } from 'node:child_process'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
-import { fasterDates, isoDate } from '../../../../src/drivers/postgres/date-parser.ts'
+import { type Parse, parserFor, readersFor } from '../../../../src/drivers/postgres/value-readers.ts'
 import { Chance } from '../../../support/fuzz.ts'
 
-const { TIMESTAMPTZ } = pg.types.builtins
-const standard = pg.types.getTypeParser(TIMESTAMPTZ, 'text') as (value: string) => unknown
+const { DATE, INT4, TIMESTAMP, TIMESTAMPTZ } = pg.types.builtins
+
+const standardFor = (id: number): Parse => pg.types.getTypeParser(id as typeof DATE, 'text')
+
+/** A value as a row has it: read from its bytes, which stand among others, or else by the parser. */
+function read(id: number, text: string): unknown {
+  const parser = parserFor(id, standardFor(id))
+  const reader = readersFor([parser])?.[0]
+  assert.ok(reader, `no reader for ${id}`)
+  const bytes = Buffer.from(`9${text}99:99`)
+  const value = reader(bytes, 1, 1 + Buffer.byteLength(text))
+  return parser((value === undefined ? text : value) as string)
+}
 
 /** Texts in every DateStyle, of years at both ends, odd zones, and damaged ones. */
 const TEXTS = [
@@ -49,15 +60,14 @@ const TEXTS = [
   '２024-06-01 12:00:00+00',
 ]
 
-function same(text: string): void {
-  const ours = fasterDates(standard)(text)
-  const theirs = standard(text)
+function same(text: string, id: number = TIMESTAMPTZ): void {
+  const ours = read(id, text)
+  const theirs = standardFor(id)(text)
   assert.deepEqual(ours, theirs, JSON.stringify(text))
   if (ours instanceof Date && theirs instanceof Date) assert.equal(ours.getTime(), theirs.getTime(), text)
 }
 
 test('a date is read as by the parser of pg, in every form', () => {
-  assert.notEqual(fasterDates(standard), standard)
   for (const text of TEXTS) {
     for (let length = 0; length <= text.length; length++) same(text.slice(0, length))
   }
@@ -79,20 +89,37 @@ test('a date is read as by the parser of pg, for thousands of instants, fraction
   }
 })
 
-test('an instant in ISO form needs no parser of pg', () => {
-  assert.equal(isoDate('2024-06-01 12:00:00.069-03:30')?.toISOString(), '2024-06-01T15:30:00.069Z')
-  assert.equal(isoDate('0044-03-15 BC'), undefined)
+test('a whole number is read as by the parser of pg', () => {
+  const texts = [
+    '0',
+    '-0',
+    '7',
+    '-7',
+    '2147483647',
+    '-2147483648',
+    '4294967295',
+    '',
+    '-',
+    '--1',
+    '1-',
+    '12x',
+    ' 1',
+    '+1',
+    '1e3',
+  ]
+  for (const text of [...texts, '999999999999999', '9999999999999999', '123456789012345678901', '٣']) same(text, INT4)
 })
 
 test('local dates are read as by the parser of pg, in zones with and without summer time', () => {
   const script = `
-    import { fasterDates } from ${JSON.stringify(import.meta.resolve('../../../../src/drivers/postgres/date-parser.ts'))}
+    import { parserFor, readersFor } from ${JSON.stringify(import.meta.resolve('../../../../src/drivers/postgres/value-readers.ts'))}
     import pg from 'pg'
-    const standard = pg.types.getTypeParser(1114)
+    const standard = pg.types.getTypeParser(${TIMESTAMP})
+    const [reader] = readersFor([parserFor(${TIMESTAMP}, standard)])
     for (let hour = 0; hour < 24 * 366; hour++) {
       const at = new Date(Date.UTC(2024, 0, 1, hour)).toISOString()
       for (const text of [at.slice(0, 10), at.slice(0, 19).replace('T', ' '), at.slice(0, 14).replace('T', ' ') + '30:00.5']) {
-        const [ours, theirs] = [fasterDates(standard)(text), standard(text)]
+        const [ours, theirs] = [reader(Buffer.from(text), 0, text.length), standard(text)]
         if (ours.getTime() !== theirs.getTime()) throw new Error(text)
       }
     }`
@@ -104,7 +131,10 @@ test('local dates are read as by the parser of pg, in zones with and without sum
   }
 })
 
-test('a parser that the user registers is used', () => {
+test('a parser that the application registers is used', () => {
   const own = (value: string): string => `own ${value}`
-  assert.equal(fasterDates(own), own)
+  assert.equal(parserFor(TIMESTAMPTZ, own), own)
+  assert.equal(readersFor([own]), undefined)
+  // The default of another type is no default of this one.
+  assert.equal(parserFor(INT4, standardFor(DATE)), standardFor(DATE))
 })
