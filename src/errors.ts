@@ -226,7 +226,8 @@ export const ERROR_CODES = {
   STATE_INVALID: 'The state file of a watermark cannot be read, is damaged, is not trusted, or is of another table.',
   STATE_CONFLICT: 'Another run has replaced the state file meanwhile; the files of this run were removed.',
   EXTRACT_EXISTS: "The day's folder holds an extract of the table already, and `mode` is `error`.",
-  EXTRACT_INCOMPLETE: 'The consumer returned before it had taken every row.',
+  EXTRACT_INCOMPLETE:
+    'The consumer returned before it had taken every row, or parts of a plan that is to be finished are not complete.',
 } as const
 
 /** The `code` of a {@link PoolsmithError}; docs/errors.md has the meaning of each. */
@@ -288,7 +289,7 @@ export class PoolsmithError extends Error {
       phase: this.phase,
       message: this.message,
       ...(this.hint === undefined ? {} : { hint: this.hint }),
-      ...(this.transient ? { transient: true } : {}),
+      transient: this.transient,
       ...(Object.keys(this.details).length === 0 ? {} : { details: this.details }),
     }
   }

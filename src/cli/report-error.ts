@@ -22,7 +22,7 @@ export function describeFailure(error: unknown, label: string): Failure {
     const message = printable(error.message)
     return {
       exitCode: EXIT_CODES.usage,
-      json: { name: 'UsageError', code: 'USAGE', message, hint },
+      json: { name: 'UsageError', code: 'USAGE', message, hint, transient: false },
       text: () => `${label}: ${message}\nSee ${hint}`,
     }
   }
@@ -54,7 +54,7 @@ export function describeFailure(error: unknown, label: string): Failure {
   const message = errorText(error)
   return {
     exitCode,
-    json: { name: isError(error) ? error.name : 'Error', code: 'UNEXPECTED', message },
+    json: { name: isError(error) ? error.name : 'Error', code: 'UNEXPECTED', message, transient: false },
     // An error that is not expected: the stack says where it came from.
     text: (screen) => `${screen.style('red', `${label}: unexpected error`)}\n${isError(error) ? error.stack : message}`,
   }

@@ -160,6 +160,7 @@ const PLAN = recordOf({
     rowGroupBytes: optionally(amount),
     compression: optionally(oneOf(PARQUET_COMPRESSIONS)),
   } satisfies Record<keyof ExtractPlan['options'], Form>),
+  request: leaf(isSha256),
   conditions: listOf(condition),
   watermark: optionally(recordOf({ ...watermark, after: nullOr(text), since: nullOr(since), isEmpty: flag })),
   partitions: listOf(

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { bronzeManifestColumns } from './bronze.ts'
@@ -62,8 +63,8 @@ export async function writeManifest(
   content: ManifestContent,
   name = manifestName(content),
 ): Promise<Manifest> {
-  // Only one run writes this name: the batch is its own, and the database lets one session at a time read a partition.
-  await using file = await TargetFile.create(day.files, name, { replaceLeftover: true })
+  // Two processes may finish the same plan.
+  await using file = await TargetFile.create(day.files, name, { temporaryName: `.${name}.${randomUUID()}.tmp` })
   await file.write(Buffer.from(`${JSON.stringify(content, undefined, 2)}\n`))
   await file.finish()
   return { ...content, folder: day.path, path: join(day.path, name) }

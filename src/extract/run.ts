@@ -13,16 +13,26 @@ import {
   removeManifest,
   writeManifest,
 } from './manifest.ts'
-import { checkFormat, checkInstant, checkPartitions, type FormatOptions, type SelectOptions } from './options.ts'
+import {
+  checkAmounts,
+  checkFormat,
+  checkInstant,
+  checkLocal,
+  checkPartitions,
+  type FormatOptions,
+  type SelectOptions,
+} from './options.ts'
 import { type ExtractPlan, makePlan, type PlanInput, sourceOf } from './plan.ts'
 import { type Progress, ProgressMeter } from './progress.ts'
 import { openTable } from './read/open-table.ts'
 import type { ExtractEngine, ExtractSource, OpenTable } from './read/table.ts'
 import { checkState, readState, saveWatermark, tryState, type WatermarkState } from './watermark-state.ts'
 
-export interface BeginOptions extends SelectOptions, Partial<FormatOptions> {
+export interface BeginOptions extends SelectOptions, Partial<FormatOptions>, Pick<PlanInput, 'readsApart'> {
   /** Whether the run reads all its parts itself, and so opens sessions for them and moves a state file on. */
   readonly readsAll: boolean
+  /** An earlier plan, which is taken when it is of the same request. */
+  readonly earlier?: ExtractPlan | undefined
 }
 
 /** Disposing it returns the session to the pool. */
@@ -61,15 +71,17 @@ export class Run implements AsyncDisposable {
   static async begin(db: ExtractEngine, source: ExtractSource, options: BeginOptions): Promise<Run> {
     if (options.format !== undefined) checkFormat(options)
     checkInstant(options.extractedAt)
+    const { watermark, readsAll, oneSnapshot = true, earlier, concurrency, batchRows, batchBytes } = options
+    checkAmounts({ concurrency, batchRows, batchBytes })
     const partitions = checkPartitions(options.partitions)
     const startedAt = new Date()
-    const { watermark, readsAll, oneSnapshot = true } = options
     const path = watermark?.state
+    if (path !== undefined) checkLocal('watermark.state', path)
     const state = path === undefined ? undefined : await readState(path)
     if (path !== undefined && readsAll) await tryState(path)
 
     const ends = endsOf(options.signal)
-    const sessions = readsAll && oneSnapshot ? partitions : 1
+    const sessions = readsAll && oneSnapshot ? Math.min(partitions, concurrency ?? partitions) : 1
     const open = await openTable(db, source, { ...options, signal: ends.signal, sessions })
     try {
       checkState(state, path, open)
@@ -80,7 +92,7 @@ export class Run implements AsyncDisposable {
         partitions,
         watermark: watermark && { ...watermark, after },
       }
-      const plan = await makePlan(db, open, input)
+      const plan = await makePlan(db, open, input, earlier)
       return new Run({ db, open, plan, startedAt, input, ...ends }, state)
     } catch (error) {
       await open[Symbol.asyncDispose]()

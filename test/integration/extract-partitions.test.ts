@@ -226,6 +226,24 @@ describe('one snapshot', () => {
     hasty.pool.release(both[1])
   })
 
+  test('no more parts than `concurrency` are read at once, whatever the pool allows', async () => {
+    for (const concurrency of [1, 3]) {
+      let most = 0
+      let reading = 0
+      const to: BatchConsumer = async (batches) => {
+        reading += 1
+        most = Math.max(most, reading)
+        for await (const _batch of batches);
+        reading -= 1
+      }
+      const content = await extractTable(db, { table: 'flights' }, { partitions: 32, concurrency, batchRows: 500, to })
+      assert.equal(content.rows, ROWS)
+      assert.ok(most <= concurrency, String(most))
+    }
+    const none = run('/nowhere', { concurrency: 0 })
+    assert.equal((await failureOf(none)).code, 'CONFIG_INVALID')
+  })
+
   test('a consumer is called for each partition', async () => {
     const seen: number[] = []
     let rows = 0

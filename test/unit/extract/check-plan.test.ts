@@ -18,6 +18,7 @@ const CONTENT: Omit<ExtractPlan, 'checksum'> = {
   format: 'parquet',
   columns: [{ name: 'id', type: 'integer', arrow: 'Int32', note: 'x' }],
   options: { columns: ['id'], asText: [], rowHash: true, batchRows: 1, batchBytes: 1, compression: 'zstd' },
+  request: 'a'.repeat(64),
   conditions: ['id > 0'],
   watermark: {
     column: 'id',

@@ -25,6 +25,7 @@ function planOf(batchId: string, high: string): ExtractPlan {
     format: 'csv',
     columns: [],
     options: {},
+    request: '',
     conditions: [],
     watermark: {
       column: 'id',

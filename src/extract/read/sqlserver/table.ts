@@ -8,6 +8,7 @@ import { chooseColumns, namesOf, ROW_HASH, refuseDoubles } from '../chosen-colum
 import { type Arrow, type ColumnBuilder, reuse } from '../columns/column.ts'
 import { checkRowCount } from '../failures.ts'
 import { arrowColumns, findingsOf, lineColumns } from '../planned-column.ts'
+import { APART } from '../ranges.ts'
 import { compileWhere } from '../sql/selection.ts'
 import type {
   ArrowRows,
@@ -214,5 +215,3 @@ function snapshotNotes({ support, table }: Ground): string[] {
 }
 
 const HASH_COLUMN = { name: ROW_HASH, declared: 'char(64)' }
-const APART =
-  'Each part was read at a moment of its own: a row that was changed meanwhile may be there twice, or not at all.'
