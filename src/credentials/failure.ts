@@ -1,4 +1,3 @@
-import { isAggregate, isError } from '../any-error.ts'
 import { ERROR_CODES, type ErrorCode, PoolsmithError } from '../errors.ts'
 import { redact, type Secret } from '../secret.ts'
 
@@ -144,17 +143,17 @@ function hintFor(fault: Fault): string | undefined {
 
 /** The first line of the innermost useful message: SDK messages end in request dumps and advice pages long. */
 export function messageOf(error: unknown): string {
-  if (isAggregate(error) && error.message === '' && error.errors.length > 0) {
+  if (error instanceof AggregateError && error.message === '' && error.errors.length > 0) {
     return messageOf(error.errors[0])
   }
-  const text = isError(error) ? error.message || error.name : String(error)
+  const text = error instanceof Error ? error.message || error.name : String(error)
   const [line = ''] = text.split('\n', 1)
   return line.length > 500 ? `${line.slice(0, 497)}...` : line
 }
 
 function plainCopy(error: unknown, message: string): Error {
   const copy = new Error(message)
-  if (isError(error)) copy.name = error.name
+  if (error instanceof Error) copy.name = error.name
   copy.stack = `${copy.name}: ${message}`
   return copy
 }

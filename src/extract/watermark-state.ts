@@ -3,7 +3,6 @@
 import { randomUUID } from 'node:crypto'
 import { link, rename, rm, unlink } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
-import { errorCode } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
 import { DistrustedFile } from '../private-file.ts'
 import { isWatermark } from './check-plan.ts'
@@ -69,7 +68,7 @@ async function readStateAt(path: string): Promise<WatermarkState | undefined> {
   try {
     state = JSON.parse(await readOwnText(path))
   } catch (error) {
-    if (errorCode(error) === 'ENOENT') return undefined
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
     throw unreadable(path, error)
   }
   if (isState(state)) return state
@@ -167,7 +166,7 @@ async function linkOnce(mine: string, next: string): Promise<boolean> {
     await link(mine, next)
     return true
   } catch (error) {
-    const code = errorCode(error) ?? ''
+    const code = error instanceof Error && 'code' in error ? error.code : ''
     if (code === 'EEXIST') return false
     if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'].includes(String(code))) throw error
     await rename(mine, next)

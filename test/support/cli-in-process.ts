@@ -1,4 +1,4 @@
-import { Readable, Writable } from 'node:stream'
+import { Writable } from 'node:stream'
 import { run } from '../../src/cli/run.ts'
 import { Screen } from '../../src/cli/terminal.ts'
 
@@ -12,7 +12,6 @@ export interface Finished {
 export async function poolsmith(
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
-  input = '',
 ): Promise<Finished> {
   const texts = { out: '', log: '' }
   const screen = (name: 'out' | 'log'): Screen =>
@@ -28,7 +27,6 @@ export async function poolsmith(
     terminal: { out: screen('out'), log: screen('log') },
     environment,
     signal: new AbortController().signal,
-    input: () => Readable.from([input]),
     exitCodeOfSignal: () => undefined,
   })
   return { code, ...texts }

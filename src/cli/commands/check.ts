@@ -1,4 +1,3 @@
-import { isError } from '../../any-error.ts'
 import type { Dialect } from '../../connections/connection.ts'
 import type { EncryptionInfo, ProxyInfo } from '../../drivers/driver.ts'
 import { createEngine, type Engine } from '../../engine/knex/create-engine.ts'
@@ -60,10 +59,10 @@ async function check(call: Call, trace?: Trace): Promise<Outcome> {
   const { connection, strategy } = db
   // Whether the session or the login may use Kerberos.
   const withKerberos = strategy === 'kerberos' || (connection.extra['gssencmode'] ?? 'disable') !== 'disable'
-  const findings = async (server?: ServerView, failure?: unknown): Promise<KerberosFindings | undefined> =>
+  const findings = async (server?: ServerView): Promise<KerberosFindings | undefined> =>
     withKerberos
       ? {
-          report: await reportOn(connection, call.environment, signal, failure),
+          report: await reportOn(connection, call.environment, signal),
           server,
           trace: await trace?.lines(),
         }
@@ -71,7 +70,7 @@ async function check(call: Call, trace?: Trace): Promise<Outcome> {
   const session = await db.pool
     .use((raw) => db.pool.infoOf(raw), { signal })
     .catch(async (error: unknown) => {
-      throw withFindings(error, await findings(undefined, error), call)
+      throw withFindings(error, await findings(), call)
     })
   const totalMillis = performance.now() - started
   if (session === undefined) throw new Error('The pool does not know the connection that it has just handed out.')
@@ -98,7 +97,7 @@ async function serverView(db: Engine): Promise<ServerView | undefined> {
     return rows[0]
   } catch (error) {
     // PostgreSQL before 12, or a role that may not look: the session stands all the same.
-    if (isError(error)) return undefined
+    if (error instanceof Error) return undefined
     throw error
   }
 }

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { isError } from '../../any-error.ts'
 import { type Element, elements, fieldOf } from '../../der.ts'
 
 /**
@@ -52,7 +51,7 @@ function signatureHash(der: Buffer): string | undefined {
     const [hash] = inside(fieldOf(inside(parameters), 0))
     return hash === undefined ? 'sha256' : (HASHES[hash.content.toString('hex')] ?? 'sha256')
   } catch (error) {
-    if (isError(error) && error.name === 'RangeError') return undefined
+    if (error instanceof RangeError) return undefined
     throw error
   }
 }

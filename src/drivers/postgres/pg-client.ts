@@ -14,7 +14,6 @@ import type { RowMessage } from './data-rows.ts'
 import { MessageRules } from './message-rules.ts'
 import { MessageStream } from './message-stream.ts'
 import { NotPostgres } from './messages.ts'
-import { type Parse, readersFor } from './value-readers.ts'
 
 type Pg = typeof pg
 
@@ -38,8 +37,7 @@ interface PgClientParts {
   readonly connectionParameters: object
   readonly readyForQuery?: boolean
   readonly _queryQueue: readonly unknown[]
-  /** Its result has a parser for each column that was described. */
-  _getActiveQuery(): { readonly _result?: { readonly _parsers?: readonly Parse[] } } | null | undefined
+  _getActiveQuery(): unknown
 }
 
 /** The part of a stream that pg-protocol uses. */
@@ -50,13 +48,7 @@ interface Listened {
 type ConnectionConstructor = new (config: { stream: Duplex; ssl: false }) => PgConnection
 
 /** Our subclass of it, which knows the name of the server for error messages. */
-type EstablishedConstructor = new (
-  stream: Duplex,
-  peer: string,
-) => PgConnection & {
-  /** The parsers of the columns that were described last, of which some stand for readers of bytes. */
-  readColumns(parsers: readonly Parse[] | undefined): void
-}
+type EstablishedConstructor = new (stream: Duplex, peer: string) => PgConnection
 
 const parts = (client: pg.Client): PgClientParts => client as unknown as PgClientParts
 
@@ -149,8 +141,6 @@ export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.C
   stream.unshift(pending)
   try {
     await client.connect()
-    // After the listener of pg, which gives the query its parsers.
-    connection.on('rowDescription', () => connection.readColumns(parts(client)._getActiveQuery()?._result?._parsers))
     return client
   } catch (cause) {
     stream.destroy()
@@ -184,7 +174,6 @@ function establishedConnection(module: Pg): EstablishedConstructor {
   class EstablishedConnection extends Base {
     readonly #rules = new MessageRules()
     readonly #peer: string
-    #messages: MessageStream | undefined
 
     constructor(stream: Duplex, peer: string) {
       super({ stream, ssl: false })
@@ -209,12 +198,6 @@ function establishedConnection(module: Pg): EstablishedConstructor {
     override execute(config: { readonly rows?: unknown }): void {
       if (config.rows) this.#rules.executedInPart()
       super.execute(config)
-    }
-
-    readColumns(parsers: readonly Parse[] | undefined): void {
-      if (this.#messages !== undefined) {
-        this.#messages.readers = this._emitMessage ? undefined : readersFor(parsers)
-      }
     }
 
     connect(): void {
@@ -246,7 +229,6 @@ function establishedConnection(module: Pg): EstablishedConstructor {
         on: (event, listener) => {
           if (event !== 'data') return stream.on(event, listener)
           const messages = new MessageStream(this.#rules, onRow, listener)
-          this.#messages = messages
           return stream.on(
             event,
             guard((chunk) => messages.take(chunk)),

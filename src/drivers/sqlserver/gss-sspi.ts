@@ -29,13 +29,7 @@ export function gssSspi(options: GssSspiOptions = {}, load = loadGssApi): SspiFa
     )
     const [first, ...others] = gssTargets(target)
     const contextFor = (name: GssTarget): GssContext =>
-      gss.initContext({
-        target: name,
-        flags,
-        credential: credential.handle,
-        mechanism,
-        channelBindings: target.channelBindings,
-      })
+      gss.initContext({ target: name, flags, credential: credential.handle, mechanism })
     let context: GssContext
     try {
       context = contextFor(first)

@@ -13,9 +13,8 @@ import { EventEmitter } from 'node:events'
 import type { Connection, ConnectionConfiguration } from 'tedious'
 import { orAbort } from '../../abort.ts'
 import type { KerberosInfo } from '../driver.ts'
-import { clientIdentity } from './client-identity.ts'
 import { Greeting, INTRODUCTION } from './greeting.ts'
-import { withClient, withSspi } from './login-bytes.ts'
+import { withSspi } from './login-bytes.ts'
 import { finishLogin, type LoginContext, type LoginExchange } from './login-exchange.ts'
 import { assertPacketSize, PacketGuard } from './packet-guard.ts'
 import { type RowMode, rowModeFor } from './row-reader.ts'
@@ -37,10 +36,6 @@ export interface LoginPlan {
   readonly silenceLimitMillis: number | undefined
   /** The row mode of requests that set none, such as those of other packages. Default: tedious' own. */
   readonly rowMode?: RowMode
-  /** Whether the server has a name for the user that we do not know: every login but one by name and password. */
-  readonly asksUser: boolean
-  /** SET LANGUAGE. Undefined: the login's own language. */
-  readonly language: string | undefined
   /** For a login by Kerberos or NTLM: the exchange with the given server. */
   readonly sspi: ((host: string, port: number | undefined, signal: AbortSignal) => Promise<SspiProvider>) | undefined
 }
@@ -52,8 +47,6 @@ export interface SqlServerConnection extends Connection {
   readonly kerberos: KerberosInfo | undefined
   /** Requests made so far. */
   readonly requestCount: number
-  /** Whether a `Date` is bound as UTC, or in the time zone of this process. */
-  readonly usesUtc: boolean
   /** Whether a transaction has left its isolation level to the statements after it, as SQL Server does. */
   isolationLeft: boolean
   /** Gives what a request is told of an error; for a data layer that makes its own requests. */
@@ -102,8 +95,6 @@ async function buildClass(): Promise<ConnectionClass> {
     #line: MessageLine | undefined
     #guard: PacketGuard | undefined
     #stands = false
-    /** The end of the first batch. */
-    #question: string | undefined
 
     constructor(config: ConnectionConfiguration, plan: LoginPlan) {
       super(config)
@@ -142,10 +133,6 @@ async function buildClass(): Promise<ConnectionClass> {
       return this.#requests
     }
 
-    get usesUtc(): boolean {
-      return this.config.options.useUTC !== false
-    }
-
     /** The first step on a new stream; PRELOGIN was exchanged before. */
     override sendPreLogin(): void {
       const line = new MessageLine(this)
@@ -174,14 +161,7 @@ async function buildClass(): Promise<ConnectionClass> {
       // A login by Kerberos or NTLM waits for its token first; see below.
       if (this.#plan.sspi !== undefined) return
       this.#plan.enter('login')
-      this.#sendLogin((data) => data)
-    }
-
-    #sendLogin(edit: (data: Buffer) => Buffer): void {
-      this.#messages().editing(
-        (data) => edit(withClient(data, clientIdentity())),
-        () => super.sendLogin7Packet(),
-      )
+      super.sendLogin7Packet()
     }
 
     override async performSentLogin7WithStandardLogin(signal: AbortSignal): Promise<unknown> {
@@ -193,7 +173,10 @@ async function buildClass(): Promise<ConnectionClass> {
       try {
         const first = await orAbort(provider.step(), signal)
         enter('login')
-        this.#sendLogin((data) => withSspi(data, first.output ?? Buffer.alloc(0)))
+        this.#messages().editing(
+          (data) => withSspi(data, first.output ?? Buffer.alloc(0)),
+          () => super.sendLogin7Packet(),
+        )
         return await this.#finishLogin({ provider, complete: first.complete }, signal)
       } finally {
         provider.close?.()
@@ -243,28 +226,15 @@ async function buildClass(): Promise<ConnectionClass> {
 
     override sendInitialSql(): void {
       this.#endLoginTls()
-      this.greeting.processId = this.#guard?.sessionId
-      if (this.#plan.asksUser) {
-        const onInfo = ({ message }: { message: string }): void => {
-          if (this.greeting.introduced(message)) this.off('infoMessage', onInfo)
-        }
-        this.on('infoMessage', onInfo)
-        this.#question = INTRODUCTION
+      const onInfo = ({ message }: { message: string }): void => {
+        if (this.greeting.introduced(message)) this.off('infoMessage', onInfo)
       }
+      this.on('infoMessage', onInfo)
       super.sendInitialSql()
-      this.#question = undefined
     }
 
-    /** Also sent with a reset, which asks nothing. */
     override getInitialSql(): string {
-      const { language } = this.#plan
-      return [
-        super.getInitialSql(),
-        language === undefined ? undefined : `set language N'${language.replaceAll("'", "''")}'`,
-        this.#question,
-      ]
-        .filter((line) => line !== undefined)
-        .join('\n')
+      return `${super.getInitialSql()}\n${INTRODUCTION}`
     }
 
     #hearVersion(handler: LoginHandler): void {

@@ -7,7 +7,6 @@ import type { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import type { Duplex, Transform } from 'node:stream'
 import type { Connection, ConnectionConfiguration } from 'tedious'
-import { asError } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 
@@ -33,7 +32,7 @@ export interface TediousInternals {
   readonly closed: boolean
   closeController: AbortController
   debug: object
-  config: { server: string; authentication: object; options: { port?: number; useUTC?: boolean } }
+  config: { server: string; authentication: object; options: { port?: number } }
   /** LOGIN7 says that the server's wish for a token was heard. */
   fedAuthRequired?: boolean
   createTokenStreamParser(message: unknown, handler: unknown): NodeJS.EventEmitter
@@ -233,7 +232,7 @@ export class MessageLine {
       try {
         accept(chunk)
       } catch (error) {
-        socket.destroy(asError(error))
+        socket.destroy(error instanceof Error ? error : new Error(String(error)))
         return
       }
       transform.call(incomingMessageStream, chunk, encoding, callback)

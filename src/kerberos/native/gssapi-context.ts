@@ -1,5 +1,5 @@
 import { PoolsmithError } from '../../errors.ts'
-import { realmIn } from '../facts.ts'
+import { realmIn } from '../errors.ts'
 import {
   type GssCallOptions,
   type GssContext,
@@ -9,7 +9,6 @@ import {
   type InitContextOptions,
   targetName,
 } from '../gss-api.ts'
-import { usesGssproxy } from '../gssproxy.ts'
 import { askKdc } from '../kdc/ask.ts'
 import type { ContextStep } from '../kdc/tasks.ts'
 import { lookAgain } from '../look-again.ts'
@@ -40,7 +39,7 @@ export class MitContext implements GssContext {
   #disposed = false
 
   constructor(native: NativeGss, options: InitContextOptions) {
-    const { target, credential, mechanism = 'krb5', flags, channelBindings } = options
+    const { target, credential, mechanism = 'krb5', flags } = options
     if (credential !== undefined && !(credential instanceof MitCredential)) {
       throw new TypeError('The credential must come from the same GssApi')
     }
@@ -48,7 +47,7 @@ export class MitContext implements GssContext {
     this.target = targetName(target)
     this.#server = 'principal' in target ? target.principal : `${target.service}/${target.host}`
     const facts = { principal: credential?.principal, cache: credential?.cache, spn: this.target }
-    this.#options = { target, credential, mechanism, flags, channelBindings, facts }
+    this.#options = { target, credential, mechanism, flags, facts }
     this.#here = new NativeContext(native, this.#options)
   }
 
@@ -107,8 +106,6 @@ export class MitContext implements GssContext {
   #first(options: GssCallOptions): Promise<GssStep> {
     const here = (): Promise<GssStep> => this.#here.step(undefined)
     if (this.#holdsTicket()) return this.#turn(options, true, here)
-    // gssproxy asks the KDC itself, and its contexts cannot be transferred.
-    if (usesGssproxy() && this.#options.facts.cache === undefined) return this.#turn(options, false, here)
     // An earlier caller may have obtained the ticket by the time of its turn.
     return this.#turn(options, false, () => (this.#holdsTicket() ? here() : this.#ask()))
   }
@@ -122,7 +119,7 @@ export class MitContext implements GssContext {
 
   /** The first step in the process that asks the KDC. */
   async #ask(): Promise<GssStep> {
-    const { target, flags, mechanism, channelBindings, facts } = this.#options
+    const { target, flags, mechanism, facts } = this.#options
     const { principal, cache } = facts
     let packed: Uint8Array | undefined
     try {
@@ -132,13 +129,7 @@ export class MitContext implements GssContext {
       // With such a cache, one that has expired for example, no KDC is asked; the step fails with the reason.
       return await this.#here.step(undefined)
     }
-    const step = await askKdc('open', {
-      credential: { principal, cache, packed },
-      target,
-      flags,
-      mechanism,
-      channelBindings,
-    })
+    const step = await askKdc('open', { credential: { principal, cache, packed }, target, flags, mechanism })
     if (step.packed !== undefined && cache !== undefined) await unpackCache(step.packed, cache)
     return this.#took(step)
   }

@@ -1,7 +1,6 @@
 import { PoolsmithError } from '../../errors.ts'
-import { realmIn } from '../facts.ts'
+import { realmIn } from '../errors.ts'
 import type { AcquireCredentialOptions, GssApi } from '../gss-api.ts'
-import { usesGssproxy } from '../gssproxy.ts'
 import { openKrb5 } from '../kcm-daemon.ts'
 import { askKdc } from '../kdc/ask.ts'
 import type { NativeGss } from './gssapi-calls.ts'
@@ -34,17 +33,14 @@ async function acquireCredential(native: NativeGss, options: AcquireCredentialOp
   )
 }
 
-/**
- * Where there is a default client keytab, krb5 fills its default cache from it, and asks the KDC; gssproxy does so from
- * its own.
- */
+/** Where there is a default client keytab, krb5 fills its default cache from it, and asks the KDC. */
 async function fillDefault(
   native: NativeGss,
   { principal, mechanism, signal }: AcquireCredentialOptions,
 ): Promise<void> {
   using krb5 = await openKrb5(undefined)
   krb5.assertCanBeRead({ principal })
-  if (!hasClientKeytab(krb5) && !usesGssproxy()) return
+  if (!hasClientKeytab(krb5)) return
   const info = { purpose: 'a ticket by the default client keytab', realm: realmIn(principal) ?? '' }
   await native.queued(info, { principal }, { signal }, () => askKdc('acquire', { principal, mechanism }))
 }

@@ -1,4 +1,3 @@
-import { isError } from '../../any-error.ts'
 import {
   type CredentialFailureOptions,
   credentialFailure,
@@ -48,8 +47,8 @@ export function awsFailure(
     const { error: shown, hint } = trouble
     return credentialFailure(subject, shown, { code: 'CREDENTIAL_FAILED', transient: true, hint, secrets, details })
   }
-  const name = isError(error) ? error.name : ''
-  const message = isError(error) ? error.message : ''
+  const name = error instanceof Error ? error.name : ''
+  const message = error instanceof Error ? error.message : ''
   const transient = isTransient(faultOf(error)) || THROTTLED.has(name) || name === 'TimeoutError'
   if (transient) return dress({ code: 'CREDENTIAL_FAILED', transient })
   const refused = REFUSED[name]

@@ -1,4 +1,3 @@
-import { isError } from '../../any-error.ts'
 import {
   credentialFailure,
   type Fault,
@@ -133,11 +132,11 @@ const REFUSED_HINT =
   'The token endpoint turned the request down: check client_id, tenant_id and cloud; for a managed identity, that it is assigned to this machine.'
 
 function isUnavailable(error: unknown): boolean {
-  return isChain(error) || (isError(error) && error.name === 'CredentialUnavailableError')
+  return isChain(error) || (error instanceof Error && error.name === 'CredentialUnavailableError')
 }
 
 function isChain(error: unknown): boolean {
-  return isError(error) && error.name === 'AggregateAuthenticationError'
+  return error instanceof Error && error.name === 'AggregateAuthenticationError'
 }
 
 /** The message of each credential of the default chain. */
@@ -147,7 +146,7 @@ function triedBy(error: unknown, secrets: readonly (Secret | undefined)[]): { tr
 }
 
 function entraError(error: unknown): { code: string; text: string } | undefined {
-  const text = isError(error) ? error.message : messageOf(error)
+  const text = error instanceof Error ? error.message : messageOf(error)
   const match = /AADSTS(\d+)\b:?[^\n]*/.exec(text)
   if (match === null) return undefined
   // The rest is ids for Microsoft's support, one line each or all in one.

@@ -14,18 +14,16 @@ function batch(digits: string): string {
 
 function planOf(batchId: string, high: string): ExtractPlan {
   return {
-    version: 3,
+    version: 2,
     batchId,
     plannedAt: '',
     extractedAt: '',
     source: 's',
-    fingerprint: { system: '', database: 'd', table: '' },
     schema: 'public',
     table: 't',
     format: 'csv',
     columns: [],
     options: {},
-    request: '',
     conditions: [],
     watermark: {
       column: 'id',

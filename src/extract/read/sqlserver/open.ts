@@ -1,7 +1,6 @@
 /** Opens a table or a query of SQL Server: its session, or several at one moment, and its columns by the catalogue. */
 
 import { PoolsmithError } from '../../../errors.ts'
-import { refuseOtherDatabase } from '../other-database.ts'
 import { compileQuery } from '../sql/selection.ts'
 import type { BoundSql, ExtractEngine, ExtractSource, OpenOptions, OpenTable, QuerySource } from '../table.ts'
 import {
@@ -13,7 +12,6 @@ import {
   type SnapshotSupport,
   snapshotSupport,
 } from './catalogue.ts'
-import { databaseOf } from './fingerprint.ts'
 import { Lease } from './lease.ts'
 import { compiled, derived, quotedTable, sql, whole } from './sql.ts'
 import { type Found, SqlServerTable } from './table.ts'
@@ -30,7 +28,7 @@ export async function openTable(
   source: ExtractSource,
   options: OpenOptions = {},
 ): Promise<OpenTable> {
-  const { signal, snapshot, fingerprint } = options
+  const { signal, snapshot } = options
   if (snapshot !== undefined) throw foreignSnapshot()
   const query = 'query' in source ? queryOf(source) : undefined
   const given =
@@ -39,9 +37,6 @@ export async function openTable(
       : { schema: source.schema ?? DEFAULT_SCHEMA, name: source.table }
   const lease = await Lease.take(engine, quotedTable(given), signal)
   try {
-    if (fingerprint !== undefined) {
-      refuseOtherDatabase(fingerprint, await lease.run(() => databaseOf(lease.ask)))
-    }
     const support = await lease.run(() => snapshotSupport(lease.ask))
     const read = query ?? (await lease.run(() => findTable(lease.ask, given.schema, given.name)))
     const together = await begin(engine, lease, 'id' in read ? read : undefined, support, options)

@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net'
-import { hostProblem } from './host-name.ts'
+import { hostProblem } from '../../connections/fields.ts'
 
 export interface ServerAddress {
   readonly host: string
