@@ -95,7 +95,7 @@ function tooLong(path: string, maxBytes: number): DistrustedFile {
 }
 
 export interface OpenTrust extends Omit<Trust, 'type'> {
-  /** A longer file is refused. Default: any length. */
+  /** A longer file is refused. Default: no limit, since only {@link readTrusted}, which sets one, reads a whole file. */
   readonly maxBytes?: number
   /** Opens the file for reading and writing. Default false: for reading. */
   readonly forWriting?: boolean
