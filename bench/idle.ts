@@ -16,7 +16,7 @@ import { median, type Result, type SuiteOptions } from './measure.ts'
 const execute = promisify(execFile)
 const SECONDS = 60
 /** For each figure: a process wakes up so seldom that one alone says little. */
-const PROCESSES = 4
+const PROCESSES = 10
 /** Node wakes up every seven seconds by itself: the windows must not all begin at the same point of that. */
 const STAGGER_MILLIS = 1750
 const LONG_SECONDS = 600

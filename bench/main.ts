@@ -2,15 +2,18 @@
  * `npm run bench -- [SUITE ...] [--json] [--strict] [--rows N] [--long]`
  *
  * Runs the named suites, or all. With `--json` each suite ends in one line of JSON; otherwise a table is printed.
- * The exit code is 0 when the suites ran, with any result: a busy machine is no failure. With `--strict` it
- * is 1 when a bound is not met. `--rows` and `--long` are for `extract`, which explains them.
+ * Both name the machine's load before and after, since a busy machine widens the spread.
+ * The exit code is 0 when the suites ran, with any result: a busy machine is no failure. With `--strict` it is 1 when a
+ * bound is not met or stays undecided. `--rows` and `--long` are for `extract`, which explains them.
  */
 
+import { availableParallelism, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
-import type { Result, SuiteOptions } from './measure.ts'
+import { type Result, type SuiteOptions, verdictOf } from './measure.ts'
 
 const suites: Readonly<Record<string, () => Promise<{ run: (options: SuiteOptions) => Promise<Result[]> }>>> = {
   pool: () => import('./pool.ts'),
+  rows: () => import('./rows.ts'),
   idle: () => import('./idle.ts'),
   import: () => import('./import.ts'),
   extract: () => import('./extract.ts'),
@@ -28,17 +31,23 @@ function usage(message: string): never {
 }
 
 function table(suite: string, results: readonly Result[]): string {
-  const rows = results.map(({ name, ours, peer, unit, ratio, bound, met }) => [
-    name,
-    `${ours} ${unit}`,
-    `${peer} ${unit}`,
-    ratio.toFixed(3),
-    `<= ${Number(bound.toPrecision(4))}`,
-    met ? 'met' : 'NOT MET',
+  const rows = results.map((result) => [
+    result.name,
+    `${result.ours} ${result.unit}`,
+    `${result.peer} ${result.unit}`,
+    result.ratio.toFixed(3),
+    result.spread?.map((edge) => edge.toFixed(3)).join(' to ') ?? '',
+    `<= ${Number(result.bound.toPrecision(4))}`,
+    verdictOf(result),
   ])
-  const all = [[suite, 'ours', 'peer', 'ratio', 'bound', ''], ...rows]
-  const widths = [0, 1, 2, 3, 4, 5].map((column) => Math.max(...all.map((row) => (row[column] ?? '').length)))
+  const all = [[suite, 'ours', 'peer', 'ratio', 'spread', 'bound', ''], ...rows]
+  const widths = [0, 1, 2, 3, 4, 5, 6].map((column) => Math.max(...all.map((row) => (row[column] ?? '').length)))
   return all.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')).join('\n')
+}
+
+/** The number of processes that ran or waited to run, averaged over a minute. */
+function load1(): number {
+  return Number((loadavg()[0] ?? 0).toFixed(2))
 }
 
 function readArguments() {
@@ -65,10 +74,14 @@ if (rows !== undefined && !(Number.isSafeInteger(rows) && rows > 0)) usage('--ro
 
 let met = true
 for (const suite of positionals.length === 0 ? Object.keys(suites) : positionals) {
-  const load = suites[suite]
-  if (load === undefined) continue
-  const results = await (await load()).run({ rows, long: values.long })
-  met &&= results.every((result) => result.met)
-  console.log(values.json ? JSON.stringify({ suite, results }) : `${table(suite, results)}\n`)
+  const suiteOf = suites[suite]
+  if (suiteOf === undefined) continue
+  const loadBefore = load1()
+  const results = await (await suiteOf()).run({ rows, long: values.long })
+  const machine = { cores: availableParallelism(), loadBefore, loadAfter: load1() }
+  met &&= results.every((result) => verdictOf(result) === 'met')
+  const shown = `${table(suite, results)}\nload ${loadBefore} before, ${machine.loadAfter} after, on ${machine.cores} cores\n`
+  const verdicts = results.map((result) => ({ ...result, verdict: verdictOf(result) }))
+  console.log(values.json ? JSON.stringify({ suite, machine, results: verdicts }) : shown)
 }
 process.exitCode = values.strict && !met ? 1 : 0

@@ -1,6 +1,7 @@
 /**
  * How every suite measures: many short rounds of both sides in turn, and medians. The ratio is the median of the
- * rounds' own ratios, because a busy machine slows both sides of a round alike.
+ * rounds' own ratios, because a busy machine slows both sides of a round alike. Its spread is the 95 % confidence
+ * interval of that median; while the spread covers the bound, the rounds are repeated, up to three times as many.
  */
 
 export interface Result {
@@ -10,9 +11,19 @@ export interface Result {
   readonly unit: string
   /** Median of `ours / peer` over the rounds. */
   readonly ratio: number
+  /** The least and the greatest value that the ratio has with a confidence of 95 %, where rounds were compared. */
+  readonly spread?: Spread
   /** The greatest permitted ratio. */
   readonly bound: number
   readonly met: boolean
+}
+
+export type Spread = readonly [least: number, greatest: number]
+
+/** Whether the bound is met; `undecided` when the spread covers it. */
+export function verdictOf({ spread, bound, met }: Result): 'met' | 'NOT MET' | 'undecided' {
+  if (spread !== undefined && spread[0] <= bound && bound < spread[1]) return 'undecided'
+  return met ? 'met' : 'NOT MET'
 }
 
 /** The options of the command line; each suite reads those that concern it. */
@@ -33,12 +44,15 @@ export interface Comparison {
   readonly peer: () => Promise<number>
 }
 
+/** Times that the rounds are run before a result stays undecided. */
+const MOST_REPETITIONS = 3
+
 /** The first round of each side warms up and does not count. */
 export async function compare(comparison: Comparison): Promise<Result> {
   const { name, unit, bound, rounds } = comparison
   const ours: number[] = []
   const peer: number[] = []
-  for (let round = 0; round <= rounds; round++) {
+  const both = async (round: number): Promise<void> => {
     // The sides take turns at being first, so that garbage and warm caches affect both.
     const sides = [
       async () => ours.push(await comparison.ours()),
@@ -46,10 +60,28 @@ export async function compare(comparison: Comparison): Promise<Result> {
     ] as const
     for (const side of round % 2 === 0 ? sides : sides.toReversed()) await side()
   }
+  await both(0)
   ours.shift()
   peer.shift()
-  const ratio = round(median(ours.map((value, index) => value / (peer[index] ?? Number.NaN))))
-  return { name, ours: round(median(ours)), peer: round(median(peer)), unit, ratio, bound, met: ratio <= bound }
+  for (let repetition = 0; ; repetition++) {
+    for (let round = 1; round <= rounds; round++) await both(round)
+    const ratios = ours.map((value, index) => value / (peer[index] ?? Number.NaN))
+    const ratio = rounded(median(ratios))
+    const spread = spreadOf(ratios)
+    const result = { name, ours: rounded(median(ours)), peer: rounded(median(peer)), unit, ratio, spread, bound }
+    const whole = { ...result, met: ratio <= bound }
+    if (verdictOf(whole) !== 'undecided' || repetition + 1 === MOST_REPETITIONS) return whole
+  }
+}
+
+/** The 95 % confidence interval of a median, by the ranks of the values around it (normal approximation). */
+function spreadOf(values: readonly number[]): Spread {
+  const sorted = values.toSorted((a, b) => a - b)
+  const reach = 0.98 * Math.sqrt(sorted.length)
+  const at = (rank: number): number =>
+    rounded(sorted[Math.min(sorted.length - 1, Math.max(0, Math.round(rank)))] ?? Number.NaN)
+  const middle = (sorted.length - 1) / 2
+  return [at(middle - reach), at(middle + reach)]
 }
 
 /** A figure that must have an exact value, such as a count. */
@@ -65,6 +97,6 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? Number.NaN)) / 2
 }
 
-function round(value: number): number {
+function rounded(value: number): number {
   return Number(value.toPrecision(4))
 }

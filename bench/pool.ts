@@ -15,7 +15,6 @@ import { compare, exactly, type Result } from './measure.ts'
 
 const HAND_OUTS = 5000
 const STATEMENTS = 300
-const ROWS = 50_000
 const COLD_SIZE = 20
 const COLD_ACQUIRES = 200
 
@@ -47,7 +46,7 @@ function countingStrategy(password: string) {
   return { registry, counter }
 }
 
-function bareKnex(server: PostgresServer, size: number): Knex {
+export function bareKnex(server: PostgresServer, size: number): Knex {
   return knexFactory({
     client: 'pg',
     connection: {
@@ -139,33 +138,6 @@ function statements(server: PostgresServer): Promise<Result> {
   })
 }
 
-/** Numbers, short and longer texts, times and NULLs: a typical select of a service. */
-async function rows(server: PostgresServer): Promise<Result> {
-  await server.sql(`create table mixed as select g as id, g % 7 as kind, g * 1.5 as amount, g % 2 = 0 as is_even,
-    'AA' || g % 90 as code, 'a somewhat longer text ' || g as note, now() as at, nullif(g % 3, 0) as maybe
-    from generate_series(1, ${ROWS}) g`)
-  const bare = bareKnex(server, 1)
-  const { db } = await engine(server, 1)
-  const selectMillis = async (from: Knex): Promise<number> => {
-    const begin = performance.now()
-    await from('mixed')
-    return performance.now() - begin
-  }
-  try {
-    return await compare({
-      name: `a select of ${ROWS} rows of 8 columns`,
-      unit: 'ms',
-      bound: 1.03,
-      rounds: 20,
-      ours: () => selectMillis(db),
-      peer: () => selectMillis(bare),
-    })
-  } finally {
-    await db.destroy()
-    await bare.destroy()
-  }
-}
-
 async function cold(server: PostgresServer): Promise<Result[]> {
   let fetches = 0
   const once = async <T extends Knex | Engine>(db: T): Promise<number> => {
@@ -193,5 +165,5 @@ async function cold(server: PostgresServer): Promise<Result[]> {
 
 export async function run(): Promise<Result[]> {
   await using server = await startPostgres()
-  return [await handOuts(server), await statements(server), await rows(server), ...(await cold(server))]
+  return [await handOuts(server), await statements(server), ...(await cold(server))]
 }

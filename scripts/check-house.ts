@@ -1,6 +1,7 @@
 /**
  * Compares the sources with ARCHITECTURE.md: the table of rooms lists every folder and
- * exactly the rooms that its files import, every file that it or CONTRIBUTING.md names exists, and no file is too long.
+ * exactly the rooms that its files import, every file that it or CONTRIBUTING.md names exists, no file is too long, and
+ * errors are recognised in every realm.
  */
 
 import { existsSync, globSync, readFileSync } from 'node:fs'
@@ -88,6 +89,18 @@ function checkNames(): void {
   }
 }
 
+/** In another realm (Jest, `node:vm`), an error of Node's own modules is no instance of our `Error`. */
+function checkRealms(): void {
+  for (const file of sourceFiles()) {
+    if (
+      file === 'any-error.ts' ||
+      !/instanceof (Aggregate)?Error\b/.test(readFileSync(join(root, 'src', file), 'utf8'))
+    )
+      continue
+    problems.push(`src/${file} tests for an error by instanceof; use isError or errorCode of src/any-error.ts`)
+  }
+}
+
 function checkLengths(): void {
   for (const file of globSync('{src,scripts,bench,examples}/**/*.{ts,cjs}', {
     cwd: root,
@@ -103,6 +116,7 @@ function checkLengths(): void {
 checkRooms()
 checkLeaves()
 checkNames()
+checkRealms()
 checkLengths()
 for (const problem of problems) console.error(problem)
 if (problems.length > 0) process.exitCode = 1

@@ -15,6 +15,7 @@ const root = path.join(__dirname, '..')
 const tasks = {
   test: 'scripts/test.ts',
   'test:unit': 'scripts/test.ts --unit',
+  'test:interop': 'scripts/interop.ts',
   check: 'scripts/check.ts',
   demo: 'scripts/demo.ts',
   docs: 'scripts/generate-docs.ts',

@@ -27,7 +27,8 @@ export const systemPackages: readonly SystemPackage[] = [
   },
   { name: 'krb5-kdc', file: '/usr/sbin/krb5kdc', neededFor: 'a Kerberos realm' },
   { name: 'krb5-admin-server', file: '/usr/sbin/kadmin.local', neededFor: 'its principals and keytabs' },
-  { name: 'krb5-user', file: '/usr/bin/kinit', neededFor: 'its tickets', mark: /'k(init|list|destroy)'/ },
+  { name: 'krb5-user', file: '/usr/bin/kinit', neededFor: 'its tickets', mark: /'k(init|list|destroy|tutil)'/ },
+  { name: 'gssproxy', file: '/usr/sbin/gssproxy', neededFor: 'a daemon that keeps keytabs and tickets for others' },
   { name: 'faketime', file: '/usr/bin/faketime', neededFor: 'a KDC whose clock is wrong' },
   { name: 'squid', file: '/usr/sbin/squid', neededFor: 'an HTTP proxy that asks for a login' },
   { name: 'curl', file: '/usr/bin/curl', neededFor: 'a client of it that is not ours' },
@@ -109,6 +110,7 @@ function named(program: string): RegExp {
 const ownLockfiles: readonly { readonly folder: string; readonly mark: RegExp }[] = [
   // PostgreSQL 13, for Linux on x64 alone.
   { folder: 'test/support/postgres-13', mark: /'embedded-13'/ },
+  { folder: 'test/support/runtimes', mark: /'support', 'runtimes'/ },
   { folder: 'examples/layers', mark: /'examples', 'layers'/ },
 ]
 

@@ -32,6 +32,7 @@ export const ERROR_CODES = {
   // credential
   CREDENTIAL_FAILED: 'The credential could not be obtained; `transient` says whether trying again can help.',
   CREDENTIAL_REFUSED: 'The issuer refused to give the credential.',
+  CREDENTIAL_INVALID: 'A strategy returned something that is no credential; the message says what is wrong.',
   CREDENTIAL_MISSING: 'No credential was found: no key, profile, file or identity on this machine.',
   CREDENTIAL_TIMEOUT: 'The issuer of the credential did not answer within the time limit of one fetch.',
   SIGN_IN_IMPOSSIBLE: 'A person has to sign in, and this process cannot show a prompt.',
@@ -93,6 +94,7 @@ export const ERROR_CODES = {
   PRINCIPAL_MALFORMED: 'The name of a principal is not well-formed.',
   PRINCIPAL_UNKNOWN: 'The Kerberos database does not know the client principal.',
   PRINCIPAL_REFUSED: 'The KDC knows the principal but refuses it: locked, expired, or against its policy.',
+  PREAUTH_UNSUPPORTED: 'The KDC asks for a proof, such as a smart card, that neither a keytab nor a password gives.',
   KDC_UNREACHABLE: 'No KDC of the realm can be reached.',
   KDC_TIMEOUT: 'No KDC of the realm answered within the time limit.',
   REALM_UNKNOWN: "Neither krb5.conf nor DNS says where the realm's KDC is.",
@@ -172,7 +174,7 @@ export const ERROR_CODES = {
   PEER_MISMATCH: 'The server behind the Unix socket does not run as the user that `requirepeer` names.',
   SERVER_NOT_GENUINE: 'The server accepted the login without proving its identity.',
   SETTING_REFUSED:
-    'The server or a pooler keeps a setting under which values cannot be read, and refuses to change it.',
+    'The server or a pooler refuses a setting of `options`, or keeps one under which values cannot be read.',
   AUTH_METHOD_UNSUPPORTED: 'The server asks for a login method that this strategy cannot answer.',
   AUTH_METHOD_REFUSED: 'The server asks for a login method that `require_auth` does not allow.',
   CHANNEL_BINDING_FAILED:
@@ -183,6 +185,8 @@ export const ERROR_CODES = {
   PROTOCOL_UNSUPPORTED: 'The server does not speak a version of the PostgreSQL protocol that is allowed.',
   DRIVER_INCOMPATIBLE: 'poolsmith does not work with the installed version of the database driver.',
   // query
+  SESSION_INIT_FAILED:
+    '`session_init` or the hook `onSession` failed on a new session, which was closed; `cause` says why.',
   SESSION_READ_ONLY: 'An idle session has become read-only, as after a failover; it was closed.',
   SESSION_BUSY: 'A returned connection still ran a statement, which could not be stopped.',
   TOO_MANY_BINDINGS: 'A statement has more bindings than the database takes; it was not sent.',
@@ -210,6 +214,7 @@ export const ERROR_CODES = {
     'The database cannot show one moment of the table to several sessions; the hint says what would.',
   SNAPSHOT_GONE: 'The snapshot that a plan names does not exist any more: the session that held it has ended.',
   PLAN_INVALID: 'The plan of an extract is damaged, of another version, not trusted, or has no such partition.',
+  PLAN_OTHER_DATABASE: 'The plan of an extract was made for another database than the one that is connected.',
   EXTRACT_BUSY: 'Another session is extracting the same partition of the same plan.',
   EXTRACT_PROTOCOL: 'The server sent rows in a form that is not understood.',
   // write: the files of an extract
@@ -220,7 +225,9 @@ export const ERROR_CODES = {
   WRITE_FAILED: 'A file of the extract could not be written.',
   STATE_INVALID: 'The state file of a watermark cannot be read, is damaged, is not trusted, or is of another table.',
   STATE_CONFLICT: 'Another run has replaced the state file meanwhile; the files of this run were removed.',
-  EXTRACT_INCOMPLETE: 'The consumer returned before it had taken every row.',
+  EXTRACT_EXISTS: "The day's folder holds an extract of the table already, and `mode` is `error`.",
+  EXTRACT_INCOMPLETE:
+    'The consumer returned before it had taken every row, or parts of a plan that is to be finished are not complete.',
 } as const
 
 /** The `code` of a {@link PoolsmithError}; docs/errors.md has the meaning of each. */
@@ -282,7 +289,7 @@ export class PoolsmithError extends Error {
       phase: this.phase,
       message: this.message,
       ...(this.hint === undefined ? {} : { hint: this.hint }),
-      ...(this.transient ? { transient: true } : {}),
+      transient: this.transient,
       ...(Object.keys(this.details).length === 0 ? {} : { details: this.details }),
     }
   }

@@ -15,8 +15,27 @@ export type CloseReason =
   | 'drained'
   | 'drain-timeout'
 
-/** Every event with what its listeners are told. */
-export interface PoolsmithEvents {
+/** The kind of database, as `db.system.name` of OpenTelemetry names it. */
+export type DatabaseSystem = 'postgresql' | 'microsoft.sql_server'
+
+/** Which pool an event is about. Every payload has these; the details of the pool's errors have them too. */
+export interface EventOrigin {
+  /** The option `pool_name`; without it `host:port/database`. */
+  readonly poolName: string
+  /** Undefined for a pool over a driver that does not say. */
+  readonly system: DatabaseSystem | undefined
+  readonly host: string | undefined
+  /** Undefined for a named instance. */
+  readonly port: number | undefined
+}
+
+/** Every event with what its listeners are told: the origin, and the facts in {@link EventFacts}. */
+export type PoolsmithEvents = {
+  readonly [Name in EventName]: Readonly<EventOrigin & EventFacts[Name]>
+}
+
+/** The facts that are particular to each event. */
+export interface EventFacts {
   /** A setting that works but needs attention: an unknown key, an ignored option. */
   'config:warning': { readonly path: string; readonly message: string }
   /**
@@ -65,7 +84,7 @@ export interface PoolsmithEvents {
 }
 
 /** The name of an event, such as `connection:opened`. */
-export type EventName = keyof PoolsmithEvents
+export type EventName = keyof EventFacts
 
 const NAMES: Readonly<Record<EventName, true>> = {
   'config:warning': true,
@@ -89,5 +108,5 @@ const NAMES: Readonly<Record<EventName, true>> = {
 /** For a program that is not type-checked. */
 export const EVENT_NAMES: readonly string[] = Object.keys(NAMES)
 
-/** Raises an event. Listeners' errors never come back through it. */
-export type Emit = <Name extends EventName>(name: Name, payload: PoolsmithEvents[Name]) => void
+/** Raises an event, which is told with its origin. Listeners' errors never come back through it. */
+export type Emit = <Name extends EventName>(name: Name, facts: EventFacts[Name]) => void

@@ -33,6 +33,8 @@ export { type RefreshingSourceOptions, refreshingSource } from './credentials/re
 export { staticSource } from './credentials/static-source.ts'
 export type { Driver, EncryptionInfo, KerberosInfo, OpenContext, ProxyInfo, SessionInfo } from './drivers/driver.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/knex/create-engine.ts'
+export type { KnexOptions, MapBinding } from './engine/knex/knex-options.ts'
+export { type SqlServerType, type TypedValue, type TypeSize, typed } from './engine/knex/typed-value.ts'
 export {
   createMssqlPool,
   type MssqlConnectionPool,
@@ -40,7 +42,7 @@ export {
   type MssqlPoolOptions,
 } from './engine/mssql/create-mssql-pool.ts'
 export { ConfigError, type ConfigProblem, ERROR_CODES, type ErrorCode, type Phase, PoolsmithError } from './errors.ts'
-export type { CloseReason, EventName, PoolsmithEvents } from './events.ts'
+export type { CloseReason, DatabaseSystem, EventFacts, EventName, EventOrigin, PoolsmithEvents } from './events.ts'
 export type { Listener } from './pool/events.ts'
 export type { PoolOptions } from './pool/options.ts'
 export {

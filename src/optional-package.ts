@@ -1,3 +1,4 @@
+import { errorCode, errorText } from './any-error.ts'
 import { PoolsmithError } from './errors.ts'
 
 /**
@@ -32,7 +33,6 @@ export async function loadPackage<Module>(
 
 /** Only the package itself counts: a file missing inside an installed package is that package's own fault. */
 function isMissing(error: unknown, name: string): boolean {
-  if (!(error instanceof Error) || !('code' in error)) return false
-  const notFound = error.code === 'ERR_MODULE_NOT_FOUND' || error.code === 'MODULE_NOT_FOUND'
-  return notFound && error.message.includes(`'${name}'`)
+  const code = errorCode(error)
+  return (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') && errorText(error).includes(`'${name}'`)
 }

@@ -5,6 +5,7 @@
 
 import { constants, type Stats } from 'node:fs'
 import { type FileHandle, lstat, open } from 'node:fs/promises'
+import { errorCode } from './any-error.ts'
 
 /** The fault of a file: it is a link, not a regular file, another user's, writable by others, or too long. */
 export type Distrust = 'link' | 'type' | 'owner' | 'mode' | 'size'
@@ -110,7 +111,7 @@ export async function openTrusted(path: string, trust: OpenTrust = {}): Promise<
   const file = await openUnlinked(path, trust.forWriting === true ? constants.O_RDWR : constants.O_RDONLY).catch(
     async (error: unknown) => {
       // The owner of the file explains more than the refusal to open it.
-      if (isCode(error, 'EACCES')) assertTrusted(path, await lstat(path), trust)
+      if (errorCode(error) === 'EACCES') assertTrusted(path, await lstat(path), trust)
       throw error
     },
   )
@@ -136,7 +137,7 @@ async function openUnlinked(path: string, access: number): Promise<FileHandle> {
     return await open(path, access | NO_FOLLOW | NO_WAIT)
   } catch (error) {
     // ELOOP is also what a circle of links among the folders of the path gives.
-    if (isCode(error, 'ELOOP') || isCode(error, 'EMLINK')) assertNoLink(path, await lstat(path))
+    if (errorCode(error) === 'ELOOP' || errorCode(error) === 'EMLINK') assertNoLink(path, await lstat(path))
     throw error
   }
 }
@@ -153,8 +154,4 @@ function assertNoLink(path: string, stats: Stats): void {
  */
 export function createExclusively(path: string, mode: number): Promise<FileHandle> {
   return open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NO_FOLLOW, mode)
-}
-
-function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code
 }

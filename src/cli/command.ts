@@ -1,5 +1,6 @@
 /** The shape that every command of the `poolsmith` program has: one file in commands/ each. */
 
+import type { Readable } from 'node:stream'
 import type { Terminal } from './terminal.ts'
 
 export interface CommandOption {
@@ -18,6 +19,10 @@ export interface Call {
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal
   readonly terminal: Terminal
+  /** Standard input. */
+  readonly input: () => Readable & { readonly isTTY?: boolean | undefined }
+  /** Facts for `--json` that are printed whether the command succeeds or fails. */
+  readonly facts: Record<string, unknown>
 }
 
 /** The result of a command: printed as text, or under `--json` as one object. */
@@ -38,6 +43,8 @@ export interface Command {
     readonly optional?: boolean
   }[]
   readonly options: Readonly<Record<string, CommandOption>>
+  /** Whether it ends with an exit code of its own when the same call may succeed later. Default false. */
+  readonly saysTryAgain?: boolean
   run(call: Call): Promise<Outcome>
 }
 

@@ -20,7 +20,10 @@ export const EXIT_CODES = {
   /** A fault in poolsmith itself, or in a library below it that gives no phase. */
   unexpected: 1,
   usage: 2,
+  /** EX_TEMPFAIL of sysexits.h: the same call may succeed later. */
+  tryAgain: 75,
   /** By convention 128 + the signal's number. */
+  hungUp: 129,
   interrupted: 130,
   terminated: 143,
 } as const

@@ -1,15 +1,14 @@
 /** The options of `poolsmith extract`, and the options of an extract that they stand for. */
 
-import { readFile, realpath } from 'node:fs/promises'
-import { badPlan, checkPlan } from '../extract/check-plan.ts'
-import { readOwnText } from '../extract/files/own-files.ts'
+import { readFile } from 'node:fs/promises'
+import { WRITE_MODES, type WriteMode } from '../extract/files/day-folder.ts'
 import { EXTRACT_FORMATS, type ExtractFormat } from '../extract/formats.ts'
 import type { FormatOptions, SelectOptions, WatermarkOptions } from '../extract/options.ts'
-import type { ExtractPlan } from '../extract/plan.ts'
 import type { ExtractSource } from '../extract/read/table.ts'
-import { DistrustedFile } from '../private-file.ts'
+import { PARQUET_COMPRESSIONS, type ParquetCompression } from '../extract/sinks/format.ts'
 import { type Call, type CommandOption, UsageError } from './command.ts'
 import { parseColumnNames, parseTableName } from './names.ts'
+import { INDEX_VARIABLES, unreadable } from './plan-file.ts'
 
 export const EXTRACT_OPTIONS = {
   to: {
@@ -52,11 +51,45 @@ export const EXTRACT_OPTIONS = {
     description: 'Keep the watermark in this file from run to run; --after and --from count while there is none.',
   },
   partitions: { type: 'string', value: 'N', description: 'Read in N parts at the same time. Default: 1.' },
+  concurrency: {
+    type: 'string',
+    value: 'N',
+    description: 'The most parts to read at the same time. Default: as many as the pool has connections.',
+  },
   'partition-by': { type: 'string', value: 'COLUMN', description: 'Divide by ranges of this column.' },
   'row-hash': { type: 'boolean', description: 'Add _row_hash, the SHA-256 of each row.' },
   'guard-formulas': {
     type: 'boolean',
     description: "CSV: write ' before text that a spreadsheet would take for a formula.",
+  },
+  mode: {
+    type: 'string',
+    value: 'MODE',
+    description:
+      "What happens to the day's earlier extracts: append writes beside them, overwrite replaces them in one step, " +
+      'error fails where there is one. Default: append.',
+  },
+  compression: {
+    type: 'string',
+    value: 'NAME',
+    description: `Parquet: one of ${PARQUET_COMPRESSIONS.join(', ')}. Default: zstd.`,
+  },
+  'row-group-bytes': {
+    type: 'string',
+    value: 'N',
+    description: 'Parquet: end a row group after so many bytes, encoded but not compressed. Default: 67108864.',
+  },
+  'batch-rows': { type: 'string', value: 'N', description: 'The most rows of a record batch. Default: 32768.' },
+  'batch-bytes': {
+    type: 'string',
+    value: 'N',
+    description: 'End a record batch after so many bytes of the server. Default: 8388608.',
+  },
+  'extracted-at': {
+    type: 'string',
+    value: 'TIME',
+    description:
+      'The logical date, in _extracted_at and in the path: 2024-03-31, or with a time and its zone. Default: now.',
   },
   'no-resume': { type: 'boolean', description: 'Do not go on where a run in parts has failed today.' },
   'no-one-snapshot': {
@@ -66,14 +99,37 @@ export const EXTRACT_OPTIONS = {
   plan: {
     type: 'string',
     value: 'FILE',
-    description: 'Write the plan of the parts to this file, and read nothing.',
+    description:
+      'Write the plan of the parts to this file, and read nothing. A plan that is there already is kept if it is of ' +
+      'the same request (and, without --extracted-at, of the same day).',
   },
+  'new-plan': { type: 'boolean', description: 'With --plan: make a new plan in any case.' },
   hold: { type: 'boolean', description: 'With --plan: keep its snapshot open until Ctrl-C.' },
   partition: {
     type: 'string',
     value: 'FILE#K',
-    description: 'Read part K (from 0) of the plan in this file, which says all but the connection and --to.',
+    description:
+      'Read part K (from 0) of the plan in this file (- for standard input), which says all but the connection and ' +
+      '--to. Without #K the part is that of --index, or of the number in the environment ' +
+      `(${INDEX_VARIABLES.join(', ')}).`,
   },
+  index: {
+    type: 'string',
+    value: 'K|K/N',
+    description:
+      'With --partition FILE: read part K; or, as process K of N, every Nth part from K. There may be fewer parts.',
+  },
+  wait: {
+    type: 'string',
+    value: 'SECONDS',
+    description: 'With --partition: wait so long while another process reads the part. Default: 0.',
+  },
+  finish: {
+    type: 'string',
+    value: 'FILE',
+    description: 'Check that all parts of the plan in this file are complete below --to, and write one manifest.',
+  },
+  progress: { type: 'boolean', description: 'Write progress and warnings to standard error also under --json.' },
   source: {
     type: 'string',
     value: 'NAME',
@@ -83,27 +139,37 @@ export const EXTRACT_OPTIONS = {
 
 type Name = keyof typeof EXTRACT_OPTIONS
 
-/** Options that the plan of `--partition` decides. */
-const NOT_WITH_PARTITION: readonly Name[] = [
-  'format',
-  'columns',
-  'as-text',
-  'where',
-  'query',
-  'watermark',
-  'after',
-  'from',
-  'state',
-  'partitions',
-  'partition-by',
-  'row-hash',
-  'guard-formulas',
-  'no-resume',
-  'no-one-snapshot',
-  'plan',
-  'hold',
-  'source',
-]
+/** What the command does with a plan; without one it extracts a table. */
+export type Mode = 'table' | 'plan' | 'partition' | 'finish'
+
+/** The options that each of them takes beside those of all commands. A plan decides what its parts are. */
+const TAKEN: Readonly<Record<Exclude<Mode, 'table'>, readonly Name[]>> = {
+  plan: [],
+  partition: ['partition', 'index', 'wait', 'to', 'progress'],
+  finish: ['finish', 'to'],
+}
+/** Options that go with one of them only. */
+const OF_PLANS: Readonly<Partial<Record<Name, Mode>>> = {
+  hold: 'plan',
+  'new-plan': 'plan',
+  index: 'partition',
+  wait: 'partition',
+  mode: 'table',
+}
+
+/** @throws UsageError for options that do not go together */
+export function modeOf(call: Call): Mode {
+  const mode = (['partition', 'finish', 'plan'] as const).find((name) => textOption(call, name) !== undefined)
+  const given = (Object.keys(EXTRACT_OPTIONS) as Name[]).filter((name) => call.values[name] !== undefined)
+  const astray = given.find((name) => OF_PLANS[name] !== undefined && OF_PLANS[name] !== (mode ?? 'table'))
+  if (astray === 'mode') throw new UsageError('--mode is for a run, and not for a plan.')
+  if (astray !== undefined) throw new UsageError(`--${astray} goes with --${OF_PLANS[astray]}.`)
+  if (mode !== 'partition' && mode !== 'finish') return mode ?? 'table'
+  const beside = given.find((name) => !TAKEN[mode].includes(name))
+  if (beside !== undefined) throw new UsageError(`--${mode} takes ${beside} from the plan; leave --${beside} out.`)
+  if (call.positionals.length > 1) throw new UsageError(`--${mode} takes the table from the plan; leave it out.`)
+  return mode
+}
 
 /** The text of an option; an empty one counts as not given. */
 export function textOption({ values }: Call, name: Name): string | undefined {
@@ -129,6 +195,14 @@ export async function sourceOption(call: Call): Promise<ExtractSource> {
   return { query: sql, name: table, schema }
 }
 
+/** Of `--wait`, in milliseconds. */
+export function waitOption(call: Call): number | undefined {
+  const given = textOption(call, 'wait')
+  if (given === undefined) return undefined
+  if (!/^\d{1,7}(\.\d{1,3})?$/.test(given)) throw new UsageError(`--wait expects seconds from 0, got ${given}.`)
+  return Math.round(Number(given) * 1000)
+}
+
 export function selectOptions(call: Call): SelectOptions & FormatOptions {
   const where = textOption(call, 'where')
   return {
@@ -140,9 +214,15 @@ export function selectOptions(call: Call): SelectOptions & FormatOptions {
     // A question mark in the text is not a place for a value.
     where: where === undefined ? undefined : (query) => query.whereRaw(where.replaceAll('?', '\\?')),
     watermark: watermarkOption(call),
-    partitions: partitionsOption(textOption(call, 'partitions')),
+    partitions: wholeOption(call, 'partitions'),
+    concurrency: wholeOption(call, 'concurrency'),
     partitionBy: textOption(call, 'partition-by'),
     oneSnapshot: call.values['no-one-snapshot'] === true ? false : undefined,
+    extractedAt: instantOption(textOption(call, 'extracted-at')),
+    batchRows: wholeOption(call, 'batch-rows'),
+    batchBytes: wholeOption(call, 'batch-bytes'),
+    compression: compressionOf(textOption(call, 'compression')),
+    rowGroupBytes: wholeOption(call, 'row-group-bytes'),
     rowHash: call.values['row-hash'] === true || undefined,
     guardFormulas: call.values['guard-formulas'] === true || undefined,
   }
@@ -166,54 +246,44 @@ function watermarkOption(call: Call): WatermarkOptions | undefined {
   return { column, after, from, state }
 }
 
-function partitionsOption(given: string | undefined): number | undefined {
+function wholeOption(call: Call, name: Name): number | undefined {
+  const given = textOption(call, name)
   if (given === undefined) return undefined
-  if (!/^[1-9]\d{0,4}$/.test(given)) throw new UsageError(`--partitions expects a whole number from 1, got ${given}.`)
+  if (!/^[1-9]\d{0,14}$/.test(given)) throw new UsageError(`--${name} expects a whole number from 1, got ${given}.`)
   return Number(given)
 }
 
-function formatOf(value: string | boolean | undefined): ExtractFormat {
-  if (value === undefined) return 'parquet'
-  const found = EXTRACT_FORMATS.find((format) => format === value)
-  if (found === undefined) throw new UsageError(`--format expects one of ${EXTRACT_FORMATS.join(', ')}, got ${value}.`)
+export function modeOption(call: Call): WriteMode | undefined {
+  const value = textOption(call, 'mode')
+  return value === undefined ? undefined : oneOf('mode', WRITE_MODES, value)
+}
+
+function oneOf<Word extends string>(option: Name, words: readonly Word[], value: unknown): Word {
+  const found = words.find((word) => word === value)
+  if (found === undefined) throw new UsageError(`--${option} expects one of ${words.join(', ')}, got ${value}.`)
   return found
 }
 
-/** The plan in the file before the last `#`, and the number after it. */
-export async function partitionOption(
-  call: Call,
-): Promise<{ readonly plan: ExtractPlan; readonly number: number } | undefined> {
-  const given = textOption(call, 'partition')
-  if (given === undefined) return undefined
-  const beside = NOT_WITH_PARTITION.filter((name) => call.values[name] !== undefined)
-  if (beside.length > 0) throw new UsageError(`--partition takes ${beside[0]} from the plan; leave --${beside[0]} out.`)
-  if (call.positionals.length > 1) throw new UsageError('--partition takes the table from the plan; leave it out.')
-  const [, file, digits] = /^(.+)#(\d+)$/.exec(given) ?? []
-  if (file === undefined) throw new UsageError(`--partition expects FILE#K, got ${given}.`)
-  const plan = await planIn(file)
-  const number = Number(digits)
-  checkPlan(plan, number)
-  return { plan, number }
+function formatOf(value: string | boolean | undefined): ExtractFormat {
+  return value === undefined ? 'parquet' : oneOf('format', EXTRACT_FORMATS, value)
 }
 
-/** It holds SQL, so no other user may have written it. A link to it is followed, and the file is checked. */
-async function planIn(file: string): Promise<unknown> {
-  let text: string
-  try {
-    text = await readOwnText(await realpath(file))
-  } catch (error) {
-    if (!(error instanceof DistrustedFile)) throw unreadable('--partition', error)
-    const hint =
-      error.kind === 'mode'
-        ? 'If the plan is yours, take that permission away (chmod go-w): a plan holds SQL that is run.'
-        : 'Copy the plan into a file of this user if you trust it: a plan holds SQL that is run.'
-    throw badPlan(`${file} ${error.reason}`, error).with({ hint })
+/** ISO 8601: a day (its beginning in UTC), or a time with its zone; Airflow's `ts` is one. Digits below a millisecond are cut off. */
+const INSTANT = /^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:?\d{2}))?$/
+
+function instantOption(given: string | undefined): Date | undefined {
+  if (given === undefined) return undefined
+  const instant = new Date(INSTANT.test(given) ? given.replace(' ', 'T') : Number.NaN)
+  // JavaScript takes 31 February for a day of March.
+  const isReal = new Date(`${given.slice(0, 10)}T00:00Z`).toJSON()?.slice(0, 10) === given.slice(0, 10)
+  if (Number.isNaN(instant.getTime()) || !isReal) {
+    throw new UsageError(`--extracted-at expects 2024-03-31 or 2024-03-31T23:59:59Z (or +02:00), got ${given}.`)
   }
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    throw badPlan(`${file} is not JSON`, error)
-  }
+  return instant
+}
+
+function compressionOf(given: string | undefined): ParquetCompression | undefined {
+  return given === undefined ? undefined : oneOf('compression', PARQUET_COMPRESSIONS, given)
 }
 
 async function fileText(path: string, option: string): Promise<string> {
@@ -222,9 +292,4 @@ async function fileText(path: string, option: string): Promise<string> {
   } catch (error) {
     throw unreadable(option, error)
   }
-}
-
-function unreadable(option: string, error: unknown): UsageError {
-  const why = error instanceof Error ? error.message : String(error)
-  return new UsageError(`${option}: the file cannot be read: ${why}`, { cause: error })
 }

@@ -35,6 +35,8 @@ function exitCodeEntries(): [string, string][] {
       String(code),
       `${phase}: ${PHASE_MEANINGS[phase as keyof typeof PHASE_MEANINGS]}`,
     ]),
+    [String(EXIT_CODES.tryAgain), 'try again: extract failed, and the same call may succeed later (transient)'],
+    [String(EXIT_CODES.hungUp), 'ended by SIGHUP, as when the terminal is closed'],
     [String(EXIT_CODES.interrupted), 'interrupted by Ctrl-C'],
     [String(EXIT_CODES.terminated), 'ended by SIGTERM'],
   ]
@@ -70,6 +72,10 @@ export function commandHelp(command: Command): string {
     'Options:',
     ...columns(optionEntries({ ...command.options, ...COMMON_OPTIONS })),
     '',
-    'Exit codes: 0 when all is well, else one for each phase; see poolsmith --help.',
+    ...wrap(
+      `Exit codes: 0 when all is well, ${command.saysTryAgain ? '75 when the same call may succeed later, ' : ''}` +
+        'else one for each phase; see poolsmith --help.',
+      WIDTH,
+    ),
   ].join('\n')
 }

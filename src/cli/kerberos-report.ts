@@ -1,13 +1,14 @@
 /** The part of `poolsmith check` about Kerberos, for people and for programs. */
 
 import type { Connection } from '../connections/connection.ts'
-import { parseFields } from '../connections/fields.ts'
+import { parseFields, type ValuesOf } from '../connections/fields.ts'
 import { postgresFields } from '../drivers/postgres/options.ts'
 import { sqlServerFields } from '../drivers/sqlserver/options.ts'
 import { PoolsmithError } from '../errors.ts'
 import { type DiagnoseRequest, diagnose, type KdcReport, type KerberosReport } from '../kerberos/diagnose.ts'
 import type { GssTarget } from '../kerberos/gss-api.ts'
 import { kerberos } from '../strategies/kerberos.ts'
+import { KerberosPassword, principalOf } from '../strategies/kerberos-password.ts'
 import { moment, rows } from './layout.ts'
 import type { Screen } from './terminal.ts'
 
@@ -28,20 +29,27 @@ export interface KerberosFindings {
 export const SERVER_VIEW =
   'select gss_authenticated as authenticated, principal, encrypted from pg_stat_gssapi where pid = pg_backend_pid()'
 
-/** Looks at everything that a login to this connection's server needs. */
+/**
+ * Looks at everything that a login to this connection's server needs.
+ *
+ * @param failure of the session, where there is none
+ */
 export function reportOn(
   connection: Connection,
   environment: Readonly<Record<string, string | undefined>>,
   signal: AbortSignal,
+  failure?: unknown,
 ): Promise<KerberosReport> {
   const { host = 'localhost' } = connection
   const { values } = parseFields(kerberos.fields, connection.extra)
+  const password = passwordOf(connection, values, failure)
   const request: DiagnoseRequest = {
     target: targetOf(connection, host),
     host,
-    principal: values.principal,
-    cache: values.ccache ?? cacheIn(environment),
+    principal: password === undefined ? values.principal : principalOf(connection, values),
+    cache: values.ccache ?? (password === undefined ? cacheIn(environment) : undefined),
     keytab: values.keytab,
+    password,
     signal,
   }
   return diagnose(request).catch((error: unknown) => {
@@ -50,6 +58,15 @@ export function reportOn(
     const { code, message, hint } = error
     return { kdcs: [], problems: [{ code, message, hint }] }
   })
+}
+
+/** A password is for the KDC under `auth_method=kerberos` alone, and one that it has just refused is not sent again. */
+function passwordOf(connection: Connection, options: ValuesOf<typeof kerberos.fields>, failure: unknown) {
+  const isKerberos = [kerberos.name, ...(kerberos.aliases ?? [])].includes(String(connection.extra['auth_method']))
+  const password = isKerberos ? KerberosPassword.of(connection, options) : undefined
+  if (password === undefined) return undefined
+  const refused = failure instanceof PoolsmithError && failure.code === 'CREDENTIAL_REFUSED'
+  return () => (refused ? Promise.reject(failure) : password.current())
 }
 
 function cacheIn({ KRB5CCNAME }: Readonly<Record<string, string | undefined>>): string | undefined {

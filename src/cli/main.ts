@@ -23,6 +23,7 @@ function onSignal(exitCode: number): void {
 }
 process.on('SIGINT', () => onSignal(EXIT_CODES.interrupted))
 process.on('SIGTERM', () => onSignal(EXIT_CODES.terminated))
+process.on('SIGHUP', () => onSignal(EXIT_CODES.hungUp))
 // Each command shows the engine's warnings itself.
 const [out, log] = [new Screen(process.stdout), new Screen(process.stderr)]
 process.removeAllListeners('warning')
@@ -42,6 +43,7 @@ process.exitCode = await run(process.argv.slice(2), {
   terminal: { out, log },
   environment: process.env,
   signal: abort.signal,
+  input: () => process.stdin,
   exitCodeOfSignal: () => exitCodeOfSignal,
 })
 // A Kerberos call cannot be stopped, and a KDC that is silent would keep the program for half a minute more.

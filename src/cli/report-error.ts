@@ -1,5 +1,6 @@
 /** Reports an error as text and as JSON: where it happened (the phase), why, and what to do. */
 
+import { errorText, isError } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
 import { printable } from '../printable.ts'
 import { UsageError } from './command.ts'
@@ -21,7 +22,7 @@ export function describeFailure(error: unknown, label: string): Failure {
     const message = printable(error.message)
     return {
       exitCode: EXIT_CODES.usage,
-      json: { name: 'UsageError', code: 'USAGE', message, hint },
+      json: { name: 'UsageError', code: 'USAGE', message, hint, transient: false },
       text: () => `${label}: ${message}\nSee ${hint}`,
     }
   }
@@ -50,12 +51,11 @@ export function describeFailure(error: unknown, label: string): Failure {
         ].join('\n'),
     }
   }
-  const message = error instanceof Error ? error.message : String(error)
+  const message = errorText(error)
   return {
     exitCode,
-    json: { name: error instanceof Error ? error.name : 'Error', code: 'UNEXPECTED', message },
+    json: { name: isError(error) ? error.name : 'Error', code: 'UNEXPECTED', message, transient: false },
     // An error that is not expected: the stack says where it came from.
-    text: (screen) =>
-      `${screen.style('red', `${label}: unexpected error`)}\n${error instanceof Error ? error.stack : message}`,
+    text: (screen) => `${screen.style('red', `${label}: unexpected error`)}\n${isError(error) ? error.stack : message}`,
   }
 }

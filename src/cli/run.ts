@@ -1,20 +1,23 @@
 import { parseArgs } from 'node:util'
+import { errorText } from '../any-error.ts'
 import { didYouMean, nearest } from '../did-you-mean.ts'
+import { PoolsmithError } from '../errors.ts'
+import { packageVersion } from '../version.ts'
 import { checkArguments } from './argument-limits.ts'
-import { type Command, UsageError } from './command.ts'
+import { type Call, type Command, UsageError } from './command.ts'
 import { COMMANDS } from './commands.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { COMMON_OPTIONS, commandHelp, programHelp } from './help.ts'
 import { toJson } from './json.ts'
 import { describeFailure } from './report-error.ts'
 import type { Terminal } from './terminal.ts'
-import { packageVersion } from './version.ts'
 
 export interface ProgramContext {
   readonly terminal: Terminal
   readonly environment: Readonly<Record<string, string | undefined>>
   /** Aborted by Ctrl-C or SIGTERM. */
   readonly signal: AbortSignal
+  readonly input: Call['input']
   /** The exit code of the program once a signal has aborted it, whether the command succeeded or not. */
   readonly exitCodeOfSignal: () => number | undefined
 }
@@ -29,6 +32,7 @@ export async function run(args: readonly string[], context: ProgramContext): Pro
   const json = args.includes('--json')
   const command = COMMANDS.find((candidate) => candidate.name === name)
   const label = command === undefined ? 'poolsmith' : `poolsmith ${command.name}`
+  const facts: Record<string, unknown> = {}
   try {
     if (command === undefined) return withoutCommand(args, terminal)
     const { values, positionals } = readArguments(command, rest)
@@ -38,14 +42,15 @@ export async function run(args: readonly string[], context: ProgramContext): Pro
     }
     checkArguments(command, values, positionals)
     checkPositionals(command, positionals)
-    const outcome = await command.run({ ...context, values, positionals })
-    terminal.out.line(json ? toJson({ ok: true, command: command.name, ...outcome.data }) : outcome.text)
+    const outcome = await command.run({ ...context, values, positionals, facts })
+    terminal.out.line(json ? toJson({ ok: true, command: command.name, ...facts, ...outcome.data }) : outcome.text)
     return context.exitCodeOfSignal() ?? EXIT_CODES.success
   } catch (error) {
     const failure = describeFailure(error instanceof UsageError ? withoutConnections(error, args) : error, label)
-    const exitCode = context.exitCodeOfSignal() ?? failure.exitCode
+    const triesAgain = command?.saysTryAgain === true && error instanceof PoolsmithError && error.transient
+    const exitCode = context.exitCodeOfSignal() ?? (triesAgain ? EXIT_CODES.tryAgain : failure.exitCode)
     if (json) {
-      const told = { ok: false, ...(command === undefined ? {} : { command: command.name }), error: failure.json }
+      const told = { ok: false, ...(command && { command: command.name }), ...facts, error: failure.json }
       terminal.out.line(toJson({ ...told, exitCode }))
     } else {
       terminal.log.line(failure.text(terminal.log))
@@ -92,7 +97,7 @@ function readArguments(
     return parseArgs({ args: [...args], options, allowPositionals: true, strict: true })
   } catch (error) {
     // Node's message names the option that is unknown or lacks its value.
-    throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error })
+    throw new UsageError(errorText(error), { cause: error })
   }
 }
 

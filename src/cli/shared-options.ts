@@ -6,7 +6,8 @@ import { type Call, type CommandOption, UsageError } from './command.ts'
 
 export const CONNECTION_ARGUMENT = {
   name: 'connection',
-  description: 'The id of a configured connection, a URI (postgres://...), or JSON ({"type": ...}).',
+  description:
+    'The id of a configured connection, a URI (postgres://...), the connection string of another program, or JSON.',
 }
 
 export const STORE_OPTIONS = {

@@ -23,6 +23,8 @@ const ONLY_ABOUT_A_SECRET =
 const SECRET_WORDS = ['password', 'passphrase', 'sslpassword', 'secret', 'token']
 
 function isSecretName(name: string): boolean {
+  // A damaged name may have been a secret's.
+  if (/\p{Cc}/u.test(name)) return true
   const plain = name.toLowerCase().replaceAll(/[^\p{L}\p{N}]/gu, '')
   if (ONLY_ABOUT_A_SECRET.test(plain)) return false
   const words = name.split(/[^\p{L}\p{N}]+|(?<=\p{Ll})(?=\p{Lu})/u)

@@ -18,7 +18,7 @@ export {
   textProblem,
   type ValuesOf,
 } from './field-types.ts'
-export { hostProblem } from './host-name.ts'
 export { parseFields } from './parse-fields.ts'
 export { childPath } from './problem-path.ts'
 export { type ForeignOption, type ForeignOptions, plainName } from './protection.ts'
+export { isPort, looksLikeServer, serverAddress } from './server-address.ts'

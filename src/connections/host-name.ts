@@ -4,6 +4,10 @@ import { isPlausiblePath } from '../plausible-path.ts'
 const LONGEST_HOST = 253
 const LONGEST_LABEL = 63
 
+/** For `h1,h2` as libpq, JDBC and others take it. */
+export const SEVERAL_HOSTS =
+  'names several hosts, and a connection has one; write the one that is meant, or a name that leads to the primary (a load balancer, a listener, HAProxy)'
+
 /**
  * The problem of a host name, an address or the folder of a Unix socket, if any. It does not repeat the host: a text that
  * holds more than a host may hold a password or a key.
@@ -13,6 +17,8 @@ export function hostProblem(host: string): string | undefined {
     return 'expected a host alone; login, password, port and database have keys of their own'
   }
   if (host.startsWith('/')) return isPlausiblePath(host) ? undefined : 'expected the folder of a Unix socket'
+  if (host.includes(',')) return SEVERAL_HOSTS
+  if (host.includes(';')) return 'a host name holds no ";"'
   if (/[\s\p{Cc}]/u.test(host)) return 'a host name holds no spaces or control characters'
   if (/^[^:]+:\d+$/.test(host)) return 'holds a port; write it into port'
   if (host.length > LONGEST_HOST || host.split('.').some(({ length }) => length > LONGEST_LABEL)) {

@@ -20,6 +20,8 @@ export interface ParseFieldsOptions {
   readonly path?: string
   /** Unknown keys are problems rather than warnings. Default false. */
   readonly strict?: boolean
+  /** Keys that nothing explains are problems, and others warnings. Default false. */
+  readonly closed?: boolean
   /** Defaults that replace the fields' own (a strategy's stricter `sslmode`). */
   readonly defaults?: Readonly<Record<string, unknown>>
   /** The message for a key that is known but belongs elsewhere. */
@@ -100,7 +102,7 @@ function unknownKey(
   key: string,
   value: unknown,
   known: Iterable<string>,
-  { elsewhere, foreign, strict = false }: ParseFieldsOptions,
+  { elsewhere, foreign, strict = false, closed = false }: ParseFieldsOptions,
 ): { readonly message: string; readonly isError: boolean } {
   if (key.length > LONGEST_KEY) return { message: `the key ${tooLong(LONGEST_KEY)}`, isError: true }
   const ofOthers = foreign?.(key, value)
@@ -113,7 +115,9 @@ function unknownKey(
   if (other !== undefined) return { message: other, isError: strict }
   const near = nearest(key, known)
   if (near !== undefined) return { message: `unknown key; ${didYouMean([near])}`, isError: true }
-  return protects(key, value) ? { message: NO_PROTECTION, isError: true } : { message: 'unknown key', isError: strict }
+  return protects(key, value)
+    ? { message: NO_PROTECTION, isError: true }
+    : { message: 'unknown key', isError: strict || closed }
 }
 
 const NO_PROTECTION =

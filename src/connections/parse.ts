@@ -31,7 +31,7 @@ export interface ConnectionObject {
   readonly extra_dejson?: Readonly<Record<string, unknown>> | null
 }
 
-/** An object, a URI, or JSON text. */
+/** An object, or a text in one of the forms of docs/connections.md: a URI, a connection string, JSON. */
 export type ConnectionInput = string | ConnectionObject
 
 export interface ParseConnectionOptions {
@@ -48,13 +48,17 @@ export interface ReadConnection {
   /** The parts that the options depend on, so that their problems can be found too; undefined without a type. */
   readonly part: Pick<Connection, 'type' | 'extra'> | undefined
   readonly problems: readonly ConfigProblem[]
+  /** Warnings for the author of the connection: keys that were left out, each with the reason. */
+  readonly notes: readonly ConfigProblem[]
+  /** Whether an option that is unknown here is an error, as it is in the program that the form belongs to. */
+  readonly closed: boolean
   /** How errors name the connection. */
   readonly subject: string
 }
 
 /**
- * Reads a connection in any of its forms: an object (ours or Airflow's), an Airflow URI, or JSON text. The result is
- * deeply frozen, and it shows no secret however it is printed.
+ * Reads a connection in any of its forms: an object (ours or Airflow's), a URI, JSON text, or the connection string of
+ * another program. The result is deeply frozen, and it shows no secret however it is printed.
  *
  * @throws ConfigError (`CONFIG_INVALID`) with all problems, each with its path; it never shows a secret
  *
@@ -75,7 +79,7 @@ export function connectionOf({ connection, problems, subject }: ReadConnection):
 
 /** As {@link parseConnection}, with the problems beside what could be read in place of an error. */
 export function readConnection(input: unknown, options: ParseConnectionOptions = {}): ReadConnection {
-  const { record, problems: problemsOfForm } = readForm(input)
+  const { record, problems: problemsOfForm, notes = [], closed = false } = readForm(input)
   const parsed = parseFields(RECORD, record, { path: '', strict: true, elsewhere: unknownPart })
   const { extra, problems: problemsOfExtra } = readExtra(parsed.values.extra)
   const problems = [...problemsOfForm, ...parsed.problems, ...parsed.warnings, ...problemsOfExtra]
@@ -96,9 +100,10 @@ export function readConnection(input: unknown, options: ParseConnectionOptions =
     wrong('type', `missing; expected one of ${Object.keys(TYPES).join(', ')}`)
   }
   const { subject = 'The connection' } = options
-  if (type === undefined) return { connection: undefined, part: undefined, problems, subject }
+  const about = { problems, notes, closed, subject }
+  if (type === undefined) return { connection: undefined, part: undefined, ...about }
   const part = { type, extra }
-  if (problems.length > 0) return { connection: undefined, part, problems, subject }
+  if (problems.length > 0) return { connection: undefined, part, ...about }
   const connection = Object.freeze({
     ...(id === undefined ? {} : { id }),
     type,
@@ -110,7 +115,7 @@ export function readConnection(input: unknown, options: ParseConnectionOptions =
     ...(description === undefined ? {} : { description }),
     extra,
   })
-  return { connection, part, problems, subject }
+  return { connection, part, ...about }
 }
 
 function unbracketed(host: string | undefined): string | undefined {

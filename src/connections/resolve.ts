@@ -4,8 +4,8 @@ import { type ConnectionInput, connectionOf, type ReadConnection, readConnection
 import { lookUp, type StoreOptions } from './stores/find.ts'
 
 /**
- * Reads what `createEngine` and the command line accept as a connection: an object, a URI or JSON text, or an id (a text
- * without `://` that does not begin with `{`), which is looked up in the stores.
+ * Reads what `createEngine` and the command line accept as a connection: an object, a text in one of the forms of
+ * docs/connections.md, or an id (a text in none of them), which is looked up in the stores.
  *
  * @throws ConfigError (`CONFIG_INVALID`), PoolsmithError (`CONNECTION_NOT_FOUND`)
  */
@@ -19,5 +19,8 @@ export async function resolveConnection(input: ConnectionInput, options: StoreOp
  * @throws PoolsmithError, ConfigError where no connection is found
  */
 export async function readInput(input: ConnectionInput, options: StoreOptions = {}): Promise<ReadConnection> {
-  return typeof input !== 'string' || isConnectionText(input) ? readConnection(input) : lookUp(input.trim(), options)
+  const isRecord = typeof input !== 'string' || isConnectionText(input)
+  const read = isRecord ? readConnection(input) : await lookUp(input.trim(), options)
+  for (const note of read.notes) options.onWarning?.(note)
+  return read
 }

@@ -45,6 +45,7 @@ const CERTIFICATE_FILE: FileKind = {
   missing: 'CERTIFICATE_FILE_MISSING',
   unreadable: 'CERTIFICATE_FILE_UNREADABLE',
   hint: 'Set sslcert to the PEM file of the client certificate, or put it in its place.',
+  option: 'sslcert',
 }
 const KEY_FILE: FileKind = {
   what: 'private key file',
@@ -52,6 +53,7 @@ const KEY_FILE: FileKind = {
   missing: 'KEY_FILE_MISSING',
   unreadable: 'KEY_FILE_UNREADABLE',
   hint: 'Set sslkey to the PEM file of the private key that belongs to sslcert.',
+  option: 'sslkey',
 }
 
 const DAY_MILLIS = 24 * 60 * 60 * 1000

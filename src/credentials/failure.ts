@@ -1,3 +1,4 @@
+import { isAggregate, isError } from '../any-error.ts'
 import { ERROR_CODES, type ErrorCode, PoolsmithError } from '../errors.ts'
 import { redact, type Secret } from '../secret.ts'
 
@@ -143,17 +144,17 @@ function hintFor(fault: Fault): string | undefined {
 
 /** The first line of the innermost useful message: SDK messages end in request dumps and advice pages long. */
 export function messageOf(error: unknown): string {
-  if (error instanceof AggregateError && error.message === '' && error.errors.length > 0) {
+  if (isAggregate(error) && error.message === '' && error.errors.length > 0) {
     return messageOf(error.errors[0])
   }
-  const text = error instanceof Error ? error.message || error.name : String(error)
+  const text = isError(error) ? error.message || error.name : String(error)
   const [line = ''] = text.split('\n', 1)
   return line.length > 500 ? `${line.slice(0, 497)}...` : line
 }
 
 function plainCopy(error: unknown, message: string): Error {
   const copy = new Error(message)
-  if (error instanceof Error) copy.name = error.name
+  if (isError(error)) copy.name = error.name
   copy.stack = `${copy.name}: ${message}`
   return copy
 }

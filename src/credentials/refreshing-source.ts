@@ -1,4 +1,5 @@
 import { orAbort } from '../abort.ts'
+import { isError } from '../any-error.ts'
 import type { PoolsmithError } from '../errors.ts'
 import type { Emit } from '../events.ts'
 import type { Credential, CredentialSource } from './credential.ts'
@@ -6,6 +7,7 @@ import { credentialFailure } from './failure.ts'
 import { backoffMillis, freshness, refreshAgainAt, schedule } from './refresh-schedule.ts'
 import { sameSecret } from './same-secret.ts'
 import { abortError, askedWait, closedError, overError, timeoutError } from './source-errors.ts'
+import { validCredential } from './valid-credential.ts'
 
 /** How {@link refreshingSource} obtains a credential, and when it obtains the next one. */
 export interface RefreshingSourceOptions {
@@ -256,7 +258,7 @@ class RefreshingSource implements CredentialSource {
         listener(credential)
       } catch (error) {
         // A listener's mistake must not turn a good credential into a failed fetch.
-        process.emitWarning(error instanceof Error ? error : String(error))
+        process.emitWarning(isError(error) ? error : String(error))
       }
     }
   }
@@ -288,7 +290,7 @@ class RefreshingSource implements CredentialSource {
       // Through a promise, so that a fetch that throws before its first await is a rejection too.
       const fetching = Promise.resolve().then(() => this.#options.fetch(signal))
       // The signal decides, not the fetch: a library that ignores it must not hold up the callers who wait.
-      return await orAbort(fetching, signal)
+      return validCredential(await orAbort(fetching, signal))
     } finally {
       clearTimeout(this.#flightTimer)
       this.#attempt = undefined

@@ -1,4 +1,5 @@
 import { type FileHandle, open, stat } from 'node:fs/promises'
+import { errorCode, isError } from '../any-error.ts'
 import { type ErrorCode, type Phase, PoolsmithError } from '../errors.ts'
 
 /** One state of a file on disk. */
@@ -21,6 +22,8 @@ export interface FileKind {
   readonly unreadable: ErrorCode
   /** The hint when the file does not exist. */
   readonly hint: string
+  /** The option that names the file. */
+  readonly option: string
 }
 
 interface Stamp {
@@ -62,7 +65,7 @@ class NotAFile extends Error {}
 
 /** The error for a file that is missing or cannot be read. */
 export function fileError(path: string, kind: FileKind, cause: unknown): PoolsmithError {
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+  const code = errorCode(cause)
   const details = { file: path }
   if (code === 'ENOENT' || code === 'ENOTDIR') {
     return new PoolsmithError(`The ${kind.what} ${path} does not exist.`, {
@@ -73,17 +76,32 @@ export function fileError(path: string, kind: FileKind, cause: unknown): Poolsmi
       cause,
     })
   }
-  const reason =
-    cause instanceof NotAFile
-      ? 'is not a regular file'
-      : code === 'EACCES' || code === 'EPERM'
-        ? 'may not be read by the user that this process runs as'
-        : `cannot be read (${String(code ?? cause)})`
-  return new PoolsmithError(`The ${kind.what} ${path} ${reason}.`, {
+  return new PoolsmithError(`The ${kind.what} ${path} ${unreadable(cause, code)}.`, {
     code: kind.unreadable,
     phase: kind.phase,
-    hint: 'Check the path, the permissions of the file and of the folders above it, and the user that runs this process.',
+    hint: isDenied(code)
+      ? `Check the permissions of the file and of the folders above it, the user and the HOME of this process, and Node's --allow-fs-read; or name another file by ${kind.option}.`
+      : `Check the path, or name another file by ${kind.option}.`,
     details,
     cause,
   })
+}
+
+function unreadable(cause: unknown, code: string | undefined): string {
+  if (cause instanceof NotAFile) return 'is not a regular file'
+  if (code === RESTRICTED) return "may not be read: Node's permission model restricts this process"
+  return isDenied(code) ? 'may not be read by the user that this process runs as' : `cannot be read (${code ?? cause})`
+}
+
+/** Node's permission model (`--permission`). */
+const RESTRICTED = 'ERR_ACCESS_DENIED'
+
+function isDenied(code: string | undefined): boolean {
+  return code === 'EACCES' || code === 'EPERM' || code === RESTRICTED
+}
+
+/** Whether this process may not even see if the file exists, so that it may as well not be there. */
+export function isHidden({ cause }: PoolsmithError): boolean {
+  const code = errorCode(cause)
+  return code === RESTRICTED || (isDenied(code) && isError(cause) && 'syscall' in cause && cause.syscall === 'stat')
 }

@@ -20,6 +20,8 @@ export interface TrustFileOptions {
   readonly onExpiring?: (certificate: ExpiringCertificate) => void
   /** Called once for each version of the file that cannot be used, while the version before it is used instead. */
   readonly onUnusable?: (error: PoolsmithError) => void
+  /** The option that names the file, for hints. Default `sslrootcert`, `sslcrl` or `server_certificate`. */
+  readonly option?: string
 }
 
 /** Options that raise both as events. */
@@ -82,12 +84,14 @@ export class CaFile {
   constructor(path: string, options: TrustFileOptions = {}) {
     this.#path = path
     this.#options = options
+    const { option = 'sslrootcert' } = options
     const kind: FileKind = {
       what: 'root certificate file',
       phase: 'tls',
       missing: 'CA_FILE_MISSING',
       unreadable: 'CA_FILE_UNREADABLE',
-      hint: 'Set sslrootcert to the PEM file of the authority that signed the server certificate, or to `system`.',
+      hint: `Set ${option} to the PEM file of the authority that signed the server certificate, or to \`system\`.`,
+      option,
     }
     this.#file = new TrustFile(path, kind, options, (bytes) => {
       const pem = bytes.toString('utf8')
@@ -141,6 +145,7 @@ export class ServerCertificateFile {
       missing: 'CA_FILE_MISSING',
       unreadable: 'CA_FILE_UNREADABLE',
       hint,
+      option: 'server_certificate',
     }
     this.#file = new TrustFile(path, kind, options, (bytes) => {
       try {
@@ -175,6 +180,7 @@ export class CrlFile {
       missing: 'CRL_FILE_MISSING',
       unreadable: 'CRL_FILE_UNREADABLE',
       hint: 'Set sslcrl to a PEM file, or leave it out.',
+      option: 'sslcrl',
     }
     this.#file = new TrustFile(path, kind, options, (bytes) => parseLists(bytes.toString('utf8'), path))
   }
@@ -269,4 +275,5 @@ const CRL_FOLDER: FileKind = {
   missing: 'CRL_FILE_MISSING',
   unreadable: 'CRL_FILE_UNREADABLE',
   hint: 'Set sslcrldir to a folder, or leave it out.',
+  option: 'sslcrldir',
 }

@@ -88,12 +88,26 @@ export interface Driver<Raw extends object> {
   mustPing?(raw: Raw): boolean
   /** Whether a returned connection has something to put right under this mode; false is the hot path. */
   needsReset(raw: Raw, mode: 'rollback' | 'full'): boolean
+  /** Removes the listeners that a user has left on a session that is returned. On the hot path. */
+  tidy?(raw: Raw): void
   /** `rollback`: no open transaction. `full`: nothing of the session's state is left. Rejects when it cannot. */
   reset(raw: Raw, mode: 'rollback' | 'full'): Promise<void>
+  /** Runs SQL whose result is not needed, as for `session_init`. */
+  run?(raw: Raw, sql: string): Promise<void>
+  /**
+   * From now on the present state of the session counts as that of a new one: `full` has nothing to clear, and the
+   * listeners that were added before the first call stay on it.
+   */
+  markClean?(raw: Raw): void
   /** Says goodbye and closes the socket; resolves when it is closed. The caller holds the time limit. */
   close(raw: Raw): Promise<void>
   /** Closes the socket at once, without a word. */
   abort(raw: Raw): void
+  /**
+   * Has the server end the statement that the session is running, and no other one. Resolves at once when none runs, else
+   * when none runs any more; rejects when that cannot be reached before the signal.
+   */
+  interrupt?(raw: Raw, signal: AbortSignal): Promise<void>
   /**
    * As `abort`, and has the server end the statement that the session was running, where closing the socket does not.
    * Resolves when the server has been asked.

@@ -4,6 +4,7 @@
  */
 
 import { onAbort } from '../abort.ts'
+import { asError } from '../any-error.ts'
 
 /** Where the bytes of a statement's answer come from. */
 export interface PullSource {
@@ -54,7 +55,7 @@ export class Pull<Item> {
 
   /** The reader gets this error; the rest of the answer is dropped. */
   fail(error: unknown): void {
-    this.#failure ??= error instanceof Error ? error : new Error(String(error))
+    this.#failure ??= asError(error)
     this.#drop()
   }
 

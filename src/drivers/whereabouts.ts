@@ -1,13 +1,23 @@
-import { PoolsmithError } from '../errors.ts'
+import { ConfigError, PoolsmithError } from '../errors.ts'
+import type { DatabaseSystem } from '../events.ts'
 import { printable } from '../printable.ts'
 
-/** The place that sessions are opened to. */
+/** The place that sessions are opened to, and the pool that opens them. It goes into the details of errors. */
 export interface Whereabouts {
+  /** `pool_name`; see {@link placeName} for its default. Absent for a driver that is used without a pool. */
+  readonly poolName?: string | undefined
+  readonly system?: DatabaseSystem | undefined
   readonly host: string
   /** Undefined for a named instance. */
   readonly port: number | undefined
   /** Undefined where the server chooses it. */
   readonly database: string | undefined
+}
+
+/** `db.example.com:5432/app`: the name of a pool that is given none. */
+export function placeName({ host, port, database }: Pick<Whereabouts, 'host' | 'port' | 'database'>): string {
+  const place = port === undefined ? host : `${host}:${port}`
+  return database === undefined ? place : `${place}/${database}`
 }
 
 /** `db.example.com:5432 (database app)` */
@@ -25,4 +35,13 @@ export function openingError(error: unknown, where: Whereabouts | undefined): un
     message: `The connection to ${showWhereabouts(where)} failed: ${error.message}`,
     details: { ...where, ...error.details },
   })
+}
+
+/**
+ * The same error with the place in its details, where it has none yet: an issuer of credentials does not know what they
+ * are for.
+ */
+export function placed(error: PoolsmithError, where: Whereabouts | undefined): PoolsmithError {
+  if (where === undefined || error.details.poolName !== undefined || error instanceof ConfigError) return error
+  return Object.assign(error.with({ details: { ...where, ...error.details } }), { stack: error.stack })
 }

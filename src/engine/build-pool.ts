@@ -5,11 +5,12 @@ import type { StoreOptions } from '../connections/stores/find.ts'
 import { endingSource } from '../credentials/ending-source.ts'
 import type { ProxyOptions } from '../drivers/network/proxy/options.ts'
 import type { Proxies, ProxyContext } from '../drivers/network/proxy/proxies.ts'
+import { placeName } from '../drivers/whereabouts.ts'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
 import type { EventName } from '../events.ts'
 import { EventHub, type Listener } from '../pool/events.ts'
 import type { PoolOptions } from '../pool/options.ts'
-import { ConnectionPool } from '../pool/pool.ts'
+import { type ConnectionInfo, ConnectionPool } from '../pool/pool.ts'
 import { strategies } from '../strategies/index.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
 import { configure, refuse } from './configure.ts'
@@ -21,6 +22,16 @@ export interface BuildPoolOptions extends PoolOptions {
   readonly extra?: Readonly<Record<string, unknown>>
   /** Listeners that are added before the first connection is opened. `pool.on` adds more. */
   readonly on?: { readonly [Name in EventName]?: Listener<Name> }
+  /**
+   * Called with each new session (`pg.Client`, tedious' `Connection`) before it is first handed out, after
+   * `session_init`, and again after a reset under `pool_reset_on_return=full`. It counts against `pool_timeout`. If it
+   * throws, the session is closed and the caller gets SESSION_INIT_FAILED. {@link ConnectionPoolConfig} has the order of
+   * all hooks.
+   *
+   * @example
+   * onSession: async (client: pg.Client) => void (await client.query('set role reporting'))
+   */
+  onSession?(session: object, info: ConnectionInfo): Promise<void> | void
   /** The strategies to choose from. Default: the built-in ones and those added with `register`. */
   readonly registry?: StrategyRegistry
   /** Where connection ids are looked up, and the environment that strategies read. */
@@ -46,27 +57,36 @@ export async function buildPool(
   options: BuildPoolOptions,
   accept: (connection: Connection) => ConfigProblem | undefined = () => undefined,
 ): Promise<BuiltPool> {
-  const { extra, on, registry = strategies, stores = {}, ...poolOptions } = options
+  const { extra, on, onSession, registry = strategies, stores = {}, ...poolOptions } = options
   const events = new EventHub()
   for (const [name, listener] of Object.entries(on ?? {})) {
     if (listener !== undefined) events.on(name as EventName, listener as Listener<EventName>)
   }
-  const warn = (warning: ConfigProblem): void => {
-    events.emit('config:warning', warning)
-    process.emitWarning(`${warning.path}: ${warning.message}`, { type: 'PoolsmithWarning', code: 'CONFIG_WARNING' })
+  /** Told when it is known which pool they are about, or that there will be none. */
+  const notes: ConfigProblem[] = []
+  const tell = (): void => {
+    for (const { path, message } of notes.splice(0)) {
+      events.emit('config:warning', { path, message })
+      process.emitWarning(`${path}: ${message}`, { type: 'PoolsmithWarning', code: 'CONFIG_WARNING' })
+    }
   }
+  using _ = { [Symbol.dispose]: tell }
 
   const { environment = process.env } = stores
-  const choices = { registry, overrides: { ...extra, ...poolOptions }, environment }
-  const read = await readInput(input, { onWarning: warn, ...stores })
+  const read = await readInput(input, { onWarning: (note) => notes.push(note), ...stores })
+  const choices = { registry, overrides: { ...extra, ...poolOptions }, environment, closed: read.closed }
   const given = read.connection ?? (await refuse(read, choices))
   const unacceptable = accept(given)
   if (unacceptable !== undefined) throw new ConfigError([unacceptable])
   const { connection, dialect, settings, warnings } = await configure(given, choices)
-  warnings.forEach(warn)
+  const place = dialect.where(connection, settings.driver)
+  const where = { ...place, poolName: settings.pool.pool_name ?? placeName(place) }
+  events.origin = { poolName: where.poolName, system: where.system, host: where.host, port: where.port }
+  notes.push(...warnings)
+  tell()
 
   const proxies = await loadProxies(settings.proxy, { environment, emit: events.emit })
-  const parts = await dialect.build(connection, settings.driver, events.emit, proxies?.route)
+  const parts = await dialect.build(connection, settings.driver, { emit: events.emit, where, route: proxies?.route })
   const source = await settings.strategy.credentials(connection, settings.strategyOptions, {
     emit: events.emit,
     listens: (name) => events.interest(name)(),
@@ -78,6 +98,7 @@ export async function buildPool(
     driver: parts.driver,
     source: proxies === undefined ? source : endingSource(source, () => closeAgents(proxies)),
     options: settings.pool,
+    onSession,
     events,
   })
   return { pool, parts, connection, strategy: settings.strategy.name }

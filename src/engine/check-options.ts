@@ -12,6 +12,8 @@ export function checkCallOptions(options: unknown): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options))
     refuse([{ path: '', message: 'expected an object with options' }])
   const problems: ConfigProblem[] = []
+  const hook: unknown = Reflect.get(options as object, 'onSession')
+  if (hook !== undefined && typeof hook !== 'function') refuse([{ path: 'onSession', message: 'expected a function' }])
   const on: unknown = Reflect.get(options as object, 'on')
   if (on === undefined) return
   if (typeof on !== 'object' || on === null) refuse([{ path: 'on', message: 'expected an object with listeners' }])

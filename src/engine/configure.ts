@@ -23,6 +23,8 @@ export interface ConfigureOptions {
   /** Extras that take precedence over the connection's own. */
   readonly overrides?: Readonly<Record<string, unknown>>
   readonly environment?: Readonly<Record<string, string | undefined>>
+  /** Whether an option that is unknown is an error: the connection is written in a form that has no place for others. */
+  readonly closed?: boolean
 }
 
 /**
@@ -64,12 +66,12 @@ function problemsOfExtras(
 function settle(
   given: Connection,
   dialect: EngineDialect,
-  { registry, overrides = {}, environment = process.env }: ConfigureOptions,
+  { registry, overrides = {}, environment = process.env, closed = false }: ConfigureOptions,
 ): Omit<Normalised, 'overrides'> & Pick<Configuration, 'settings'> {
   const inOurWords = dialect.normalise?.(given, overrides) ?? { connection: given, overrides, notes: [], problems: [] }
   const { connection, notes, problems } = inOurWords
   try {
-    const settings = resolveSettings(connection, dialect, registry, inOurWords.overrides)
+    const settings = resolveSettings(connection, dialect, registry, inOurWords.overrides, closed)
     const together = [
       ...dialect.check(connection, settings.driver),
       ...checkProxyOptions(settings.proxy, environment, connection.host),

@@ -2,6 +2,7 @@ import type { Connection } from '../connections/connection.ts'
 import type { Fields, ForeignOptions, ValuesOf } from '../connections/fields.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { ProxyRouter } from '../drivers/network/proxy/tunnel.ts'
+import type { Whereabouts } from '../drivers/whereabouts.ts'
 import type { ConfigProblem } from '../errors.ts'
 import type { Emit } from '../events.ts'
 
@@ -18,6 +19,8 @@ export interface DialectParts {
   readonly bindingLimit: { readonly most: number; readonly why: string }
   /** Whether sessions give numbers and times as text with every digit (`exact_values` of SQL Server). */
   readonly exactValues: boolean
+  /** Whether text is always bound as `nvarchar` (`unicode_strings` of SQL Server). */
+  readonly unicodeStrings: boolean
 }
 
 export interface Normalised {
@@ -26,6 +29,15 @@ export interface Normalised {
   /** Options that were left out, with the reason. */
   readonly notes: readonly ConfigProblem[]
   readonly problems: readonly ConfigProblem[]
+}
+
+/** The surroundings of the parts. */
+export interface BuildContext {
+  readonly emit: Emit
+  /** With the name of the pool, for errors. */
+  readonly where?: Whereabouts
+  /** The connections that go through a proxy; undefined when none does. */
+  readonly route?: ProxyRouter | undefined
 }
 
 /** The properties of one database family that the engine needs. */
@@ -41,10 +53,8 @@ export interface EngineDialect<F extends Fields = Fields> {
   normalise?(connection: Connection, overrides: Readonly<Record<string, unknown>>): Normalised
   /** The problems of the options taken together. */
   check(connection: Connection, options: ValuesOf<F>): readonly ConfigProblem[]
-  /**
-   * Loads the database's packages and makes the parts; opens nothing.
-   *
-   * @param route the connections that go through a proxy; undefined when none does
-   */
-  build(connection: Connection, options: ValuesOf<F>, emit: Emit, route: ProxyRouter | undefined): Promise<DialectParts>
+  /** The place that sessions will be opened to. */
+  where(connection: Connection, options: ValuesOf<F>): Whereabouts
+  /** Loads the database's packages and makes the parts; opens nothing. */
+  build(connection: Connection, options: ValuesOf<F>, context: BuildContext): Promise<DialectParts>
 }

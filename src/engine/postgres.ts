@@ -1,5 +1,5 @@
 import type pg from 'pg'
-import { createPostgresDriver } from '../drivers/postgres/driver.ts'
+import { createPostgresDriver, postgresWhereabouts } from '../drivers/postgres/driver.ts'
 import { foreignPostgresOption } from '../drivers/postgres/foreign-options.ts'
 import { checkPostgresOptions, postgresFields } from '../drivers/postgres/options.ts'
 import { loadPg } from '../drivers/postgres/pg-client.ts'
@@ -15,10 +15,11 @@ export const postgresDialect: EngineDialect<typeof postgresFields> = {
   fields: postgresFields,
   foreign: foreignPostgresOption,
   check: checkPostgresOptions,
-  async build(connection, options, emit, route) {
+  where: postgresWhereabouts,
+  async build(connection, options, context) {
     // Here and not at the first connection, so that a missing package is reported with the configuration.
     await loadPg()
-    const driver = createPostgresDriver(connection, options, { emit, route })
+    const driver = createPostgresDriver(connection, options, context)
     return {
       driver,
       cancel: (raw) => driver.cancel(raw as pg.Client, AbortSignal.timeout(CANCEL_LIMIT_MILLIS)),
@@ -26,6 +27,7 @@ export const postgresDialect: EngineDialect<typeof postgresFields> = {
       database: () => connection.database ?? connection.login,
       bindingLimit: BINDING_LIMIT,
       exactValues: false,
+      unicodeStrings: true,
     }
   },
 }

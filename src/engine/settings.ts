@@ -30,6 +30,7 @@ export interface Settings<DriverFields extends Fields> {
 /**
  * Reads the extras of a connection, with `overrides` (the caller's options under the same names) on top.
  *
+ * @param closed whether an option that is unknown is an error
  * @throws PoolsmithError STRATEGY_UNKNOWN when no strategy has the given `auth_method`, or ConfigError when that is
  *   not the only problem
  */
@@ -38,6 +39,7 @@ export function resolveSettings<DriverFields extends Fields>(
   { fields: driverFields, foreign }: Pick<EngineDialect<DriverFields>, 'fields' | 'foreign'>,
   registry: StrategyRegistry,
   overrides: Readonly<Record<string, unknown>> = {},
+  closed = false,
 ): Settings<DriverFields> {
   const given: Record<string, unknown> = { ...connection.extra }
   for (const [key, value] of Object.entries(overrides)) if (value !== undefined) given[key] = value
@@ -48,6 +50,7 @@ export function resolveSettings<DriverFields extends Fields>(
   const fields = { ...engineFields, ...poolFields, ...proxyFields, ...driverFields, ...known?.fields }
   const parsed = parseFields(fields, given, {
     strict: head.strict_extras,
+    closed,
     defaults: known === undefined ? undefined : defaultsOf(known, given),
     elsewhere: (key) => ownerOf(key, connection.type, known, registry),
     foreign,

@@ -1,5 +1,5 @@
 import { normaliseMssqlExtras } from '../drivers/sqlserver/ado-names.ts'
-import { createSqlServerDriver } from '../drivers/sqlserver/driver.ts'
+import { createSqlServerDriver, sqlServerWhereabouts } from '../drivers/sqlserver/driver.ts'
 import { foreignSqlServerOption } from '../drivers/sqlserver/foreign-options.ts'
 import { checkSqlServerOptions, sqlServerFields } from '../drivers/sqlserver/options.ts'
 import { loadConnectionClass, type SqlServerConnection } from '../drivers/sqlserver/tedious-connection.ts'
@@ -27,10 +27,11 @@ export const sqlServerDialect: EngineDialect<typeof sqlServerFields> = {
     }
   },
   check: checkSqlServerOptions,
-  async build(connection, options, emit, route) {
+  where: sqlServerWhereabouts,
+  async build(connection, options, context) {
     // Here and not at the first connection, so that a missing package is reported with the configuration.
     await loadConnectionClass()
-    const driver = createSqlServerDriver(connection, options, { emit, route })
+    const driver = createSqlServerDriver(connection, options, context)
     return {
       driver,
       cancel: (raw) => driver.cancel(raw as SqlServerConnection),
@@ -38,6 +39,7 @@ export const sqlServerDialect: EngineDialect<typeof sqlServerFields> = {
       database: () => connection.database ?? driver.database,
       bindingLimit: BINDING_LIMIT,
       exactValues: options.exact_values,
+      unicodeStrings: options.unicode_strings,
     }
   },
 }

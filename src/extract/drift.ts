@@ -1,8 +1,9 @@
 /** How the columns have changed since the last extract in the same place. */
 
-import { lstat, readdir } from 'node:fs/promises'
+import { lstat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { readTrusted } from '../private-file.ts'
+import { namesIn } from './files/own-files.ts'
 import { isColumn, isListOf, isRecord, isUuid } from './json-checks.ts'
 import type { TableColumn } from './read/table.ts'
 
@@ -104,9 +105,4 @@ async function columnsIn(path: string): Promise<Columns | undefined> {
   } catch {
     return undefined
   }
-}
-
-async function namesIn(folder: string): Promise<string[]> {
-  // A folder that does not exist, or cannot be listed, has no last manifest. Writing reports what is wrong with it.
-  return readdir(folder).catch(() => [])
 }

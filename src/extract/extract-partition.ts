@@ -1,14 +1,13 @@
-import { join } from 'node:path'
+import { pause } from '../abort.ts'
 import { PoolsmithError } from '../errors.ts'
-import { checkPlan } from './check-plan.ts'
+import { checkPartition, checkPlan } from './check-plan.ts'
 import type { Drift } from './drift.ts'
-import { openOwn, readOwnText } from './files/own-files.ts'
 import { inPartition } from './in-parallel.ts'
 import type { Manifest, ManifestContent } from './manifest.ts'
 import { intoOneFile } from './one-file.ts'
-import { type BatchConsumer, checkTarget, type ReportOptions } from './options.ts'
-import { partManifest } from './part-manifest.ts'
-import { type ExtractPlan, folderOf, partName } from './plan.ts'
+import { type BatchConsumer, checkAmounts, checkTarget, type ReportOptions } from './options.ts'
+import { partManifestName, wholePart } from './part-manifest.ts'
+import { checkPlannedTarget, type ExtractPlan } from './plan.ts'
 import type { ExtractEngine } from './read/table.ts'
 import { Run } from './run.ts'
 import { consumePart } from './write-part.ts'
@@ -16,6 +15,9 @@ import { consumePart } from './write-part.ts'
 interface RunOptions extends ReportOptions {
   readonly signal?: AbortSignal
 }
+
+/** How often a partition that another session is reading is tried again. */
+const BUSY_MILLIS = 1000
 
 /** Options of {@link extractPartition} whose rows go into files. */
 export interface PartitionOptions extends RunOptions {
@@ -25,6 +27,11 @@ export interface PartitionOptions extends RunOptions {
    * Called before anything is written when the columns differ from those of the last run in this place; throw to stop.
    */
   readonly onDrift?: (drift: Drift) => unknown
+  /**
+   * How long to wait while another session is reading this partition. When that one completes it, its manifest is
+   * returned; when it fails, the partition is read here. Default 0: EXTRACT_BUSY at once.
+   */
+  readonly waitMillis?: number
 }
 
 /** Options of {@link extractPartition} whose rows go to a function. */
@@ -63,17 +70,16 @@ export async function extractPartition(
   number: number,
   options: PartitionOptions | ConsumePartitionOptions,
 ): Promise<ManifestContent> {
-  checkPlan(plan, number)
+  checkPlan(plan)
+  checkPartition(plan, number)
   // A plan that was just made can be disposed; that member is not part of its JSON.
   const { [Symbol.asyncDispose]: _, ...content } = plan as ExtractPlan & Partial<AsyncDisposable>
   checkTarget(options.to)
+  checkAmounts({ waitMillis: 'waitMillis' in options ? options.waitMillis : undefined }, 0)
   const toFile = isToFile(options)
-  if (toFile === (content.format === 'batches')) throw wrongTarget(content.format)
-  const done = toFile ? await doneBefore(content, number, options.to) : undefined
-  if (done !== undefined) return done
+  checkPlannedTarget(content, toFile)
   try {
-    await using run = await Run.ofPlan(db, content, options.signal)
-    return await (toFile ? intoFile(run, number, options) : intoConsumer(run, number, options))
+    return await (toFile ? intoFile(db, content, number, options) : intoConsumer(db, content, number, options))
   } catch (error) {
     throw inPartition(error, content, number)
   }
@@ -83,8 +89,14 @@ function isToFile(options: PartitionOptions | ConsumePartitionOptions): options 
   return typeof options.to === 'string'
 }
 
-async function intoConsumer(run: Run, number: number, options: ConsumePartitionOptions): Promise<ManifestContent> {
-  const { open, plan, signal } = run
+async function intoConsumer(
+  db: ExtractEngine,
+  plan: ExtractPlan,
+  number: number,
+  options: ConsumePartitionOptions,
+): Promise<ManifestContent> {
+  await using run = await Run.ofPlan(db, plan, options.signal)
+  const { open, signal } = run
   const meter = run.partMeter(options.onProgress)
   const part = { open, plan, number, count: (rows: number) => meter.add(rows, 0) }
   const { rows, notes } = await consumePart(part, { take: options.to, signal })
@@ -92,49 +104,50 @@ async function intoConsumer(run: Run, number: number, options: ConsumePartitionO
   return run.conclude({ rows, notes, files: [], drift: undefined, partition: number })
 }
 
-async function intoFile(run: Run, number: number, options: PartitionOptions): Promise<Manifest> {
-  const { open, plan } = run
-  if ((await open.claim?.(`${plan.checksum}#${number}`)) === false) throw busy(number)
+async function intoFile(
+  db: ExtractEngine,
+  plan: ExtractPlan,
+  number: number,
+  options: PartitionOptions,
+): Promise<Manifest> {
+  const { waitMillis = 0, signal } = options
+  const ends = performance.now() + waitMillis
+  for (;;) {
+    const manifest = (await wholePart(plan, number, options.to)) ?? (await readPart(db, plan, number, options))
+    if (manifest !== undefined) return manifest
+    const left = ends - performance.now()
+    if (left <= 0) throw busy(number)
+    // No session is held meanwhile.
+    await pause(Math.min(BUSY_MILLIS, left), { signal }).catch((cause: unknown) => {
+      const message = `Waiting for partition ${number} was aborted.`
+      throw new PoolsmithError(message, { code: 'ABORTED', phase: 'query', cause })
+    })
+  }
+}
+
+/** Undefined while another session is reading the partition. */
+async function readPart(
+  db: ExtractEngine,
+  plan: ExtractPlan,
+  number: number,
+  options: PartitionOptions,
+): Promise<Manifest | undefined> {
+  await using run = await Run.ofPlan(db, plan, options.signal)
+  if ((await run.open.claim?.(`${plan.checksum}#${number}`)) === false) return undefined
   // The session that had the claim until now may have completed it.
-  const done = await doneBefore(plan, number, options.to)
+  const done = await wholePart(plan, number, options.to)
   if (done !== undefined) return done
   const label = plan.partitions[number]?.label ?? ''
-  return intoOneFile(run, options, { number, label, manifestName: manifestName(plan, number) })
-}
-
-function manifestName(plan: ExtractPlan, number: number): string {
-  return `_manifest-${plan.batchId}-${String(number).padStart(5, '0')}.json`
-}
-
-/** The manifest of an earlier run of the same partition, when this user has written it and its file is there too. */
-async function doneBefore(plan: ExtractPlan, number: number, to: string): Promise<Manifest | undefined> {
-  const folder = folderOf(plan, to)
-  const path = join(folder, manifestName(plan, number))
-  try {
-    await using data = await openOwn(join(folder, partName(plan, number)))
-    const { size } = await data.stat()
-    const content = partManifest(JSON.parse(await readOwnText(path)), plan, number)
-    return content !== undefined && content.bytes === size ? { ...content, folder, path } : undefined
-  } catch {
-    // Missing, incomplete or of another user: the partition is read now.
-    return undefined
-  }
+  // Awaited here, because leaving this function returns the session to the pool.
+  return await intoOneFile(run, options, { number, label, manifestName: partManifestName(plan, number) })
 }
 
 function busy(number: number): PoolsmithError {
   return new PoolsmithError(`Another session is reading partition ${number} of this plan.`, {
     code: 'EXTRACT_BUSY',
     phase: 'query',
-    hint: 'Wait until it has ended; the same call then returns its manifest.',
+    hint: 'Wait until it has ended (`waitMillis`, --wait); the same call then returns its manifest.',
     transient: true,
     details: { partition: number },
-  })
-}
-
-function wrongTarget(format: string): PoolsmithError {
-  return new PoolsmithError(`The plan is for ${format === 'batches' ? 'a consumer' : `files of format ${format}`}.`, {
-    code: 'CONFIG_INVALID',
-    phase: 'config',
-    hint: 'Plan with a format to write files below a folder, and without one to call a function with batches.',
   })
 }

@@ -1,11 +1,13 @@
 import { PoolsmithError } from '../errors.ts'
+import { DayFolder } from './files/day-folder.ts'
 import { PartFiles } from './files/part-files.ts'
 import { sweep } from './files/sweep.ts'
+import { canGoOn, type KeptPart, obstacleTo } from './going-on.ts'
 import { readInParallel } from './in-parallel.ts'
 import type { Manifest, ManifestContent } from './manifest.ts'
 import { intoOneFile } from './one-file.ts'
-import { type ConsumeOptions, checkFormat, checkTarget, type ExtractOptions } from './options.ts'
-import { folderOf, resumeKey } from './plan.ts'
+import { type ConsumeOptions, checkFormat, checkMode, checkTarget, type ExtractOptions } from './options.ts'
+import { type ExtractPlan, folderOf, resumeKey } from './plan.ts'
 import type { ExtractEngine, ExtractSource } from './read/table.ts'
 import { Run } from './run.ts'
 import { consumePart, writePart } from './write-part.ts'
@@ -19,12 +21,12 @@ export type { ExtractOptions } from './options.ts'
  *
  * Every row also carries `_extracted_at`, `_source` and `_batch_id`. Files appear under their names only when all of
  * them are complete and on the disk; a failed or aborted run leaves none. Two runs at once do not touch each other's
- * files. docs/extract.md describes selecting, watermarks, partitions and resuming.
+ * files. `mode` says what happens to earlier extracts of the day. docs/extract.md describes selecting, watermarks, partitions and resuming.
  *
  * With a function as `to`, the rows go to it as record batches instead, with the same columns added.
  *
  * @throws PoolsmithError as {@link readTable}, and CONFIG_INVALID, TARGET_NOT_WRITABLE, TARGET_NOT_TRUSTED, DISK_FULL,
- *   WRITE_FAILED, WATERMARK_INVALID, STATE_INVALID, STATE_CONFLICT, EXTRACT_INCOMPLETE, SNAPSHOT_UNAVAILABLE;
+ *   WRITE_FAILED, EXTRACT_EXISTS, WATERMARK_INVALID, STATE_INVALID, STATE_CONFLICT, EXTRACT_INCOMPLETE, SNAPSHOT_UNAVAILABLE;
  *   `details.partition` says which partition failed
  *
  * @example
@@ -50,7 +52,10 @@ export async function extractTable(
 ): Promise<ManifestContent> {
   checkTarget(options.to)
   const toFiles = isToFiles(options)
-  if (toFiles) checkFormat(options)
+  if (toFiles) {
+    checkFormat(options)
+    checkMode(options.mode, options.watermark)
+  }
   await using run = await Run.begin(db, source, { ...options, readsAll: true })
   // Awaited here, because leaving this function returns the session to the pool.
   if (!toFiles) return await intoConsumer(run, options)
@@ -75,7 +80,7 @@ async function intoConsumer(run: Run, { to: take, onProgress }: ConsumeOptions):
 }
 
 async function intoManyFiles(run: Run, options: ExtractOptions): Promise<Manifest> {
-  const { to, onDrift, onProgress, resume = true } = options
+  const { to, onDrift, onProgress, resume = true, mode = 'append' } = options
   const folder = folderOf(run.plan, to)
   await sweep(folder)
   const key = resumeKey(run.plan, options, run.input?.watermark?.after)
@@ -83,7 +88,14 @@ async function intoManyFiles(run: Run, options: ExtractOptions): Promise<Manifes
   // are there. The folder itself may have several names.
   const isOurs = (await run.open.claim?.(key)) ?? false
   const drift = await run.drift(folder, onDrift)
-  const place = { to, folder, key: isOurs ? key : undefined, resume }
+  await using day = await DayFolder.open(to, folder, mode, run.plan.batchId)
+  const place = {
+    day,
+    key: isOurs ? key : undefined,
+    keep: resume && canGoOn(run.plan),
+    obstacleTo: async (before: ExtractPlan, kept: readonly KeptPart[]) =>
+      resume ? obstacleTo(run.open, before, kept) : '`resume` is false',
+  }
   await using parts = await PartFiles.open(place, run.plan, run.signal)
   const { plan } = parts
   const meter = run.meter(onProgress, plan)
@@ -95,11 +107,11 @@ async function intoManyFiles(run: Run, options: ExtractOptions): Promise<Manifes
       ),
     )
   } catch (error) {
-    throw isOurs && parts.whole > 0 ? resumable(error, parts) : error
+    throw incomplete(error, parts)
   }
   const { rows, bytes, notes } = parts
   const publish = async (): Promise<Manifest> =>
-    run.publish(folder, { rows, files: await parts.publish(), notes, drift }, plan)
+    run.publish(day, { rows, files: await parts.publish(), notes, drift }, plan)
   const manifest = await publish().catch(async (error: unknown) => {
     await parts.takeBack(error instanceof PoolsmithError && error.code === 'STATE_CONFLICT')
     throw error
@@ -109,9 +121,13 @@ async function intoManyFiles(run: Run, options: ExtractOptions): Promise<Manifes
   return manifest
 }
 
-function resumable(error: unknown, { whole, plan }: PartFiles): unknown {
-  if (!(error instanceof PoolsmithError)) return error
+/** Says how many parts are complete, and whether the same call can keep them. */
+function incomplete(error: unknown, { whole, plan, isKept }: PartFiles): unknown {
+  if (!(error instanceof PoolsmithError) || whole === 0) return error
+  if (!isKept) return error.with({ details: { whole } })
   const total = plan.partitions.length
-  const hint = `${whole} of ${total} partitions are complete; run the same call on the same day to keep them.`
+  const hint =
+    `${whole} of ${total} partitions are complete; the same call on the same day keeps them ` +
+    `${plan.watermark === undefined ? 'if their rows have not changed until then' : 'up to the same mark'}.`
   return error.with({ hint: `${error.hint ?? ''} ${hint}`.trimStart(), details: { whole } })
 }

@@ -7,7 +7,7 @@ import type { Format, TextFormat } from './sinks/format.ts'
 import { jsonLines } from './sinks/json-lines.ts'
 import { parquet } from './sinks/parquet/sink.ts'
 
-/** By the name that callers give, which is also the extension of the files. */
+/** By the name that callers give. */
 export const FORMATS = { parquet, arrow: arrowStream, csv, jsonl: jsonLines } as const satisfies Record<string, Format>
 
 /** One of {@link EXTRACT_FORMATS}: `parquet`, `arrow` (the IPC stream format), `csv` or `jsonl`. */
@@ -15,6 +15,12 @@ export type ExtractFormat = keyof typeof FORMATS
 
 /** The formats that {@link extractTable} writes. */
 export const EXTRACT_FORMATS = Object.keys(FORMATS) as readonly ExtractFormat[]
+
+/** The extension of the files of a format. */
+export function extensionOf(format: PlannedFormat): string {
+  // Registered with IANA for the stream format (application/vnd.apache.arrow.stream); `.arrow` is the file format.
+  return format === 'arrow' ? 'arrows' : format
+}
 
 /** A format of files, or `batches` where a consumer takes the rows. */
 export type PlannedFormat = ExtractFormat | 'batches'

@@ -17,7 +17,7 @@ const DISPENSABLE = new Set(['POOL_EXHAUSTED', 'TABLE_LOCKED', 'SERVER_FULL'])
  * @returns when all are read; rejects with the first failure when every session has ended
  */
 export async function readInParallel(
-  { db, open: first, stop, signal }: Run,
+  { db, open: first, input, stop, signal }: Run,
   plan: ExtractPlan,
   todo: readonly number[],
   read: (open: OpenTable, number: number) => Promise<void>,
@@ -59,7 +59,7 @@ export async function readInParallel(
     await takeAll(open)
   }
 
-  const atOnce = Math.min(queue.length, db.pool.stats?.().max ?? 1)
+  const atOnce = Math.min(queue.length, db.pool.stats?.().max ?? 1, input?.concurrency ?? queue.length)
   const others = Math.max(0, atOnce - 1)
   const snapshot = others > 0 ? await first.exportSnapshot?.() : undefined
   const further =

@@ -4,6 +4,8 @@ export type { BoundValue } from '../drivers/sqlserver/bound-value.ts'
 export type { Drift } from './drift.ts'
 export { type ConsumePartitionOptions, extractPartition, type PartitionOptions } from './extract-partition.ts'
 export { extractTable } from './extract-table.ts'
+export type { WriteMode } from './files/day-folder.ts'
+export { type FinishOptions, finishPlan } from './finish-plan.ts'
 export { EXTRACT_FORMATS, type ExtractFormat } from './formats.ts'
 export type { Manifest, ManifestContent, ManifestFile } from './manifest.ts'
 export type {
@@ -21,6 +23,7 @@ export type {
   Condition,
   ExtractEngine,
   ExtractSource,
+  Fingerprint,
   MarkValue,
   Partition,
   QuerySource,

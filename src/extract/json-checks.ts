@@ -38,13 +38,49 @@ export function isOptional<T>(value: unknown, check: Check<T>): value is T | und
   return value === undefined || check(value)
 }
 
-export function isNullOr<T>(value: unknown, check: Check<T>): value is T | null {
-  return value === null || check(value)
-}
-
 export const isColumn = (value: unknown): value is TableColumn =>
   isRecord(value) &&
   isName(value.name) &&
   isName(value.type) &&
   isOptional(value.arrow, isName) &&
   isOptional(value.note, isText)
+
+/** Gives the path of the first part of a value that has a wrong form, `''` for the value itself; else undefined. */
+export type Form = (value: unknown) => string | undefined
+
+export const leaf =
+  (isRight: (value: unknown) => boolean): Form =>
+  (value) =>
+    isRight(value) ? undefined : ''
+
+export const optionally =
+  (form: Form): Form =>
+  (value) =>
+    value === undefined ? undefined : form(value)
+
+export const nullOr =
+  (form: Form): Form =>
+  (value) =>
+    value === null ? undefined : form(value)
+
+export const recordOf =
+  (members: Readonly<Record<string, Form>>): Form =>
+  (value) => {
+    if (!isRecord(value)) return ''
+    for (const [name, form] of Object.entries(members)) {
+      const path = form(value[name])
+      if (path !== undefined) return `.${name}${path}`
+    }
+    return undefined
+  }
+
+export const listOf =
+  (form: Form, isLength: (length: number) => boolean = () => true): Form =>
+  (value) => {
+    if (!Array.isArray(value) || !isLength(value.length)) return ''
+    for (const [index, item] of value.entries()) {
+      const path = form(item)
+      if (path !== undefined) return `[${index}]${path}`
+    }
+    return undefined
+  }

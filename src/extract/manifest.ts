@@ -1,10 +1,12 @@
+import { randomUUID } from 'node:crypto'
 import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { bronzeManifestColumns } from './bronze.ts'
 import type { Drift } from './drift.ts'
+import type { DayFolder } from './files/day-folder.ts'
 import { type FinishedFile, TargetFile } from './files/target-file.ts'
 import { textFormat } from './formats.ts'
-import type { ExtractPlan, PlannedWatermark } from './plan.ts'
+import { type ExtractPlan, manifestName, type PlannedWatermark } from './plan.ts'
 import type { Condition, TableColumn, Watermark } from './read/table.ts'
 
 /** The record of a run: the JSON file beside its files, and the result of {@link extractTable}. */
@@ -57,15 +59,15 @@ export interface Manifest extends ManifestContent {
 
 /** Readers of a folder (Spark, DuckDB, Hive) ignore names that begin with an underscore. */
 export async function writeManifest(
-  folder: string,
+  day: DayFolder,
   content: ManifestContent,
-  name = `_manifest-${content.batchId}.json`,
+  name = manifestName(content),
 ): Promise<Manifest> {
-  // Only one run writes this name: the batch is its own, and the database lets one session at a time read a partition.
-  await using file = await TargetFile.create(folder, name, { replaceLeftover: true })
+  // Two processes may finish the same plan.
+  await using file = await TargetFile.create(day.files, name, { temporaryName: `.${name}.${randomUUID()}.tmp` })
   await file.write(Buffer.from(`${JSON.stringify(content, undefined, 2)}\n`))
   await file.finish()
-  return { ...content, folder, path: join(folder, name) }
+  return { ...content, folder: day.path, path: join(day.path, name) }
 }
 
 /** The facts that are known when all rows are read. */
@@ -104,8 +106,10 @@ export function manifestContent(plan: ExtractPlan, outcome: Outcome): ManifestCo
       ...(kept.length === 0
         ? []
         : [
-            `Partitions ${kept.join(', ')} were kept from a run that failed: they are of an earlier snapshot. Rows that ` +
-              'were changed in between may be there twice, or not at all.',
+            `Partitions ${kept.join(', ')} were kept from a run that failed: ` +
+              (plan.watermark === undefined
+                ? 'their rows have not changed since.'
+                : 'rows that have changed since have a higher mark, and come with the next run.'),
           ]),
     ],
     files,
@@ -126,6 +130,6 @@ function shownWatermark({ since: _, isEmpty: __, ...watermark }: PlannedWatermar
 }
 
 /** Removes a manifest whose run could not be completed. */
-export async function removeManifest(manifest: Manifest): Promise<void> {
-  await rm(manifest.path, { force: true }).catch(() => undefined)
+export async function removeManifest(day: DayFolder, { path }: Manifest): Promise<void> {
+  await rm(join(day.files, basename(path)), { force: true }).catch(() => undefined)
 }

@@ -3,6 +3,7 @@
 import { PoolsmithError } from '../errors.ts'
 import type { RecordBatch, Schema } from './arrow-types.ts'
 import type { Drift } from './drift.ts'
+import { WRITE_MODES, type WriteMode } from './files/day-folder.ts'
 import { EXTRACT_FORMATS, type ExtractFormat } from './formats.ts'
 import type { Progress } from './progress.ts'
 import type { MarkValue, ReadOptions, TableColumn, Watermark } from './read/table.ts'
@@ -37,6 +38,11 @@ export interface SelectOptions extends ReadOptions {
    * `partitionBy`. Default 1.
    */
   readonly partitions?: number
+  /**
+   * The most parts to read at the same time, whatever the pool allows. Each part takes the memory of one extract: its
+   * batches, and for Parquet a row group (`rowGroupBytes`). Default: all of them.
+   */
+  readonly concurrency?: number
   /** Divide by ranges of this column, instead of pages of the table's files or its key. */
   readonly partitionBy?: string
   /**
@@ -65,8 +71,14 @@ export interface ExtractOptions extends SelectOptions, FormatOptions, ReportOpti
    */
   readonly onDrift?: (drift: Drift) => unknown
   /**
+   * What happens to the extracts that the day's folder holds already. `append` writes beside them, so readers of the
+   * folder see the rows of both. `overwrite` replaces them in one step: readers see the old files or the new ones, and
+   * never some of both. `error` fails with EXTRACT_EXISTS before any row is read. Default `append`.
+   */
+  readonly mode?: WriteMode
+  /**
    * Whether to go on where a run of the same day with the same options and several partitions failed: its complete
-   * files are kept, and the missing parts are read from a later snapshot. Default true.
+   * files are kept where all parts still are one moment of the table, and the missing parts are read. Default true.
    */
   readonly resume?: boolean
 }
@@ -97,23 +109,81 @@ export interface ConsumeOptions extends SelectOptions, ReportOptions {
 export const MOST_PARTITIONS = 10_000
 
 /** Callers may have no types, so the options are checked before anything is read. */
-export function checkFormat({ format, compression, guardFormulas }: Partial<FormatOptions>): void {
+export function checkFormat({ format, compression, rowGroupBytes, guardFormulas }: Partial<FormatOptions>): void {
   checkChoice('format', EXTRACT_FORMATS, format)
+  checkAmounts({ rowGroupBytes })
+  for (const [name, value] of Object.entries({ compression, rowGroupBytes })) {
+    if (value === undefined || format === 'parquet') continue
+    throw invalid(`\`${name}\` is for Parquet, and not for ${format}.`, 'Leave it out, or write Parquet.')
+  }
   if (guardFormulas && format !== 'csv') {
     throw invalid(`\`guardFormulas\` is for CSV, and not for ${format}.`, 'Leave it out, or write CSV.')
   }
   if (compression !== undefined) checkChoice('compression', PARQUET_COMPRESSIONS, compression)
 }
 
-/** A variable of the environment that is not set gives an undefined or empty `to`. */
-export function checkTarget(to: unknown): void {
-  if ((typeof to === 'string' && to !== '') || typeof to === 'function') return
-  throw invalid('`to` is neither a folder nor a function.', 'Name the folder to write below.')
+/** A run by a state file holds the rows since the last run only, which in the place of all others would lose these. */
+export function checkMode(mode: unknown, watermark: WatermarkOptions | undefined): void {
+  if (mode !== undefined) checkChoice('mode', WRITE_MODES, mode)
+  if (mode !== 'overwrite' || watermark?.state === undefined) return
+  throw invalid(
+    '`overwrite` with a state file would replace the rows of earlier runs by the rows that came since.',
+    'Append, or give `watermark.after` by hand to read the whole day again.',
+  )
 }
 
+/** A variable of the environment that is not set gives an undefined or empty `to`. */
+export function checkTarget(to: unknown): void {
+  if (typeof to === 'function') return
+  if (typeof to !== 'string' || to === '') {
+    throw invalid('`to` is neither a folder nor a function.', 'Name the folder to write below.')
+  }
+  checkLocal('to', to)
+}
+
+/** Two letters at least: one letter is a drive of Windows. */
+const URL = /^([a-z][a-z0-9+.-]+):\/\//i
+/** Schemes that are also written without slashes. */
+const SCHEMES = /^(file|s3[an]?|gs|gcs|az|azure|adl|abfss?|wasbs?|hdfs|dbfs|oci|https?):/i
+
+/**
+ * A URL would be taken for the name of a folder: `s3://bucket` for the folder `s3:`.
+ *
+ * @param what the option, for the error; its value may hold a secret
+ * @throws PoolsmithError CONFIG_INVALID
+ */
+export function checkLocal(what: string, path: string): void {
+  const [, scheme] = URL.exec(path) ?? SCHEMES.exec(path) ?? []
+  if (scheme !== undefined) {
+    throw invalid(
+      `\`${what}\` is a URL (${scheme.toLowerCase()}:), and an extract reads and writes local files only.`,
+      scheme.toLowerCase() === 'file'
+        ? 'Give the path without file:.'
+        : 'Give a local folder and copy the files, or a mounted one; `to` may also be a function that takes batches.',
+    )
+  }
+  if (path !== '-') return
+  throw invalid(
+    `\`${what}\` is -, and an extract does not write to standard output.`,
+    'Name a folder; ./- if it is called so.',
+  )
+}
+
+/** A path begins with a year of four digits. */
 export function checkInstant(extractedAt: Date | undefined): void {
-  if (extractedAt === undefined || !Number.isNaN(extractedAt.getTime())) return
-  throw invalid('`extractedAt` is an invalid Date.', 'Give a valid Date, or leave it out for now.')
+  if (extractedAt === undefined) return
+  const year = extractedAt.getUTCFullYear()
+  if (year >= 0 && year <= 9999) return
+  throw invalid('`extractedAt` is no instant of the years 0 to 9999.', 'Give a valid Date, or leave it out for now.')
+}
+
+/** @throws PoolsmithError CONFIG_INVALID for an amount that is not a whole number from `least` */
+export function checkAmounts(amounts: Readonly<Record<string, unknown>>, least = 1): void {
+  for (const [name, value] of Object.entries(amounts)) {
+    if (value === undefined || (Number.isSafeInteger(value) && (value as number) >= least)) continue
+    const given = typeof value === 'number' ? value : `a ${typeof value}`
+    throw invalid(`\`${name}\` is ${given}, and not a whole number from ${least}.`, 'Leave it out for the default.')
+  }
 }
 
 function invalid(message: string, hint: string): PoolsmithError {

@@ -1,4 +1,5 @@
 import { PoolsmithError } from '../errors.ts'
+import { checkPlan } from './check-plan.ts'
 import type { FormatOptions, SelectOptions } from './options.ts'
 import type { ExtractPlan } from './plan.ts'
 import type { ExtractEngine, ExtractSource, OpenTable } from './read/table.ts'
@@ -11,6 +12,13 @@ export interface PlanOptions extends SelectOptions, Partial<FormatOptions> {
    * meanwhile, on any machine, see the table as it is now. Default false: each sees it as it is when it is read.
    */
   readonly holdSnapshot?: boolean
+  /**
+   * A plan that was made before. When it is of the same request (and, without `extractedAt`, of the same day in UTC),
+   * it is returned as it is, with its batch id, so that its complete parts are not read again. A plan is made anew when
+   * an option, the condition, the last mark or the columns differ, when the table was rewritten under parts by pages,
+   * or when either plan holds a snapshot.
+   */
+  readonly earlier?: ExtractPlan
   /** Called when that session is lost: partitions that are not read yet can no longer be read on its snapshot. */
   readonly onSnapshotLost?: (error: PoolsmithError) => void
 }
@@ -33,8 +41,14 @@ export async function planExtract(
   source: ExtractSource,
   options: PlanOptions = {},
 ): Promise<HeldPlan> {
-  const { holdSnapshot = false, onSnapshotLost } = options
-  const run = await Run.begin(db, source, { ...options, readsAll: false })
+  const { holdSnapshot = false, onSnapshotLost, earlier } = options
+  if (earlier !== undefined) checkPlan(earlier)
+  const run = await Run.begin(db, source, {
+    ...options,
+    readsAll: false,
+    readsApart: !holdSnapshot,
+    earlier: holdSnapshot ? undefined : earlier,
+  })
   if (!holdSnapshot) {
     await run[Symbol.asyncDispose]()
     return { ...run.plan, [Symbol.asyncDispose]: async () => undefined }

@@ -1,28 +1,33 @@
 /** The plan of an extract: plain JSON that says all of what is read, so that any machine can read any part of it. */
 
 import { createHash, randomUUID } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import { PoolsmithError } from '../errors.ts'
 import { BRONZE_COLUMNS, type Bronze } from './bronze.ts'
 import { extractFolder } from './files/layout.ts'
-import { columnsFor, type PlannedFormat } from './formats.ts'
+import { columnsFor, extensionOf, type PlannedFormat } from './formats.ts'
 import type { FormatOptions, SelectOptions, WatermarkOptions } from './options.ts'
+import { APART } from './read/ranges.ts'
 import type {
   Choice,
   Condition,
   ExtractEngine,
   ExtractSource,
+  Fingerprint,
   MarkRange,
   MarkSince,
+  MarkValue,
   OpenOptions,
   OpenTable,
   Partition,
+  ReadPlan,
   TableColumn,
   Watermark,
 } from './read/table.ts'
 import type { FormatSettings } from './sinks/format.ts'
 
-/** 2: parts and watermarks are data, and no SQL. */
-export const PLAN_VERSION = 2
+/** 3: plans have a fingerprint, and say what they were asked for. */
+export const PLAN_VERSION = 3
 
 /** Treat it as you treat code: `conditions` and `query` are SQL, which runs with the rights of the role that reads. */
 export interface ExtractPlan {
@@ -33,6 +38,8 @@ export interface ExtractPlan {
   readonly plannedAt: string
   readonly extractedAt: string
   readonly source: string
+  /** The parts are read in this database only. */
+  readonly fingerprint: Fingerprint
   readonly schema: string
   readonly table: string
   /** SQL, when it is a query that is read. */
@@ -41,11 +48,15 @@ export interface ExtractPlan {
   readonly format: PlannedFormat
   readonly columns: readonly TableColumn[]
   readonly options: Pick<OpenOptions, 'columns' | 'asText' | 'rowHash' | 'batchRows' | 'batchBytes'> & FormatSettings
+  /** The same for two plans that were asked for with the same number of parts, mark and date. */
+  readonly request: string
   readonly conditions: readonly Condition[]
   readonly watermark?: PlannedWatermark
   readonly partitions: readonly Partition[]
   readonly byPlace: boolean
   readonly identity: string
+  /** The moment of the planner's snapshot, where a later session can tell what has changed since. */
+  readonly moment?: string
   readonly estimatedRows?: number
   readonly notes: readonly string[]
   /** Of everything above. */
@@ -68,38 +79,91 @@ export interface PlanInput extends SelectOptions, Partial<FormatOptions> {
   readonly startedAt: Date
   readonly partitions: number
   readonly watermark?: WatermarkOptions
+  /** Whether each part is read at a moment of its own, without a snapshot that they share. Default false. */
+  readonly readsApart?: boolean
 }
 
-/** Plans on an opened table's snapshot. */
-export async function makePlan(db: ExtractEngine, open: OpenTable, input: PlanInput): Promise<ExtractPlan> {
+/**
+ * Plans on an opened table's snapshot.
+ *
+ * @param earlier a plan that is returned as it is when it is of the same request and its parts still fit the table
+ */
+export async function makePlan(
+  db: ExtractEngine,
+  open: OpenTable,
+  input: PlanInput,
+  earlier?: ExtractPlan,
+): Promise<ExtractPlan> {
   const { columns, asText, rowHash, batchRows, batchBytes, format = 'batches' } = input
   const { compression, rowGroupBytes, guardFormulas } = input
   refuseOurNames(open)
-  const { where, watermark, partitions, partitionBy } = input
+  const { where, watermark, partitions, partitionBy, readsApart = false } = input
   const { column, after, from } = watermark ?? {}
   const mark = column === undefined ? undefined : { column, after, from }
-  const read = await open.plan({ where, watermark: mark, partitions, partitionBy })
-  const content: Omit<ExtractPlan, 'checksum'> = defined({
-    version: PLAN_VERSION,
-    batchId: randomUUID(),
-    plannedAt: input.startedAt.toISOString(),
-    extractedAt: (input.extractedAt ?? input.startedAt).toISOString(),
+  const about: PlanHead = defined({
     source: input.source ?? db.connection.id ?? db.connection.database ?? 'database',
+    fingerprint: await open.fingerprint(),
     schema: open.schema,
     table: open.table,
     query: open.query,
     format,
     columns: await columnsFor(open, format),
     options: defined({ columns, asText, rowHash, batchRows, batchBytes, compression, rowGroupBytes, guardFormulas }),
+    request: requestOf(input),
+  })
+  if (earlier !== undefined) {
+    const whole = await open.plan({ where, watermark: undefined, partitions: 1, partitionBy: undefined })
+    if (isOfRequest(earlier, about, whole)) return earlier
+  }
+  const read = await open.plan({ where, watermark: mark, partitions, partitionBy })
+  const content: Omit<ExtractPlan, 'checksum'> = defined({
+    version: PLAN_VERSION,
+    batchId: randomUUID(),
+    plannedAt: input.startedAt.toISOString(),
+    extractedAt: (input.extractedAt ?? input.startedAt).toISOString(),
+    ...about,
     conditions: read.conditions,
     watermark: read.mark === undefined ? undefined : plannedWatermark(read.mark),
     partitions: read.partitions,
     byPlace: read.byPlace,
     identity: read.identity,
+    moment: read.moment,
     estimatedRows: read.estimatedRows,
-    notes: [...open.notes, ...read.notes],
+    notes: [...new Set([...open.notes, ...read.notes, ...(readsApart && read.partitions.length > 1 ? [APART] : [])])],
   })
   return { ...content, checksum: checksumOf(content) }
+}
+
+/** The members that say what is asked for, without those that say which rows there are. */
+type PlanHead = Pick<
+  ExtractPlan,
+  'source' | 'fingerprint' | 'schema' | 'table' | 'query' | 'format' | 'columns' | 'options' | 'request'
+>
+
+/** A hash of what the other members of a plan do not show. Without a date of its own a request is one of its day. */
+function requestOf({ startedAt, extractedAt, partitions, partitionBy, watermark }: PlanInput): string {
+  const date = extractedAt?.toISOString() ?? startedAt.toISOString().slice(0, 10)
+  const { column, after, from } = watermark ?? {}
+  return checksumOf([date, partitions, partitionBy, column, plain(after), plain(from)])
+}
+
+function plain(mark: MarkValue | Watermark | undefined): unknown {
+  return typeof mark === 'bigint' ? String(mark) : mark
+}
+
+/** A plan on a snapshot is none of another session's: that snapshot ends with the session that planned. */
+function isOfRequest(plan: ExtractPlan, about: PlanHead, whole: ReadPlan): boolean {
+  const head = Object.keys(about) as (keyof PlanHead)[]
+  return (
+    plan.snapshot === undefined &&
+    head.every((member) => isDeepStrictEqual(asJson(plan[member]), asJson(about[member]))) &&
+    isDeepStrictEqual(asJson(plan.conditions), asJson(whole.conditions)) &&
+    (!plan.byPlace || plan.identity === whole.identity)
+  )
+}
+
+export function asJson(value: unknown): unknown {
+  return value === undefined ? undefined : JSON.parse(JSON.stringify(value))
 }
 
 /**
@@ -128,8 +192,8 @@ export function resumeKey(
   { extractedAt, partitions = 1, partitionBy }: SelectOptions,
   after: WatermarkOptions['after'],
 ): string {
-  const { source, schema, table, query, format, columns, options, conditions, identity } = plan
-  const same = { source, schema, table, query, format, columns, options, conditions, identity }
+  const { source, fingerprint, schema, table, query, format, columns, options, conditions, identity } = plan
+  const same = { source, fingerprint, schema, table, query, format, columns, options, conditions, identity }
   // The same mark is another beginning when other rows that have it were read.
   const begun = [plan.watermark?.after, typeof after === 'object' && 'rows' in after ? after.rows : null]
   return checksumOf([same, begun, partitions, partitionBy, extractedAt?.toISOString()]).slice(0, 16)
@@ -164,10 +228,24 @@ export function folderOf(plan: ExtractPlan, to: string): string {
   return extractFolder({ ...bronzeOf(plan), to, schema: plan.schema, table: plan.table })
 }
 
+/** @throws PoolsmithError CONFIG_INVALID when the plan is for files and the target is a function, or the reverse */
+export function checkPlannedTarget({ format }: ExtractPlan, isFolder: boolean): void {
+  if (isFolder === (format !== 'batches')) return
+  throw new PoolsmithError(`The plan is for ${format === 'batches' ? 'a consumer' : `files of format ${format}`}.`, {
+    code: 'CONFIG_INVALID',
+    phase: 'config',
+    hint: 'Plan with a format to write files below a folder, and without one to call a function with batches.',
+  })
+}
+
 /** The name of a partition's file; the file of the only partition has no number. */
 export function partName(plan: ExtractPlan, number: number): string {
   const digits = plan.partitions.length === 1 ? '' : `-${String(number).padStart(5, '0')}`
-  return `part-${plan.batchId}${digits}.${plan.format}`
+  return `part-${plan.batchId}${digits}.${extensionOf(plan.format)}`
+}
+
+export function manifestName({ batchId }: Pick<ExtractPlan, 'batchId'>): string {
+  return `_manifest-${batchId}.json`
 }
 
 function refuseOurNames(open: OpenTable): void {

@@ -2,6 +2,7 @@
 
 import { PoolsmithError } from '../errors.ts'
 import { type Drift, driftIn } from './drift.ts'
+import type { DayFolder } from './files/day-folder.ts'
 import { columnsFor } from './formats.ts'
 import {
   type Manifest,
@@ -12,16 +13,26 @@ import {
   removeManifest,
   writeManifest,
 } from './manifest.ts'
-import { checkFormat, checkInstant, checkPartitions, type FormatOptions, type SelectOptions } from './options.ts'
+import {
+  checkAmounts,
+  checkFormat,
+  checkInstant,
+  checkLocal,
+  checkPartitions,
+  type FormatOptions,
+  type SelectOptions,
+} from './options.ts'
 import { type ExtractPlan, makePlan, type PlanInput, sourceOf } from './plan.ts'
 import { type Progress, ProgressMeter } from './progress.ts'
 import { openTable } from './read/open-table.ts'
 import type { ExtractEngine, ExtractSource, OpenTable } from './read/table.ts'
 import { checkState, readState, saveWatermark, tryState, type WatermarkState } from './watermark-state.ts'
 
-export interface BeginOptions extends SelectOptions, Partial<FormatOptions> {
+export interface BeginOptions extends SelectOptions, Partial<FormatOptions>, Pick<PlanInput, 'readsApart'> {
   /** Whether the run reads all its parts itself, and so opens sessions for them and moves a state file on. */
   readonly readsAll: boolean
+  /** An earlier plan, which is taken when it is of the same request. */
+  readonly earlier?: ExtractPlan | undefined
 }
 
 /** Disposing it returns the session to the pool. */
@@ -60,15 +71,17 @@ export class Run implements AsyncDisposable {
   static async begin(db: ExtractEngine, source: ExtractSource, options: BeginOptions): Promise<Run> {
     if (options.format !== undefined) checkFormat(options)
     checkInstant(options.extractedAt)
+    const { watermark, readsAll, oneSnapshot = true, earlier, concurrency, batchRows, batchBytes } = options
+    checkAmounts({ concurrency, batchRows, batchBytes })
     const partitions = checkPartitions(options.partitions)
     const startedAt = new Date()
-    const { watermark, readsAll, oneSnapshot = true } = options
     const path = watermark?.state
+    if (path !== undefined) checkLocal('watermark.state', path)
     const state = path === undefined ? undefined : await readState(path)
     if (path !== undefined && readsAll) await tryState(path)
 
     const ends = endsOf(options.signal)
-    const sessions = readsAll && oneSnapshot ? partitions : 1
+    const sessions = readsAll && oneSnapshot ? Math.min(partitions, concurrency ?? partitions) : 1
     const open = await openTable(db, source, { ...options, signal: ends.signal, sessions })
     try {
       checkState(state, path, open)
@@ -79,7 +92,7 @@ export class Run implements AsyncDisposable {
         partitions,
         watermark: watermark && { ...watermark, after },
       }
-      const plan = await makePlan(db, open, input)
+      const plan = await makePlan(db, open, input, earlier)
       return new Run({ db, open, plan, startedAt, input, ...ends }, state)
     } catch (error) {
       await open[Symbol.asyncDispose]()
@@ -95,8 +108,8 @@ export class Run implements AsyncDisposable {
   static async ofPlan(db: ExtractEngine, plan: ExtractPlan, signal: AbortSignal | undefined): Promise<Run> {
     const startedAt = new Date()
     const ends = endsOf(signal)
-    const { options, snapshot } = plan
-    const open = await openTable(db, sourceOf(plan), { ...options, snapshot, signal: ends.signal })
+    const { options, snapshot, fingerprint } = plan
+    const open = await openTable(db, sourceOf(plan), { ...options, snapshot, fingerprint, signal: ends.signal })
     try {
       await checkTable(open, plan)
       return new Run({ db, open, plan, startedAt, input: undefined, ...ends })
@@ -123,19 +136,21 @@ export class Run implements AsyncDisposable {
   }
 
   /**
-   * Ends a run whose files are complete: writes the manifest, and then moves the state on. If either fails, neither
-   * stays.
+   * Ends a run whose files are complete: writes the manifest, makes the files the day's, and then moves the state on. If
+   * one of these fails, none stays.
    *
    * @param plan that of an earlier run, when it went on with that one's files
    * @param name of the manifest's file
    */
-  async publish(folder: string, outcome: RunOutcome, plan = this.plan, name?: string): Promise<Manifest> {
-    const manifest = await writeManifest(folder, this.#content(plan, outcome), name)
+  async publish(day: DayFolder, outcome: RunOutcome, plan = this.plan, name?: string): Promise<Manifest> {
+    const manifest = await writeManifest(day, this.#content(plan, outcome), name)
     try {
+      await day.commit(plan.batchId)
       await this.#saveState(plan)
       return manifest
     } catch (error) {
-      await removeManifest(manifest)
+      await day.rollback()
+      await removeManifest(day, manifest)
       throw error
     }
   }
@@ -170,11 +185,13 @@ function endsOf(signal: AbortSignal | undefined): Pick<Run, 'signal' | 'stop'> {
 
 /** The table may have been altered since the plan was made, or its rows may have moved. */
 async function checkTable(open: OpenTable, plan: ExtractPlan): Promise<void> {
+  const { table } = await open.fingerprint()
+  if (table !== plan.fingerprint.table) throw changed('was dropped and created again since', open)
   const columns = await columnsFor(open, plan.format)
   if (JSON.stringify(columns) !== JSON.stringify(plan.columns)) throw changed('has other columns or types than', open)
   if (!plan.byPlace) return
   const now = await open.plan({ where: undefined, watermark: undefined, partitions: 1, partitionBy: undefined })
-  if (now.identity !== plan.identity) throw changed('was rewritten or created again since', open)
+  if (now.identity !== plan.identity) throw changed('was rewritten since', open)
 }
 
 function changed(what: string, { schema, table }: OpenTable): PoolsmithError {

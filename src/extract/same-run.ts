@@ -1,12 +1,13 @@
 /** Whether the plan that a failed run has left reads the same as this run's plan. */
 
 import { isDeepStrictEqual } from 'node:util'
-import type { ExtractPlan } from './plan.ts'
+import { asJson, type ExtractPlan } from './plan.ts'
 import type { Partition, PartRows } from './read/table.ts'
 
 /** Among them are all SQL, and all names of tables except those of the parts. */
 const SAME = [
   'source',
+  'fingerprint',
   'schema',
   'table',
   'query',
@@ -34,10 +35,6 @@ export function planOfSameRun(before: ExtractPlan, now: ExtractPlan): ExtractPla
   if (!isDeepStrictEqual(groundsOf(before.partitions), groundsOf(now.partitions))) return undefined
   const { query, columns, options, conditions } = now
   return { ...before, ...(query === undefined ? {} : { query }), columns, options, conditions }
-}
-
-function asJson(value: unknown): unknown {
-  return value === undefined ? undefined : JSON.parse(JSON.stringify(value))
 }
 
 /** The kinds of the parts, with the columns and tables that they name. */

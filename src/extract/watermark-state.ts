@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { link, rename, rm, unlink } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
+import { errorCode } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
 import { DistrustedFile } from '../private-file.ts'
 import { isWatermark } from './check-plan.ts'
@@ -68,7 +69,7 @@ async function readStateAt(path: string): Promise<WatermarkState | undefined> {
   try {
     state = JSON.parse(await readOwnText(path))
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    if (errorCode(error) === 'ENOENT') return undefined
     throw unreadable(path, error)
   }
   if (isState(state)) return state
@@ -166,7 +167,7 @@ async function linkOnce(mine: string, next: string): Promise<boolean> {
     await link(mine, next)
     return true
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : ''
+    const code = errorCode(error) ?? ''
     if (code === 'EEXIST') return false
     if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'].includes(String(code))) throw error
     await rename(mine, next)

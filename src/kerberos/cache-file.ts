@@ -2,16 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { type Stats, statSync } from 'node:fs'
 import { type FileHandle, lstat, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { errorCode, isError } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
 import { assertTrusted, DistrustedFile, openTrusted } from '../private-file.ts'
+import { cachePath } from './cache-name.ts'
 import { kerberosError } from './errors.ts'
-
-/** The file behind a cache's full name (`FILE:path`, `DIR::path`, a plain path); undefined for other kinds. */
-export function cachePath(cache: string): string | undefined {
-  if (cache.startsWith('FILE:')) return cache.slice('FILE:'.length)
-  if (cache.startsWith('DIR::')) return cache.slice('DIR::'.length)
-  return /^[A-Z]+:/.test(cache) ? undefined : cache
-}
 
 /** The file at the path of a cache, links followed; undefined for other kinds, and when none can be seen. */
 export function fileBehind(cache: string): Stats | undefined {
@@ -42,7 +37,7 @@ export async function ownFile(path: string): Promise<Stats | undefined> {
     assertTrusted(path, stats, onlyThisUser())
     return stats
   } catch (error) {
-    if (isCode(error, 'ENOENT')) return undefined
+    if (errorCode(error) === 'ENOENT') return undefined
     throw error
   }
 }
@@ -87,7 +82,7 @@ export async function replaceCacheFile<T>(
 export function cacheFileError(error: unknown, cache: string, principal?: string): PoolsmithError {
   if (error instanceof PoolsmithError) return error
   const code = error instanceof DistrustedFile ? 'TICKET_CACHE_NOT_TRUSTED' : 'TICKET_CACHE_NOT_WRITABLE'
-  const more = error instanceof Error ? sentence(error.message) : String(error)
+  const more = isError(error) ? sentence(error.message) : String(error)
   return kerberosError(code, { cache, principal }, { cause: error, more })
 }
 
@@ -128,7 +123,7 @@ async function changeGroup(file: FileHandle, uid: number, gid: number, isRequire
     await file.chown(uid, gid)
     return true
   } catch (error) {
-    if (isRequired || !isCode(error, 'EPERM')) throw error
+    if (isRequired || errorCode(error) !== 'EPERM') throw error
     return false
   }
 }
@@ -155,8 +150,4 @@ async function folderToDisk(path: string): Promise<void> {
   } finally {
     await folder.close()
   }
-}
-
-function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code
 }

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { resolveSrv } from 'node:dns/promises'
+import { errorText, isError } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
 import { ensureTicket, forgetTickets, openCredential } from './ensure-ticket.ts'
-import { realmIn } from './errors.ts'
+import { realmIn } from './facts.ts'
 import { type GssTarget, targetName } from './gss-api.ts'
 import { type HostNames, type NamesProblem, namesOf } from './host-names.ts'
 import {
@@ -16,6 +17,7 @@ import {
 import { loadGssApi } from './load-gss-api.ts'
 import { Krb5 } from './native/krb5.ts'
 import type { KeytabEntry } from './native/krb5-keytab.ts'
+import type { PasswordOf } from './refresh-ticket.ts'
 import type { TicketInfo } from './ticket.ts'
 
 export interface DiagnoseRequest {
@@ -26,6 +28,8 @@ export interface DiagnoseRequest {
   readonly principal?: string | undefined
   readonly cache?: string | undefined
   readonly keytab?: string | undefined
+  /** The password of `principal`. */
+  readonly password?: PasswordOf | undefined
   readonly signal: AbortSignal
   /** For each question to the network, in milliseconds. Default 3,000. */
   readonly limitMillis?: number
@@ -96,10 +100,11 @@ export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport
       return undefined
     }
   }
-  // A pool with a keytab keeps its tickets in memory of its own, and so does this check.
-  const own =
-    request.keytab !== undefined && request.cache === undefined ? `MEMORY:poolsmith-${randomUUID()}` : undefined
-  const wanted = { principal: request.principal, cache: request.cache ?? own, keytab: request.keytab }
+  // A pool that obtains its tickets itself keeps them in memory of its own, and so does this check.
+  const { keytab, password } = request
+  const obtains = keytab !== undefined || password !== undefined
+  const own = obtains && request.cache === undefined ? `MEMORY:poolsmith-${randomUUID()}` : undefined
+  const wanted = { principal: request.principal, cache: request.cache ?? own, keytab, password }
   try {
     const ticket = await tried(() => ensureTicket(wanted, { signal: limit() }))
     const { target, principal: name } = request
@@ -115,8 +120,8 @@ export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport
     const answers = await Promise.all(kdcs.map((kdc) => lookAt(kdc, question, limit)))
     const offset = answers.find(({ clockOffsetMillis }) => clockOffsetMillis !== undefined)?.clockOffsetMillis
     problems.push(...kdcProblems(answers), ...clockProblems(offset))
-    const keytab = await keytabOf(krb5, request, question, kdcs, limit, tried)
-    if (keytab !== undefined) problems.push(...keytabProblems(keytab, client))
+    const keytabReport = await keytabOf(krb5, request, question, kdcs, limit, tried)
+    if (keytabReport !== undefined) problems.push(...keytabProblems(keytabReport, client))
     throwIfAborted(request.signal)
     return {
       ...(realm === undefined ? {} : { realm }),
@@ -127,7 +132,7 @@ export async function diagnose(request: DiagnoseRequest): Promise<KerberosReport
       ...(names === undefined ? {} : { names }),
       kdcs: answers.map(({ address, udp, tcp }) => ({ address, udp, tcp })),
       ...(offset === undefined ? {} : { clockOffsetMillis: offset }),
-      ...(keytab === undefined ? {} : { keytab }),
+      ...(keytabReport === undefined ? {} : { keytab: keytabReport }),
       problems,
     }
   } finally {
@@ -142,7 +147,7 @@ function throwIfAborted({ aborted, reason }: AbortSignal): void {
 
 function problemOf(error: unknown): KerberosProblem {
   if (error instanceof PoolsmithError) return { code: error.code, message: error.message, hint: error.hint }
-  return { code: 'UNEXPECTED', message: error instanceof Error ? error.message : String(error) }
+  return { code: 'UNEXPECTED', message: errorText(error) }
 }
 
 /** Asks for a ticket for the service. Without mutual authentication the context is complete at once and has the name. */
@@ -179,7 +184,7 @@ async function kdcsOf(krb5: Krb5, realm: string, problems: KerberosProblem[]): P
   } catch (error) {
     problems.push({
       code: 'REALM_UNKNOWN',
-      message: `Neither krb5.conf nor DNS names a KDC of ${realm} (${error instanceof Error ? error.message : error}).`,
+      message: `Neither krb5.conf nor DNS names a KDC of ${realm} (${errorText(error)}).`,
       hint: `Add ${realm} = { kdc = … } to [realms] in krb5.conf.`,
     })
     return []
@@ -200,7 +205,7 @@ async function lookAt(
     try {
       return await probeKdc(kdc, transport, { ...question, encryptionTypes: [NO_ENCRYPTION_TYPE] }, limit())
     } catch (error) {
-      return error instanceof Error && error.name === 'TimeoutError' ? 'no answer' : String(reasonOf(error))
+      return isError(error) && error.name === 'TimeoutError' ? 'no answer' : String(reasonOf(error))
     }
   }
   const [udp, tcp] = await Promise.all([ask('udp'), ask('tcp')])
@@ -216,7 +221,7 @@ async function lookAt(
 }
 
 function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
+  if (!isError(error)) return String(error)
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
   if (error.name === 'AbortError') return 'no answer'
   return code === 'ECONNREFUSED' ? 'refused' : (code ?? error.message)

@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises'
 import { pause } from '../abort.ts'
+import { errorCode } from '../any-error.ts'
 import { createExclusively, openTrusted } from '../private-file.ts'
 import { onlyThisUser } from './cache-file.ts'
 import { tryLockFile } from './native/flock.ts'
@@ -62,7 +63,7 @@ async function openOrMake(path: string): Promise<FileHandle> {
   try {
     return await createExclusively(path, 0o600)
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
+    if (errorCode(error) !== 'EEXIST') throw error
     return await openTrusted(path, { ...onlyThisUser(), forWriting: true })
   }
 }

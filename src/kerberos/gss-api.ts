@@ -48,6 +48,8 @@ export interface InitContextOptions {
   readonly credential?: GssCredentialHandle
   /** Default `krb5`. */
   readonly mechanism?: GssMechanism
+  /** The application data of channel bindings (RFC 2743 1.1.6, RFC 5929), which the server compares with its own. */
+  readonly channelBindings?: Uint8Array | undefined
 }
 
 export interface GssStep {

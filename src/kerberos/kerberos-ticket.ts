@@ -1,7 +1,10 @@
 import { rm } from 'node:fs/promises'
+import { isError } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
-import { cacheFileError, cachePath, ownFile } from './cache-file.ts'
+import { cacheFileError, ownFile } from './cache-file.ts'
+import { besideCache, cachePath } from './cache-name.ts'
 import { checkNames } from './checked-names.ts'
+import { cacheFor } from './collection.ts'
 import { kerberosError } from './errors.ts'
 import { FileLock } from './file-lock.ts'
 import { openKrb5 } from './kcm-daemon.ts'
@@ -124,8 +127,8 @@ export class KerberosTicket implements AsyncDisposable {
 
   /** Waits for a ticket that is being written; one that the KDC has not issued yet is not written any more. */
   async #destroyOwn(cache: string): Promise<void> {
-    const path = cachePath(cache)
-    const lock = path === undefined ? undefined : FileLock.acquire(`${path}.lock`, LAST_WRITE_MILLIS)
+    const path = besideCache(cache, 'lock')
+    const lock = path === undefined ? undefined : FileLock.acquire(path, LAST_WRITE_MILLIS)
     // If the lock cannot be made, the cache is not written either.
     await using _ = await lock?.catch(() => undefined)
     await this.destroy()
@@ -150,7 +153,8 @@ export class KerberosTicket implements AsyncDisposable {
     } catch (error) {
       if (!(error instanceof PoolsmithError) || error.code !== 'TICKET_CACHE_MISSING') throw error
     }
-    if (path !== undefined && this.#updater === 'process') await rm(`${path}.lock`, { force: true })
+    const lock = besideCache(cache, 'lock')
+    if (lock !== undefined && this.#updater === 'process') await rm(lock, { force: true })
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -159,7 +163,7 @@ export class KerberosTicket implements AsyncDisposable {
 
   async #chooseCache(): Promise<string> {
     using krb5 = await openKrb5(this.#named)
-    const cache = krb5.cacheName(inFull(krb5, { cache: this.#named, principal: this.#options.principal }))
+    const cache = cacheFor(krb5, inFull(krb5, { cache: this.#named, principal: this.#options.principal }))
     return this.#updater === 'process' ? `${cache}_${process.pid}` : cache
   }
 
@@ -214,7 +218,7 @@ export class KerberosTicket implements AsyncDisposable {
   async #lead(): Promise<boolean> {
     if (this.#leadership !== undefined) return true
     const cache = await this.cache()
-    const path = cachePath(cache)
+    const path = besideCache(cache, 'leader')
     if (path === undefined) {
       throw new PoolsmithError(`The updater \`elected\` needs a cache in a file; ${cache} is none.`, {
         code: 'CONFIG_INVALID',
@@ -223,7 +227,7 @@ export class KerberosTicket implements AsyncDisposable {
       })
     }
     try {
-      this.#leadership = await FileLock.try(`${path}.leader`)
+      this.#leadership = await FileLock.try(path)
     } catch (cause) {
       throw cacheFileError(cause, cache)
     }
@@ -309,6 +313,6 @@ export class KerberosTicket implements AsyncDisposable {
   }
 
   #warn(error: unknown): void {
-    process.emitWarning(error instanceof Error ? error : String(error), 'PoolsmithWarning')
+    process.emitWarning(isError(error) ? error : String(error), 'PoolsmithWarning')
   }
 }

@@ -1,12 +1,17 @@
 import { performance } from 'node:perf_hooks'
 import { onAbort } from '../abort.ts'
 import { PoolsmithError } from '../errors.ts'
-import { cacheFileError, cachePath, ownFile, replaceCacheFile } from './cache-file.ts'
+import type { Secret } from '../secret.ts'
+import { cacheFileError, ownFile, replaceCacheFile } from './cache-file.ts'
+import { besideCache, cachePath } from './cache-name.ts'
 import { kdcCalls } from './call-queue.ts'
-import { type KerberosFacts, kerberosError, realmIn } from './errors.ts'
+import { cacheFor } from './collection.ts'
+import { kerberosError } from './errors.ts'
+import { type KerberosFacts, realmIn } from './facts.ts'
 import { FileLock } from './file-lock.ts'
 import { openKrb5 } from './kcm-daemon.ts'
 import { askKdc } from './kdc/ask.ts'
+import type { NewTicket, Tasks } from './kdc/tasks.ts'
 import { isPrivate, packCache, unpackCache } from './native/cache-transfer.ts'
 import type { Krb5 } from './native/krb5.ts'
 import type { CacheContents } from './native/krb5-cache.ts'
@@ -30,8 +35,10 @@ export interface TicketSource {
 }
 
 export interface RefreshOptions extends TicketSource {
-  /** `keytab`: a new ticket from the keytab. `renew`: the present one renewed. */
-  readonly by: 'keytab' | 'renew'
+  /** `keytab`: a new ticket from the keytab. `password`: by the password. `renew`: the present one renewed. */
+  readonly by: 'keytab' | 'password' | 'renew'
+  /** Called when the KDC is asked; the result is not kept. */
+  readonly password?: PasswordOf | undefined
   /** Asked under the lock: true leaves the cache as it is, since another updater has just replaced the ticket. */
   readonly unless?: ((ticket: TicketInfo) => boolean) | undefined
   /** How long to wait for another updater, in milliseconds. Default 60,000. */
@@ -41,6 +48,9 @@ export interface RefreshOptions extends TicketSource {
   /** Once aborted, a ticket that arrives late is not written to the cache's file any more. */
   readonly discard?: AbortSignal | undefined
 }
+
+/** Gives the password of the client principal, as it is now. */
+export type PasswordOf = () => Secret | Promise<Secret>
 
 export interface RefreshedTicket extends TicketInfo {
   /** False when another updater had just replaced the ticket. */
@@ -52,7 +62,7 @@ interface Plan {
   /** The full name of the cache. */
   readonly cache: string
   readonly principal: string
-  /** Undefined: the present ticket is renewed. */
+  /** Undefined: the present ticket is renewed, or a new one is obtained by the password. */
   readonly keytab: string | undefined
 }
 
@@ -102,11 +112,13 @@ export async function refreshIn(krb5: Krb5, options: RefreshOptions): Promise<Re
 }
 
 function planOf(krb5: Krb5, options: RefreshOptions): Plan {
-  const cache = krb5.cacheName(options)
+  const cache = cacheFor(krb5, options)
   const keytab = options.by === 'keytab' ? chooseKeytab(krb5, options) : undefined
   if (options.principal !== undefined) return { cache, principal: options.principal, keytab }
   if (keytab === undefined) return { cache, principal: ownerToRenew(krb5, cache), keytab }
-  return { cache, principal: ownerOf(krb5, cache) ?? onlyPrincipal(krb5, keytab), keytab }
+  const owner = ownerOf(krb5, cache)
+  const principal = owner !== undefined && holds(krb5, keytab, owner) ? owner : onlyPrincipal(krb5, keytab)
+  return { cache: cacheFor(krb5, { cache: options.cache, principal }), principal, keytab }
 }
 
 function ownerToRenew(krb5: Krb5, cache: string): string {
@@ -117,6 +129,10 @@ function ownerToRenew(krb5: Krb5, cache: string): string {
     // The KDC decides, by its own clock.
     return String(error.details.principal)
   }
+}
+
+function holds(krb5: Krb5, keytab: string, principal: string): boolean {
+  return krb5.keytab(keytab).some((entry) => entry.principal === principal)
 }
 
 function onlyPrincipal(krb5: Krb5, keytab: string): string {
@@ -159,13 +175,13 @@ async function carryOut(krb5: Krb5, plan: Plan, options: RefreshOptions, party: 
 
 async function lockOf(plan: Plan, options: RefreshOptions, party: Party): Promise<FileLock | undefined> {
   const { cache, principal } = plan
-  const path = cachePath(cache)
-  if (path === undefined) return undefined
+  const [path, lockPath] = [cachePath(cache), besideCache(cache, 'lock')]
+  if (path === undefined || lockPath === undefined) return undefined
   const limit = options.lockTimeoutMillis ?? 60_000
   let lock: FileLock | undefined
   try {
     await ownFile(path)
-    lock = await FileLock.acquire(`${path}.lock`, limit, { signal: party.left.signal })
+    lock = await FileLock.acquire(lockPath, limit, { signal: party.left.signal })
   } catch (cause) {
     throw cacheFileError(cause, cache, principal)
   }
@@ -210,14 +226,35 @@ function request(plan: Plan, options: RefreshOptions, party: Party, into: string
       throw kerberosError('KDC_TIMEOUT', { principal, cache }, { more: 'All callers have left.' })
     }
     const target = isPrivate(into) ? undefined : into
+    const asked = { ...limitsOf(options), principal, cache, into: target }
     const { contents, packed } =
-      keytab === undefined
-        ? await askKdc('renew', { cache, packed: isPrivate(cache) ? await packCache(cache) : undefined, into: target })
-        : await askKdc('obtain', { ...limitsOf(options), principal, keytab, cache, into: target })
+      options.by === 'password'
+        ? await askByPassword(asked, options.password)
+        : keytab === undefined
+          ? await askKdc('renew', {
+              cache,
+              packed: isPrivate(cache) ? await packCache(cache) : undefined,
+              into: target,
+            })
+          : await askKdc('obtain', { ...asked, key: { keytab } })
     if (packed !== undefined) await unpackCache(packed, into)
     return contents
   }
   return kdcCalls.run(info, start, { signal: undefined, aborted: () => undefined })
+}
+
+/** The bytes of the password live as long as the question. */
+async function askByPassword(
+  request: Omit<Parameters<Tasks['obtain']>[0], 'key'>,
+  passwordOf: PasswordOf | undefined,
+): Promise<NewTicket> {
+  if (passwordOf === undefined) throw new Error('There is no password')
+  const password = Buffer.from(`${(await passwordOf()).reveal()}\0`)
+  try {
+    return await askKdc('obtain', { ...request, key: { password } })
+  } finally {
+    password.fill(0)
+  }
 }
 
 function limitsOf({ lifetimeSeconds, renewableSeconds, forwardable }: RefreshOptions) {

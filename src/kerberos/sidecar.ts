@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { pause } from '../abort.ts'
+import { errorText, isError } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
 import { HealthFile } from './health-file.ts'
 import { KerberosTicket } from './kerberos-ticket.ts'
@@ -69,13 +70,9 @@ export async function runSidecar(options: SidecarOptions, context: SidecarContex
     await ticket.close()
     server?.close()
     server?.closeAllConnections()
-    await file?.show(undefined).catch((error: unknown) => log('error', 'health-failed', { message: messageOf(error) }))
+    await file?.show(undefined).catch((error: unknown) => log('error', 'health-failed', { message: errorText(error) }))
     log('info', 'stopped')
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
 
 /** Checks the health until the signal. */
@@ -90,7 +87,7 @@ async function watch(
       await look()
       told = undefined
     } catch (error) {
-      const message = messageOf(error)
+      const message = errorText(error)
       if (message !== told) log('error', 'health-failed', { message })
       told = message
     }
@@ -118,7 +115,7 @@ async function listen(options: SidecarOptions, health: () => Health): Promise<Se
     server.listen(options.healthPort, options.healthHost ?? '127.0.0.1')
     await once(server, 'listening')
   } catch (cause) {
-    const why = cause instanceof Error ? ` (${cause.message})` : ''
+    const why = isError(cause) ? ` (${cause.message})` : ''
     throw new PoolsmithError(`The health port ${options.healthPort} cannot be opened${why}.`, {
       code: 'CONFIG_INVALID',
       phase: 'config',

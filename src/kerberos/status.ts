@@ -25,6 +25,8 @@ export type KerberosCall =
   | 'read-keytab'
   /** A first ticket from a keytab (AS exchange). */
   | 'obtain'
+  /** The same by a password. */
+  | 'sign-in'
   /** Renewal of a ticket (TGS exchange). */
   | 'renew'
 
@@ -58,8 +60,14 @@ const ROWS: readonly Row[] = [
   { code: 'KEYTAB_CORRUPT', minor: [-1765328171, -1765328149, -1765328202, EIO, EISDIR], calls: keytabCalls },
   { code: 'KEYTAB_CORRUPT', minor: [-1765328204, -1765328205, -1765328200], calls: keytabCalls },
   { code: 'KEYTAB_WITHOUT_PRINCIPAL', minor: [-1765328203, -1765328154] },
-  { code: 'KEYTAB_REFUSED', minor: [-1765328360, -1765328353, -1765328174, -1765328176], calls: ['obtain'] },
-  { code: 'KEYTAB_REFUSED', minor: [-1765328380, -1765328361], calls: ['obtain'] },
+  { code: 'KEYTAB_REFUSED', minor: [-1765328360, -1765328353], calls: ['obtain'] },
+  { code: 'KEYTAB_REFUSED', minor: [-1765328380], calls: ['obtain'] },
+  // KRB5KDC_ERR_PREAUTH_FAILED; the KDC's answer cannot be decrypted, where it asks for no proof first
+  { code: 'CREDENTIAL_REFUSED', minor: [-1765328360, -1765328353], calls: ['sign-in'] },
+  // KRB5KDC_ERR_KEY_EXP
+  { code: 'LOGIN_PASSWORD_CHANGE', minor: [-1765328361] },
+  // KRB5KDC_ERR_PREAUTH_REQUIRED, KRB5_PREAUTH_BAD_TYPE, KRB5_PREAUTH_FAILED: no method of the KDC's can be used
+  { code: 'PREAUTH_UNSUPPORTED', minor: [-1765328359, -1765328176, -1765328174] },
 
   {
     code: 'TICKET_CACHE_NOT_WRITABLE',
@@ -95,7 +103,7 @@ const ROWS: readonly Row[] = [
   { code: 'SPN_UNKNOWN', minor: [-1765328377, -1765328362, -1765328365, -1765328382] },
   { code: 'PRINCIPAL_MALFORMED', minor: [-1765328250, -1765328251] },
   { code: 'PRINCIPAL_UNKNOWN', minor: [-1765328378] },
-  { code: 'PRINCIPAL_REFUSED', minor: [-1765328383, -1765328366, -1765328363, -1765328361, -1765328372] },
+  { code: 'PRINCIPAL_REFUSED', minor: [-1765328383, -1765328366, -1765328363, -1765328372] },
   { code: 'CLOCK_SKEW', minor: [-1765328347, -1765328236] },
   {
     code: 'ENCRYPTION_TYPE_REFUSED',

@@ -1,4 +1,4 @@
-import { realmIn } from './errors.ts'
+import { realmIn } from './facts.ts'
 
 /**
  * The database user for a principal: its name without the realm, as the server's `include_realm=0` has it

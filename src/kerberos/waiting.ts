@@ -1,6 +1,8 @@
+import { isError } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
 import type { CallInfo, QueueState } from './call-queue.ts'
-import { type KerberosFacts, kerberosError } from './errors.ts'
+import { kerberosError } from './errors.ts'
+import type { KerberosFacts } from './facts.ts'
 
 const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)} s`
 
@@ -22,7 +24,7 @@ export function gaveUp(signal: AbortSignal, state: QueueState, info: CallInfo, f
   // When the limit of a connect ends here, the KDC has been slow, and not the server.
   const connecting = reason instanceof PoolsmithError && reason.code === 'CONNECT_TIMEOUT'
   if (reason instanceof PoolsmithError && !connecting) return reason
-  if (connecting || (reason instanceof Error && reason.name === 'TimeoutError')) {
+  if (connecting || (isError(reason) && reason.name === 'TimeoutError')) {
     const waited = seconds(state.waitedMillis)
     const others = state.ahead
       .map(

@@ -4,7 +4,7 @@ import { nextPoll, onAbort, orAbort, pause, TimeLimit } from '../abort.ts'
 import type { Credential, CredentialSource } from '../credentials/credential.ts'
 import { sameSecret } from '../credentials/same-secret.ts'
 import type { Driver } from '../drivers/driver.ts'
-import { openingError } from '../drivers/whereabouts.ts'
+import { openingError, placed, type Whereabouts } from '../drivers/whereabouts.ts'
 import { type Phase, PoolsmithError } from '../errors.ts'
 import { asPoolsmithError, endedAtLoginError, hangingError, NotTried } from './failures.ts'
 
@@ -22,6 +22,7 @@ export interface Opened<Raw extends object> {
 
 export interface AttemptConfig<Raw extends object> {
   readonly driver: Driver<Raw>
+  readonly where: Whereabouts | undefined
   readonly source: CredentialSource
   /** For the whole attempt; the limit of one connect (`connect_timeout`) is the driver's own. */
   readonly limitMillis: number
@@ -80,18 +81,21 @@ export class Attempt<Raw extends object> {
     this.#controller.abort(error)
   }
 
-  /** @throws PoolsmithError, NotTried */
-  async run(): Promise<Opened<Raw>> {
+  /**
+   * @param prepare makes a session of what was opened; within the same limit
+   * @throws PoolsmithError, NotTried
+   */
+  async run<T>(prepare: (opened: Opened<Raw>) => Promise<T>): Promise<T> {
     const { signal } = this.#controller
-    const { driver, limitMillis } = this.#config
-    using limit = new TimeLimit(limitMillis, () => this.abort(hangingError(this, limitMillis, driver.where)))
+    const { where, limitMillis } = this.#config
+    using limit = new TimeLimit(limitMillis, () => this.abort(hangingError(this, limitMillis, where)))
     this.#limit = limit
     try {
-      return await this.#open(signal)
+      return await this.#prepare(await this.#open(signal), prepare, signal)
     } catch (error) {
       // The reason of the abort says more than the driver, which only saw that it was to stop.
       if (signal.reason instanceof PoolsmithError) throw signal.reason
-      throw error instanceof NotTried ? error : asPoolsmithError(error, this.#phase)
+      throw error instanceof NotTried ? error : placed(asPoolsmithError(error, this.#phase), where)
     }
   }
 
@@ -110,6 +114,22 @@ export class Attempt<Raw extends object> {
         if (other === undefined) throw error
         credential = other
       }
+    }
+  }
+
+  async #prepare<T>(
+    opened: Opened<Raw>,
+    prepare: (opened: Opened<Raw>) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const { driver } = this.#config
+    this.#enter('query')
+    using _ = onAbort(signal, () => driver.abort(opened.raw))
+    try {
+      return await orAbort(prepare(opened), signal)
+    } catch (error) {
+      driver.abort(opened.raw)
+      throw error
     }
   }
 
@@ -144,7 +164,7 @@ export class Attempt<Raw extends object> {
   }
 
   async #openAlive(credential: Credential, signal: AbortSignal): Promise<Raw> {
-    const { driver } = this.#config
+    const { driver, where } = this.#config
     const deadline = this.#startedAt + this.#config.limitMillis
     const raw = await driver.open(credential, { signal, enter: (phase) => this.#enter(phase), deadline })
     // Cut at once when the attempt is aborted meanwhile, so that the pool's end does not resolve before its socket closes.
@@ -153,7 +173,7 @@ export class Attempt<Raw extends object> {
     await nextPoll()
     if (!driver.isBroken(raw)) return raw
     driver.abort(raw)
-    throw openingError(endedAtLoginError(driver.endedBy?.(raw)), driver.where)
+    throw openingError(endedAtLoginError(driver.endedBy?.(raw)), where)
   }
 
   #enter(phase: Phase): void {

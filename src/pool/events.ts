@@ -1,7 +1,8 @@
 /** The events of one engine: to listeners in the process and to subscribers on `node:diagnostics_channel`. */
 
 import { type Channel, channel } from 'node:diagnostics_channel'
-import type { Emit, EventName, PoolsmithEvents } from '../events.ts'
+import { isError } from '../any-error.ts'
+import type { Emit, EventName, EventOrigin, PoolsmithEvents } from '../events.ts'
 
 /** A listener to one event. */
 export type Listener<Name extends EventName> = (payload: PoolsmithEvents[Name]) => void
@@ -15,6 +16,12 @@ export type Listener<Name extends EventName> = (payload: PoolsmithEvents[Name]) 
 export class EventHub {
   readonly #listeners = new Map<EventName, Set<(payload: never) => void>>()
   readonly #channels = new Map<EventName, Channel>()
+  #origin: EventOrigin | undefined
+
+  /** Says which pool the events are about, as soon as that is known. */
+  set origin(origin: EventOrigin) {
+    this.#origin = origin
+  }
 
   on<Name extends EventName>(name: Name, listener: Listener<Name>): void {
     this.#listenersOf(name).add(listener)
@@ -24,18 +31,20 @@ export class EventHub {
     this.#listeners.get(name)?.delete(listener)
   }
 
-  readonly emit: Emit = (name, payload) => {
+  readonly emit: Emit = (name, facts) => {
     const listeners = this.#listeners.get(name)
+    const published = this.#channel(name)
+    if (!published.hasSubscribers && (listeners === undefined || listeners.size === 0)) return
+    const payload = { ...this.#origin, ...facts } as PoolsmithEvents[typeof name]
     if (listeners !== undefined) {
       for (const listener of [...listeners] as Listener<typeof name>[]) {
         try {
           listener(payload)
         } catch (error) {
-          process.emitWarning(error instanceof Error ? error : String(error))
+          process.emitWarning(isError(error) ? error : String(error))
         }
       }
     }
-    const published = this.#channel(name)
     if (published.hasSubscribers) published.publish(payload)
   }
 

@@ -1,6 +1,7 @@
 /** The pool's own errors: each says what was waited for, how long, and what to do. */
 
 import { LimitExceeded } from '../abort.ts'
+import { errorText, isError } from '../any-error.ts'
 import { showWhereabouts, type Whereabouts } from '../drivers/whereabouts.ts'
 import { type ErrorCode, type Phase, PoolsmithError } from '../errors.ts'
 import type { CloseReason } from '../events.ts'
@@ -72,6 +73,7 @@ const PHASE_WORDS: Readonly<Partial<Record<Phase, string>>> = {
   tls: 'waiting in the TLS handshake',
   gss: 'waiting in the GSSAPI exchange',
   login: 'waiting for the server to answer the login',
+  query: 'waiting for session_init and the hook onSession',
 }
 
 const PHASE_HINTS: Readonly<Partial<Record<Phase, string>>> = {
@@ -81,7 +83,9 @@ const PHASE_HINTS: Readonly<Partial<Record<Phase, string>>> = {
   proxy: 'Check that the proxy is reachable and answers.',
   tls: 'Something accepts connections there but does not speak: check the port, and whether the server is frozen.',
   gss: 'Check that the KDC and the server answer.',
-  login: 'The server accepts connections but does not answer: it may be frozen, starting, or overloaded.',
+  login:
+    'The server accepts connections but does not answer: it may be frozen, starting or overloaded, or a pooler full or paused.',
+  query: 'Check what the SQL or the hook waits for: a lock, a statement without an answer, a promise without an end.',
 }
 
 /** The error of an attempt to connect that hangs. */
@@ -230,7 +234,7 @@ export function closeCause(
   const why =
     error instanceof LimitExceeded
       ? ': no answer within pool_ping_timeout'
-      : error instanceof Error
+      : isError(error)
         ? `: ${printable(error.message)}`
         : ''
   return new PoolsmithError(`The session${show(' with', where)} ${what}${why}`, {
@@ -245,10 +249,11 @@ export function closeCause(
 /** Makes a PoolsmithError of what a third-party driver or source throws. */
 export function asPoolsmithError(error: unknown, phase: Phase): PoolsmithError {
   if (error instanceof PoolsmithError) return error
-  return new PoolsmithError(
-    `The connection could not be opened: ${error instanceof Error ? error.message : String(error)}`,
-    { code: 'CONNECT_FAILED', phase, cause: error },
-  )
+  return new PoolsmithError(`The connection could not be opened: ${errorText(error)}`, {
+    code: 'CONNECT_FAILED',
+    phase,
+    cause: error,
+  })
 }
 
 function noConnection(where: Whereabouts | undefined, limitMillis: number): string {

@@ -1,18 +1,22 @@
 import type { Credential, CredentialSource } from '../credentials/credential.ts'
 import { sameSecret } from '../credentials/same-secret.ts'
 import type { Driver } from '../drivers/driver.ts'
+import type { Whereabouts } from '../drivers/whereabouts.ts'
 import { PoolsmithError } from '../errors.ts'
-import { Attempt } from './attempt.ts'
+import { Attempt, type Opened } from './attempt.ts'
 import { isRefusal } from './failures.ts'
+import type { Prepare } from './prepare.ts'
 import { recycleTime, type Session } from './session.ts'
 
 export interface OpenerConfig<Raw extends object> {
   readonly driver: Driver<Raw>
+  readonly where: Whereabouts | undefined
   readonly source: CredentialSource
   /** The limit of one attempt, whatever hangs in it. */
   readonly limitMillis: number
   readonly recycleMillis: number
   readonly now: () => number
+  readonly prepare: Prepare<Raw>
   readonly random: () => number
   /** Whether callers wait for a session. */
   readonly isAwaited: () => boolean
@@ -51,36 +55,24 @@ export class Opener<Raw extends object> {
    * @throws PoolsmithError, NotTried
    */
   async open(generation: number, promising: boolean): Promise<Session<Raw>> {
-    const { driver, source, limitMillis, recycleMillis, now, random } = this.#config
-    const attempt = new Attempt({ driver, source, limitMillis, refusalOf: (credential) => this.#refusalOf(credential) })
+    const { driver, where, source, limitMillis, prepare } = this.#config
+    const refusalOf = (credential: Credential) => this.#refusalOf(credential)
+    const attempt = new Attempt({ driver, where, source, limitMillis, refusalOf })
     this.#attempts.add(attempt)
     if (promising) this.#promising++
     try {
-      const { raw, credential, credentialMillis } = await attempt.run()
+      const session = await attempt.run(async (opened) => {
+        const made = this.#session(opened, generation)
+        await prepare?.(made)
+        return made
+      })
       if (this.#ended !== undefined) {
-        driver.abort(raw)
+        driver.abort(session.raw)
         throw this.#ended
       }
       this.#refused = undefined
-      const openedAt = now()
-      return {
-        id: ++this.#lastId,
-        raw,
-        credential,
-        openingMillis: attempt.millis,
-        credentialMillis,
-        openedAt,
-        recycleAt: recycleTime(openedAt, recycleMillis, random()),
-        generation,
-        busy: false,
-        closed: false,
-        acquiredAt: openedAt,
-        usedAt: openedAt,
-        provenAt: openedAt,
-        condemned: undefined,
-        acquireSite: undefined,
-        leakReported: false,
-      }
+      session.openingMillis = attempt.millis
+      return session
     } catch (error) {
       const { credential } = attempt
       if (credential !== undefined && error instanceof PoolsmithError && isRefusal(error)) {
@@ -90,6 +82,29 @@ export class Opener<Raw extends object> {
     } finally {
       this.#attempts.delete(attempt)
       if (promising) this.#promising--
+    }
+  }
+
+  #session({ raw, credential, credentialMillis }: Opened<Raw>, generation: number): Session<Raw> {
+    const { now, random, recycleMillis } = this.#config
+    const openedAt = now()
+    return {
+      id: ++this.#lastId,
+      raw,
+      credential,
+      openingMillis: 0,
+      credentialMillis,
+      openedAt,
+      recycleAt: recycleTime(openedAt, recycleMillis, random()),
+      generation,
+      busy: false,
+      closed: false,
+      acquiredAt: openedAt,
+      usedAt: openedAt,
+      provenAt: openedAt,
+      condemned: undefined,
+      acquireSite: undefined,
+      leakReported: false,
     }
   }
 

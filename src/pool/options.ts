@@ -7,11 +7,16 @@ import {
   oneOf,
   parseFields,
   seconds,
+  text,
   type ValuesOf,
 } from '../connections/fields.ts'
 import { ConfigError } from '../errors.ts'
 
 export const poolFields = {
+  pool_name: text({
+    description:
+      'The name of the pool in events, in the details of errors and in telemetry, where several pools of one process must differ. Default: `host:port/database`.',
+  }),
   pool_size: integer({
     default: 10,
     min: 1,
@@ -65,7 +70,11 @@ export const poolFields = {
   pool_reset_on_return: oneOf(['rollback', 'full', 'none'], {
     default: 'rollback',
     description:
-      'How a returned connection is cleaned up. `rollback`: an open transaction is rolled back, settings and temporary tables stay. `full`: settings, temporary tables, locks, prepared statements and LISTEN are cleared too. `none`: nothing is cleared.',
+      'How a returned connection is cleaned up. `rollback`: an open transaction is rolled back, LISTEN ends, and listeners that were added to the connection are removed; settings and temporary tables stay. `full`: settings, temporary tables, locks and prepared statements are cleared too. `none`: nothing is cleared.',
+  }),
+  session_init: text({
+    description:
+      'SQL that runs once on each new session before it is first handed out, and again after a reset under `pool_reset_on_return=full`; several statements are separated by `;`. It counts against `pool_timeout`. Where it fails, the session is closed (`SESSION_INIT_FAILED`). A pooler that gives each transaction another session does not keep what it sets.',
   }),
   leak_detection_threshold: seconds({
     default: 0,
@@ -90,6 +99,7 @@ export type PoolOptions = Partial<ValuesOf<typeof poolFields>>
 
 /** {@link PoolOptions} with its defaults filled in and times in milliseconds; `Infinity` is "never". */
 export interface Policy {
+  readonly name: string | undefined
   readonly size: number
   readonly max: number
   readonly minIdle: number
@@ -101,6 +111,7 @@ export interface Policy {
   readonly idleMillis: number
   readonly keepaliveMillis: number
   readonly resetMode: 'rollback' | 'full' | 'none'
+  readonly sessionInit: string | undefined
   readonly leakMillis: number
   readonly retireOn: 'never' | 'rotation' | 'expiry'
   readonly drainMillis: number
@@ -116,6 +127,7 @@ export function poolPolicy(options: PoolOptions = {}): Policy {
   if (problems.length > 0) throw new ConfigError(problems, { subject: 'The pool options' })
   const timeoutMillis = millis(values.pool_timeout)
   return {
+    name: values.pool_name,
     size: values.pool_size,
     max: values.pool_size + values.max_overflow,
     minIdle: Math.min(values.pool_min_idle, values.pool_size),
@@ -126,6 +138,7 @@ export function poolPolicy(options: PoolOptions = {}): Policy {
     idleMillis: orNever(values.pool_idle_timeout),
     keepaliveMillis: orNever(values.pool_keepalive),
     resetMode: values.pool_reset_on_return,
+    sessionInit: values.session_init,
     leakMillis: orNever(values.leak_detection_threshold),
     retireOn: values.retire_on,
     drainMillis: millis(values.drain_timeout),

@@ -1,15 +1,17 @@
 import type { CredentialSource } from '../credentials/credential.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { PoolsmithError } from '../errors.ts'
-import type { EventName } from '../events.ts'
 import { callSite } from './call-site.ts'
-import { EventHub, type Listener } from './events.ts'
+import { EventHub } from './events.ts'
 import { abortedError, acquireTimeoutError, closedError, type Occupancy } from './failures.ts'
+import { Leasing } from './leasing.ts'
 import { type Policy, poolPolicy } from './options.ts'
+import { preparation } from './prepare.ts'
 import { connectionInfo, type Session } from './session.ts'
 import { Sessions } from './sessions.ts'
 import { Supply } from './supply.ts'
 import type { AcquireOptions, ConnectionInfo, ConnectionPoolConfig, PoolStats } from './types.ts'
+import { cut } from './under-signal.ts'
 import { Waiters } from './waiters.ts'
 
 export type { AcquireOptions, ConnectionInfo, ConnectionPoolConfig, PoolStats } from './types.ts'
@@ -17,20 +19,7 @@ export type { AcquireOptions, ConnectionInfo, ConnectionPoolConfig, PoolStats } 
 /**
  * A pool of authenticated connections. knex takes it as its `connectionPool`.
  *
- * The life of a connection, in the order in which things happen to it:
- *
- * 1. **Credential.** Every acquire asks the source for its current credential: a comparison of times while it is
- *    fresh, a renewal in the background when it nears its end. An opening waits for it when there is none.
- * 2. **Opening.** `driver.open`, with one signal for the whole attempt. A login that is refused is tried once more
- *    with a fresh credential, when the source can have one; a password that is just being rotated gets a third try.
- * 3. **Handed out**, to the caller that has waited for longest. The connection used last is handed out first.
- * 4. **Returned.** If the driver finds something to clean up (an open transaction; under `full`, any state), the
- *    connection is reset in the background, before the next caller gets it.
- * 5. **Idle.** A sweep closes what is too old, idle for too long, beyond `pool_size`, or retired, sends keepalives,
- *    and opens what `pool_min_idle` lacks.
- * 6. **Validated** before it is handed out again: broken, condemned, too old, retired (all of them questions that
- *    need no waiting), and then one ping unless it was used within the last half second.
- * 7. **Closed**, with a goodbye if the server may still listen, and with `connection:closed` that says why.
+ * {@link ConnectionPoolConfig} has the life of a connection, with all hooks in their order.
  *
  * **The time limit.** An acquire is answered within `pool_timeout`. {@link Supply} decides which callers are told of a
  * failed attempt, and when: a database that is down is told at once, one that is full or starting is waited for. After
@@ -40,8 +29,7 @@ export type { AcquireOptions, ConnectionInfo, ConnectionPoolConfig, PoolStats } 
  * await using pool = new ConnectionPool({ driver, source, options: { pool_size: 5 } })
  * const rows = await pool.use(async (client) => (await client.query('select 1')).rows)
  */
-export class ConnectionPool<Raw extends object> implements AsyncDisposable {
-  readonly events: EventHub
+export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
   readonly #driver: Driver<Raw>
   readonly #source: CredentialSource
   readonly #policy: Policy
@@ -61,14 +49,18 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
 
   /** @throws ConfigError with everything that is wrong with the options */
   constructor(config: ConnectionPoolConfig<Raw>) {
-    this.#driver = config.driver
-    this.#source = config.source
-    this.#policy = poolPolicy(config.options)
+    const { driver, source, events = new EventHub(), onSession } = config
+    const policy = poolPolicy(config.options)
+    super({ driver, events, name: policy.name })
+    this.#driver = driver
+    this.#source = source
+    this.#policy = policy
     this.#now = config.now ?? (() => performance.now())
-    this.events = config.events ?? new EventHub()
     this.#wantsAcquired = this.events.interest('pool:acquired')
     this.#wantsReleased = this.events.interest('pool:released')
-    const shared = { driver: this.#driver, policy: this.#policy, now: this.#now, emit: this.events.emit }
+    const place = { driver, where: this.where, now: this.#now }
+    const prepare = preparation({ ...place, sessionInit: policy.sessionInit, onSession })
+    const shared = { ...place, policy, emit: events.emit, prepare }
     this.#sessions = new Sessions({
       ...shared,
       open: () => this.#supply.open(),
@@ -115,6 +107,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
       this.events.emit('pool:released', { id: session.id, heldMillis: now - session.acquiredAt })
     }
     const { resetMode } = this.#policy
+    if (resetMode !== 'none') this.#driver.tidy?.(raw)
     const reason = this.#sessions.unfit(session, now)
     if (reason !== undefined) {
       this.#sessions.close(session, reason)
@@ -129,21 +122,28 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   }
 
   /**
-   * Acquires, calls `fn` with the connection and releases it afterwards, also when `fn` throws.
+   * Has the server end the statement that runs on a connection, if one does. Its caller gets the server's error. Resolves
+   * when the connection runs nothing any more.
    *
-   * @typeParam Client what the connection is, where the pool's own type does not say so: it is taken from `fn`
-   * @param options.signal aborts the wait for a connection, not `fn`
-   *
-   * @example
-   * await db.pool.use(async (client: pg.Client) => client.query('listen jobs'))
+   * @param which the connection, or its process id as in {@link infoOf}
+   * @throws when the statement does not end within `pool_ping_timeout`
    */
-  async use<T, Client extends Raw = Raw>(fn: (raw: Client) => Promise<T> | T, options?: AcquireOptions): Promise<T> {
-    const raw = await this.acquire(options).promise
-    try {
-      return await fn(raw as Client)
-    } finally {
-      this.release(raw)
-    }
+  async cancel(which: Raw | number): Promise<void> {
+    const raw = this.#find(which)
+    if (raw !== undefined) await this.#driver.interrupt?.(raw, AbortSignal.timeout(this.#policy.checkMillis))
+  }
+
+  /** Cuts a connection in use, and has the server end the statement that it runs. */
+  async kill(which: Raw | number): Promise<void> {
+    const raw = this.#find(which)
+    if (raw === undefined) return
+    this.invalidate(raw)
+    await cut(this.#driver, raw)
+  }
+
+  #find(which: Raw | number): Raw | undefined {
+    if (typeof which !== 'number') return this.#sessions.of(which)?.raw
+    return this.#sessions.find((one) => this.#driver.info(one).processId === which)
   }
 
   /**
@@ -192,16 +192,6 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     return session === undefined ? undefined : connectionInfo(session, this.#driver.info(raw), this.#now())
   }
 
-  on<Name extends EventName>(name: Name, listener: Listener<Name>): this {
-    this.events.on(name, listener)
-    return this
-  }
-
-  off<Name extends EventName>(name: Name, listener: Listener<Name>): this {
-    this.events.off(name, listener)
-    return this
-  }
-
   /** With {@link numUsed} and {@link numPendingAcquires}, the marks by which knex knows a tarn-compatible pool. */
   numFree(): number {
     return this.#sessions.shelf.numFree()
@@ -225,10 +215,6 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
     return this.#destroyed
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.destroy()
-  }
-
   // ---- handing out
 
   /** The hot path: a good connection at once, or nothing. */
@@ -245,14 +231,14 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   #wait(options: AcquireOptions | undefined): Promise<Raw> {
     const signal = options?.signal
     if (this.#closed) return Promise.reject(this.#closedError())
-    if (signal?.aborted) return Promise.reject(abortedError(signal, this.#driver.where))
+    if (signal?.aborted) return Promise.reject(abortedError(signal, this.where))
     const promise = this.#waiters.add({
       since: this.#now(),
       millis: this.#policy.timeoutMillis,
       site: this.#site(options),
       signal,
       onTimeout: (_, lateMillis) => this.#timeoutError(lateMillis),
-      onAbort: () => abortedError(signal as AbortSignal, this.#driver.where),
+      onAbort: () => abortedError(signal as AbortSignal, this.where),
     })
     this.#pump()
     return promise
@@ -315,7 +301,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
       lateMillis,
       attempt: this.#supply.oldest,
       failure: this.#supply.failure,
-      where: this.#driver.where,
+      where: this.where,
     })
     this.#counts.timedOut++
     this.events.emit('pool:timeout', { error })
@@ -323,7 +309,7 @@ export class ConnectionPool<Raw extends object> implements AsyncDisposable {
   }
 
   #closedError(): PoolsmithError {
-    return closedError(this.#driver.where)
+    return closedError(this.where)
   }
 
   /** Where the connection was asked for, for leak detection. */

@@ -19,7 +19,7 @@ export interface Session<Raw extends object> {
   /** The credential that it logged in with. */
   readonly credential: Credential
   /** How long the opening took, and what part of it was spent on fetching the credential. */
-  readonly openingMillis: number
+  openingMillis: number
   readonly credentialMillis: number
   readonly openedAt: number
   readonly recycleAt: number

@@ -3,18 +3,17 @@
 import { LimitExceeded, within } from '../abort.ts'
 import type { Credential } from '../credentials/credential.ts'
 import type { Driver } from '../drivers/driver.ts'
+import type { Whereabouts } from '../drivers/whereabouts.ts'
 import type { CloseReason, Emit } from '../events.ts'
 import { Alarm } from './alarm.ts'
 import { closeCause, type Holder } from './failures.ts'
+import { sayGoodbye } from './goodbye.ts'
 import type { Policy } from './options.ts'
+import type { Prepare } from './prepare.ts'
 import { type Circumstances, FRESH_MILLIS, type Session, verdict } from './session.ts'
 import { Shelf } from './shelf.ts'
 import { idleDueAt, keepaliveDue, leakDueAt, reportLeaks, surplus, sweepPeriodMillis } from './upkeep.ts'
 
-/** How long a session may take to say goodbye before its socket is cut, and the server to hear of that. */
-const GOODBYE_MILLIS = 1000
-/** Closed for one of these, a session is past listening: no goodbye. */
-const DEAF: ReadonlySet<CloseReason> = new Set(['broken', 'ping-failed', 'reset-failed', 'drain-timeout'])
 /** A session that has been in use for longer is not expected back: it may be held for good, as for a LISTEN. */
 const COMING_BACK_MILLIS = 1000
 /** As many as an error names. */
@@ -22,8 +21,10 @@ const HOLDERS_SHOWN = 5
 
 export interface SessionsConfig<Raw extends object> {
   readonly driver: Driver<Raw>
+  readonly where: Whereabouts | undefined
   readonly policy: Policy
   readonly now: () => number
+  readonly prepare: Prepare<Raw>
   readonly emit: Emit
   /** Opens one; holds its own time limit. */
   readonly open: () => Promise<Session<Raw>>
@@ -53,7 +54,7 @@ export class Sessions<Raw extends object> {
     this.shelf = new Shelf<Session<Raw>>({
       max: config.policy.max,
       create: async () => this.#add(await config.open()),
-      destroy: (session) => this.#goodbye(session),
+      destroy: (session) => sayGoodbye(session, config.driver),
     })
   }
 
@@ -99,6 +100,11 @@ export class Sessions<Raw extends object> {
 
   of(raw: Raw): Session<Raw> | undefined {
     return this.#byRaw.get(raw)
+  }
+
+  find(isWanted: (raw: Raw) => boolean): Raw | undefined {
+    for (const raw of this.#byRaw.keys()) if (isWanted(raw)) return raw
+    return undefined
   }
 
   /** Those in use for longest. */
@@ -188,7 +194,7 @@ export class Sessions<Raw extends object> {
     this.#checking++
     try {
       const ping = onFailure === 'ping-failed' || resetMode === 'none'
-      await within(ping ? driver.ping(session.raw) : driver.reset(session.raw, resetMode), checkMillis)
+      await within(ping ? driver.ping(session.raw) : this.#reset(session, resetMode), checkMillis)
     } catch (error) {
       failure = error ?? new Error('unknown')
     }
@@ -210,6 +216,12 @@ export class Sessions<Raw extends object> {
       }
     }
     changed()
+  }
+
+  async #reset(session: Session<Raw>, mode: 'rollback' | 'full'): Promise<void> {
+    const { driver, prepare } = this.#config
+    await driver.reset(session.raw, mode)
+    if (mode === 'full') await prepare?.(session)
   }
 
   // ---- upkeep
@@ -296,28 +308,10 @@ export class Sessions<Raw extends object> {
     this.#byRaw.delete(session.raw)
     this.#counts.closed++
     void this.shelf.discard(session)
-    const { driver, emit } = this.#config
-    const cause = closeCause(reason, driver.endedBy?.(session.raw) ?? failure, driver.where)
+    const { driver, where, emit } = this.#config
+    const cause = closeCause(reason, driver.endedBy?.(session.raw) ?? failure, where)
     emit('connection:closed', { id: session.id, reason, ageMillis: now - session.openedAt, cause })
     if (this.#busy + this.#checking === 0) this.#onQuiet?.()
-  }
-
-  async #goodbye(session: Session<Raw>): Promise<void> {
-    const { driver } = this.#config
-    const { raw, condemned } = session
-    try {
-      if (condemned === 'drain-timeout' && driver.kill !== undefined) {
-        await within(driver.kill(raw, AbortSignal.timeout(GOODBYE_MILLIS)), GOODBYE_MILLIS)
-        return
-      }
-      if (condemned !== undefined && !DEAF.has(condemned)) {
-        await within(driver.close(raw), GOODBYE_MILLIS)
-        return
-      }
-    } catch {
-      // The server does not listen, or not in time.
-    }
-    driver.abort(raw)
   }
 
   /** Closes idle sessions, waits for the others up to `drain_timeout`, cuts them; resolves when all are closed. */

@@ -1,11 +1,13 @@
 import type { Credential, CredentialSource } from '../credentials/credential.ts'
 import type { Driver } from '../drivers/driver.ts'
+import type { Whereabouts } from '../drivers/whereabouts.ts'
 import type { PoolsmithError } from '../errors.ts'
 import type { Emit } from '../events.ts'
 import { asksToWait, type Hanging, isTimeLimit, NotTried } from './failures.ts'
 import { Opener } from './opener.ts'
 import type { Policy } from './options.ts'
 import { Pacer } from './pacer.ts'
+import type { Prepare } from './prepare.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
 import type { Waiters } from './waiters.ts'
@@ -15,11 +17,13 @@ const NEARLY_ALL = 0.9
 
 export interface SupplyConfig<Raw extends object> {
   readonly driver: Driver<Raw>
+  readonly where: Whereabouts | undefined
   readonly source: CredentialSource
   readonly policy: Policy
   readonly sessions: Sessions<Raw>
   readonly waiters: Waiters<Raw>
   readonly now: () => number
+  readonly prepare: Prepare<Raw>
   readonly random: () => number
   readonly emit: Emit
   readonly isSuspended: () => boolean
@@ -46,10 +50,11 @@ export class Supply<Raw extends object> {
 
   constructor(config: SupplyConfig<Raw>) {
     this.#config = config
-    const { driver, source, policy, waiters, now, random, pump } = config
+    const { driver, where, source, prepare, policy, waiters, now, random, pump } = config
     const { timeoutMillis, recycleMillis } = policy
     const isAwaited = (): boolean => waiters.size > 0
-    this.#opener = new Opener({ driver, source, limitMillis: timeoutMillis, recycleMillis, now, random, isAwaited })
+    const limits = { limitMillis: timeoutMillis, recycleMillis }
+    this.#opener = new Opener({ driver, where, source, prepare, ...limits, now, random, isAwaited })
     this.#pacer = new Pacer({ now, random, wake: pump, probeMillis: timeoutMillis / 4 })
   }
 

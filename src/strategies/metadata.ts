@@ -1,5 +1,6 @@
 /** The metadata service of a cloud's machine: what its silence and its refusals mean. */
 
+import { errorCode } from '../any-error.ts'
 import type { Fault } from '../credentials/failure.ts'
 
 /**
@@ -17,7 +18,7 @@ const NO_ROUTE = new Set(['EADDRNOTAVAIL', 'ECONNREFUSED', 'EHOSTDOWN', 'EHOSTUN
 
 /** Nothing is there: this is no machine of the cloud. */
 export function isNoRoute(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && NO_ROUTE.has(String(error.code))
+  return NO_ROUTE.has(errorCode(error) ?? '')
 }
 
 export function metadataHint(host: string): string {

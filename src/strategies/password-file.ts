@@ -11,6 +11,7 @@ const PASSWORD_FILE: FileKind = {
   missing: 'CREDENTIAL_MISSING',
   unreadable: 'CREDENTIAL_FAILED',
   hint: 'password_file names a file that this process may read and that holds the password and nothing else.',
+  option: 'password_file',
 }
 
 /**

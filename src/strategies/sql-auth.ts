@@ -12,6 +12,11 @@ export const sqlAuth = defineStrategy({
   check(connection, options) {
     const problems: ConfigProblem[] = [...passwordProblems(connection, options)]
     if (connection.login === undefined) problems.push({ path: 'login', message: 'auth_method sql_auth needs it' })
+    if (connection.login?.includes('\\') === true) {
+      const message =
+        'is a Windows account, which is no login of SQL Server itself; write auth_method=kerberos with login name@REALM, or auth_method=ntlm'
+      problems.push({ path: 'login', message })
+    }
     if (connection.password === undefined && options.password_file === undefined) {
       problems.push({ path: 'password', message: 'auth_method sql_auth needs it, or password_file' })
     }

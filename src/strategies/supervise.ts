@@ -8,6 +8,7 @@ import type { ChildProcess } from 'node:child_process'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { onAbort, orAbort } from '../abort.ts'
+import { asError } from '../any-error.ts'
 import { endProgram } from './end-program.ts'
 
 /** The longest answer that is read, in bytes. Tokens and keys take a few thousand. */
@@ -129,10 +130,6 @@ function onProgram(message: unknown): void {
   const { process: program } = message as { readonly process: ChildProcess }
   const registration = onAbort(supervision.signal, () => endProgram(program))
   program.once('exit', () => registration[Symbol.dispose]())
-}
-
-function asError(reason: unknown): Error {
-  return reason instanceof Error ? reason : new Error(String(reason))
 }
 
 function tooSlow(host: string, limitMillis: number): Error {

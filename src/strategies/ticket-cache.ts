@@ -13,13 +13,22 @@ export interface TicketCache {
   endWith(source: CredentialSource): CredentialSource
 }
 
-/** The cache of a pool's tickets: the one that the options name, with a keytab one in memory, else the environment's. */
+/**
+ * The cache of a pool's tickets: the one that the options name, one in memory with a keytab or where that is asked for,
+ * else the environment's.
+ */
 export function ticketCache(
-  options: { readonly keytab?: string | undefined; readonly ccache?: string | undefined },
+  options: {
+    readonly keytab?: string | undefined
+    readonly ccache?: string | undefined
+    readonly inMemory?: boolean
+  },
   environment: Readonly<Record<string, string | undefined>>,
 ): TicketCache {
   const own =
-    options.keytab !== undefined && options.ccache === undefined ? `MEMORY:poolsmith-${randomUUID()}` : undefined
+    (options.keytab !== undefined || options.inMemory === true) && options.ccache === undefined
+      ? `MEMORY:poolsmith-${randomUUID()}`
+      : undefined
   return {
     name: options.ccache ?? own ?? cacheIn(environment),
     endWith: (source) => (own === undefined ? source : endingSource(source, () => forget(own))),

@@ -22,7 +22,7 @@ for (const [flavor, version] of [
   ['embedded-13', 13],
 ] as const) {
   describe(`PostgreSQL ${version}`, async () => {
-    const server = await startPostgres({ flavor })
+    const server = await startPostgres({ flavor, config: { autovacuum: 'off' } })
     const db = await superuserEngine(server)
     after(async () => {
       await db.destroy()

@@ -408,7 +408,7 @@ describe('a part fails', () => {
     ['the server has no memory', 'QUERY_FAILED', { do: 'refuse', number: 701, class: 17, message: 'no memory' }],
   ]
   for (const [what, code, fault] of faults) {
-    test(`${what}: the error names the part, no file looks complete, and the next run goes on`, async () => {
+    test(`${what}: the error names the part, no file looks complete, and the next run reads all parts`, async () => {
       await using own = await start()
       // One session: what comes before the part that fails is whole.
       await using engine = await engineFor(own, { pool_size: 1, max_overflow: 0 })
@@ -424,19 +424,38 @@ describe('a part fails', () => {
         [],
       )
       assert.equal(engine.pool.stats().inUse, 0)
-      const before = own.journal.requests.length
       const manifest = await run()
-      assert.deepEqual(
-        manifest.files.map(({ keptFrom }) => keptFrom !== undefined),
-        [true, true, false, false],
-      )
-      const reads = own.journal.requests.slice(before).filter((sql) => /^select \[id\] as/.test(sql))
-      assert.equal(reads.length, 2)
+      const kept = manifest.files.filter(({ keptFrom }) => keptFrom !== undefined)
+      assert.deepEqual(kept, [], 'the server does not tell whether the table has changed')
       const rows = await rowsOf(manifest)
       assert.equal(new Set(rows.map((row) => row.id)).size, 20_000)
       assert.equal(rows.length, 20_000)
     })
   }
+
+  test('with a watermark the next run goes on: both have the rows up to the same mark', async () => {
+    await using own = await start()
+    await using engine = await engineFor(own, { pool_size: 1, max_overflow: 0 })
+    await using folder = await temporaryFolder()
+    const watermark = { column: 'id' }
+    const run = (): Promise<Manifest> =>
+      extractTable(engine, { table: 'flights' }, { to: folder.path, format: 'parquet', partitions: 4, watermark })
+    const third = { sql: /select \[id\] as \[id\]/, after: 2, times: 1 }
+    own.faults.add({ at: 'request', ...third, fault: { do: 'refuse', number: 1205, class: 13 } })
+    const error = await failureOf(run())
+    assert.deepEqual([error.details.partition, error.details.whole], [2, 2])
+    assert.match(error.hint ?? '', /2 of 4 partitions are complete; the same call on the same day keeps them/)
+    const before = own.journal.requests.length
+    const manifest = await run()
+    assert.deepEqual(
+      manifest.files.map(({ keptFrom }) => keptFrom !== undefined),
+      [true, true, false, false],
+    )
+    const reads = own.journal.requests.slice(before).filter((sql) => /^select \[id\] as/.test(sql))
+    assert.equal(reads.length, 2)
+    const ids = (await rowsOf(manifest)).map((row) => row.id)
+    assert.deepEqual([ids.length, new Set(ids).size], [20_000, 20_000])
+  })
 
   test('an error midway through the rows leaves no file', async () => {
     await using own = await start()

@@ -12,7 +12,7 @@ import { beforeWrites, columnOf, filesBelow, superuserEngine } from '../support/
 import { temporaryFolder } from '../support/folder.ts'
 import { startPostgres } from '../support/postgres.ts'
 
-const server = await startPostgres()
+const server = await startPostgres({ config: { autovacuum: 'off' } })
 const db = await superuserEngine(server)
 // Partitions come one after the other.
 const single = await superuserEngine(server, { pool_size: 1, max_overflow: 0 })

@@ -120,6 +120,18 @@ describe('without a named profile', () => {
     assert.equal(await signer({}), 'ASIAMACHINE')
   })
 
+  for (const [setting, needs] of [
+    ['aws_access_key_id = AKIAHALF', 'aws_secret_access_key'],
+    ['aws_secret_access_key = s3cr3t', 'aws_access_key_id'],
+    ['role_arn = arn:aws:iam::1:role/a', 'source_profile'],
+    ['web_identity_token_file = /nowhere/token', 'role_arn'],
+  ] as const) {
+    test(`a default profile with ${setting.split(' ')[0]} alone is not replaced`, async () => {
+      await writeFile(join(folder.path, 'config'), `[default]\n${setting}\n`)
+      await assertMissing({}, new RegExp(`profile default sets ${setting.split(' ')[0]}, but not ${needs}`))
+    })
+  }
+
   test('a default profile whose credential process fails is not replaced', async () => {
     const program = join(folder.path, 'fails.sh')
     await writeFile(program, '#!/bin/sh\nexit 3\n')

@@ -131,7 +131,7 @@ test('a cache of an unknown type and a cache without its daemon have errors of t
 
 test('a cache of another principal is refused, also when it becomes one under the pool', async () => {
   const extra = { ccache: file('good'), principal: 'bob' }
-  const facts = [ALICE, 'bob@TEST.REALM', file('good'), `kinit -c ${file('good')} bob@TEST.REALM`]
+  const facts = [ALICE, 'bob@TEST.REALM', file('good'), `kinit -c ${file('good')}_bob bob@TEST.REALM`]
   await isTold({ extra }, 'TICKET_PRINCIPAL_MISMATCH', ...facts)
 
   const ccache = await realm.ticket('alice', 'changing')
@@ -195,16 +195,20 @@ test('a keytab that is missing, damaged, without the principal or with an old ke
 
 test('an address in place of the host, and a wrong service name, are SPN_UNKNOWN', async () => {
   const extra = { ccache: file('good') }
-  const facts = ['database of TEST.REALM', 'postgres@127.0.0.1', 'kvno postgres/127.0.0.1']
+  const facts = ['database of TEST.REALM', `kvno -c ${file('good')} postgres/127.0.0.1@TEST.REALM`]
   await isTold({ host: '127.0.0.1', extra }, 'SPN_UNKNOWN', ...facts)
-  await isTold({ extra: { ...extra, krbsrvname: 'pgsql' } }, 'SPN_UNKNOWN', 'pgsql@localhost', 'krbsrvname')
+  await isTold({ extra: { ...extra, krbsrvname: 'pgsql' } }, 'SPN_UNKNOWN', 'pgsql/localhost@TEST.REALM', 'krbsrvname')
 })
 
 test('a stopped KDC is named with the realm, the principal and a command to look closer', async () => {
   const ccache = await realm.ticket('alice', 'stopped')
   await realm.kdc.stop()
   try {
-    const facts = ['KDC of TEST.REALM', kdcAddress(), `kinit -c ${ccache} ${ALICE}`, 'KRB5_TRACE']
+    const facts = [
+      'KDC of TEST.REALM',
+      kdcAddress(),
+      `KRB5_TRACE=/dev/stderr kvno -c ${ccache} postgres/localhost@TEST.REALM`,
+    ]
     await isTold({ extra: { ccache } }, 'KDC_UNREACHABLE', ...facts)
   } finally {
     await realm.kdc.start()

@@ -215,7 +215,7 @@ test('an unknown server is named with the realm and the KDC', async () => {
     const target = { service: 'postgres', host: 'nowhere.test' }
     using context = gss.initContext({ target, flags: [], credential, mechanism })
     const error = await failure('SPN_UNKNOWN', () => context.step())
-    assert.match(error.message, /TEST\.REALM .*postgres@nowhere\.test/)
+    assert.match(error.message, /of TEST\.REALM .*postgres\/nowhere\.test@TEST\.REALM/)
     assert.deepEqual(error.details.kdcs, [`127.0.0.1:${kdc.port}`])
   }
 })

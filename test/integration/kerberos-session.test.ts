@@ -277,12 +277,12 @@ test('a principal that may not use the role is refused with both names', async (
   }
 })
 
-test('for an unknown host or an address the error names the principal that was asked for', async () => {
+test('for an unknown host or an address the error names the principal that the KDC was asked for', async () => {
   for (const host of ['127.0.0.1', 'db.test']) {
     await using db = await engine({ host })
     const error = await failure(db.raw('select 1'))
     assert.equal(error.code, 'SPN_UNKNOWN')
-    assert.ok(error.message.includes(`postgres@${host}`), error.message)
+    assert.ok(error.message.includes(`postgres/${host}@TEST.REALM`), error.message)
     await using named = await engine({ host, extra: { krbspn: 'postgres/localhost@TEST.REALM' } })
     assert.equal((await named.raw(WHO)).rows[0].encrypted, true)
   }

@@ -98,10 +98,14 @@ const isGone = (pid: number): Promise<boolean> =>
     () => true,
   )
 
-/** Three calls that hang: a first ticket, a service ticket, and a ticket to act for us. */
+/** Calls that hang: a first ticket, a service ticket, and a ticket to act for us. */
 const HANGING: Readonly<Record<string, (cache: string) => string>> = {
   'a first ticket': () => `
     const hanging = ensureTicket({ principal: 'alice', keytab: ${JSON.stringify(keytab)}, cache: 'MEMORY:x' })
+  `,
+  'a first ticket by password': () => `
+    const { Secret } = await import(${source('secret.ts')})
+    const hanging = ensureTicket({ principal: 'alice', password: () => new Secret('x'), cache: 'MEMORY:y' })
   `,
   "a server's ticket": (cache) => `
     const gss = await loadGssApi()

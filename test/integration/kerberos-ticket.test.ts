@@ -361,11 +361,15 @@ test('of a collection the cache of the principal is taken', async (t) => {
     assert.equal((await verifyTicket({ principal: 'bob', cache })).cache, `DIR::${path}/tktbob`)
     assert.equal((await verifyTicket({ principal: ALICE, cache })).cache, `DIR::${path}/tktalice`)
   }
-  // A third takes nobody's place, the first one's neither.
+  // A third gets a cache of its own, and takes no place of the others.
   await writeFile(join(path, 'primary'), 'tktalice\n')
   const stranger = { principal: 'shortlived', cache: named }
   const own = await kdc.keytab('shortlived')
-  await failure('TICKET_PRINCIPAL_MISMATCH', refreshTicket({ by: 'keytab', keytab: own, ...stranger }))
+  assert.match((await refreshTicket({ by: 'keytab', keytab: own, ...stranger })).cache, /\/tkt[0-9a-f]+$/)
+  await failure(
+    'TICKET_PRINCIPAL_MISMATCH',
+    refreshTicket({ by: 'keytab', keytab: own, ...stranger, cache: `DIR::${path}/tktbob` }),
+  )
 })
 
 test('a refresh opens one krb5 context here, and one in the process that asks the KDC', async (t) => {
@@ -391,7 +395,7 @@ test('a refresh opens one krb5 context here, and one in the process that asks th
   }
   // The same tasks as in the other process.
   for (const [name, task] of Object.entries({
-    obtain: () => TASKS.obtain({ principal: ALICE, keytab, cache, into: cache }),
+    obtain: () => TASKS.obtain({ principal: ALICE, key: { keytab }, cache, into: cache }),
     renew: () => TASKS.renew({ cache: `${cache}-renewing`, packed: undefined, into: cache }),
   })) {
     opened.mock.resetCalls()

@@ -414,7 +414,7 @@ test('messages out of turn in a Kerberos login are refused', async () => {
 test('the principal of the server is named by service and host, or in full', async () => {
   await assert.rejects(openAgainst(asking(7), { krbsrvname: 'pgsql' }), {
     code: 'SPN_UNKNOWN',
-    message: /pgsql@localhost/,
+    message: /pgsql\/localhost@TEST\.REALM/,
   })
   await assert.rejects(openAgainst(asking(7), { krbspn: 'postgres/elsewhere@TEST.REALM' }), { code: 'SPN_UNKNOWN' })
   for (const krbspn of ['postgres/localhost@TEST.REALM', 'postgres/localhost']) {

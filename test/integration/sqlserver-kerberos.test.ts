@@ -59,9 +59,13 @@ interface KerberosServer extends TdsServer {
 
 /** A server whose service principal is in the realm: `spn` is made from its port unless given. */
 async function start(
-  options: Partial<TdsServerOptions> & { readonly reply?: 'together' | 'apart'; readonly spn?: string } = {},
+  options: Partial<TdsServerOptions> & {
+    readonly reply?: 'together' | 'apart'
+    readonly spn?: string
+    readonly insists?: boolean
+  } = {},
 ): Promise<KerberosServer> {
-  const { reply, spn, ...rest } = options
+  const { reply, spn, insists = false, ...rest } = options
   const seen: KerberosServer['seen'] = []
   let keytab = ''
   const server = await startTdsServer({
@@ -69,8 +73,8 @@ async function start(
     tls: certificate,
     sspi: {
       ...(reply === undefined ? {} : { reply }),
-      acceptor: () => {
-        const acceptor: GssAcceptor = gssAcceptor(keytab)
+      acceptor: ({ channelBindings }) => {
+        const acceptor: GssAcceptor = gssAcceptor(keytab, insists ? { channelBindings } : {})
         return {
           step: async (token) => {
             const answer = await acceptor.step(token)
@@ -141,6 +145,30 @@ describe('by a real ticket', () => {
     }
   }
 
+  for (const encrypt of ['true', 'false', 'strict'] as const) {
+    for (const gss_mechanism of ['krb5', 'spnego'] as const) {
+      for (const asksKdc of [true, false]) {
+        const way = asksKdc ? 'a new ticket' : 'a ticket of the cache'
+        test(`a server that insists on channel bindings, encrypt=${encrypt}, ${gss_mechanism}, ${way}`, async () => {
+          await using server = await start({
+            insists: true,
+            ...(encrypt === 'strict' ? { encryption: 'strict' } : {}),
+          })
+          const { driver } = driverFor(server, { encrypt, gss_mechanism })
+          if (!asksKdc) await driver.close((await open(driver, alice)).raw)
+          const { raw } = await open(driver, alice)
+          assert.equal(driver.info(raw).user, `alice@${kdc.realm}`)
+          await driver.close(raw)
+          const bare = driverFor(server, { encrypt, gss_mechanism, extended_protection: false })
+          const error = await failure(open(bare.driver, alice))
+          assert.equal(error.phase, 'login')
+          assert.equal(server.journal.logins.at(-1)?.accepted, false)
+          assert.deepEqual(server.complaints, [])
+        })
+      }
+    }
+  }
+
   test('of a server without any encryption', async () => {
     await using server = await start({ encryption: 'not-supported' })
     const { driver } = testDriver({ port: server.port }, { encrypt: 'false' })
@@ -151,6 +179,22 @@ describe('by a real ticket', () => {
     const error = await failure(open(driverFor(server, { encrypt: 'false' }).driver, alice))
     assert.deepEqual([error.code, error.phase], ['TLS_NOT_OFFERED', 'tls'])
     assert.equal(server.journal.logins.length, 1)
+  })
+
+  test('under a silent KDC fails with the KDC, and not with the server that waits for the login', async () => {
+    await using server = await start()
+    kdc.freeze()
+    try {
+      const { driver } = driverFor(server, { connect_timeout: 1 })
+      const error = await failure(open(driver, alice, 20_000))
+      assert.deepEqual([error.code, error.phase, error.transient], ['KDC_TIMEOUT', 'gss', true])
+      assert.match(error.message, new RegExp(`KDC.*${kdc.port}`, 's'))
+      assert.doesNotMatch(`${error.message} ${error.hint}`, /server accepts connections/)
+      assert.equal((error.cause as PoolsmithError).code, 'CONNECT_TIMEOUT')
+    } finally {
+      kdc.thaw()
+    }
+    assert.equal(server.journal.logins.length, 0)
   })
 
   test('for the principal that mssql_spn names', async () => {
@@ -215,7 +259,11 @@ describe('by a real ticket', () => {
     test(`of another server after routing, under encrypt=${encrypt}: its own principal, in place of mssql_spn`, async () => {
       const strict = encrypt === 'strict' ? ({ encryption: 'strict' } as const) : {}
       await using target = await start(strict)
-      await using gateway = await start({ ...strict, routing: { server: 'localhost', port: target.port } })
+      await using gateway = await start({
+        ...strict,
+        reply: 'together',
+        routing: { server: 'localhost', port: target.port },
+      })
       const mssql_spn = `MSSQLSvc/localhost:${gateway.port}@${kdc.realm}`
       const { driver } = driverFor(gateway, { encrypt, mssql_spn })
       const { raw } = await open(driver, alice)
@@ -439,7 +487,9 @@ describe('by tokens of any kind', () => {
     const named = { ca_file: caFile, host_name_in_certificate: 'localhost' }
     const { driver } = testDriver({ host: 'DB.example.com', port: server.port }, named, context)
     await driver.close((await open(driver, alice)).raw)
-    assert.deepEqual(seen, [{ host: 'DB.example.com', port: server.port, instance: undefined, spn: undefined }])
+    const [{ channelBindings, ...target }] = seen as [SspiTarget]
+    assert.deepEqual(target, { host: 'DB.example.com', port: server.port, instance: undefined, spn: undefined })
+    assert.match(channelBindings?.toString('latin1') ?? '', /^tls-unique:/)
   })
 
   test('that hang or fail end within the time limit, in their phase', async () => {

@@ -267,10 +267,12 @@ describe('ntlm', () => {
     assert.deepEqual([wrong.code, wrong.phase, wrong.details.number], ['LOGIN_REFUSED', 'login', 18452])
     const exposed = await failure(askBy(at, { auth_method: 'ntlm', encrypt: 'false' }))
     assert.equal(exposed.code, 'TLS_NEEDED')
-    // A Windows account under sql_auth is sent as the name of a SQL login, and is refused as one.
+    // A Windows account under sql_auth is refused before anything is sent.
+    const before = server.journal.logins.length
     const sql = await failure(askBy(at, {}))
-    assert.equal(sql.details.number, 18456)
-    assert.equal(server.journal.logins.at(-1)?.authentication, 'sql')
+    assert.deepEqual([sql.code, sql.phase], ['CONFIG_INVALID', 'config'])
+    assert.match(sql.message, /auth_method=ntlm/)
+    assert.equal(server.journal.logins.length, before)
   })
 
   test('an acceptor that checks NTLMv2 alone accepts it, with a MIC and an empty LM response', async () => {

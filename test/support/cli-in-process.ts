@@ -1,4 +1,4 @@
-import { Writable } from 'node:stream'
+import { Readable, Writable } from 'node:stream'
 import { run } from '../../src/cli/run.ts'
 import { Screen } from '../../src/cli/terminal.ts'
 
@@ -12,6 +12,7 @@ export interface Finished {
 export async function poolsmith(
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
+  input = '',
 ): Promise<Finished> {
   const texts = { out: '', log: '' }
   const screen = (name: 'out' | 'log'): Screen =>
@@ -27,6 +28,7 @@ export async function poolsmith(
     terminal: { out: screen('out'), log: screen('log') },
     environment,
     signal: new AbortController().signal,
+    input: () => Readable.from([input]),
     exitCodeOfSignal: () => undefined,
   })
   return { code, ...texts }

@@ -37,7 +37,7 @@ export async function columnOf(manifest: Manifest, column: string): Promise<stri
 
 async function valuesIn(path: string, column: string): Promise<string[]> {
   if (path.endsWith('.parquet')) return (await readParquetFile(path)).rows.map((row) => String(row[column]))
-  if (path.endsWith('.arrow'))
+  if (path.endsWith('.arrows'))
     return tableFromIPC(await readFile(path))
       .toArray()
       .map((row) => String(row[column]))

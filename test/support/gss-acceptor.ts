@@ -14,6 +14,8 @@ export interface GssAcceptor {
 const GSS_C_ACCEPT = 2
 const GSS_S_CONTINUE_NEEDED = 1
 const GSS_C_DELEG_FLAG = 1
+/** The bindings of both sides are the same; without it the client may have sent none (MIT 1.19). */
+const GSS_C_CHANNEL_BOUND_FLAG = 2048
 const GSS_C_GSS_CODE = 1
 const GSS_C_MECH_CODE = 2
 
@@ -22,6 +24,13 @@ type Pointer = bigint | null
 function bind() {
   const lib = koffi.load('libgssapi_krb5.so.2')
   koffi.struct('acceptor_buffer', { length: 'size_t', value: 'void *' })
+  koffi.struct('acceptor_bindings', {
+    initiatorType: 'uint32_t',
+    initiator: 'acceptor_buffer',
+    acceptorType: 'uint32_t',
+    acceptor: 'acceptor_buffer',
+    application: 'acceptor_buffer',
+  })
   koffi.struct('acceptor_key_value', { key: 'const char *', value: 'const char *' })
   koffi.struct('acceptor_key_values', { count: 'uint32_t', elements: 'acceptor_key_value *' })
   return {
@@ -29,7 +38,7 @@ function bind() {
       'uint32_t gss_acquire_cred_from(_Out_ uint32_t *minor, void *name, uint32_t time, void *mechs, int usage, acceptor_key_values *store, _Out_ void **cred, void *actual, void *time_rec)',
     ),
     accept: lib.func(
-      'uint32_t gss_accept_sec_context(_Out_ uint32_t *minor, _Inout_ void **context, void *cred, acceptor_buffer *input, void *bindings, _Out_ void **name, void *mech, _Out_ acceptor_buffer *output, _Out_ uint32_t *flags, void *time, void *delegated)',
+      'uint32_t gss_accept_sec_context(_Out_ uint32_t *minor, _Inout_ void **context, void *cred, acceptor_buffer *input, acceptor_bindings *bindings, _Out_ void **name, void *mech, _Out_ acceptor_buffer *output, _Out_ uint32_t *flags, void *time, void *delegated)',
     ),
     displayName: lib.func(
       'uint32_t gss_display_name(_Out_ uint32_t *minor, void *name, _Out_ acceptor_buffer *text, void *type)',
@@ -77,8 +86,13 @@ function explain(call: string, major: number, minor: number): Error {
   return new Error(`${call}: ${text(major, GSS_C_GSS_CODE)} (${text(minor, GSS_C_MECH_CODE)})`)
 }
 
+export interface GssAcceptorRules {
+  /** Extended Protection: refuses a client that is not bound to this application data (RFC 5929). */
+  readonly channelBindings?: () => Buffer | undefined
+}
+
 /** @param keytab path of a keytab; any of its principals may be the one that the client asked for */
-export function gssAcceptor(keytab: string): GssAcceptor {
+export function gssAcceptor(keytab: string, { channelBindings }: GssAcceptorRules = {}): GssAcceptor {
   library ??= bind()
   const gss = library
   const minor: [number] = [0]
@@ -93,11 +107,25 @@ export function gssAcceptor(keytab: string): GssAcceptor {
       const output: [NativeBuffer] = [{ length: 0, value: null }]
       const flags: [number] = [0]
       const input = { length: token.length, value: token }
-      const major = gss.accept(minor, context, cred[0], input, null, name, null, output, flags, null, null)
+      const data = channelBindings?.()
+      if (channelBindings !== undefined && data === undefined) throw new Error('there is no TLS session to bind to')
+      const nothing = { length: 0, value: null }
+      const bindings =
+        data === undefined
+          ? null
+          : {
+              initiatorType: 0,
+              initiator: nothing,
+              acceptorType: 0,
+              acceptor: nothing,
+              application: { length: data.length, value: data },
+            }
+      const major = gss.accept(minor, context, cred[0], input, bindings, name, null, output, flags, null, null)
       const bytes = take(output[0])
       const reply = bytes.length === 0 ? {} : { output: bytes }
       if (major === GSS_S_CONTINUE_NEEDED) return reply
       if (major !== 0) throw explain('gss_accept_sec_context', major, minor[0])
+      if (data !== undefined && (flags[0] & GSS_C_CHANNEL_BOUND_FLAG) === 0) throw new Error('no channel bindings')
       const text: [NativeBuffer] = [{ length: 0, value: null }]
       gss.displayName(minor, name[0], text, null)
       gss.releaseName(minor, name)

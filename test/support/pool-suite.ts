@@ -21,8 +21,9 @@ async function failure(work: PromiseLike<unknown>): Promise<PoolsmithError> {
   throw new assert.AssertionError({ message: 'It succeeded.' })
 }
 
-function placeOf({ connection: { host, port, database } }: Side) {
-  return { host, port, database }
+function placeOf({ connection: { type, host, port, database } }: Side) {
+  const system = type === 'mssql' ? 'microsoft.sql_server' : 'postgresql'
+  return { poolName: `${host}:${port}/${database}`, system, host, port, database }
 }
 
 async function until(condition: () => boolean): Promise<void> {

@@ -2,10 +2,11 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chown, writeFile } from 'node:fs/promises'
+import { chown, rename, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
 import { temporaryFolder } from './folder.ts'
 import { freePort } from './free-port.ts'
 import type { PostgresServer } from './postgres.ts'
@@ -32,26 +33,42 @@ export interface PgbouncerOptions {
   readonly lines?: readonly string[]
   /** Its users, with their passwords. */
   readonly users: Readonly<Record<string, string>>
+  /** More words for every database, such as `auth_user=lookup`. */
+  readonly database?: string
+}
+
+export interface Pgbouncer extends Pooler {
+  /** Runs a command of its console, as a user of its `admin_users`, which must have a password in `users`. */
+  readonly command: (user: string, sql: string) => Promise<void>
+  /** Gives a user another password. */
+  readonly setPassword: (user: string, password: string) => Promise<void>
 }
 
 /** Logs in to the server with the passwords of its users, by the method that the server asks for. */
-export function startPgbouncer(server: PostgresServer, options: PgbouncerOptions): Promise<Pooler> {
-  const { poolMode = 'session', lines = [], users } = options
-  return start({
+export async function startPgbouncer(server: PostgresServer, options: PgbouncerOptions): Promise<Pgbouncer> {
+  const { poolMode = 'session', lines = [], database = '' } = options
+  const users = { ...options.users }
+  let userFile = ''
+  const writeUsers = async (): Promise<void> => {
+    const list = Object.entries(users).map(([name, password]) => `"${name}" "${password}"\n`)
+    await writeFile(`${userFile}.new`, list.join(''), { mode: 0o644 })
+    await rename(`${userFile}.new`, userFile)
+  }
+  const pooler = await start({
     path: '/usr/sbin/pgbouncer',
     stopSignal: 'SIGTERM',
     prepare: async (folder, port) => {
-      const list = Object.entries(users).map(([name, password]) => `"${name}" "${password}"\n`)
-      await writeFile(join(folder, 'users.txt'), list.join(''))
+      userFile = join(folder, 'users.txt')
+      await writeUsers()
       const text = [
         '[databases]',
-        `* = host=127.0.0.1 port=${server.port}`,
+        `* = host=127.0.0.1 port=${server.port} ${database}`,
         '[pgbouncer]',
         `listen_port = ${port}`,
         'listen_addr = 127.0.0.1',
         'unix_socket_dir =',
         'auth_type = scram-sha-256',
-        `auth_file = ${join(folder, 'users.txt')}`,
+        `auth_file = ${userFile}`,
         `pool_mode = ${poolMode}`,
         'server_login_retry = 1',
         ...lines,
@@ -61,10 +78,42 @@ export function startPgbouncer(server: PostgresServer, options: PgbouncerOptions
       return [join(folder, 'pgbouncer.ini')]
     },
   })
+  const command = async (user: string, sql: string): Promise<void> => {
+    const client = new pg.Client({
+      host: '127.0.0.1',
+      port: pooler.port,
+      user,
+      password: users[user] ?? '',
+      database: 'pgbouncer',
+    })
+    await client.connect()
+    try {
+      await client.query(sql)
+    } finally {
+      await client.end()
+    }
+  }
+  return {
+    ...pooler,
+    command,
+    setPassword: async (user, password) => {
+      users[user] = password
+      await writeUsers()
+    },
+  }
 }
 
-/** The server must trust its address, because it passes the login through. */
-export function startPgpool(server: PostgresServer, lines: readonly string[] = []): Promise<Pooler> {
+export interface PgpoolOptions {
+  /** More lines of pgpool.conf. */
+  readonly lines?: readonly string[]
+  /**
+   * The passwords that it asks for and logs in to the server with. Without them it passes the login through, which the
+   * server must not ask for a password.
+   */
+  readonly users?: Readonly<Record<string, string>>
+}
+
+export function startPgpool(server: PostgresServer, { lines = [], users }: PgpoolOptions = {}): Promise<Pooler> {
   return start({
     path: '/usr/sbin/pgpool',
     stopSignal: 'SIGINT',
@@ -85,14 +134,20 @@ export function startPgpool(server: PostgresServer, lines: readonly string[] = [
         'max_pool = 2',
         'health_check_period = 0',
         'sr_check_period = 0',
-        'enable_pool_hba = off',
-        "pool_passwd = ''",
+        ...(users === undefined
+          ? ['enable_pool_hba = off', "pool_passwd = ''"]
+          : ['enable_pool_hba = on', `pool_passwd = '${join(folder, 'pool_passwd')}'`]),
         'use_watchdog = off',
         ...lines,
         '',
       ]
+      const hba = Object.keys(users ?? {}).map((name) => `host all ${name} 127.0.0.1/32 scram-sha-256\n`)
+      const passwords = Object.entries(users ?? {}).map(([name, password]) => `${name}:TEXT${password}\n`)
+      await writeFile(join(folder, 'pool_hba.conf'), hba.join(''))
+      await writeFile(join(folder, 'pool_passwd'), passwords.join(''))
       await writeFile(join(folder, 'pgpool.conf'), text.join('\n'))
-      return ['-n', '-f', join(folder, 'pgpool.conf'), '-F', join(folder, 'pcp.conf')]
+      const files = { f: 'pgpool.conf', F: 'pcp.conf', a: 'pool_hba.conf' }
+      return ['-n', ...Object.entries(files).flatMap(([flag, name]) => [`-${flag}`, join(folder, name)])]
     },
   })
 }

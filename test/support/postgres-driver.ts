@@ -8,12 +8,12 @@ import type { Lookup } from '../../src/drivers/network/socket.ts'
 import { createPostgresDriver, type PostgresDriver } from '../../src/drivers/postgres/driver.ts'
 import { type PostgresTarget, postgresFields } from '../../src/drivers/postgres/options.ts'
 import { ConfigError, type Phase, PoolsmithError } from '../../src/errors.ts'
-import type { EventName, PoolsmithEvents } from '../../src/events.ts'
+import type { EventFacts, EventName } from '../../src/events.ts'
 import { Secret } from '../../src/secret.ts'
 
 export interface SeenEvent {
   readonly name: EventName
-  readonly payload: PoolsmithEvents[EventName]
+  readonly payload: EventFacts[EventName]
 }
 
 export interface TestDriver {

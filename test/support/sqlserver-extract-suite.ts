@@ -15,6 +15,7 @@ import { extractPartition } from '../../src/extract/extract-partition.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
 import type { ExtractOptions } from '../../src/extract/options.ts'
+import { checksumOf } from '../../src/extract/plan.ts'
 import { planExtract } from '../../src/extract/plan-extract.ts'
 import type { ExtractSource } from '../../src/extract/read/table.ts'
 import type { Engine } from '../../src/index.ts'
@@ -202,8 +203,8 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       assert.deepEqual(
         condition.values.map(({ type, value }) => `${type} ${value}`),
         [
-          'nvarchar g1',
-          `nvarchar ${attack}`,
+          'varchar g1',
+          `varchar ${attack}`,
           'bigint 10',
           'float 8.5',
           'bit 1',
@@ -583,6 +584,13 @@ export function sqlServerExtractSuite(side: SqlServerSide): void {
       assert.equal(new Set(seen).size, 1000)
       const touched = { ...plan, conditions: ['1 = 1) or (1 = 1'] }
       assert.equal((await failureOf(extractPartition(db, touched, 0, { to: folder.path }))).code, 'PLAN_INVALID')
+      const { checksum: _, ...content } = plan
+      for (const elsewhere of [{ system: '0' }, { database: 'elsewhere' }]) {
+        const moved = { ...content, fingerprint: { ...plan.fingerprint, ...elsewhere } }
+        const other = { ...moved, checksum: checksumOf(moved) }
+        const error = await failureOf(extractPartition(db, other, 0, { to: folder.path }))
+        assert.equal(error.code, 'PLAN_OTHER_DATABASE')
+      }
       const held = await failureOf(
         planExtract(db, { table: numbers }, { format: 'csv', partitions: 2, holdSnapshot: true }),
       )

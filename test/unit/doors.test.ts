@@ -20,11 +20,11 @@ interface Size {
 
 /** The most that each door may load; a new door adds its line. */
 const LIMITS: Readonly<Record<string, Size>> = {
-  poolsmith: { modules: 138, bytes: 540_000, packages: ['tarn'] },
+  poolsmith: { modules: 165, bytes: 640_000, packages: ['tarn'] },
   'poolsmith/extract': { modules: 50, bytes: 200_000, packages: [] },
   'poolsmith/kerberos': { modules: 40, bytes: 200_000, packages: [] },
-  'poolsmith/kysely': { modules: 145, bytes: 580_000, packages: ['kysely', 'tarn'] },
-  'poolsmith/pg': { modules: 142, bytes: 570_000, packages: ['tarn'] },
+  'poolsmith/kysely': { modules: 176, bytes: 690_000, packages: ['kysely', 'tarn'] },
+  'poolsmith/pg': { modules: 173, bytes: 680_000, packages: ['tarn'] },
 }
 
 interface Loaded {

@@ -1,3 +1,4 @@
+import { isError } from '../../any-error.ts'
 import type { Dialect } from '../../connections/connection.ts'
 import type { EncryptionInfo, ProxyInfo } from '../../drivers/driver.ts'
 import { createEngine, type Engine } from '../../engine/knex/create-engine.ts'
@@ -59,10 +60,10 @@ async function check(call: Call, trace?: Trace): Promise<Outcome> {
   const { connection, strategy } = db
   // Whether the session or the login may use Kerberos.
   const withKerberos = strategy === 'kerberos' || (connection.extra['gssencmode'] ?? 'disable') !== 'disable'
-  const findings = async (server?: ServerView): Promise<KerberosFindings | undefined> =>
+  const findings = async (server?: ServerView, failure?: unknown): Promise<KerberosFindings | undefined> =>
     withKerberos
       ? {
-          report: await reportOn(connection, call.environment, signal),
+          report: await reportOn(connection, call.environment, signal, failure),
           server,
           trace: await trace?.lines(),
         }
@@ -70,7 +71,7 @@ async function check(call: Call, trace?: Trace): Promise<Outcome> {
   const session = await db.pool
     .use((raw) => db.pool.infoOf(raw), { signal })
     .catch(async (error: unknown) => {
-      throw withFindings(error, await findings(), call)
+      throw withFindings(error, await findings(undefined, error), call)
     })
   const totalMillis = performance.now() - started
   if (session === undefined) throw new Error('The pool does not know the connection that it has just handed out.')
@@ -97,7 +98,7 @@ async function serverView(db: Engine): Promise<ServerView | undefined> {
     return rows[0]
   } catch (error) {
     // PostgreSQL before 12, or a role that may not look: the session stands all the same.
-    if (error instanceof Error) return undefined
+    if (isError(error)) return undefined
     throw error
   }
 }

@@ -43,17 +43,18 @@ async function list(call: Call): Promise<Outcome> {
   return { data: { connections: entries, notices }, text: textOf(entries, notices, call.terminal.out) }
 }
 
-async function entryOf({ id, store, shadowed, connection, error }: ListedConnection): Promise<Entry> {
+async function entryOf(listed: ListedConnection): Promise<Entry> {
+  const { id, store, shadowed, connection, error, notes, closed } = listed
   const head = { id, store, shadowed }
   if (connection === undefined) return { ...head, problems: problemsOf(error), warnings: [] }
   const known = { ...head, type: connection.type, uri: describeConnection(connection) }
   try {
-    const { settings, warnings } = await configure(connection, { registry: strategies })
+    const { settings, warnings } = await configure(connection, { registry: strategies, closed })
     return {
       ...known,
       strategy: settings.strategy.name,
       problems: [],
-      warnings: warnings.map(({ path, message }) => `${path}: ${message}`),
+      warnings: [...notes, ...warnings].map(({ path, message }) => `${path}: ${message}`),
     }
   } catch (cause) {
     return { ...known, problems: problemsOf(cause), warnings: [] }

@@ -1,27 +1,31 @@
 import { once } from 'node:events'
+import { access } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
-import { createEngine, type Engine } from '../../engine/knex/create-engine.ts'
-import type { Drift } from '../../extract/drift.ts'
+import { errorCode } from '../../any-error.ts'
+import { PoolsmithError } from '../../errors.ts'
 import { extractPartition } from '../../extract/extract-partition.ts'
 import { extractTable } from '../../extract/extract-table.ts'
 import { TargetFile } from '../../extract/files/target-file.ts'
+import { finishPlan } from '../../extract/finish-plan.ts'
 import type { Manifest } from '../../extract/manifest.ts'
+import { checkLocal } from '../../extract/options.ts'
+import type { ExtractPlan } from '../../extract/plan.ts'
 import { planExtract } from '../../extract/plan-extract.ts'
-import { printable } from '../../printable.ts'
-import { type Call, type Command, type Outcome, UsageError } from '../command.ts'
+import type { Call, Command, Outcome } from '../command.ts'
 import {
   EXTRACT_OPTIONS,
-  partitionOption,
+  modeOf,
+  modeOption,
   requiredTarget,
   selectOptions,
   sourceOption,
   textOption,
+  waitOption,
 } from '../extract-options.ts'
-import { bytes, count, duration, rows } from '../layout.ts'
-import { noticeListeners } from '../notices.ts'
-import { ProgressBar } from '../progress.ts'
-import { CONNECTION_ARGUMENT, STORE_OPTIONS, storesOf, TIMEOUT_OPTION, timeoutOf } from '../shared-options.ts'
-import type { Screen } from '../terminal.ts'
+import { manifestOutcome, withEngine } from '../extract-report.ts'
+import { bytes, count, rows } from '../layout.ts'
+import { inFile, readPlan, type Share, shareOf } from '../plan-file.ts'
+import { CONNECTION_ARGUMENT, STORE_OPTIONS, TIMEOUT_OPTION } from '../shared-options.ts'
 
 export const extractCommand: Command = {
   name: 'extract',
@@ -34,120 +38,135 @@ export const extractCommand: Command = {
     {
       name: 'schema.table',
       description:
-        'The table or view, as the catalogue spells it; the schema may be left out. With --partition the plan names it.',
+        'The table or view, as the catalogue spells it; the schema may be left out. With --partition and --finish ' +
+        'the plan names it.',
       optional: true,
     },
   ],
   options: { ...EXTRACT_OPTIONS, ...TIMEOUT_OPTION, ...STORE_OPTIONS },
+  saysTryAgain: true,
   run: extract,
 }
 
-async function extract(call: Call): Promise<Outcome> {
-  const partition = await partitionOption(call)
-  if (partition !== undefined) {
-    const to = requiredTarget(call)
-    const { plan, number } = partition
-    return withEngine(call, `${plan.schema}.${plan.table} #${number}`, async (db, { bar, onProgress, onDrift }) => {
-      const started = performance.now()
-      const { signal } = call
-      const options = { to, signal, onDrift, ...onProgress }
-      const manifest = await extractPartition(db, plan, number, options).finally(() => bar.clear())
-      return manifestOutcome(manifest, started, call.terminal.out)
-    })
-  }
+function extract(call: Call): Promise<Outcome> {
+  return { table: wholeTable, plan: planTable, partition: readShare, finish }[modeOf(call)](call)
+}
+
+async function wholeTable(call: Call): Promise<Outcome> {
   const source = await sourceOption(call)
   const options = selectOptions(call)
-  const label = call.positionals[1] ?? ''
-  const planFile = textOption(call, 'plan')
-  if (planFile !== undefined) return withEngine(call, label, (db, { say }) => planInto(planFile, db, call, say))
-  if (call.values['hold'] === true) throw new UsageError('--hold goes with --plan: it keeps the snapshot of the plan.')
   const to = requiredTarget(call)
-  return withEngine(call, label, async (db, { bar, onProgress, onDrift }) => {
+  return withEngine(call, call.positionals[1] ?? '', async (db, { bar, onProgress, onDrift }) => {
     const started = performance.now()
     const resume = call.values['no-resume'] !== true
-    const manifest = await extractTable(db, source, { ...options, to, resume, onDrift, ...onProgress }).finally(() =>
-      bar.clear(),
-    )
-    return manifestOutcome(manifest, started, call.terminal.out)
+    const files = { to, mode: modeOption(call), resume, onDrift }
+    const manifest = await extractTable(db, source, { ...options, ...files, ...onProgress }).finally(() => bar.clear())
+    return manifestOutcome(manifest, started, call)
   })
 }
 
-async function planInto(file: string, db: Engine, call: Call, say: (message: string) => void): Promise<Outcome> {
+async function readShare(call: Call): Promise<Outcome> {
+  const to = requiredTarget(call)
+  const waitMillis = waitOption(call)
+  const share = await shareOf(call, textOption(call, 'partition') ?? '')
+  const { plan, file, numbers } = share
+  if (numbers.length === 0) return nothingToRead(share)
+  const label = `${plan.schema}.${plan.table} #${numbers.join(',')}`
+  return withEngine(call, label, async (db, { bar, onProgress, onDrift }) => {
+    const started = performance.now()
+    const options = { to, waitMillis, signal: call.signal, onDrift, ...onProgress }
+    const parts: Manifest[] = []
+    for (const number of numbers) {
+      const part = inFile(file, () => extractPartition(db, plan, number, options))
+      parts.push(await part.finally(() => bar.clear()))
+    }
+    const [part] = parts
+    return share.isOne && part !== undefined ? manifestOutcome(part, started, call) : partsOutcome(share, parts)
+  })
+}
+
+function nothingToRead({ plan, file }: Share): Outcome {
+  const { length } = plan.partitions
+  return {
+    data: { rows: 0, bytes: 0, files: [], batchId: plan.batchId, partitions: length },
+    text: `${file} has ${count(length)} partitions, and none for this process.`,
+  }
+}
+
+function partsOutcome({ plan }: Share, parts: readonly Manifest[]): Outcome {
+  const sum = (amount: (part: Manifest) => number): number => parts.reduce((all, part) => all + amount(part), 0)
+  const total = { rows: sum((part) => part.rows), bytes: sum((part) => part.bytes) }
+  const lines = parts.map((part): [string, string] => [
+    `partition ${part.partition?.number}`,
+    `${count(part.rows)} rows, ${part.path}`,
+  ])
+  return {
+    data: { ...total, batchId: plan.batchId, parts },
+    text: `${plan.schema}.${plan.table}: ${count(total.rows)} rows, ${bytes(total.bytes)}\n${rows(lines, Number.POSITIVE_INFINITY)}`,
+  }
+}
+
+async function finish(call: Call): Promise<Outcome> {
+  const started = performance.now()
+  const to = requiredTarget(call)
+  const file = textOption(call, 'finish') ?? ''
+  const plan = await readPlan(call, file, '--finish')
+  return manifestOutcome(await inFile(file, () => finishPlan(plan, { to })), started, call)
+}
+
+async function planTable(call: Call): Promise<Outcome> {
+  const file = textOption(call, 'plan') ?? ''
+  checkLocal('--plan', file)
+  const source = await sourceOption(call)
+  const options = selectOptions(call)
   const holdSnapshot = call.values['hold'] === true
-  const { promise: lost, reject: onSnapshotLost } = Promise.withResolvers<never>()
-  // Awaited below, when the plan is written.
-  lost.catch(() => undefined)
-  const options = { ...selectOptions(call), holdSnapshot, onSnapshotLost }
-  await using plan = await planExtract(db, await sourceOption(call), options)
   const path = resolve(file)
+  const isForced = holdSnapshot || call.values['new-plan'] === true
+  return withEngine(call, call.positionals[1] ?? '', async (db, { say }) => {
+    const earlier = isForced ? undefined : await planThere(call, path)
+    const { promise: lost, reject: onSnapshotLost } = Promise.withResolvers<never>()
+    // Awaited below, when the plan is written.
+    lost.catch(() => undefined)
+    await using plan = await planExtract(db, source, { ...options, holdSnapshot, onSnapshotLost, earlier })
+    const kept = plan.batchId === earlier?.batchId
+    if (!kept) await writePlan(plan, path)
+    const outcome = planOutcome(plan, path, kept)
+    if (!holdSnapshot) return outcome
+    say(`${outcome.text}; its snapshot is held until Ctrl-C`)
+    if (!call.signal.aborted) await Promise.race([once(call.signal, 'abort'), lost])
+    return { data: outcome.data, text: 'The snapshot was released.' }
+  })
+}
+
+/** The plan that is there already; undefined for none, and for one that cannot be used, which is replaced. */
+async function planThere(call: Call, path: string): Promise<ExtractPlan | undefined> {
+  try {
+    await access(path)
+    return await readPlan(call, path, '--plan')
+  } catch (error) {
+    const isUnusable = error instanceof PoolsmithError && error.code === 'PLAN_INVALID'
+    if (isUnusable || errorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+async function writePlan(plan: ExtractPlan, path: string): Promise<void> {
   const name = basename(path)
   // A temporary name of its own, so that neither a leftover of a killed planner nor another planner is in its way.
-  const temporary = `.${name}.${plan.batchId}.tmp`
+  const temporaryName = `.${name}.${plan.batchId}.tmp`
   // It holds SQL, which runs with the rights of the role that reads a part: only this user may write it.
-  await using target = await TargetFile.create(dirname(path), name, { temporaryName: temporary, mode: 0o600 })
+  await using target = await TargetFile.create(dirname(path), name, { temporaryName, mode: 0o600 })
   await target.write(Buffer.from(`${JSON.stringify(plan, undefined, 2)}\n`))
   await target.finish()
-  const data = { plan: path, partitions: plan.partitions.length, batchId: plan.batchId }
-  const text = `${plan.schema}.${plan.table}: ${count(plan.partitions.length)} partitions in ${path}`
-  if (!holdSnapshot) return { data, text }
-  say(`${text}; its snapshot is held until Ctrl-C`)
-  if (!call.signal.aborted) await Promise.race([once(call.signal, 'abort'), lost])
-  return { data, text: 'The snapshot was released.' }
 }
 
-interface Reporting {
-  readonly bar: ProgressBar
-  readonly onProgress: { readonly onProgress?: (progress: Parameters<ProgressBar['update']>[0]) => void }
-  readonly onDrift: (drift: Drift) => void
-  readonly say: (message: string) => void
-}
-
-/** Under --json only the answer is printed, and progress only on a terminal. */
-async function withEngine(
-  call: Call,
-  label: string,
-  work: (db: Engine, reporting: Reporting) => Promise<Outcome>,
-): Promise<Outcome> {
-  const { log } = call.terminal
-  const bar = new ProgressBar(log, label)
-  const quiet = call.values['json'] === true && !log.isTTY
-  const say = (message: string): void => {
-    if (quiet) return
-    bar.clear()
-    log.line(log.style('yellow', printable(message)))
+function planOutcome(plan: ExtractPlan, path: string, kept: boolean): Outcome {
+  const { batchId, partitions, notes, plannedAt } = plan
+  const head = `${plan.schema}.${plan.table}: ${count(partitions.length)} partitions in ${path}`
+  const of = kept ? `, the plan of ${plannedAt} (--new-plan makes another)` : ''
+  const lines = notes.map((note): [string, string] => ['note', note])
+  return {
+    data: { plan: path, partitions: partitions.length, batchId, plannedAt, kept, notes },
+    text: [head + of, ...(lines.length === 0 ? [] : [rows(lines, Number.POSITIVE_INFINITY)])].join('\n'),
   }
-  await using db = await createEngine(call.positionals[0] ?? '', {
-    ...timeoutOf(call),
-    stores: storesOf(call),
-    on: noticeListeners(({ kind, message }) => say(`${kind} warning: ${message}`), log),
-  })
-  const onDrift = (drift: Drift): void => say(`the columns have changed: ${driftText(drift)}`)
-  return await work(db, {
-    bar,
-    say,
-    onDrift,
-    onProgress: quiet ? {} : { onProgress: (progress) => bar.update(progress) },
-  })
-}
-
-function driftText({ added, removed, retyped }: Drift): string {
-  return [
-    ...added.map(({ name, type }) => `+ ${name} ${type}`),
-    ...removed.map(({ name, type }) => `- ${name} ${type}`),
-    ...retyped.map(({ name, from, to }) => `${name}: ${from} -> ${to}`),
-  ].join(', ')
-}
-
-function manifestOutcome(manifest: Manifest, started: number, screen: Screen): Outcome {
-  const { schema, table, files, notes, path, watermark } = manifest
-  const elapsedMillis = performance.now() - started
-  const head = `${schema}.${table}: ${count(manifest.rows)} rows, ${bytes(manifest.bytes)} in ${duration(elapsedMillis)}`
-  const lines: [string, string][] = [
-    ['folder', manifest.folder],
-    ...files.map((file): [string, string] => ['file', file.name]),
-    ['manifest', path],
-    ...(watermark === undefined ? [] : [['watermark', `${watermark.column} ${watermark.high}`] as [string, string]]),
-    ...notes.map((note): [string, string] => ['note', note]),
-  ]
-  return { data: { ...manifest }, text: [screen.style('green', printable(head)), rows(lines, screen.width)].join('\n') }
 }

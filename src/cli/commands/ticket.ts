@@ -49,6 +49,10 @@ export const ticketCommand: Command = {
       description: 'run: renew when less is left. Default 1800, or half the life of a shorter ticket.',
     },
     interval: { type: 'string', value: 'SECONDS', description: 'run: look at the ticket this often. Default 600.' },
+    'prefer-renewal': {
+      type: 'boolean',
+      description: 'run: renew the present ticket also where there is a keytab, and use the keytab when that fails.',
+    },
     updater: {
       type: 'string',
       value: UPDATERS.join('|'),
@@ -176,6 +180,7 @@ function optionsOf(call: Call): KerberosTicketOptions {
     renewableSeconds: numberOf(call, 'renewable-lifetime'),
     group: textOf(call, 'group'),
     updater: known,
+    preferRenewal: call.values['prefer-renewal'] === true,
     renewal: present({
       thresholdMillis: seconds('threshold'),
       intervalMillis: seconds('interval', 'KRB_RENEWAL_INTERVAL'),

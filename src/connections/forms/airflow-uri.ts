@@ -13,7 +13,8 @@ import type { ConfigProblem } from '../../errors.ts'
 import { Secret } from '../../secret.ts'
 import type { Connection } from '../connection.ts'
 import { revealExtra } from '../extra.ts'
-import { type FormReading, type TextForm, unreadable } from './form.ts'
+import { SEVERAL_HOSTS } from '../host-name.ts'
+import { type FormReading, type Readings, readDifferently, type TextForm, unreadable } from './form.ts'
 import { quote, readQuery, unquote, writeQuery } from './percent.ts'
 
 const EXTRA_KEY = '__extra__'
@@ -47,10 +48,11 @@ function readAirflowUri(text: string): FormReading {
     return { record: { type }, problems: [{ path: 'host', message }] }
   }
 
-  const problems: ConfigProblem[] = []
+  const problems: ConfigProblem[] = /^postgres(ql)?$/i.test(type) ? readByLibpq(authority, fragment) : []
   const { host, port } = splitHost(authority.slice(authority.lastIndexOf('@') + 1), problems)
   const portIsNumber = /^\d*$/.test(port)
-  if (!portIsNumber) problems.push({ path: 'port', message: `expected a whole number; ${ENCODE_HINT}` })
+  if (port.includes(',')) problems.push({ path: 'host', message: SEVERAL_HOSTS })
+  else if (!portIsNumber) problems.push({ path: 'port', message: `expected a whole number; ${ENCODE_HINT}` })
   const userinfo = authority.slice(0, Math.max(0, authority.lastIndexOf('@')))
   const colon = userinfo.indexOf(':')
   const options = readQuery(query)
@@ -67,6 +69,20 @@ function readAirflowUri(text: string): FormReading {
     },
     problems,
   }
+}
+
+/** Where libpq, whose scheme it is too, would connect to another server or database. */
+function readByLibpq(authority: string, fragment: string): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
+  if (authority.indexOf('@') !== authority.lastIndexOf('@')) {
+    const readings: Readings = ['libpq ends the password at the first @', 'Airflow and node-postgres at the last']
+    problems.push(readDifferently('password', readings, 'write @ in a password as %40'))
+  }
+  if (fragment !== '') {
+    const readings: Readings = ['libpq reads a # like any letter', 'Airflow and node-postgres leave out what follows']
+    problems.push(readDifferently('database', readings, 'write # as %23'))
+  }
+  return problems
 }
 
 function splitHost(text: string, problems: ConfigProblem[]): { host: string; port: string } {

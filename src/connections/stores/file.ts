@@ -5,6 +5,7 @@
 
 import { access, type FileHandle, open } from 'node:fs/promises'
 import { extname, resolve } from 'node:path'
+import { errorCode, errorText } from '../../any-error.ts'
 import { ConfigError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { textProblem } from '../field-types.ts'
@@ -95,7 +96,7 @@ async function readText(path: string): Promise<{ text: string; mode: number }> {
 }
 
 function unreadable(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
+  const code = errorCode(error) ?? 'unknown error'
   const known: Record<string, string> = {
     ENOENT: 'it does not exist',
     EACCES: 'this user may not read it',
@@ -112,7 +113,7 @@ function parseJson(text: string, path: string): unknown {
     return JSON.parse(text)
   } catch (error) {
     // The parser's message quotes the text, secrets and all; only the position in it is safe to pass on.
-    const position = /position (\d+)/.exec(error instanceof Error ? error.message : '')?.[1]
+    const position = /position (\d+)/.exec(errorText(error))?.[1]
     const line = position === undefined ? '' : ` (line ${text.slice(0, Number(position)).split('\n').length})`
     throw fileError(path, `it is not valid JSON${line}`)
   }

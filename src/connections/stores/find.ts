@@ -25,7 +25,7 @@ export interface StoreOptions {
   readonly file?: string
   /** Default: the working folder of the process. */
   readonly cwd?: string
-  /** Called for a file that holds secrets and that other users may read. */
+  /** Called for a file that holds secrets and that other users may read, and for keys of a form that are left out. */
   readonly onWarning?: (warning: ConfigProblem) => void
 }
 
@@ -36,6 +36,10 @@ export type ListedConnection = {
   readonly store: string
   /** True when a store that is searched before this one has the same id. */
   readonly shadowed: boolean
+  /** Keys of its form that were left out, each with the reason. */
+  readonly notes: readonly ConfigProblem[]
+  /** Whether an option that is unknown is an error, because its form has no place for others. */
+  readonly closed: boolean
 } & (
   | { readonly connection: Connection; readonly error?: undefined }
   | { readonly connection?: undefined; readonly error: ConfigError }
@@ -97,10 +101,10 @@ export async function listConnections(options: StoreOptions = {}): Promise<Liste
     const { id, store } = stored
     const shadowed = seen.has(id.toUpperCase())
     seen.add(id.toUpperCase())
-    const { connection, problems, subject } = readStored(stored)
-    return connection === undefined
-      ? { id, store, shadowed, error: new ConfigError(problems, { subject }) }
-      : { id, store, shadowed, connection }
+    const { connection, problems, subject, notes, closed } = readStored(stored)
+    const head = { id, store, shadowed, notes, closed }
+    if (connection !== undefined) return { ...head, connection, error: undefined }
+    return { ...head, connection, error: new ConfigError(problems, { subject }) }
   })
   if (file !== undefined) {
     const inFile = listed.filter(({ store }) => store.startsWith('file ')).flatMap(({ connection }) => connection ?? [])

@@ -1,7 +1,10 @@
 import { lookup as dnsLookup } from 'node:dns/promises'
+import { closeSync, openSync } from 'node:fs'
 import { isIP, type Socket } from 'node:net'
+import { devNull } from 'node:os'
 import { onAbort, orAbort } from '../../abort.ts'
-import { PoolsmithError } from '../../errors.ts'
+import { errorCode } from '../../any-error.ts'
+import { PoolsmithError, type PoolsmithErrorOptions } from '../../errors.ts'
 import { connectReadingInPlace } from './read-in-place.ts'
 
 /** One place to connect to, after name resolution. */
@@ -40,6 +43,7 @@ export async function resolveHost(host: string, lookup: Lookup, signal: AbortSig
   } catch (cause) {
     if (signal.aborted) throw signal.reason
     const code = errorCode(cause)
+    if (outOfFiles()) throw tooManyFiles('dns', host, cause)
     if (code !== 'ENOTFOUND' && code !== 'ENODATA') {
       throw new PoolsmithError(`The name ${host} could not be resolved (${code ?? String(cause)}).`, {
         code: 'DNS_FAILED',
@@ -107,9 +111,34 @@ function heard(): void {
   // The end of the socket is heard by its reader, as `close` and `errored`.
 }
 
-/** The `code` of a system error, such as `ECONNREFUSED`. */
-export function errorCode(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+/** A name cannot be resolved without a file or socket; the resolver then reports the name as unknown. */
+function outOfFiles(): boolean {
+  try {
+    closeSync(openSync(devNull, 'r'))
+    return false
+  } catch (error) {
+    const code = errorCode(error)
+    return code === 'EMFILE' || code === 'ENFILE'
+  }
+}
+
+function tooManyFiles(phase: 'dns' | 'connect', peer: string, cause: unknown): PoolsmithError {
+  return new PoolsmithError(`This process has no file descriptor left for a connection to ${peer}.`, {
+    code: 'CONNECT_FAILED',
+    phase,
+    transient: true,
+    hint: 'Find what leaves files or sockets open (`ls /proc/PID/fd`), or raise the limit (`ulimit -n`, LimitNOFILE=).',
+    details: { peer },
+    cause,
+  })
+}
+
+function unreachable(peer: string, code: string, base: Omit<PoolsmithErrorOptions, 'code'>): PoolsmithError {
+  return new PoolsmithError(`There is no way from here to ${peer} (${code}).`, {
+    ...base,
+    code: 'CONNECT_UNREACHABLE',
+    hint: 'Check the network, VPN and routes of this machine.',
+  })
 }
 
 function connectError(endpoint: Endpoint, cause: Error): PoolsmithError {
@@ -123,16 +152,22 @@ function connectError(endpoint: Endpoint, cause: Error): PoolsmithError {
         code: 'CONNECT_REFUSED',
         hint: 'Check that the server runs, listens on this address and port, and that no firewall rejects the way.',
       })
+    case 'EMFILE':
+    case 'ENFILE':
+      return tooManyFiles('connect', peer, cause)
+    case 'EADDRNOTAVAIL':
+      // For an address of IPv6 it is a machine without IPv6.
+      if (peer.startsWith('[')) return unreachable(peer, code, base)
+      return new PoolsmithError(`This machine has no local port left for a connection to ${peer}.`, {
+        ...base,
+        code: 'CONNECT_FAILED',
+        hint: 'Close connections that are not used (`ss -s` counts them), use a pool in place of many short connections, or widen net.ipv4.ip_local_port_range.',
+      })
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
     case 'EHOSTDOWN':
     case 'ENETDOWN':
-    case 'EADDRNOTAVAIL':
-      return new PoolsmithError(`There is no way from here to ${peer} (${code}).`, {
-        ...base,
-        code: 'CONNECT_UNREACHABLE',
-        hint: 'Check the network, VPN and routes of this machine.',
-      })
+      return unreachable(peer, code, base)
     case 'ETIMEDOUT':
       return new PoolsmithError(`${peer} did not answer.`, {
         ...base,

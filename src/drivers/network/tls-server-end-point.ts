@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { isError } from '../../any-error.ts'
 import { type Element, elements, fieldOf } from '../../der.ts'
 
 /**
@@ -51,7 +52,7 @@ function signatureHash(der: Buffer): string | undefined {
     const [hash] = inside(fieldOf(inside(parameters), 0))
     return hash === undefined ? 'sha256' : (HASHES[hash.content.toString('hex')] ?? 'sha256')
   } catch (error) {
-    if (error instanceof RangeError) return undefined
+    if (isError(error) && error.name === 'RangeError') return undefined
     throw error
   }
 }

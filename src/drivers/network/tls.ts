@@ -2,11 +2,11 @@ import { X509Certificate } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import { connect, type SecureContext, type TLSSocket } from 'node:tls'
 import { onAbort } from '../../abort.ts'
+import { errorCode } from '../../any-error.ts'
 import { subjectOf } from '../../credentials/certificate-files.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { EncryptionInfo } from '../driver.ts'
 import { certificateMatchesHost } from './host-name.ts'
-import { errorCode } from './socket.ts'
 
 export interface TlsRequest {
   readonly secureContext: SecureContext

@@ -5,6 +5,7 @@
  */
 
 import type pg from 'pg'
+import { parserFor } from './value-readers.ts'
 
 type Types = typeof pg.types
 type TypeId = Parameters<Types['getTypeParser']>[0]
@@ -17,7 +18,8 @@ const TEXT_ARRAY = 1009 as TypeId
 type Nested = readonly (string | null | Nested)[]
 
 /**
- * The parsers of `pg.types`, for the configuration of a client, with malformed values of bytea refused. (A parser that
+ * The parsers of `pg.types`, for the configuration of a client, with malformed values of bytea refused, and with those that
+ * stand for a reader of bytes ({@link parserFor}). (A parser that
  * is set on the client itself takes 12 KB, since pg keeps those in an array by their number.)
  *
  * @param malformed creates the error of the statement
@@ -32,7 +34,9 @@ export function guardedTypes(types: Types, malformed: () => Error): pg.CustomTyp
   return {
     getTypeParser: (id: TypeId, format?: 'text' | 'binary') => {
       if (format !== 'binary' && id === BYTEA) return bytea
-      return format !== 'binary' && id === BYTEA_ARRAY ? array : types.getTypeParser(id, format as 'text')
+      if (format !== 'binary' && id === BYTEA_ARRAY) return array
+      const registered = types.getTypeParser(id, format as 'text')
+      return format === 'binary' ? registered : parserFor(id, registered)
     },
   }
 }

@@ -7,7 +7,6 @@
  */
 
 import type { EventEmitter } from 'node:events'
-import type { Client } from 'pg'
 import { readInPlace } from '../network/read-in-place.ts'
 import { Pull } from '../pull.ts'
 
@@ -34,12 +33,6 @@ interface Socket extends EventEmitter {
 interface PgConnection {
   readonly stream: Socket
   query(text: string): void
-}
-
-/** The process on the server that serves this session, for pg_cancel_backend; undefined when pg does not know it. */
-export function backendPid(client: Client): number | undefined {
-  const { processID } = client as Client & { readonly processID?: number | null }
-  return typeof processID === 'number' ? processID : undefined
 }
 
 /** One copy, which pg runs as its active query (pg calls the interface Submittable). */

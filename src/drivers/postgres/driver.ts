@@ -1,9 +1,11 @@
 import type pg from 'pg'
 import { orAbort } from '../../abort.ts'
+import { errorCode, isError } from '../../any-error.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
 import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
+import { keepFirstListeners, removeForeignListeners } from '../foreign-listeners.ts'
 import { acknowledgements } from '../network/acknowledgement.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { Reachability } from '../network/reachability.ts'
@@ -13,9 +15,11 @@ import { warnOnce } from '../warn-once.ts'
 import { openingError, type Whereabouts } from '../whereabouts.ts'
 import { parseRequireAuth } from './auth-policy.ts'
 import { cancelSession } from './cancel.ts'
+import { rememberCancel } from './cancel-client.ts'
+import { listens, USERS_EVENTS, watchUsers } from './client-statements.ts'
 import { checkPostgresOptions, effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
 import { adoptSession, isBusy, loadPg, streamOf } from './pg-client.ts'
-import { resetClient } from './reset.ts'
+import { interruptClient, resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
 import { openSession } from './session.ts'
 import { readOnlyError, WriteDoubt } from './session-doubt.ts'
@@ -29,6 +33,8 @@ const DEFAULT_PORT = 5432
 
 export interface PostgresDriverContext {
   readonly emit: Emit
+  /** For errors. Default: {@link postgresWhereabouts} of the target. */
+  readonly where?: Whereabouts
   /** Where `.postgresql` with libpq's default files lies. Default: the home directory of the process. */
   readonly home?: string
   /** Default: the system's resolver. */
@@ -58,9 +64,8 @@ export function createPostgresDriver(
   const problems = checkPostgresOptions(target, options)
   const policy = parseRequireAuth(options.require_auth)
   if (problems.length > 0 || typeof policy === 'string') throw new ConfigError(problems)
-  // libpq's default is a Unix socket, and localhost where it is built without them.
-  const host = target.host === undefined || target.host === '' ? 'localhost' : target.host
-  const port = target.port ?? DEFAULT_PORT
+  const where = context.where ?? postgresWhereabouts(target)
+  const { host, port = DEFAULT_PORT } = where
   const plan: SessionPlan = {
     host,
     port,
@@ -76,7 +81,18 @@ export function createPostgresDriver(
     tunnel: host.startsWith('/') ? undefined : context.route?.(options.hostaddr ?? host, port),
     emit: warnOnce(context.emit),
   }
-  return new SessionDriver(plan)
+  return new SessionDriver(plan, where)
+}
+
+/** The place of the sessions: of the target, with what libpq takes in place of what it leaves out. */
+export function postgresWhereabouts({ host, port, database, login }: PostgresTarget): Whereabouts {
+  return {
+    system: 'postgresql',
+    // libpq's default is a Unix socket, and localhost where it is built without them.
+    host: host === undefined || host === '' ? 'localhost' : host,
+    port: port ?? DEFAULT_PORT,
+    database: database === undefined || database === '' ? login : database,
+  }
 }
 
 class SessionDriver implements PostgresDriver {
@@ -85,10 +101,9 @@ class SessionDriver implements PostgresDriver {
   readonly #doubt = new WriteDoubt()
   readonly where: Whereabouts
 
-  constructor(plan: SessionPlan) {
+  constructor(plan: SessionPlan, where: Whereabouts) {
     this.#plan = plan
-    const { host, port, database, login } = plan
-    this.where = { host, port, database: database ?? login }
+    this.where = where
   }
 
   async open(credential: Credential, context: OpenContext): Promise<pg.Client> {
@@ -112,8 +127,10 @@ class SessionDriver implements PostgresDriver {
         pending: session.login.pending,
         watcher: watcherOf(state, this.#doubt),
       })
+      watchUsers(client)
       state.cleanAt = state.finished
       this.#states.set(client, state)
+      rememberCancel(client, (cancelSignal) => this.cancel(client, cancelSignal))
       if (this.#plan.options.keepalives && session.endpoint.kind === 'tcp') watchAcknowledgements(session, client)
       if (signal.aborted) {
         this.abort(client)
@@ -161,10 +178,14 @@ class SessionDriver implements PostgresDriver {
   }
 
   needsReset(raw: pg.Client, mode: 'rollback' | 'full'): boolean {
-    if (isBusy(raw) || raw.getTransactionStatus() !== 'I') return true
+    if (isBusy(raw) || raw.getTransactionStatus() !== 'I' || listens(raw)) return true
     if (mode === 'rollback') return false
     const state = this.#state(raw)
     return state.finished !== state.cleanAt
+  }
+
+  tidy(raw: pg.Client): void {
+    removeForeignListeners(raw)
   }
 
   async reset(raw: pg.Client, mode: 'rollback' | 'full'): Promise<void> {
@@ -174,7 +195,18 @@ class SessionDriver implements PostgresDriver {
       restoreSettings: () => this.#plan.settings.correct(state.parameters, (sql) => askOn(raw, sql)),
     })
     if (this.mustPing(raw)) await this.#assertWritable(raw, state)
+    this.tidy(raw)
     if (mode === 'full') state.cleanAt = state.finished
+  }
+
+  async run(raw: pg.Client, sql: string): Promise<void> {
+    await raw.query(sql)
+  }
+
+  markClean(raw: pg.Client): void {
+    const state = this.#state(raw)
+    state.cleanAt = state.finished
+    keepFirstListeners(raw, USERS_EVENTS)
   }
 
   async close(raw: pg.Client): Promise<void> {
@@ -192,6 +224,10 @@ class SessionDriver implements PostgresDriver {
     this.abort(raw)
     // A server process that runs a statement does not look at its socket.
     if (isRunning) await this.cancel(raw, signal)
+  }
+
+  interrupt(raw: pg.Client, signal: AbortSignal): Promise<void> {
+    return interruptClient(raw, (limit) => this.cancel(raw, limit), signal)
   }
 
   isBroken(raw: pg.Client): boolean {
@@ -250,5 +286,5 @@ async function askOn(client: pg.Client, sql: string): Promise<Answer> {
 }
 
 function isServerError(error: unknown): error is Error & { readonly code: string } {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string'
+  return isError(error) && errorCode(error) !== undefined
 }

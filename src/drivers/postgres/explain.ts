@@ -1,7 +1,8 @@
+import { errorCode, isError } from '../../any-error.ts'
 import { type Phase, PoolsmithError } from '../../errors.ts'
 import { kerberosError } from '../../kerberos/errors.ts'
 import { printable } from '../../printable.ts'
-import { type Endpoint, errorCode, showEndpoint } from '../network/socket.ts'
+import { type Endpoint, showEndpoint } from '../network/socket.ts'
 import { tlsError } from '../network/tls.ts'
 import { StreamClosed } from '../network/wire.ts'
 import { GssNotOffered, GssSetupFailed } from './gss-transport.ts'
@@ -54,7 +55,7 @@ export function explain(cause: unknown, where: Where): unknown {
     // An encrypted stream that was damaged carries the reason.
     if (broken instanceof PoolsmithError) return broken
     // Under TLS 1.3 the server checks the client certificate after the handshake.
-    if (broken instanceof Error && errorCode(broken)?.startsWith('ERR_SSL_') === true) return tlsError(broken, host)
+    if (isError(broken) && errorCode(broken)?.startsWith('ERR_SSL_') === true) return tlsError(broken, host)
     return new PoolsmithError(`The server ${peer} closed the connection in the phase ${phase}.`, {
       code: 'CONNECTION_CLOSED',
       phase,

@@ -31,8 +31,14 @@ const ADVICE: readonly (readonly [advice: string, names: string])[] = [
   ['write auth_method=kerberos', 'integratedsecurity trustedconnection'],
   [ONE_HOST, 'targetsessionattrs targetsessionattributes targetservertype'],
   ['write options=-c default_transaction_read_only=on', 'readonly readonlymode'],
+  ['write options=-c search_path=NAME', 'schema searchpath currentschema'],
   [NAME, 'servername hostnameincertificate tlsservername'],
   ['is not read; write its options here, or the connection into a connections file', 'service servicefile'],
+  ['write auth_method=iam', 'iam useiam awsiam enableiam iamauth'],
+  [
+    'is a connection of Airflow, which is not read; write aws_profile, role_arn, or aws_access_key_id and aws_secret_access_key',
+    'awsconnid',
+  ],
   ['is not read; write password_file=FILE, with the password alone in it', 'passfile'],
   ['is not known here; write the password, which is never sent in a SCRAM login', 'scramclientkey scramserverkey'],
   ['is not known here; choose a strategy with auth_method', 'oauthissuer oauthclientid oauthclientsecret oauthscope'],
@@ -44,14 +50,17 @@ const REFUSED = new Map(
 )
 
 const IGNORED = new Map([
+  ['pgbouncer', 'has a meaning for Prisma only; ignored'],
+  ['statementcachesize', 'has a meaning for Prisma only; ignored'],
   ['sslcompression', 'TLS is never compressed; ignored'],
   ['sslkeylogfile', 'the keys of TLS are never written to a file; ignored'],
   ['gsslib', 'there is one library for GSSAPI; ignored'],
 ])
 
 /** The message for an option that this driver does not have. */
-export function foreignPostgresOption(key: string): ForeignOption | undefined {
+export function foreignPostgresOption(key: string, value: unknown): ForeignOption | undefined {
   const name = plainName(key)
+  if (name === 'schema' && value === 'public') return { ignored: 'is the default of the server; ignored' }
   const refused = REFUSED.get(name)
   if (refused !== undefined) return { refused }
   const ignored = IGNORED.get(name)

@@ -1,4 +1,5 @@
 import { Duplex } from 'node:stream'
+import { asError } from '../../any-error.ts'
 import { kerberosError } from '../../kerberos/errors.ts'
 import type { GssContext } from '../../kerberos/gss-api.ts'
 import { readInPlace } from '../network/read-in-place.ts'
@@ -84,7 +85,7 @@ export class GssStream extends Duplex {
         parts.push(length, message)
       }
     } catch (error) {
-      done(error instanceof Error ? error : new Error(String(error)))
+      done(asError(error))
       return
     }
     this.#below.write(Buffer.concat(parts), (error) => {
@@ -107,7 +108,7 @@ export class GssStream extends Duplex {
       }
       if (offset < chunk.length) this.#keep(chunk, offset, chunk.length)
     } catch (error) {
-      this.destroy(error instanceof Error ? error : new Error(String(error)))
+      this.destroy(asError(error))
     }
   }
 

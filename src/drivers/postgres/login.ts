@@ -12,6 +12,7 @@ import {
   type ServerMessage,
   startupMessage,
 } from './messages.ts'
+import { poolerAdvice } from './pooler-words.ts'
 import { Proof, type ProofRequest } from './proof.ts'
 import { keyBounds, negotiatedVersion, type ProtocolVersions } from './protocol-version.ts'
 import { endsSession, ServerRefusal } from './server-error.ts'
@@ -69,7 +70,8 @@ export async function login(transport: Transport, request: LoginRequest, signal:
     await settings.correct(parameters, (sql) => ask(wire, messages, sql, parameters))
     return { authentication, kerberos, parameters, ...settled }
   } catch (cause) {
-    if (cause instanceof ServerRefusal && settings.refusedBy(cause.fields, sent)) throw new UnknownParameter()
+    if (cause instanceof ServerRefusal && settings.refusedBy(cause.fields, sent, proof.begun))
+      throw new UnknownParameter()
     throw cause
   }
 }
@@ -166,9 +168,11 @@ async function ask(wire: Wire, messages: LoginMessages, sql: string, parameters:
   }
 }
 
-/** @throws PoolsmithError CONNECTION_CLOSED for an error with which the server ends the session */
+/** @throws ServerRefusal, PoolsmithError CONNECTION_CLOSED for an error with which a pooler or the server ends the session */
 function assertGoesOn(fields: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   if (!endsSession({ code: fields.C, severity: fields.V ?? fields.S })) return fields
+  // A pooler accepts the login and may find only then that it has no server.
+  if (poolerAdvice(fields) !== undefined) throw new ServerRefusal(fields, 'authenticated')
   const words = printable(fields.M ?? 'no message')
   throw new PoolsmithError(`The server ended the session right after the login: ${words}`, {
     code: 'CONNECTION_CLOSED',

@@ -6,6 +6,7 @@
 import { type RowMessage, rowIn } from './data-rows.ts'
 import { LONGEST_MESSAGE, type MessageRules } from './message-rules.ts'
 import { NotPostgres } from './messages.ts'
+import type { ValueReader } from './value-readers.ts'
 
 const DATA_ROW = 0x44
 /** Type and length. */
@@ -24,6 +25,8 @@ export class MessageStream {
   /** The first `#have` bytes of a message that is spread over chunks. */
   #room = NO_ROOM
   #have = 0
+  /** For the columns of the rows that follow. */
+  readers: readonly (ValueReader | undefined)[] | undefined
 
   /** @param parse receives one or more complete messages, which may be a part of the chunk */
   constructor(rules: MessageRules, onRow: (row: RowMessage) => void, parse: (messages: Buffer) => void) {
@@ -57,7 +60,7 @@ export class MessageStream {
           const before = parsed
           parsed = end
           if (before < offset) this.#parse(chunk.subarray(before, offset))
-          this.#onRow(rowIn(chunk, offset + HEADER_BYTES, end, rules.columns ?? rules.undescribed()))
+          this.#onRow(rowIn(chunk, offset + HEADER_BYTES, end, rules.columns ?? rules.undescribed(), this.readers))
         } else {
           rules.check(chunk[offset] ?? 0, chunk, offset + HEADER_BYTES, end)
         }

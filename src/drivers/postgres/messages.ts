@@ -15,6 +15,7 @@ const MAX_BARE_ERROR = 1000
 /** A type and a length, which counts itself. */
 const HEADER_BYTES = 5
 const LENGTH_BYTES = 4
+const ERROR = 0x45
 /** Counts have a sign. */
 const MAX_COUNT = 0x7fff
 
@@ -92,9 +93,7 @@ export async function readMessage(wire: Wire, expected: string): Promise<ServerM
   const type = head.toString('latin1', 0, 1)
   const length = head.readInt32BE(1)
   if (!expected.includes(type)) throw new NotPostgres(`message ${JSON.stringify(type)} at this point`)
-  if (type === 'E' && (length < MIN_ERROR_LENGTH || length > MAX_LENGTH)) {
-    return { type, body: await bareError(wire, head), raw: head }
-  }
+  if (type === 'E' && (length < MIN_ERROR_LENGTH || length > MAX_LENGTH)) return bareError(wire, head)
   if (length < LENGTH_BYTES || length > MAX_LENGTH) throw new NotPostgres(`message ${type} of ${length} bytes`)
   const body = await wire.read(length - LENGTH_BYTES)
   return { type, body, raw: Buffer.concat([head, body]) }
@@ -102,14 +101,19 @@ export async function readMessage(wire: Wire, expected: string): Promise<ServerM
 
 /**
  * The error of a server that could not start a process for the connection: `E`, a text and a zero byte in place of an
- * ErrorResponse. Returned in the form of the body of one.
+ * ErrorResponse. Returned in the form of one.
  */
-async function bareError(wire: Wire, head: Buffer): Promise<Buffer> {
+async function bareError(wire: Wire, head: Buffer): Promise<ServerMessage> {
   // It is sent in one piece. Another protocol may never send a zero byte, so nothing is waited for.
   const text = Buffer.concat([head.subarray(1), await wire.read(Math.min(wire.waiting, MAX_BARE_ERROR))])
   const end = text.indexOf(0)
   if (end === -1) throw new NotPostgres('an error without its end')
-  return Buffer.concat([Buffer.from('M'), text.subarray(0, end), Buffer.alloc(2)])
+  // pgpool-II sends an empty one before its ErrorResponse.
+  if (end === 0 && text[1] === ERROR) {
+    wire.stream.unshift(text.subarray(1))
+    return readMessage(wire, 'E')
+  }
+  return { type: 'E', body: Buffer.concat([Buffer.from('M'), text.subarray(0, end), Buffer.alloc(2)]), raw: head }
 }
 
 /** Reads the parts of a message's body. @throws NotPostgres when the body is too short */

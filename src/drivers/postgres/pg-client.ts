@@ -14,6 +14,7 @@ import type { RowMessage } from './data-rows.ts'
 import { MessageRules } from './message-rules.ts'
 import { MessageStream } from './message-stream.ts'
 import { NotPostgres } from './messages.ts'
+import { type Parse, readersFor } from './value-readers.ts'
 
 type Pg = typeof pg
 
@@ -37,7 +38,8 @@ interface PgClientParts {
   readonly connectionParameters: object
   readonly readyForQuery?: boolean
   readonly _queryQueue: readonly unknown[]
-  _getActiveQuery(): unknown
+  /** Its result has a parser for each column that was described. */
+  _getActiveQuery(): { readonly _result?: { readonly _parsers?: readonly Parse[] } } | null | undefined
 }
 
 /** The part of a stream that pg-protocol uses. */
@@ -48,7 +50,13 @@ interface Listened {
 type ConnectionConstructor = new (config: { stream: Duplex; ssl: false }) => PgConnection
 
 /** Our subclass of it, which knows the name of the server for error messages. */
-type EstablishedConstructor = new (stream: Duplex, peer: string) => PgConnection
+type EstablishedConstructor = new (
+  stream: Duplex,
+  peer: string,
+) => PgConnection & {
+  /** The parsers of the columns that were described last, of which some stand for readers of bytes. */
+  readColumns(parsers: readonly Parse[] | undefined): void
+}
 
 const parts = (client: pg.Client): PgClientParts => client as unknown as PgClientParts
 
@@ -141,6 +149,8 @@ export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.C
   stream.unshift(pending)
   try {
     await client.connect()
+    // After the listener of pg, which gives the query its parsers.
+    connection.on('rowDescription', () => connection.readColumns(parts(client)._getActiveQuery()?._result?._parsers))
     return client
   } catch (cause) {
     stream.destroy()
@@ -174,6 +184,7 @@ function establishedConnection(module: Pg): EstablishedConstructor {
   class EstablishedConnection extends Base {
     readonly #rules = new MessageRules()
     readonly #peer: string
+    #messages: MessageStream | undefined
 
     constructor(stream: Duplex, peer: string) {
       super({ stream, ssl: false })
@@ -198,6 +209,12 @@ function establishedConnection(module: Pg): EstablishedConstructor {
     override execute(config: { readonly rows?: unknown }): void {
       if (config.rows) this.#rules.executedInPart()
       super.execute(config)
+    }
+
+    readColumns(parsers: readonly Parse[] | undefined): void {
+      if (this.#messages !== undefined) {
+        this.#messages.readers = this._emitMessage ? undefined : readersFor(parsers)
+      }
     }
 
     connect(): void {
@@ -229,6 +246,7 @@ function establishedConnection(module: Pg): EstablishedConstructor {
         on: (event, listener) => {
           if (event !== 'data') return stream.on(event, listener)
           const messages = new MessageStream(this.#rules, onRow, listener)
+          this.#messages = messages
           return stream.on(
             event,
             guard((chunk) => messages.take(chunk)),

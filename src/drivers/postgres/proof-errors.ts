@@ -1,11 +1,13 @@
 /** The errors of a login, and the meaning of refusals where the state of the login says more than the server's error. */
 
+import type { Credential, TokenCredential } from '../../credentials/credential.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { targetName } from '../../kerberos/gss-api.ts'
+import { printable } from '../../printable.ts'
 import type { KerberosInfo } from '../driver.ts'
+import { type Advice, CERTIFICATE_HINT } from './advice.ts'
 import type { GssIdentity } from './gss-identity.ts'
 import { ScramFailure } from './scram.ts'
-import type { Advice } from './server-error.ts'
 
 /** The codes of authentication requests for Kerberos logins. */
 export const GSS = 7
@@ -35,6 +37,50 @@ export const OTHER_TLS: Advice = {
 export function foundOtherTls(fields: Readonly<Record<string, string>>): boolean {
   return TLS_CHECKS.has(fields.R ?? '')
 }
+
+/** The routine of the server that reports a refused proof, whatever the method (src/backend/libpq/auth.c). */
+const REFUSED_PROOF = 'auth_failed'
+const CERTIFICATE: Advice = {
+  code: 'LOGIN_REFUSED',
+  hint: CERTIFICATE_HINT,
+}
+
+/** The meaning of a refused certificate or token: the password is not the matter. */
+export function credentialAdvice(
+  fields: Readonly<Record<string, string>>,
+  credential: Credential,
+  user: string,
+): Advice | undefined {
+  // RDS names a routine of its own; pg_hba.conf and a missing role have other ones.
+  if (fields.R === 'ClientAuthentication' || fields.R === 'InitializeSessionUserId') return undefined
+  if (credential.kind === 'certificate')
+    return fields.R === REFUSED_PROOF && fields.C === '28000' ? CERTIFICATE : undefined
+  if (credential.kind !== 'token') return undefined
+  return { code: 'LOGIN_REFUSED', hint: isIam(credential) ? iamHint(user) : entraHint(user) }
+}
+
+/** A token of RDS is a signed URL, one of Entra three parts of Base64. */
+function isIam({ token }: TokenCredential): boolean {
+  return token.reveal().includes('X-Amz-Signature')
+}
+
+function iamHint(user: string): string {
+  return (
+    `Check four things: GRANT rds_iam TO ${quoted(user)} was run (alone: with rds_iam no password works); IAM authentication is on for ` +
+    'this instance or cluster; the identity has rds-db:connect for its resource id and this user; and the token is for ' +
+    'the host, port and region of the database itself (set `rds_endpoint` behind a tunnel or an alias, and `region`).'
+  )
+}
+
+function entraHint(user: string): string {
+  return (
+    `Check three things: the login is the name of the Entra role exactly (${quoted(user)}; pgaadauth_create_principal made it, ` +
+    'and the name of a group stands for its members); the token is of the tenant of the server (`tenant_id`) and of the ' +
+    'identity that is meant (`client_id`); and Entra authentication is on for this server.'
+  )
+}
+
+const quoted = (name: string): string => `"${printable(name, 63)}"`
 
 /** The progress of the Kerberos part of a login. */
 interface KerberosProgress {

@@ -9,6 +9,7 @@ import type { KerberosInfo } from '../driver.ts'
 import { peersOf } from '../kerberos-info.ts'
 import { tlsServerEndPoint } from '../network/tls-server-end-point.ts'
 import type { Wire } from '../network/wire.ts'
+import type { Advice } from './advice.ts'
 import type { AuthMethod, AuthPolicy } from './auth-policy.ts'
 import type { GssIdentity } from './gss-identity.ts'
 import {
@@ -18,9 +19,18 @@ import {
   passwordMessage,
   saslInitialResponse,
 } from './messages.ts'
-import { failure, foundOtherTls, GSS, guarded, kerberosAdvice, OTHER_TLS, SSPI, unsupported } from './proof-errors.ts'
+import {
+  credentialAdvice,
+  failure,
+  foundOtherTls,
+  GSS,
+  guarded,
+  kerberosAdvice,
+  OTHER_TLS,
+  SSPI,
+  unsupported,
+} from './proof-errors.ts'
 import { type ChannelBinding, ScramClient } from './scram.ts'
-import type { Advice } from './server-error.ts'
 import type { Transport } from './transport.ts'
 
 /** The identity to prove, and the rules for it. */
@@ -61,9 +71,13 @@ export class Proof implements Disposable {
     this.#request = request
   }
 
+  /** Whether the server has asked for a proof. */
+  get begun(): boolean {
+    return this.#method !== 'none'
+  }
+
   async answer(code: number, body: BodyReader): Promise<void> {
-    const begun = this.#method !== 'none'
-    if (begun && code !== SASL_CONTINUE && code !== SASL_FINAL && code !== GSS_CONTINUE)
+    if (this.begun && code !== SASL_CONTINUE && code !== SASL_FINAL && code !== GSS_CONTINUE)
       throw new NotPostgres('a second request for a login')
     switch (code) {
       case CLEARTEXT:
@@ -233,7 +247,7 @@ export class Proof implements Disposable {
   adviceOnRefusal(fields: Readonly<Record<string, string>>): Advice | undefined {
     const { identity, user } = this.#request
     if (this.#scram !== undefined && foundOtherTls(fields)) return OTHER_TLS
-    if (identity === undefined) return undefined
+    if (identity === undefined) return credentialAdvice(fields, this.#request.credential, user)
     return kerberosAdvice(fields, {
       user,
       identity,

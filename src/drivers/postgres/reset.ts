@@ -1,6 +1,7 @@
 import type pg from 'pg'
 import { orAbort } from '../../abort.ts'
 import { PoolsmithError } from '../../errors.ts'
+import { forgetListening, listens } from './client-statements.ts'
 import { forgetStatements, isBusy } from './pg-client.ts'
 
 /** The time that a statement on a returned connection has to end by itself. */
@@ -18,9 +19,8 @@ export interface ResetContext {
 /**
  * Cleans up a returned session.
  *
- * `rollback`: ends an open transaction. `full`: also resets settings and drops temporary tables, locks, LISTEN and prepared
- * statements (DISCARD ALL), pg's own list of them, and the listeners for notifications that the caller left behind.
- * A statement that is still running is cancelled.
+ * `rollback`: ends an open transaction and LISTEN. `full`: also resets settings and drops temporary tables, locks and
+ * prepared statements (DISCARD ALL), and pg's own list of them. A statement that is still running is cancelled.
  *
  * @throws PoolsmithError SESSION_BUSY when the statement does not end; the session must then be closed
  */
@@ -31,11 +31,15 @@ export async function resetClient(
 ): Promise<void> {
   if (isBusy(client)) await quiet(client, cancel)
   if (client.getTransactionStatus() !== 'I') await client.query('ROLLBACK')
-  if (mode === 'rollback') return
+  if (mode === 'rollback') {
+    if (listens(client)) await client.query('UNLISTEN *')
+    forgetListening(client)
+    return
+  }
   await client.query('DISCARD ALL')
   await restoreSettings()
   forgetStatements(client)
-  client.removeAllListeners('notification')
+  forgetListening(client)
 }
 
 async function quiet(client: pg.Client, cancel: (signal: AbortSignal) => Promise<void>): Promise<void> {
@@ -48,12 +52,34 @@ async function quiet(client: pg.Client, cancel: (signal: AbortSignal) => Promise
   } catch (error) {
     cause = error
   }
-  throw new PoolsmithError('A statement was still running on a returned connection and did not end.', {
+  throw busyError(cause)
+}
+
+function busyError(cause: unknown): PoolsmithError {
+  return new PoolsmithError('A statement was still running on a returned connection and did not end.', {
     code: 'SESSION_BUSY',
     phase: 'query',
     hint: 'Read a stream to its end or destroy it before the connection goes back to the pool.',
     cause,
   })
+}
+
+/**
+ * Ends all statements that run or are queued on a client.
+ *
+ * @throws PoolsmithError SESSION_BUSY when they do not end before the signal
+ */
+export async function interruptClient(
+  client: pg.Client,
+  cancel: (signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  // A cancel request ends one statement; those that are queued behind it follow.
+  while (isBusy(client)) {
+    await cancel(signal)
+    if (await becomesIdle(client, AbortSignal.any([signal, AbortSignal.timeout(GRACE_MILLIS)]))) return
+    if (signal.aborted) throw busyError(signal.reason)
+  }
 }
 
 /** Whether the client runs out of statements before the signal. */

@@ -1,5 +1,7 @@
-import { type ErrorCode, PoolsmithError } from '../../errors.ts'
+import { PoolsmithError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
+import { type Advice, CERTIFICATE_HINT } from './advice.ts'
+import { poolerAdvice } from './pooler-words.ts'
 
 const SQLSTATE_LENGTH = 5
 
@@ -22,15 +24,36 @@ export class ServerRefusal extends Error {
   }
 }
 
-export interface Advice {
-  readonly code: ErrorCode
-  readonly hint: string
-  readonly transient?: boolean
+/** The methods that the server names in its error. Their names stand in every translation. */
+const BY_METHOD: readonly (readonly [method: RegExp, hint: string])[] = [
+  [/^certificate authentication failed\b/, CERTIFICATE_HINT],
+  [
+    /\bPAM\b/,
+    'Check the user and the password: PAM on the server refuses them, or the account is locked or expired. The log of PAM there (auth.log, journalctl) says which.',
+  ],
+  [
+    /\bLDAP\b/,
+    "Check the user and the password in the directory, and that the server reaches it: the server's log says which step failed.",
+  ],
+  [
+    /\bRADIUS\b/,
+    "Check the user and the password (or one-time password) at the RADIUS server; the server's log says more.",
+  ],
+  [
+    /\b(Ident|Peer)\b/i,
+    'The server takes the user of the operating system: run as that user, or map it in pg_ident.conf.',
+  ],
+]
+
+function hintByMethod(message: string): string | undefined {
+  return BY_METHOD.find(([method]) => method.test(message.replace(/"[^"]*"/g, '""')))?.[1]
 }
 
 /** The meaning of an error during the login, by its SQLSTATE ("PostgreSQL Error Codes"). */
 function adviceFor({ fields, advice }: ServerRefusal): Advice {
   const state = fields.C ?? ''
+  const poolers = poolerAdvice(fields)
+  if (poolers !== undefined) return poolers
   if (advice !== undefined && (state === '28P01' || state === '28000')) return advice
   // The message is in the language of the server; the name of the routine is not translated.
   if (state === '28000' && fields.R === 'ClientAuthentication') {
@@ -53,6 +76,8 @@ function adviceFor({ fields, advice }: ServerRefusal): Advice {
     }
   }
   if (state === '28P01' || state === '28000') {
+    const hint = hintByMethod(fields.M ?? '')
+    if (hint !== undefined) return { code: 'LOGIN_REFUSED', hint }
     return {
       code: 'LOGIN_REFUSED',
       hint: 'Check the user and the password, token or certificate. pg_hba.conf says which of them the server asks for.',
@@ -91,8 +116,9 @@ function adviceFor({ fields, advice }: ServerRefusal): Advice {
 export function refusalError(refusal: ServerRefusal): PoolsmithError {
   const { fields } = refusal
   const { code, hint, transient = false } = adviceFor(refusal)
-  const { M: text = 'no message', C: sqlstate, D: detail, H: serverHint } = fields
-  return new PoolsmithError(`The server refused the login: ${printable(text)}`, {
+  const { M: text = '', C: sqlstate, D: detail, H: serverHint } = fields
+  const why = detail === undefined ? '' : ` (${printable(detail, 200)})`
+  return new PoolsmithError(`The server refused the login: ${printable(text) || 'it gives no reason'}${why}`, {
     code,
     phase: 'login',
     hint: serverHint === undefined ? hint : `${printable(serverHint)} (${hint})`,

@@ -1,5 +1,5 @@
 import type { Credential } from '../../credentials/credential.ts'
-import { PoolsmithError } from '../../errors.ts'
+import { connectTimeout } from '../connect-timeout.ts'
 import { Dialer } from '../network/dialer.ts'
 import { eachAddress } from '../network/each-address.ts'
 import { type Endpoint, resolveHost } from '../network/socket.ts'
@@ -15,7 +15,15 @@ export async function openSession(plan: SessionPlan, credential: Credential, att
   const limits = {
     signal: attempt.signal,
     limitMillis: limitSeconds === 0 ? undefined : limitSeconds * 1000,
-    timeout: (limitMillis: number) => connectTimeout(plan, attempt, limitMillis),
+    timeout: (limitMillis: number) =>
+      connectTimeout({
+        host: plan.host,
+        phase: attempt.phase(),
+        seconds: limitMillis / 1000,
+        limitSeconds,
+        proxy: tunnel?.proxy,
+        mayBePooler: true,
+      }),
   }
   return eachAddress(dialer, limits, (signal) => openAt(dialer, plan, credential, { ...attempt, signal }))
 }
@@ -29,19 +37,4 @@ async function findEndpoints(plan: SessionPlan, attempt: Attempt): Promise<reado
   attempt.enter('dns')
   const addresses = await resolveHost(host, plan.lookup, attempt.signal)
   return addresses.map((address) => ({ kind: 'tcp', address, port }))
-}
-
-function connectTimeout({ host, options }: SessionPlan, attempt: Attempt, limitMillis: number): PoolsmithError {
-  const phase = attempt.phase()
-  const seconds = Math.round(limitMillis / 100) / 10
-  const why = seconds === options.connect_timeout ? 'connect_timeout' : "one address's share of the time"
-  return new PoolsmithError(`${host} did not answer within ${seconds} s (${why}), in the phase ${phase}.`, {
-    code: 'CONNECT_TIMEOUT',
-    phase,
-    transient: true,
-    hint:
-      phase === 'connect'
-        ? 'A firewall may drop the packets silently; check security groups and the address.'
-        : 'The server accepts connections but does not answer; it may be overloaded or frozen.',
-  })
 }

@@ -3,6 +3,7 @@
 import { PoolsmithError } from '../../errors.ts'
 import { advised, connectionLost, type StatementAdvice } from '../statement-error.ts'
 import type { Whereabouts } from '../whereabouts.ts'
+import { poolerEndHint } from './pooler-words.ts'
 import { endsSession } from './server-error.ts'
 
 const TRY_AGAIN = 'Run the whole transaction again.'
@@ -34,7 +35,10 @@ export const POSTGRES_LOST: Readonly<Record<string, string>> = {
 }
 
 interface ServerWords {
+  readonly message: string
   readonly code?: string | undefined
+  /** The server's routine; a pooler names none. */
+  readonly routine?: string | undefined
   /** Only what the server sends has one. */
   readonly severity?: string | undefined
 }
@@ -42,7 +46,11 @@ interface ServerWords {
 /** The meaning of an error that the server sent. */
 export function postgresAdvice(error: ServerWords): StatementAdvice {
   const code = error.code ?? ''
-  return endsSession(error) ? { transient: true, hint: POSTGRES_LOST[code] } : (POSTGRES_ADVICE[code] ?? {})
+  return endsSession(error) ? { transient: true, hint: hintForEnd(error) } : (POSTGRES_ADVICE[code] ?? {})
+}
+
+function hintForEnd(error: ServerWords): string | undefined {
+  return POSTGRES_LOST[error.code ?? ''] ?? poolerEndHint(error)
 }
 
 /** The session on which a statement ran. */
@@ -52,19 +60,25 @@ export interface FailedSession {
   readonly endedBy: Error | undefined
 }
 
+/** pg's words about its own state, in place of the reason. */
+const NOT_QUERYABLE =
+  /^Client has encountered a connection error and is not queryable$|^Client was closed and is not queryable$/
+const ENDED = new Error('the connection was closed before the statement was sent')
+
 /**
  * The error that a statement ends with: the driver's own with what is known about it, or CONNECTION_LOST, whose cause is
  * the server's last words.
  */
 export function postgresStatementError(error: Error, session: FailedSession): Error {
   const isServers = (error as ServerWords).severity !== undefined
+  if (NOT_QUERYABLE.test(error.message)) return connectionLost(session.where, session.endedBy ?? ENDED)
   if (isServers ? !endsSession(error as ServerWords) : !session.broken) {
     return isServers ? advised(error, postgresAdvice(error as ServerWords)) : advised(error, {})
   }
   const cause = isServers ? error : (session.endedBy ?? error)
   // Not a loss: someone may be changing the stream, and trying again is no advice.
   if (cause instanceof PoolsmithError && cause.code === 'GSS_MESSAGE_DAMAGED') return cause
-  const { code: sqlstate, severity } = cause as ServerWords
-  if (severity === undefined) return connectionLost(session.where, cause)
-  return connectionLost(session.where, cause, POSTGRES_LOST[sqlstate ?? ''], { sqlstate })
+  const words: ServerWords = cause
+  if (words.severity === undefined) return connectionLost(session.where, cause)
+  return connectionLost(session.where, cause, hintForEnd(words), { sqlstate: words.code })
 }

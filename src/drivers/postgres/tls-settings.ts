@@ -5,6 +5,7 @@ import * as tls from 'node:tls'
 import { homeFolder } from '../../connections/fields.ts'
 import { CertificateFiles, subjectOf } from '../../credentials/certificate-files.ts'
 import type { Credential } from '../../credentials/credential.ts'
+import { isHidden } from '../../credentials/reread-file.ts'
 import { CaFile, CrlFile, CrlFolder, trustEvents } from '../../credentials/trust-files.ts'
 import { ConfigError, type ErrorCode, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
@@ -39,7 +40,8 @@ export interface TlsSettingsContext {
 
 /**
  * The files of `sslrootcert`, `sslcrl`, `sslcert` and `sslkey`, with libpq's default paths. A missing file is always an
- * error when it was named (libpq ignores some), and never when it is a default file.
+ * error when it was named (libpq ignores some), and never when it is a default file. A default file in a folder that
+ * this process may not enter counts as missing.
  */
 export class TlsSettings {
   readonly #options: PostgresOptions
@@ -60,6 +62,7 @@ export class TlsSettings {
         : {
             file: new CaFile(options.sslrootcert ?? place('root.crt'), trust),
             absent: options.sslrootcert === undefined ? 'CA_FILE_MISSING' : undefined,
+            onHidden: warnOnce(emit, 'No certificate of a server is verified by it.'),
           }
     const { sslcrl, sslcrldir } = options
     this.#crlFolder = sslcrldir === undefined ? undefined : new CrlFolder(sslcrldir, trust)
@@ -70,6 +73,7 @@ export class TlsSettings {
         : {
             file: new CrlFile(sslcrl ?? place('root.crl'), trust),
             absent: sslcrl === undefined ? 'CRL_FILE_MISSING' : undefined,
+            onHidden: warnOnce(emit, 'No certificate counts as revoked by it.'),
           }
     this.#pair = {
       file: new CertificateFiles({
@@ -166,14 +170,27 @@ interface Optional<File> {
   readonly file: File
   /** The error code for a missing file, which is ignored where the user did not name the file. */
   readonly absent: ErrorCode | undefined
+  /** Called where a default file counts as missing because this process may not see whether it exists. */
+  readonly onHidden?: (error: PoolsmithError) => void
 }
 
 async function loadOptional<T>(source: Optional<{ load(): Promise<T> }>, needed: boolean): Promise<T | undefined> {
   try {
     return await source.file.load()
   } catch (error) {
-    if (!needed && error instanceof PoolsmithError && error.code === source.absent) return undefined
-    throw error
+    if (needed || source.absent === undefined || !(error instanceof PoolsmithError)) throw error
+    if (error.code === source.absent) return undefined
+    if (!isHidden(error)) throw error
+    source.onHidden?.(error)
+    return undefined
+  }
+}
+
+function warnOnce(emit: Emit, consequence: string): (error: PoolsmithError) => void {
+  let warned = false
+  return ({ code, message }) => {
+    if (!warned) emit('security:warning', { code, message: `${message} ${consequence}` })
+    warned = true
   }
 }
 

@@ -72,6 +72,8 @@ const INDISPENSABLE = 'client_encoding'
 
 /** The SQLSTATEs of a server or pooler that does not know a parameter of the start-up message. */
 const UNKNOWN_PARAMETER: ReadonlySet<string> = new Set(['08P01', '0A000', '22023', '42704'])
+/** PgBouncer uses it for every error. It judges the parameters before it asks for a proof. */
+const ANY_OF_POOLER = '08P01'
 
 /** The result of a statement: the first value of its row, or the fields of its error. */
 export interface Answer {
@@ -105,12 +107,19 @@ export class ValueSettings {
   /**
    * Whether an error at the login means that a parameter of the start-up message is unknown, so that another attempt
    * without these settings may succeed. From then on they are left out.
+   *
+   * @param proving whether the server had asked for a proof of identity
    */
-  refusedBy(fields: Readonly<Record<string, string>>, sent: Readonly<Record<string, string>>): boolean {
+  refusedBy(
+    fields: Readonly<Record<string, string>>,
+    sent: Readonly<Record<string, string>>,
+    proving: boolean,
+  ): boolean {
     const optional = Object.keys(sent).some((name) => {
       return name !== INDISPENSABLE && this.#settings.some((setting) => setting.name === name)
     })
-    if (!optional || !UNKNOWN_PARAMETER.has(fields.C ?? '')) return false
+    const { C: code = '' } = fields
+    if (!optional || !UNKNOWN_PARAMETER.has(code) || (proving && code === ANY_OF_POOLER)) return false
     this.#atStart = false
     return true
   }

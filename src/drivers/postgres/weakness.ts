@@ -1,9 +1,10 @@
-import type { PoolsmithEvents } from '../../events.ts'
+import { isError } from '../../any-error.ts'
+import type { EventFacts } from '../../events.ts'
 import type { GssMode } from './options.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
 import type { Failure, Way } from './ways.ts'
 
-type Warning = PoolsmithEvents['security:warning']
+type Warning = EventFacts['security:warning']
 
 /**
  * The warnings about a session that was opened: protection that was given up, or that the mode leaves out although a
@@ -51,7 +52,7 @@ export function weaknessesOf(
 
 function reasonOf(way: Way, failures: readonly Failure[]): string | undefined {
   const { error } = failures.find((failure) => failure.way === way) ?? {}
-  return error instanceof Error ? error.message : undefined
+  return isError(error) ? error.message : undefined
 }
 
 function shownMode({ sslMode, options }: SessionPlan): string {

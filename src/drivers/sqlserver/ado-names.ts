@@ -3,11 +3,10 @@
  * nothing but what it is given.
  */
 
-import { childPath, show } from '../../connections/fields.ts'
+import { childPath, isPort, looksLikeServer, serverAddress, show } from '../../connections/fields.ts'
 import type { ConfigProblem } from '../../errors.ts'
 import { Secret } from '../../secret.ts'
 import { IGNORED } from './ado-ignored.ts'
-import { isPort, looksLikeServer, serverAddress } from './server-address.ts'
 
 /** The fields of a connection record that such spellings can also say. */
 export interface MssqlRecord {
@@ -48,6 +47,9 @@ const RENAMED: Readonly<Record<string, string>> = {
   wsid: 'workstation_id',
   serverspn: 'mssql_spn',
   instancename: 'instance_name',
+  currentlanguage: 'language',
+  language: 'language',
+  sendstringparametersasunicode: 'unicode_strings',
   msiclientid: 'managed_identity_client_id',
 }
 

@@ -3,7 +3,7 @@
 /** A value of a statement. */
 export interface BoundValue {
   /** The type that its parameter is declared with. */
-  readonly type: 'bigint' | 'float' | 'bit' | 'datetime2' | 'varbinary' | 'nvarchar'
+  readonly type: 'bigint' | 'float' | 'bit' | 'datetime2' | 'varbinary' | 'nvarchar' | 'varchar'
   /** With every digit; moments as ISO 8601 in UTC, bytes in Base64. */
   readonly value: string | null
 }
@@ -12,4 +12,9 @@ export interface BoundValue {
 export interface Statement {
   readonly text: string
   readonly values: readonly BoundValue[]
+}
+
+/** Whether a text has the same characters in every code page. */
+export function isAscii(text: string): boolean {
+  return /^\p{ASCII}*$/u.test(text)
 }

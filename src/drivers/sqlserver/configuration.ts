@@ -9,6 +9,13 @@ import type { SqlServerOptions } from './options.ts'
 const NEVER_MILLIS = 0x7fff_ffff
 const LONGEST_CANCEL_MILLIS = 5000
 
+/** tedious would set those of the United States. Its types do not know null, which leaves a setting as it is. */
+const LOGINS_OWN = {
+  language: null,
+  dateFormat: null,
+  datefirst: null,
+} as unknown as ConnectionConfiguration['options']
+
 /** The parts of a session's plan that tedious needs. */
 export interface LoginTarget {
   readonly host: string
@@ -32,6 +39,9 @@ export function configuration(plan: LoginTarget, credential: Credential, port: n
       workstationId: options.workstation_id,
       packetSize: options.packet_size,
       readOnlyIntent: options.application_intent === 'ReadOnly',
+      ...LOGINS_OWN,
+      useUTC: options.use_utc,
+      lowerCaseGuids: options.lower_case_guids,
       connectTimeout: NEVER_MILLIS,
       // Until the first piece of an answer; from there on silence.ts has the limit.
       requestTimeout: requestLimitMillis(options),

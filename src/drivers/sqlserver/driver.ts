@@ -1,8 +1,10 @@
-import { TimeLimit } from '../../abort.ts'
+import { orAbort, TimeLimit } from '../../abort.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
+import { connectTimeout } from '../connect-timeout.ts'
 import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
+import { keepFirstListeners, keepListeners, removeForeignListeners } from '../foreign-listeners.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { Reachability } from '../network/reachability.ts'
 import { type Lookup, systemLookup } from '../network/socket.ts'
@@ -22,9 +24,13 @@ import { TlsSettings } from './tls-settings.ts'
 
 const DEFAULT_PORT = 1433
 const BROWSER_PORT = 1434
+/** Events of a session that its users listen to. */
+const USERS_EVENTS = ['infoMessage', 'errorMessage', 'error'] as const
 
 export interface SqlServerDriverContext {
   readonly emit: Emit
+  /** For errors. Default: {@link sqlServerWhereabouts} of the target. */
+  readonly where?: Whereabouts
   /** Makes the Kerberos contexts. Default: GSSAPI. */
   readonly sspi?: SspiFactory
   /** Default: the system's resolver. */
@@ -68,7 +74,7 @@ export function createSqlServerDriver(
   if (problems.length > 0) throw new ConfigError(problems)
   const { emit } = context
   const named = options.instance_name !== undefined && target.port === undefined
-  const host = target.host === undefined || target.host === '' ? 'localhost' : target.host
+  const host = hostOf(target)
   if (named && context.route?.(host, BROWSER_PORT) !== undefined) {
     throw new ConfigError([
       { path: 'extra.instance_name', message: 'is looked up by UDP, which no proxy carries; give the port instead' },
@@ -87,7 +93,27 @@ export function createSqlServerDriver(
     sspi: context.sspi ?? gssSspi({ mechanism: options.gss_mechanism, delegate: options.gssdelegation }),
     browserPort: context.browserPort,
   }
-  return new SessionDriver(plan, () => warnOfWeakness(options, emit))
+  const where = context.where ?? sqlServerWhereabouts(target, options)
+  return new SessionDriver(plan, where, () => warnOfWeakness(options, emit))
+}
+
+/** The place of the sessions: of the target, with the defaults of what it leaves out. */
+export function sqlServerWhereabouts(
+  target: SqlServerTarget,
+  { instance_name: instance }: SqlServerOptions,
+): Whereabouts {
+  const named = instance !== undefined && target.port === undefined
+  const host = hostOf(target)
+  return {
+    system: 'microsoft.sql_server',
+    host: named ? `${host}\\${instance}` : host,
+    port: named ? undefined : (target.port ?? DEFAULT_PORT),
+    database: target.database === '' ? undefined : target.database,
+  }
+}
+
+function hostOf({ host }: SqlServerTarget): string {
+  return host === undefined || host === '' ? 'localhost' : host
 }
 
 function warnOfWeakness(options: SqlServerOptions, emit: Emit): void {
@@ -112,11 +138,9 @@ class SessionDriver implements SqlServerDriver {
   #warn: (() => void) | undefined
   #database: string | undefined
 
-  constructor(plan: SessionPlan, warn: () => void) {
+  constructor(plan: SessionPlan, where: Whereabouts, warn: () => void) {
     this.#plan = plan
-    const { host, port, database, options } = plan
-    const instance = port === undefined ? `\\${options.instance_name}` : ''
-    this.where = { host: `${host}${instance}`, port, database }
+    this.where = where
     this.#warn = warn
   }
 
@@ -199,6 +223,7 @@ class SessionDriver implements SqlServerDriver {
       if (endsSession(error)) end(new Error(`${error.message} (error ${error.number}, state ${error.state})`))
     })
     this.#states.set(connection, state)
+    keepListeners(connection, USERS_EVENTS)
   }
 
   #state(raw: SqlServerConnection): SessionState {
@@ -219,10 +244,23 @@ class SessionDriver implements SqlServerDriver {
     return mode === 'full' && this.#state(raw).cleanAt !== raw.requestCount
   }
 
+  tidy(raw: SqlServerConnection): void {
+    removeForeignListeners(raw)
+  }
+
   async reset(raw: SqlServerConnection, mode: 'rollback' | 'full'): Promise<void> {
     const state = this.#state(raw)
     await resetConnection(raw, mode)
     if (mode === 'full') state.cleanAt = raw.requestCount
+  }
+
+  run(raw: SqlServerConnection, sql: string): Promise<void> {
+    return runBatch(raw, sql)
+  }
+
+  markClean(raw: SqlServerConnection): void {
+    this.#state(raw).cleanAt = raw.requestCount
+    keepFirstListeners(raw, USERS_EVENTS)
   }
 
   async close(raw: SqlServerConnection): Promise<void> {
@@ -233,6 +271,10 @@ class SessionDriver implements SqlServerDriver {
   abort(raw: SqlServerConnection): void {
     this.#state(raw).broken = true
     raw.close()
+  }
+
+  interrupt(raw: SqlServerConnection, signal: AbortSignal): Promise<void> {
+    return orAbort(this.cancel(raw), signal)
   }
 
   isBroken(raw: SqlServerConnection): boolean {
@@ -277,22 +319,14 @@ const AUTHENTICATION = {
   certificate: 'certificate',
 } as const
 
-function timeoutError(plan: SessionPlan, clock: PhaseClock, seconds: number): PoolsmithError {
-  const limitSeconds = Math.round(seconds * 10) / 10
-  const why = seconds === plan.options.connect_timeout ? 'connect_timeout' : "one address's share of the time"
-  return new PoolsmithError(
-    `${plan.host} did not answer within ${limitSeconds} s (${why}), in the phase ${clock.phase}.`,
-    {
-      code: 'CONNECT_TIMEOUT',
-      phase: clock.phase,
-      transient: true,
-      hint:
-        clock.phase === 'connect'
-          ? plan.port === undefined
-            ? 'A firewall may drop the packets silently, those to the SQL Server Browser (UDP 1434) too; give the port instead of the instance.'
-            : 'A firewall may drop the packets silently; check security groups and the address.'
-          : 'The server accepts connections but does not answer; it may be overloaded or frozen.',
-      details: { host: plan.host, limitMillis: limitSeconds * 1000 },
-    },
-  )
+function timeoutError(plan: SessionPlan, { phase }: PhaseClock, seconds: number): PoolsmithError {
+  const { host, port, options, route } = plan
+  return connectTimeout({
+    host,
+    phase,
+    seconds,
+    limitSeconds: options.connect_timeout,
+    proxy: phase === 'proxy' ? route?.(host, port ?? DEFAULT_PORT)?.proxy : undefined,
+    isInstance: port === undefined,
+  })
 }

@@ -2,10 +2,11 @@
 
 import type { LoginAck } from './tedious-internals.ts'
 
-/** A statement for the first batch of a session; its answer is a message, not a result. */
-export const INTRODUCTION = "print N'poolsmith:' + cast(@@spid as nvarchar(10)) + N':' + coalesce(suser_sname(), N'')"
+/** The question for the user in the first batch of a session; its answer is a message, not a result. */
+export const INTRODUCTION = "print N'poolsmith:' + coalesce(suser_sname(), N'')"
 
 export class Greeting {
+  /** The session's number, from the headers of the server's packets. */
   processId: number | undefined
   user: string | undefined
   /** `16.0.1000` */
@@ -18,9 +19,8 @@ export class Greeting {
 
   /** Reads the answer to the introduction; false for another message. */
   introduced(message: string): boolean {
-    const [, processId, user] = /^poolsmith:(\d+):(.*)$/s.exec(message) ?? []
-    if (processId === undefined) return false
-    this.processId = Number(processId)
+    const [, user] = /^poolsmith:(.*)$/s.exec(message) ?? []
+    if (user === undefined) return false
     this.user = user === '' ? undefined : user
     return true
   }

@@ -29,7 +29,13 @@ export function gssSspi(options: GssSspiOptions = {}, load = loadGssApi): SspiFa
     )
     const [first, ...others] = gssTargets(target)
     const contextFor = (name: GssTarget): GssContext =>
-      gss.initContext({ target: name, flags, credential: credential.handle, mechanism })
+      gss.initContext({
+        target: name,
+        flags,
+        credential: credential.handle,
+        mechanism,
+        channelBindings: target.channelBindings,
+      })
     let context: GssContext
     try {
       context = contextFor(first)

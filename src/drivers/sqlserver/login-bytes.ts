@@ -1,11 +1,18 @@
 /** Edits of login messages that tedious cannot make, as pure functions over bytes. */
 
+import type { ClientIdentity } from './client-identity.ts'
 import { TOKEN } from './stream-parser.ts'
 
 /** Positions in LOGIN7 (MS-TDS 2.2.6.4). */
+const CLIENT_VERSION = 12
 const OPTION_FLAGS_2 = 25
 const INTEGRATED_SECURITY = 0x80
 const EXTENSION_OFFSET = 56
+const CLIENT_NAME_OFFSET = 60
+const CLIENT_NAME_LENGTH = 62
+/** The offsets of language and database. */
+const BETWEEN_NAME_AND_SSPI = [64, 68] as const
+const CLIENT_ID = 72
 const SSPI_OFFSET = 78
 const SSPI_LENGTH = 80
 const AFTER_SSPI = [82, 86] as const
@@ -29,6 +36,25 @@ export function withSspi(login7: Buffer, token: Buffer): Buffer {
   // The list of features lies behind everything else, and is found through a pointer in the data.
   const pointer = message.readUInt16LE(EXTENSION_OFFSET)
   message.writeUInt32LE(message.readUInt32LE(pointer) + token.length, pointer)
+  return message
+}
+
+/** The same LOGIN7 message with our name, version and id of the client in place of tedious' constants. */
+export function withClient(login7: Buffer, { name, version, id }: ClientIdentity): Buffer {
+  const at = login7.readUInt16LE(CLIENT_NAME_OFFSET)
+  const end = at + login7.readUInt16LE(CLIENT_NAME_LENGTH) * 2
+  const text = Buffer.from(name, 'utf16le')
+  const message = Buffer.concat([login7.subarray(0, at), text, login7.subarray(end)])
+  const longer = at + text.length - end
+  message.writeUInt32LE(message.length, 0)
+  message.writeUInt32LE(version, CLIENT_VERSION)
+  message.writeUInt16LE(name.length, CLIENT_NAME_LENGTH)
+  id.copy(message, CLIENT_ID)
+  for (const field of [...BETWEEN_NAME_AND_SSPI, SSPI_OFFSET, ...AFTER_SSPI]) {
+    message.writeUInt16LE(message.readUInt16LE(field) + longer, field)
+  }
+  const pointer = message.readUInt16LE(EXTENSION_OFFSET)
+  message.writeUInt32LE(message.readUInt32LE(pointer) + longer, pointer)
   return message
 }
 

@@ -1,3 +1,4 @@
+import { errorCode, isError } from '../../any-error.ts'
 import { type ErrorCode, type Phase, PoolsmithError } from '../../errors.ts'
 import { StreamClosed } from '../network/wire.ts'
 import { stuffed } from './login-errors.ts'
@@ -12,14 +13,14 @@ const SOCKET_ERROR = 'ESOCKET'
  * @param phase where the attempt was
  */
 export function openError(error: unknown, host: string, phase: Phase): PoolsmithError {
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+  for (let cause: unknown = error; isError(cause); cause = cause.cause) {
     if (cause instanceof PoolsmithError) return withOurHint(cause)
     if (cause instanceof NotSqlServer) return notSqlServer(host, phase, error)
     if (isForeignRecord(cause)) return stuffed(host).with({ cause: error })
   }
-  if (!(error instanceof Error)) return notSqlServer(host, phase, error)
-  const cause = error.cause instanceof Error ? error.cause : error
-  const isClosed = codeOf(error) === SOCKET_ERROR || cause instanceof StreamClosed || isSocketError(cause)
+  if (!isError(error)) return notSqlServer(host, phase, error)
+  const cause = isError(error.cause) ? error.cause : error
+  const isClosed = errorCode(error) === SOCKET_ERROR || cause instanceof StreamClosed || isSocketError(cause)
   return isClosed ? closed(host, phase, error) : notSqlServer(host, phase, error)
 }
 
@@ -39,16 +40,12 @@ function closed(host: string, phase: Phase, cause: unknown): PoolsmithError {
  * already, and an alert is sent by the server.
  */
 function isForeignRecord(error: Error): boolean {
-  const code = codeOf(error)
+  const code = errorCode(error) ?? ''
   return code.startsWith('ERR_SSL_') && !code.includes('ALERT')
 }
 
-function codeOf(error: Error): string {
-  return 'code' in error && typeof error.code === 'string' ? error.code : ''
-}
-
 function isSocketError(error: Error): boolean {
-  const code = codeOf(error)
+  const code = errorCode(error)
   return (
     code === 'ECONNRESET' ||
     code === 'EPIPE' ||
@@ -63,8 +60,8 @@ const OTHER_NAME =
 /** The hints of network/tls.ts name libpq's options. */
 const OUR_HINTS: Readonly<Partial<Record<ErrorCode, string>>> = {
   TLS_UNTRUSTED:
-    'Set ca_file to the certificate of the authority that signed it; a server without a certificate of its own ' +
-    'signs one itself, which only trust_server_certificate=true takes.',
+    'Set ca_file to the certificate of the authority that signed it. For a certificate that the server signed itself, set ' +
+    'server_certificate to a copy of it; trust_server_certificate=true accepts any, also that of an attacker.',
   TLS_HOSTNAME_MISMATCH: OTHER_NAME,
   TLS_VERSION: 'We speak TLS 1.2 and 1.3 only: update the server, and let its operating system speak TLS 1.2.',
 }

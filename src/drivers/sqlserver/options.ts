@@ -91,6 +91,11 @@ export const sqlServerFields = {
   }),
   application_name: text({ default: 'poolsmith', description: 'Shown in sys.dm_exec_sessions and in audit logs.' }),
   workstation_id: text({ description: 'The name of this machine as the server sees it. Default: its host name.' }),
+  language: text({
+    description:
+      'The language of messages, of the names of months, and of dates in text (SET LANGUAGE), such as `us_english`. ' +
+      "Default: the login's own.",
+  }),
   mssql_spn: text({
     description:
       'The service principal name of the server for Kerberos and NTLM, such as `MSSQLSvc/db.example.com:1433`. Default: made ' +
@@ -118,6 +123,21 @@ export const sqlServerFields = {
       '`Date` as `datetime2`. One query decides otherwise by `.options({ exactValues: true })`. The rows of requests of ' +
       'your own, and of the package mssql, are given so too.',
   }),
+  use_utc: boolean({
+    default: true,
+    description:
+      'Whether `datetime`, `datetime2` and `time` are read and bound as UTC; otherwise in the time zone of this process.',
+  }),
+  lower_case_guids: boolean({
+    default: false,
+    description: 'Give a `uniqueidentifier` in lower case.',
+  }),
+  unicode_strings: boolean({
+    default: true,
+    description:
+      'Bind text as `nvarchar`, as knex does. `false`: text of ASCII characters alone is bound as `varchar`, so that the ' +
+      'server can look it up in the index of a `varchar` column; other text stays `nvarchar`, so that none is lost.',
+  }),
 } as const
 
 export type SqlServerOptions = ValuesOf<typeof sqlServerFields>
@@ -136,6 +156,7 @@ export function checkSqlServerOptions(target: SqlServerTarget, options: SqlServe
     ['database', target.database],
     ['extra.application_name', options.application_name],
     ['extra.workstation_id', options.workstation_id],
+    ['extra.language', options.language],
   ] as const) {
     if ((text?.length ?? 0) > LONGEST_TEXT) {
       problems.push({ path, message: `SQL Server takes at most ${LONGEST_TEXT} characters` })

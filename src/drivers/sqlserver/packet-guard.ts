@@ -16,6 +16,11 @@ export class PacketGuard {
   #remaining = 0
   #budget = LARGEST_LOGIN_BYTES
 
+  /** The session's number, which stands in every packet of the server (SPID, MS-TDS 2.2.3.1.4); 0 where it does not. */
+  get sessionId(): number | undefined {
+    return this.#header.readUInt16BE(4) || undefined
+  }
+
   /** The session is open: answers may have any length. */
   liftLimit(): void {
     this.#budget = Number.POSITIVE_INFINITY

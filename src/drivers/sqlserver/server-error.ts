@@ -146,8 +146,18 @@ function adviceFor(error: ServerError, credential: Credential): Advice {
       }
     case 40_615:
     case 40_914:
-    case 47_073:
       return { code: 'LOGIN_NOT_ADMITTED', hint: "Let this machine's address through the firewall of the server." }
+    case 47_073:
+      return {
+        code: 'LOGIN_NOT_ADMITTED',
+        hint: 'The server denies access from the public network: connect by its private endpoint from inside the network, or allow public access for it.',
+      }
+    case 40_613:
+      return {
+        code: 'SERVER_THROTTLED',
+        transient: true,
+        hint: 'The database is moving, or was paused (serverless) and wakes up with this login, which takes about a minute. poolsmith tries again within pool_timeout: set it to 90 or more.',
+      }
     case 17_809:
     case 10_936:
       return { code: 'SERVER_FULL', transient: true, hint: 'Lower pool_size and max_overflow of the clients.' }

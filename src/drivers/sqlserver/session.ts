@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { hostname } from 'node:os'
 import type { TLSSocket } from 'node:tls'
-import { onAbort, orAbort } from '../../abort.ts'
+import { onAbort, orAbort, within } from '../../abort.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
@@ -33,6 +33,9 @@ import type { TlsSettings } from './tls-settings.ts'
 
 /** Of what a server calls its user and database; its own limit (sysname) is 128 characters. */
 const LONGEST_NAME = 128
+
+/** How long a call to Kerberos may take to notice that it is not waited for any more. */
+const LONGEST_GOODBYE_MILLIS = 1000
 
 /** All that stays the same for every session of one driver. */
 export interface SessionPlan {
@@ -132,6 +135,8 @@ async function logIn(
     return secured.stream
   }
 
+  /** The call to Kerberos that the login waits for. */
+  let asked: Promise<unknown> | undefined
   const loginPlan: LoginPlan = {
     secured: () => {
       if (secured === undefined) throw new TypeError('tedious logs in before it has connected.')
@@ -141,9 +146,17 @@ async function logIn(
     enter: (phase) => clock.enter(credential.kind === 'ntlm' ? 'login' : phase),
     silenceLimitMillis: options.request_timeout === 0 ? undefined : requestLimitMillis(options),
     ...(options.exact_values ? { rowMode: { exact: true, bare: false } } : {}),
-    sspi: sspiFor(plan, credential, port, () => {
-      const tls = secured?.tls ?? secured?.loginTls?.stream
-      return tls === undefined || !options.extended_protection ? undefined : channelBindings(tls)
+    asksUser: credential.kind !== 'password',
+    language: options.language,
+    sspi: sspiFor(plan, credential, port, {
+      signal,
+      asking: (work) => {
+        asked = work
+      },
+      bindings: () => {
+        const tls = secured?.tls ?? secured?.loginTls?.stream
+        return tls === undefined || !options.extended_protection ? undefined : channelBindings(tls)
+      },
     }),
   }
   const config = configuration(plan, credential, port)
@@ -156,7 +169,7 @@ async function logIn(
   connection.on('databaseChange', (name: string) => {
     database = name
   })
-  await establish(connection, credential, host, clock, signal)
+  await establish(connection, { credential, host, clock, signal, asked: () => asked })
   if (reached === undefined || secured === undefined) throw new TypeError('tedious has logged in before it connected.')
   const { socket, peer, proxy } = reached
   watchAcknowledgements(socket, secured.stream, connection)
@@ -208,16 +221,29 @@ async function findInstance(plan: SessionPlan, clock: PhaseClock, signal: AbortS
   })
 }
 
+interface SspiSurroundings {
+  /** Ends the login; its reason names the limit. */
+  readonly signal: AbortSignal
+  /** Called with each call that may wait for a KDC. */
+  readonly asking: (work: Promise<unknown>) => void
+  /** The channel bindings (RFC 5929) of the session's TLS. */
+  readonly bindings: () => Buffer | undefined
+}
+
 /** The login of a Windows account, by the tokens of Kerberos or NTLM; undefined for every other credential. */
 function sspiFor(
   plan: SessionPlan,
   credential: Credential,
   ownPort: number,
-  bindings: () => Buffer | undefined,
+  { signal, asking, bindings }: SspiSurroundings,
 ): LoginPlan['sspi'] {
   if (credential.kind !== 'gss' && credential.kind !== 'ntlm') return undefined
   const { sspi, options } = plan
-  return async (host, port = ownPort, signal) => {
+  const asked = <T>(work: Promise<T>): Promise<T> => {
+    asking(work)
+    return work
+  }
+  return async (host, port = ownPort, untilClosed) => {
     // A server that we are sent to has a principal of its own; what the user said was about the first one.
     const sentOn = host !== plan.host || port !== ownPort
     const instance = sentOn || plan.port !== undefined ? undefined : options.instance_name
@@ -230,21 +256,47 @@ function sspiFor(
         channelBindings: bindings,
       })
     }
-    const provider = await sspi({ host, port, instance, spn }, credential, signal)
+    const ending = endingWith(signal, untilClosed)
+    const provider = await asked(
+      sspi({ host, port, instance, spn, channelBindings: bindings() }, credential, ending.signal),
+    )
     return {
-      step: async (input) => kerberosAlone(await provider.step(input)),
+      step: async (input) => kerberosAlone(await asked(provider.step(input))),
       peers: () => provider.peers?.(),
-      close: () => provider.close?.(),
+      close: () => {
+        ending[Symbol.dispose]()
+        provider.close?.()
+      },
     }
   }
 }
 
+/** A signal that aborts with either; the reason of the first is kept, although its abort closes the connection too. */
+function endingWith(signal: AbortSignal, untilClosed: AbortSignal): Disposable & { readonly signal: AbortSignal } {
+  const ending = new AbortController()
+  const first = onAbort(signal, () => ending.abort(signal.reason))
+  const second = onAbort(untilClosed, () => ending.abort(signal.aborted ? signal.reason : untilClosed.reason))
+  return {
+    signal: ending.signal,
+    [Symbol.dispose]: () => {
+      first[Symbol.dispose]()
+      second[Symbol.dispose]()
+    },
+  }
+}
+
+interface Establishing {
+  readonly credential: Credential
+  readonly host: string
+  readonly clock: PhaseClock
+  readonly signal: AbortSignal
+  /** The call to Kerberos that the login waits for. */
+  readonly asked: () => Promise<unknown> | undefined
+}
+
 async function establish(
   connection: SqlServerConnection,
-  credential: Credential,
-  host: string,
-  clock: PhaseClock,
-  signal: AbortSignal,
+  { credential, host, clock, signal, asked }: Establishing,
 ): Promise<void> {
   const errors: ServerError[] = []
   const onServerError = (error: ServerError): void => {
@@ -259,11 +311,21 @@ async function establish(
     })
   } catch (error) {
     connection.close()
-    signal.throwIfAborted()
+    if (signal.aborted) throw clock.phase === 'gss' ? await ofKerberos(asked(), signal.reason) : signal.reason
     throw refusalError(errors, credential) ?? openError(error, host, clock.phase)
   } finally {
     connection.off('errorMessage', onServerError)
   }
+}
+
+/** The error of a call to Kerberos that a limit has ended, which names the KDC; else the limit's. */
+async function ofKerberos(asked: Promise<unknown> | undefined, reason: unknown): Promise<unknown> {
+  try {
+    if (asked !== undefined) await within(asked, LONGEST_GOODBYE_MILLIS)
+  } catch (error) {
+    if (error instanceof PoolsmithError && error.code === 'KDC_TIMEOUT') return error
+  }
+  return reason
 }
 
 /** When the certificate is verified: as in Microsoft's drivers, or always where there is something to verify it by. */

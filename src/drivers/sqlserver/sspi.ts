@@ -23,6 +23,8 @@ export interface SspiTarget {
   readonly instance?: string
   /** `mssql_spn`: takes the place of everything above. */
   readonly spn?: string
+  /** The application data of the channel bindings to the session's TLS (RFC 5929). */
+  readonly channelBindings?: Buffer | undefined
 }
 
 export type SspiFactory = (target: SspiTarget, credential: GssCredential, signal: AbortSignal) => Promise<SspiProvider>

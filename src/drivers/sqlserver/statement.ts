@@ -4,6 +4,7 @@
  */
 
 import type { Request } from 'tedious'
+import { isAggregate, isError } from '../../any-error.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { Pull } from '../pull.ts'
 import type { BoundValue, Statement } from './bound-value.ts'
@@ -44,7 +45,7 @@ const loadTedious = () => loadPackage('tedious', () => import('tedious'), 'Readi
 
 /** Several errors of one statement come as an AggregateError without a message; the first one says what began it. */
 function firstError(error: Error): Error {
-  return error instanceof AggregateError && error.errors[0] instanceof Error ? error.errors[0] : error
+  return isAggregate(error) && isError(error.errors[0]) ? error.errors[0] : error
 }
 
 /** The statements have no time limit: finding where to divide a long table may take long. */
@@ -58,21 +59,31 @@ export async function asker(connection: SqlServerConnection): Promise<AskStateme
       setRowMode(request, { exact: true, bare: true })
       request.on('row', (row: unknown) => rows.push(row as readonly unknown[]))
       for (const [name, value] of Object.entries(parameters)) request.addParameter(name, TYPES.NVarChar, value)
-      bind(request, TYPES, values)
+      bind(request, TYPES, values, connection)
       connection.execSql(request)
     })
 }
 
 type Types = typeof import('tedious').TYPES
 
-function bind(request: Request, types: Types, values: readonly BoundValue[]): void {
+function bind(
+  request: Request,
+  types: Types,
+  values: readonly BoundValue[],
+  { usesUtc }: Pick<SqlServerConnection, 'usesUtc'>,
+): void {
   for (const [index, { type, value }] of values.entries()) {
-    const [tediousType, given] = value === null ? [types.NVarChar, null] : parameter(types, type, value)
+    const [tediousType, given] = value === null ? [types.NVarChar, null] : parameter(types, type, value, usesUtc)
     request.addParameter(`p${index}`, tediousType, given)
   }
 }
 
-function parameter(types: Types, type: BoundValue['type'], value: string): [Types[keyof Types], unknown] {
+function parameter(
+  types: Types,
+  type: BoundValue['type'],
+  value: string,
+  usesUtc: boolean,
+): [Types[keyof Types], unknown] {
   switch (type) {
     case 'bigint':
       return [types.BigInt, BigInt(value)]
@@ -81,11 +92,14 @@ function parameter(types: Types, type: BoundValue['type'], value: string): [Type
     case 'bit':
       return [types.Bit, value === '1']
     case 'datetime2':
-      return [types.DateTime2, new Date(value)]
+      // The moment in UTC on every machine: tedious would write it in the local time zone.
+      return usesUtc ? [types.DateTime2, new Date(value)] : [types.NVarChar, value.replace(/Z$/, '')]
     case 'varbinary':
       return [types.VarBinary, Buffer.from(value, 'base64')]
     case 'nvarchar':
       return [types.NVarChar, value]
+    case 'varchar':
+      return [types.VarChar, value]
   }
 }
 
@@ -129,7 +143,7 @@ export class FieldStatement<Item> {
       this.#pull.take(() => this.#consumer.take(run))
       this.#pull.offer()
     })
-    bind(request, TYPES, values)
+    bind(request, TYPES, values, connection)
     if (values.length === 0) connection.execSqlBatch(request)
     else connection.execSql(request)
   }

@@ -13,8 +13,9 @@ import { EventEmitter } from 'node:events'
 import type { Connection, ConnectionConfiguration } from 'tedious'
 import { orAbort } from '../../abort.ts'
 import type { KerberosInfo } from '../driver.ts'
+import { clientIdentity } from './client-identity.ts'
 import { Greeting, INTRODUCTION } from './greeting.ts'
-import { withSspi } from './login-bytes.ts'
+import { withClient, withSspi } from './login-bytes.ts'
 import { finishLogin, type LoginContext, type LoginExchange } from './login-exchange.ts'
 import { assertPacketSize, PacketGuard } from './packet-guard.ts'
 import { type RowMode, rowModeFor } from './row-reader.ts'
@@ -36,6 +37,10 @@ export interface LoginPlan {
   readonly silenceLimitMillis: number | undefined
   /** The row mode of requests that set none, such as those of other packages. Default: tedious' own. */
   readonly rowMode?: RowMode
+  /** Whether the server has a name for the user that we do not know: every login but one by name and password. */
+  readonly asksUser: boolean
+  /** SET LANGUAGE. Undefined: the login's own language. */
+  readonly language: string | undefined
   /** For a login by Kerberos or NTLM: the exchange with the given server. */
   readonly sspi: ((host: string, port: number | undefined, signal: AbortSignal) => Promise<SspiProvider>) | undefined
 }
@@ -47,6 +52,8 @@ export interface SqlServerConnection extends Connection {
   readonly kerberos: KerberosInfo | undefined
   /** Requests made so far. */
   readonly requestCount: number
+  /** Whether a `Date` is bound as UTC, or in the time zone of this process. */
+  readonly usesUtc: boolean
   /** Whether a transaction has left its isolation level to the statements after it, as SQL Server does. */
   isolationLeft: boolean
   /** Gives what a request is told of an error; for a data layer that makes its own requests. */
@@ -95,6 +102,8 @@ async function buildClass(): Promise<ConnectionClass> {
     #line: MessageLine | undefined
     #guard: PacketGuard | undefined
     #stands = false
+    /** The end of the first batch. */
+    #question: string | undefined
 
     constructor(config: ConnectionConfiguration, plan: LoginPlan) {
       super(config)
@@ -133,6 +142,10 @@ async function buildClass(): Promise<ConnectionClass> {
       return this.#requests
     }
 
+    get usesUtc(): boolean {
+      return this.config.options.useUTC !== false
+    }
+
     /** The first step on a new stream; PRELOGIN was exchanged before. */
     override sendPreLogin(): void {
       const line = new MessageLine(this)
@@ -161,7 +174,14 @@ async function buildClass(): Promise<ConnectionClass> {
       // A login by Kerberos or NTLM waits for its token first; see below.
       if (this.#plan.sspi !== undefined) return
       this.#plan.enter('login')
-      super.sendLogin7Packet()
+      this.#sendLogin((data) => data)
+    }
+
+    #sendLogin(edit: (data: Buffer) => Buffer): void {
+      this.#messages().editing(
+        (data) => edit(withClient(data, clientIdentity())),
+        () => super.sendLogin7Packet(),
+      )
     }
 
     override async performSentLogin7WithStandardLogin(signal: AbortSignal): Promise<unknown> {
@@ -173,10 +193,7 @@ async function buildClass(): Promise<ConnectionClass> {
       try {
         const first = await orAbort(provider.step(), signal)
         enter('login')
-        this.#messages().editing(
-          (data) => withSspi(data, first.output ?? Buffer.alloc(0)),
-          () => super.sendLogin7Packet(),
-        )
+        this.#sendLogin((data) => withSspi(data, first.output ?? Buffer.alloc(0)))
         return await this.#finishLogin({ provider, complete: first.complete }, signal)
       } finally {
         provider.close?.()
@@ -226,15 +243,28 @@ async function buildClass(): Promise<ConnectionClass> {
 
     override sendInitialSql(): void {
       this.#endLoginTls()
-      const onInfo = ({ message }: { message: string }): void => {
-        if (this.greeting.introduced(message)) this.off('infoMessage', onInfo)
+      this.greeting.processId = this.#guard?.sessionId
+      if (this.#plan.asksUser) {
+        const onInfo = ({ message }: { message: string }): void => {
+          if (this.greeting.introduced(message)) this.off('infoMessage', onInfo)
+        }
+        this.on('infoMessage', onInfo)
+        this.#question = INTRODUCTION
       }
-      this.on('infoMessage', onInfo)
       super.sendInitialSql()
+      this.#question = undefined
     }
 
+    /** Also sent with a reset, which asks nothing. */
     override getInitialSql(): string {
-      return `${super.getInitialSql()}\n${INTRODUCTION}`
+      const { language } = this.#plan
+      return [
+        super.getInitialSql(),
+        language === undefined ? undefined : `set language N'${language.replaceAll("'", "''")}'`,
+        this.#question,
+      ]
+        .filter((line) => line !== undefined)
+        .join('\n')
     }
 
     #hearVersion(handler: LoginHandler): void {

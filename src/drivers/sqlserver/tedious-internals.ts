@@ -7,6 +7,7 @@ import type { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import type { Duplex, Transform } from 'node:stream'
 import type { Connection, ConnectionConfiguration } from 'tedious'
+import { asError } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 
@@ -32,7 +33,7 @@ export interface TediousInternals {
   readonly closed: boolean
   closeController: AbortController
   debug: object
-  config: { server: string; authentication: object; options: { port?: number } }
+  config: { server: string; authentication: object; options: { port?: number; useUTC?: boolean } }
   /** LOGIN7 says that the server's wish for a token was heard. */
   fedAuthRequired?: boolean
   createTokenStreamParser(message: unknown, handler: unknown): NodeJS.EventEmitter
@@ -232,7 +233,7 @@ export class MessageLine {
       try {
         accept(chunk)
       } catch (error) {
-        socket.destroy(error instanceof Error ? error : new Error(String(error)))
+        socket.destroy(asError(error))
         return
       }
       transform.call(incomingMessageStream, chunk, encoding, callback)

@@ -24,7 +24,7 @@ export class TlsSettings {
     const { ca_file: file, server_certificate: only } = options
     const events = trustEvents(emit)
     this.#only = only === undefined ? undefined : new ServerCertificateFile(only, events)
-    this.#ca = file === undefined || file === 'system' ? file : new CaFile(file, events)
+    this.#ca = file === undefined || file === 'system' ? file : new CaFile(file, { ...events, option: 'ca_file' })
     // TLS 1.3 has messages behind its handshake, which have no place in the packets of TDS before 8.0.
     this.#versions = options.encrypt === 'strict' ? { minVersion: 'TLSv1.2' } : { maxVersion: 'TLSv1.2' }
   }

@@ -39,7 +39,7 @@ export function decoderFor(metadata: ColumnMetadata, exact: boolean): Decode {
       return float
     default:
   }
-  if (!exact) return metadata.type.name === 'DateTime2' ? dateTime2(scale) : stock(metadata)
+  if (!exact) return metadata.type.name === 'DateTime2' ? dateTime2(scale, stock(metadata)) : stock(metadata)
   switch (metadata.type.name) {
     case 'DecimalN':
     case 'NumericN':
@@ -125,8 +125,9 @@ const float: Decode = (parser) => {
 }
 
 /** As tedious gives it, with what is finer than a millisecond in a property of its own, where there is such a thing. */
-function dateTime2(scale: number): Decode {
+function dateTime2(scale: number, inLocalTime: Decode): Decode {
   return (parser) => {
+    if ((parser.options as { readonly useUTC?: boolean }).useUTC === false) return inLocalTime(parser)
     const { buffer, position: at } = parser
     parser.need(at + 1)
     const length = buffer[at] ?? 0

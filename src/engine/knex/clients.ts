@@ -2,7 +2,7 @@
 
 import type { Knex } from 'knex'
 import type { Dialect } from '../../connections/connection.ts'
-import type { ClientBackend } from './pooled-client.ts'
+import type { ClientBackend } from './backend.ts'
 
 const CLIENTS: Readonly<Record<Dialect, (backend: ClientBackend) => Promise<typeof Knex.Client>>> = {
   postgres: async (backend) => (await import('./postgres-client.ts')).postgresClientClass(backend),

@@ -4,12 +4,16 @@ import type { ConnectionInput } from '../../connections/parse.ts'
 import type { ConnectionPool } from '../../pool/pool.ts'
 import { type BuildPoolOptions, buildPool } from '../build-pool.ts'
 import { checkCallOptions } from '../check-options.ts'
-import { knexClient } from './clients.ts'
+import type { KnexOptions } from './knex-options.ts'
 
 /** Options of {@link createEngine}: the pool's, under their names in the extras, and those that are no text. */
 export interface EngineOptions extends BuildPoolOptions {
-  /** Options of knex itself, such as `postProcessResponse` or `wrapIdentifier`. */
-  readonly knex?: Omit<Knex.Config, 'client' | 'connection' | 'connectionPool' | 'pool' | 'searchPath' | 'version'>
+  /**
+   * Options of knex itself, such as `postProcessResponse` or `wrapIdentifier`. `acquireConnectionTimeout` is
+   * `pool_timeout` in milliseconds. Of knex's connection settings only `options.mapBinding` of SQL Server is read; the
+   * others are written into the connection.
+   */
+  readonly knex?: KnexOptions
 }
 
 /**
@@ -17,7 +21,10 @@ export interface EngineOptions extends BuildPoolOptions {
  * the process ends by itself.
  */
 export interface Engine extends Knex, AsyncDisposable {
-  /** The pool: `stats()`, `on()`, `use()`, `invalidate()`, `suspend()`, `resume()`. */
+  /**
+   * The pool: `stats()`, `on()`, `use()`, `invalidate()`, `suspend()`, `resume()`. Another one after `destroy()` and
+   * `initialize()`.
+   */
   readonly pool: ConnectionPool<object>
   /** The connection record that the engine was made from. */
   readonly connection: Connection
@@ -29,7 +36,8 @@ export interface Engine extends Knex, AsyncDisposable {
  * Builds a pooled Knex engine from a connection record. Nothing is opened yet: the first statement does that, or
  * `pool_min_idle` in the background.
  *
- * @param input a connection object, an Airflow URI or JSON text, or the id of a connection in the stores
+ * @param input a connection object, a URI, a connection string or JSON text (docs/connections.md), or the id of a
+ *   connection in the stores
  * @throws ConfigError with all problems of the record at once; PoolsmithError CONNECTION_NOT_FOUND,
  *   STRATEGY_UNKNOWN, PACKAGE_MISSING
  *
@@ -39,23 +47,29 @@ export interface Engine extends Knex, AsyncDisposable {
  */
 export async function createEngine(input: ConnectionInput, options: EngineOptions = {}): Promise<Engine> {
   checkCallOptions(options)
-  const { knex: knexOptions, ...poolOptions } = options
-  const { pool, parts, connection, strategy } = await buildPool(input, poolOptions)
+  const { ClientBackend, knexClient, readKnexOptions } = await import('./parts.ts')
+  const { knex: given, ...rest } = options
+  const { config, mapBinding, poolTimeout = rest.pool_timeout } = readKnexOptions(given, rest.pool_timeout)
+  // As an option that is not given, it would take the place of the record's.
+  const poolOptions = poolTimeout === undefined ? rest : { ...rest, pool_timeout: poolTimeout }
+  const built = await buildPool(input, poolOptions)
+  const { connection, strategy } = built
+  const backend = new ClientBackend(built, () => buildPool(input, poolOptions), mapBinding)
   try {
     const { default: knex } = await import('knex')
     const db = knex({
-      ...knexOptions,
-      client: await knexClient(connection.type, { pool, parts }),
-      connectionPool: pool,
+      ...config,
+      client: await knexClient(connection.type, backend),
+      connectionPool: backend.pool,
     })
-    return Object.assign(db, {
-      pool,
+    Object.defineProperty(db, 'pool', { enumerable: true, get: () => backend.pool })
+    return Object.assign(db as Knex & Pick<Engine, 'pool'>, {
       connection,
       strategy,
-      [Symbol.asyncDispose]: () => pool.destroy(),
+      [Symbol.asyncDispose]: () => backend.destroy(),
     })
   } catch (error) {
-    await pool.destroy()
+    await backend.destroy()
     throw error
   }
 }

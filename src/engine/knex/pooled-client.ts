@@ -2,36 +2,68 @@
 
 import type { Transform } from 'node:stream'
 import type { Knex } from 'knex'
-import type { ConnectionPool } from '../../pool/pool.ts'
-import type { DialectParts } from '../dialect.ts'
+import { ConfigError } from '../../errors.ts'
+import type { AcquireOptions } from '../../pool/pool.ts'
+import { rejectAsKnex } from './acquire-timeout.ts'
+import type { ClientBackend } from './backend.ts'
 import { CallSites } from './call-sites.ts'
 import { PooledRunner } from './runner.ts'
 import { StatementQueue } from './statement-queue.ts'
 import type { KnexMarks } from './time-limit.ts'
 
-/** The pool and the driver's parts that a client works with. */
-export interface ClientBackend {
-  readonly pool: ConnectionPool<object>
-  readonly parts: DialectParts
+const RELEASED = Promise.resolve()
+
+/** The parts of knex's Client that its types leave out. */
+interface PoolOwner {
+  pool: object | undefined
+  initializePool(config?: Knex.Config): void
 }
 
-const RELEASED = Promise.resolve()
+interface Statements {
+  query(connection: object, ...given: unknown[]): unknown
+  stream(connection: object, ...given: unknown[]): unknown
+}
 
 /**
  * Lets a dialect class acquire, release, cancel and end by the pool. On the prototype, because knex makes the clients of
  * transactions from it.
  */
-export function overPool(client: typeof Knex.Client, { pool, parts }: ClientBackend): void {
-  const sites = pool.detectsLeaks ? new CallSites(client) : undefined
+export function overPool(client: typeof Knex.Client, backend: ClientBackend): void {
+  const sites = backend.pool.detectsLeaks ? new CallSites(client) : undefined
+  const { initializePool } = client.prototype as unknown as PoolOwner
+
+  const acquire = (options?: AcquireOptions): Promise<object> => {
+    const { pool } = backend
+    const before = pool.numPendingAcquires()
+    const { promise } = pool.acquire(options)
+    // Only a caller that waits can run into a time limit; the others need no further promise.
+    return pool.numPendingAcquires() > before ? promise.catch(rejectAsKnex) : promise
+  }
+  const { query, stream } = client.prototype as unknown as Statements
+
   Object.assign(client.prototype, {
-    acquireConnection: (options?: { readonly signal?: AbortSignal }): Promise<object> =>
-      pool.acquire(sites === undefined ? options : { ...options, site: sites.current }).promise,
+    query(this: Statements, connection: KnexMarks, ...given: unknown[]): unknown {
+      backend.name(connection)
+      return query.call(this, connection, ...given)
+    },
+
+    stream(this: Statements, connection: KnexMarks, ...given: unknown[]): unknown {
+      backend.name(connection)
+      return stream.call(this, connection, ...given)
+    },
+
+    acquireConnection(options?: { readonly signal?: AbortSignal }): Promise<object> {
+      const asked = sites === undefined ? options : { ...options, site: sites.current }
+      const { reopening } = backend
+      return reopening === undefined ? acquire(asked) : reopening.then(() => acquire(asked))
+    },
 
     runner(this: Knex.Client, builder: object): PooledRunner {
-      return new PooledRunner(this, builder, parts, sites)
+      return new PooledRunner(this, builder, backend, sites)
     },
 
     releaseConnection(connection: KnexMarks): Promise<void> {
+      const { pool } = backend
       if (connection.__knex__disposed !== undefined) pool.invalidate(connection)
       StatementQueue.leave(connection)
       pool.release(connection)
@@ -39,14 +71,30 @@ export function overPool(client: typeof Knex.Client, { pool, parts }: ClientBack
     },
 
     cancelQuery: (connection?: object): Promise<void> =>
-      connection === undefined ? RELEASED : parts.cancel(connection),
+      connection === undefined ? RELEASED : backend.parts.cancel(connection),
 
     // For queries to the catalogue. Stock knex reads its connection settings, which are empty here.
-    database: (): string | undefined => parts.database(),
+    database: (): string | undefined => backend.parts.database(),
 
-    async destroy(callback?: (error?: unknown) => void): Promise<void> {
+    /** After `destroy()`, as in knex: `initialize()` makes another pool. */
+    initializePool(this: PoolOwner, config?: Knex.Config): void {
+      if (!backend.pool.stats().closed) {
+        initializePool.call(this, config)
+        return
+      }
+      if (config !== undefined) {
+        const message = 'initialize() takes no configuration; build another engine'
+        throw new ConfigError([{ path: '', message }], { subject: 'The argument' })
+      }
+      backend.reopen(() => {
+        this.pool = backend.pool
+      })
+    },
+
+    async destroy(this: PoolOwner, callback?: (error?: unknown) => void): Promise<void> {
       try {
-        await pool.destroy()
+        if (this.pool !== undefined || backend.reopening !== undefined) await backend.destroy()
+        this.pool = undefined
       } catch (error) {
         if (callback === undefined) throw error
         callback(error)

@@ -12,7 +12,8 @@ import PostgresDialect from 'knex/lib/dialects/postgres/index.js'
 import type pg from 'pg'
 import { untilIdle } from '../../drivers/postgres/pg-client.ts'
 import { loadPackage } from '../../optional-package.ts'
-import { type ClientBackend, closed, overPool } from './pooled-client.ts'
+import type { ClientBackend } from './backend.ts'
+import { closed, overPool } from './pooled-client.ts'
 import { StatementQueue } from './statement-queue.ts'
 import { type KnexTransaction, keep, rolledBack, TransactionCauses, tellFirst } from './transaction.ts'
 
@@ -36,7 +37,6 @@ interface Query {
 
 /** Builds the dialect class for one engine; knex makes transaction clients from its prototype, so state lives here. */
 export function postgresClientClass(backend: ClientBackend): typeof Knex.Client {
-  const { driver } = backend.parts
   const causes = new TransactionCauses()
 
   const failed = (connection: pg.Client, error: Error): Error => {
@@ -58,7 +58,7 @@ export function postgresClientClass(backend: ClientBackend): typeof Knex.Client 
           return transaction.trxClient.query(raw, sql)
         }
         if (status === ROLLED_BACK) {
-          tellFirst(transaction, raw, driver, value)
+          tellFirst(transaction, raw, backend.parts.driver, value)
           return end.call(transaction, raw, sql, status, value)
         }
         const commit = async (): Promise<void> => {
@@ -67,7 +67,7 @@ export function postgresClientClass(backend: ClientBackend): typeof Knex.Client 
           if (response?.command !== 'ROLLBACK') return
           throw rolledBack('The server answered COMMIT with ROLLBACK: a statement had failed before.', causes.of(raw))
         }
-        return keep(transaction, { raw, value, driver, commit })
+        return keep(transaction, { raw, value, driver: backend.parts.driver, commit })
       }
       return own
     }

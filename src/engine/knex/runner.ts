@@ -15,6 +15,8 @@ import type { Knex } from 'knex'
 import Runner, { type Compiled, type StreamParameters } from 'knex/lib/execution/runner.js'
 import { PoolsmithError } from '../../errors.ts'
 import type { DialectParts } from '../dialect.ts'
+import { withStatement } from './acquire-timeout.ts'
+import type { ClientBackend } from './backend.ts'
 import type { CallSites } from './call-sites.ts'
 import { withinLimit } from './time-limit.ts'
 
@@ -26,30 +28,45 @@ interface PooledClient extends Knex.Client {
 }
 
 export class PooledRunner extends Runner {
-  readonly #parts: DialectParts
+  readonly #backend: ClientBackend
   readonly #sites: CallSites | undefined
 
-  constructor(client: Knex.Client, builder: object, parts: DialectParts, sites: CallSites | undefined) {
+  constructor(client: Knex.Client, builder: object, backend: ClientBackend, sites: CallSites | undefined) {
     super(client, builder)
-    this.#parts = parts
+    this.#backend = backend
     this.#sites = sites
   }
 
   override query(compiled: Compiled): Promise<unknown> {
-    const refusal = tooManyBindings(compiled, this.#parts)
+    const { parts } = this.#backend
+    const refusal = tooManyBindings(compiled, parts)
     if (refusal !== undefined) return Promise.reject(refusal)
+    // knex takes the name for the events before it passes the statement on.
+    if (this.connection !== undefined) this.#backend.name(this.connection)
     const { timeout: millis } = compiled
     if (!millis) return super.query(compiled)
     // Otherwise knex would apply the limit too.
     compiled.timeout = undefined
     const connection = this.connection as object
-    return withinLimit({ compiled, millis, connection, run: () => super.query(compiled) }, this.#parts)
+    return withinLimit({ compiled, millis, connection, run: () => super.query(compiled) }, parts)
   }
 
   override ensureConnection(callback: object, parameters?: StreamParameters): Promise<unknown> {
-    const run = (): Promise<unknown> =>
-      parameters === undefined ? super.ensureConnection(callback) : this.#stream(parameters)
+    const run = (): Promise<unknown> => (parameters === undefined ? this.#run(callback) : this.#stream(parameters))
     return this.#sites === undefined ? run() : this.#sites.asking(this.builder, run)
+  }
+
+  async #run(callback: object): Promise<unknown> {
+    try {
+      return await super.ensureConnection(callback)
+    } catch (error) {
+      throw this.#told(error)
+    }
+  }
+
+  /** The error of a statement that never got a connection names it. */
+  #told(error: unknown): unknown {
+    return this.connection === undefined ? withStatement(error, () => this.builder.toSQL()) : error
   }
 
   async #stream({ stream, options }: StreamParameters): Promise<void> {
@@ -59,7 +76,7 @@ export class PooledRunner extends Runner {
     try {
       const compiled = this.builder.toSQL()
       if (Array.isArray(compiled)) throw new Error('A stream takes a single statement.')
-      const refusal = tooManyBindings(compiled, this.#parts)
+      const refusal = tooManyBindings(compiled, this.#backend.parts)
       if (refusal !== undefined) throw refusal
       const { _connection: own } = this.builder
       const connection = own ?? (await client.acquireConnection({ signal: leaving.signal }))
@@ -71,7 +88,7 @@ export class PooledRunner extends Runner {
       }
     } catch (error) {
       // No effect on a stream that its reader has left.
-      stream.destroy(error as Error)
+      stream.destroy(this.#told(error) as Error)
     }
   }
 }

@@ -8,15 +8,20 @@
  */
 
 import type { Transform } from 'node:stream'
+import { types } from 'node:util'
 import type { Knex } from 'knex'
 import MssqlDialect from 'knex/lib/dialects/mssql/index.js'
 import type { Request } from 'tedious'
 import { pause } from '../../abort.ts'
+import { isAggregate, isError } from '../../any-error.ts'
+import { isAscii } from '../../drivers/sqlserver/bound-value.ts'
 import { type ColumnMetadata, type SqlServerConnection, setRowMode } from '../../drivers/sqlserver/statement.ts'
 import { loadPackage } from '../../optional-package.ts'
-import { type ClientBackend, closed, overPool } from './pooled-client.ts'
+import type { ClientBackend } from './backend.ts'
+import { closed, overPool } from './pooled-client.ts'
 import { StatementQueue } from './statement-queue.ts'
 import { type KnexTransaction, keep, rolledBack, TransactionCauses, tellFirst } from './transaction.ts'
+import { TypedValue } from './typed-value.ts'
 
 interface Query {
   sql: string
@@ -41,10 +46,9 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
    * Under `exact_values` decimals, money, dates and times arrive as text with every digit, and a `Date` is bound as
    * `datetime2`. A single query decides otherwise by `.options({ exactValues: true })`.
    */
-  const { exactValues } = backend.parts
+  const { exactValues, unicodeStrings } = backend.parts
   const exactFor = (query: Query): boolean => query.options?.exactValues ?? exactValues
 
-  const { driver } = backend.parts
   const causes = new TransactionCauses()
   const failed = (connection: SqlServerConnection, error: Error): Error => {
     const failure = backend.parts.statementError(connection, firstError(error))
@@ -55,7 +59,7 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
   /** After the server has ended a transaction, it would run and keep each further statement on its own. */
   const assertOpen = (connection: SqlServerConnection): void => {
     if (connection.inTransaction) return
-    if (driver.isBroken(connection)) throw failed(connection, new Error('The connection is closed.'))
+    if (backend.parts.driver.isBroken(connection)) throw failed(connection, new Error('The connection is closed.'))
     throw rolledBack(
       'The server has rolled the transaction back: a statement had failed before.',
       causes.of(connection),
@@ -85,7 +89,7 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
           keep(transaction, {
             raw,
             value,
-            driver,
+            driver: backend.parts.driver,
             commit: () =>
               StatementQueue.of(raw).run(own, async () => {
                 assertOpen(raw)
@@ -94,7 +98,7 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
           }),
         // SQL Server has no request that keeps a savepoint.
         release: (raw: SqlServerConnection, value: unknown): Promise<void> =>
-          keep(transaction, { raw, value, driver, commit: async () => assertOpen(raw) }),
+          keep(transaction, { raw, value, driver: backend.parts.driver, commit: async () => assertOpen(raw) }),
         async rollback(raw: SqlServerConnection, error: unknown): Promise<void> {
           if (transaction._completed) return
           transaction._completed = true
@@ -104,7 +108,7 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
           // A statement that runs beside a savepoint may be the outer transaction's, which goes on.
           if (outerTx === null) await queue.clear(endRunning(raw))
           else await Promise.race([queue.untilIdle(), pause(ROLLBACK_WAIT_MILLIS, { background: true })])
-          tellFirst(transaction, raw, driver, error)
+          tellFirst(transaction, raw, backend.parts.driver, error)
           const back = (): Promise<void> => rollback.call(transaction, raw, error)
           await (queue.idle ? queue.run(own, back) : back())
         },
@@ -122,18 +126,23 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
     }
 
     override _typeForBinding(binding: unknown): [value: unknown, type: unknown] {
+      const mapped = backend.mapBinding?.(binding)
+      if (mapped) return [mapped.value, mapped.type]
+      if (binding instanceof TypedValue) return [binding.value, TYPES[binding.tediousType]]
+      if (!unicodeStrings && typeof binding === 'string' && isAscii(binding)) return [binding, TYPES.VarChar]
       if (typeof binding === 'bigint') return [binding, TYPES.BigInt]
       // Larger than any bigint, so it is a float, which stock knex refuses.
       if (typeof binding === 'number' && Math.abs(binding) >= 2 ** 63) return [binding, TYPES.Float]
-      if (binding instanceof Uint8Array)
+      if (types.isUint8Array(binding))
         return [Buffer.from(binding.buffer, binding.byteOffset, binding.length), TYPES.VarBinary]
-      if (binding instanceof Date && exactValues) return [binding, TYPES.DateTime2]
+      if (types.isDate(binding) && exactValues) return [binding, TYPES.DateTime2]
       return super._typeForBinding(binding)
     }
 
     override _setReqInput(request: Request, index: number, binding: unknown): void {
       const [value, type] = this._typeForBinding(binding)
-      const options = Buffer.isBuffer(value) ? { length: 'max' as never } : undefined
+      const length = Buffer.isBuffer(value) ? { length: 'max' as never } : undefined
+      const options = binding instanceof TypedValue ? { ...length, ...binding.size } : length
       request.addParameter(`p${index}`, type as never, value, options)
     }
 
@@ -236,7 +245,7 @@ function pour(request: RowSource, stream: Transform): void {
 
 /** Several errors of one statement arrive as an AggregateError without a message; the first is the cause. */
 function firstError(error: Error): Error {
-  if (!(error instanceof AggregateError)) return error
+  if (!isAggregate(error)) return error
   const [first] = error.errors
-  return first instanceof Error ? Object.assign(first, { errors: error.errors }) : error
+  return isError(first) ? Object.assign(first, { errors: error.errors }) : error
 }

@@ -3,9 +3,12 @@ import { KnexTimeoutError, timeout } from 'knex/lib/util/timeout.js'
 import type { DialectParts } from '../dialect.ts'
 import { StatementQueue } from './statement-queue.ts'
 
-/** knex's mark on a connection whose statement has been abandoned: the connection must not be used again. */
+/** knex's marks on a connection. */
 export interface KnexMarks {
+  /** Its statement has been abandoned: the connection must not be used again. */
   __knex__disposed?: unknown
+  /** Its name in knex's events. */
+  __knexUid?: string
 }
 
 interface Limited {

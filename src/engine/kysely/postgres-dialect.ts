@@ -1,6 +1,8 @@
 import { PostgresDialect, type PostgresDialectConfig } from 'kysely'
 import type { ConnectionInput } from '../../connections/parse.ts'
 import { createPgPool, type PgPoolOptions } from '../pg/create-pg-pool.ts'
+import type { PgPool } from '../pg/pool-class.ts'
+import { controlClient } from './control-client.ts'
 
 /** What Kysely itself takes besides the pool: `cursor` for streams, `onCreateConnection`, `onReserveConnection`. */
 type KyselyOptions = Omit<PostgresDialectConfig, 'pool' | 'controlClient'>
@@ -20,5 +22,15 @@ export function postgresDialect(
   options: PgPoolOptions = {},
   kysely: KyselyOptions = {},
 ): PostgresDialect {
-  return new PostgresDialect({ ...kysely, pool: () => createPgPool(input, options) })
+  let pool: Promise<PgPool> | undefined
+  return new PostgresDialect({
+    ...kysely,
+    pool: () => {
+      pool = createPgPool(input, options)
+      return pool
+    },
+    controlClient: controlClient(
+      async () => (await pool)?.poolsmith,
+    ) as unknown as PostgresDialectConfig['controlClient'],
+  })
 }

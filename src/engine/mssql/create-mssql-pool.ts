@@ -5,6 +5,7 @@
 
 import type { EventEmitter } from 'node:events'
 import { createRequire } from 'node:module'
+import type { AcquireCallback, Collated } from 'mssql'
 import type { Connection } from '../../connections/connection.ts'
 import type { ConnectionInput } from '../../connections/parse.ts'
 import type { SqlServerConnection } from '../../drivers/sqlserver/tedious-connection.ts'
@@ -49,7 +50,8 @@ export interface MssqlPoolExtras extends AsyncDisposable {
  * and `await using` drain our pool; a later `connect()` makes a new one.
  *
  * @typeParam Pool mssql's own type, where `@types/mssql` is installed
- * @param input a connection object, an Airflow URI or JSON text, or the id of a connection in the stores
+ * @param input a connection object, a URI, a connection string or JSON text (docs/connections.md), or the id of a
+ *   connection in the stores
  * @throws ConfigError, also for a connection that is not of SQL Server; PoolsmithError CONNECTION_NOT_FOUND,
  *   STRATEGY_UNKNOWN, PACKAGE_MISSING, DRIVER_INCOMPATIBLE
  *
@@ -119,6 +121,27 @@ export async function createMssqlPool<Pool extends object = MssqlConnectionPool>
         () => process.nextTick(callback, null, this),
         (error: unknown) => process.nextTick(callback, error),
       )
+    }
+
+    /**
+     * `batch()` writes texts of one byte a character in the collation of its parent. mssql itself sets the pool's when it
+     * opens a connection, and never a transaction's.
+     */
+    override acquire(requester: Collated, callback?: AcquireCallback): unknown {
+      const note = (raw: object): void => {
+        this.collation = (raw as SqlServerConnection).databaseCollation
+        requester.collation = this.collation
+      }
+      if (callback === undefined) {
+        return (super.acquire(requester) as Promise<object>).then((raw) => {
+          note(raw)
+          return raw
+        })
+      }
+      return super.acquire(requester, (error, raw, config) => {
+        if (raw !== undefined) note(raw)
+        callback(error, raw, config)
+      })
     }
 
     override _close(callback: (error?: unknown) => void): void {

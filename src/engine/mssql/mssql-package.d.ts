@@ -1,5 +1,10 @@
 // The package mssql has no types; these are of the parts that we replace.
 declare module 'mssql' {
+  export type AcquireCallback = (error?: unknown, raw?: object, config?: object) => void
+  /** A pool, a transaction or a request; `collation` is the one of the connection in tedious' form. */
+  export interface Collated {
+    collation?: unknown
+  }
   /** Its pool with the parts that ours replaces: a pool of tarn's, and its state. */
   class ConnectionPool {
     constructor(config: object)
@@ -7,6 +12,9 @@ declare module 'mssql' {
     connect(): Promise<this>
     close(): Promise<this>
     _close(callback: (error?: unknown) => void): void
+    /** A promise of the connection, or the pool where there is a callback. */
+    acquire(requester: Collated, callback?: AcquireCallback): unknown
+    collation?: unknown
     pool: unknown
     _connected: boolean
     _healthy: boolean

@@ -2,9 +2,12 @@
 
 import type { EventEmitter } from 'node:events'
 import type pg from 'pg'
+import { isError } from '../../any-error.ts'
 import type { Connection } from '../../connections/connection.ts'
+import { keepPgListeners } from '../../drivers/postgres/client-statements.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { ConnectionPool } from '../../pool/pool.ts'
+import { heedSignals, signalOf } from './signals.ts'
 
 /** A `pg.Pool` over a pool of ours. `end()` and `await using` end both. */
 export interface PgPool extends pg.Pool, AsyncDisposable {
@@ -94,9 +97,9 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
       return undefined
     }
 
-    async #lease(): Promise<pg.PoolClient> {
+    async #lease(signal?: AbortSignal): Promise<pg.PoolClient> {
       if (this.ending) throw new Error(ENDED)
-      const client = (await this.poolsmith.acquire().promise.catch((error: unknown) => {
+      const client = (await this.poolsmith.acquire(signal && { signal }).promise.catch((error: unknown) => {
         throw inPgsWords(error)
       })) as pg.PoolClient
       this.#leased.add(client)
@@ -119,7 +122,10 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
         this.emit('error', Object.assign(error, { client }), client)
       })
       client.once('end', () => this.emit('remove', client))
+      heedSignals(client, this.poolsmith)
       this.emit('connect', client)
+      // What listeners to `connect` have added to the client is there to stay.
+      keepPgListeners(client)
     }
 
     #release(client: pg.PoolClient, error: unknown): void {
@@ -145,8 +151,10 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
     }
 
     async #query(text: string, values: unknown): Promise<pg.QueryResult> {
-      const client = await this.#lease()
+      const signal = signalOf(text)
+      const client = await this.#lease(signal)
       try {
+        if (signal !== undefined) return await client.query(text, values as unknown[])
         return await new Promise<pg.QueryResult>((resolve, reject) => {
           client.query(text, values as unknown[], (error, result) => (error ? reject(error) : resolve(result)))
         })
@@ -196,7 +204,7 @@ function inPgsWords(error: unknown): unknown {
 }
 
 function systemCode(error: unknown): string | undefined {
-  for (let one = error; one instanceof Error; one = one.cause) {
+  for (let one = error; isError(one); one = one.cause) {
     if ('code' in one && typeof one.code === 'string' && /^E[A-Z]+$/.test(one.code)) return one.code
   }
   return undefined

@@ -5,7 +5,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, lstat, mkdir, open, rm, stat } from 'node:fs/promises'
+import { type FileHandle, lstat, mkdir, open, readdir, rm, stat } from 'node:fs/promises'
 import { dirname, join, relative, sep } from 'node:path'
 import { PoolsmithError } from '../../errors.ts'
 import {
@@ -97,6 +97,11 @@ async function ownerOfNewFiles(folder: string): Promise<number> {
     await file.close()
     await rm(probe, { force: true })
   }
+}
+
+/** The names in a folder; none where it does not exist or cannot be listed: writing reports what is wrong with it. */
+export async function namesIn(folder: string): Promise<readonly string[]> {
+  return readdir(folder).catch(() => [])
 }
 
 /**

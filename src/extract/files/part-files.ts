@@ -2,15 +2,18 @@
 
 import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { errorCode } from '../../any-error.ts'
 import { DistrustedFile } from '../../private-file.ts'
 import { checkPlan } from '../check-plan.ts'
+import type { KeptPart } from '../going-on.ts'
 import { isCount, isInstant, isListOf, isRecord, isSha256, isText } from '../json-checks.ts'
 import type { ManifestFile } from '../manifest.ts'
-import { type ExtractPlan, partName } from '../plan.ts'
+import { type ExtractPlan, manifestName, partName } from '../plan.ts'
 import { planOfSameRun } from '../same-run.ts'
 import type { Written } from '../write-part.ts'
+import type { DayFolder } from './day-folder.ts'
 import { hashOfFile } from './hash-file.ts'
-import { assertPrivateFolder, isOwnFile, makeFolders, readOwnText, syncFolder } from './own-files.ts'
+import { assertPrivateFolder, isOwnFile, readOwnText, syncFolder } from './own-files.ts'
 import { clearStaging, dataName, noteName, PLAN_NAME, partOfNote } from './staging.ts'
 import { TargetFile } from './target-file.ts'
 import { writeFailure } from './write-failure.ts'
@@ -26,37 +29,47 @@ interface Whole extends Written {
 
 /** Where a run keeps its files until all of them are complete. */
 export interface PartsPlace {
-  /** The folder below which the layout begins. */
-  readonly to: string
-  /** The day's folder. */
-  readonly folder: string
+  readonly day: DayFolder
   /** By this key a later run finds the files; undefined when none may go on with them. */
   readonly key: string | undefined
-  /** Whether to go on with the files of an earlier run of the same key. */
-  readonly resume: boolean
+  /** Whether a later run of the same key may be able to go on with the files. */
+  readonly keep: boolean
+  /** Why the files of an earlier run of the same key are not used; undefined when they are. */
+  readonly obstacleTo: (plan: ExtractPlan, kept: readonly KeptPart[]) => Promise<string | undefined>
+}
+
+/** How a run begins in its folder. */
+interface Beginning {
+  readonly day: DayFolder
+  readonly staging: string
+  /** Whether the files stay when the run fails. */
+  readonly isKept: boolean
+  /** Why files of an earlier run were not used. */
+  readonly note?: string | undefined
 }
 
 /**
  * A folder `_unfinished-<key>` in the day's folder: each partition is written there, and all files are moved out of it
  * when the last one is complete. When a run fails after some partitions, the folder stays. A later run of the same day
- * that reads the same goes on in it, by its plan and with its batch id.
+ * that reads the same goes on in it, by its plan and with its batch id, where all parts still are one moment.
  */
 export class PartFiles implements AsyncDisposable {
   readonly plan: ExtractPlan
+  /** Where the files get their final names. */
   readonly #folder: string
   readonly #staging: string
   readonly #isKept: boolean
-  readonly #distrust: string | undefined
+  readonly #note: string | undefined
   readonly #whole = new Map<number, Whole & { readonly isKept: boolean }>()
   readonly #writing = new Set<TargetFile>()
   #published = false
 
-  private constructor(folder: string, staging: string, plan: ExtractPlan, isKept: boolean, distrust?: string) {
-    this.#folder = folder
+  private constructor({ day, staging, isKept, note }: Beginning, plan: ExtractPlan) {
+    this.#folder = day.files
     this.#staging = staging
     this.plan = plan
     this.#isKept = isKept
-    this.#distrust = distrust
+    this.#note = note
   }
 
   /**
@@ -64,39 +77,59 @@ export class PartFiles implements AsyncDisposable {
    * @param signal ends the look through the files that are there
    */
   static async open(place: PartsPlace, plan: ExtractPlan, signal: AbortSignal): Promise<PartFiles> {
-    const { to, folder, key, resume } = place
+    const { day, key, keep } = place
+    const folder = day.path
     try {
-      await makeFolders(to, folder)
-      const own = join(folder, `_unfinished-${plan.batchId}`)
-      const staging = key === undefined ? own : join(folder, `_unfinished-${key}`)
-      const distrust = key === undefined ? undefined : await distrustOf(staging)
-      // It is not removed either, because it may lead to other files than ours.
-      if (distrust !== undefined) return await PartFiles.#begin(folder, own, plan, false, distrust)
-      const before = key !== undefined && resume ? await planIn(staging, plan) : undefined
-      if (before !== undefined) {
-        const files = new PartFiles(folder, staging, before, true)
-        await files.#findWhole(signal)
-        return files
+      const own = { day, staging: join(folder, `_unfinished-${plan.batchId}`), isKept: false }
+      if (key === undefined) return await PartFiles.#begin(own, plan)
+      const staging = join(folder, `_unfinished-${key}`)
+      const distrust = await distrustOf(staging)
+      if (distrust !== undefined) {
+        // It is not removed either, because it may lead to other files than ours.
+        const note = `Nothing of an earlier run was used, because its folder is not trusted: ${distrust}`
+        return await PartFiles.#begin({ ...own, note }, plan)
       }
-      if (await clearStaging(staging)) return await PartFiles.#begin(folder, staging, plan, key !== undefined)
-      return await PartFiles.#begin(folder, own, plan, false)
+      const left = await PartFiles.#left(place, { day, staging, isKept: keep }, plan, signal)
+      if (left instanceof PartFiles) return left
+      const isCleared = await clearStaging(staging)
+      return await PartFiles.#begin({ ...(isCleared ? { day, staging, isKept: keep } : own), note: left }, plan)
     } catch (error) {
       throw writeFailure(error, folder)
     }
   }
 
-  static async #begin(
-    folder: string,
-    staging: string,
+  /** The files that an earlier run has left, when they can be used; else why they were dropped. */
+  static async #left(
+    { obstacleTo }: PartsPlace,
+    beginning: Beginning,
     plan: ExtractPlan,
-    isKept: boolean,
-    distrust?: string,
-  ): Promise<PartFiles> {
+    signal: AbortSignal,
+  ): Promise<PartFiles | string | undefined> {
+    const before = await planIn(beginning.staging)
+    if (before === undefined) return undefined
+    const same = planOfSameRun(before, plan)
+    const files = new PartFiles(beginning, same ?? before)
+    await files.#findWhole(signal)
+    const { size } = files.#whole
+    const obstacle = same === undefined ? undefined : await obstacleTo(same, [...files.#whole.values()])
+    if (same !== undefined && obstacle === undefined) return files
+    await files.#withdraw()
+    if (obstacle === undefined || size === 0) return undefined
+    return `${size} of ${before.partitions.length} parts that a failed run had read were read again: ${obstacle}.`
+  }
+
+  static async #begin(beginning: Beginning, plan: ExtractPlan): Promise<PartFiles> {
+    const { staging } = beginning
     await mkdir(staging, { mode: 0o700 })
     await using file = await TargetFile.create(staging, PLAN_NAME, { mode: 0o600 })
     await file.write(Buffer.from(JSON.stringify(plan)))
     await file.finish()
-    return new PartFiles(folder, staging, plan, isKept, distrust)
+    return new PartFiles(beginning, plan)
+  }
+
+  /** Whether the complete files stay for a later run when this run fails. */
+  get isKept(): boolean {
+    return this.#isKept
   }
 
   /** The partitions that are not complete yet. */
@@ -121,8 +154,7 @@ export class PartFiles implements AsyncDisposable {
     const ofParts = [...this.#whole.values()].flatMap(({ number, notes }) =>
       notes.map((note) => `partition ${number}: ${note}`),
     )
-    if (this.#distrust === undefined) return ofParts
-    return [`Nothing of an earlier run was used, because its folder is not trusted: ${this.#distrust}`, ...ofParts]
+    return this.#note === undefined ? ofParts : [this.#note, ...ofParts]
   }
 
   async write(number: number, write: (file: TargetFile) => Promise<Written>): Promise<void> {
@@ -175,7 +207,7 @@ export class PartFiles implements AsyncDisposable {
       await rename(join(this.#staging, dataName(number)), path)
     } catch (error) {
       // An earlier run may have moved it before it was killed.
-      const isMoved = error instanceof Error && 'code' in error && error.code === 'ENOENT' && (await isOwnFile(path))
+      const isMoved = errorCode(error) === 'ENOENT' && (await isOwnFile(path))
       if (!isMoved) throw error
     }
   }
@@ -193,6 +225,15 @@ export class PartFiles implements AsyncDisposable {
       await back.catch(() => undefined)
     }
     if (forGood) this.#whole.clear()
+  }
+
+  /** Removes files that a killed run has moved to their final place, without a manifest. */
+  async #withdraw(): Promise<void> {
+    if (await isOwnFile(join(this.#folder, manifestName(this.plan)))) return
+    for (const number of this.plan.partitions.keys()) {
+      const path = join(this.#folder, partName(this.plan, number))
+      if (await isOwnFile(path)) await rm(path, { force: true })
+    }
   }
 
   /** The run has succeeded: removes the staging folder. */
@@ -226,17 +267,17 @@ async function distrustOf(staging: string): Promise<string | undefined> {
     return undefined
   } catch (error) {
     if (error instanceof DistrustedFile) return error.message
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    if (errorCode(error) === 'ENOENT') return undefined
     throw error
   }
 }
 
-/** The plan of an earlier run that reads the same as this one. */
-async function planIn(staging: string, plan: ExtractPlan): Promise<ExtractPlan | undefined> {
+/** The plan of an earlier run. */
+async function planIn(staging: string): Promise<ExtractPlan | undefined> {
   try {
     const before: unknown = JSON.parse(await readOwnText(join(staging, PLAN_NAME)))
-    checkPlan(before, 0)
-    return planOfSameRun(before, plan)
+    checkPlan(before)
+    return before
   } catch {
     // Missing or damaged: the run begins from the beginning.
     return undefined

@@ -4,6 +4,7 @@
 
 import { readdir, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { errorCode } from '../../any-error.ts'
 
 export const PLAN_NAME = 'plan.json'
 
@@ -40,6 +41,6 @@ export async function clearStaging(staging: string): Promise<boolean> {
     await rmdir(staging)
     return true
   } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'ENOENT'
+    return errorCode(error) === 'ENOENT'
   }
 }

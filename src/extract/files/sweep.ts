@@ -1,8 +1,9 @@
 /** Removes the files that killed runs have left in a table's folder. */
 
-import { lstat, readdir, rm } from 'node:fs/promises'
+import { lstat, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { isOwnFile, isOwnFolder } from './own-files.ts'
+import { removeReplaced } from './day-folder.ts'
+import { isOwnFile, isOwnFolder, namesIn } from './own-files.ts'
 import { clearStaging } from './staging.ts'
 
 /**
@@ -14,6 +15,8 @@ const AGE_MILLIS = 7 * 86_400_000
 const DAYS = 32
 
 const UNFINISHED = /^_unfinished-([0-9a-f]{16}|[0-9a-f-]{36})$/
+/** Folders that have replaced a day's, or were to. */
+const REPLACED = /^_replac(ing|ed)-extract_date=[\d-]+-[0-9a-f-]{36}$/
 const TEMPORARY = /^\.(part|_manifest)-[0-9a-f-]{36}.*\.tmp$/
 
 /**
@@ -22,22 +25,33 @@ const TEMPORARY = /^\.(part|_manifest)-[0-9a-f-]{36}.*\.tmp$/
  */
 export async function sweep(folder: string, now = Date.now()): Promise<void> {
   const table = dirname(folder)
-  const days = (await namesIn(table)).filter((name) => name.startsWith('extract_date=')).sort()
+  const names = await namesIn(table)
+  for (const name of names.filter((one) => REPLACED.test(one))) {
+    await remove(join(table, name), removeReplaced, now - AGE_MILLIS)
+  }
+  const days = names.filter((name) => name.startsWith('extract_date=')).sort()
   for (const day of days.slice(-DAYS)) {
     for (const name of await namesIn(join(table, day))) {
       if (!UNFINISHED.test(name) && !TEMPORARY.test(name)) continue
-      await remove(join(table, day, name), UNFINISHED.test(name), now - AGE_MILLIS)
+      await remove(join(table, day, name), UNFINISHED.test(name) ? clearStaging : undefined, now - AGE_MILLIS)
     }
   }
 }
 
 /**
- * Removes a file or staging folder of this user that is older than `since`. A failure does no harm: readers ignore it.
+ * Removes a file or folder of this user that is older than `since`. A failure does no harm: readers ignore it.
+ *
+ * @param clear removes a folder; undefined for a file
  */
-async function remove(path: string, isFolder: boolean, since: number): Promise<void> {
+async function remove(
+  path: string,
+  clear: ((folder: string) => Promise<unknown>) | undefined,
+  since: number,
+): Promise<void> {
+  const isFolder = clear !== undefined
   const isOwn = await (isFolder ? isOwnFolder(path) : isOwnFile(path))
   if (!isOwn || (await lastTouched(path, isFolder)) >= since) return
-  if (isFolder) await clearStaging(path)
+  if (isFolder) await clear(path)
   else await rm(path, { force: true }).catch(() => undefined)
 }
 
@@ -53,9 +67,4 @@ async function lastTouched(path: string, isFolder: boolean): Promise<number> {
     ),
   )
   return Math.max(...times)
-}
-
-/** No names where there is no such folder. */
-async function namesIn(folder: string): Promise<string[]> {
-  return readdir(folder).catch(() => [])
 }

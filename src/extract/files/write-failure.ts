@@ -1,3 +1,4 @@
+import { errorCode, isError } from '../../any-error.ts'
 import { type ErrorCode, PoolsmithError } from '../../errors.ts'
 
 const CODES: Readonly<Record<string, readonly [ErrorCode, string]>> = {
@@ -5,6 +6,7 @@ const CODES: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   EDQUOT: ['DISK_FULL', 'Raise the quota, or write somewhere else; no incomplete file was left.'],
   EACCES: ['TARGET_NOT_WRITABLE', 'Let this user write there, or choose another folder.'],
   EPERM: ['TARGET_NOT_WRITABLE', 'Let this user write there, or choose another folder.'],
+  ERR_ACCESS_DENIED: ['TARGET_NOT_WRITABLE', "Let Node's permission model write there: --allow-fs-write."],
   EROFS: ['TARGET_NOT_WRITABLE', 'The file system is mounted read-only; choose another folder.'],
   ENOTDIR: ['TARGET_NOT_WRITABLE', 'A part of the path is a file; choose another folder.'],
   EEXIST: ['TARGET_NOT_WRITABLE', 'A file of this name exists already; remove it, or choose another folder.'],
@@ -16,8 +18,8 @@ const CODES: Readonly<Record<string, readonly [ErrorCode, string]>> = {
 /** An error of the file system as poolsmith's error. */
 export function writeFailure(error: unknown, path: string): PoolsmithError {
   if (error instanceof PoolsmithError) return error
-  if (!(error instanceof Error)) throw error
-  const errno = 'code' in error && typeof error.code === 'string' ? error.code : ''
+  if (!isError(error)) throw error
+  const errno = errorCode(error) ?? ''
   const [code, hint] = CODES[errno] ?? ['WRITE_FAILED', 'See the cause for the answer of the file system.']
   return new PoolsmithError(`Writing ${path} failed: ${error.message}`, {
     code,

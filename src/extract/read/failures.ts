@@ -1,5 +1,6 @@
 /** Errors of a server, a driver or a socket, as poolsmith's errors: the same form for every database. */
 
+import { isError } from '../../any-error.ts'
 import { type ErrorCode, PoolsmithError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
 
@@ -32,7 +33,7 @@ export function failureOf(
     })
   }
   if (error instanceof PoolsmithError) return error
-  if (!(error instanceof Error)) throw error
+  if (!isError(error)) throw error
   const { details, ...meaning } = isDecoding(error) ? UNREADABLE : meaningOf(error)
   return new PoolsmithError(`Reading ${shown} failed: ${printable(error.message)}`, {
     ...meaning,
@@ -44,7 +45,7 @@ export function failureOf(
 
 /** Errors of JavaScript itself: the bytes of the answer are not in the form that the reader expects. */
 function isDecoding(error: Error): boolean {
-  return [RangeError, SyntaxError, TypeError].some((kind) => error instanceof kind)
+  return ['RangeError', 'SyntaxError', 'TypeError'].includes(error.name)
 }
 
 const UNREADABLE: Meaning = {

@@ -5,6 +5,10 @@ import type { Partition } from './table.ts'
 /** One part that has all rows. */
 export const WHOLE: readonly Partition[] = [{ label: 'all rows', rows: null }]
 
+/** The note where the sessions that read the parts share no moment. */
+export const APART =
+  'Each part was read at a moment of its own: a row that was changed meanwhile may be there twice, or not at all.'
+
 /**
  * One part more than there are bounds; rows without a value are in the first.
  *

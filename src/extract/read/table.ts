@@ -142,8 +142,23 @@ export interface TableColumn {
   readonly note?: string
 }
 
+/** The database and the table that a plan was made for. Sessions on replicas of the same database have the same one. */
+export interface Fingerprint {
+  /**
+   * On PostgreSQL the system identifier and the database's oid (`7412345678901234567/16384`), on SQL Server the
+   * database's service_broker_guid.
+   */
+  readonly system: string
+  /** The database's name. */
+  readonly database: string
+  /** The table's oid or object_id; empty for a query. */
+  readonly table: string
+}
+
 /** The options of a caller, and those with which an extract opens further sessions. */
 export interface OpenOptions extends ReadOptions {
+  /** Of a plan: a session in another database is refused before anything is looked up in it. */
+  readonly fingerprint?: Fingerprint | undefined
   /** The snapshot of another session, as its {@link OpenTable.exportSnapshot} named it. */
   readonly snapshot?: string | undefined
   /**
@@ -208,9 +223,19 @@ export interface ReadPlan {
   readonly byPlace: boolean
   /** Another text when the table was created again or rewritten. */
   readonly identity: string
+  /** The moment that the session sees, where {@link OpenTable.changesSince} can tell what has changed since. */
+  readonly moment?: string | undefined
   /** By the planner of the database. */
   readonly estimatedRows: number | undefined
   readonly notes: readonly string[]
+}
+
+/** The rows of a part now, compared with an earlier moment. */
+export interface Changes {
+  /** How many rows there are now. */
+  readonly rows: number
+  /** How many of them may have been written after that moment. */
+  readonly later: number
 }
 
 /** The formats whose lines the databases themselves write. */
@@ -276,6 +301,12 @@ export interface OpenTable extends AsyncDisposable {
   /** CSV without its header, or JSON Lines, as the server itself writes them. */
   asLines(format: LineFormat, style: LineStyle, choices?: readonly Choice[]): LineRows
   plan(request: PlanRequest): Promise<ReadPlan>
+  fingerprint(): Promise<Fingerprint>
+  /**
+   * How the rows of a choice have changed since a moment that a plan names, in the view of this session; undefined when
+   * that cannot be told. When their number is the same and none was written later, they are the same rows.
+   */
+  changesSince?(moment: string, choices: readonly Choice[]): Promise<Changes | undefined>
   /** Names the snapshot for other sessions, while this one is open. A database may not have such names. */
   exportSnapshot?(): Promise<string>
   /** Calls `tell` when the session is lost, and the snapshot with it. */

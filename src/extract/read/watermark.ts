@@ -7,6 +7,7 @@
  * them, and so the next run reads it.
  */
 
+import { types } from 'node:util'
 import { PoolsmithError } from '../../errors.ts'
 import type { MarkRange, MarkSince, MarkValue, PlanRequest, Watermark } from './table.ts'
 
@@ -108,9 +109,9 @@ async function lastMark(questions: MarkQuestions, { after, from }: MarkRequest):
   }
   const given = after ?? from
   if (given === undefined) return none
-  const mark = typeof given === 'object' && !(given instanceof Date) ? given : undefined
+  const mark = typeof given === 'object' && !types.isDate(given) ? given : undefined
   if (mark !== undefined) checkMark(questions, mark)
-  const value = typeof given === 'object' && !(given instanceof Date) ? given.high : given
+  const value = typeof given === 'object' && !types.isDate(given) ? given.high : given
   if (value === null) return none
   const typed = await questions.typed(value)
   if (typed === undefined) throw badValue(questions, after === undefined ? 'from' : 'after')

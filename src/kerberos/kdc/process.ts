@@ -1,5 +1,6 @@
 /** The program of the process that asks the KDC; see ask.ts. It ends when the process that started it does. */
 
+import { isError } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { exitAtOnce } from '../native/flock.ts'
 import type { Answer, Question } from './messages.ts'
@@ -9,7 +10,7 @@ import { TASKS } from './tasks.ts'
 process.on('message', (question: Question) => {
   answer(question).then((given) => {
     // The other process may have ended meanwhile.
-    if (process.connected) process.send?.(given)
+    if (process.connected) process.send?.(given, () => undefined)
   })
 })
 
@@ -26,6 +27,6 @@ async function answer({ id, surroundings, task, request }: Question): Promise<An
       const { message, code, phase, hint, transient, details } = error
       return { id, failure: { message, options: { code, phase, hint, transient, details } } }
     }
-    return { id, failure: { message: error instanceof Error ? (error.stack ?? error.message) : String(error) } }
+    return { id, failure: { message: isError(error) ? (error.stack ?? error.message) : String(error) } }
   }
 }

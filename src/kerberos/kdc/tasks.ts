@@ -1,11 +1,15 @@
 import { randomUUID } from 'node:crypto'
+import { cachePath } from '../cache-name.ts'
 import { type GssFlag, type GssMechanism, type GssTarget, targetName } from '../gss-api.ts'
+import { usesGssproxy } from '../gssproxy.ts'
+import { defaultCache } from '../kcm-daemon.ts'
 import { MemoryCache, packCache } from '../native/cache-transfer.ts'
 import { acquireHere, type MitCredential } from '../native/gssapi-credential.ts'
 import { loadNativeGss } from '../native/gssapi-load.ts'
 import { NativeContext } from '../native/gssapi-native-context.ts'
 import { Krb5 } from '../native/krb5.ts'
 import type { CacheContents } from '../native/krb5-cache.ts'
+import type { ServiceOptions } from '../native/krb5-service.ts'
 import type { ObtainOptions } from '../native/krb5-ticket.ts'
 
 /**
@@ -43,6 +47,7 @@ export interface OpenRequest {
   readonly target: GssTarget
   readonly flags: readonly GssFlag[]
   readonly mechanism: GssMechanism
+  readonly channelBindings: Uint8Array | undefined
 }
 
 export interface ReplyRequest {
@@ -114,6 +119,14 @@ async function written(
   return { contents, packed: await packCache(cache.name) }
 }
 
+/** The service's ticket, where it is certain which cache GSSAPI will take. */
+async function ticketFor(target: GssTarget, options: Omit<ServiceOptions, 'target'>): Promise<void> {
+  if (usesGssproxy()) return
+  using krb5 = await Krb5.open()
+  if (options.cache === undefined && cachePath(defaultCache(krb5)) === undefined) return
+  await krb5.obtainFor({ target, ...options })
+}
+
 /** The contexts that wait for the server's token. */
 const contexts = new Map<string, OpenContext>()
 
@@ -126,13 +139,15 @@ class OpenContext implements Disposable {
     this.#cache = cache
   }
 
-  async begin({ credential, target, flags, mechanism }: OpenRequest): Promise<ContextStep> {
+  async begin({ credential, target, flags, mechanism, channelBindings }: OpenRequest): Promise<ContextStep> {
     const native = await loadNativeGss()
     const { principal, cache } = credential
     const acquired = await acquireHere(native, { principal, cache, copy: this.#cache?.name, mechanism })
     this.#credential = acquired
     const facts = { principal, cache, spn: targetName(target) }
-    this.#context = new NativeContext(native, { target, flags, credential: acquired, mechanism, facts })
+    await ticketFor(target, { principal, cache: this.#cache?.name ?? cache, facts })
+    const context = { target, flags, credential: acquired, mechanism, channelBindings, facts }
+    this.#context = new NativeContext(native, context)
     const { token } = await this.#context.step(undefined)
     return { token, packed: this.#cache === undefined ? undefined : await packCache(this.#cache.name) }
   }

@@ -1,7 +1,8 @@
 import { PoolsmithError } from '../../errors.ts'
-import { cachePath } from '../cache-file.ts'
+import { cachePath } from '../cache-name.ts'
 import { type CallInfo, kdcCalls, localCalls, type QueueState } from '../call-queue.ts'
-import { type KerberosFacts, statusError } from '../errors.ts'
+import { statusError } from '../errors.ts'
+import { factsIn, type KerberosFacts } from '../facts.ts'
 import type { GssCallOptions, GssMechanism } from '../gss-api.ts'
 import { defaultCache } from '../kcm-daemon.ts'
 import { codeOf, type KerberosCall } from '../status.ts'
@@ -53,7 +54,7 @@ export class NativeGss {
     // Some mechanisms have no detail for a token that they cannot read.
     const words = detail === '' || detail === 'Success' ? this.#statusText(major, GSS_CODE, mechanism) : detail
     const status = { call, major: major >>> 0, minor: minor[0] | 0, text: words }
-    return statusError(status, ABOUT_KDC.has(codeOf(status)) ? this.#withKdcs(facts) : facts)
+    return statusError(status, ABOUT_KDC.has(codeOf(status)) ? this.#withKdcs({ ...facts, ...factsIn(words) }) : facts)
   }
 
   /** MIT keeps the detailed text for the thread that failed, so after an asynchronous call this is the general one. */

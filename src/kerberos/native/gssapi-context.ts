@@ -1,5 +1,5 @@
 import { PoolsmithError } from '../../errors.ts'
-import { realmIn } from '../errors.ts'
+import { realmIn } from '../facts.ts'
 import {
   type GssCallOptions,
   type GssContext,
@@ -9,6 +9,7 @@ import {
   type InitContextOptions,
   targetName,
 } from '../gss-api.ts'
+import { usesGssproxy } from '../gssproxy.ts'
 import { askKdc } from '../kdc/ask.ts'
 import type { ContextStep } from '../kdc/tasks.ts'
 import { lookAgain } from '../look-again.ts'
@@ -39,7 +40,7 @@ export class MitContext implements GssContext {
   #disposed = false
 
   constructor(native: NativeGss, options: InitContextOptions) {
-    const { target, credential, mechanism = 'krb5', flags } = options
+    const { target, credential, mechanism = 'krb5', flags, channelBindings } = options
     if (credential !== undefined && !(credential instanceof MitCredential)) {
       throw new TypeError('The credential must come from the same GssApi')
     }
@@ -47,7 +48,7 @@ export class MitContext implements GssContext {
     this.target = targetName(target)
     this.#server = 'principal' in target ? target.principal : `${target.service}/${target.host}`
     const facts = { principal: credential?.principal, cache: credential?.cache, spn: this.target }
-    this.#options = { target, credential, mechanism, flags, facts }
+    this.#options = { target, credential, mechanism, flags, channelBindings, facts }
     this.#here = new NativeContext(native, this.#options)
   }
 
@@ -106,6 +107,8 @@ export class MitContext implements GssContext {
   #first(options: GssCallOptions): Promise<GssStep> {
     const here = (): Promise<GssStep> => this.#here.step(undefined)
     if (this.#holdsTicket()) return this.#turn(options, true, here)
+    // gssproxy asks the KDC itself, and its contexts cannot be transferred.
+    if (usesGssproxy() && this.#options.facts.cache === undefined) return this.#turn(options, false, here)
     // An earlier caller may have obtained the ticket by the time of its turn.
     return this.#turn(options, false, () => (this.#holdsTicket() ? here() : this.#ask()))
   }
@@ -119,7 +122,7 @@ export class MitContext implements GssContext {
 
   /** The first step in the process that asks the KDC. */
   async #ask(): Promise<GssStep> {
-    const { target, flags, mechanism, facts } = this.#options
+    const { target, flags, mechanism, channelBindings, facts } = this.#options
     const { principal, cache } = facts
     let packed: Uint8Array | undefined
     try {
@@ -129,7 +132,13 @@ export class MitContext implements GssContext {
       // With such a cache, one that has expired for example, no KDC is asked; the step fails with the reason.
       return await this.#here.step(undefined)
     }
-    const step = await askKdc('open', { credential: { principal, cache, packed }, target, flags, mechanism })
+    const step = await askKdc('open', {
+      credential: { principal, cache, packed },
+      target,
+      flags,
+      mechanism,
+      channelBindings,
+    })
     if (step.packed !== undefined && cache !== undefined) await unpackCache(step.packed, cache)
     return this.#took(step)
   }

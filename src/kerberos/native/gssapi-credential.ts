@@ -1,4 +1,4 @@
-import { type KerberosFacts, realmIn } from '../errors.ts'
+import { type KerberosFacts, realmIn } from '../facts.ts'
 import type { GssCallOptions, GssCredentialHandle, GssCredentialInfo, GssMechanism } from '../gss-api.ts'
 import type { NativeGss } from './gssapi-calls.ts'
 import { type CredentialStore, OIDS } from './gssapi-functions.ts'

@@ -10,6 +10,15 @@ export interface NativeBuffer {
   value: Uint8Array | Pointer | null
 }
 
+/** gss_channel_bindings_struct (RFC 2744 3.11). */
+export interface ChannelBindings {
+  initiatorType: number
+  initiator: NativeBuffer
+  acceptorType: number
+  acceptor: NativeBuffer
+  application: NativeBuffer
+}
+
 interface NativeOid {
   length: number
   elements: Uint8Array
@@ -54,7 +63,7 @@ export interface GssFunctions {
       NativeOid,
       number,
       number,
-      null,
+      ChannelBindings | null,
       NativeBuffer | null,
       null,
       NativeBuffer,
@@ -93,7 +102,17 @@ export const OIDS = {
 
 export function gssFunctions({ koffi, gssapi }: KerberosLibraries): GssFunctions {
   const struct = structOf(koffi)
-  const buffer = koffi.pointer(struct({ length: 'size_t', value: 'void *' }))
+  const bufferType = struct({ length: 'size_t', value: 'void *' })
+  const buffer = koffi.pointer(bufferType)
+  const bindings = koffi.pointer(
+    struct({
+      initiatorType: 'uint32_t',
+      initiator: bufferType,
+      acceptorType: 'uint32_t',
+      acceptor: bufferType,
+      application: bufferType,
+    }),
+  )
   const oidType = struct({ length: 'uint32_t', elements: 'uint8_t *' })
   const oidSet = koffi.pointer(struct({ count: 'size_t', elements: koffi.pointer(oidType) }))
   // These two are declared outside of gssapi.h's packing.
@@ -153,7 +172,7 @@ export function gssFunctions({ koffi, gssapi }: KerberosLibraries): GssFunctions
       oidPointer,
       number,
       number,
-      nothing,
+      bindings,
       buffer,
       nothing,
       outBuffer,

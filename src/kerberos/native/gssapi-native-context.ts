@@ -1,5 +1,5 @@
 import type { PoolsmithError } from '../../errors.ts'
-import type { KerberosFacts } from '../errors.ts'
+import type { KerberosFacts } from '../facts.ts'
 import {
   type GssContextInfo,
   type GssFlag,
@@ -10,7 +10,7 @@ import {
 } from '../gss-api.ts'
 import { ERROR_MASK, type NativeGss } from './gssapi-calls.ts'
 import type { MitCredential } from './gssapi-credential.ts'
-import { type NativeBuffer, OIDS } from './gssapi-functions.ts'
+import { type ChannelBindings, type NativeBuffer, OIDS } from './gssapi-functions.ts'
 import { Handle } from './handle.ts'
 import { callAsync, type Out, type Pointer } from './load.ts'
 
@@ -30,6 +30,7 @@ export interface NativeContextOptions {
   readonly flags: readonly GssFlag[]
   readonly credential: MitCredential | undefined
   readonly mechanism: GssMechanism
+  readonly channelBindings?: Uint8Array | undefined
   readonly facts: KerberosFacts
 }
 
@@ -83,7 +84,7 @@ export class NativeContext implements Disposable {
     if (this.#busy) throw new Error('A security context takes one step at a time')
     this.#busy = true
     const native = this.#native
-    const { credential, mechanism, facts } = this.#options
+    const { credential, mechanism, channelBindings, facts } = this.#options
     const held = [this.#context.hold(), this.#name.hold(), credential?.handle.hold()]
     const minor: Out<number> = [0]
     const context: Out<Pointer | null> = [this.#context.held]
@@ -99,7 +100,7 @@ export class NativeContext implements Disposable {
         OIDS[mechanism],
         this.#request,
         0,
-        null,
+        channelBindings === undefined ? null : boundTo(channelBindings),
         token === undefined ? null : { length: token.length, value: token },
         null,
         output,
@@ -196,6 +197,18 @@ export class NativeContext implements Disposable {
     // Where the library saw no error, one of our own (GSS_S_BAD_SIG), which the table knows as damage.
     const status = (major & ERROR_MASK) >>> 0 === 0 ? 0x60000 : major
     return this.#native.error('message', status, minor, this.#options.facts)
+  }
+}
+
+/** Bindings without addresses, as RFC 5929 has them. */
+function boundTo(data: Uint8Array): ChannelBindings {
+  const nothing: NativeBuffer = { length: 0, value: null }
+  return {
+    initiatorType: 0,
+    initiator: nothing,
+    acceptorType: 0,
+    acceptor: nothing,
+    application: { length: data.length, value: data },
   }
 }
 

@@ -1,6 +1,7 @@
 import { PoolsmithError } from '../../errors.ts'
-import { realmIn } from '../errors.ts'
+import { realmIn } from '../facts.ts'
 import type { AcquireCredentialOptions, GssApi } from '../gss-api.ts'
+import { usesGssproxy } from '../gssproxy.ts'
 import { openKrb5 } from '../kcm-daemon.ts'
 import { askKdc } from '../kdc/ask.ts'
 import type { NativeGss } from './gssapi-calls.ts'
@@ -33,14 +34,17 @@ async function acquireCredential(native: NativeGss, options: AcquireCredentialOp
   )
 }
 
-/** Where there is a default client keytab, krb5 fills its default cache from it, and asks the KDC. */
+/**
+ * Where there is a default client keytab, krb5 fills its default cache from it, and asks the KDC; gssproxy does so from
+ * its own.
+ */
 async function fillDefault(
   native: NativeGss,
   { principal, mechanism, signal }: AcquireCredentialOptions,
 ): Promise<void> {
   using krb5 = await openKrb5(undefined)
   krb5.assertCanBeRead({ principal })
-  if (!hasClientKeytab(krb5)) return
+  if (!hasClientKeytab(krb5) && !usesGssproxy()) return
   const info = { purpose: 'a ticket by the default client keytab', realm: realmIn(principal) ?? '' }
   await native.queued(info, { principal }, { signal }, () => askKdc('acquire', { principal, mechanism }))
 }

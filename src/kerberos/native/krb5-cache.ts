@@ -1,5 +1,6 @@
 import { fileBehind } from '../cache-file.ts'
-import { type KerberosFacts, kerberosError } from '../errors.ts'
+import { kerberosError } from '../errors.ts'
+import type { KerberosFacts } from '../facts.ts'
 import type { RawCreds } from './krb5-functions.ts'
 import type { Operation } from './krb5-operation.ts'
 import type { Out, Pointer } from './load.ts'

@@ -16,7 +16,8 @@ type Struct = Uint8Array
 export interface Krb5Functions {
   readonly initContext: Native<[OutPointer], number>
   readonly freeContext: Native<[Context], void>
-  readonly getErrorMessage: Native<[Context, number], Pointer>
+  /** Without a context the words are general ones, which need not be freed. */
+  readonly getErrorMessage: Native<[Context | null, number], Pointer>
   readonly freeErrorMessage: Native<[Context, Pointer], void>
 
   readonly parseName: Native<[Context, string, OutPointer], number>
@@ -54,6 +55,8 @@ export interface Krb5Functions {
   readonly ktEndSeqGet: Native<[Context, Keytab, OutPointer], number>
   readonly freeKeytabEntryContents: Native<[Context, Struct], number>
   readonly ktClose: Native<[Context, Keytab], number>
+  readonly getPermittedEnctypes: Native<[Context, OutPointer], number>
+  readonly freeEnctypes: Native<[Context, Pointer], void>
   readonly enctypeToName: Native<[number, number, Uint8Array, number], number>
 
   readonly optAlloc: Native<[Context, OutPointer], number>
@@ -62,6 +65,15 @@ export interface Krb5Functions {
   readonly optSetRenewLife: Native<[Pointer, number], void>
   readonly optSetForwardable: Native<[Pointer, number], void>
   readonly getInitCredsKeytab: Native<[Context, Struct, Principal, Keytab, number, null, Pointer], number>
+  /** The password is text in UTF-8 that ends with NUL; no prompter. */
+  readonly getInitCredsPassword: Native<
+    [Context, Struct, Principal, Uint8Array, null, null, number, null, Pointer],
+    number
+  >
+  readonly snameToPrincipal: Native<[Context, string, string, number, OutPointer], number>
+  /** Asks for the ticket of `server` for `client`, and stores it in the cache. */
+  readonly getCredentials: Native<[Context, number, Cache, Struct, OutPointer], number>
+  readonly freeCreds: Native<[Context, Pointer], void>
   readonly getRenewedCreds: Native<[Context, Struct, Principal, Cache, null], number>
 
   readonly getProfile: Native<[Context, OutPointer], number>
@@ -70,9 +82,13 @@ export interface Krb5Functions {
   readonly profileRelease: Native<[Pointer], void>
 
   readonly sizes: { readonly creds: number; readonly keytabEntry: number }
+  /** A question for a ticket. */
+  readonly encodeCreds: (question: Pick<RawCreds, 'client' | 'server'>) => Struct
   readonly decodeCreds: (bytes: Struct) => RawCreds
   readonly decodeKeytabEntry: (bytes: Struct) => RawKeytabEntry
   readonly text: (pointer: Pointer) => string
+  /** A list of numbers that ends with 0. */
+  readonly numbers: (list: Pointer) => number[]
   /** A NULL-terminated list of strings. */
   readonly texts: (list: Pointer) => string[]
 }
@@ -174,6 +190,8 @@ export function krb5Functions({ koffi, krb5 }: KerberosLibraries): Krb5Functions
     ktEndSeqGet: of('krb5_kt_end_seq_get', [object, object, inout]),
     freeKeytabEntryContents: of('krb5_free_keytab_entry_contents', [object, struct]),
     ktClose: of('krb5_kt_close', [object, object]),
+    getPermittedEnctypes: of('krb5_get_permitted_enctypes', [object, out]),
+    freeEnctypes: of('krb5_free_enctypes', [object, object], 'void'),
     enctypeToName: of('krb5_enctype_to_name', ['int32_t', 'uint32_t', 'void *', 'size_t']),
 
     optAlloc: of('krb5_get_init_creds_opt_alloc', [object, out]),
@@ -182,6 +200,20 @@ export function krb5Functions({ koffi, krb5 }: KerberosLibraries): Krb5Functions
     optSetRenewLife: of('krb5_get_init_creds_opt_set_renew_life', [object, 'int32_t'], 'void'),
     optSetForwardable: of('krb5_get_init_creds_opt_set_forwardable', [object, 'int'], 'void'),
     getInitCredsKeytab: of('krb5_get_init_creds_keytab', [object, struct, object, object, 'int32_t', 'void *', object]),
+    getInitCredsPassword: of('krb5_get_init_creds_password', [
+      object,
+      struct,
+      object,
+      'void *',
+      'void *',
+      'void *',
+      'int32_t',
+      'void *',
+      object,
+    ]),
+    snameToPrincipal: of('krb5_sname_to_principal', [object, text, text, 'int32_t', out]),
+    getCredentials: of('krb5_get_credentials', [object, 'int32_t', object, struct, out]),
+    freeCreds: of('krb5_free_creds', [object, object], 'void'),
     getRenewedCreds: of('krb5_get_renewed_creds', [object, struct, object, object, 'void *']),
 
     getProfile: of('krb5_get_profile', [object, out]),
@@ -190,9 +222,22 @@ export function krb5Functions({ koffi, krb5 }: KerberosLibraries): Krb5Functions
     profileRelease: of('profile_release', [object], 'void'),
 
     sizes: { creds: koffi.sizeof(creds), keytabEntry: koffi.sizeof(keytabEntry) },
+    encodeCreds: (question) => {
+      const bytes = Buffer.alloc(koffi.sizeof(creds))
+      koffi.encode(bytes, creds, question)
+      return bytes
+    },
     decodeCreds: (bytes) => koffi.decode(bytes, creds) as RawCreds,
     decodeKeytabEntry: (bytes) => koffi.decode(bytes, keytabEntry) as RawKeytabEntry,
     text: (pointer) => koffi.decode.string(pointer),
+    numbers: (list) => {
+      const values: number[] = []
+      for (let offset = 0; ; offset += 4) {
+        const value: number = koffi.decode(list, offset, 'int32_t')
+        if (value === 0) return values
+        values.push(value)
+      }
+    },
     texts: (list) => {
       const values: string[] = []
       for (let offset = 0; ; offset += koffi.sizeof('void *')) {

@@ -1,5 +1,6 @@
-import type { ErrorCode } from '../../errors.ts'
-import { type KerberosFacts, realmIn, statusError } from '../errors.ts'
+import type { ErrorCode, PoolsmithError } from '../../errors.ts'
+import { statusError } from '../errors.ts'
+import { factsIn, type KerberosFacts, realmIn } from '../facts.ts'
 import { codeOf, type KerberosCall } from '../status.ts'
 import type { Krb5Functions } from './krb5-functions.ts'
 import type { Out, Pointer } from './load.ts'
@@ -29,12 +30,16 @@ export class Operation implements Disposable {
 
   /** @throws the error of a code other than 0 */
   check(call: KerberosCall, code: number, facts: KerberosFacts): void {
-    if (code === 0) return
+    if (code !== 0) throw this.error(call, code, facts)
+  }
+
+  /** The error of a code other than 0. */
+  error(call: KerberosCall, code: number, facts: KerberosFacts): PoolsmithError {
     const pointer = this.functions.getErrorMessage(this.context, code)
     const text = this.functions.text(pointer)
     this.functions.freeErrorMessage(this.context, pointer)
     const status = { call, minor: code, text }
-    throw statusError(status, ABOUT_KDC.has(codeOf(status)) ? this.withKdcs(facts) : facts)
+    return statusError(status, ABOUT_KDC.has(codeOf(status)) ? this.withKdcs({ ...facts, ...factsIn(text) }) : facts)
   }
 
   /** Adds the KDCs that krb5.conf names for the realm in question; none where DNS names them. */
@@ -104,6 +109,15 @@ export class Operation implements Disposable {
     const text = Buffer.alloc(64)
     if (this.functions.enctypeToName(number, 0, text, text.length) !== 0) return String(number)
     return text.toString('latin1', 0, text.indexOf(0))
+  }
+
+  /** The encryption types that krb5.conf permits. */
+  permittedTypes(): string[] {
+    const list: Out<Pointer | null> = [null]
+    if (this.functions.getPermittedEnctypes(this.context, list) !== 0 || list[0] === null) return []
+    const types = this.functions.numbers(list[0])
+    this.functions.freeEnctypes(this.context, list[0])
+    return types.map((type) => this.encryptionType(type))
   }
 
   /** The principal of an open cache. */

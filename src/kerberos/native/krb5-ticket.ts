@@ -1,14 +1,18 @@
-import type { KerberosFacts } from '../errors.ts'
-import { codeOf } from '../status.ts'
+import type { PoolsmithError } from '../../errors.ts'
+import { kerberosError } from '../errors.ts'
+import type { KerberosFacts } from '../facts.ts'
 import { type CacheContents, storeTicket, ticketOf } from './krb5-cache.ts'
 import { entriesOf } from './krb5-keytab.ts'
 import type { Operation } from './krb5-operation.ts'
 import { callAsync, type Pointer } from './load.ts'
 
+/** What proves to the KDC who we are: a keytab, or a password in UTF-8 that ends with NUL and is overwritten after use. */
+export type TicketKey = { readonly keytab: string } | { readonly password: Uint8Array }
+
 export interface ObtainOptions {
   /** In full: `alice@EXAMPLE.COM`. */
   readonly principal: string
-  readonly keytab: string
+  readonly key: TicketKey
   /** The cache that the ticket is meant for, for messages: `into` may stand in its place for a moment. */
   readonly cache: string
   /** Default: as krb5.conf and the KDC have it. */
@@ -25,14 +29,15 @@ export interface RenewOptions {
 }
 
 const KT_NOTFOUND = -1765328203
+/** KRB5KDC_ERR_PREAUTH_FAILED, KRB5KRB_AP_ERR_BAD_INTEGRITY: the key is not the principal's. */
+const KEY_REFUSED: ReadonlySet<number> = new Set([-1765328360, -1765328353])
 
-/** A first ticket from a keytab (AS exchange, RFC 4120 3.1). */
+/** A first ticket from a keytab or by a password (AS exchange, RFC 4120 3.1). */
 export async function obtainTicket(operation: Operation, options: ObtainOptions, into: string): Promise<CacheContents> {
-  const { principal, keytab, cache } = options
+  const { principal, key, cache } = options
   const { functions, context } = operation
-  const facts = { principal, keytab, cache }
+  const facts = { principal, cache, ...('keytab' in key ? { keytab: key.keytab } : {}) }
   const client = operation.principal(principal, facts)
-  const keys = operation.keytab(keytab, facts)
   const request = operation.make('obtain', facts, (out) => functions.optAlloc(context, out))
   operation.defer(() => functions.optFree(context, request))
   if (options.lifetimeSeconds !== undefined) functions.optSetTktLife(request, options.lifetimeSeconds)
@@ -40,23 +45,44 @@ export async function obtainTicket(operation: Operation, options: ObtainOptions,
   if (options.forwardable !== undefined) functions.optSetForwardable(request, options.forwardable ? 1 : 0)
 
   const creds = Buffer.alloc(functions.sizes.creds)
-  const code = await callAsync(functions.getInitCredsKeytab, context, creds, client, keys, 0, null, request)
-  operation.check('obtain', code, { ...facts, ...keytabFacts(operation, code, facts) })
+  if ('keytab' in key) {
+    const keys = operation.keytab(key.keytab, facts)
+    const code = await callAsync(functions.getInitCredsKeytab, context, creds, client, keys, 0, null, request)
+    if (code !== 0) throw keytabError(operation, code, { ...facts, keytab: key.keytab })
+  } else {
+    const { password } = key
+    const call = functions.getInitCredsPassword
+    try {
+      const code = await callAsync(call, context, creds, client, password, null, null, 0, null, request)
+      operation.check('sign-in', code, facts)
+    } finally {
+      password.fill(0)
+    }
+  }
   return kept(operation, into, client, creds, facts)
 }
 
-/** The keys that the keytab has, where the right one is missing or refused. */
-function keytabFacts(
+/** The error of a refused key: what the keytab holds says more than the code. */
+function keytabError(
   operation: Operation,
   code: number,
-  { keytab, principal }: Pick<ObtainOptions, 'keytab' | 'principal'>,
-): KerberosFacts {
-  if (code === KT_NOTFOUND) {
-    return { keytabPrincipals: [...new Set(entriesOf(operation, keytab).map((entry) => entry.principal))] }
-  }
-  if (codeOf({ call: 'obtain', minor: code, text: '' }) !== 'KEYTAB_REFUSED') return {}
-  const own = entriesOf(operation, keytab).filter((entry) => entry.principal === principal)
-  return { kvno: Math.max(...own.map(({ kvno }) => kvno)) }
+  facts: KerberosFacts & { readonly principal: string; readonly keytab: string },
+): PoolsmithError {
+  const entries = entriesOf(operation, facts.keytab)
+  const own = entries.filter(({ principal }) => principal === facts.principal)
+  const error = operation.error('obtain', code, {
+    ...facts,
+    ...(code === KT_NOTFOUND ? { keytabPrincipals: [...new Set(entries.map(({ principal }) => principal))] } : {}),
+    ...(KEY_REFUSED.has(code) ? { kvno: Math.max(...own.map(({ kvno }) => kvno)) } : {}),
+  })
+  const keytabTypes = [...new Set(own.map(({ encryptionType }) => encryptionType))]
+  const permitted = operation.permittedTypes()
+  // The library looks only for keys of the types that it and the KDC may use.
+  const isType =
+    error.code === 'ENCRYPTION_TYPE_REFUSED' ||
+    (own.length > 0 &&
+      (code === KT_NOTFOUND || (permitted.length > 0 && !keytabTypes.some((type) => permitted.includes(type)))))
+  return isType ? kerberosError('ENCRYPTION_TYPE_REFUSED', { ...facts, keytabTypes }, { cause: error }) : error
 }
 
 /** The ticket of a cache, renewed (RFC 4120 2.3). */

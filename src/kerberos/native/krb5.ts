@@ -1,4 +1,7 @@
-import { type KerberosFacts, statusError } from '../errors.ts'
+import { configurationFault } from '../configuration.ts'
+import { kerberosError } from '../errors.ts'
+import type { KerberosFacts } from '../facts.ts'
+import { codeOf } from '../status.ts'
 import { Handle } from './handle.ts'
 import {
   assertCanBeRead,
@@ -11,6 +14,7 @@ import {
 import { type Krb5Functions, krb5Functions } from './krb5-functions.ts'
 import { type DefaultKeytabs, defaultKeytabs, entriesOf, type KeytabEntry } from './krb5-keytab.ts'
 import { Operation } from './krb5-operation.ts'
+import { obtainServiceTicket, type ServiceOptions } from './krb5-service.ts'
 import { type ObtainOptions, obtainTicket, type RenewOptions, renewTicket } from './krb5-ticket.ts'
 import { loadKerberosLibraries, type Out, type Pointer } from './load.ts'
 
@@ -29,7 +33,7 @@ export function loadKrb5Functions(): Promise<Krb5Functions> {
  * libkrb5, in one context. A context serves one thing at a time, and one cache: the first that is opened tells it how
  * far the KDC's clock is ahead. Open one for each refresh of a ticket, and dispose of it.
  *
- * Only {@link obtain} and {@link renew} ask a KDC, on a thread of libuv's pool; all else returns at once.
+ * Only {@link obtain}, {@link renew} and {@link obtainFor} ask a KDC, on a thread of libuv's pool; all else returns at once.
  */
 export class Krb5 implements Disposable {
   readonly #functions: Krb5Functions
@@ -40,7 +44,12 @@ export class Krb5 implements Disposable {
     const out: Out<Pointer | null> = [null]
     const code = functions.initContext(out)
     if (code !== 0 || out[0] === null) {
-      throw statusError({ call: 'read-cache', minor: code, text: 'krb5_init_context failed' }, {})
+      const status = {
+        call: 'read-cache',
+        minor: code,
+        text: functions.text(functions.getErrorMessage(null, code)),
+      } as const
+      throw kerberosError(codeOf(status), {}, { status, more: configurationFault(process.env) })
     }
     this.#functions = functions
     this.#context = new Handle(out[0], (context) => functions.freeContext(context))
@@ -98,6 +107,13 @@ export class Krb5 implements Disposable {
     using _ = this.hold()
     using operation = this.#begin()
     return await renewTicket(operation, options, into)
+  }
+
+  /** Obtains the ticket for a service into the cache, where it can be read. Asks the KDC. */
+  async obtainFor(options: ServiceOptions): Promise<void> {
+    using _ = this.hold()
+    using operation = this.#begin()
+    await obtainServiceTicket(operation, options)
   }
 
   /** Copies all tickets of a cache into another, which is emptied first. */

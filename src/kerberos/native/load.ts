@@ -1,3 +1,4 @@
+import { isError } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import type { Koffi, LibraryHandle, TypeObject } from './koffi-types.ts'
@@ -40,7 +41,7 @@ export function loadKoffi(neededFor = 'Kerberos'): Promise<Koffi> {
       }
     } catch (error) {
       // The stack can only be set before koffi's first library, which the application has loaded already.
-      if (!(error instanceof Error)) throw error
+      if (!isError(error)) throw error
     }
     return koffi
   })()

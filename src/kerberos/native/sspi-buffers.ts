@@ -25,6 +25,7 @@ export const SEC = {
   token: 2,
   padding: 9,
   stream: 10,
+  channelBindings: 14,
 } as const
 
 /** ISC_REQ_… and ISC_RET_…, which agree for these. */
@@ -66,6 +67,14 @@ const CODES: readonly (readonly [status: number, code: ErrorCode])[] = [
 
 export function sspiCode(status: number): ErrorCode {
   return CODES.find(([known]) => known === status >>> 0)?.[1] ?? 'GSS_FAILED'
+}
+
+/** SEC_CHANNEL_BINDINGS with application data alone: eight numbers, and the data behind them. */
+export function secChannelBindings(data: Uint8Array): Buffer {
+  const head = Buffer.alloc(32)
+  head.writeUInt32LE(data.length, 24)
+  head.writeUInt32LE(head.length, 28)
+  return Buffer.concat([head, data])
 }
 
 export interface SecBuffers {

@@ -2,13 +2,13 @@
  * GSSAPI's interface on Windows, over SSPI (secur32.dll), with the credentials of the logged-on user or service.
  *
  * NOT TESTED: written from Microsoft's reference ("SSPI Functions", "Using SSPI with a Windows Sockets Client"); the
- * machines that build poolsmith run Linux. SSPI's Kerberos tokens and messages are those of RFC 4121, which servers with
- * GSSAPI understand.
+ * machines that build poolsmith run Linux. SSPI's Kerberos tokens and messages are those of RFC 4121, as GSSAPI's.
  */
 
 import { win32 } from 'node:path'
 import { type CallInfo, pooledCalls } from '../call-queue.ts'
-import { type KerberosFacts, kerberosError } from '../errors.ts'
+import { kerberosError } from '../errors.ts'
+import type { KerberosFacts } from '../facts.ts'
 import type {
   AcquireCredentialOptions,
   GssApi,
@@ -23,7 +23,17 @@ import type {
 } from '../gss-api.ts'
 import { gaveUp } from '../waiting.ts'
 import { callAsync, type Koffi, loadKoffi, loadLibrary, type Native, type Pointer } from './load.ts'
-import { FLAG_BITS, flagsFrom, isRefused, SEC, type SecBuffers, secBuffers, sspiCode } from './sspi-buffers.ts'
+import {
+  FLAG_BITS,
+  flagsFrom,
+  isRefused,
+  SEC,
+  type SecBuffers,
+  secBuffers,
+  secChannelBindings,
+  sspiCode,
+} from './sspi-buffers.ts'
+import { SspiHandle } from './sspi-handle.ts'
 
 type Status = number
 
@@ -57,8 +67,6 @@ interface SspiFunctions {
 }
 
 const PACKAGES = { krb5: 'Kerberos', spnego: 'Negotiate' } as const
-/** A CredHandle, a CtxtHandle, a TimeStamp: two or one machine words. */
-const HANDLE_BYTES = 16
 
 /**
  * The full path of a library of Windows. By its bare name the loader would take one from the folder of the program, or
@@ -124,46 +132,6 @@ function check(status: Status, facts: KerberosFacts, phase: 'credential' | 'gss'
   if (isRefused(status)) {
     const text = `SSPI status 0x${(status >>> 0).toString(16)}`
     throw kerberosError(sspiCode(status), facts, { phase, more: text })
-  }
-}
-
-/** A handle of SSPI's with a count of the calls that use it: freed when it is disposed of and the last has ended. */
-class SspiHandle implements Disposable {
-  readonly bytes = Buffer.alloc(HANDLE_BYTES)
-  isMade = false
-  #uses = 0
-  #disposed = false
-  readonly #free: (bytes: Uint8Array) => void
-
-  constructor(free: (bytes: Uint8Array) => void) {
-    this.#free = free
-  }
-
-  async hold<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#disposed) throw new Error('This Kerberos handle was disposed')
-    this.#uses++
-    try {
-      return await work()
-    } finally {
-      this.#uses--
-      this.#freeWhenIdle()
-    }
-  }
-
-  get live(): Buffer {
-    if (this.#disposed || !this.isMade) throw new Error('The security context is not established')
-    return this.bytes
-  }
-
-  [Symbol.dispose](): void {
-    this.#disposed = true
-    this.#freeWhenIdle()
-  }
-
-  #freeWhenIdle(): void {
-    if (!this.#disposed || this.#uses > 0 || !this.isMade) return
-    this.isMade = false
-    this.#free(this.bytes)
   }
 }
 
@@ -242,14 +210,16 @@ class SspiContext implements GssContext {
   readonly #request: number
   readonly #handle: SspiHandle
   readonly #facts: KerberosFacts
+  readonly #bindings: Buffer | undefined
   #sendSequence = 0
   #receiveSequence = 0
 
   constructor(functions: SspiFunctions, options: InitContextOptions) {
-    const { target, credential, flags } = options
+    const { target, credential, flags, channelBindings } = options
     if (!(credential instanceof SspiCredential)) throw new TypeError('SSPI needs a credential of its own')
     this.#functions = functions
     this.#credential = credential
+    this.#bindings = channelBindings === undefined ? undefined : secChannelBindings(channelBindings)
     // SSPI takes an SPN with a slash where GSSAPI's host-based names have an @.
     this.target = 'principal' in target ? target.principal : `${target.service}/${target.host}`
     this.#facts = { principal: credential.principal, spn: this.target }
@@ -266,7 +236,11 @@ class SspiContext implements GssContext {
 
   async #step(token: Uint8Array | undefined): Promise<GssStep> {
     const { koffi, initialize, freeBuffer } = this.#functions
-    const input = token === undefined ? undefined : secBuffers(koffi, [{ type: SEC.token, bytes: token }])
+    const given = [
+      ...(token === undefined ? [] : [{ type: SEC.token, bytes: token }]),
+      ...(this.#bindings === undefined ? [] : [{ type: SEC.channelBindings, bytes: this.#bindings }]),
+    ]
+    const input = given.length === 0 ? undefined : secBuffers(koffi, given)
     const output = secBuffers(koffi, [{ type: SEC.token, bytes: undefined }])
     const attributes = Buffer.alloc(4)
     const status = await callAsync(

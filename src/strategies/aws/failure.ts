@@ -1,3 +1,4 @@
+import { isError } from '../../any-error.ts'
 import {
   type CredentialFailureOptions,
   credentialFailure,
@@ -47,8 +48,8 @@ export function awsFailure(
     const { error: shown, hint } = trouble
     return credentialFailure(subject, shown, { code: 'CREDENTIAL_FAILED', transient: true, hint, secrets, details })
   }
-  const name = error instanceof Error ? error.name : ''
-  const message = error instanceof Error ? error.message : ''
+  const name = isError(error) ? error.name : ''
+  const message = isError(error) ? error.message : ''
   const transient = isTransient(faultOf(error)) || THROTTLED.has(name) || name === 'TimeoutError'
   if (transient) return dress({ code: 'CREDENTIAL_FAILED', transient })
   const refused = REFUSED[name]

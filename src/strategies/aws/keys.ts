@@ -1,7 +1,9 @@
+import { isError } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import type { RequestAgents } from '../strategy.ts'
 import type { AwsOptions } from './fields.ts'
+import { refuseIncomplete } from './shared-profile.ts'
 
 /** AWS keys, as the SDK's providers give them. */
 export interface AwsKeys {
@@ -81,6 +83,7 @@ async function defaultKeys(
       return await providers.fromIni({ ...shared, profile: 'default' })()
     } catch (error) {
       if (!isWithoutKeys(error)) throw error
+      await refuseIncomplete('default')
     }
   }
   return providers.fromNodeProviderChain(shared)()
@@ -97,7 +100,7 @@ function refuseHalf(environment: KeyContext['environment'], one: string, other: 
 
 /** The SDK's words for a profile that does not exist, or has no setting that leads to keys. */
 function isWithoutKeys(error: unknown): boolean {
-  return error instanceof Error && error.message.startsWith('Could not resolve credentials using profile')
+  return isError(error) && error.message.startsWith('Could not resolve credentials using profile')
 }
 
 function givenKeys(options: AwsOptions, accessKeyId: string): AwsKeys {

@@ -1,3 +1,4 @@
+import { isError } from '../../any-error.ts'
 import {
   credentialFailure,
   type Fault,
@@ -132,11 +133,11 @@ const REFUSED_HINT =
   'The token endpoint turned the request down: check client_id, tenant_id and cloud; for a managed identity, that it is assigned to this machine.'
 
 function isUnavailable(error: unknown): boolean {
-  return isChain(error) || (error instanceof Error && error.name === 'CredentialUnavailableError')
+  return isChain(error) || (isError(error) && error.name === 'CredentialUnavailableError')
 }
 
 function isChain(error: unknown): boolean {
-  return error instanceof Error && error.name === 'AggregateAuthenticationError'
+  return isError(error) && error.name === 'AggregateAuthenticationError'
 }
 
 /** The message of each credential of the default chain. */
@@ -146,7 +147,7 @@ function triedBy(error: unknown, secrets: readonly (Secret | undefined)[]): { tr
 }
 
 function entraError(error: unknown): { code: string; text: string } | undefined {
-  const text = error instanceof Error ? error.message : messageOf(error)
+  const text = isError(error) ? error.message : messageOf(error)
   const match = /AADSTS(\d+)\b:?[^\n]*/.exec(text)
   if (match === null) return undefined
   // The rest is ids for Microsoft's support, one line each or all in one.

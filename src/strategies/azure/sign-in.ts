@@ -2,7 +2,7 @@
 
 import type { AccessToken, TokenCredential } from '@azure/identity'
 import { PoolsmithError } from '../../errors.ts'
-import type { Emit, PoolsmithEvents } from '../../events.ts'
+import type { Emit, EventFacts } from '../../events.ts'
 import type { StrategyContext } from '../strategy.ts'
 import { supervise } from '../supervise.ts'
 import { askInBrowser } from './browser.ts'
@@ -126,7 +126,7 @@ function pkce(verifier: string): NonNullable<PipelineOptions['additionalPolicies
 }
 
 function tell(
-  prompt: PoolsmithEvents['credential:prompt'],
+  prompt: EventFacts['credential:prompt'],
   emit: Emit,
   listens: StrategyContext['listens'] | undefined,
 ): void {

@@ -1,7 +1,7 @@
 /** `poolsmith check` on a Kerberos connection: what it shows when all is well, and where each classic failure leads. */
 
 import assert from 'node:assert/strict'
-import { chmod } from 'node:fs/promises'
+import { chmod, readFile } from 'node:fs/promises'
 import { after, before, test } from 'node:test'
 import { PHASE_EXIT_CODES } from '../../../src/cli/exit-codes.ts'
 import { type CliOptions, type CliRun, runCli } from '../../support/cli.ts'
@@ -53,6 +53,30 @@ test('check shows ticket, service, names, KDC, clock and the view of the server'
     /server sees +alice@TEST\.REALM, proved by Kerberos; encrypted by it/,
   ]
   for (const pattern of expected) assert.match(stdout, pattern)
+})
+
+test('a ticket that login and password obtain is shown, and a password that the KDC refused is not sent again', async () => {
+  const { kdc } = realm
+  await kdc.addPrincipal('carol', { password: 'good', arguments: ['+requires_preauth'] })
+  const uri = (password: string): string =>
+    `postgres://carol:${password}@localhost:${realm.server.port}/postgres?auth_method=kerberos&gssencmode=disable`
+  const environment = kdc.environment
+  // The line of pg_hba.conf for carol asks for a password: the ticket itself is good.
+  const right = JSON.parse((await runCli(['check', uri('good'), '--json'], { environment })).stdout)
+  assert.equal(right.error.details.kerberos.ticket.principal, 'carol@TEST.REALM')
+  const refusals = async (): Promise<number> =>
+    (await readFile(kdc.path('kdc.log'), 'utf8'))
+      .split('\n')
+      .filter((line) => /carol.*PREAUTH_FAILED|PREAUTH_FAILED.*carol/.test(line)).length
+  const { stdout } = await runCli(['check', uri('wr0ngest'), '--json'], { environment })
+  const { error } = JSON.parse(stdout)
+  assert.equal(error.code, 'CREDENTIAL_REFUSED')
+  assert.deepEqual(
+    error.details.kerberos.problems.map(({ code }: { code: string }) => code),
+    ['CREDENTIAL_REFUSED'],
+  )
+  assert.ok(!stdout.includes('wr0ngest'))
+  assert.equal(await refusals(), 1)
 })
 
 test('--json has the same facts, with the entries of the keytab and the types that the KDC accepts', async () => {

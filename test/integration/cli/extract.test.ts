@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
-import { PHASE_EXIT_CODES } from '../../../src/cli/exit-codes.ts'
+import { EXIT_CODES, PHASE_EXIT_CODES } from '../../../src/cli/exit-codes.ts'
 import { runCli } from '../../support/cli.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
@@ -281,7 +281,7 @@ test('--hold says so when its session is lost', async () => {
   })()
   const { code, stderr } = await runCli(['extract', location, 'endless', '--plan', plan, '--hold'])
   await killed
-  assert.equal(code, PHASE_EXIT_CODES.query, stderr)
+  assert.equal(code, EXIT_CODES.tryAgain, stderr)
   assert.match(stderr, /CONNECTION_LOST/)
 })
 

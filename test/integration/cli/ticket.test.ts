@@ -147,6 +147,27 @@ test('run: the sidecar logs JSON, shows its health, outlives a KDC that cannot b
   await assert.rejects(readFile(healthFile), { code: 'ENOENT' })
 })
 
+test('run: --prefer-renewal renews the ticket where there is a keytab too', async (t) => {
+  await kdc.addPrincipal('renewed', { maxLife: '6 seconds' })
+  const file = await kdc.keytab('renewed')
+  const args = ['--keytab', file, '--ccache', `FILE:${kdc.path('renewed')}`, '--renewable-lifetime', '3600']
+  const main = new URL('../../../src/cli/main.ts', import.meta.url).pathname
+  const child = spawn(process.execPath, [main, 'ticket', 'run', '--prefer-renewal', ...args], {
+    env: { PATH: process.env.PATH, ...kdc.environment },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.after(() => child.kill('SIGKILL'))
+  const lines = createInterface({ input: child.stdout })
+  const timer = setTimeout(() => child.kill('SIGKILL'), 60_000)
+  t.after(() => clearTimeout(timer))
+  const events: string[] = []
+  for await (const line of lines) {
+    events.push(JSON.parse(line).event)
+    if (events.includes('renewed')) return
+  }
+  assert.fail(`never renewed: ${events.join(', ')}`)
+})
+
 test('run: the sidecar ends with the reason when there is no first ticket', async () => {
   const run = await ticket(['run', '--keytab', kdc.path('none'), '--principal', 'etl', '--json'], {
     KRB5CCNAME: `FILE:${kdc.path('never')}`,
@@ -177,7 +198,7 @@ test('a silent KDC does not hold up the end of the program', async () => {
 test('the lock of another updater does not hold up the end of the program', async () => {
   const folder = kdc.path('kept')
   await mkdir(folder, { mode: 0o700 })
-  const lock = await FileLock.try(join(folder, 'tkt.lock'))
+  const lock = await FileLock.try(join(folder, '.tkt.lock'))
   assert.ok(lock)
   const begin = Date.now()
   const log = kdc.path('kept.trace')

@@ -44,10 +44,8 @@ afterEach(async () => {
 
 function engine(options: EngineOptions = {}): Promise<Engine> {
   const extra = { trust_server_certificate: true }
-  return createEngine(
-    { type: 'mssql', host: 'localhost', port: server.port, login: 'sa', password: 'pw', extra },
-    options,
-  )
+  const place = { type: 'mssql', host: 'localhost', port: server.port }
+  return createEngine({ ...place, login: 'sa', password: 'pw', extra }, options)
 }
 
 const fill = async (trx: Knex = db): Promise<void> => {

@@ -19,6 +19,7 @@ interface Request extends NodeJS.EventEmitter {
   stream: boolean
   input(name: string, type: unknown, value: unknown): this
   query(sql: string): Promise<Result>
+  batch(sql: string): Promise<Result>
   bulk(table: Table): Promise<{ readonly rowsAffected: number }>
   cancel(): void
   pause(): void
@@ -53,6 +54,9 @@ const sql = createRequire(import.meta.url)('mssql') as {
   readonly DateTime2: (scale: number) => unknown
   readonly BigInt: unknown
   readonly Table: new (name: string) => Table
+  readonly VarChar: (length?: unknown) => unknown
+  readonly Char: (length?: unknown) => unknown
+  readonly Text: unknown
   readonly Request: new (parent: object) => Request
   readonly Transaction: new (pool: object) => Transaction
   readonly PreparedStatement: new (pool: object) => PreparedStatement
@@ -172,6 +176,24 @@ describe('a pool of mssql over ours', () => {
     const count = await pool.query('select cast(count(*) as int) as n from [moved in]')
     assert.deepEqual(count.recordset, [{ n: rows.length }])
     await pool.query('drop table [moved in]')
+    assert.equal(pool.connections.stats().inUse, 0)
+    assert.deepEqual(server.complaints, [])
+  })
+
+  test('runs batches with texts of one byte a character, also in a transaction', async () => {
+    await using server = await start()
+    await using pool = await poolOf(server)
+    const transaction = new sql.Transaction(pool)
+    await transaction.begin()
+    for (const parent of [pool, transaction]) {
+      const { recordset } = await new sql.Request(parent)
+        .input('a', sql.VarChar(20), "O'Grün")
+        .input('b', sql.Char(3), 'abc')
+        .input('c', sql.Text, 'text')
+        .batch('select @a as a, @b as b, @c as c')
+      assert.deepEqual(recordset, [{ a: "O'Grün", b: 'abc', c: 'text' }])
+    }
+    await transaction.commit()
     assert.equal(pool.connections.stats().inUse, 0)
     assert.deepEqual(server.complaints, [])
   })

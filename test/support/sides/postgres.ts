@@ -50,7 +50,7 @@ const traces: readonly Trace[] = [
     look: 'select count(*)::int from pg_listening_channels()',
     clean: 0,
     left: 1,
-    goneIn: ['full'],
+    goneIn: ['rollback', 'full'],
   },
   {
     what: 'a prepared statement',

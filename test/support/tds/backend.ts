@@ -3,6 +3,7 @@
 import pg from 'pg'
 import QueryStream from 'pg-query-stream'
 import { OWN_TYPES, PRELUDE } from './prelude.ts'
+import type { Command } from './tokens.ts'
 import { SqlError, type Translated } from './translate.ts'
 import { type Column, typeOf } from './types.ts'
 
@@ -14,6 +15,8 @@ export interface Answer {
   read(): Promise<readonly (readonly (string | null)[])[]>
   /** After the last row: the number of rows, where the statement has one. */
   rowCount(): number | undefined
+  /** The kind of statement, for CurCmd. */
+  command(): Command
   /** Discards the rest. */
   close(): Promise<void>
 }
@@ -104,6 +107,7 @@ export class Backend {
         if (columns.length > 0) return seen
         return /^(INSERT|UPDATE|DELETE|MERGE)$/.test(result?.command ?? '') ? (result?.rowCount ?? 0) : undefined
       },
+      command: () => commandOf(result?.command),
       close: () => new Promise((resolve) => cursor.close(() => resolve())),
     }
   }
@@ -126,6 +130,8 @@ export class Backend {
   /** Cancels the running statement, over a separate connection. */
   async cancel(): Promise<void> {
     const other = new pg.Client(this.#config)
+    // The server may be stopped before this connection has ended.
+    other.on('error', () => undefined)
     await other.connect()
     try {
       await other.query('select pg_cancel_backend($1)', [this.processId])
@@ -137,6 +143,11 @@ export class Backend {
   async close(): Promise<void> {
     await this.#client.end()
   }
+}
+
+function commandOf(tag: string | null | undefined): Command {
+  const word = tag?.toLowerCase()
+  return word === 'insert' || word === 'update' || word === 'delete' || word === 'merge' ? word : 'select'
 }
 
 const NUMBERS: Readonly<Record<string, readonly [number: number, state: number, errorClass: number]>> = {

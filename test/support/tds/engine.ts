@@ -6,6 +6,7 @@ import type { Credential } from '../../../src/credentials/credential.ts'
 import { staticSource } from '../../../src/credentials/static-source.ts'
 import { sqlServerFields } from '../../../src/drivers/sqlserver/options.ts'
 import type { SqlServerConnection } from '../../../src/drivers/sqlserver/tedious-connection.ts'
+import { ClientBackend } from '../../../src/engine/knex/backend.ts'
 import { knexClient } from '../../../src/engine/knex/clients.ts'
 import { sqlServerDialect } from '../../../src/engine/sqlserver.ts'
 import { EventHub } from '../../../src/pool/events.ts'
@@ -28,9 +29,14 @@ export async function testEngine(
   const events = new EventHub()
   const address = typeof target === 'number' ? { host: 'localhost', port: target, database: 'master' } : target
   const connection = { type: 'mssql', ...address, extra: {} } as const
-  const parts = await sqlServerDialect.build(connection, values, events.emit, undefined)
-  const pool = new ConnectionPool({ driver: parts.driver, source: staticSource(credential), options, events })
-  const db = knex({ client: await knexClient('mssql', { pool, parts }), connectionPool: pool })
+  const build = async (): Promise<ConstructorParameters<typeof ClientBackend>[0]> => {
+    const parts = await sqlServerDialect.build(connection, values, { emit: events.emit })
+    const pool = new ConnectionPool({ driver: parts.driver, source: staticSource(credential), options, events })
+    return { pool, parts }
+  }
+  const backend = new ClientBackend(await build(), build)
+  const { pool } = backend
+  const db = knex({ client: await knexClient('mssql', backend), connectionPool: pool })
   return {
     db,
     pool: pool as unknown as ConnectionPool<SqlServerConnection>,

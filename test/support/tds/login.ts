@@ -142,6 +142,7 @@ export async function logIn(
   const tlsServerName = transport.tls?.servername || undefined
   if (transport.tls !== undefined) transport.channelBindings = bindingsOf(transport.tls, isStrict, options)
   const login = readLogin7((await expect(PACKET.login7)).data)
+  transport.spid = spid
   const loginOnly = agreed === ENCRYPT.off
   if (loginOnly) transport.stopTls()
 
@@ -152,6 +153,10 @@ export async function logIn(
     applicationName: login.applicationName,
     hostName: login.hostName,
     serverName: login.serverName,
+    libraryName: login.libraryName,
+    clientVersion: login.clientVersion,
+    clientId: login.clientId,
+    language: login.language,
     database: login.database,
     packetSize: login.packetSize,
     tdsVersion: login.tdsVersion,
@@ -312,7 +317,7 @@ async function acceptSspi(
         if (sspi.principals !== undefined && !sspi.principals.includes(principal)) {
           throw new SqlError(18456, 1, 14, `Login failed for user '${principal}'.`)
         }
-        if (sspi.reply !== 'apart' || reply.length === 0) return { name: principal, prefix: reply }
+        if (sspi.reply === 'together' || reply.length === 0) return { name: principal, prefix: reply }
         await transport.send(PACKET.response, Buffer.concat(reply))
         return { name: principal, prefix: [] }
       }

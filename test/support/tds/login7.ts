@@ -17,6 +17,9 @@ export interface Login7 {
   readonly applicationName: string
   readonly serverName: string
   readonly libraryName: string
+  /** Major, minor, patch and build, from the highest byte on. */
+  readonly clientVersion: number
+  readonly clientId: Buffer
   readonly language: string
   readonly database: string
   readonly newPassword: string
@@ -70,6 +73,8 @@ export function readLogin7(data: Buffer): Login7 {
     applicationName: text(48),
     serverName: text(52),
     libraryName: text(60),
+    clientVersion: data.readUInt32LE(12),
+    clientId: Buffer.from(data.subarray(72, 78)),
     language: text(64),
     database: text(68),
     newPassword: revealPassword(field(86)),

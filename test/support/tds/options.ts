@@ -41,7 +41,7 @@ export interface TdsServerOptions {
   readonly fedAuthRequired?: boolean
   readonly sspi?: {
     readonly acceptor: (login: SspiLogin) => SspiAcceptor | Promise<SspiAcceptor>
-    /** The last reply token arrives with LOGINACK, or in a message before it. Default `together`. */
+    /** The last reply token arrives with LOGINACK, or in a message before it, as clients other than ours need it. Default `apart`. */
     readonly reply?: 'together' | 'apart'
     /** The principals that may log in. Default: every principal with a valid ticket. */
     readonly principals?: readonly string[]
@@ -65,6 +65,10 @@ export interface LoginRecord {
   readonly applicationName: string
   readonly hostName: string
   readonly serverName: string
+  readonly libraryName: string
+  readonly clientVersion: number
+  readonly clientId: Buffer
+  readonly language: string
   readonly database: string
   readonly packetSize: number
   readonly tdsVersion: number
@@ -85,6 +89,8 @@ export interface Journal {
   readonly logins: LoginRecord[]
   /** The text of every batch and every sp_executesql, as it arrived. */
   readonly requests: string[]
+  /** The declaration of the parameters of every sp_executesql that has some. */
+  readonly declarations: string[]
   resets: number
   attentions: number
   /** Messages that the client cancelled while sending. */

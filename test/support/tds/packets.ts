@@ -34,11 +34,12 @@ export interface Message {
   readonly reset: 'no' | 'all' | 'keep-transaction'
 }
 
-export function packet(type: number, payload: Buffer, last: boolean, id: number): Buffer {
+export function packet(type: number, payload: Buffer, last: boolean, id: number, spid = 0): Buffer {
   const header = Buffer.alloc(HEADER_LENGTH)
   header[0] = type
   header[1] = last ? STATUS.endOfMessage : 0
   header.writeUInt16BE(HEADER_LENGTH + payload.length, 2)
+  header.writeUInt16BE(spid, 4)
   header[6] = id & 0xff
   return Buffer.concat([header, payload])
 }
@@ -93,6 +94,8 @@ class TlsCarrier extends Duplex {
 export class Transport {
   readonly socket: Socket
   packetSize = 4096
+  /** The session's number, in the header of every packet after the login's request. */
+  spid = 0
   onAttention: () => void = () => undefined
   /** The application data that binds a login to the TLS session (RFC 5929), also after {@link stopTls}. */
   channelBindings: Buffer | undefined
@@ -262,6 +265,10 @@ export class MessageWriter {
     this.#type = type
   }
 
+  #packet(payload: Buffer, last: boolean): Buffer {
+    return packet(this.#type, payload, last, ++this.#id, this.#transport.spid)
+  }
+
   async #send(data: Buffer): Promise<void> {
     if (this.record) this.recorded.push(data)
     await this.#transport.writeRaw(data)
@@ -276,7 +283,7 @@ export class MessageWriter {
     const packets: Buffer[] = []
     // One packet is kept back: the last packet must be marked as the last.
     while (all.length > room) {
-      packets.push(packet(this.#type, all.subarray(0, room), false, ++this.#id))
+      packets.push(this.#packet(all.subarray(0, room), false))
       all = all.subarray(room)
     }
     this.#pending = [all]
@@ -285,7 +292,7 @@ export class MessageWriter {
   }
 
   async end(): Promise<void> {
-    await this.#send(packet(this.#type, Buffer.concat(this.#pending), true, ++this.#id))
+    await this.#send(this.#packet(Buffer.concat(this.#pending), true))
     this.#pending = []
     this.#length = 0
   }
@@ -296,6 +303,6 @@ export class MessageWriter {
     const data = Buffer.concat(this.#pending)
     this.#pending = []
     this.#length = 0
-    await this.#send(packet(this.#type, data, false, ++this.#id))
+    await this.#send(this.#packet(data, false))
   }
 }

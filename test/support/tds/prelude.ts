@@ -192,7 +192,8 @@ begin
     select (case datname when 'postgres' then 'master' else datname end)::varchar(128) as name, oid::int as database_id,
       coalesce(nullif(current_setting('mssql.snapshot', true), ''), '1')::smallint as snapshot_isolation_state,
       coalesce(nullif(current_setting('mssql.rcsi', true), ''), 'off')::boolean as is_read_committed_snapshot_on,
-      nullif(current_setting('mssql.source', true), '')::int as source_database_id
+      nullif(current_setting('mssql.source', true), '')::int as source_database_id,
+      md5(datname || oid)::uuid as service_broker_guid
     from pg_database where not datistemplate;
   create table sys.types (name varchar(128), system_type_id int, user_type_id int);
   insert into sys.types values ${TYPES.map(([name, system, user = system]) => `('${name}', ${system}, ${user})`).join(', ')};

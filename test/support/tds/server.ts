@@ -26,7 +26,7 @@ export interface TdsServer extends AsyncDisposable {
 
 export async function startTdsServer(options: TdsServerOptions): Promise<TdsServer> {
   const faults = new Faults()
-  const journal: Journal = { logins: [], requests: [], resets: 0, attentions: 0, ignored: 0 }
+  const journal: Journal = { logins: [], requests: [], declarations: [], resets: 0, attentions: 0, ignored: 0 }
   const replays: Replays = new Map()
   const sessions = new Map<number, Session>()
   const running = new Set<Promise<void>>()

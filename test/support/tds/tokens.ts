@@ -110,9 +110,19 @@ function done(type: number, status: number, command: number, rows: bigint): Buff
   return buffer
 }
 
+/** CurCmd (MS-TDS 2.2.7.6): JDBC and ODBC take no count of a SELECT for the rows that were changed. */
+const COMMAND = { select: 0xc1, insert: 0xc3, delete: 0xc4, update: 0xc5, merge: 0x117 } as const
+
+export type Command = keyof typeof COMMAND
+
 /** @param within the statement ran inside a procedure such as sp_executesql */
-export function doneToken(status: number, rows: number | undefined = undefined, within = false): Buffer {
-  return done(within ? 0xff : 0xfd, status | (rows === undefined ? 0 : DONE.count), 0xc1, BigInt(rows ?? 0))
+export function doneToken(
+  status: number,
+  rows: number | undefined = undefined,
+  within = false,
+  command: keyof typeof COMMAND = 'select',
+): Buffer {
+  return done(within ? 0xff : 0xfd, status | (rows === undefined ? 0 : DONE.count), COMMAND[command], BigInt(rows ?? 0))
 }
 
 export function doneProc(status: number): Buffer {

@@ -89,3 +89,27 @@ export function statements(tokens: readonly Token[]): Token[][] {
   finish()
   return all
 }
+
+/** The parts of a list, between its commas. */
+export function items(tokens: readonly Token[]): Token[][] {
+  const all: Token[][] = [[]]
+  let depth = 0
+  for (const token of tokens) {
+    if (token.kind === 'symbol' && token.text === '(') depth++
+    if (token.kind === 'symbol' && token.text === ')') depth--
+    if (token.kind === 'symbol' && token.text === ',' && depth === 0) all.push([])
+    else all.at(-1)?.push(token)
+  }
+  return all
+}
+
+/** The temporary tables that a text creates. */
+export function temporaryTables(text: string): string[] {
+  const words = tokenize(text).filter((token) => token.kind !== 'space')
+  return words
+    .filter(({ text: name }, index) => {
+      const [first, second] = [wordOf(words[index - 2]), wordOf(words[index - 1])]
+      return name.startsWith('#') && (second === 'table' ? first === 'create' : second === 'into' && first !== 'insert')
+    })
+    .map((token) => token.text)
+}

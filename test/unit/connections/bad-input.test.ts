@@ -153,7 +153,32 @@ const URI = `postgres://svc_etl:${encodeURIComponent(PASSWORD)}@db.example.com:5
 const EXTRAS = { sslmode: 'verify-full', sslpassword: PASSWORD, require_auth: ['scram-sha-256'], pool_size: 5 }
 const JSON_TEXT = JSON.stringify({ ...PARTS, id: undefined, extra: EXTRAS })
 
-for (const [form, text] of Object.entries({ URI, 'JSON text': JSON_TEXT })) {
+/** A password without characters that a form gives a meaning. */
+const BARE = 'Zq9!kWv3pLx7'
+const STRINGS = {
+  'a keyword string of libpq': `host=db.example.com port=5432 user=svc_etl password='${PASSWORD}' dbname=sales sslmode=verify-full`,
+  'a string of ADO.NET': `Server=tcp:db.example.com,1433;User ID=svc_etl;Password="${PASSWORD}";Initial Catalog=sales;Encrypt=True`,
+  'a string of ODBC': `Driver={ODBC Driver 18 for SQL Server};Server=db.example.com,1433;UID=svc_etl;PWD={${PASSWORD}};Encrypt=yes`,
+  'a string of ODBC or ADO.NET': `Server=db.example.com\\SALES;UID=svc_etl;PWD=${BARE};Trusted_Connection=no`,
+  'a JDBC URL of PostgreSQL': `jdbc:postgresql://db.example.com:5432/sales?user=svc_etl&password=${BARE}&currentSchema=a&sslmode=require`,
+  'a JDBC URL of SQL Server': `jdbc:sqlserver://db.example.com\\SALES:1433;user=svc_etl;password={${PASSWORD}};databaseName=sales`,
+  'a URL of Prisma': `sqlserver://db.example.com:1433;user=svc_etl;password={${PASSWORD}};database=sales;encrypt=true`,
+  'a URL of go-mssqldb': `sqlserver://svc_etl:${encodeURIComponent(PASSWORD)}@db.example.com:1433/SALES?database=sales&encrypt=true`,
+  'an odbc: string of go-mssqldb': `odbc:server=db.example.com;port=1433;user id=svc_etl;password={${PASSWORD}};database=sales`,
+  'a URL of psycopg2': `postgresql+psycopg2://svc_etl:${encodeURIComponent(PASSWORD)}@db.example.com:5432/sales?sslmode=require`,
+  'a URL of pyodbc': `mssql+pyodbc://svc_etl:${encodeURIComponent(PASSWORD)}@db.example.com:1433/sales?driver=ODBC+Driver+18+for+SQL+Server`,
+  'a URL of pyodbc with a string': `mssql+pyodbc://?odbc_connect=${encodeURIComponent(`Driver={ODBC Driver 18 for SQL Server};Server=db;UID=etl;PWD={${PASSWORD}}`)}`,
+}
+
+test('each of the connection strings is read whole', async () => {
+  for (const [form, text] of Object.entries(STRINGS)) {
+    const { error, shown } = await outcomeOf(text)
+    assert.equal(error, undefined, `${form}: ${error?.message}`)
+    assert.ok(!shown.includes(BARE), shown)
+  }
+})
+
+for (const [form, text] of Object.entries({ URI, 'JSON text': JSON_TEXT, ...STRINGS })) {
   test(`${form}, cut off at each character, damaged or enormous`, async () => {
     for (const value of [...truncations(text), ...damages(text)]) {
       await outcomeOf(value)

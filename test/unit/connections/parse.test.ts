@@ -200,10 +200,10 @@ describe('a wrong connection', () => {
     ['no text', '  ', /^: it is empty$/],
     ['JSON that breaks off', '{"password": "hunter2"', /^: it begins with \{ but is not valid JSON$/],
     ['words', 'hunter2', /^: expected a URI such as/],
-    ['a list', [], /^: expected an object, a URI or JSON text$/],
-    ['nothing', undefined, /^: expected an object, a URI or JSON text$/],
-    ['a number', 5, /^: expected an object, a URI or JSON text$/],
-    ['a function', () => 1, /^: expected an object, a URI or JSON text$/],
+    ['a list', [], /^: expected an object, a URI, a connection string or JSON text$/],
+    ['nothing', undefined, /^: expected an object, a URI, a connection string or JSON text$/],
+    ['a number', 5, /^: expected an object, a URI, a connection string or JSON text$/],
+    ['a function', () => 1, /^: expected an object, a URI, a connection string or JSON text$/],
   ]
   for (const [name, input, expected] of cases) {
     it(`${name} is a single problem that repeats no secret`, () => {

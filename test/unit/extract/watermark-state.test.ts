@@ -14,16 +14,18 @@ function batch(digits: string): string {
 
 function planOf(batchId: string, high: string): ExtractPlan {
   return {
-    version: 2,
+    version: 3,
     batchId,
     plannedAt: '',
     extractedAt: '',
     source: 's',
+    fingerprint: { system: '', database: 'd', table: '' },
     schema: 'public',
     table: 't',
     format: 'csv',
     columns: [],
     options: {},
+    request: '',
     conditions: [],
     watermark: {
       column: 'id',

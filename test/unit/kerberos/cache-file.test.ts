@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { chmod, lstat, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { cachePath, replaceCacheFile } from '../../../src/kerberos/cache-file.ts'
+import { replaceCacheFile } from '../../../src/kerberos/cache-file.ts'
+import { cachePath } from '../../../src/kerberos/cache-name.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 
 /** Stands for libkrb5, which makes the file 0600. */

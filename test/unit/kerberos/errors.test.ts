@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ERROR_CODES, type ErrorCode } from '../../../src/errors.ts'
-import { kerberosError, realmIn, statusError } from '../../../src/kerberos/errors.ts'
+import { kerberosError, statusError } from '../../../src/kerberos/errors.ts'
+import { realmIn } from '../../../src/kerberos/facts.ts'
 
 const FACTS = {
   principal: 'alice@EXAMPLE.COM',
@@ -42,7 +43,10 @@ test('an error names principal, cache, time and the command that mends it', () =
 
 test('an error names server, realm and KDC', () => {
   assert.match(kerberosError('SPN_UNKNOWN', FACTS).message, /EXAMPLE\.COM .*postgres@db\.example\.com/)
-  assert.match(kerberosError('SPN_UNKNOWN', FACTS).hint ?? '', /`kvno postgres\/db\.example\.com`/)
+  assert.match(
+    kerberosError('SPN_UNKNOWN', FACTS).hint ?? '',
+    /`kvno -c FILE:\/tmp\/krb5cc_7 postgres\/db\.example\.com` must work/,
+  )
   assert.match(kerberosError('KDC_UNREACHABLE', FACTS).message, /EXAMPLE\.COM \(kdc1\.example\.com:88\)/)
 })
 

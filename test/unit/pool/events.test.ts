@@ -15,8 +15,10 @@ test('listeners get the payload until they are removed', () => {
   assert.deepEqual(heard, [1])
 })
 
-test('the same events are published on diagnostics channels', () => {
+test('the same events are published on diagnostics channels, with the pool that they are about', () => {
   const hub = new EventHub()
+  const origin = { poolName: 'sales', system: 'postgresql', host: 'db', port: 5432 } as const
+  hub.origin = origin
   const heard: unknown[] = []
   const listener = (message: unknown): void => void heard.push(message)
   subscribe('poolsmith:pool:released', listener)
@@ -24,7 +26,7 @@ test('the same events are published on diagnostics channels', () => {
   hub.emit('pool:released', payload)
   unsubscribe('poolsmith:pool:released', listener)
   hub.emit('pool:released', payload)
-  assert.deepEqual(heard, [payload])
+  assert.deepEqual(heard, [{ ...origin, ...payload }])
 })
 
 test('interest() knows listeners and subscribers that come and go', () => {

@@ -5,6 +5,7 @@ import { type PoolOptions, poolPolicy } from '../../../src/pool/options.ts'
 
 test('the defaults', () => {
   assert.deepEqual(poolPolicy(), {
+    name: undefined,
     size: 10,
     max: 30,
     minIdle: 0,
@@ -15,6 +16,7 @@ test('the defaults', () => {
     idleMillis: 600_000,
     keepaliveMillis: Number.POSITIVE_INFINITY,
     resetMode: 'rollback',
+    sessionInit: undefined,
     leakMillis: Number.POSITIVE_INFINITY,
     retireOn: 'never',
     drainMillis: 10_000,

@@ -80,7 +80,7 @@ class ProxyClient {
     this.#server = new ProxyServer(
       chosen.address,
       lookup,
-      ca === undefined || ca === 'system' ? ca : new CaFile(ca, trustEvents(emit)),
+      ca === undefined || ca === 'system' ? ca : new CaFile(ca, { ...trustEvents(emit), option: 'proxy_ca' }),
     )
     if (chosen.auth === 'basic' && chosen.address.scheme !== 'https') {
       const proxy = showProxy(chosen.address)

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { onAbort } from '../../../abort.ts'
+import { isError } from '../../../any-error.ts'
 import { PoolsmithError } from '../../../errors.ts'
 import { loadPackage } from '../../../optional-package.ts'
 import { type Lookup, resolveHost } from '../socket.ts'
@@ -87,7 +88,7 @@ async function calmed(stream: Socket): Promise<void> {
 
 /** The package's errors hold its options, and with them the password: only their words are taken. */
 function explain(error: unknown, route: ProxyRoute, user: string | undefined): unknown {
-  if (error instanceof PoolsmithError || !(error instanceof Error)) return error
+  if (error instanceof PoolsmithError || !isError(error)) return error
   const { proxy, target } = route
   const words = error.message
   if (/Authentication failed/i.test(words)) {

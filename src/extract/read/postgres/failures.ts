@@ -1,5 +1,6 @@
 /** PostgreSQL's and the socket's errors as poolsmith's errors. */
 
+import { errorCode, errorText } from '../../../any-error.ts'
 import { PoolsmithError } from '../../../errors.ts'
 import { printable } from '../../../printable.ts'
 import { failureOf, type Meaning } from '../failures.ts'
@@ -68,12 +69,13 @@ function meaningOfState(state: string): Meaning {
  * Of SQL that the server sees for the first time: an unknown name is a mistake in it, and not a change of the table.
  */
 export function wrongSql(error: unknown, what: string): unknown {
-  if (!(error instanceof Error) || !('code' in error) || !/^42P01$|^42703$/.test(String(error.code))) return error
-  return new PoolsmithError(`${what} cannot be read: ${printable(error.message)}`, {
+  const sqlstate = errorCode(error) ?? ''
+  if (!/^42P01$|^42703$/.test(sqlstate)) return error
+  return new PoolsmithError(`${what} cannot be read: ${printable(errorText(error))}`, {
     code: 'QUERY_FAILED',
     phase: 'query',
     hint: 'The message is the server’s own: a name in the SQL is wrong, or not in the search_path.',
-    details: { sqlstate: String(error.code) },
+    details: { sqlstate },
     cause: error,
   })
 }

@@ -93,7 +93,7 @@ export class Lease implements AsyncDisposable {
     const running = this.#running
     // A short statement ends by itself before another session could cancel it.
     if (!(running instanceof CopyOut)) await running?.discard(AbortSignal.timeout(SHORT_MILLIS))
-    if (running !== undefined && !running.settled && !(await cancelStatement(this.#engine, this.client, running))) {
+    if (running !== undefined && !running.settled && !(await cancelStatement(this.client, running))) {
       return false
     }
     try {

@@ -1,5 +1,7 @@
 /** The queries of the rules of a watermark for PostgreSQL, and the condition of the rows of a run. */
 
+import { types } from 'node:util'
+import { errorCode } from '../../../any-error.ts'
 import type { MarkRange, MarkSince, MarkValue, PlanRequest } from '../table.ts'
 import { badMark, type MarkQuestions, type PlannedMark, planMark as planByRules, type ReadMark } from '../watermark.ts'
 import { type CatalogueColumn, type CatalogueType, document } from './catalogue.ts'
@@ -106,13 +108,13 @@ async function typedText(
   value: MarkValue,
 ): Promise<string | undefined> {
   const isTime = TIMES.has(baseType(catalogue, column).oid)
-  if (isTime ? !(value instanceof Date) && typeof value !== 'string' : value instanceof Date) return undefined
+  if (isTime ? !types.isDate(value) && typeof value !== 'string' : types.isDate(value)) return undefined
   const statement = `select to_json(${literal(value)}::${typeName(catalogue, column)}::pg_catalog.text)::text`
   try {
     return await document<string>(client, statement)
   } catch (error) {
     // Class 22 is what the server answers to a text that is no value of the type.
-    const state = error instanceof Error && 'code' in error ? String(error.code) : ''
+    const state = errorCode(error) ?? ''
     if (state.startsWith('22')) return undefined
     throw error
   }

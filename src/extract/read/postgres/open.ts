@@ -1,9 +1,11 @@
 /** Opens a table or a query of PostgreSQL: its session, its snapshot, and its columns by the catalogue. */
 
 import type { Client } from 'pg'
+import { refuseOtherDatabase } from '../other-database.ts'
 import { compileQuery } from '../sql/selection.ts'
 import type { ExtractEngine, ExtractSource, OpenOptions, OpenTable, QuerySource } from '../table.ts'
 import { describeQuery, findTable, readCatalogue } from './catalogue.ts'
+import { databaseOf } from './fingerprint.ts'
 import type { Ground } from './ground.ts'
 import { Lease } from './lease.ts'
 import { beginSnapshot } from './session.ts'
@@ -24,10 +26,13 @@ export async function openTable(
     'query' in source
       ? { schema: source.schema ?? DEFAULT_QUERY_SCHEMA, name: source.name }
       : { schema: source.schema ?? DEFAULT_SCHEMA, name: source.table }
-  const { signal, snapshot } = options
+  const { signal, snapshot, fingerprint } = options
   const client = (await engine.pool.acquire({ signal }).promise) as Client
   const lease = new Lease(engine, client, quotedTable(given), signal)
   try {
+    if (fingerprint !== undefined) {
+      refuseOtherDatabase(fingerprint, await lease.run(() => databaseOf(client)))
+    }
     const ground = await lease.run(() =>
       query === undefined ? tableGround(client, given, snapshot) : queryGround(client, given, query, snapshot),
     )

@@ -1,9 +1,11 @@
 /** How the rows of a table are chosen and divided, on one snapshot. */
 
+import { errorCode, errorText } from '../../../any-error.ts'
 import { noColumn } from '../missing.ts'
 import { rangesOf, WHOLE } from '../ranges.ts'
 import type { Partition, PlanRequest, ReadPlan } from '../table.ts'
 import { type CatalogueColumn, document } from './catalogue.ts'
+import { momentOf } from './changes.ts'
 import { wrongSql } from './failures.ts'
 import { columnOf, type Ground } from './ground.ts'
 import { markCondition, planMark } from './mark.ts'
@@ -25,6 +27,7 @@ export async function planReading(ground: Ground, where: string | undefined, req
     partitions,
     byPlace,
     identity: storage.identity,
+    moment: own.length > 0 && mark === undefined ? undefined : await momentOf(ground, isAllHeap(storage)),
     mark: mark?.range,
     estimatedRows: isAll
       ? (ground.catalogue.estimatedRows ?? undefined)
@@ -45,9 +48,9 @@ async function plannedRows(ground: Ground, conditions: readonly string[]): Promi
     )
     return plan?.Plan['Plan Rows'] ?? 0
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === '42703') {
+    if (errorCode(error) === '42703') {
       // The name is in the message only.
-      const name = /"([^"]+)"|\s([\w.]+)\s/.exec(error.message)
+      const name = /"([^"]+)"|\s([\w.]+)\s/.exec(errorText(error))
       const column = (name?.[1] ?? name?.[2] ?? '').split('.').at(-1) ?? ''
       const names = catalogue.columns.map((candidate) => candidate.name)
       throw noColumn(shown, column, names, quoteIdentifier)

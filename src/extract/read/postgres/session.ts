@@ -1,9 +1,9 @@
 /** One session of an extract: a read-only transaction in which every setting that changes text is fixed. */
 
 import type { Client } from 'pg'
-import { backendPid } from '../../../drivers/postgres/copy.ts'
+import { errorCode } from '../../../any-error.ts'
+import { cancelClient } from '../../../drivers/postgres/cancel-client.ts'
 import { PoolsmithError } from '../../../errors.ts'
-import type { ExtractEngine } from '../table.ts'
 import { type CatalogueTable, document } from './catalogue.ts'
 import { quotedTable, quoteText } from './sql.ts'
 
@@ -16,8 +16,6 @@ const LOCK_TIMEOUT = '60s'
 const SHARED_LOCK_TIMEOUT = '3s'
 /** How long the server may take to end a cancelled statement. */
 const CANCEL_MILLIS = 5000
-/** How long the pool may take to give a second connection, which asks for the cancelling. */
-const HELPER_MILLIS = 2000
 
 /**
  * Settings of the transaction: text as `psql` shows it by default, but in UTC; shortest exact floats (17 digits before
@@ -82,8 +80,7 @@ function canLock({ kind, selectable }: CatalogueTable): boolean {
 
 /** PostgreSQL's codes for an unknown snapshot (22023; 42704 from 17 on), and for one of another database (0A000). */
 function isAboutSnapshot(error: unknown, snapshot: string | undefined): boolean {
-  if (snapshot === undefined || !(error instanceof Error) || !('code' in error)) return false
-  return ['22023', '42704', '0A000', '55000'].includes(String(error.code))
+  return snapshot !== undefined && ['22023', '42704', '0A000', '55000'].includes(errorCode(error) ?? '')
 }
 
 function snapshotGone(cause: unknown): PoolsmithError {
@@ -107,17 +104,13 @@ export interface Running {
 }
 
 /**
- * Ends a running statement. Another session of the pool asks the server to cancel it, while the rows that were already
- * sent are read and dropped. The pool's connections are encrypted and authenticated like this one; a cancel request of
- * the protocol would be sent in the clear.
+ * Ends a running statement by a cancel request, while the rows that were already sent are read and dropped.
  *
  * @returns whether the session is free again
  */
-export async function cancelStatement(engine: ExtractEngine, client: Client, running: Running): Promise<boolean> {
+export async function cancelStatement(client: Client, running: Running): Promise<boolean> {
   const limit = AbortSignal.timeout(CANCEL_MILLIS)
-  const pid = backendPid(client)
-  if (pid === undefined) return false
-  const asked = askToCancel(engine, pid)
+  const asked = askToCancel(client, limit)
   const given = await Promise.race([asked, running.discard(limit).then(() => running.settled)])
   if (!given) return running.settled
   await running.discard(limit)
@@ -125,17 +118,11 @@ export async function cancelStatement(engine: ExtractEngine, client: Client, run
   return (await asked) && running.settled
 }
 
-async function askToCancel(engine: ExtractEngine, pid: number): Promise<boolean> {
+async function askToCancel(client: Client, limit: AbortSignal): Promise<boolean> {
   try {
-    const helper = (await engine.pool.acquire({ signal: AbortSignal.timeout(HELPER_MILLIS) }).promise) as Client
-    try {
-      await helper.query({ text: 'select pg_catalog.pg_cancel_backend($1)', values: [pid] })
-      return true
-    } finally {
-      engine.pool.release(helper)
-    }
+    return await cancelClient(client, limit)
   } catch {
-    // No second connection: the caller closes the first one instead, which ends the statement too.
+    // The caller closes the session instead, which ends the statement too.
     return false
   }
 }

@@ -11,6 +11,7 @@
  * comment is none. `standard_conforming_strings` is on in every transaction of an extract.
  */
 
+import { types } from 'node:util'
 import { fill, type Lexer, scan, withoutEnd } from '../sql/lexer.ts'
 import { type CompiledSql, invalid } from '../sql/selection.ts'
 
@@ -51,8 +52,8 @@ function textOf(value: unknown): string | undefined {
       throw invalid(`A value is of type ${typeof value}, which no column holds.`, HINT)
   }
   if (value === null) return undefined
-  if (value instanceof Date) return instantText(value)
-  if (value instanceof Uint8Array) return `\\x${Buffer.from(value).toString('hex')}`
+  if (types.isDate(value)) return instantText(value)
+  if (types.isUint8Array(value)) return `\\x${Buffer.from(value).toString('hex')}`
   if (Array.isArray(value)) return arrayText(value)
   return JSON.stringify(value)
 }

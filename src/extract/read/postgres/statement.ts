@@ -14,17 +14,22 @@ export interface Chosen {
   readonly conditions: readonly string[]
 }
 
+/** @param system columns of the system that the statement reads, where the rows are those of slices */
 export function chosenRows(
   ground: Pick<Ground, 'catalogue' | 'shown' | 'name' | 'from'>,
   choices: readonly Choice[],
+  system: readonly string[] = PLACE,
 ): Chosen {
   const { catalogue, name, from } = ground
   const slices = choices.flatMap((choice) => (typeof choice === 'object' && 'tables' in choice ? choice.tables : []))
   return {
-    from: slices.length === 0 ? from : fromSlices(name, catalogue.columns, slices),
+    from: slices.length === 0 ? from : fromSlices(name, catalogue.columns, slices, system),
     conditions: choices.flatMap((choice) => conditionOf(ground, choice) ?? []),
   }
 }
+
+/** The columns of a row's place. */
+const PLACE = ['tableoid', 'ctid'] as const
 
 /** Undefined where the choice is no condition. */
 function conditionOf(named: Named, choice: Choice): string | undefined {
@@ -51,8 +56,13 @@ function rangeCondition(named: Named, { column: columnName, from, to }: ValueRan
  * The union of these tables under the table's name, with its columns and places, so that a condition means the same in
  * it as in the table.
  */
-function fromSlices(name: string, columns: readonly CatalogueColumn[], slices: readonly TableSlice[]): string {
-  const list = ['tableoid', 'ctid', ...columns.map((column) => quoteIdentifier(column.name))].join(', ')
+function fromSlices(
+  name: string,
+  columns: readonly CatalogueColumn[],
+  slices: readonly TableSlice[],
+  system: readonly string[],
+): string {
+  const list = [...system, ...columns.map((column) => quoteIdentifier(column.name))].join(', ')
   const selects = slices.map((slice) => {
     const condition = slice.pages === null ? undefined : pagesCondition(slice.pages)
     return `select ${list} from only ${quotedTable(slice)}${whereClause(condition === undefined ? [] : [condition])}`

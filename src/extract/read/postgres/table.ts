@@ -12,8 +12,10 @@ import { arrowColumns, findingsOf, lineColumns } from '../planned-column.ts'
 import { compileWhere } from '../sql/selection.ts'
 import type {
   ArrowRows,
+  Changes,
   Choice,
   ExtractEngine,
+  Fingerprint,
   LineFormat,
   LineRows,
   LineStyle,
@@ -26,7 +28,9 @@ import type {
 } from '../table.ts'
 import { Batches } from './batches.ts'
 import { type CatalogueColumn, document } from './catalogue.ts'
+import { changesSince } from './changes.ts'
 import { CsvLines } from './csv.ts'
+import { databaseOf } from './fingerprint.ts'
 import { guardedExpression, mayBeFormula } from './formulas.ts'
 import { baseType, columnOf, type Ground } from './ground.ts'
 import { JsonLines, jsonColumn, jsonTextColumn } from './json.ts'
@@ -89,6 +93,15 @@ export class PostgresTable implements OpenTable {
   plan(request: PlanRequest): Promise<ReadPlan> {
     const where = request.where === undefined ? undefined : this.#where(request.where)
     return this.#lease.run(() => planReading(this.#ground, where, request))
+  }
+
+  async fingerprint(): Promise<Fingerprint> {
+    const { client, table } = this.#ground
+    return { ...(await this.#lease.run(() => databaseOf(client))), table: String(table?.oid ?? '') }
+  }
+
+  changesSince(moment: string, choices: readonly Choice[]): Promise<Changes | undefined> {
+    return this.#lease.run(() => changesSince(this.#ground, moment, choices))
   }
 
   exportSnapshot(): Promise<string> {

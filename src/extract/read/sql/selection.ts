@@ -1,6 +1,7 @@
 /** The selection that a caller makes with knex, compiled to SQL and values: the same for every database. */
 
 import type { Knex } from 'knex'
+import { isError } from '../../../any-error.ts'
 import { PoolsmithError } from '../../../errors.ts'
 import type { ExtractEngine, QuerySource, WhereCallback } from '../table.ts'
 
@@ -74,7 +75,7 @@ function compiling<T>(what: string, compile: () => T): T {
   try {
     return compile()
   } catch (error) {
-    if (error instanceof PoolsmithError || !(error instanceof Error)) throw error
+    if (error instanceof PoolsmithError || !isError(error)) throw error
     // knex puts values into some of its messages; they may be secret, so the message is not repeated.
     const isUndefined = /^Undefined binding/.test(error.message)
     throw invalid(

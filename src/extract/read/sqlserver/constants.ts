@@ -1,5 +1,6 @@
 /** Values of a column in conditions: bound as text, which the server converts to the column's own type. */
 
+import { types } from 'node:util'
 import type { BoundSql, MarkValue } from '../table.ts'
 import type { TypedMark } from '../watermark.ts'
 import type { CatalogueColumn } from './catalogue.ts'
@@ -14,7 +15,7 @@ const ORDERED_TOO = new Set(['real', 'float', 'time', 'binary', 'varbinary'])
 
 /** Whether its values rise with time, or can. */
 export function canMark({ type }: CatalogueColumn): boolean {
-  return [INTEGERS, DECIMALS, TIMES, TEXTS, OTHERS].some((types) => types.has(type))
+  return [INTEGERS, DECIMALS, TIMES, TEXTS, OTHERS].some((kinds) => kinds.has(type))
 }
 
 export function isText({ type }: CatalogueColumn): boolean {
@@ -76,11 +77,10 @@ export function constant(column: CatalogueColumn, text: string, call: 'convert' 
 export function markText(column: CatalogueColumn, value: MarkValue): TypedMark | undefined {
   const { type } = column
   if (TIMES.has(type)) {
-    if (value instanceof Date)
-      return Number.isFinite(value.getTime()) ? momentText(type, value.toISOString()) : undefined
+    if (types.isDate(value)) return Number.isFinite(value.getTime()) ? momentText(type, value.toISOString()) : undefined
     return typeof value === 'string' ? momentText(type, value.trim()) : undefined
   }
-  const text = value instanceof Date ? undefined : plainText(type, value)
+  const text = types.isDate(value) ? undefined : plainText(type, value)
   return text === undefined ? undefined : { text, isCut: false }
 }
 

@@ -1,6 +1,7 @@
 /** Opens a table or a query of SQL Server: its session, or several at one moment, and its columns by the catalogue. */
 
 import { PoolsmithError } from '../../../errors.ts'
+import { refuseOtherDatabase } from '../other-database.ts'
 import { compileQuery } from '../sql/selection.ts'
 import type { BoundSql, ExtractEngine, ExtractSource, OpenOptions, OpenTable, QuerySource } from '../table.ts'
 import {
@@ -12,6 +13,7 @@ import {
   type SnapshotSupport,
   snapshotSupport,
 } from './catalogue.ts'
+import { databaseOf } from './fingerprint.ts'
 import { Lease } from './lease.ts'
 import { compiled, derived, quotedTable, sql, whole } from './sql.ts'
 import { type Found, SqlServerTable } from './table.ts'
@@ -28,7 +30,7 @@ export async function openTable(
   source: ExtractSource,
   options: OpenOptions = {},
 ): Promise<OpenTable> {
-  const { signal, snapshot } = options
+  const { signal, snapshot, fingerprint } = options
   if (snapshot !== undefined) throw foreignSnapshot()
   const query = 'query' in source ? queryOf(source) : undefined
   const given =
@@ -37,6 +39,9 @@ export async function openTable(
       : { schema: source.schema ?? DEFAULT_SCHEMA, name: source.table }
   const lease = await Lease.take(engine, quotedTable(given), signal)
   try {
+    if (fingerprint !== undefined) {
+      refuseOtherDatabase(fingerprint, await lease.run(() => databaseOf(lease.ask)))
+    }
     const support = await lease.run(() => snapshotSupport(lease.ask))
     const read = query ?? (await lease.run(() => findTable(lease.ask, given.schema, given.name)))
     const together = await begin(engine, lease, 'id' in read ? read : undefined, support, options)

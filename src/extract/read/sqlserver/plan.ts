@@ -1,5 +1,6 @@
 /** How the rows of a table of SQL Server are chosen and divided. */
 
+import { isError } from '../../../any-error.ts'
 import { PoolsmithError } from '../../../errors.ts'
 import { printable } from '../../../printable.ts'
 import { noColumn } from '../missing.ts'
@@ -42,7 +43,7 @@ async function checkCondition(ground: Ground, where: BoundSql): Promise<void> {
   try {
     await askOne(ground, sql`select top (0) 1 as one from ${from}${whereClause([where])}`)
   } catch (error) {
-    if (!(error instanceof Error) || !('number' in error)) throw error
+    if (!isError(error) || !('number' in error)) throw error
     if (error.number === NO_COLUMN) {
       const name = NAME.exec(error.message)?.[1] ?? ''
       const names = columns.map((column) => column.name)

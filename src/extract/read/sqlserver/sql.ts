@@ -6,7 +6,8 @@
  * in it reaches beyond the brackets that it is put in.
  */
 
-import type { Statement } from '../../../drivers/sqlserver/bound-value.ts'
+import { types } from 'node:util'
+import { isAscii, type Statement } from '../../../drivers/sqlserver/bound-value.ts'
 import { fill, type Lexer, malformed, scan, withoutEnd } from '../sql/lexer.ts'
 import { type CompiledSql, invalid } from '../sql/selection.ts'
 import type { BoundSql, BoundValue, Condition } from '../table.ts'
@@ -26,7 +27,8 @@ export function boundValue(value: unknown): BoundValue {
   if (value === null) return { type: 'nvarchar', value: null }
   switch (typeof value) {
     case 'string':
-      return { type: 'nvarchar', value }
+      // An index of a varchar column cannot be searched for an nvarchar; ASCII text is the same in both.
+      return { type: isAscii(value) ? 'varchar' : 'nvarchar', value }
     case 'bigint':
       return { type: 'bigint', value: String(value) }
     case 'boolean':
@@ -35,8 +37,8 @@ export function boundValue(value: unknown): BoundValue {
       if (!Number.isFinite(value)) throw invalid(`A value is ${value}, which no column holds.`, HINT)
       return { type: Number.isSafeInteger(value) ? 'bigint' : 'float', value: String(value) }
   }
-  if (value instanceof Uint8Array) return { type: 'varbinary', value: Buffer.from(value).toString('base64') }
-  if (!(value instanceof Date)) throw invalid(`A value is of type ${typeof value}, which no column holds.`, HINT)
+  if (types.isUint8Array(value)) return { type: 'varbinary', value: Buffer.from(value).toString('base64') }
+  if (!types.isDate(value)) throw invalid(`A value is of type ${typeof value}, which no column holds.`, HINT)
   const year = value.getUTCFullYear()
   // The year of an invalid Date is NaN, which is in no range.
   if (year >= 1 && year <= 9999) return { type: 'datetime2', value: value.toISOString() }
@@ -45,7 +47,11 @@ export function boundValue(value: unknown): BoundValue {
 
 /** The parameters' declarations, as sys.dm_exec_describe_first_result_set takes them. */
 export function declarations(values: readonly BoundValue[]): string {
-  const sized: Readonly<Record<string, string>> = { nvarchar: 'nvarchar(max)', varbinary: 'varbinary(max)' }
+  const sized: Readonly<Record<string, string>> = {
+    nvarchar: 'nvarchar(max)',
+    varchar: 'varchar(max)',
+    varbinary: 'varbinary(max)',
+  }
   return values.map(({ type }, index) => `@p${index} ${sized[type] ?? type}`).join(', ')
 }
 

@@ -8,6 +8,7 @@ import { chooseColumns, namesOf, ROW_HASH, refuseDoubles } from '../chosen-colum
 import { type Arrow, type ColumnBuilder, reuse } from '../columns/column.ts'
 import { checkRowCount } from '../failures.ts'
 import { arrowColumns, findingsOf, lineColumns } from '../planned-column.ts'
+import { APART } from '../ranges.ts'
 import { compileWhere } from '../sql/selection.ts'
 import type {
   ArrowRows,
@@ -15,6 +16,7 @@ import type {
   Choice,
   Condition,
   ExtractEngine,
+  Fingerprint,
   LineFormat,
   LineRows,
   LineStyle,
@@ -28,6 +30,7 @@ import type {
 import { Batches } from './batches.ts'
 import type { CatalogueColumn } from './catalogue.ts'
 import { CsvLines } from './csv.ts'
+import { databaseOf } from './fingerprint.ts'
 import { columnOf, type Ground } from './ground.ts'
 import { JsonLines } from './json.ts'
 import type { Lease } from './lease.ts'
@@ -91,6 +94,11 @@ export class SqlServerTable implements OpenTable {
       return plan
     }
     return { ...plan, notes: [...plan.notes, this.#together?.note ?? APART] }
+  }
+
+  async fingerprint(): Promise<Fingerprint> {
+    const { ask, table } = this.#ground
+    return { ...(await this.#lease.run(() => databaseOf(ask))), table: String(table?.id ?? '') }
   }
 
   claim(name: string): Promise<boolean> {
@@ -207,5 +215,3 @@ function snapshotNotes({ support, table }: Ground): string[] {
 }
 
 const HASH_COLUMN = { name: ROW_HASH, declared: 'char(64)' }
-const APART =
-  'Each part was read at a moment of its own: a row that was changed meanwhile may be there twice, or not at all.'

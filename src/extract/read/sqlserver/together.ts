@@ -9,6 +9,7 @@
  */
 
 import { pause } from '../../../abort.ts'
+import { isError } from '../../../any-error.ts'
 import { PoolsmithError } from '../../../errors.ts'
 import { printable } from '../../../printable.ts'
 import type { ExtractEngine } from '../table.ts'
@@ -152,7 +153,7 @@ async function lockOf(holder: Lease, name: string, signal: AbortSignal | undefin
     try {
       return await holder.holdTable(name, LOCK_MILLIS)
     } catch (error) {
-      if (!(error instanceof Error)) throw error
+      if (!isError(error)) throw error
       if (!('number' in error)) return 'the session for the lock was lost'
       if (error.number !== LOCK_TIMEOUT) return printable(error.message)
       if (attempt === ATTEMPTS) return 'other sessions keep changing it'

@@ -41,10 +41,14 @@ export function statisticsFor(type: LeafType): Statistics {
 
 const NONE: Statistics = { add: () => undefined, bounds: () => undefined }
 
-/** int16, float and double, which are JavaScript numbers. NaN has no place in an order. */
+/**
+ * int16, float and double, which are JavaScript numbers. NaN has no place in their order, and some readers put it above
+ * all numbers: they would skip it by bounds that leave it out, so a chunk that holds NaN has none.
+ */
 class NumberBounds implements Statistics {
   readonly #double: boolean
   #isFloat = false
+  #hasNaN = false
   #min = Number.POSITIVE_INFINITY
   #max = Number.NEGATIVE_INFINITY
 
@@ -55,22 +59,25 @@ class NumberBounds implements Statistics {
   add(data: Data): void {
     const values = data.values as Float64Array | Float32Array | Int16Array
     this.#isFloat = !(values instanceof Int16Array)
+    if (this.#hasNaN) return
     let min = this.#min
     let max = this.#max
     const validity = validityOf(data)
     for (let row = 0; row < data.length; row += 1) {
       if (!isValid(validity, row)) continue
       const value = values[row] as number
+      if (value >= min && value <= max) continue
       if (value < min) min = value
       if (value > max) max = value
+      if (Number.isNaN(value)) this.#hasNaN = true
     }
     this.#min = min
     this.#max = max
   }
 
   bounds(): Bounds | undefined {
-    // Only NaN and NULL.
-    if (this.#min > this.#max) return undefined
+    // No value, or only NULL, leaves them as they began.
+    if (this.#hasNaN || this.#min > this.#max) return undefined
     return { min: this.#plain(this.#min, -0), max: this.#plain(this.#max, 0) }
   }
 

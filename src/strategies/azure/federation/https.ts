@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { type Agent, request } from 'node:https'
+import { errorCode } from '../../../any-error.ts'
 import { credentialFailure, faultOf, isTransient, proxyFailure } from '../../../credentials/failure.ts'
 import { PoolsmithError } from '../../../errors.ts'
 import { retryAfterMillis } from '../../retry-after.ts'
@@ -55,7 +56,7 @@ export async function ask(question: Question, { signal, limitMillis = 10_000, ag
         details: { step: question.step },
       })
     }
-    const untrusted = error instanceof Error && 'code' in error && /CERT|ISSUER|SIGNATURE/.test(String(error.code))
+    const untrusted = /CERT|ISSUER|SIGNATURE/.test(errorCode(error) ?? '')
     throw (
       proxyFailure(subject, error) ??
       credentialFailure(subject, error, {

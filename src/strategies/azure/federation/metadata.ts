@@ -1,3 +1,4 @@
+import { errorText } from '../../../any-error.ts'
 import { federationError } from './errors.ts'
 import { ask, statusFailure, type Web } from './https.ts'
 import { ADDRESSING, HTTP_POLICY, POLICY, SOAP_BINDING, TRUST, type TrustVersion, UTILITY, WSDL } from './namespaces.ts'
@@ -20,7 +21,7 @@ export async function discoverEndpoint(metadataUrl: URL, read: XmlReader, web: W
   try {
     endpoints = ticketEndpoints(read(answer.text))
   } catch (cause) {
-    throw federationError('FEDERATION_FAILED', `${subject}: ${cause instanceof Error ? cause.message : cause}.`, {
+    throw federationError('FEDERATION_FAILED', `${subject}: ${errorText(cause)}.`, {
       step,
       hint: `See what answers at ${metadataUrl.host}; AD FS has its metadata at /adfs/services/trust/mex.`,
       cause,

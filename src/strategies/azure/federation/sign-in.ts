@@ -4,6 +4,7 @@
  * issues an assertion for the ticket by WS-Trust, and Entra issues a token for the assertion.
  */
 
+import { errorText } from '../../../any-error.ts'
 import { openCredential } from '../../../kerberos/ensure-ticket.ts'
 import { loadGssApi } from '../../../kerberos/load-gss-api.ts'
 import type { RequestAgents } from '../../strategy.ts'
@@ -89,7 +90,7 @@ function assertionOf(
     root = read(answer.text)
   } catch (cause) {
     if (answer.status !== 200) throw statusFailure(question, answer)
-    throw federationError('FEDERATION_FAILED', `${subject}: ${cause instanceof Error ? cause.message : cause}.`, {
+    throw federationError('FEDERATION_FAILED', `${subject}: ${errorText(cause)}.`, {
       step,
       hint: `See what answers at ${url.host}.`,
       cause,

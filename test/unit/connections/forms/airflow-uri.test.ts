@@ -44,9 +44,11 @@ const READINGS: readonly [string, Record<string, unknown>][] = [
       extra: { 'a&b': 'c=d' },
     },
   ],
-  // A % that begins no escape, an @ and a : in the password stand for themselves.
+  // A % that begins no escape and a : in the password stand for themselves.
   ['postgres://u:100%@h', { type: 'postgres', login: 'u', password: '100%', host: 'h', extra: {} }],
-  ['postgres://u:p@ss:word@h', { type: 'postgres', login: 'u', password: 'p@ss:word', host: 'h', extra: {} }],
+  ['postgres://u:p:word@h', { type: 'postgres', login: 'u', password: 'p:word', host: 'h', extra: {} }],
+  // For PostgreSQL, libpq ends the password at the first @.
+  ['mssql://u:p@ss:word@h', { type: 'mssql', login: 'u', password: 'p@ss:word', host: 'h', extra: {} }],
   ['postgres://u:a+b@h', { type: 'postgres', login: 'u', password: 'a+b', host: 'h', extra: {} }],
   // A host loses its capitals up to the first escape; a path keeps them.
   ['postgres://DB.Example.COM', { type: 'postgres', host: 'db.example.com', extra: {} }],
@@ -71,8 +73,8 @@ const READINGS: readonly [string, Record<string, unknown>][] = [
     { type: 'postgres', host: 'h', extra: { pool_size: 5, n: { a: [1] } } },
   ],
   ['postgres://h?__extra__=&sslmode=require', { type: 'postgres', host: 'h', extra: {} }],
-  // A fragment means nothing, tabs and line ends vanish.
-  ['postgres://h/db?a=1#note', { type: 'postgres', host: 'h', database: 'db', extra: { a: '1' } }],
+  // A fragment means nothing (libpq has none), tabs and line ends vanish.
+  ['mssql://h/db?a=1#note', { type: 'mssql', host: 'h', database: 'db', extra: { a: '1' } }],
   [' postgres://h/d\nb\t\n', { type: 'postgres', host: 'h', database: 'db', extra: {} }],
 ]
 
@@ -97,6 +99,8 @@ describe('a broken URI', () => {
     ['a port with a fraction', 'postgres://h:5432.0', 'port'],
     ['/ in the password', `postgres://u:12/${SECRET}@h/db`, ''],
     ['/ in the password after an @', `postgres://u:p@ss/${SECRET}@h/db`, ''],
+    ['an @ in the password', `postgres://u:p@${SECRET}@h/db`, 'password'],
+    ['a fragment', `postgres://u@h/db#${SECRET}`, 'database'],
     ['# in the login', `postgres://u#x:${SECRET}@h/db`, ''],
     ['? in the login', `postgres://u?x:${SECRET}@h/db`, ''],
     ['# in the password', `postgres://u:1#${SECRET}@h/db`, ''],

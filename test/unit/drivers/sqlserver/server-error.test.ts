@@ -80,7 +80,7 @@ describe('every other refusal', () => {
     [17_809, 'SERVER_FULL', true, /pool_size/],
     [6005, 'SERVER_NOT_READY', true, /wait/],
     [40_501, 'SERVER_THROTTLED', true, /later/],
-    [40_613, 'SERVER_THROTTLED', true, /later/],
+    [40_613, 'SERVER_THROTTLED', true, /serverless.*within pool_timeout: set it to 90/],
     [49_918, 'SERVER_THROTTLED', true, /later/],
     [49_919, 'SERVER_THROTTLED', true, /later/],
     [49_920, 'SERVER_THROTTLED', true, /later/],
@@ -120,6 +120,7 @@ describe('errors that only a setting or a little patience helps against', () => 
     [40_532, 'LOGIN_REFUSED', false, /login@server/],
     [40_607, 'AUTH_METHOD_UNSUPPORTED', false, /azure_ad/],
     [40_914, 'LOGIN_NOT_ADMITTED', false, /firewall/],
+    [47_073, 'LOGIN_NOT_ADMITTED', false, /private endpoint/],
   ] as const) {
     test(`${number}`, () => {
       const error = refused(number)

@@ -2,28 +2,22 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as tick } from 'node:timers/promises'
 import type { Client } from 'pg'
+import { rememberCancel } from '../../../../../src/drivers/postgres/cancel-client.ts'
 import { cancelStatement, type Running } from '../../../../../src/extract/read/postgres/session.ts'
-import type { ExtractEngine } from '../../../../../src/extract/read/table.ts'
 
-/** An engine whose second session answers when it is told to. */
-function helped(answer: Promise<unknown>): ExtractEngine {
-  return {
-    connection: {} as ExtractEngine['connection'],
-    pool: {
-      acquire: () => ({ promise: Promise.resolve({ query: () => answer }) }),
-      release: () => true,
-      invalidate: () => undefined,
-    },
-  }
+/** A client whose request to cancel is answered when it is told to. */
+function clientWith(answer: Promise<void>): Client {
+  const client = {} as Client
+  rememberCancel(client, () => answer)
+  return client
 }
 
-const CLIENT = { processID: 4711 } as unknown as Client
 const ENDED: Running = { settled: true, discard: async () => undefined }
 
 test('a session is not returned before the request to cancel it is answered', async () => {
   const { promise, resolve } = Promise.withResolvers<void>()
   let free: boolean | undefined
-  const cancelled = cancelStatement(helped(promise), CLIENT, ENDED).then((isFree) => (free = isFree))
+  const cancelled = cancelStatement(clientWith(promise), ENDED).then((isFree) => (free = isFree))
   for (let ticks = 0; ticks < 10; ticks += 1) await tick()
   // The server might cancel the next statement instead.
   assert.equal(free, undefined)
@@ -33,8 +27,8 @@ test('a session is not returned before the request to cancel it is answered', as
 })
 
 test('a session is not free when the request failed or the statement does not end', async () => {
-  assert.equal(await cancelStatement(helped(Promise.reject(new Error('gone'))), CLIENT, ENDED), false)
+  assert.equal(await cancelStatement(clientWith(Promise.reject(new Error('gone'))), ENDED), false)
   const endless: Running = { settled: false, discard: async () => undefined }
-  assert.equal(await cancelStatement(helped(Promise.resolve()), CLIENT, endless), false)
-  assert.equal(await cancelStatement(helped(Promise.resolve()), {} as Client, ENDED), false)
+  assert.equal(await cancelStatement(clientWith(Promise.resolve()), endless), false)
+  assert.equal(await cancelStatement({} as Client, ENDED), false)
 })

@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net'
-import { hostProblem } from '../../connections/fields.ts'
+import { hostProblem } from './host-name.ts'
 
 export interface ServerAddress {
   readonly host: string

@@ -1,0 +1,73 @@
+/**
+ * The private parts of `pg.Client` that say which statements run and wait on it, beside those in pg-client.ts, and what
+ * its users leave on it.
+ */
+
+import type { EventEmitter } from 'node:events'
+import type pg from 'pg'
+import { keepListeners } from '../foreign-listeners.ts'
+
+/** Events of a client that its users listen to. */
+export const USERS_EVENTS = ['notification', 'notice', 'error'] as const
+
+/** Set on a client whose session listens to a channel. */
+const LISTENS = Symbol('listens')
+
+/** `pg.Client`, as lib/client.js has it. */
+interface ClientParts {
+  [LISTENS]?: boolean
+  readonly connection: EventEmitter
+  readonly _queryQueue: unknown[]
+  _getActiveQuery(): unknown
+  _pulseQueryQueue(): void
+}
+
+const parts = (client: pg.Client): ClientParts => client as unknown as ClientParts
+
+/** From now on it is known whether the session listens, and which listeners are its users'. */
+export function watchUsers(client: pg.Client): void {
+  parts(client).connection.on('commandComplete', ({ text }: { readonly text: string }) => {
+    if (text === 'LISTEN') parts(client)[LISTENS] = true
+  })
+  keepPgListeners(client)
+}
+
+/** The present listeners stay on a client that is returned to the pool; what its users add is removed. */
+export function keepPgListeners(client: pg.Client): void {
+  keepListeners(client, USERS_EVENTS)
+}
+
+/** Whether the session has executed LISTEN since it was opened or reset. */
+export function listens(client: pg.Client): boolean {
+  return parts(client)[LISTENS] === true
+}
+
+/** To be called when the session listens to nothing any more. */
+export function forgetListening(client: pg.Client): void {
+  parts(client)[LISTENS] = false
+}
+
+/** The statement that was asked for last; it runs, or waits in the client's queue. */
+export function newestStatement(client: pg.Client): unknown {
+  return parts(client)._queryQueue.at(-1) ?? parts(client)._getActiveQuery()
+}
+
+/** Removes a statement that waits from the client's queue. False when it does not wait; its promise never settles. */
+export function takeBack(client: pg.Client, statement: unknown): boolean {
+  const { _queryQueue: queue } = parts(client)
+  const index = queue.indexOf(statement)
+  if (index >= 0) queue.splice(index, 1)
+  return index >= 0
+}
+
+/** Does work while the statements that wait in the client's queue are held back. */
+export async function heldBack(client: pg.Client, work: () => Promise<void>): Promise<void> {
+  const { _queryQueue: queue } = parts(client)
+  const held = queue.splice(0)
+  try {
+    await work()
+  } finally {
+    queue.unshift(...held)
+    parts(client)._pulseQueryQueue()
+  }
+}

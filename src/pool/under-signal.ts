@@ -1,0 +1,89 @@
+/** Work on a session that a signal may abort, with the statement that the session is running. */
+
+import { nextPoll, onAbort } from '../abort.ts'
+import type { Driver } from '../drivers/driver.ts'
+import { showWhereabouts, type Whereabouts } from '../drivers/whereabouts.ts'
+import { PoolsmithError } from '../errors.ts'
+
+/** How long a statement may take to end after a cancel request; then its session is cut. */
+const CANCEL_LIMIT_MILLIS = 5000
+
+export interface UnderSignal<Raw extends object> {
+  readonly raw: Raw
+  readonly driver: Driver<Raw>
+  readonly where: Whereabouts | undefined
+  readonly signal: AbortSignal
+}
+
+/**
+ * Does work on a session until the signal aborts. Then the server is asked to end the running statement, and the work
+ * has the chance to end with it. Work that goes on all the same is left behind, and its session cut.
+ *
+ * @returns the result of the work, also if it was complete when the signal aborted
+ * @throws PoolsmithError ABORTED, whose cause is the signal's reason; without an abort, the error of the work
+ */
+export async function underSignal<Raw extends object, T>(
+  work: () => Promise<T> | T,
+  { raw, driver, where, signal }: UnderSignal<Raw>,
+): Promise<T> {
+  let settled = false
+  const working = (async () => {
+    if (signal.aborted) throw signal.reason
+    return work()
+  })()
+  const { promise: aborted, resolve: abort } = Promise.withResolvers<void>()
+  using _ = onAbort(signal, abort)
+  const ended = working.then(
+    () => {
+      settled = true
+    },
+    () => {
+      settled = true
+    },
+  )
+  await Promise.race([ended, aborted])
+  if (!settled) {
+    const isQuiet = await quieten(driver, raw)
+    // The end of the statement is told to the work, which ends or goes on.
+    await nextPoll()
+    if (!isQuiet || !settled) await cut(driver, raw)
+  }
+  if (signal.aborted && !(await succeeded(working, () => settled))) throw statementAborted(signal, where)
+  return working
+}
+
+/** Whether the session runs nothing any more. */
+async function quieten<Raw extends object>(driver: Driver<Raw>, raw: Raw): Promise<boolean> {
+  try {
+    await driver.interrupt?.(raw, AbortSignal.timeout(CANCEL_LIMIT_MILLIS))
+    return driver.interrupt !== undefined
+  } catch {
+    return false
+  }
+}
+
+/** Closes the socket at once, and has the server end the running statement, where that is possible. Never rejects. */
+export async function cut<Raw extends object>(driver: Driver<Raw>, raw: Raw): Promise<void> {
+  if (driver.kill === undefined) driver.abort(raw)
+  // The session is gone even where its statement cannot be ended.
+  else await driver.kill(raw, AbortSignal.timeout(CANCEL_LIMIT_MILLIS)).catch(() => undefined)
+}
+
+async function succeeded(working: Promise<unknown>, settled: () => boolean): Promise<boolean> {
+  if (!settled()) return false
+  return working.then(
+    () => true,
+    () => false,
+  )
+}
+
+/** The error of a statement, or of work on a session, that its caller has aborted. */
+export function statementAborted(signal: AbortSignal, where: Whereabouts | undefined): PoolsmithError {
+  const place = where === undefined ? '' : ` on ${showWhereabouts(where)}`
+  return new PoolsmithError(`The caller aborted the statement${place}.`, {
+    code: 'ABORTED',
+    phase: 'query',
+    details: { ...where },
+    cause: signal.reason,
+  })
+}

@@ -1,0 +1,322 @@
+/** Part of the TDS server test double: the statements of a batch, and the state of the session that they set. */
+
+import { type Answer, Backend } from './backend.ts'
+import type { Faults } from './faults.ts'
+import { backendConfig, PROGRAM, refusal, SERVER_NAME, strike, VERSION } from './login.ts'
+import type { Journal, TdsServerOptions } from './options.ts'
+import type { Transport } from './packets.ts'
+import type { Parameter } from './parameters.ts'
+import type { Response } from './response.ts'
+import { applicationLock, describeStatement, lockTable } from './server-functions.ts'
+import { colMetadata, DONE, envText, errorToken, rowToken } from './tokens.ts'
+import { Transactions } from './transactions.ts'
+import { type Globals, SqlError, translate } from './translate.ts'
+import { BEGINNERS, items, statements, type Token, tokenize, wordOf } from './tsql.ts'
+
+const DEFAULT_LOCK_TIMEOUT = -1
+const DESCRIBE = 'dm_exec_describe_first_result_set'
+const HELD = /with \(tablock, holdlock\)/i
+const LOCK_TIMEOUT = 1222
+
+/** Tests name memory-optimized tables so; transactions read them with this hint. */
+const IN_MEMORY = /\[in_memory[^\]]*\](?<hint> with \(snapshot\))?/i
+
+/** The session that the statements run in. */
+export interface BatchSurroundings {
+  readonly spid: number
+  readonly login: string
+  readonly encrypted: boolean
+  /** `SQL` or `KERBEROS`. */
+  readonly scheme: string
+  readonly transport: Transport
+  readonly options: TdsServerOptions
+  readonly faults: Faults
+  readonly journal: Journal
+  readonly isStopping: () => boolean
+  readonly kill: () => void
+}
+
+export class Batches {
+  backend: Backend
+  database: string
+  readonly transactions = new Transactions(() => this.backend)
+  rowCount = 0
+  lastError = 0
+  noCount = false
+  lockTimeout = DEFAULT_LOCK_TIMEOUT
+  /** The target of INSERT BULK, whose rows arrive in the next message. */
+  bulkTable: readonly Token[] = []
+  readonly #who: BatchSurroundings
+  readonly #firstDatabase: string
+  readonly #transport: Transport
+  readonly #options: TdsServerOptions
+  readonly #faults: Faults
+  readonly #journal: Journal
+  readonly #isStopping: () => boolean
+  readonly #kill: () => void
+
+  constructor(who: BatchSurroundings, backend: Backend, database: string) {
+    this.#who = who
+    this.backend = backend
+    this.database = database
+    this.#firstDatabase = database
+    this.#transport = who.transport
+    this.#options = who.options
+    this.#faults = who.faults
+    this.#journal = who.journal
+    this.#isStopping = who.isStopping
+    this.#kill = who.kill
+  }
+
+  async run(sql: string, parameters: readonly Parameter[], response: Response): Promise<void> {
+    this.#journal.requests.push(sql)
+    // Variables of DECLARE last until the batch ends.
+    const variables = [...parameters]
+    for (const statement of statements(tokenize(sql))) {
+      if (this.#isStopping()) return
+      try {
+        await this.#statement(statement, variables, response)
+        this.lastError = 0
+      } catch (error) {
+        // In SQL Server most errors end only their statement; here only the one that tests read by @@ERROR does.
+        if (!(error instanceof SqlError) || error.number !== LOCK_TIMEOUT || this.#isStopping()) throw error
+        this.lastError = error.number
+        await response.write(errorToken(error, SERVER_NAME))
+        await response.done(DONE.error)
+      }
+    }
+  }
+
+  async #statement(tokens: readonly Token[], parameters: Parameter[], response: Response): Promise<void> {
+    const words = tokens.filter((token) => token.kind !== 'space')
+    const [first, second] = [wordOf(words[0]), wordOf(words[1])]
+    const literal =
+      words
+        .find((token) => token.kind === 'string')
+        ?.text.slice(1, -1)
+        .replaceAll("''", "'") ?? ''
+    const numbers = words.filter((token) => token.kind === 'number').map((token) => Number(token.text))
+    switch (first) {
+      case 'set':
+        if (second === 'nocount') this.noCount = wordOf(words[2]) === 'on'
+        if (second === 'lock_timeout') {
+          const sign = words.some((word) => word.text === '-') ? -1 : 1
+          this.lockTimeout = sign * (numbers[0] ?? 0)
+        }
+        return
+      case 'insert': {
+        if (second !== 'bulk') break
+        const from = tokens.findIndex((token) => wordOf(token) === 'bulk') + 1
+        const to = tokens.findIndex((token, index) => index > from && token.text === '(')
+        this.bulkTable = tokens.slice(from, to)
+        return
+      }
+      case 'begin':
+        if (second?.startsWith('tran')) return this.transactions.begin(response)
+        break
+      case 'commit':
+        return this.transactions.commit(response)
+      case 'rollback':
+        return this.transactions.rollback(words[2]?.text ?? '', response)
+      case 'save':
+        return this.transactions.save(words[2]?.text ?? '')
+      case 'print':
+        return this.#print(tokens.slice(1), parameters, response)
+      case 'raiserror':
+        // Severities up to 10 are not errors.
+        if ((numbers[0] ?? 16) <= 10) {
+          const notice = { number: 50000, state: numbers[1] ?? 1, class: 0, message: literal }
+          await response.write(errorToken(notice, SERVER_NAME, true))
+          if (words.some((word) => wordOf(word) === 'nowait')) await response.writer.flush()
+          return
+        }
+        throw new SqlError(50000, numbers[1] ?? 1, numbers[0] ?? 16, literal)
+      case 'throw':
+        throw new SqlError(numbers[0] ?? 50000, numbers[1] ?? 1, 16, literal)
+      case 'use':
+        return this.#use(words[1]?.text ?? '', response)
+      case 'waitfor': {
+        const [hours = 0, minutes = 0, seconds = 0] = literal.split(':').map(Number)
+        await this.backend.execute(`select pg_sleep(${hours * 3600 + minutes * 60 + seconds})`)
+        return
+      }
+      case 'if':
+        return this.#conditional(tokens, parameters, response)
+      case 'declare':
+        for (const one of items(words.slice(1))) {
+          parameters.push({ name: one[0]?.text ?? '', cast: this.#castOf(one.slice(1)), value: null })
+        }
+        return
+      case 'select':
+        if (words[1]?.kind === 'variable' && words[2]?.text === '=') return this.#assign(tokens.slice(1), parameters)
+        break
+      case 'exec':
+      case 'execute':
+        if (words.some((word) => /^sp_(get|release)applock$/i.test(word.text))) {
+          return applicationLock(this.backend, words, parameters)
+        }
+        throw new SqlError(2812, 62, 16, `Could not find stored procedure '${words[1]?.text}'.`)
+    }
+    await this.#query(tokens, parameters, response)
+  }
+
+  /** PRINT takes an expression; `+` joins texts. */
+  async #print(tokens: readonly Token[], parameters: readonly Parameter[], response: Response): Promise<void> {
+    const joined = tokens.map((token) => (token.text === '+' ? { ...token, text: '||' } : token))
+    const message = (await this.#scalar(joined, parameters)) ?? ' '
+    await response.write(errorToken({ number: 0, state: 1, class: 0, message }, SERVER_NAME, true))
+  }
+
+  async #scalar(tokens: readonly Token[], parameters: readonly Parameter[]): Promise<string | null> {
+    const expression = translate(tokens, parameters, this.globals())
+    const answer = await this.backend.run({ ...expression, text: `select (${expression.text})` })
+    const [row] = await answer.read()
+    await answer.close()
+    return row?.[0] ?? null
+  }
+
+  /** The type of a variable for PostgreSQL's cast; texts need none. */
+  #castOf(type: readonly Token[]): string | undefined {
+    const initial = type.findIndex((token) => token.text === '=')
+    const { text } = translate(initial < 0 ? type : type.slice(0, initial), [], this.globals())
+    return /char|text/.test(text) ? undefined : text
+  }
+
+  /** `SELECT @a = 1, @b = N'x'`: sets variables, and has no result. */
+  async #assign(tokens: readonly Token[], parameters: Parameter[]): Promise<void> {
+    for (const one of items(tokens)) {
+      const equals = one.findIndex((token) => token.text === '=')
+      const name = one.find((token) => token.kind === 'variable')?.text
+      const at = parameters.findIndex((parameter) => parameter.name === name)
+      const known = parameters[at]
+      if (known === undefined) throw new SqlError(137, 1, 15, `Must declare the scalar variable "@${name}".`)
+      const expression = one.slice(equals + 1)
+      const [bytes] = expression.filter((token) => token.kind !== 'space')
+      // Bytes become the characters of the code page in a variable that holds text.
+      const isText = known.cast === undefined && bytes?.kind === 'number' && bytes.text.startsWith('0x')
+      const value = isText
+        ? Buffer.from(bytes.text.slice(2), 'hex').toString('latin1')
+        : await this.#scalar(expression, parameters)
+      parameters[at] = { ...known, value }
+    }
+  }
+
+  /** `IF condition statement`: PostgreSQL evaluates the condition. */
+  async #conditional(tokens: readonly Token[], parameters: Parameter[], response: Response): Promise<void> {
+    let depth = 0
+    const start = tokens.findIndex((token, index) => {
+      if (token.kind === 'symbol' && token.text === '(') depth++
+      if (token.kind === 'symbol' && token.text === ')') depth--
+      return index > 0 && depth === 0 && BEGINNERS.has(wordOf(token) ?? '')
+    })
+    const holds = await this.#scalar(tokens.slice(1, start), parameters)
+    if (holds === 't') await this.#statement(tokens.slice(start), parameters, response)
+  }
+
+  async #query(tokens: readonly Token[], parameters: readonly Parameter[], response: Response): Promise<void> {
+    if (tokens.some((token) => wordOf(token) === DESCRIBE)) {
+      const inTransaction = this.transactions.count > 0
+      await describeStatement({ backend: this.backend, globals: this.globals(), inTransaction }, tokens, parameters)
+    }
+    const plain = tokens.map((token) => token.text).join('')
+    if (this.transactions.count > 0) this.#refuseInMemory(plain)
+    const translated = translate(tokens, parameters, this.globals())
+    // In SQL Server a failed statement does not end the transaction around it.
+    const guarded = this.transactions.count > 0
+    if (guarded) await this.backend.execute('savepoint tds_statement')
+    let answer: Answer | undefined
+    try {
+      if (guarded && HELD.test(plain)) await lockTable(this.backend, tokens, this.lockTimeout)
+      answer = await this.backend.run(translated)
+      if (answer.columns.length > 0) await response.write(colMetadata(answer.columns))
+      let sent = 0
+      for (let rows = await answer.read(); rows.length > 0 && !this.#isStopping(); rows = await answer.read()) {
+        if (answer.columns.length === 0) break
+        for (const row of rows) {
+          if (this.#faults.has('rows')) {
+            await response.writer.flush()
+            const refused = await strike(this.#transport, this.#faults, 'rows', sent)
+            if (refused !== undefined) throw refusal(refused)
+          }
+          await response.write(rowToken(answer.columns, row))
+          sent++
+          if (this.#isStopping() || this.#transport.closed) break
+        }
+        if (this.#transport.closed) break
+      }
+      if (this.#isStopping() || this.#transport.closed) await answer.close()
+      const count = answer.rowCount()
+      if (count !== undefined) this.rowCount = count
+      await response.done(DONE.final, this.noCount ? undefined : count, answer.command())
+    } catch (error) {
+      // Unread rows would block the next statement.
+      await answer?.close()
+      if (guarded) await this.backend.execute('rollback to savepoint tds_statement')
+      throw error
+    }
+    if (guarded) await this.backend.execute('release savepoint tds_statement')
+  }
+
+  #refuseInMemory(text: string): void {
+    const named = IN_MEMORY.exec(text)
+    if (named === null) return
+    if (this.transactions.isSnapshot) {
+      throw new SqlError(
+        41332,
+        0,
+        16,
+        'Memory optimized tables cannot be accessed when the session is set to SNAPSHOT.',
+      )
+    }
+    if (named.groups?.hint === undefined) {
+      throw new SqlError(41368, 0, 16, 'Memory optimized tables need WITH (SNAPSHOT) in an explicit transaction.')
+    }
+  }
+
+  globals(): Globals {
+    return {
+      version: `Microsoft SQL Server 2022 (${VERSION.join('.')}.0) - ${PROGRAM}`,
+      serverName: SERVER_NAME,
+      spid: this.#who.spid,
+      transactionCount: this.transactions.count,
+      rowCount: this.rowCount,
+      lastError: this.lastError,
+      lockTimeout: this.lockTimeout,
+      login: this.#who.login,
+      database: this.database,
+      encrypted: this.#who.encrypted,
+      scheme: this.#who.scheme,
+    }
+  }
+
+  async #use(database: string, response: Response): Promise<void> {
+    const backend = await Backend.connect(backendConfig(this.#options, database), this.#kill).catch(() => {
+      throw new SqlError(
+        911,
+        1,
+        16,
+        `Database '${database}' does not exist. Make sure that the name is entered correctly.`,
+      )
+    })
+    await this.backend.close()
+    this.backend = backend
+    await response.write(envText('database', database, this.database))
+    this.database = database
+  }
+
+  /** Restores the state after the login. */
+  async reset(rollback: boolean): Promise<void> {
+    if (rollback && this.transactions.count > 0) {
+      await this.backend.execute('rollback')
+      this.transactions.ended()
+    }
+    if (this.database !== this.#firstDatabase) {
+      await this.backend.close()
+      this.backend = await Backend.connect(backendConfig(this.#options, this.#firstDatabase), this.#kill)
+      this.database = this.#firstDatabase
+    } else if (this.transactions.count === 0) await this.backend.discard()
+    this.lockTimeout = DEFAULT_LOCK_TIMEOUT
+    this.noCount = false
+    this.rowCount = 0
+  }
+}
