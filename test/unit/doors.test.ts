@@ -21,8 +21,8 @@ interface Size {
 /** The most that each door may load; a new door adds its line. */
 const LIMITS: Readonly<Record<string, Size>> = {
   poolsmith: { modules: 165, bytes: 640_000, packages: ['tarn'] },
-  'poolsmith/extract': { modules: 50, bytes: 200_000, packages: [] },
-  'poolsmith/kerberos': { modules: 40, bytes: 200_000, packages: [] },
+  'poolsmith/extract': { modules: 60, bytes: 245_000, packages: [] },
+  'poolsmith/kerberos': { modules: 48, bytes: 218_000, packages: [] },
   'poolsmith/kysely': { modules: 176, bytes: 690_000, packages: ['kysely', 'tarn'] },
   'poolsmith/pg': { modules: 173, bytes: 680_000, packages: ['tarn'] },
 }

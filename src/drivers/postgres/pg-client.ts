@@ -6,6 +6,7 @@
 import type { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
 import type pg from 'pg'
+import { asError } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { printable } from '../../printable.ts'
@@ -261,7 +262,7 @@ function establishedConnection(module: Pg): EstablishedConstructor {
 
 function sessionError(error: unknown, peer: string): Error {
   if (error instanceof NotPostgres) return damagedAnswer(error, peer)
-  return error instanceof Error ? error : new Error(String(error))
+  return asError(error)
 }
 
 function damagedAnswer(cause: NotPostgres, peer: string): PoolsmithError {
