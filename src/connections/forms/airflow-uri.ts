@@ -15,6 +15,7 @@ import type { Connection } from '../connection.ts'
 import { revealExtra } from '../extra.ts'
 import { SEVERAL_HOSTS } from '../host-name.ts'
 import { type FormReading, type Readings, readDifferently, type TextForm, unreadable } from './form.ts'
+import { LIBPQ_PARTS, plusProblems, takeLibpqParts } from './libpq-query.ts'
 import { quote, readQuery, unquote, writeQuery } from './percent.ts'
 
 const EXTRA_KEY = '__extra__'
@@ -48,27 +49,38 @@ function readAirflowUri(text: string): FormReading {
     return { record: { type }, problems: [{ path: 'host', message }] }
   }
 
-  const problems: ConfigProblem[] = /^postgres(ql)?$/i.test(type) ? readByLibpq(authority, fragment) : []
-  const { host, port } = splitHost(authority.slice(authority.lastIndexOf('@') + 1), problems)
+  const options = readQuery(query)
+  const hasJson = Object.hasOwn(options, EXTRA_KEY)
+  const forLibpq = isPostgres(type)
+  const problems: ConfigProblem[] = forLibpq ? readByLibpq(authority, fragment) : []
+  // Options as JSON take the place of the whole query.
+  const { parts, rest } = forLibpq && !hasJson ? takeLibpqParts(options) : { parts: {}, rest: options }
+  if (rest !== options) problems.push(...plusProblems(query))
+  const location = splitHost(authority.slice(authority.lastIndexOf('@') + 1), problems)
+  const port = parts.port ?? location.port
   const portIsNumber = /^\d*$/.test(port)
   if (port.includes(',')) problems.push({ path: 'host', message: SEVERAL_HOSTS })
   else if (!portIsNumber) problems.push({ path: 'port', message: `expected a whole number; ${ENCODE_HINT}` })
   const userinfo = authority.slice(0, Math.max(0, authority.lastIndexOf('@')))
   const colon = userinfo.indexOf(':')
-  const options = readQuery(query)
   return {
     record: {
       type,
-      host,
-      // As a secret it is not repeated when it is out of range: a stray colon makes a password's end the port.
-      port: port === '' || !portIsNumber ? undefined : new Secret(port),
+      host: location.host,
       login: unquote(colon === -1 ? userinfo : userinfo.slice(0, colon)),
       password: colon === -1 ? undefined : unquote(userinfo.slice(colon + 1)),
       database: unquote(path.slice(1)),
-      extra: Object.hasOwn(options, EXTRA_KEY) ? options[EXTRA_KEY] : options,
+      ...parts,
+      // As a secret it is not repeated when it is out of range: a stray colon makes a password's end the port.
+      port: port === '' || !portIsNumber ? undefined : new Secret(port),
+      extra: hasJson ? options[EXTRA_KEY] : rest,
     },
     problems,
   }
+}
+
+function isPostgres(type: string): boolean {
+  return /^postgres(ql)?$/i.test(type)
 }
 
 /** Where libpq, whose scheme it is too, would connect to another server or database. */
@@ -120,7 +132,7 @@ function lowerCaseBeforeEscape(host: string): string {
  * // 'postgres://:p%40ss@db/?sslmode=require'
  */
 export function toAirflowUri(connection: Connection): string {
-  const query = writeExtra(revealExtra(connection.extra))
+  const query = writeExtra(revealExtra(connection.extra), connection.type)
   const password = connection.password === undefined ? undefined : quote(connection.password.reveal())
   return `${writeLocation(connection, password)}${query}`
 }
@@ -147,10 +159,11 @@ function writeHost(host: string): string {
   )
 }
 
-function writeExtra(extra: Readonly<Record<string, unknown>>): string {
+function writeExtra(extra: Readonly<Record<string, unknown>>, type: Connection['type']): string {
   const values = Object.entries(extra)
   if (values.length === 0) return ''
   const texts = values.filter((entry): entry is [string, string] => typeof entry[1] === 'string')
-  const plain = texts.length === values.length && !Object.hasOwn(extra, EXTRA_KEY)
+  const isTaken = (key: string): boolean => key === EXTRA_KEY || (isPostgres(type) && LIBPQ_PARTS.has(key))
+  const plain = texts.length === values.length && !texts.some(([key]) => isTaken(key))
   return `?${writeQuery(plain ? Object.fromEntries(texts) : { [EXTRA_KEY]: JSON.stringify(extra) })}`
 }

@@ -7,8 +7,10 @@
 import { isIPv6 } from 'node:net'
 import type { ConfigProblem } from '../../errors.ts'
 import { Secret } from '../../secret.ts'
+import { SEVERAL_HOSTS } from '../host-name.ts'
 import { adoNet } from './ado-net.ts'
 import { type FormReading, type Readings, readDifferently, refused, type TextForm, unreadable } from './form.ts'
+import { takeLibpqParts } from './libpq-query.ts'
 import { DSN, driverProblem, odbc } from './odbc.ts'
 import { readQuery, unquote } from './percent.ts'
 
@@ -30,6 +32,8 @@ export const sqlAlchemy: TextForm = {
     const problems: ConfigProblem[] = []
     if (ipv6 !== undefined && !isIPv6(ipv6))
       problems.push({ path: 'host', message: 'expected an IPv6 address in square brackets' })
+    if (query.split('&').filter((pair) => pair.startsWith('host=')).length > 1)
+      problems.push({ path: 'host', message: SEVERAL_HOSTS })
     if (name?.includes('@') || database?.includes('@')) return unreadable(AT)
     if (port !== undefined && !/^\d*$/.test(port)) problems.push({ path: 'port', message: 'expected a whole number' })
     if (database !== undefined && /%[0-9a-f]{2}/i.test(database)) {
@@ -59,7 +63,12 @@ function readingOf(driver: string, record: Record<string, unknown>, extra: Recor
     const { charset: _, ...options } = extra
     return { record: { ...record, extra: options }, problems: [], closed: true }
   }
-  if (!isMssql && LIBPQ.has(driver)) return { record: { ...record, extra }, problems: [], closed: true }
+  if (!isMssql && LIBPQ.has(driver)) {
+    // They are handed to the driver by name, after the parts of the URL.
+    const { parts, rest } = takeLibpqParts(extra)
+    const port = parts.port === undefined ? {} : { port: new Secret(parts.port) }
+    return { record: { ...record, ...parts, ...port, extra: rest }, problems: [], closed: true }
+  }
   if (!isMssql && OTHER_POSTGRES.has(driver)) {
     // asyncpg's `ssl` takes the words of sslmode.
     const { ssl, ...options } = extra

@@ -55,6 +55,26 @@ const READINGS: readonly [string, Record<string, unknown>][] = [
   ['postgres://Db%41B', { type: 'postgres', host: 'dbAB', extra: {} }],
   ['postgres://%2Fvar%2Frun%2FPG:5433', { type: 'postgres', host: '/var/run/PG', port: 5433, extra: {} }],
   ['postgres://u:p@Tmp%2Fsock', { type: 'postgres', login: 'u', password: 'p', host: 'Tmp/sock', extra: {} }],
+  // libpq's names of the parts, in a URI of PostgreSQL only.
+  [
+    'postgresql://u:p@h:1/d?host=%2Frun%2FPG&port=5433&user=v&password=a%2Bb&dbname=e&x=y',
+    {
+      type: 'postgres',
+      login: 'v',
+      password: 'a+b',
+      host: '/run/PG',
+      port: 5433,
+      database: 'e',
+      extra: { x: 'y' },
+    },
+  ],
+  ['postgres://u:p@h:1/d?user=&password=&host=&port=&dbname=', { type: 'postgres', extra: {} }],
+  // As in Airflow, options as JSON take the place of the whole query.
+  [
+    'postgres://u@h/d?user=v&__extra__=%7B%22a%22%3A1%7D',
+    { type: 'postgres', login: 'u', host: 'h', database: 'd', extra: { a: 1 } },
+  ],
+  ['mssql://h/?user=v', { type: 'mssql', host: 'h', extra: { user: 'v' } }],
   // IPv6.
   [
     'postgres://u:p@[2001:DB8::1]:5432',
