@@ -5,6 +5,7 @@ import type { ConfigProblem } from '../errors.ts'
 import { isPlausiblePath } from '../plausible-path.ts'
 import { Secret } from '../secret.ts'
 import { isSecretText } from '../secret-text.ts'
+import { parseJson } from './exact-json.ts'
 import { textProblem } from './fields.ts'
 import { LONGEST_KEY, LONGEST_RECORD, LONGEST_SECRET, MOST_VALUES, tooLong } from './limits.ts'
 import { childPath } from './problem-path.ts'
@@ -73,7 +74,7 @@ export function readExtra(given: unknown, path = 'extra'): { extra: Extra; probl
     if (value.length > LONGEST_RECORD) return failed(tooLong(LONGEST_RECORD))
     if (value.trim() === '') return { extra: Object.freeze({}), problems: [] }
     try {
-      value = JSON.parse(value)
+      value = parseJson(value)
     } catch {
       // The parser's message quotes the text, and the text may hold secrets.
       return failed('is not valid JSON')

@@ -26,6 +26,10 @@ export interface ConnectionObject {
   /** Airflow's word for `database`. */
   readonly schema?: string | null
   readonly description?: string | null
+  /** Airflow's teams: without effect here. */
+  readonly team_name?: string | null
+  /** The whole connection as a URI, as Airflow has it, in place of the other parts. */
+  readonly uri?: string | Secret | null
   /** Options as an object or as JSON text. */
   readonly extra?: string | Readonly<Record<string, unknown>> | null
   readonly extra_dejson?: Readonly<Record<string, unknown>> | null
@@ -88,7 +92,7 @@ export function readConnection(input: unknown, options: ParseConnectionOptions =
   }
 
   const { type, port, login, database, description } = parsed.values
-  const host = unbracketed(parsed.values.host)
+  const host = unbracketed(parsed.values.host?.trim() || undefined)
   const password = parsed.values.password?.reveal() === '' ? undefined : parsed.values.password
   const id = options.id ?? parsed.values.id
   if (host !== undefined) wrong('host', hostProblem(host))
@@ -96,7 +100,7 @@ export function readConnection(input: unknown, options: ParseConnectionOptions =
   if (options.id !== undefined && parsed.values.id !== undefined && parsed.values.id !== options.id) {
     wrong('id', 'differs from the id under which the connection is stored')
   }
-  if (type === undefined && !problems.some(({ path }) => path === '' || path === 'type' || path === 'conn_type')) {
+  if (type === undefined && !problems.some(({ path }) => ['', 'type', 'conn_type', 'engine', 'uri'].includes(path))) {
     wrong('type', `missing; expected one of ${Object.keys(TYPES).join(', ')}`)
   }
   const { subject = 'The connection' } = options

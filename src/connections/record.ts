@@ -30,6 +30,11 @@ const typeField: Field<Dialect | undefined> = {
   },
 }
 
+const port = integer({ description: 'TCP port.', min: 1, max: 65_535 })
+
+/** The number 0 is how Airflow says that there is none. */
+const portField: typeof port = { ...port, parse: (value) => (value === 0 ? undefined : port.parse(value)) }
+
 /** Passed through: `readExtra` reports each problem in it with a path of its own. */
 const extraField: Field<unknown> = {
   type: 'object',
@@ -46,11 +51,12 @@ export const RECORD = {
   id: text({ description: 'The id under which a store knows the connection.', aliases: ['conn_id'] }),
   type: typeField,
   host: text({ description: 'Host name, address, or folder of a Unix socket.' }),
-  port: integer({ description: 'TCP port.', min: 1, max: 65_535 }),
+  port: portField,
   login: text({ description: 'The user to log in as.' }),
   password: secret({ description: 'The password, where the strategy needs one.' }),
   database: text({ description: 'The database.', aliases: ['schema'] }),
   description: text({ description: 'A note for people.' }),
+  team_name: text({ description: 'The team that Airflow gives the connection to. It has no effect here.' }),
   extra: extraField,
 }
 

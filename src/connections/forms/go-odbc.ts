@@ -14,7 +14,8 @@ const GO_ODBC: Words = {
 }
 
 export const goOdbc: TextForm = {
-  recognises: (text) => text.startsWith(PREFIX),
+  // With slashes it is a URI of Airflow.
+  recognises: (text) => text.startsWith(PREFIX) && !text.startsWith('//', PREFIX.length),
   read(text) {
     const pairs = scanOdbc(text.slice(PREFIX.length))
     if (typeof pairs === 'string') return unreadable(pairs)

@@ -1,6 +1,7 @@
 /** JSON text, as Airflow's secrets backends and its command line have it. */
 
 import type { Connection } from '../connection.ts'
+import { parseJson } from '../exact-json.ts'
 import { revealExtra } from '../extra.ts'
 import { type TextForm, unreadable } from './form.ts'
 
@@ -8,7 +9,7 @@ export const jsonText: TextForm = {
   recognises: (text) => text.startsWith('{'),
   read(text) {
     try {
-      return { record: JSON.parse(text) as Record<string, unknown>, problems: [] }
+      return { record: parseJson(text) as Record<string, unknown>, problems: [] }
     } catch {
       // The parser's message quotes the text, and the text may hold secrets.
       return unreadable('it begins with { but is not valid JSON')

@@ -50,6 +50,11 @@ export function readOdbc(text: string): FormReading {
 function problemOf({ key, value }: DelimitedPair): ConfigProblem[] {
   if (/^(dsn|filedsn)$/i.test(key)) return [{ path: 'extra.dsn', message: DSN }]
   if (/^driver$/i.test(key)) return driverProblem(value)
+  return droppedByOdbc(key)
+}
+
+/** The problem of an option that is written under its name in ADO.NET. */
+export function droppedByOdbc(key: string): ConfigProblem[] {
   if (!NOT_ODBC.test(key)) return []
   return [{ path: 'extra', message: `${key} is dropped by ODBC without a word; write ODBC's name of the option` }]
 }
@@ -59,6 +64,8 @@ export const DSN = 'names a data source of this machine, which is not read; writ
 /** Whether a driver is one for SQL Server, whose options are known. */
 export function driverProblem(driver: string): ConfigProblem[] {
   if (/sql server|msodbcsql/i.test(driver)) return []
-  const message = 'expected a driver of Microsoft for SQL Server, such as ODBC Driver 18 for SQL Server'
+  const message = /postgres|psql/i.test(driver)
+    ? 'is a driver for PostgreSQL; write a URI such as postgres://login:password@host:5432/database'
+    : 'expected a driver of Microsoft for SQL Server, such as ODBC Driver 18 for SQL Server'
   return [{ path: 'extra.driver', message }]
 }

@@ -1,13 +1,14 @@
 /**
- * The connections file: YAML or JSON, a mapping from id to a URI, JSON text or an object, as Airflow's
- * local-filesystem secrets backend has it.
+ * The connections file, as Airflow's local-filesystem secrets backend has it: YAML or JSON, a mapping from id to a URI, a
+ * text or an object; or `.env`, with `id=URI` on each line.
  */
 
 import { access, type FileHandle, open } from 'node:fs/promises'
-import { extname, resolve } from 'node:path'
+import { basename, extname, resolve } from 'node:path'
 import { errorCode, errorText } from '../../any-error.ts'
-import { ConfigError } from '../../errors.ts'
+import { ConfigError, type ConfigProblem } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
+import { parseJson } from '../exact-json.ts'
 import { textProblem } from '../field-types.ts'
 import { LARGEST_FILE, LONGEST_PATH, tooLong } from '../limits.ts'
 import type { ConnectionInput } from '../parse.ts'
@@ -59,7 +60,7 @@ async function exists(path: string): Promise<boolean> {
 /** @throws ConfigError for a file that is missing, unreadable, or not a mapping; it repeats nothing of the content */
 export async function readConnectionsFile(path: string): Promise<ConnectionsFile> {
   const { text, mode } = await readText(path)
-  const content = extname(path).toLowerCase() === '.json' ? parseJson(text, path) : await parseYaml(text, path)
+  const content = await parseContent(text, path)
   if (typeof content !== 'object' || content === null || Array.isArray(content)) {
     throw fileError(path, 'expected a mapping from connection ids to connections')
   }
@@ -107,10 +108,37 @@ function unreadable(error: unknown): string {
   return known[code] ?? `it cannot be read (${code})`
 }
 
-function parseJson(text: string, path: string): unknown {
+async function parseContent(text: string, path: string): Promise<unknown> {
+  // A file called `.env` alone has no extension.
+  const kind = extname(path).toLowerCase() || basename(path).toLowerCase()
+  if (kind === '.json') return parseJsonFile(text, path)
+  return kind === '.env' ? parseEnv(text, path) : parseYaml(text, path)
+}
+
+/** Nothing is unquoted and no blank taken off a key, as in Airflow. */
+function parseEnv(text: string, path: string): unknown {
+  const mistakes: ConfigProblem[] = []
+  const found = new Map<string, string>()
+  const wrong = (line: number, message: string): void => {
+    if (mistakes.length < MOST_MISTAKES) mistakes.push({ path: `line ${line}`, message })
+  }
+  for (const [index, line] of text.split(/\r\n|\r|\n/).entries()) {
+    if (/^\s*(#|$)/.test(line)) continue
+    const equals = line.indexOf('=')
+    const [id, value] = [line.slice(0, equals), line.slice(equals + 1)]
+    if (equals <= 0) wrong(index + 1, 'expected id=URI')
+    else if (value.trim() === '') wrong(index + 1, 'the connection behind the = is missing')
+    else if (found.has(id)) wrong(index + 1, YAML_MISTAKES['DUPLICATE_KEY'] as string)
+    else found.set(id, value)
+  }
+  if (mistakes.length > 0) throw new ConfigError(mistakes, { subject: `The connections file ${path}` })
+  return Object.fromEntries(found)
+}
+
+function parseJsonFile(text: string, path: string): unknown {
   if (text.trim() === '') return {}
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch (error) {
     // The parser's message quotes the text, secrets and all; only the position in it is safe to pass on.
     const position = /position (\d+)/.exec(errorText(error))?.[1]
@@ -135,6 +163,13 @@ const YAML_MISTAKES: Readonly<Record<string, string>> = {
 
 const MOST_MISTAKES = 50
 
+/** An integer that JavaScript's numbers cannot hold stays as it is written. */
+function exactInteger(value: bigint, source: string | undefined): number | string {
+  const number = Number(value)
+  if (Number.isSafeInteger(number)) return number
+  return source !== undefined && /^[+-]?\d+$/.test(source) ? source : String(value)
+}
+
 async function parseYaml(text: string, path: string): Promise<unknown> {
   const { LineCounter, isScalar, parseDocument, visit } = await loadPackage(
     'yaml',
@@ -143,9 +178,18 @@ async function parseYaml(text: string, path: string): Promise<unknown> {
   )
   const lineCounter = new LineCounter()
   // The parser's own search for keys that stand twice compares each with each.
-  const document = parseDocument(text, { lineCounter, prettyErrors: false, merge: true, uniqueKeys: false })
+  const document = parseDocument(text, {
+    lineCounter,
+    prettyErrors: false,
+    merge: true,
+    uniqueKeys: false,
+    intAsBigInt: true,
+  })
   const found = [...document.errors, ...document.warnings].map(({ code, pos }) => ({ code: String(code), at: pos[0] }))
   visit(document, {
+    Scalar(_, node) {
+      if (typeof node.value === 'bigint') node.value = exactInteger(node.value, node.source)
+    },
     Map(_, map) {
       const seen = new Set<unknown>()
       for (const { key } of map.items) {

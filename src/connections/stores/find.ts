@@ -4,7 +4,15 @@ import type { Connection } from '../connection.ts'
 import { holdsSecret } from '../extra.ts'
 import { connectionOf, type ReadConnection } from '../parse.ts'
 import { idProblem } from '../record.ts'
-import { type Environment, environmentNames, findInEnvironment, listEnvironment } from './environment.ts'
+import {
+  type Environment,
+  environmentNames,
+  findInEnvironment,
+  listEnvironment,
+  TEAM_VARIABLE,
+  teamKey,
+  teamsWith,
+} from './environment.ts'
 import {
   type ConnectionsFile,
   defaultFiles,
@@ -12,7 +20,7 @@ import {
   locateConnectionsFile,
   readConnectionsFile,
 } from './file.ts'
-import { readStored } from './stored.ts'
+import { readStored, type Stored } from './stored.ts'
 
 /** Where connections are looked up: first the environment, then one connections file. */
 export interface StoreOptions {
@@ -25,6 +33,11 @@ export interface StoreOptions {
   readonly file?: string
   /** Default: the working folder of the process. */
   readonly cwd?: string
+  /**
+   * The team of Airflow whose connections come before those of all teams: `AIRFLOW_CONN__<TEAM>___<ID>` in the
+   * environment, `<team>___<id>` in the file. Default: `POOLSMITH_TEAM`, else no team.
+   */
+  readonly team?: string
   /** Called for a file that holds secrets and that other users may read, and for keys of a form that are left out. */
   readonly onWarning?: (warning: ConfigProblem) => void
 }
@@ -45,14 +58,29 @@ export type ListedConnection = {
   | { readonly connection?: undefined; readonly error: ConfigError }
 )
 
-function withDefaults(options: StoreOptions): { environment: Environment; cwd: string; file?: string } {
-  const { environment = process.env, cwd = process.cwd(), file } = options
-  return { environment, cwd, file }
+interface Places {
+  readonly environment: Environment
+  readonly cwd: string
+  readonly file?: string
+  readonly team?: string
 }
+
+/** @throws ConfigError for the name of a team that cannot be one */
+function placesOf(options: StoreOptions): Places {
+  const { environment = process.env, cwd = process.cwd(), file } = options
+  const team = options.team || environment[TEAM_VARIABLE] || undefined
+  if (team === undefined || TEAM.test(team)) return { environment, cwd, file, team }
+  throw new ConfigError([{ path: 'team', message: 'expected 3 to 50 letters, digits and hyphens' }], {
+    subject: options.team ? 'The stores of connections' : `The environment variable ${TEAM_VARIABLE}`,
+  })
+}
+
+/** The names that Airflow gives teams. */
+const TEAM = /^[A-Za-z0-9-]{3,50}$/
 
 /**
  * Looks a connection up by its id: `POOLSMITH_CONN_<ID>`, `AIRFLOW_CONN_<ID>` (the id in capital letters), then the
- * connections file.
+ * connections file. The connection of a team comes before that of all teams.
  *
  * @throws PoolsmithError `CONNECTION_NOT_FOUND` with the places looked at and ids like it;
  *   ConfigError (`CONFIG_INVALID`) for an id that cannot be one, a connection that is wrong, a file that is unreadable
@@ -73,15 +101,17 @@ export async function lookUp(id: string, options: StoreOptions = {}): Promise<Re
       hint: 'Give an id, a URI (postgres://...) or JSON ({...}).',
     })
   }
-  const places = withDefaults(options)
-  const inEnvironment = findInEnvironment(id, places.environment)
+  const places = placesOf(options)
+  const { team } = places
+  const inEnvironment = findInEnvironment(id, places.environment, team)
   if (inEnvironment !== undefined) return readStored(inEnvironment)
 
   const path = await locateConnectionsFile(places)
   const file = path === undefined ? undefined : await readConnectionsFile(path)
-  const inFile = file?.connections.get(id)
+  const inFile =
+    (team === undefined ? undefined : file?.connections.get(teamKey(id, team))) ?? file?.connections.get(id)
   if (file === undefined || inFile === undefined) throw notFound(id, places, file)
-  const read = readStored(inFile)
+  const read = readStored({ ...inFile, id })
   if (read.connection !== undefined) warnIfExposed(file, [read.connection], options.onWarning)
   return read
 }
@@ -93,24 +123,38 @@ export async function lookUp(id: string, options: StoreOptions = {}): Promise<Re
  * @throws ConfigError for a connections file that as a whole cannot be read
  */
 export async function listConnections(options: StoreOptions = {}): Promise<ListedConnection[]> {
-  const places = withDefaults(options)
+  const places = placesOf(options)
   const path = await locateConnectionsFile(places)
   const file = path === undefined ? undefined : await readConnectionsFile(path)
   const seen = new Set<string>()
-  const listed = [...listEnvironment(places.environment), ...(file?.connections.values() ?? [])].map((stored) => {
-    const { id, store } = stored
-    const shadowed = seen.has(id.toUpperCase())
-    seen.add(id.toUpperCase())
-    const { connection, problems, subject, notes, closed } = readStored(stored)
-    const head = { id, store, shadowed, notes, closed }
-    if (connection !== undefined) return { ...head, connection, error: undefined }
-    return { ...head, connection, error: new ConfigError(problems, { subject }) }
-  })
+  const listed = [...listEnvironment(places.environment, places.team), ...inFileFor(file, places.team)].map(
+    (stored) => {
+      const { id, store } = stored
+      const shadowed = seen.has(id.toUpperCase())
+      seen.add(id.toUpperCase())
+      const { connection, problems, subject, notes, closed } = readStored(stored)
+      const head = { id, store, shadowed, notes, closed }
+      if (connection !== undefined) return { ...head, connection, error: undefined }
+      return { ...head, connection, error: new ConfigError(problems, { subject }) }
+    },
+  )
   if (file !== undefined) {
     const inFile = listed.filter(({ store }) => store.startsWith('file ')).flatMap(({ connection }) => connection ?? [])
     warnIfExposed(file, inFile, options.onWarning)
   }
   return listed
+}
+
+/** The connections of the file, those of the team first and under their own ids. */
+function inFileFor(file: ConnectionsFile | undefined, team: string | undefined): readonly Stored[] {
+  const all = [...(file?.connections.values() ?? [])]
+  if (team === undefined) return all
+  const prefix = teamKey('', team)
+  const own = all.filter(({ id }) => id.startsWith(prefix))
+  return [
+    ...own.map((stored) => ({ ...stored, id: stored.id.slice(prefix.length) })),
+    ...all.filter((stored) => !own.includes(stored)),
+  ]
 }
 
 function warnIfExposed(
@@ -123,11 +167,13 @@ function warnIfExposed(
   onWarning?.({ path: file.path, message: 'holds secrets and other users may read it; run chmod 600 on it' })
 }
 
-function notFound(id: string, places: ReturnType<typeof withDefaults>, file: ConnectionsFile | undefined): Error {
-  const known = [...listEnvironment(places.environment).map((stored) => stored.id), ...(file?.connections.keys() ?? [])]
+function notFound(id: string, places: Places, file: ConnectionsFile | undefined): Error {
+  const { environment, team } = places
+  const known = [...listEnvironment(environment, team).map((stored) => stored.id), ...(file?.connections.keys() ?? [])]
+  const [ofTeam] = teamsWith(id, environment)
   const near = nearNames(id, new Set(known))
   const lookedAt = [
-    ...environmentNames(id).map((name) => `environment variable ${name}`),
+    ...environmentNames(id, team).map((name) => `environment variable ${name}`),
     ...(file === undefined ? defaultFiles(places.cwd) : [file.path]).map((path) => `file ${path}`),
   ]
   return new PoolsmithError(
@@ -135,7 +181,10 @@ function notFound(id: string, places: ReturnType<typeof withDefaults>, file: Con
     {
       code: 'CONNECTION_NOT_FOUND',
       phase: 'config',
-      hint: `Set ${environmentNames(id)[0]} to a URI, or name a connections file that has it in ${FILE_VARIABLE}.`,
+      hint:
+        ofTeam === undefined
+          ? `Set ${environmentNames(id)[0]} to a URI, or name a connections file that has it in ${FILE_VARIABLE}.`
+          : `${ofTeam} is the connection of a team; set ${TEAM_VARIABLE} to the name of that team.`,
       details: { id, lookedAt, near },
     },
   )

@@ -167,6 +167,11 @@ const STRINGS = {
   'an odbc: string of go-mssqldb': `odbc:server=db.example.com;port=1433;user id=svc_etl;password={${PASSWORD}};database=sales`,
   'a URL of psycopg2': `postgresql+psycopg2://svc_etl:${encodeURIComponent(PASSWORD)}@db.example.com:5432/sales?sslmode=require`,
   'a URL of pyodbc': `mssql+pyodbc://svc_etl:${encodeURIComponent(PASSWORD)}@db.example.com:1433/sales?driver=ODBC+Driver+18+for+SQL+Server`,
+  "Airflow's uri as JSON": JSON.stringify({
+    uri: `postgres://svc_etl:${encodeURIComponent(PASSWORD)}@db.example.com/sales`,
+  }),
+  'a secret of RDS': `{"engine": "postgres", "username": "svc_etl", "password": "${PASSWORD}", "host": "db.example.com", "dbname": "sales"}`,
+  "Airflow's odbc": `odbc://svc_etl:${encodeURIComponent(PASSWORD)}@db.example.com/sales?Driver=ODBC+Driver+18+for+SQL+Server`,
   'a URL of pyodbc with a string': `mssql+pyodbc://?odbc_connect=${encodeURIComponent(`Driver={ODBC Driver 18 for SQL Server};Server=db;UID=etl;PWD={${PASSWORD}}`)}`,
 }
 
@@ -199,7 +204,10 @@ for (const [form, text] of Object.entries({ URI, 'JSON text': JSON_TEXT, ...STRI
 const YAML = `sales: ${URI}\nlake:\n  conn_type: mssql\n  password: "${PASSWORD}"\n  extra:\n    encrypt: strict\n    list: [1, {a: b}]\n`
 const JSON_FILE = JSON.stringify({ sales: URI, lake: { conn_type: 'mssql', password: PASSWORD, extra: EXTRAS } })
 
-for (const [name, text] of Object.entries({ 'connections.yaml': YAML, 'connections.json': JSON_FILE })) {
+const ENV_FILE = `# connections\nsales=${URI}\nlake={"conn_type": "mssql", "password": "${PASSWORD}"}\n`
+const FILES = { 'connections.yaml': YAML, 'connections.json': JSON_FILE, 'connections.env': ENV_FILE }
+
+for (const [name, text] of Object.entries(FILES)) {
   test(`${name}, cut off at each character, damaged or enormous`, async () => {
     await using folder = await temporaryFolder()
     const file = join(folder.path, name)

@@ -175,7 +175,7 @@ describe('a wrong connection', () => {
       { type: 'postgres', extra: { a: 1 }, extra_dejson: { a: 1 } },
       /^extra_dejson: says the same as extra/,
     ],
-    ['port 0', { type: 'postgres', port: 0 }, /^port: expected a whole number from 1 to 65535, got 0$/],
+    ['port 0 as a text', { type: 'postgres', port: '0' }, /^port: expected a whole number from 1 to 65535, got "0"$/],
     ['half a port', { type: 'postgres', port: 1.5 }, /^port: expected a whole number/],
     ['a hexadecimal port', { type: 'postgres', port: '0x50' }, /^port: expected a whole number/],
     ['a port that is a list', { type: 'postgres', port: [5432] }, /^port: .* got a list$/],

@@ -44,4 +44,33 @@ describe('connections in the environment', () => {
       ],
     )
   })
+
+  it('of a team are named as in Airflow, come before those of all teams, and are nobody else’s', () => {
+    assert.deepEqual(environmentNames('sales', 'data-1'), [
+      'POOLSMITH_CONN_SALES',
+      'AIRFLOW_CONN__DATA-1___SALES',
+      'AIRFLOW_CONN_SALES',
+    ])
+    const environment = {
+      AIRFLOW_CONN__DATA___SALES: 'postgres://data',
+      AIRFLOW_CONN__OPS___SALES: 'postgres://ops',
+      AIRFLOW_CONN_SALES: 'postgres://all',
+      AIRFLOW_CONN__AB___X: 'postgres://no-team',
+    }
+    const found = (id: string, team?: string) => findInEnvironment(id, environment, team)?.value
+    assert.deepEqual(
+      [found('sales', 'data'), found('sales', 'ops'), found('sales')],
+      ['postgres://data', 'postgres://ops', 'postgres://all'],
+    )
+    assert.equal(found('sales', 'other'), 'postgres://all')
+    // As Airflow has it: an id leads into no team, but a name of two letters is no team's.
+    assert.equal(found('_data___sales'), undefined)
+    assert.equal(found('_ab___x'), 'postgres://no-team')
+    const listed = (team?: string) => listEnvironment(environment, team).map(({ id, value }) => [id, value])
+    assert.deepEqual(listed(), [
+      ['_ab___x', 'postgres://no-team'],
+      ['sales', 'postgres://all'],
+    ])
+    assert.deepEqual(listed('data')[0], ['sales', 'postgres://data'])
+  })
 })

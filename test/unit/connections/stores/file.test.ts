@@ -57,6 +57,32 @@ lake:
     assert.deepEqual(await read('c.JSON', json), { sales, lake })
   })
 
+  it('is read as a .env file, as Airflow reads it', async () => {
+    const env = `# a comment\r\n\n  \nsales=postgres://etl:s3cret@db/sales?sslmode=require\r\nlake={"conn_type": "mssql", "host": "sql", "port": 1433, "extra": {"a": {"b": [1]}}}\n`
+    assert.deepEqual(await read('connections.env', env), { sales, lake })
+    assert.deepEqual(await read('.env', env), { sales, lake })
+  })
+
+  it('as .env is refused with the lines that are wrong, and none of their text', async () => {
+    const env = 'sales=postgres://u:hunter2@h\nhunter2\n=postgres://u:hunter2@h\nlake=\nsales=postgres://u:hunter2@h\n'
+    await assert.rejects(read('c.env', env), (error) => {
+      assert.ok(error instanceof ConfigError)
+      assert.deepEqual(
+        error.problems.map(({ path }) => path),
+        ['line 2', 'line 3', 'line 4', 'line 5'],
+      )
+      assert.ok(!inspect(error).includes('hunter2'))
+      return true
+    })
+  })
+
+  it('keeps integers above 2^53 exact in YAML and JSON', async () => {
+    const { lake: fromYaml } = await read('c.yaml', 'lake: {type: mssql, extra: {a: 9007199254740993, b: 12}}\n')
+    assert.deepEqual(fromYaml, { id: 'lake', type: 'mssql', extra: { a: '9007199254740993', b: 12 } })
+    const { lake: fromJson } = await read('c.json', '{"lake": {"type": "mssql", "extra": {"a": 9007199254740993}}}')
+    assert.deepEqual(fromJson, { id: 'lake', type: 'mssql', extra: { a: '9007199254740993' } })
+  })
+
   it('may hold JSON text as a connection, and YAML merges', async () => {
     const text = `.base: &base {type: postgres, host: db}\na: '{"conn_type": "postgres", "host": "db"}'\nb:\n  <<: *base\n  port: 1\n`
     const { a, b } = await read('c.yaml', text)

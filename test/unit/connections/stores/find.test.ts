@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { chmod, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { findConnection, listConnections } from '../../../../src/connections/stores/find.ts'
+import { findConnection, listConnections, type StoreOptions } from '../../../../src/connections/stores/find.ts'
 import { ConfigError, type ConfigProblem, PoolsmithError } from '../../../../src/errors.ts'
 import { temporaryFolder } from '../../../support/folder.ts'
 
@@ -129,6 +129,56 @@ describe('findConnection', () => {
     assert.deepEqual(await warned('b'), [])
     await chmod(file, 0o600)
     assert.deepEqual(await warned('a'), [])
+  })
+})
+
+describe('the team', () => {
+  const environment = {
+    AIRFLOW_CONN__DATA___SALES: 'postgres://data',
+    AIRFLOW_CONN_SALES: 'postgres://all',
+    AIRFLOW_CONN__OPS___STOCK: 'postgres://stock',
+  }
+
+  it('comes from the option, or from POOLSMITH_TEAM', async () => {
+    const host = async (options: StoreOptions) => (await findConnection('sales', { cwd: '/', ...options })).host
+    assert.equal(await host({ environment }), 'all')
+    assert.equal(await host({ environment, team: 'data' }), 'data')
+    assert.equal(await host({ environment: { ...environment, POOLSMITH_TEAM: 'Data' } }), 'data')
+    assert.equal(await host({ environment: { ...environment, POOLSMITH_TEAM: 'data' }, team: 'ops' }), 'all')
+  })
+
+  it('is named by the hint where only a team has the id', async () => {
+    const error = await rejection(findConnection('stock', { environment, cwd: '/' }))
+    assert.equal(error.code, 'CONNECTION_NOT_FOUND')
+    assert.match(error.hint ?? '', /^AIRFLOW_CONN__OPS___STOCK is the connection of a team; set POOLSMITH_TEAM/)
+  })
+
+  it('has its own connections in a file', async () => {
+    await using folder = await temporaryFolder()
+    const file = join(folder.path, 'c.yaml')
+    await writeFile(file, 'sales: postgres://all\ndata___sales: postgres://data\n')
+    const options = { environment: {}, file, team: 'data' }
+    const { id, host } = await findConnection('sales', options)
+    assert.deepEqual([id, host], ['sales', 'data'])
+    assert.equal((await findConnection('sales', { environment: {}, file })).host, 'all')
+    assert.deepEqual(
+      (await listConnections(options)).map(({ id, shadowed, connection }) => [id, shadowed, connection?.host]),
+      [
+        ['sales', false, 'data'],
+        ['sales', true, 'all'],
+      ],
+    )
+  })
+
+  it('is refused where it can be none', async () => {
+    for (const team of ['a', 'a___b', 'x'.repeat(51), 'a b', 'a\0b']) {
+      const error = await rejection(findConnection('sales', { environment, team }))
+      assert.ok(error instanceof ConfigError)
+      assert.deepEqual(
+        error.problems.map(({ path }) => path),
+        ['team'],
+      )
+    }
   })
 })
 
