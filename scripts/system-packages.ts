@@ -46,7 +46,12 @@ export const systemPackages: readonly SystemPackage[] = [
     mark: /msal_client/,
   },
   { name: 'xmlsec1', file: '/usr/bin/xmlsec1', neededFor: 'signatures in XML, verified by a program that is not ours' },
-  { name: 'python3', file: '/usr/bin/python3', neededFor: "an example's DAG of Airflow" },
+  {
+    name: 'python3',
+    file: '/usr/bin/python3',
+    neededFor: "an example's DAG of Airflow",
+    mark: /'\/usr\/bin\/python3'/,
+  },
   { name: 'pgbouncer', file: '/usr/sbin/pgbouncer', neededFor: 'a pooler between us and PostgreSQL' },
   { name: 'pgpool2', file: '/usr/sbin/pgpool', neededFor: 'another pooler, with another way of speaking' },
   { name: 'haproxy', file: '/usr/sbin/haproxy', neededFor: 'a load balancer before the database' },

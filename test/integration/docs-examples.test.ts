@@ -28,6 +28,7 @@ declare const fetchOverNodeHttps: (
 ) => Promise<Credential>
 declare const driver: import('poolsmith').Driver<import('pg').Client>
 declare const source: import('poolsmith').CredentialSource
+declare const pool: Awaited<ReturnType<typeof import('poolsmith/pg').createPgPool>>
 declare const vault: {
   lease(path: string, options: { signal: AbortSignal }): Promise<{ password: string; seconds: number }>
 }

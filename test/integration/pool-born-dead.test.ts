@@ -20,8 +20,9 @@ interface Case {
 
 const READY = Buffer.from('Z\0\0\0\x05I', 'latin1')
 const SHUTDOWN = errorResponse({ C: '57P01', M: 'terminating connection due to administrator command' })
-/** The text that the session's first statements print (MS-TDS text is UTF-16). */
-const GREETING = Buffer.from('poolsmith:', 'utf16le')
+/** The token that the answer to a session's first statements begins with (MS-TDS 2.2.7.6); others begin the login's. */
+const DONE = 0xfd
+const PACKET_HEADER_BYTES = 8
 
 const cases: readonly Case[] = [
   {
@@ -33,7 +34,7 @@ const cases: readonly Case[] = [
   {
     kind: sqlServerSide,
     extra: { encrypt: 'false' },
-    endAtLogin: (chunk) => (chunk.includes(GREETING) ? { last: chunk } : [chunk]),
+    endAtLogin: (chunk) => (chunk[PACKET_HEADER_BYTES] === DONE ? { last: chunk } : [chunk]),
     words: /closed|ended/,
   },
 ]

@@ -71,14 +71,18 @@ const ENDED = new Error('the connection was closed before the statement was sent
  */
 export function postgresStatementError(error: Error, session: FailedSession): Error {
   const isServers = (error as ServerWords).severity !== undefined
-  if (NOT_QUERYABLE.test(error.message)) return connectionLost(session.where, session.endedBy ?? ENDED)
+  if (NOT_QUERYABLE.test(error.message)) return lostBy(session.endedBy ?? ENDED, session)
   if (isServers ? !endsSession(error as ServerWords) : !session.broken) {
     return isServers ? advised(error, postgresAdvice(error as ServerWords)) : advised(error, {})
   }
   const cause = isServers ? error : (session.endedBy ?? error)
   // Not a loss: someone may be changing the stream, and trying again is no advice.
   if (cause instanceof PoolsmithError && cause.code === 'GSS_MESSAGE_DAMAGED') return cause
+  return lostBy(cause, session)
+}
+
+function lostBy(cause: Error, { where }: FailedSession): PoolsmithError {
   const words: ServerWords = cause
-  if (words.severity === undefined) return connectionLost(session.where, cause)
-  return connectionLost(session.where, cause, hintForEnd(words), { sqlstate: words.code })
+  if (words.severity === undefined) return connectionLost(where, cause)
+  return connectionLost(where, cause, hintForEnd(words), { sqlstate: words.code })
 }

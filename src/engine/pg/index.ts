@@ -1,4 +1,4 @@
 /** The door `poolsmith/pg`: a `pg.Pool` for code and data layers that are written against that class. */
 
 export { createPgPool, type PgPoolOptions } from './create-pg-pool.ts'
-export type { PgPool } from './pool-class.ts'
+export type { AbortableQuery, PgPool, PgPoolClient } from './pool-class.ts'

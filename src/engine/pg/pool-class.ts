@@ -11,6 +11,8 @@ import { heedSignals, signalOf } from './signals.ts'
 
 /** A `pg.Pool` over a pool of ours. `end()` and `await using` end both. */
 export interface PgPool extends pg.Pool, AsyncDisposable {
+  query: AbortableQuery & pg.Pool['query']
+  connect: (() => Promise<PgPoolClient>) & pg.Pool['connect']
   /** The pool behind it: `stats()`, `on()`, `invalidate()`, `suspend()`, `resume()`. */
   readonly poolsmith: ConnectionPool<pg.Client>
   /** The connection record that the pool was made from. */
@@ -18,6 +20,17 @@ export interface PgPool extends pg.Pool, AsyncDisposable {
   /** The name of the strategy in use. */
   readonly strategy: string
 }
+
+/** A client of the pool: pg's own. */
+export interface PgPoolClient extends pg.PoolClient {
+  query: AbortableQuery & pg.PoolClient['query']
+}
+
+/** A query whose signal asks the server to end its statement, and no other one. */
+export type AbortableQuery = <R extends pg.QueryResultRow = Record<string, unknown>>(
+  config: pg.QueryConfig & { readonly signal: AbortSignal },
+  values?: readonly unknown[],
+) => Promise<pg.QueryResult<R>>
 
 export interface PgPoolParts {
   readonly pool: ConnectionPool<pg.Client>

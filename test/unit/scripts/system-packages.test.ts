@@ -21,7 +21,7 @@ test('a test file needs the programs that it and its imports name, and no others
   const kerberos = neededBy('test/integration/kerberos-session.test.ts')
   for (const name of ['postgresql-15', 'krb5-kdc', 'krb5-admin-server', 'krb5-user']) assert.ok(kerberos.includes(name))
   assert.ok(!kerberos.includes('squid'))
-  assert.ok(neededBy('test/integration/sqlserver-double.test.ts').includes('freetds-bin'))
+  assert.ok(neededBy('test/integration/sqlserver-double-freetds.test.ts').includes('freetds-bin'))
   assert.ok(neededBy('test/integration/pool-postgres.test.ts').includes('procps'))
 })
 

@@ -22,9 +22,9 @@ test('values are parameters, numbered in the order of the pieces', () => {
   )
   assert.deepEqual(
     values.map(({ type, value }) => `${type} ${value}`),
-    ["nvarchar x' or 1=1 --", 'bigint 2', 'nvarchar null', "nvarchar x' or 1=1 --", 'bigint 2', 'nvarchar null'],
+    ["varchar x' or 1=1 --", 'bigint 2', 'nvarchar null', "varchar x' or 1=1 --", 'bigint 2', 'nvarchar null'],
   )
-  assert.equal(declarations(where.values), '@p0 nvarchar(max), @p1 bigint, @p2 nvarchar(max)')
+  assert.equal(declarations(where.values), '@p0 varchar(max), @p1 bigint, @p2 nvarchar(max)')
 })
 
 test('a question mark is a place only outside of quotes and comments', () => {
