@@ -19,6 +19,7 @@ import { loadDialect } from '../src/engine/load-dialect.ts'
 import { engineFields } from '../src/engine/options.ts'
 import { ERROR_CODES } from '../src/errors.ts'
 import { poolFields } from '../src/pool/options.ts'
+import { storeFields } from '../src/stores/fields.ts'
 import { strategies } from '../src/strategies/index.ts'
 import type { Strategy } from '../src/strategies/strategy.ts'
 import { apiReference } from './api-reference.ts'
@@ -77,6 +78,10 @@ async function extrasPage(): Promise<string> {
     '## Through a proxy',
     'For every database; docs/proxy.md says more.',
     fieldsReference(proxyFields),
+    '## Secrets in stores',
+    'Every option of the type `secret`, the `password` and the `login` can be in a store: write a reference under its name ' +
+      'with `_from` at the end, such as `client_secret_from`; docs/secrets.md says more. These options hold for all of them.',
+    fieldsReference(storeFields),
     '## Strategies',
     ...strategies.list().map(strategySection),
   ]

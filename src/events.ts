@@ -65,6 +65,8 @@ export interface EventFacts {
     readonly attempt: number
     readonly retryInMillis: number | undefined
   }
+  /** A store of secrets is down, and a secret that was read before is used. `ageMillis` is the time since then. */
+  'secret:stale': { readonly place: string; readonly error: PoolsmithError; readonly ageMillis: number }
   'connection:opened': { readonly id: number; readonly identity: string; readonly durationMillis: number }
   'connection:failed': { readonly error: PoolsmithError; readonly phase: Phase }
   'connection:closed': {
@@ -94,6 +96,7 @@ const NAMES: Readonly<Record<EventName, true>> = {
   'credential:prompt': true,
   'credential:refreshed': true,
   'credential:failed': true,
+  'secret:stale': true,
   'connection:opened': true,
   'connection:failed': true,
   'connection:closed': true,

@@ -29,7 +29,7 @@ export class Secret {
   }
 
   equals(other: Secret | undefined): boolean {
-    return other !== undefined && other.#value === this.#value
+    return other !== undefined && other.reveal() === this.reveal()
   }
 
   toString(): string {
@@ -46,6 +46,23 @@ export class Secret {
 
   [inspect.custom](): string {
     return HIDDEN
+  }
+}
+
+/**
+ * A secret that a store holds, under its present value. Its value is the one that was read from the store last, so it must
+ * not be compared over time: take a copy, `new Secret(live.reveal())`. Until the first
+ * reading, the text that it was made of stands for it.
+ */
+export class LiveSecret extends Secret {
+  #present: Secret | undefined
+
+  set present(secret: Secret) {
+    this.#present = secret
+  }
+
+  override reveal(): string {
+    return this.#present === undefined ? super.reveal() : this.#present.reveal()
   }
 }
 

@@ -9,6 +9,7 @@ import { parseJson } from './exact-json.ts'
 import { textProblem } from './fields.ts'
 import { LONGEST_KEY, LONGEST_RECORD, LONGEST_SECRET, MOST_VALUES, tooLong } from './limits.ts'
 import { childPath } from './problem-path.ts'
+import { isReference } from './reference.ts'
 
 /**
  * Names whose values are secrets, once lower-cased and rid of separators: `sslpassword`, `client_secret`,
@@ -134,7 +135,7 @@ class Copying {
         this.#wrong(childAt, `the key ${problem}`)
         continue
       }
-      const hidden = secret || isSecretName(key) || isNoPath(key, child)
+      const hidden = secret || (isSecretName(key) && !isReference(key, child)) || isNoPath(key, child)
       entries.push([key, this.value(child, childAt, hidden, lineage)])
     }
     return Object.freeze(Object.fromEntries(entries))

@@ -21,4 +21,5 @@ export {
 export { parseFields } from './parse-fields.ts'
 export { childPath } from './problem-path.ts'
 export { type ForeignOption, type ForeignOptions, plainName } from './protection.ts'
+export { reference } from './reference.ts'
 export { isPort, looksLikeServer, serverAddress } from './server-address.ts'

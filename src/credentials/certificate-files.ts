@@ -1,4 +1,4 @@
-import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
+import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { PoolsmithError } from '../errors.ts'
 import { Secret } from '../secret.ts'
 import { pemBlocks } from './pem-blocks.ts'
@@ -27,6 +27,9 @@ export interface ExpiringCertificate {
 export interface CertificateFilesOptions {
   readonly certificateFile: string
   readonly keyFile: string
+  /** The PEM texts themselves, from a store of secrets; each in place of its file. */
+  readonly certificate?: Secret | undefined
+  readonly key?: Secret | undefined
   readonly passphrase?: Secret
   /** Milliseconds since the epoch. Default `Date.now`. */
   readonly now?: () => number
@@ -37,6 +40,30 @@ export interface CertificateFilesOptions {
    * a rotation writes two files, and a connection may be opened between the two.
    */
   readonly onUnusable?: (error: PoolsmithError) => void
+}
+
+interface CertificateOptions {
+  readonly sslcert?: string | undefined
+  readonly sslkey?: string | undefined
+  readonly sslcert_from?: Secret | undefined
+  readonly sslkey_from?: Secret | undefined
+}
+
+/**
+ * Where certificate and key are by the options. One that is in a store is named by its option.
+ *
+ * @param place gives the path of a default file
+ */
+export function certificatePlaces(
+  { sslcert, sslkey, sslcert_from: certificate, sslkey_from: key }: CertificateOptions,
+  place: (name: string) => string,
+): Pick<CertificateFilesOptions, 'certificateFile' | 'keyFile' | 'certificate' | 'key'> {
+  return {
+    certificateFile: certificate === undefined ? (sslcert ?? place('postgresql.crt')) : 'sslcert_from',
+    keyFile: key === undefined ? (sslkey ?? place('postgresql.key')) : 'sslkey_from',
+    certificate,
+    key,
+  }
 }
 
 const CERTIFICATE_FILE: FileKind = {
@@ -89,12 +116,12 @@ export class CertificateFiles {
    *   KEY_MALFORMED, KEY_PASSPHRASE_MISSING, KEY_PASSPHRASE_WRONG, KEY_MISMATCH
    */
   async load(): Promise<LoadedCertificate> {
-    const { certificateFile, keyFile } = this.#options
+    const { certificateFile, keyFile, certificate, key } = this.#options
     let version = 'missing'
     try {
       // In this order, so that the certificate is reported as missing where neither file exists.
-      const certificateVersion = await fileVersion(certificateFile, CERTIFICATE_FILE)
-      version = `${certificateVersion}|${await fileVersion(keyFile, KEY_FILE)}`
+      const certificateVersion = textVersion(certificate) ?? (await fileVersion(certificateFile, CERTIFICATE_FILE))
+      version = `${certificateVersion}|${textVersion(key) ?? (await fileVersion(keyFile, KEY_FILE))}`
       if (this.#loaded?.version !== version) this.#loaded = await this.#read()
       this.#unusable = undefined
     } catch (error) {
@@ -117,8 +144,9 @@ export class CertificateFiles {
 
   async #read(): Promise<{ version: string; pair: LoadedCertificate }> {
     const { certificateFile, keyFile, passphrase } = this.#options
-    const certificateState = await readFileState(certificateFile, CERTIFICATE_FILE)
-    const keyState = await readFileState(keyFile, KEY_FILE)
+    const certificateState =
+      textState(this.#options.certificate, certificateFile) ?? (await readFileState(certificateFile, CERTIFICATE_FILE))
+    const keyState = textState(this.#options.key, keyFile) ?? (await readFileState(keyFile, KEY_FILE))
     const certificate = certificateState.content.toString('utf8')
     const x509 = parseCertificate(certificate, certificateFile)
     assertKeyIsPrivate(keyState)
@@ -142,6 +170,17 @@ export class CertificateFiles {
     assertInTime(pair, certificateFile, this.#now())
     return { version: `${certificateState.version}|${keyState.version}`, pair }
   }
+}
+
+/** Changes with the text. */
+function textVersion(text: Secret | undefined): string | undefined {
+  return text === undefined ? undefined : createHash('sha256').update(text.reveal()).digest('hex')
+}
+
+/** A text from a store in place of a file; only this process can read it. */
+function textState(text: Secret | undefined, path: string): FileState | undefined {
+  if (text === undefined) return undefined
+  return { path, version: textVersion(text) ?? '', content: Buffer.from(text.reveal()), mode: 0o600, uid: -1 }
 }
 
 /** A certificate's subject on one line: `CN=alice, O=Example`. */

@@ -27,6 +27,8 @@ export interface RefreshingSourceOptions {
   readonly maxAttempts?: number | undefined
   /** How often to look again for a credential that does not say when it ends, in milliseconds. Default never. */
   readonly recheckMillis?: number
+  /** Whether a transient failure is tried again while callers wait. Default: it is. */
+  readonly isRetried?: (error: PoolsmithError) => boolean
   /** From 0 to 1, for the jitter. */
   readonly random?: () => number
 }
@@ -213,7 +215,8 @@ class RefreshingSource implements CredentialSource {
     const now = Date.now()
     const left = this.#credential === undefined ? 0 : Math.max(0, this.#goodUntil - now)
     const wait = Math.max(backoffMillis(++this.#failures, this.#random(), left), askedWait(error))
-    const again = error.transient && this.#waiters > 0 && attempt < this.#maxAttempts
+    const isRetried = this.#options.isRetried?.(error) ?? true
+    const again = error.transient && isRetried && this.#waiters > 0 && attempt < this.#maxAttempts
     const later = error.transient && left > 0
     this.#failure = error
     this.#finalAt = again || later ? undefined : now

@@ -13,6 +13,7 @@ import type { PoolOptions } from '../pool/options.ts'
 import { type ConnectionInfo, ConnectionPool } from '../pool/pool.ts'
 import { strategies } from '../strategies/index.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
+import type { StrategyContext } from '../strategies/strategy.ts'
 import { configure, refuse } from './configure.ts'
 import type { DialectParts } from './dialect.ts'
 
@@ -87,13 +88,17 @@ export async function buildPool(
 
   const proxies = await loadProxies(settings.proxy, { environment, emit: events.emit })
   const parts = await dialect.build(connection, settings.driver, { emit: events.emit, where, route: proxies?.route })
-  const source = await settings.strategy.credentials(connection, settings.strategyOptions, {
+  const context: StrategyContext = {
     emit: events.emit,
     listens: (name) => events.interest(name)(),
     environment,
     settings: settings.all,
     agents: proxies?.agents,
-  })
+  }
+  const source =
+    settings.references.size === 0
+      ? await settings.strategy.credentials(connection, settings.strategyOptions, context)
+      : (await import('./stored-source.ts')).sourceFromStores(connection, settings, context)
   const pool = new ConnectionPool({
     driver: parts.driver,
     source: proxies === undefined ? source : endingSource(source, () => closeAgents(proxies)),

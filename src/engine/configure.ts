@@ -4,9 +4,11 @@ import type { Connection } from '../connections/connection.ts'
 import type { ReadConnection } from '../connections/parse.ts'
 import { checkProxyOptions } from '../drivers/network/proxy/options.ts'
 import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
+import { type StoreFieldValues, storeProblems } from '../stores/fields.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
 import type { EngineDialect, Normalised } from './dialect.ts'
 import { loadDialect } from './load-dialect.ts'
+import { withParts } from './references.ts'
 import { resolveSettings, type Settings } from './settings.ts'
 
 export interface Configuration {
@@ -72,10 +74,12 @@ function settle(
   const { connection, notes, problems } = inOurWords
   try {
     const settings = resolveSettings(connection, dialect, registry, inOurWords.overrides, closed)
+    const whole = withParts(connection, settings.references)
     const together = [
-      ...dialect.check(connection, settings.driver),
+      ...dialect.check(whole, settings.driver),
       ...checkProxyOptions(settings.proxy, environment, connection.host),
-      ...(settings.strategy.check?.(connection, settings.strategyOptions, environment) ?? []),
+      ...(settings.strategy.check?.(whole, settings.strategyOptions, environment) ?? []),
+      ...storeProblems(settings.references, settings.all as StoreFieldValues, environment),
     ]
     return { connection, settings, notes, problems: firstOfEach([...problems, ...settings.problems, ...together]) }
   } catch (error) {

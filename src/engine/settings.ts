@@ -8,10 +8,12 @@ import { type Fields, parseFields, type ValuesOf } from '../connections/fields.t
 import { type ProxyOptions, proxyFields } from '../drivers/network/proxy/options.ts'
 import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
 import { poolFields } from '../pool/options.ts'
+import { storeFields } from '../stores/fields.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
 import type { Strategy } from '../strategies/strategy.ts'
 import type { EngineDialect } from './dialect.ts'
 import { engineFields } from './options.ts'
+import { type ReferencedOptions, referenceFields, referencesIn, secretsOf } from './references.ts'
 
 export interface Settings<DriverFields extends Fields> {
   readonly strategy: Strategy
@@ -22,6 +24,10 @@ export interface Settings<DriverFields extends Fields> {
   readonly strategyOptions: Readonly<Record<string, unknown>>
   /** All options together, for a strategy that depends on options of others. */
   readonly all: Readonly<Record<string, unknown>>
+  /** The table of all options. */
+  readonly fields: Fields
+  /** The options that are in stores of secrets. */
+  readonly references: ReferencedOptions
   /** Problems of single options; each of these options has its default in the values. */
   readonly problems: readonly ConfigProblem[]
   readonly warnings: readonly ConfigProblem[]
@@ -35,7 +41,7 @@ export interface Settings<DriverFields extends Fields> {
  *   not the only problem
  */
 export function resolveSettings<DriverFields extends Fields>(
-  connection: Pick<Connection, 'type' | 'extra' | 'login'>,
+  connection: Pick<Connection, 'type' | 'extra' | 'login' | 'password'>,
   { fields: driverFields, foreign }: Pick<EngineDialect<DriverFields>, 'fields' | 'foreign'>,
   registry: StrategyRegistry,
   overrides: Readonly<Record<string, unknown>> = {},
@@ -48,19 +54,20 @@ export function resolveSettings<DriverFields extends Fields>(
   const strategy = selected(registry, connection.type, head.auth_method ?? defaultStrategy(connection))
   const known = strategy instanceof PoolsmithError ? undefined : strategy
   const fields = { ...engineFields, ...poolFields, ...proxyFields, ...driverFields, ...known?.fields }
-  const parsed = parseFields(fields, given, {
+  const parsed = parseFields({ ...fields, ...referenceFields(fields), ...storeFields }, given, {
     strict: head.strict_extras,
     closed,
     defaults: known === undefined ? undefined : defaultsOf(known, given),
     elsewhere: (key) => ownerOf(key, connection.type, known, registry),
     foreign,
   })
-  const { problems, warnings } = parsed
+  const { references, problems: saidTwice } = referencesIn(parsed.values, connection)
+  const problems = [...parsed.problems, ...saidTwice]
   if (strategy instanceof PoolsmithError) {
     if (problems.length === 0) throw strategy
     throw new ConfigError([{ path: 'extra.auth_method', message: `${strategy.message} ${strategy.hint}` }, ...problems])
   }
-  const all = parsed.values as Readonly<Record<string, unknown>>
+  const all: Readonly<Record<string, unknown>> = { ...parsed.values, ...secretsOf(fields, references) }
   return {
     strategy,
     pool: pick(all, poolFields) as ValuesOf<typeof poolFields>,
@@ -68,8 +75,10 @@ export function resolveSettings<DriverFields extends Fields>(
     driver: pick(all, driverFields) as ValuesOf<DriverFields>,
     strategyOptions: pick(all, strategy.fields),
     all,
+    fields,
+    references,
     problems,
-    warnings,
+    warnings: parsed.warnings,
   }
 }
 

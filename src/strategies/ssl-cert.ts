@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { homeFolder } from '../connections/fields.ts'
-import { CertificateFiles } from '../credentials/certificate-files.ts'
+import { CertificateFiles, certificatePlaces } from '../credentials/certificate-files.ts'
 import { refreshingSource } from '../credentials/refreshing-source.ts'
 import { Secret } from '../secret.ts'
 import { defineStrategy } from './strategy.ts'
@@ -17,13 +17,18 @@ export const sslCert = defineStrategy({
   defaults: { sslmode: 'verify-full' },
   credentials(connection, _options, { emit, settings }) {
     const folder = join(homeFolder(), '.postgresql')
-    const certificateFile = textOf(settings.sslcert) ?? join(folder, 'postgresql.crt')
-    const keyFile = textOf(settings.sslkey) ?? join(folder, 'postgresql.key')
-    const passphrase = settings.sslpassword instanceof Secret ? settings.sslpassword : undefined
+    const stored = (option: unknown): Secret | undefined => (option instanceof Secret ? option : undefined)
     const files = new CertificateFiles({
-      certificateFile,
-      keyFile,
-      passphrase,
+      ...certificatePlaces(
+        {
+          sslcert: textOf(settings.sslcert),
+          sslkey: textOf(settings.sslkey),
+          sslcert_from: stored(settings.sslcert_from),
+          sslkey_from: stored(settings.sslkey_from),
+        },
+        (name) => join(folder, name),
+      ),
+      passphrase: stored(settings.sslpassword),
       onExpiring: (certificate) => emit('certificate:expiring', certificate),
       onUnusable: (error) => emit('credential:failed', { error, attempt: 1, retryInMillis: RECHECK_MILLIS }),
     })

@@ -8,6 +8,7 @@ import {
   list,
   oneOf,
   path,
+  reference,
   seconds,
   secret,
   text,
@@ -107,6 +108,8 @@ export const postgresFields = {
       'PEM file with the private key of `sslcert`. Only its owner may have access to it (mode 0600), or, ' +
       'when root owns it, its group may read it (0640). Default `~/.postgresql/postgresql.key`.',
   }),
+  sslcert_from: reference('The client certificate (PEM) in a store of secrets, in place of `sslcert`.'),
+  sslkey_from: reference('Its private key (PEM) in a store of secrets, in place of `sslkey`.'),
   sslpassword: secret({ description: 'Passphrase of `sslkey`, when the key is encrypted.' }),
   sslcertmode: oneOf(['disable', 'allow', 'require'], {
     description:
@@ -274,8 +277,11 @@ export function checkPostgresOptions(target: PostgresTarget, options: PostgresOp
   ) {
     say('ssl_max_protocol_version', `is below ssl_min_protocol_version (${options.ssl_min_protocol_version})`)
   }
-  if (options.sslkey !== undefined && options.sslcert === undefined) {
+  if (options.sslkey !== undefined && options.sslcert === undefined && options.sslcert_from === undefined) {
     say('sslkey', 'is of no use without sslcert')
+  }
+  if (options.sslkey_from !== undefined && options.sslcert === undefined && options.sslcert_from === undefined) {
+    say('sslkey_from', 'is of no use without sslcert or sslcert_from')
   }
   const isUnix = target.host?.startsWith('/') === true
   if (options.sslcertmode === 'require' && (mode === 'disable' || isUnix)) {

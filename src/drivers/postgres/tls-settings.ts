@@ -3,7 +3,7 @@ import { join } from 'node:path'
 // Imported as a namespace: older versions of Node have no getCACertificates and refuse an import by that name.
 import * as tls from 'node:tls'
 import { homeFolder } from '../../connections/fields.ts'
-import { CertificateFiles, subjectOf } from '../../credentials/certificate-files.ts'
+import { CertificateFiles, certificatePlaces, subjectOf } from '../../credentials/certificate-files.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { isHidden } from '../../credentials/reread-file.ts'
 import { CaFile, CrlFile, CrlFolder, trustEvents } from '../../credentials/trust-files.ts'
@@ -77,13 +77,13 @@ export class TlsSettings {
           }
     this.#pair = {
       file: new CertificateFiles({
-        certificateFile: options.sslcert ?? place('postgresql.crt'),
-        keyFile: options.sslkey ?? place('postgresql.key'),
+        ...certificatePlaces(options, place),
         passphrase: options.sslpassword,
         ...trust,
         onUnusable: (error) => emit('security:warning', { code: error.code, message: error.message }),
       }),
-      absent: options.sslcert === undefined ? 'CERTIFICATE_FILE_MISSING' : undefined,
+      absent:
+        options.sslcert === undefined && options.sslcert_from === undefined ? 'CERTIFICATE_FILE_MISSING' : undefined,
     }
   }
 

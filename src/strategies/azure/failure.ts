@@ -8,9 +8,9 @@ import {
   proxyFailure,
 } from '../../credentials/failure.ts'
 import { PoolsmithError } from '../../errors.ts'
+import { retryAfterMillis } from '../../retry-after.ts'
 import { redact, type Secret } from '../../secret.ts'
 import { isLate, isNoRoute, metadataHint } from '../metadata.ts'
-import { retryAfterMillis } from '../retry-after.ts'
 import { AnswerTooLong, type SupervisedRequest } from '../supervise.ts'
 
 const SUBJECT = 'The Microsoft Entra token could not be fetched'

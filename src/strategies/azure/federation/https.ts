@@ -3,7 +3,7 @@ import { type Agent, request } from 'node:https'
 import { errorCode } from '../../../any-error.ts'
 import { credentialFailure, faultOf, isTransient, proxyFailure } from '../../../credentials/failure.ts'
 import { PoolsmithError } from '../../../errors.ts'
-import { retryAfterMillis } from '../../retry-after.ts'
+import { retryAfterMillis } from '../../../retry-after.ts'
 import { type FederationStep, federationError } from './errors.ts'
 
 /** The metadata of AD FS come to about 150 KB. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { retryAfterMillis } from '../../../src/strategies/retry-after.ts'
+import { retryAfterMillis } from '../../src/retry-after.ts'
 
 const NOW = Date.UTC(2026, 0, 1)
 

@@ -1,0 +1,94 @@
+/** References to secrets that a store holds: `vault:secret/sales#password` in an option such as `password_from`. */
+
+import { isPlausiblePath } from '../plausible-path.ts'
+import { LiveSecret, Secret } from '../secret.ts'
+import { type Field, FieldMismatch, homeFolder } from './field-types.ts'
+
+/** The kinds of stores that a reference can name. */
+export const SCHEMES = ['file', 'env', 'k8s', 'vault'] as const
+export type Scheme = (typeof SCHEMES)[number]
+
+/** The place of one secret in a store. It holds no secret itself. */
+export interface Reference {
+  readonly scheme: Scheme
+  /** As the store knows it: a path, a name. */
+  readonly path: string
+  /** The field of the secret, where it has several. */
+  readonly field: string | undefined
+}
+
+/** Stands for a value that is not read yet, where options are checked. */
+const UNREAD = 'unread'
+
+/** An option that is given by reference. Its value is the one that was read from the store last. */
+export class ReferencedSecret extends LiveSecret {
+  readonly reference: Reference
+
+  constructor(reference: Reference) {
+    super(UNREAD)
+    this.reference = reference
+  }
+}
+
+/** The suffix of an option that takes a reference in place of the secret. */
+const SUFFIX = '_from'
+
+/** The option that takes a reference to the value of another: `password_from` of `password`. */
+export function fromName(option: string): string {
+  return option + SUFFIX
+}
+
+const FORM = /^(?<scheme>[a-z0-9-]+):(?<path>[^#]+)(?:#(?<field>[^#]+))?$/
+
+/** Whether a value under a name ending in `_from` is a reference, and not a secret that was put in its place. */
+export function isReference(key: string, value: unknown): boolean {
+  return key.endsWith(SUFFIX) && typeof value === 'string' && parse(value) !== undefined
+}
+
+const EXAMPLES = 'vault:secret/sales#password, k8s:/etc/secrets/sales#password, file:/run/secrets/sales or env:SALES'
+
+/** An option that takes a reference. A text that is none is not repeated: it may be the secret itself. */
+export function reference(description: string): Field<ReferencedSecret | undefined> {
+  return {
+    type: 'reference',
+    description,
+    default: undefined,
+    aliases: [],
+    secret: false,
+    parse(value) {
+      const text = value instanceof Secret ? value.reveal() : value
+      const parsed = typeof text === 'string' ? parse(text) : undefined
+      if (parsed !== undefined) return new ReferencedSecret(parsed)
+      throw new FieldMismatch(`expected a reference such as ${EXAMPLES} (not repeated: it may be a secret)`)
+    },
+  }
+}
+
+function parse(text: string): Reference | undefined {
+  const { scheme, path = '', field } = FORM.exec(text)?.groups ?? {}
+  const known = SCHEMES.find((name) => name === scheme)
+  if (known === undefined || /\p{Cc}/u.test(text) || text.length > 1024) return undefined
+  const read = RULES[known](path, field)
+  return read === undefined ? undefined : { scheme: known, path: read, field }
+}
+
+/** For each kind, the path as it is used; undefined for one that cannot be. */
+const RULES: Readonly<Record<Scheme, (path: string, field: string | undefined) => string | undefined>> = {
+  file: filePath,
+  env: (path) => (/^[A-Za-z_]\w*$/.test(path) ? path : undefined),
+  // The key of the secret is the name of a file in the folder.
+  k8s: (path, field) => (field !== undefined && /^(?!\.\.)[-.\w]+$/.test(field) ? filePath(path) : undefined),
+  vault: (path) => (isVaultPath(path) ? path : undefined),
+}
+
+function filePath(path: string): string | undefined {
+  if (!isPlausiblePath(path)) return undefined
+  return path.startsWith('~/') ? `${homeFolder()}${path.slice(1)}` : path
+}
+
+/** A mount and a path in it. Vault refuses a path that ends in a period. */
+function isVaultPath(path: string): boolean {
+  const parts = path.split('/')
+  const isWhole = parts.every((part) => /^[^\s?\\%]+$/.test(part) && !/^\.\.?$/.test(part))
+  return parts.length >= 2 && isWhole && !path.endsWith('.')
+}

@@ -1,0 +1,98 @@
+/** Secrets of this machine: files, variables of the environment, and secrets that Kubernetes mounts as folders. */
+
+import { readdir, realpath } from 'node:fs/promises'
+import { join } from 'node:path'
+import { errorCode } from '../any-error.ts'
+import { PoolsmithError } from '../errors.ts'
+import { readSecretFile, secretFileError, textOf } from '../vault/credential-file.ts'
+import { StoredSecret } from '../vault/stored-secret.ts'
+import type { SecretReader } from './reader.ts'
+
+/** A file that holds one secret: a text, or a JSON object with fields. One line end after it is not part of it. */
+export const fileReader: SecretReader = {
+  distance: 'local',
+  placeOf: (path) => `The file ${path}`,
+  read: async (path) =>
+    new StoredSecret(contentOf(await readSecretFile(path, { what: 'file', option: 'the reference' }))),
+}
+
+function contentOf(bytes: Buffer): string | { readonly content: Buffer } {
+  return textOf(bytes)?.replace(/\r?\n$/, '') ?? { content: bytes }
+}
+
+/** @param environment read at each resolution, since a program may change its own */
+export function environmentReader(environment: Readonly<Record<string, string | undefined>>): SecretReader {
+  return {
+    distance: 'local',
+    placeOf: (name) => `The environment variable ${name}`,
+    async read(name) {
+      const value = environment[name]
+      if (value) return new StoredSecret(value)
+      throw new PoolsmithError(`The environment variable ${name} is ${value === undefined ? 'not set' : 'empty'}.`, {
+        code: 'SECRET_MISSING',
+        phase: 'credential',
+        hint: `Set ${name}, or name another place in the reference.`,
+        details: { variable: name },
+      })
+    },
+  }
+}
+
+/** The folder of the present state, by which the kubelet replaces all files of a mounted secret at once. */
+const PRESENT = '..data'
+const MOST_SWAPS = 3
+
+/**
+ * A secret that Kubernetes mounts as a folder. All its keys are read from one state: the kubelet writes each state to a
+ * folder of its own, moves the link `..data` to it, and removes the old one (Kubernetes documentation, "Secrets",
+ * mounted secrets are updated automatically).
+ */
+export const kubernetesFolderReader: SecretReader = {
+  distance: 'local',
+  placeOf: (path) => `The mounted secret ${path}`,
+  async read(path) {
+    for (let swaps = 1; ; swaps++) {
+      try {
+        return await readFolder(path)
+      } catch (error) {
+        // The state was removed between two of its files.
+        const isSwap = error instanceof Vanished && swaps < MOST_SWAPS
+        if (!isSwap) throw error instanceof Vanished ? error.reason : error
+      }
+    }
+  },
+}
+
+class Vanished extends Error {
+  readonly reason: PoolsmithError
+
+  constructor(reason: PoolsmithError) {
+    super(reason.message)
+    this.reason = reason
+  }
+}
+
+async function readFolder(path: string): Promise<StoredSecret> {
+  const use = { what: 'mounted secret', option: 'the reference' }
+  let folder: string
+  let names: readonly string[]
+  try {
+    folder = await realpath(join(path, PRESENT)).catch((error: unknown) => {
+      // A folder that the kubelet does not replace, such as one made by hand.
+      if (errorCode(error) === 'ENOENT') return realpath(path)
+      throw error
+    })
+    names = (await readdir(folder)).filter((name) => !name.startsWith('..'))
+  } catch (cause) {
+    throw secretFileError(path, use, cause)
+  }
+  const fields: Record<string, unknown> = Object.create(null) as Record<string, unknown>
+  for (const name of names) {
+    const bytes = await readSecretFile(join(folder, name), use).catch((error: unknown) => {
+      if (errorCode(error) === 'SECRET_MISSING') throw new Vanished(error as PoolsmithError)
+      throw error
+    })
+    fields[name] = textOf(bytes)?.replace(/\r?\n$/, '') ?? bytes
+  }
+  return new StoredSecret(fields)
+}

@@ -1,0 +1,95 @@
+import type { Reference, ReferencedSecret, Scheme } from '../connections/reference.ts'
+import type { Secret } from '../secret.ts'
+import type { StoredSecret } from '../vault/stored-secret.ts'
+import type { CachedReader, Reading } from './cache.ts'
+
+/** The values of the options that were given by reference, under the names of the options. */
+export type SecretValues = ReadonlyMap<string, Secret>
+
+/** The references of one connection, which are read together. */
+export class References {
+  readonly #references: ReadonlyMap<string, Reference>
+  readonly #readerOf: (scheme: Scheme) => CachedReader
+  #present: Secret | undefined
+  #refused: Secret[] = []
+
+  /** @param options by their names */
+  constructor(options: ReadonlyMap<string, ReferencedSecret>, readerOf: (scheme: Scheme) => CachedReader) {
+    this.#references = new Map([...options].map(([name, { reference }]) => [name, reference]))
+    this.#readerOf = readerOf
+  }
+
+  /** How often it is worth while to read again, in milliseconds. */
+  get recheckMillis(): number {
+    return Math.min(...[...this.#references.values()].map(({ scheme }) => this.#readerOf(scheme).recheckMillis))
+  }
+
+  /** Notes that a server has refused this password, so that other versions of its secret are tried. */
+  refuse(password: Secret): void {
+    this.#refused.push(password)
+  }
+
+  /**
+   * All values, each secret read once.
+   *
+   * Where the present password was refused, the other versions of its secret follow, each once, and then the present one
+   * again: the server may have changed to it meanwhile.
+   *
+   * @param isFresh reads past the cache, after a refusal
+   */
+  async read(options: {
+    readonly signal: AbortSignal
+    readonly isFresh: boolean
+  }): Promise<{ readonly values: SecretValues; readonly goodUntil: number }> {
+    if (!options.isFresh) this.#refused = []
+    const readings = new Map<string, Promise<Reading>>()
+    for (const reference of this.#references.values()) {
+      const place = placeOf(reference)
+      if (readings.has(place)) continue
+      readings.set(place, this.#readerOf(reference.scheme).read(reference.path, options))
+    }
+    await Promise.all(readings.values())
+    const chosen = new Map<string, StoredSecret>()
+    let goodUntil = Number.POSITIVE_INFINITY
+    for (const reference of this.#references.values()) {
+      const reading = (await readings.get(placeOf(reference))) as Reading
+      chosen.set(placeOf(reference), reading.secret)
+      goodUntil = Math.min(goodUntil, this.#readerOf(reference.scheme).goodUntil(reading))
+    }
+    await this.#replaceRefused(chosen, options.signal)
+    const values = [...this.#references].map(
+      ([option, reference]) =>
+        [option, this.#valueIn(reference, chosen.get(placeOf(reference)) as StoredSecret)] as const,
+    )
+    return { values: new Map(values), goodUntil }
+  }
+
+  async #replaceRefused(chosen: Map<string, StoredSecret>, signal: AbortSignal): Promise<void> {
+    const reference = this.#references.get('password')
+    const present = reference === undefined ? undefined : chosen.get(placeOf(reference))
+    if (reference === undefined || present === undefined) return
+    const passwordIn = (secret: StoredSecret): Secret => this.#valueIn(reference, secret)
+    const password = passwordIn(present)
+    // What was refused before the store had this version says nothing of it, nor of the one before it.
+    if (!password.equals(this.#present)) this.#refused = this.#refused.filter((each) => each.equals(password))
+    this.#present = password
+    if (!this.#isRefused(password)) return
+    const others = await this.#readerOf(reference.scheme).others(reference.path, present, signal)
+    const next = others.find((secret) => !this.#isRefused(passwordIn(secret)))
+    if (next !== undefined) chosen.set(placeOf(reference), next)
+    // All were refused: the present one once more, and then each again.
+    else this.#refused = []
+  }
+
+  #isRefused(password: Secret): boolean {
+    return this.#refused.some((each) => each.equals(password))
+  }
+
+  #valueIn({ scheme, path, field }: Reference, secret: StoredSecret): Secret {
+    return secret.read(field, this.#readerOf(scheme).placeOf(path))
+  }
+}
+
+function placeOf({ scheme, path }: Reference): string {
+  return `${scheme}:${path}`
+}

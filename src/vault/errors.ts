@@ -1,0 +1,110 @@
+/** What Vault's answers mean: https://developer.hashicorp.com/vault/api-docs#http-status-codes */
+
+import { type ErrorCode, PoolsmithError } from '../errors.ts'
+import { printable } from '../printable.ts'
+import { retryAfterMillis } from '../retry-after.ts'
+import { isRecord, type StoreAnswer } from './https.ts'
+import type { Query } from './query.ts'
+
+interface Refusal {
+  readonly vault: string
+  readonly query: Query
+  readonly answer: StoreAnswer
+  readonly body: Readonly<Record<string, unknown>> | undefined
+  /** Takes the secrets of the request out of a text. */
+  readonly hide: (text: string) => string
+}
+
+interface Meaning {
+  readonly code: ErrorCode
+  readonly transient: boolean
+  readonly hint: string
+}
+
+const LATER = { code: 'STORE_FAILED', transient: true } as const
+
+const MEANINGS: Readonly<Record<number, Meaning>> = {
+  400: {
+    code: 'STORE_REFUSED',
+    transient: false,
+    hint: 'Check the role and what proves it: a secret id may have been used up, a token may be for another audience.',
+  },
+  412: { ...LATER, hint: 'The node is behind the one that was written to; the request is made again.' },
+  429: { ...LATER, hint: 'Vault asks for fewer requests: raise the rate limit quota, or secrets_ttl.' },
+  472: { ...LATER, hint: 'It is a secondary for disaster recovery: set vault_addr to the primary.' },
+  473: { ...LATER, hint: 'It is a performance standby: set vault_addr to the active node.' },
+  501: { ...LATER, hint: 'Vault is not initialised: run `vault operator init`.' },
+  503: {
+    code: 'STORE_SEALED',
+    transient: true,
+    hint: 'Unseal Vault, or wait until its maintenance has ended; the request is made again.',
+  },
+}
+
+/** The error of an answer other than success. */
+export function failureOf({ vault, query, answer, body, hide }: Refusal): PoolsmithError {
+  const { status, headers } = answer
+  const { code, transient, hint } = meaningOf(status, query)
+  const said = Array.isArray(body?.errors) ? body.errors.filter((text) => typeof text === 'string').join('; ') : ''
+  const words = said === '' ? '' : `: ${printable(hide(said), 300)}`
+  const wait = retryAfterMillis(headers['retry-after'])
+  const deleted = status === 404 ? deletedVersion(body) : undefined
+  const message =
+    deleted === undefined
+      ? `${vault} could not ${query.step} (HTTP ${status})${words}`
+      : `${vault} could not ${query.step}: ${deleted}`
+  return new PoolsmithError(`${message}.`.replace(/\.\.$/, '.'), {
+    code: deleted === undefined ? code : 'SECRET_DELETED',
+    phase: 'credential',
+    transient,
+    hint: deleted === undefined ? hint : 'Undelete the version, or write the secret anew.',
+    details: { status, path: query.path, ...(wait === undefined ? {} : { retryAfterMillis: wait }) },
+  })
+}
+
+function meaningOf(status: number, { path }: Query): Meaning {
+  const known = MEANINGS[status]
+  if (known !== undefined) return known
+  if (status === 403) {
+    return {
+      code: 'STORE_REFUSED',
+      transient: false,
+      hint: `The token has expired or was revoked, or its policy does not allow ${path}.`,
+    }
+  }
+  if (status === 404) {
+    return { code: 'SECRET_MISSING', transient: false, hint: 'Check the mount, the path and the namespace.' }
+  }
+  if (status === 408 || status >= 500)
+    return { ...LATER, hint: 'The fault is on the side of Vault; it is asked again.' }
+  return { code: 'STORE_FAILED', transient: false, hint: 'See the log of Vault for the request.' }
+}
+
+/** Vault answers 404 for a version that was deleted too, with a body that says when; undefined for any other. */
+function deletedVersion(body: Refusal['body']): string | undefined {
+  const metadata = isRecord(body?.data) && isRecord(body.data.metadata) ? body.data.metadata : undefined
+  if (metadata === undefined) return undefined
+  const { version, destroyed, deletion_time: deletedAt } = metadata
+  const when = typeof deletedAt === 'string' && deletedAt !== '' ? ` at ${printable(deletedAt, 40)}` : ''
+  return `version ${printable(String(version), 20)} was ${destroyed === true ? 'destroyed' : `deleted${when}`}`
+}
+
+/** The error of a redirection that is not followed. */
+export function redirected(
+  vault: string,
+  to: URL | undefined,
+  { isNode, isSafe }: { readonly isNode: boolean; readonly isSafe: boolean },
+): PoolsmithError {
+  const place = to === undefined ? 'an address that cannot be read' : `${to.protocol}//${to.host}`
+  const why = !isSafe
+    ? 'where the token would be sent unencrypted'
+    : isNode
+      ? 'again and again, or by a status that changes the request'
+      : 'which is not known as one of its nodes'
+  return new PoolsmithError(`${vault} redirects to ${place}, ${why}.`, {
+    code: 'STORE_REDIRECTED',
+    phase: 'credential',
+    hint: 'Set vault_addr to the active node or the load balancer, or name the hosts of its nodes in vault_nodes.',
+    details: to === undefined ? {} : { host: to.host },
+  })
+}

@@ -1,0 +1,127 @@
+/** The options that say where Vault (or OpenBao) is and how to log in to it, with the variables of its own programs. */
+
+import {
+  boolean,
+  integer,
+  LONGEST_TIMER_SECONDS,
+  list,
+  oneOf,
+  path,
+  seconds,
+  secret,
+  text,
+  type ValuesOf,
+} from '../connections/fields.ts'
+import type { ConfigProblem } from '../errors.ts'
+
+export const vaultFields = {
+  vault_addr: text({
+    description:
+      'The address of Vault or OpenBao, such as `https://vault.example.com:8200`. `http` only to this machine, where an agent listens. Default: VAULT_ADDR.',
+  }),
+  vault_namespace: text({ description: 'The namespace. Default: VAULT_NAMESPACE.' }),
+  vault_nodes: list({
+    pattern: { matches: /^[\w.-]{1,255}$/, expected: 'names of hosts' },
+    description:
+      'The hosts of the other nodes, to which a standby may redirect a request. Default: none but the host of `vault_addr`; nodes forward requests unless they are told not to.',
+  }),
+  vault_auth: oneOf(['token', 'approle', 'kubernetes', 'jwt', 'cert'], {
+    default: 'token',
+    description:
+      'How to log in to Vault: a token that exists already, an AppRole, the service account of a Kubernetes pod, any signed JWT, or a TLS client certificate.',
+  }),
+  vault_auth_mount: text({ description: 'Where the login method is mounted. Default: its name.' }),
+  vault_token: secret({ description: 'The token. Default: VAULT_TOKEN, then `vault_token_file`.' }),
+  vault_token_file: path({
+    description:
+      'A file with the token, as a Vault agent writes it; read again at each login. Default: `~/.vault-token`.',
+  }),
+  vault_role_id: text({ description: 'The role id of the AppRole.' }),
+  vault_secret_id: secret({ description: 'The secret id of the AppRole, where the role needs one.' }),
+  vault_secret_id_file: path({ description: 'A file with the secret id, read again at each login.' }),
+  vault_secret_id_wrapped: boolean({
+    default: false,
+    description:
+      'The secret id is a wrapping token, which is unwrapped once. A second unwrapping fails: somebody else has read it.',
+  }),
+  vault_role: text({
+    description: 'The role for `kubernetes` and `jwt`, or the name of the certificate role for `cert`.',
+  }),
+  vault_jwt_file: path({
+    description:
+      "The file with the JWT, read again at each login. Default for `kubernetes`: the pod's token in `/var/run/secrets/kubernetes.io/serviceaccount`.",
+  }),
+  vault_ca_file: path({
+    description:
+      'PEM file with the authorities that sign the certificate of Vault. Default: VAULT_CACERT, then those that Node trusts.',
+  }),
+  vault_client_cert: path({
+    description: 'PEM file with the client certificate for Vault. Default: VAULT_CLIENT_CERT.',
+  }),
+  vault_client_key: path({ description: 'PEM file with its private key. Default: VAULT_CLIENT_KEY.' }),
+  vault_kv_version: integer({
+    min: 1,
+    max: 2,
+    description:
+      'The version of the key-value engine. Default: asked of Vault; set it where the policy forbids that (the mount is then the first part of the path).',
+  }),
+  vault_timeout: seconds({
+    default: 5,
+    min: 0.1,
+    max: LONGEST_TIMER_SECONDS,
+    description: 'How long one request to Vault may take.',
+  }),
+} as const
+
+export type VaultOptions = ValuesOf<typeof vaultFields>
+
+/** Whether a name or address can only be this machine. */
+function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname)
+}
+
+/** Whether secrets may be sent there: over TLS, or without leaving this machine (an agent beside the program). */
+export function isProtected({ protocol, hostname }: URL): boolean {
+  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname))
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** The contradictions between the options, for a connection that uses Vault. */
+export function vaultProblems(options: VaultOptions, environment: Environment): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
+  const say = (name: keyof VaultOptions, message: string): void => {
+    problems.push({ path: `extra.${name}`, message })
+  }
+  const address = options.vault_addr ?? environment.VAULT_ADDR ?? ''
+  if (address === '') say('vault_addr', 'missing; set it, or VAULT_ADDR, to an address such as https://vault:8200')
+  else if (!isAddress(address)) {
+    say('vault_addr', 'expected https://host:port (or http to this machine alone), without a login, path or query')
+  }
+  const method = options.vault_auth
+  const needs = (name: keyof VaultOptions): void => {
+    if (options[name] === undefined) say(name, `vault_auth=${method} needs it`)
+  }
+  if (method === 'approle') needs('vault_role_id')
+  else if (options.vault_role_id !== undefined) say('vault_role_id', `has no effect under vault_auth=${method}`)
+  if (method === 'kubernetes' || method === 'jwt') needs('vault_role')
+  if (method === 'jwt') needs('vault_jwt_file')
+  const certificate = options.vault_client_cert ?? environment.VAULT_CLIENT_CERT
+  const key = options.vault_client_key ?? environment.VAULT_CLIENT_KEY
+  if (method === 'cert' && certificate === undefined) needs('vault_client_cert')
+  if (certificate !== undefined && key === undefined) say('vault_client_key', 'the client certificate needs it')
+  if (options.vault_secret_id !== undefined && options.vault_secret_id_file !== undefined) {
+    say('vault_secret_id_file', 'vault_secret_id is set too; keep one of them')
+  }
+  if (options.vault_token !== undefined && options.vault_token_file !== undefined) {
+    say('vault_token_file', 'vault_token is set too; keep one of them')
+  }
+  return problems
+}
+
+function isAddress(address: string): boolean {
+  if (!URL.canParse(address)) return false
+  const url = new URL(address)
+  const { username, password, pathname, search, hash } = url
+  return isProtected(url) && [username, password, search, hash].every((part) => part === '') && pathname === '/'
+}

@@ -1,0 +1,140 @@
+/** The ways to a token of Vault: https://developer.hashicorp.com/vault/api-docs/auth */
+
+import { join } from 'node:path'
+import { homeFolder } from '../connections/fields.ts'
+import { PoolsmithError } from '../errors.ts'
+import { Secret } from '../secret.ts'
+import { readSecretText } from './credential-file.ts'
+import type { VaultOptions } from './fields.ts'
+import { isRecord } from './https.ts'
+import type { Answer, Query } from './query.ts'
+
+/** The result of a login. */
+export interface Login {
+  readonly secret: Secret
+  readonly renewable: boolean
+  /** Milliseconds since the epoch; undefined for a token that does not end. */
+  readonly expiresAt: number | undefined
+  /** Its whole life when it was made, in milliseconds. */
+  readonly lifeMillis: number | undefined
+}
+
+type Send = (query: Query, token: Secret | undefined, secrets?: readonly Secret[]) => Promise<Answer>
+
+/** Kubernetes documentation, "Configure Service Accounts for Pods". */
+const POD_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token'
+
+export class LoginFlow {
+  readonly #options: VaultOptions
+  readonly #environment: Readonly<Record<string, string | undefined>>
+  readonly #send: Send
+  /** A wrapping token can be used once; the secret id that it gave serves further logins. */
+  #unwrapped: { readonly wrapping: Secret; readonly secretId: Secret } | undefined
+
+  constructor(options: VaultOptions, environment: Readonly<Record<string, string | undefined>>, send: Send) {
+    this.#options = options
+    this.#environment = environment
+    this.#send = send
+  }
+
+  /** Whether a login gives another token, and not the one that was given. */
+  get canRepeat(): boolean {
+    return this.#options.vault_auth !== 'token'
+  }
+
+  /** @throws PoolsmithError STORE_…, SECRET_MISSING, SECRET_FILE_REFUSED */
+  async run(): Promise<Login> {
+    const { vault_auth: method, vault_role: role, vault_auth_mount: mount = method } = this.#options
+    const query = { step: `log in by ${method}`, path: `auth/${mount}/login` }
+    switch (method) {
+      case 'token':
+        return this.#given()
+      case 'approle': {
+        const secretId = await this.#secretId()
+        const body = { role_id: this.#options.vault_role_id, secret_id: secretId?.reveal() }
+        return tokenOf(await this.#send({ ...query, body }, undefined, secretId === undefined ? [] : [secretId]))
+      }
+      case 'kubernetes':
+      case 'jwt': {
+        const { vault_jwt_file: file = POD_TOKEN } = this.#options
+        const jwt = await readSecretText(file, { what: 'file of the JWT for Vault', option: 'vault_jwt_file' })
+        return tokenOf(await this.#send({ ...query, body: { role, jwt: jwt.reveal() } }, undefined, [jwt]))
+      }
+      case 'cert':
+        return tokenOf(await this.#send({ ...query, body: role === undefined ? {} : { name: role } }, undefined))
+    }
+  }
+
+  async renew(token: Secret): Promise<Login> {
+    return tokenOf(await this.#send({ step: 'renew the token', path: 'auth/token/renew-self', body: {} }, token))
+  }
+
+  /** A token that exists already. Its life is asked for, so that it can be renewed. */
+  async #given(): Promise<Login> {
+    const secret = await this.#givenToken()
+    try {
+      const { body } = await this.#send({ step: 'look the token up', path: 'auth/token/lookup-self' }, secret)
+      const data = isRecord(body.data) ? body.data : {}
+      return lifeOf(secret, data.ttl, data.renewable)
+    } catch (error) {
+      // The policy of a token may not allow that; one that is not valid is refused by the request that follows.
+      if (error instanceof PoolsmithError && error.details.status === 403) return lifeOf(secret, 0, false)
+      throw error
+    }
+  }
+
+  async #givenToken(): Promise<Secret> {
+    const { vault_token: given, vault_token_file: file } = this.#options
+    if (given !== undefined) return given
+    const { VAULT_TOKEN: variable } = this.#environment
+    if (variable && file === undefined) return new Secret(variable)
+    const path = file ?? join(homeFolder(), '.vault-token')
+    return readSecretText(path, { what: 'file of the Vault token', option: 'vault_token_file' })
+  }
+
+  async #secretId(): Promise<Secret | undefined> {
+    const { vault_secret_id: given, vault_secret_id_file: file, vault_secret_id_wrapped: isWrapped } = this.#options
+    const use = { what: 'file of the secret id', option: 'vault_secret_id_file' }
+    const secret = given ?? (file === undefined ? undefined : await readSecretText(file, use))
+    if (secret === undefined || !isWrapped) return secret
+    if (this.#unwrapped?.wrapping.equals(secret)) return this.#unwrapped.secretId
+    const { body } = await this.#unwrap(secret)
+    const secretId = isRecord(body.data) ? body.data.secret_id : undefined
+    if (typeof secretId !== 'string') throw noToken('The wrapping token holds no secret id')
+    this.#unwrapped = { wrapping: secret, secretId: new Secret(secretId) }
+    return this.#unwrapped.secretId
+  }
+
+  async #unwrap(wrapping: Secret): Promise<Answer> {
+    try {
+      return await this.#send({ step: 'unwrap the secret id', path: 'sys/wrapping/unwrap', body: {} }, wrapping)
+    } catch (error) {
+      if (!(error instanceof PoolsmithError) || error.details.status !== 400) throw error
+      throw error.with({
+        hint: 'The wrapping token has expired, or somebody else has used it: revoke the secret id, find out who, and issue another.',
+      })
+    }
+  }
+}
+
+function tokenOf({ body: { auth } }: Answer): Login {
+  const { client_token: token, lease_duration: seconds, renewable } = isRecord(auth) ? auth : {}
+  if (typeof token !== 'string' || token === '' || /[^\x21-\x7e]/.test(token)) {
+    throw noToken('The answer to the login holds no token')
+  }
+  return lifeOf(new Secret(token), seconds, renewable)
+}
+
+function lifeOf(secret: Secret, seconds: unknown, renewable: unknown): Login {
+  const lifeMillis = typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : undefined
+  const expiresAt = lifeMillis === undefined ? undefined : Date.now() + lifeMillis
+  return { secret, renewable: renewable === true, expiresAt, lifeMillis }
+}
+
+function noToken(message: string): PoolsmithError {
+  return new PoolsmithError(`${message}.`, {
+    code: 'STORE_ANSWER_UNUSABLE',
+    phase: 'credential',
+    hint: 'Check vault_addr and vault_auth_mount, and what answers there.',
+  })
+}

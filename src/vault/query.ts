@@ -1,0 +1,14 @@
+/** A request to Vault, below `/v1/`. */
+export interface Query {
+  /** Completes "could not": `read secret/sales`. */
+  readonly step: string
+  readonly path: string
+  /** Makes it a POST. */
+  readonly body?: Readonly<Record<string, unknown>>
+}
+
+export interface Answer {
+  readonly status: number
+  /** Empty for 204. */
+  readonly body: Readonly<Record<string, unknown>>
+}

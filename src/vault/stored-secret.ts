@@ -1,0 +1,68 @@
+import { PoolsmithError } from '../errors.ts'
+import { printable } from '../printable.ts'
+import { Secret } from '../secret.ts'
+import { isRecord, objectOf } from './https.ts'
+
+/** What a store holds under one path: a text, or named fields. Its content shows nowhere. */
+export class StoredSecret {
+  readonly #content: string | Readonly<Record<string, unknown>>
+  /** As the store counts versions; undefined for a store without them. */
+  readonly version: string | undefined
+
+  constructor(content: string | Readonly<Record<string, unknown>>, version?: string) {
+    this.#content = content
+    this.version = version
+  }
+
+  /**
+   * The whole text, or one field of it. Where none is named, a secret with a single field gives that.
+   *
+   * @param place names the secret in errors: `secret/sales in Vault vault.example.com:8200`
+   * @throws PoolsmithError SECRET_FIELD_MISSING, SECRET_UNUSABLE
+   */
+  read(field: string | undefined, place: string): Secret {
+    const content = this.#content
+    if (field === undefined && typeof content === 'string') return usable(content, place)
+    const fields = typeof content === 'string' ? objectOf(content) : content
+    if (fields === undefined) {
+      throw fault(
+        'SECRET_UNUSABLE',
+        `${place} is a text and not a JSON object with fields.`,
+        'Leave out the field behind #.',
+      )
+    }
+    const names = Object.keys(fields)
+    const [name] = field === undefined ? names : names.filter((each) => each === field)
+    if (name === undefined || (field === undefined && names.length > 1)) {
+      const known = names.length === 0 ? 'no fields' : `the fields ${printable(names.join(', '), 200)}`
+      const what = field === undefined ? 'has several fields' : `has no field ${printable(field, 100)}`
+      throw fault('SECRET_FIELD_MISSING', `${place} ${what}; it has ${known}.`, 'Name one of them behind #.')
+    }
+    return usable(fields[name], `The field ${printable(name, 100)} of ${place}`)
+  }
+
+  /** The fields, for a whole record; undefined where it is a text that is no JSON object. */
+  fields(): Readonly<Record<string, unknown>> | undefined {
+    return typeof this.#content === 'string' ? objectOf(this.#content) : this.#content
+  }
+}
+
+function usable(value: unknown, place: string): Secret {
+  if (typeof value === 'number' || typeof value === 'boolean') return new Secret(String(value))
+  const what =
+    value instanceof Uint8Array
+      ? 'is binary'
+      : isRecord(value) || Array.isArray(value)
+        ? 'is an object or a list'
+        : typeof value !== 'string' || value === ''
+          ? 'is empty'
+          : value.includes('\0')
+            ? 'holds a NUL character'
+            : undefined
+  if (what === undefined) return new Secret(String(value))
+  throw fault('SECRET_UNUSABLE', `${place} ${what}, and a text is needed.`, 'Check what was written to the store.')
+}
+
+function fault(code: 'SECRET_FIELD_MISSING' | 'SECRET_UNUSABLE', message: string, hint: string): PoolsmithError {
+  return new PoolsmithError(message, { code, phase: 'credential', hint })
+}

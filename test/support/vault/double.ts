@@ -1,0 +1,249 @@
+/**
+ * A double of Vault for tests without a Vault: key-value engines 1 and 2, tokens, AppRole, JWT, wrapping, by the published
+ * API (https://developer.hashicorp.com/vault/api-docs). test/interop/stores runs the same suite against OpenBao.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { VaultServer } from './server.ts'
+
+interface Token {
+  readonly policies: readonly string[]
+  readonly ttlMillis: number
+  readonly maxEndsAt: number
+  readonly renewable: boolean
+  endsAt: number
+}
+
+interface Version {
+  readonly data: Record<string, unknown>
+  readonly createdAt: string
+  deletedAt: string
+  destroyed: boolean
+}
+
+interface Role {
+  readonly policies: readonly string[]
+  readonly ttlSeconds: number
+  readonly maxTtlSeconds: number
+  readonly uses: number
+}
+
+export interface Asked {
+  readonly method: string
+  readonly path: string
+  readonly headers: IncomingHttpHeaders
+  readonly body: Record<string, unknown>
+}
+
+interface Reply {
+  readonly status: number
+  readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+const ROOT = 'root'
+const FORBIDDEN: Reply = { status: 403, body: { errors: ['permission denied'] } }
+const NOTHING: Reply = { status: 404, body: { errors: [] } }
+
+const ok = (body: Record<string, unknown>): Reply => ({ status: 200, body })
+const bad = (message: string): Reply => ({ status: 400, body: { errors: [message] } })
+
+export interface VaultDouble extends VaultServer {
+  /** Every request, in order. */
+  readonly asked: Asked[]
+  /** Answers in place of the server, as long as it is set; undefined lets a request through. */
+  fault: ((asked: Asked, response: ServerResponse) => Reply | 'handled' | undefined) | undefined
+}
+
+export async function startVaultDouble(): Promise<VaultDouble> {
+  const core = new Core()
+  const asked: Asked[] = []
+  const double: { fault: VaultDouble['fault'] } = { fault: undefined }
+  const server = createServer((request, response) => {
+    void bodyOf(request).then((body) => {
+      const path = (request.url ?? '').replace(/^\/v1\//, '')
+      const one: Asked = { method: request.method ?? '', path, headers: request.headers, body }
+      asked.push(one)
+      const fault = double.fault?.(one, response)
+      if (fault === 'handled') return
+      const { status, body: answer, headers } = fault ?? core.answer(one)
+      response.writeHead(status, { 'content-type': 'application/json', ...headers })
+      response.end(typeof answer === 'string' ? answer : answer === undefined ? '' : JSON.stringify(answer))
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  return Object.assign(double, {
+    address: `http://127.0.0.1:${port}`,
+    rootToken: ROOT,
+    asked,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  })
+}
+
+async function bodyOf(request: IncomingMessage): Promise<Record<string, unknown>> {
+  const chunks: Buffer[] = []
+  for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk)
+  const text = Buffer.concat(chunks).toString('utf8')
+  return text === '' ? {} : (JSON.parse(text) as Record<string, unknown>)
+}
+
+class Core {
+  readonly #mounts = new Map<string, number>([['secret/', 2]])
+  readonly #tokens = new Map<string, Token>([
+    [ROOT, { policies: ['root'], ttlMillis: 0, maxEndsAt: Infinity, renewable: false, endsAt: Infinity }],
+  ])
+  readonly #policies = new Map<string, string>()
+  readonly #roles = new Map<string, Role>()
+  readonly #secretIds = new Map<string, { readonly role: string; left: number }>()
+  readonly #wrapped = new Map<string, Record<string, unknown>>()
+  readonly #first = new Map<string, Record<string, unknown>>()
+  readonly #second = new Map<string, Version[]>()
+  #sealed = false
+
+  answer(asked: Asked): Reply {
+    const { method, headers, body } = asked
+    const [path = '', query = ''] = asked.path.split('?')
+    const given = String(headers['x-vault-token'] ?? '')
+    if (this.#sealed && path !== 'sys/unseal') return { status: 503, body: { errors: ['Vault is sealed'] } }
+    if (path === 'sys/unseal') this.#sealed = false
+    if (path === 'sys/unseal') return ok({})
+    if (path === 'sys/wrapping/unwrap') return this.#unwrap(given)
+    if (path === 'auth/approle/login') return this.#login(body)
+    const token = this.#tokens.get(given)
+    if (token === undefined || token.endsAt <= Date.now()) return FORBIDDEN
+    if (path.startsWith('auth/token/')) return this.#tokenPath(path.slice('auth/token/'.length), given, token, body)
+    const isRoot = token.policies.includes('root')
+    const mount = [...this.#mounts.keys()].find((each) => path.replace('sys/internal/ui/mounts/', '').startsWith(each))
+    if (path.startsWith('sys/internal/ui/mounts/')) {
+      const sees = isRoot || token.policies.some((name) => this.#policies.get(name)?.includes(`"${mount}`) === true)
+      if (mount === undefined || !sees)
+        return { status: 403, body: { errors: [`preflight capability check returned 403`] } }
+      return ok({ data: { path: mount, type: 'kv', options: { version: String(this.#mounts.get(mount)) } } })
+    }
+    if (!isRoot && !token.policies.some((name) => this.#allows(name, path))) return FORBIDDEN
+    if (mount !== undefined && !path.startsWith('sys/')) return this.#secret(method, path, mount, query, body)
+    return this.#administer(path, headers, body)
+  }
+
+  #allows(policy: string, path: string): boolean {
+    const rules = [...(this.#policies.get(policy) ?? '').matchAll(/path "([^"]+)"/g)].map(([, rule = '']) => rule)
+    return rules.some((rule) => (rule.endsWith('*') ? path.startsWith(rule.slice(0, -1)) : path === rule))
+  }
+
+  #administer(path: string, headers: IncomingHttpHeaders, body: Record<string, unknown>): Reply {
+    const [, mount] = /^sys\/mounts\/(.+)$/.exec(path) ?? []
+    const [, policy] = /^sys\/policies\/acl\/(.+)$/.exec(path) ?? []
+    const [, role = '', leaf] = /^auth\/approle\/role\/([^/]+)(?:\/(.+))?$/.exec(path) ?? []
+    if (path === 'sys/seal') this.#sealed = true
+    else if (mount !== undefined) this.#mounts.set(`${mount}/`, Number((body.options as { version: string }).version))
+    else if (policy !== undefined) this.#policies.set(policy, String(body.policy))
+    else if (role !== '' && leaf === undefined) {
+      const policies = body.token_policies as readonly string[]
+      const uses = Number(body.secret_id_num_uses ?? 0)
+      const ttlSeconds = Number(body.token_ttl ?? 3600)
+      this.#roles.set(role, { policies, uses, ttlSeconds, maxTtlSeconds: Number(body.token_max_ttl ?? 3600) })
+    } else if (leaf === 'role-id') return ok({ data: { role_id: `id-of-${role}` } })
+    else if (leaf === 'secret-id') return this.#secretId(role, headers)
+    return { status: 204 }
+  }
+
+  #secretId(role: string, headers: IncomingHttpHeaders): Reply {
+    const secretId = randomBytes(16).toString('hex')
+    this.#secretIds.set(secretId, { role, left: this.#roles.get(role)?.uses || Infinity })
+    if (headers['x-vault-wrap-ttl'] === undefined) return ok({ data: { secret_id: secretId } })
+    const wrapping = `s.${randomBytes(16).toString('hex')}`
+    this.#wrapped.set(wrapping, { secret_id: secretId })
+    return ok({ wrap_info: { token: wrapping, ttl: 60 } })
+  }
+
+  #unwrap(token: string): Reply {
+    const data = this.#wrapped.get(token)
+    if (data === undefined) return bad('wrapping token is not valid or does not exist')
+    this.#wrapped.delete(token)
+    return ok({ data })
+  }
+
+  #login({ role_id: roleId, secret_id: secretId }: Record<string, unknown>): Reply {
+    const entry = this.#secretIds.get(String(secretId))
+    if (entry === undefined || entry.left <= 0 || roleId !== `id-of-${entry.role}`) {
+      return bad('invalid role or secret ID')
+    }
+    entry.left--
+    const role = this.#roles.get(entry.role) as Role
+    return this.#issue({ ...role, renewable: true })
+  }
+
+  #issue(role: Omit<Role, 'uses'> & { readonly renewable: boolean }): Reply {
+    const token = `s.${randomBytes(16).toString('hex')}`
+    const now = Date.now()
+    const ttlMillis = role.ttlSeconds * 1000
+    const maxEndsAt = now + role.maxTtlSeconds * 1000
+    const { policies, renewable } = role
+    this.#tokens.set(token, { policies, ttlMillis, maxEndsAt, renewable, endsAt: now + ttlMillis })
+    return ok({ auth: { client_token: token, lease_duration: role.ttlSeconds, renewable, policies } })
+  }
+
+  #tokenPath(path: string, id: string, token: Token, body: Record<string, unknown>): Reply {
+    const left = (): number => Math.round((token.endsAt - Date.now()) / 1000)
+    switch (path) {
+      case 'lookup-self':
+        return ok({ data: { id, ttl: token.endsAt === Infinity ? 0 : left(), renewable: token.renewable } })
+      case 'renew-self':
+        if (!token.renewable) return bad('lease is not renewable')
+        token.endsAt = Math.min(Date.now() + token.ttlMillis, token.maxEndsAt)
+        return ok({ auth: { client_token: id, lease_duration: left(), renewable: true } })
+      case 'revoke':
+        this.#tokens.delete(String(body.token))
+        return { status: 204 }
+      case 'create': {
+        const ttlSeconds = Number.parseInt(String(body.ttl ?? '3600'), 10)
+        const policies = body.policies as readonly string[]
+        return this.#issue({ policies, ttlSeconds, maxTtlSeconds: 3600, renewable: body.renewable !== false })
+      }
+      default:
+        return NOTHING
+    }
+  }
+
+  #secret(method: string, path: string, mount: string, query: string, body: Record<string, unknown>): Reply {
+    const rest = path.slice(mount.length)
+    if (rest.endsWith('.')) return NOTHING
+    if (this.#mounts.get(mount) === 1) {
+      if (method === 'POST') this.#first.set(path, body)
+      if (method === 'POST') return { status: 204 }
+      const data = this.#first.get(path)
+      return data === undefined ? NOTHING : ok({ lease_duration: 2_764_800, data })
+    }
+    const [kind = '', ...parts] = rest.split('/')
+    const key = mount + parts.join('/')
+    const versions = this.#second.get(key) ?? []
+    if (method === 'DELETE' || kind === 'destroy') {
+      const last = versions.at(-1)
+      if (last !== undefined) last.deletedAt = new Date().toISOString()
+      if (last !== undefined && kind === 'destroy') last.destroyed = true
+      return { status: 204 }
+    }
+    if (kind !== 'data') return NOTHING
+    if (method === 'POST') {
+      const data = body.data as Record<string, unknown>
+      this.#second.set(key, [
+        ...versions,
+        { data, createdAt: new Date().toISOString(), deletedAt: '', destroyed: false },
+      ])
+      return ok({ data: { version: versions.length + 1 } })
+    }
+    const asked = Number(new URLSearchParams(query).get('version') ?? versions.length)
+    const version = versions[asked - 1]
+    if (version === undefined) return NOTHING
+    const { createdAt, deletedAt, destroyed } = version
+    const isGone = deletedAt !== '' || destroyed
+    const metadata = { version: asked, created_time: createdAt, deletion_time: deletedAt, destroyed }
+    return { status: isGone ? 404 : 200, body: { data: { data: isGone ? null : version.data, metadata } } }
+  }
+}

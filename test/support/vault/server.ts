@@ -1,0 +1,24 @@
+/** What a test needs of a Vault, whichever it is. */
+
+export interface VaultServer extends AsyncDisposable {
+  readonly address: string
+  readonly rootToken: string
+}
+
+/** One request as an administrator makes it. @throws for any answer other than success */
+export async function administer(
+  { address, rootToken }: Pick<VaultServer, 'address' | 'rootToken'>,
+  method: 'GET' | 'POST' | 'DELETE',
+  path: string,
+  body?: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Readonly<Record<string, unknown>>> {
+  const response = await fetch(`${address}/v1/${path}`, {
+    method,
+    headers: { 'x-vault-token': rootToken, ...headers },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  })
+  const text = await response.text()
+  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`)
+  return (text === '' ? {} : JSON.parse(text)) as Record<string, unknown>
+}

@@ -1,0 +1,197 @@
+/** The rules of Vault that a program sees, for the double and for OpenBao. */
+
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { parseFields } from '../../../src/connections/fields.ts'
+import { PoolsmithError } from '../../../src/errors.ts'
+import { vaultFields } from '../../../src/vault/fields.ts'
+import { KeyValues } from '../../../src/vault/kv.ts'
+import { Vault } from '../../../src/vault/vault.ts'
+import { temporaryFolder } from '../folder.ts'
+import { administer, type VaultServer } from './server.ts'
+
+/** A Vault as a program has it, with options as in a connection. */
+export function vaultOf(server: VaultServer, options: Readonly<Record<string, unknown>>): Vault & Disposable {
+  const { values, problems } = parseFields(vaultFields, { vault_addr: server.address, ...options })
+  assert.deepEqual(problems, [])
+  const vault = new Vault(values, { environment: {} })
+  return Object.assign(vault, { [Symbol.dispose]: () => vault.close() })
+}
+
+const signal = AbortSignal.timeout(120_000)
+const PLACE = 'The secret'
+
+/** An AppRole with a policy that reads the key-value engines. */
+async function appRole(server: VaultServer, name: string, options: Record<string, unknown> = {}) {
+  const policy = 'path "secret/data/allowed/*" { capabilities = ["read"] }'
+  await administer(server, 'POST', `sys/policies/acl/${name}`, { policy })
+  await administer(server, 'POST', 'sys/auth/approle', { type: 'approle' }).catch(() => undefined)
+  await administer(server, 'POST', `auth/approle/role/${name}`, { token_policies: [name], ...options })
+  const { data } = await administer(server, 'GET', `auth/approle/role/${name}/role-id`)
+  const secretId = async (headers = {}): Promise<{ secret_id: string; token: string }> => {
+    const answer = await administer(server, 'POST', `auth/approle/role/${name}/secret-id`, {}, headers)
+    return (answer.data ?? answer.wrap_info) as never
+  }
+  return { roleId: (data as { role_id: string }).role_id, secretId }
+}
+
+const failsWith =
+  (code: string, message: RegExp) =>
+  (error: unknown): true => {
+    assert.ok(error instanceof PoolsmithError)
+    assert.equal(error.code, code, error.message)
+    assert.match(error.message, message)
+    assert.ok(error.hint)
+    return true
+  }
+
+export function vaultSuite(kind: string, start: () => Promise<VaultServer>): void {
+  test(`${kind}: both versions of the key-value engine are told apart and read`, async () => {
+    await using server = await start()
+    await administer(server, 'POST', 'sys/mounts/first', { type: 'kv', options: { version: '1' } })
+    await administer(server, 'POST', 'first/team/sales', { password: 'one', port: 5432 })
+    await administer(server, 'POST', 'secret/data/team/sales', { data: { password: 'two', user: 'etl' } })
+    using vault = vaultOf(server, { vault_token: server.rootToken })
+    const values = new KeyValues(vault, undefined)
+    const first = await values.read('first/team/sales', signal)
+    const second = await values.read('secret/team/sales', signal)
+    assert.equal(first.read('password', PLACE).reveal(), 'one')
+    assert.equal(first.read('port', PLACE).reveal(), '5432')
+    assert.equal(second.read('password', PLACE).reveal(), 'two')
+    assert.equal(second.version, '1')
+    assert.throws(
+      () => second.read('pasword', PLACE),
+      failsWith('SECRET_FIELD_MISSING', /no field pasword.*password, user/),
+    )
+    assert.throws(() => second.read(undefined, PLACE), failsWith('SECRET_FIELD_MISSING', /several fields/))
+  })
+
+  test(`${kind}: a secret that was never written differs from one whose version was deleted or destroyed`, async () => {
+    await using server = await start()
+    await administer(server, 'POST', 'secret/data/gone', { data: { password: 'one' } })
+    await administer(server, 'DELETE', 'secret/data/gone')
+    await administer(server, 'POST', 'secret/data/destroyed', { data: { password: 'one' } })
+    await administer(server, 'POST', 'secret/destroy/destroyed', { versions: [1] })
+    using vault = vaultOf(server, { vault_token: server.rootToken })
+    const values = new KeyValues(vault, undefined)
+    await assert.rejects(values.read('secret/never', signal), failsWith('SECRET_MISSING', /read secret\/never/))
+    await assert.rejects(values.read('secret/gone', signal), failsWith('SECRET_DELETED', /version 1 was deleted at/))
+    await assert.rejects(
+      values.read('secret/destroyed', signal),
+      failsWith('SECRET_DELETED', /version 1 was destroyed/),
+    )
+  })
+
+  test(`${kind}: the version before the present one is given, unless there is none`, async () => {
+    await using server = await start()
+    await administer(server, 'POST', 'secret/data/sales', { data: { password: 'one' } })
+    using vault = vaultOf(server, { vault_token: server.rootToken })
+    const values = new KeyValues(vault, undefined)
+    const first = await values.read('secret/sales', signal)
+    assert.equal(await values.before('secret/sales', first, signal), undefined)
+    await administer(server, 'POST', 'secret/data/sales', { data: { password: 'two' } })
+    const second = await values.read('secret/sales', signal)
+    const before = await values.before('secret/sales', second, signal)
+    assert.equal(before?.read('password', PLACE).reveal(), 'one')
+  })
+
+  test(`${kind}: a token that is wrong, and a path that the policy does not allow, are refusals`, async () => {
+    await using server = await start()
+    await administer(server, 'POST', 'secret/data/allowed/sales', { data: { password: 'one' } })
+    const { roleId, secretId } = await appRole(server, 'reader')
+    using wrong = vaultOf(server, { vault_token: 's.not-a-token' })
+    const refused = failsWith('STORE_REFUSED', /HTTP 403/)
+    await assert.rejects(new KeyValues(wrong, 2).read('secret/allowed/sales', signal), refused)
+    const login = { vault_auth: 'approle', vault_role_id: roleId, vault_secret_id: (await secretId()).secret_id }
+    using reader = vaultOf(server, login)
+    const values = new KeyValues(reader, undefined)
+    assert.equal((await values.read('secret/allowed/sales', signal)).read('password', PLACE).reveal(), 'one')
+    await assert.rejects(values.read('secret/other', signal), refused)
+  })
+
+  test(`${kind}: a token that is revoked in the middle is replaced by a login`, async () => {
+    await using server = await start()
+    await administer(server, 'POST', 'secret/data/allowed/sales', { data: { password: 'one' } })
+    const { roleId, secretId } = await appRole(server, 'reader')
+    const login = { vault_auth: 'approle', vault_role_id: roleId, vault_secret_id: (await secretId()).secret_id }
+    using vault = vaultOf(server, login)
+    const { body } = await vault.query({ step: 'look up', path: 'auth/token/lookup-self' }, signal)
+    const values = new KeyValues(vault, undefined)
+    await values.read('secret/allowed/sales', signal)
+    const { id: token } = body.data as { id: string }
+    await administer(server, 'POST', 'auth/token/revoke', { token })
+    assert.equal((await values.read('secret/allowed/sales', signal)).read('password', PLACE).reveal(), 'one')
+  })
+
+  test(`${kind}: a secret id that is used up is refused with the words of Vault`, async () => {
+    await using server = await start()
+    const { roleId, secretId } = await appRole(server, 'once', { secret_id_num_uses: 1 })
+    const { secret_id: id } = await secretId()
+    const login = { vault_auth: 'approle', vault_role_id: roleId, vault_secret_id: id }
+    using first = vaultOf(server, login)
+    await first.query({ step: 'look up', path: 'auth/token/lookup-self' }, signal)
+    using second = vaultOf(server, login)
+    const again = second.query({ step: 'look up', path: 'auth/token/lookup-self' }, signal)
+    await assert.rejects(again, (error: PoolsmithError) => {
+      failsWith('STORE_REFUSED', /log in by approle \(HTTP 400\): invalid role or secret ID/)(error)
+      assert.ok(!error.message.includes(id))
+      return true
+    })
+  })
+
+  test(`${kind}: a wrapped secret id is unwrapped once, and a second unwrapping is reported`, async () => {
+    await using server = await start()
+    await using folder = await temporaryFolder()
+    const { roleId, secretId } = await appRole(server, 'wrapped')
+    const { token } = await secretId({ 'x-vault-wrap-ttl': '60s' })
+    const file = join(folder.path, 'secret-id')
+    await writeFile(file, `${token}\n`, { mode: 0o600 })
+    const login = {
+      vault_auth: 'approle',
+      vault_role_id: roleId,
+      vault_secret_id_file: file,
+      vault_secret_id_wrapped: true,
+    }
+    using first = vaultOf(server, login)
+    await first.query({ step: 'look up', path: 'auth/token/lookup-self' }, signal)
+    using second = vaultOf(server, login)
+    const again = second.query({ step: 'look up', path: 'auth/token/lookup-self' }, signal)
+    await assert.rejects(again, (error: PoolsmithError) => {
+      failsWith('STORE_REFUSED', /unwrap the secret id/)(error)
+      assert.match(error.hint ?? '', /somebody else has used it/)
+      return true
+    })
+  })
+
+  test(`${kind}: a sealed Vault is down and not empty`, async () => {
+    await using server = await start()
+    using vault = vaultOf(server, { vault_token: server.rootToken })
+    await administer(server, 'POST', 'sys/seal', {})
+    await assert.rejects(new KeyValues(vault, 2).read('secret/sales', signal), (error: PoolsmithError) => {
+      failsWith('STORE_SEALED', /HTTP 503/)(error)
+      assert.equal(error.transient, true)
+      return true
+    })
+  })
+
+  test(`${kind}: a token is renewed before its end, and replaced when it cannot be renewed further`, {
+    timeout: 60_000,
+  }, async () => {
+    await using server = await start()
+    await administer(server, 'POST', 'secret/data/allowed/sales', { data: { password: 'one' } })
+    const { roleId, secretId } = await appRole(server, 'brief', { token_ttl: 3, token_max_ttl: 5 })
+    const login = { vault_auth: 'approle', vault_role_id: roleId, vault_secret_id: (await secretId()).secret_id }
+    using vault = vaultOf(server, login)
+    const values = new KeyValues(vault, undefined)
+    await values.read('secret/allowed/sales', signal)
+    const ends = new Set<number | undefined>()
+    // The first token can be renewed once.
+    while (ends.size < 3) {
+      await values.read('secret/allowed/sales', signal)
+      ends.add(vault.tokenEndsAt)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  })
+}
