@@ -11,5 +11,10 @@ export function parseJson(text: string): unknown {
 
 function exact(_key: string, value: unknown, context?: { readonly source?: string }): unknown {
   const source = context?.source ?? ''
-  return typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d+$/.test(source) ? source : value
+  return typeof value === 'number' && /^-?\d+$/.test(source) ? exactInteger(value, source) : value
+}
+
+/** The number where it is written with the same digits as the text, else the text. */
+export function exactInteger(value: number, source: string): number | string {
+  return Number.isSafeInteger(value) || String(value) === source ? value : source
 }

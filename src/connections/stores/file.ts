@@ -8,7 +8,7 @@ import { basename, extname, resolve } from 'node:path'
 import { errorCode, errorText } from '../../any-error.ts'
 import { ConfigError, type ConfigProblem } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
-import { parseJson } from '../exact-json.ts'
+import { exactInteger, parseJson } from '../exact-json.ts'
 import { textProblem } from '../field-types.ts'
 import { LARGEST_FILE, LONGEST_PATH, tooLong } from '../limits.ts'
 import type { ConnectionInput } from '../parse.ts'
@@ -163,10 +163,8 @@ const YAML_MISTAKES: Readonly<Record<string, string>> = {
 
 const MOST_MISTAKES = 50
 
-/** An integer that JavaScript's numbers cannot hold stays as it is written. */
-function exactInteger(value: bigint, source: string | undefined): number | string {
-  const number = Number(value)
-  if (Number.isSafeInteger(number)) return number
+/** As it is written in decimal digits: leading zeros count in a password. */
+function integerText(value: bigint, source: string | undefined): string {
   return source !== undefined && /^[+-]?\d+$/.test(source) ? source : String(value)
 }
 
@@ -188,7 +186,8 @@ async function parseYaml(text: string, path: string): Promise<unknown> {
   const found = [...document.errors, ...document.warnings].map(({ code, pos }) => ({ code: String(code), at: pos[0] }))
   visit(document, {
     Scalar(_, node) {
-      if (typeof node.value === 'bigint') node.value = exactInteger(node.value, node.source)
+      if (typeof node.value === 'bigint')
+        node.value = exactInteger(Number(node.value), integerText(node.value, node.source))
     },
     Map(_, map) {
       const seen = new Set<unknown>()

@@ -92,6 +92,13 @@ describe('an integer above 2^53', () => {
     assert.deepEqual(read(`postgres://h/?__extra__=${encodeURIComponent(`{"a": ${digits}}`)}`)['extra'], { a: digits })
   })
 
+  test('stays a number where the number is written the same, so that it survives a round trip', () => {
+    for (const number of [2 ** 60, 1e17, -(2 ** 53)]) {
+      const { extra } = read({ type: 'postgres', extra: JSON.stringify({ a: number }) })
+      assert.deepEqual(extra, { a: number })
+    }
+  })
+
   test('is no number that an option of numbers takes', async () => {
     const problems = await problemsOf('{"conn_type": "postgres", "extra": {"pool_size": 9007199254740993}}')
     assert.deepEqual(
