@@ -20,11 +20,11 @@ interface Size {
 
 /** The most that each door may load; a new door adds its line. */
 const LIMITS: Readonly<Record<string, Size>> = {
-  poolsmith: { modules: 170, bytes: 660_000, packages: ['tarn'] },
+  poolsmith: { modules: 172, bytes: 670_000, packages: ['tarn'] },
   'poolsmith/extract': { modules: 60, bytes: 245_000, packages: [] },
   'poolsmith/kerberos': { modules: 48, bytes: 218_000, packages: [] },
-  'poolsmith/kysely': { modules: 181, bytes: 712_000, packages: ['kysely', 'tarn'] },
-  'poolsmith/pg': { modules: 178, bytes: 702_000, packages: ['tarn'] },
+  'poolsmith/kysely': { modules: 183, bytes: 720_000, packages: ['kysely', 'tarn'] },
+  'poolsmith/pg': { modules: 180, bytes: 711_000, packages: ['tarn'] },
 }
 
 interface Loaded {

@@ -85,8 +85,8 @@ describe("Airflow's other parts", () => {
 describe('an integer above 2^53', () => {
   test('keeps every digit in the extras, in JSON and in __extra__', () => {
     const digits = '9007199254740993'
-    const json = `{"conn_type": "postgres", "extra": {"a": ${digits}, "b": [{"c": -${digits}000}], "d": 9007199254740991, "e": 1.5e300}}`
-    const extra = { a: digits, b: [{ c: `-${digits}000` }], d: 9_007_199_254_740_991, e: 1.5e300 }
+    const json = `{"conn_type": "postgres", "extra": {"a": ${digits}, "b": [{"c": -${digits}001}], "d": 9007199254740991, "e": 1.5e300}}`
+    const extra = { a: digits, b: [{ c: `-${digits}001` }], d: 9_007_199_254_740_991, e: 1.5e300 }
     assert.deepEqual(read(json)['extra'], extra)
     assert.deepEqual(read({ type: 'postgres', extra: `{"a": ${digits}}` })['extra'], { a: digits })
     assert.deepEqual(read(`postgres://h/?__extra__=${encodeURIComponent(`{"a": ${digits}}`)}`)['extra'], { a: digits })
