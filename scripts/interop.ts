@@ -19,7 +19,7 @@ import { ensureSystemPackages, systemPackagesFor } from './system-packages.ts'
 const FOLDER = join('test', 'interop')
 
 /** Programs that a part runs beside those that its pins are fetched with. */
-const ALSO_NEEDED: Readonly<Record<string, readonly ToolName[]>> = { readers: ['java'] }
+const ALSO_NEEDED: Readonly<Record<string, readonly ToolName[]>> = { readers: ['java'], engines: ['java'] }
 
 function fail(sentence: string): never {
   console.error(`poolsmith: ${sentence}`)

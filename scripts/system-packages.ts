@@ -55,6 +55,7 @@ export const systemPackages: readonly SystemPackage[] = [
   { name: 'pgbouncer', file: '/usr/sbin/pgbouncer', neededFor: 'a pooler between us and PostgreSQL' },
   { name: 'pgpool2', file: '/usr/sbin/pgpool', neededFor: 'another pooler, with another way of speaking' },
   { name: 'haproxy', file: '/usr/sbin/haproxy', neededFor: 'a load balancer before the database' },
+  { name: 'redis-server', file: '/usr/bin/redis-server', neededFor: 'a queue of BullMQ' },
   {
     name: 'iproute2',
     file: '/sbin/ip',
