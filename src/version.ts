@@ -5,3 +5,12 @@ export function packageVersion(): string {
   const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
   return (JSON.parse(text) as { version: string }).version
 }
+
+/** The version, or empty text in a bundle, which has no package.json beside it. */
+export function versionOf(read: () => string): string {
+  try {
+    return read()
+  } catch {
+    return ''
+  }
+}

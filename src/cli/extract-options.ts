@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { WRITE_MODES, type WriteMode } from '../extract/files/day-folder.ts'
 import { EXTRACT_FORMATS, type ExtractFormat } from '../extract/formats.ts'
 import type { FormatOptions, SelectOptions, WatermarkOptions } from '../extract/options.ts'
-import type { ExtractSource } from '../extract/read/table.ts'
+import { DECIMAL_FORMS, type DecimalForm, type ExtractSource } from '../extract/read/table.ts'
 import { PARQUET_COMPRESSIONS, type ParquetCompression } from '../extract/sinks/format.ts'
 import { type Call, type CommandOption, UsageError } from './command.ts'
 import { parseColumnNames, parseTableName } from './names.ts'
@@ -26,6 +26,17 @@ export const EXTRACT_OPTIONS = {
     type: 'string',
     value: 'A,B,...',
     description: "Read these columns as the server's own text, whatever their type.",
+  },
+  'as-bytes': {
+    type: 'string',
+    value: 'A,B,...',
+    description: 'Read these columns as bytes, for text that is not in the encoding that the database says.',
+  },
+  decimals: {
+    type: 'string',
+    value: 'FORM',
+    description:
+      'Decimals of 39 to 76 digits: text, or wide for decimals of 256 bits, which few readers take. Default: text.',
   },
   where: { type: 'string', value: 'SQL', description: 'The condition of the rows to read, in SQL. Default: all rows.' },
   query: {
@@ -211,6 +222,8 @@ export function selectOptions(call: Call): SelectOptions & FormatOptions {
     source: textOption(call, 'source'),
     columns: columnsOption(call, 'columns'),
     asText: columnsOption(call, 'as-text'),
+    asBytes: columnsOption(call, 'as-bytes'),
+    decimals: decimalsOf(textOption(call, 'decimals')),
     // A question mark in the text is not a place for a value.
     where: where === undefined ? undefined : (query) => query.whereRaw(where.replaceAll('?', '\\?')),
     watermark: watermarkOption(call),
@@ -280,6 +293,10 @@ function instantOption(given: string | undefined): Date | undefined {
     throw new UsageError(`--extracted-at expects 2024-03-31 or 2024-03-31T23:59:59Z (or +02:00), got ${given}.`)
   }
   return instant
+}
+
+function decimalsOf(given: string | undefined): DecimalForm | undefined {
+  return given === undefined ? undefined : oneOf('decimals', DECIMAL_FORMS, given)
 }
 
 function compressionOf(given: string | undefined): ParquetCompression | undefined {

@@ -53,11 +53,12 @@ export async function withEngine(
   })
 }
 
-function driftText({ added, removed, retyped }: Drift): string {
+function driftText({ added, removed, retyped, reordered }: Drift): string {
   return [
     ...added.map(({ name, type }) => `+ ${name} ${type}`),
     ...removed.map(({ name, type }) => `- ${name} ${type}`),
     ...retyped.map(({ name, from, to }) => `${name}: ${from} -> ${to}`),
+    ...(reordered ? ['another order'] : []),
   ].join(', ')
 }
 

@@ -21,7 +21,7 @@ import {
 } from './json-checks.ts'
 import { MOST_PARTITIONS } from './options.ts'
 import { checksumOf, type ExtractPlan, PLAN_VERSION } from './plan.ts'
-import type { BoundValue, Watermark } from './read/table.ts'
+import { type BoundValue, DECIMAL_FORMS, type Watermark } from './read/table.ts'
 import { PARQUET_COMPRESSIONS } from './sinks/format.ts'
 
 /**
@@ -153,6 +153,8 @@ const PLAN = recordOf({
   options: recordOf({
     columns: optionally(names),
     asText: optionally(names),
+    asBytes: optionally(names),
+    decimals: optionally(oneOf(DECIMAL_FORMS)),
     rowHash: optionally(flag),
     guardFormulas: optionally(flag),
     batchRows: optionally(amount),

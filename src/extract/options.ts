@@ -6,7 +6,7 @@ import type { Drift } from './drift.ts'
 import { WRITE_MODES, type WriteMode } from './files/day-folder.ts'
 import { EXTRACT_FORMATS, type ExtractFormat } from './formats.ts'
 import type { Progress } from './progress.ts'
-import type { MarkValue, ReadOptions, TableColumn, Watermark } from './read/table.ts'
+import { DECIMAL_FORMS, type MarkValue, type ReadOptions, type TableColumn, type Watermark } from './read/table.ts'
 import { type FormatSettings, PARQUET_COMPRESSIONS } from './sinks/format.ts'
 
 /** Reads only the rows that are new since the last run. */
@@ -20,7 +20,10 @@ export interface WatermarkOptions {
   readonly after?: MarkValue | Watermark
   /** The least value to begin with; counts where there is neither `after` nor a state. */
   readonly from?: MarkValue
-  /** A JSON file that keeps the mark from run to run; while there is none yet, `after` counts. */
+  /**
+   * A JSON file that keeps the mark from run to run. `after` counts while there is none yet, and where the mark in it
+   * does not fit the column any more: another column, or one whose type was changed by more than widening.
+   */
   readonly state?: string
 }
 
@@ -120,6 +123,10 @@ export function checkFormat({ format, compression, rowGroupBytes, guardFormulas 
     throw invalid(`\`guardFormulas\` is for CSV, and not for ${format}.`, 'Leave it out, or write CSV.')
   }
   if (compression !== undefined) checkChoice('compression', PARQUET_COMPRESSIONS, compression)
+}
+
+export function checkDecimals(decimals: unknown): void {
+  if (decimals !== undefined) checkChoice('form of decimals', DECIMAL_FORMS, decimals)
 }
 
 /** A run by a state file holds the rows since the last run only, which in the place of all others would lose these. */

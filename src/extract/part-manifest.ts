@@ -68,7 +68,8 @@ const isDrift = (value: unknown): value is Drift =>
   isUuid(value.since) &&
   isListOf(value.added, isColumn) &&
   isListOf(value.removed, isColumn) &&
-  isListOf(value.retyped, isRetyped)
+  isListOf(value.retyped, isRetyped) &&
+  typeof value.reordered === 'boolean'
 
 const isRetyped = (value: unknown): value is Drift['retyped'][number] =>
   isRecord(value) && isName(value.name) && isText(value.from) && isText(value.to)

@@ -20,6 +20,7 @@ import type {
   OpenOptions,
   OpenTable,
   Partition,
+  PlanRequest,
   ReadPlan,
   TableColumn,
   Watermark,
@@ -47,7 +48,11 @@ export interface ExtractPlan {
   /** `batches` when a consumer takes the rows. */
   readonly format: PlannedFormat
   readonly columns: readonly TableColumn[]
-  readonly options: Pick<OpenOptions, 'columns' | 'asText' | 'rowHash' | 'batchRows' | 'batchBytes'> & FormatSettings
+  readonly options: Pick<
+    OpenOptions,
+    'columns' | 'asText' | 'asBytes' | 'decimals' | 'rowHash' | 'batchRows' | 'batchBytes'
+  > &
+    FormatSettings
   /** The same for two plans that were asked for with the same number of parts, mark and date. */
   readonly request: string
   readonly conditions: readonly Condition[]
@@ -78,7 +83,8 @@ export interface PlannedWatermark extends Watermark {
 export interface PlanInput extends SelectOptions, Partial<FormatOptions> {
   readonly startedAt: Date
   readonly partitions: number
-  readonly watermark?: WatermarkOptions
+  /** `after` is the state file's mark where there is one, and `instead` the caller's. */
+  readonly watermark?: WatermarkOptions & Pick<NonNullable<PlanRequest['watermark']>, 'instead'>
   /** Whether each part is read at a moment of its own, without a snapshot that they share. Default false. */
   readonly readsApart?: boolean
 }
@@ -94,12 +100,12 @@ export async function makePlan(
   input: PlanInput,
   earlier?: ExtractPlan,
 ): Promise<ExtractPlan> {
-  const { columns, asText, rowHash, batchRows, batchBytes, format = 'batches' } = input
-  const { compression, rowGroupBytes, guardFormulas } = input
+  const { columns, asText, asBytes, decimals, rowHash, batchRows, batchBytes } = input
+  const { format = 'batches', compression, rowGroupBytes, guardFormulas } = input
   refuseOurNames(open)
   const { where, watermark, partitions, partitionBy, readsApart = false } = input
-  const { column, after, from } = watermark ?? {}
-  const mark = column === undefined ? undefined : { column, after, from }
+  const { column, after, instead, from } = watermark ?? {}
+  const mark = column === undefined ? undefined : { column, after, instead, from }
   const about: PlanHead = defined({
     source: input.source ?? db.connection.id ?? db.connection.database ?? 'database',
     fingerprint: await open.fingerprint(),
@@ -108,7 +114,10 @@ export async function makePlan(
     query: open.query,
     format,
     columns: await columnsFor(open, format),
-    options: defined({ columns, asText, rowHash, batchRows, batchBytes, compression, rowGroupBytes, guardFormulas }),
+    options: defined({
+      ...{ columns, asText, asBytes, decimals, rowHash, batchRows, batchBytes },
+      ...{ compression, rowGroupBytes, guardFormulas },
+    }),
     request: requestOf(input),
   })
   if (earlier !== undefined) {
@@ -143,8 +152,8 @@ type PlanHead = Pick<
 /** A hash of what the other members of a plan do not show. Without a date of its own a request is one of its day. */
 function requestOf({ startedAt, extractedAt, partitions, partitionBy, watermark }: PlanInput): string {
   const date = extractedAt?.toISOString() ?? startedAt.toISOString().slice(0, 10)
-  const { column, after, from } = watermark ?? {}
-  return checksumOf([date, partitions, partitionBy, column, plain(after), plain(from)])
+  const { column, after, instead, from } = watermark ?? {}
+  return checksumOf([date, partitions, partitionBy, column, plain(after), plain(instead), plain(from)])
 }
 
 function plain(mark: MarkValue | Watermark | undefined): unknown {

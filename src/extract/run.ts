@@ -15,6 +15,7 @@ import {
 } from './manifest.ts'
 import {
   checkAmounts,
+  checkDecimals,
   checkFormat,
   checkInstant,
   checkLocal,
@@ -73,6 +74,7 @@ export class Run implements AsyncDisposable {
     checkInstant(options.extractedAt)
     const { watermark, readsAll, oneSnapshot = true, earlier, concurrency, batchRows, batchBytes } = options
     checkAmounts({ concurrency, batchRows, batchBytes })
+    checkDecimals(options.decimals)
     const partitions = checkPartitions(options.partitions)
     const startedAt = new Date()
     const path = watermark?.state
@@ -82,15 +84,20 @@ export class Run implements AsyncDisposable {
 
     const ends = endsOf(options.signal)
     const sessions = readsAll && oneSnapshot ? Math.min(partitions, concurrency ?? partitions) : 1
-    const open = await openTable(db, source, { ...options, signal: ends.signal, sessions })
+    const open = await openTable(db, source, {
+      ...options,
+      signal: ends.signal,
+      sessions,
+      markColumn: watermark?.column,
+    })
     try {
       checkState(state, path, open)
-      const after = state?.watermark ?? watermark?.after
+      const instead = state === undefined ? undefined : watermark?.after
       const input = {
         ...options,
         startedAt,
         partitions,
-        watermark: watermark && { ...watermark, after },
+        watermark: watermark && { ...watermark, after: state?.watermark ?? watermark.after, instead },
       }
       const plan = await makePlan(db, open, input, earlier)
       return new Run({ db, open, plan, startedAt, input, ...ends }, state)
@@ -131,8 +138,8 @@ export class Run implements AsyncDisposable {
 
   /** Compares the columns with those of the last manifest, and awaits `onDrift`. */
   drift(folder: string, onDrift: ((drift: Drift) => unknown) | undefined): Promise<Drift | undefined> {
-    const { batchId } = this.plan
-    return driftIn(folder, { batchId, columns: manifestColumns(this.plan) }, onDrift)
+    const { batchId, schema, table } = this.plan
+    return driftIn(folder, { batchId, schema, table, columns: manifestColumns(this.plan) }, onDrift)
   }
 
   /**

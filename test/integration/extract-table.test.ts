@@ -54,7 +54,7 @@ for (const format of EXTRACT_FORMATS) {
       { to: folder.path, format, source: 'crm', extractedAt: NOON, onProgress: (report) => reports.push(report) },
     )
     const place = 'crm/public.plain/extract_date=2024-03-31'
-    const name = `part-${manifest.batchId}.${format}`
+    const name = `part-${manifest.batchId}.${format === 'arrow' ? 'arrows' : format}`
     assert.deepEqual(await filesBelow(folder.path), [`${place}/_manifest-${manifest.batchId}.json`, `${place}/${name}`])
     assert.match(manifest.batchId, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
 

@@ -3,7 +3,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { hostname, networkInterfaces } from 'node:os'
-import { packageVersion } from '../../version.ts'
+import { packageVersion, versionOf } from '../../version.ts'
 
 export interface ClientIdentity {
   /** CltIntName, shown as `client_interface_name`: `poolsmith 0.1.0 (tedious 20.3.9)`. */
@@ -31,15 +31,6 @@ function identify(): ClientIdentity {
     name: ['poolsmith', own, tedious === '' ? '' : `(tedious ${tedious})`].filter((part) => part !== '').join(' '),
     version: Buffer.from([major, minor, patch, 0]).readUInt32BE(),
     id: machineId(),
-  }
-}
-
-/** A bundle has no package.json beside it; a login does not need one. */
-function versionOf(read: () => string): string {
-  try {
-    return read()
-  } catch {
-    return ''
   }
 }
 

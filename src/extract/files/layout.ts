@@ -3,8 +3,11 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 
-/** Longer names (in bytes) are cut, and end with a hash that keeps them apart; file systems take 255 bytes. */
-const MOST_BYTES = 200
+/**
+ * Longer names (in bytes) are cut, and end with a hash that keeps them apart. A file system takes 255 bytes, and the
+ * folder of a table has two names and a point.
+ */
+const MOST_BYTES = 120
 
 /**
  * A name as one part of a path: letters, digits, `_` and `-` of any script stay, and every other character becomes
@@ -16,9 +19,9 @@ export function pathPart(name: string): string {
   )
   if (Buffer.byteLength(safe) <= MOST_BYTES) return safe
   const hash = createHash('sha256').update(name).digest('hex').slice(0, 16)
-  let head = safe
-  while (Buffer.byteLength(head) > MOST_BYTES - hash.length - 1) head = head.slice(0, -1)
-  return `${head}%${hash}`
+  const characters = [...safe]
+  while (Buffer.byteLength(characters.join('')) > MOST_BYTES - hash.length - 1) characters.pop()
+  return `${characters.join('')}%${hash}`
 }
 
 export function extractFolder(place: {

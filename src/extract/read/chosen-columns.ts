@@ -14,10 +14,21 @@ export const ROW_HASH = '_row_hash'
  */
 export function chooseColumns<Column>(
   columns: readonly Column[],
-  { columns: wanted, asText = [] }: ReadOptions,
+  { columns: wanted, asText = [], asBytes = [] }: ReadOptions,
   find: (name: string) => Column,
 ): readonly Column[] {
-  for (const name of asText) find(name)
+  for (const name of [...asText, ...asBytes]) find(name)
+  const both = asText.filter((name) => asBytes.includes(name))
+  if (both.length > 0) {
+    throw new PoolsmithError(
+      `\`asText\` and \`asBytes\` both name ${both.map((name) => JSON.stringify(name)).join(', ')}.`,
+      {
+        code: 'CONFIG_INVALID',
+        phase: 'config',
+        hint: 'Name a column in one of them.',
+      },
+    )
+  }
   return wanted === undefined ? columns : [...new Set(wanted)].map(find)
 }
 

@@ -24,8 +24,10 @@ export function arrowColumns(plans: readonly PlannedColumn[]): readonly TableCol
 }
 
 /** The columns of rows that are read as lines of text. */
-export function lineColumns(columns: readonly Pick<PlannedColumn, 'name' | 'declared'>[]): readonly TableColumn[] {
-  return columns.map(({ name, declared }) => ({ name, type: declared }))
+export function lineColumns(
+  columns: readonly Pick<PlannedColumn, 'name' | 'declared' | 'note'>[],
+): readonly TableColumn[] {
+  return columns.map(({ name, declared, note }) => ({ name, type: declared, ...(note === undefined ? {} : { note }) }))
 }
 
 /** The notes of the builders about their values. */

@@ -110,6 +110,9 @@ export interface ExtractEngine {
   }
 }
 
+export const DECIMAL_FORMS = ['text', 'wide'] as const
+export type DecimalForm = (typeof DECIMAL_FORMS)[number]
+
 /** Options of {@link readTable}: which rows and columns, and how. */
 export interface ReadOptions {
   /** The columns to read, in this order. Default: all, in the table's order. */
@@ -123,6 +126,16 @@ export interface ReadOptions {
   readonly rowHash?: boolean
   /** Columns to read as the server's own text, whatever their type. */
   readonly asText?: readonly string[]
+  /**
+   * Columns to read as bytes: on PostgreSQL those of the server's own text in the database's encoding, on SQL Server
+   * those of the stored value. For text that is not in the encoding that the database says.
+   */
+  readonly asBytes?: readonly string[]
+  /**
+   * How decimals of 39 to 76 digits are read: `text`, exactly, because many readers of files refuse such decimals, and
+   * some round them; or `wide`, as decimals of 256 bits. Default `text`.
+   */
+  readonly decimals?: DecimalForm
   /** The most rows in a batch. Default 32768. */
   readonly batchRows?: number
   /** Bytes, as they come over the wire, after which a batch ends. Default 8 MiB. */
@@ -166,6 +179,8 @@ export interface OpenOptions extends ReadOptions {
    * {@link OpenTable.companions} for it. Default 1.
    */
   readonly sessions?: number
+  /** The column of the watermark that is planned with it: some marks need a fact from before the snapshot. */
+  readonly markColumn?: string | undefined
 }
 
 /** A mark's value: text keeps all digits. A Date is its instant in UTC. */
@@ -194,6 +209,8 @@ export interface PlanRequest {
     | {
         readonly column: string
         readonly after: MarkValue | Watermark | undefined
+        /** Counts where `after` is a mark that does not fit the column any more. */
+        readonly instead?: MarkValue | Watermark | undefined
         /** Counts where there is no `after`. */
         readonly from?: MarkValue | undefined
       }

@@ -64,7 +64,7 @@ export interface MarkQuestions {
 /** @throws PoolsmithError WATERMARK_INVALID */
 export async function planMark(questions: MarkQuestions, request: MarkRequest): Promise<PlannedMark> {
   const { column } = questions
-  const last = await lastMark(questions, request)
+  const { last, notes } = await lastMark(questions, request)
   if (column.nullable && (await questions.hasNulls())) {
     throw badMark(
       questions,
@@ -74,13 +74,13 @@ export async function planMark(questions: MarkQuestions, request: MarkRequest): 
     )
   }
   const high = await questions.highest(last.high)
-  if (high === undefined) return { range: { watermark: last, since: null, isEmpty: true }, notes: [] }
+  if (high === undefined) return { range: { watermark: last, since: null, isEmpty: true }, notes }
   const identity = await questions.identity()
   const rows = await questions.hashes(high, identity)
   const watermark = { column: column.name, type: column.type, high, identity, rows }
   const since = await sinceOf(questions, last)
   const isForgotten = last.rows !== null && since?.rows === null
-  return { range: { watermark, since, isEmpty: false }, notes: isForgotten ? [FORGOTTEN] : [] }
+  return { range: { watermark, since, isEmpty: false }, notes: isForgotten ? [...notes, FORGOTTEN] : notes }
 }
 
 const FORGOTTEN =
@@ -95,10 +95,36 @@ async function sinceOf(questions: MarkQuestions, { high, identity, rows: read }:
   return { high, identity, rows, copies }
 }
 
+interface LastMark {
+  readonly last: Watermark
+  readonly notes: readonly string[]
+}
+
 /**
- * The mark of the last run in full; or a value that stands alone: then all rows with it count as read, or none does.
+ * The mark of the last run in full; or a value that stands alone: then all rows with it count as read, or none does. A
+ * mark that does not fit the column any more counts only where the caller gives no other.
  */
-async function lastMark(questions: MarkQuestions, { after, from }: MarkRequest): Promise<Watermark> {
+async function lastMark(questions: MarkQuestions, { after, instead, from }: MarkRequest): Promise<LastMark> {
+  const kept = isMark(after) ? after : undefined
+  const misfit = kept === undefined ? undefined : misfitOf(questions, kept)
+  if (misfit === undefined) return { last: await markOf(questions, after, from), notes: [] }
+  if (instead === undefined) throw badMark(questions, misfit, RESTART)
+  if (isMark(instead)) {
+    const another = misfitOf(questions, instead)
+    if (another !== undefined) throw badMark(questions, another, RESTART)
+  }
+  const { quoted } = questions.column
+  return {
+    last: await markOf(questions, instead, undefined),
+    notes: [`The state file's mark was not used, because ${quoted} ${misfit}: the rows are those after \`after\`.`],
+  }
+}
+
+async function markOf(
+  questions: MarkQuestions,
+  after: MarkValue | Watermark | undefined,
+  from: MarkValue | undefined,
+): Promise<Watermark> {
   const { column } = questions
   const none: Watermark = {
     column: column.name,
@@ -108,11 +134,9 @@ async function lastMark(questions: MarkQuestions, { after, from }: MarkRequest):
     rows: after === undefined ? [] : null,
   }
   const given = after ?? from
-  if (given === undefined) return none
-  const mark = typeof given === 'object' && !types.isDate(given) ? given : undefined
-  if (mark !== undefined) checkMark(questions, mark)
-  const value = typeof given === 'object' && !types.isDate(given) ? given.high : given
-  if (value === null) return none
+  const mark = isMark(given) ? given : undefined
+  const value = isMark(given) ? given.high : given
+  if (value === undefined || value === null) return none
   const typed = await questions.typed(value)
   if (typed === undefined) throw badValue(questions, after === undefined ? 'from' : 'after')
   const { text, isCut } = typed
@@ -121,21 +145,37 @@ async function lastMark(questions: MarkQuestions, { after, from }: MarkRequest):
   return { ...none, high: text, rows: isCut ? null : none.rows }
 }
 
-const RESTART = 'Give `after` by hand once, or remove the state file to begin from the beginning.'
+function isMark(given: MarkValue | Watermark | undefined): given is Watermark {
+  return typeof given === 'object' && !types.isDate(given)
+}
+
+const RESTART = 'Give `after` as a value once: it counts where the last mark does not fit.'
 /** Digits of SHA-256, in letters of either case. */
 const HASH = /^[0-9a-f]{16}$/i
 
-function checkMark(questions: MarkQuestions, mark: Watermark): void {
-  const { column } = questions
-  if (mark.column !== column.name) {
-    throw badMark(questions, `is not the column of the last mark, ${JSON.stringify(mark.column)}`, RESTART)
+/**
+ * Each type holds all values of those before it, in the same order and written as the same text, by which rows with the
+ * last mark are known.
+ */
+const WIDENINGS: readonly (readonly string[])[] = [
+  ['int2', 'int4', 'int8'],
+  ['varchar', 'text'],
+  ['tinyint', 'smallint', 'int', 'bigint'],
+  ['varchar', 'nvarchar'],
+]
+
+function isWidened(before: string, now: string): boolean {
+  return WIDENINGS.some((types) => types.includes(before) && types.indexOf(now) > types.indexOf(before))
+}
+
+/** Why a mark cannot be gone on from: it completes a sentence that begins with the column. Undefined when it can. */
+function misfitOf({ column }: MarkQuestions, mark: Watermark): string | undefined {
+  if (mark.column !== column.name) return `is not the column of the last mark, ${JSON.stringify(mark.column)}`
+  if (mark.type !== column.type && !isWidened(mark.type, column.type)) {
+    return `is of type ${column.type}, but the last mark is of type ${mark.type}`
   }
-  if (mark.type !== column.type) {
-    throw badMark(questions, `is of type ${column.type}, but the last mark is of type ${mark.type}`, RESTART)
-  }
-  if (mark.rows !== null && !mark.rows.every((hash) => HASH.test(hash))) {
-    throw badMark(questions, 'comes with a last mark whose rows are no hashes of this version', RESTART)
-  }
+  const isHashed = mark.rows === null || mark.rows.every((hash) => HASH.test(hash))
+  return isHashed ? undefined : 'comes with a last mark whose rows are no hashes of this version'
 }
 
 function badValue(questions: MarkQuestions, option: 'after' | 'from'): PoolsmithError {

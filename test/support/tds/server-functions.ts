@@ -47,7 +47,7 @@ export async function lockTable(backend: Backend, tokens: readonly Token[], lock
   await backend.execute(`lock table ${names.join('.')} in share mode`)
 }
 
-/** Makes a view of the statement, whose columns are read next, or records the statement's error. */
+/** Makes an empty table of the statement, whose columns are read next, or records the statement's error. */
 export async function describeStatement(
   { backend, globals, inTransaction }: Surroundings,
   tokens: readonly Token[],
@@ -61,8 +61,8 @@ export async function describeStatement(
   const variables = [...declared.matchAll(/@(\w+)/g)].map(([, name = '']) => ({ name, cast: undefined, value: null }))
   await backend.execute("select set_config('mssql.error_number', '', false)")
   const make = async (text: string): Promise<void> => {
-    await backend.execute('drop view if exists pg_temp.tds_described')
-    await backend.execute(`create temporary view tds_described as ${text.replace(/\$\d+/g, 'null')}`)
+    await backend.execute('drop table if exists pg_temp.tds_described')
+    await backend.execute(`create temporary table tds_described as ${text.replace(/\$\d+/g, 'null')}\nwith no data`)
   }
   if (inTransaction) await backend.execute('savepoint tds_describe')
   try {

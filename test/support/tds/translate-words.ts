@@ -62,12 +62,12 @@ export const TEXTUAL = new Set(['char', 'varchar', 'nchar', 'nvarchar'])
 export const BINARY = new Set(['binary', 'varbinary'])
 
 /** The rows of sys.dm_exec_describe_first_result_set, read from the session's view of the statement. */
-export const DESCRIBED_VIEW = 'pg_temp.tds_described'
+export const DESCRIBED_TABLE = 'pg_temp.tds_described'
 export const DESCRIBED = `(select column_id as column_ordinal, nullif(name, '?column?') as name, is_nullable, system_type_id,
   case when user_type_id <> system_type_id then user_type_id end as user_type_id, max_length, precision, scale,
   collation_name, nullif(current_setting('mssql.error_number', true), '')::int as error_number,
   current_setting('mssql.error_message', true)::varchar(4000) as error_message
-  from sys.columns where object_id = '${DESCRIBED_VIEW}'::regclass::int)`
+  from sys.columns where object_id = '${DESCRIBED_TABLE}'::regclass::int)`
 
 export const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`
 export const quoteText = (text: string): string => `'${text.replaceAll("'", "''")}'`

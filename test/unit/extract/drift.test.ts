@@ -10,19 +10,21 @@ import { temporaryFolder } from '../../support/folder.ts'
 const isWindows = process.platform === 'win32'
 const id = { name: 'id', type: 'integer', arrow: 'Int32' }
 
-test('added, removed and retyped; order and a format without Arrow types do not count', () => {
-  const last = { batchId: 'a', columns: [id, { name: 'gone', type: 'text' }, { name: 'n', type: 'integer' }] }
-  assert.deepEqual(driftBetween(last, [{ name: 'n', type: 'bigint' }, id, { name: 'new', type: 'date' }]), {
+test('columns that are added, removed, retyped or in another order are drift; missing Arrow types are not', () => {
+  const gone = { name: 'gone', type: 'text' }
+  const n = { name: 'n', type: 'integer' }
+  const last = { batchId: 'a', columns: [id, gone, n] }
+  assert.deepEqual(driftBetween(last, [id, { name: 'new', type: 'date' }, { ...n, type: 'bigint' }]), {
     since: 'a',
     added: [{ name: 'new', type: 'date' }],
-    removed: [{ name: 'gone', type: 'text' }],
+    removed: [gone],
     retyped: [{ name: 'n', from: 'integer', to: 'bigint' }],
+    reordered: false,
   })
-  const same = [
-    { name: 'gone', type: 'text', arrow: 'Utf8' },
-    { name: 'n', type: 'integer' },
-    { ...id, note: 'x' },
-  ]
+  const none = { since: 'a', added: [], removed: [], retyped: [] }
+  assert.deepEqual(driftBetween(last, [n, id, gone]), { ...none, reordered: true })
+  assert.deepEqual(driftBetween(last, [n, id]), { ...none, removed: [gone], reordered: true })
+  const same = [{ ...id, note: 'x' }, { ...gone, arrow: 'Utf8' }, n]
   assert.equal(driftBetween(last, same), undefined)
   const asText = { name: 'id', type: 'integer', arrow: 'Utf8' }
   assert.deepEqual(driftBetween({ batchId: 'a', columns: [id] }, [asText])?.retyped, [

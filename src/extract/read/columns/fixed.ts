@@ -1,7 +1,7 @@
-/** Columns whose values all have one width: integers, floats, booleans, dates, times and timestamps. */
+/** Columns whose values all have one width: integers, floats and booleans. */
 
 import type { Data, DataType } from 'apache-arrow'
-import { Arrays, type Arrow, type ColumnBuilder, FIRST_ROWS, Nulls, outOfRange, roomFor } from './column.ts'
+import { Arrays, type Arrow, type ColumnBuilder, FIRST_ROWS, Nulls, roomFor } from './column.ts'
 
 type Values = Int16Array | Int32Array | Float32Array | Float64Array | Uint8Array
 
@@ -99,44 +99,6 @@ export class Int32Column extends FixedColumn<Int32Array> {
   }
 }
 
-const INT32_MAX = 0x7fffffff
-const INT32_MIN = -0x80000000
-/** Days from 1970-01-01 to 2000-01-01, where PostgreSQL's dates begin. */
-const EPOCH_DAYS = 10957
-
-/** Days since 1970. Infinities become the ends of the range, +-(2^31 - 1), which DuckDB reads as infinities too. */
-export class DateColumn extends FixedColumn<Int32Array> {
-  #infinite = 0
-
-  constructor(arrow: Arrow) {
-    super(arrow, new arrow.DateDay(), Int32Array)
-  }
-
-  append(_chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {
-    const values = this.reserve(count)
-    let row = this.rows
-    for (let i = 0, at = first; i < count; i += 1, at += stride, row += 1) {
-      if ((fields[at + 1] as number) < 0) {
-        this.nulls.add(row)
-        continue
-      }
-      const days = view.getInt32(fields[at] as number)
-      if (days === INT32_MAX || days === INT32_MIN) {
-        values[row] = days === INT32_MAX ? INT32_MAX : -INT32_MAX
-        this.#infinite += 1
-      } else {
-        values[row] = days + EPOCH_DAYS
-      }
-    }
-    this.rows = row
-  }
-
-  finding(): string | undefined {
-    if (this.#infinite === 0) return undefined
-    return `infinite dates stand as 2147483647 and -2147483647 days (${this.#infinite} of them)`
-  }
-}
-
 /** 64 bits as they are: bigint, and microseconds of the day. As two halves of 32 bits no value needs a BigInt. */
 export class Int64Column extends FixedColumn<Int32Array> {
   constructor(arrow: Arrow, type: DataType) {
@@ -180,72 +142,6 @@ export class Uint32Column extends Int64Column {
       else values[row * 2] = view.getInt32(fields[at] as number)
     }
     this.rows = row
-  }
-}
-
-/** Microseconds from 1970-01-01 to 2000-01-01, in halves. */
-const EPOCH_MICROS = 946_684_800_000_000n
-const EPOCH_LOW = Number(EPOCH_MICROS & 0xffffffffn)
-const EPOCH_HIGH = Number(EPOCH_MICROS >> 32n)
-const TWO_32 = 2 ** 32
-const INT64_MAX = 2n ** 63n - 1n
-const INT64_MIN = -(2n ** 63n)
-
-/**
- * Microseconds since 1970-01-01 (UTC, or of no zone). Infinities become +-(2^63 - 1), which DuckDB reads as
- * infinities too. PostgreSQL's last 29 years (294247 to 294276 AD) do not fit and are an error.
- */
-export class TimestampColumn extends FixedColumn<Int32Array> {
-  readonly #name: string
-  #infinite = 0
-
-  constructor(arrow: Arrow, type: DataType, name: string) {
-    super(arrow, type, Int32Array, 2)
-    this.#name = name
-  }
-
-  append(_chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void {
-    const values = this.reserve(count)
-    let row = this.rows
-    for (let i = 0, at = first; i < count; i += 1, at += stride, row += 1) {
-      if ((fields[at + 1] as number) < 0) {
-        this.nulls.add(row)
-        continue
-      }
-      const start = fields[at] as number
-      const high = view.getInt32(start)
-      const low = view.getUint32(start + 4) + EPOCH_LOW
-      const carried = low < TWO_32 ? high + EPOCH_HIGH : high + EPOCH_HIGH + 1
-      if (carried >= INT32_MAX || high === INT32_MIN) {
-        this.#extreme(values, row, view.getBigInt64(start))
-      } else {
-        values[row * 2] = low
-        values[row * 2 + 1] = carried
-      }
-    }
-    this.rows = row
-  }
-
-  /** Infinities, and values that are close to them. */
-  #extreme(values: Int32Array, row: number, sent: bigint): void {
-    let micros = sent + EPOCH_MICROS
-    if (sent === INT64_MAX || sent === INT64_MIN) {
-      micros = sent === INT64_MAX ? INT64_MAX : -INT64_MAX
-      this.#infinite += 1
-    } else if (micros >= INT64_MAX) {
-      throw outOfRange(this.#name, 'a timestamp after 294247-01-10 does not fit into 64 bits of microseconds')
-    }
-    values[row * 2] = Number(BigInt.asIntN(32, micros))
-    values[row * 2 + 1] = Number(micros >> 32n)
-  }
-
-  protected override toData(values: Int32Array): BigInt64Array {
-    return new BigInt64Array(values.buffer as ArrayBuffer, values.byteOffset, values.length / 2)
-  }
-
-  finding(): string | undefined {
-    if (this.#infinite === 0) return undefined
-    return `infinite timestamps stand as 2^63-1 and -(2^63-1) microseconds (${this.#infinite} of them)`
   }
 }
 

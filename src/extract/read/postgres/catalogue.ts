@@ -17,6 +17,12 @@ export interface CatalogueTable {
   readonly lockTimeout: string
 }
 
+/** A table's name. */
+export interface TableIdentity {
+  readonly schema: string
+  readonly name: string
+}
+
 export interface CatalogueType {
   readonly oid: number
   readonly schema: string
@@ -31,6 +37,8 @@ export interface CatalogueType {
   readonly labels: readonly string[]
   /** Whether the cast to text differs from the type's own output. */
   readonly textCast: boolean
+  /** Whether to_json writes it by a cast of its own, as PostGIS and hstore have one. */
+  readonly jsonCast: boolean
 }
 
 export interface CatalogueColumn {
@@ -39,6 +47,8 @@ export interface CatalogueColumn {
   readonly modifier: number
   readonly dimensions: number
   readonly notNull: boolean
+  /** Whether the role has SELECT on it. */
+  readonly readable: boolean
   /** As in the table's declaration: `numeric(12,2)`. */
   readonly declared: string
 }
@@ -49,6 +59,8 @@ export interface Catalogue {
   /** Rows at the last ANALYZE or autovacuum; null when there was none. */
   readonly estimatedRows: number | null
   readonly rowSecurity: boolean
+  /** The tables behind a view or a query whose row-level policies may hide rows. */
+  readonly policed: readonly TableIdentity[]
   readonly serverEncoding: string
   /** Digits after the point of money, by lc_monetary; null when no column needs it. */
   readonly moneyDigits: number | null
@@ -119,11 +131,13 @@ export async function findTable(client: Client, schema: string, name: string): P
 }
 
 const COLUMNS_OF_TABLE = `
-  select attnum, attname, atttypid, atttypmod, attndims, attnotnull
+  select attnum, attname, atttypid, atttypmod, attndims, attnotnull,
+    pg_catalog.has_column_privilege(attrelid, attnum, 'SELECT') as readable
   from pg_catalog.pg_attribute where attrelid = $1 and attnum > 0 and not attisdropped`
 
 const COLUMNS_OF_QUERY = `
-  select number as attnum, name as attname, type as atttypid, modifier as atttypmod, 0 as attndims, false as attnotnull
+  select number as attnum, name as attname, type as atttypid, modifier as atttypmod, 0 as attndims, false as attnotnull,
+    true as readable
   from unnest($2::text[], $3::oid[], $4::int4[]) with ordinality as given(name, type, modifier, number)`
 
 const catalogueQuery = (columns: string): string => `
@@ -142,7 +156,8 @@ with recursive cols as (${columns}
 select json_build_object(
   'columns', coalesce((
     select json_agg(json_build_object('name', attname, 'type', atttypid::int8, 'modifier', atttypmod,
-      'dimensions', attndims, 'notNull', attnotnull, 'declared', pg_catalog.format_type(atttypid, atttypmod)) order by attnum) from cols), '[]'),
+      'dimensions', attndims, 'notNull', attnotnull, 'readable', readable,
+      'declared', pg_catalog.format_type(atttypid, atttypmod)) order by attnum) from cols), '[]'),
   'types', coalesce((
     select json_agg(json_build_object('oid', t.oid::int8, 'schema', s.nspname, 'name', t.typname, 'kind', t.typtype,
       'baseType', t.typbasetype::int8, 'modifier', t.typtypmod, 'dimensions', t.typndims,
@@ -150,7 +165,9 @@ select json_build_object(
       'labels', coalesce((select json_agg(enumlabel order by enumsortorder) from pg_catalog.pg_enum
         where enumtypid = t.oid), '[]'),
       'textCast', exists (select from pg_catalog.pg_cast
-        where castsource = t.oid and casttarget = 'pg_catalog.text'::pg_catalog.regtype)))
+        where castsource = t.oid and casttarget = 'pg_catalog.text'::pg_catalog.regtype),
+      'jsonCast', t.typtype <> 'c' and exists (select from pg_catalog.pg_cast
+        where castsource = t.oid and casttarget = 'pg_catalog.json'::pg_catalog.regtype and castmethod = 'f')))
     from needed n join pg_catalog.pg_type t on t.oid = n.oid
     join pg_catalog.pg_namespace s on s.oid = t.typnamespace), '[]'),
   'estimatedRows', (
@@ -163,8 +180,9 @@ select json_build_object(
 )::text`
 
 /** Reads the columns of a table in their order, with every type that they lead to. */
-export async function readCatalogue(client: Client, oid: number): Promise<Catalogue> {
-  return catalogueOf(client, catalogueQuery(COLUMNS_OF_TABLE), [oid])
+export async function readCatalogue(client: Client, { oid, kind }: CatalogueTable): Promise<Catalogue> {
+  const found = await catalogueOf(client, catalogueQuery(COLUMNS_OF_TABLE), [oid])
+  return { ...found, policed: kind === 'v' ? await policedTables(client) : [] }
 }
 
 /** The same for a query, whose columns the server describes. */
@@ -178,10 +196,36 @@ export async function describeQuery(client: Client, sql: string): Promise<Catalo
     fields.map((field) => field.dataTypeID),
     fields.map((field) => field.dataTypeModifier),
   ]
-  return catalogueOf(client, catalogueQuery(COLUMNS_OF_QUERY), [0, ...columns])
+  const found = await catalogueOf(client, catalogueQuery(COLUMNS_OF_QUERY), [0, ...columns])
+  return { ...found, policed: await policedTables(client) }
 }
 
-async function catalogueOf(client: Client, text: string, values: readonly unknown[]): Promise<Catalogue> {
-  const found = await document<Omit<Catalogue, 'types'> & { types: CatalogueType[] }>(client, text, values)
+/**
+ * The transaction holds a lock on every table that its statements name, those behind views too. Policies apply to the
+ * role that reads, and behind a view to the view's owner.
+ */
+const POLICED = `
+with locked as (
+  select c.oid, c.relname, c.relkind, c.relowner, c.relnamespace, c.relrowsecurity, c.relforcerowsecurity
+  from pg_catalog.pg_class c where c.oid in (
+    select l.relation from pg_catalog.pg_locks l where l.locktype = 'relation' and l.pid = pg_catalog.pg_backend_pid()
+      and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database()))
+)
+select coalesce(json_agg(json_build_object('schema', n.nspname, 'name', t.relname) order by t.oid), '[]')::text
+from locked t join pg_catalog.pg_namespace n on n.oid = t.relnamespace
+where t.relkind in ('r', 'p') and t.relrowsecurity and (
+  pg_catalog.row_security_active(t.oid) or exists (
+    select from locked v join pg_catalog.pg_roles r on r.oid = v.relowner
+    where v.relkind = 'v' and not r.rolsuper and not r.rolbypassrls
+      and (t.relforcerowsecurity or not pg_catalog.pg_has_role(v.relowner, t.relowner, 'USAGE'))))`
+
+function policedTables(client: Client): Promise<readonly TableIdentity[]> {
+  return document(client, POLICED)
+}
+
+type CatalogueOfTypes = Omit<Catalogue, 'policed'>
+
+async function catalogueOf(client: Client, text: string, values: readonly unknown[]): Promise<CatalogueOfTypes> {
+  const found = await document<Omit<CatalogueOfTypes, 'types'> & { types: CatalogueType[] }>(client, text, values)
   return { ...found, types: new Map(found.types.map((type) => [type.oid, type])) }
 }

@@ -5,6 +5,11 @@ import { PoolsmithError } from '../../../errors.ts'
 import { printable } from '../../../printable.ts'
 import { failureOf, type Meaning } from '../failures.ts'
 
+const NOT_UTF8: Meaning = {
+  code: 'QUERY_FAILED',
+  hint: 'A text has bytes that are not in the encoding that the database says: read such columns as bytes (asBytes, --as-bytes).',
+}
+
 /** By SQLSTATE. */
 const BY_STATE: Readonly<Record<string, Meaning>> = {
   '42501': {
@@ -25,6 +30,8 @@ const BY_STATE: Readonly<Record<string, Meaning>> = {
     code: 'VALUE_OUT_OF_RANGE',
     hint: 'The message is the server’s own: a value does not fit into the type that it is declared as, or compared with.',
   },
+  '22021': NOT_UTF8,
+  '22P05': NOT_UTF8,
   '55P03': {
     code: 'TABLE_LOCKED',
     hint: 'Run again when the other session (see pg_locks) has ended, or raise lock_timeout.',
@@ -48,11 +55,54 @@ const LOST: Meaning = {
   transient: true,
 }
 
-function meaningOf(error: Error): Meaning {
+/** PostgreSQL 42501 under `row_security = off` (src/backend/utils/misc/rls.c). */
+const POLICIES_OFF: Meaning = {
+  code: 'PERMISSION_DENIED',
+  hint:
+    'row_security is off in this session, so a table with row-level policies is refused. Set it to on to read the rows ' +
+    'that the role may see, or use a role with BYPASSRLS.',
+}
+
+/** An unknown name that another server has reported through postgres_fdw. */
+const FOREIGN_NAME: Meaning = {
+  code: 'QUERY_FAILED',
+  hint:
+    'The foreign table names a table or column that the foreign server does not have: ALTER FOREIGN TABLE, or name the ' +
+    'columns to read (`columns`).',
+}
+
+/** The members of a server's error beside its message (PostgreSQL: "Error and Notice Message Fields"). */
+interface ServerError extends Error {
+  readonly routine?: unknown
+  readonly detail?: unknown
+  readonly hint?: unknown
+}
+
+function meaningOf(error: ServerError): Meaning {
   const state = 'code' in error && typeof error.code === 'string' ? error.code : undefined
   // SQLSTATEs are five capitals or digits; Node's own codes (ECONNRESET, ERR_...) are longer.
   if (state === undefined || !/^[0-9A-Z]{5}$/.test(state)) return LOST
-  return { ...meaningOfState(state), details: { sqlstate: state } }
+  const meaning = byRoutine(state, String(error.routine)) ?? meaningOfState(state)
+  return { ...meaning, hint: `${meaning.hint}${moreOf(error)}`, details: { sqlstate: state } }
+}
+
+/** The function of the server's source that raised the error tells apart what has the same code. */
+function byRoutine(state: string, routine: string): Meaning | undefined {
+  if (state === '42501' && routine === 'check_enable_rls') return POLICIES_OFF
+  if (isUnknownName(state) && routine.startsWith('pgfdw_report')) return FOREIGN_NAME
+  return undefined
+}
+
+function isUnknownName(state: string): boolean {
+  return state === '42P01' || state === '42703'
+}
+
+/** The server's own DETAIL and HINT, to be put after a hint. */
+function moreOf(error: unknown): string {
+  const { detail, hint } = error as ServerError
+  const said = (name: string, text: unknown): string =>
+    typeof text === 'string' && text !== '' ? ` The server's ${name}: ${printable(text)}` : ''
+  return said('detail', detail) + said('hint', hint)
 }
 
 function meaningOfState(state: string): Meaning {
@@ -70,11 +120,11 @@ function meaningOfState(state: string): Meaning {
  */
 export function wrongSql(error: unknown, what: string): unknown {
   const sqlstate = errorCode(error) ?? ''
-  if (!/^42P01$|^42703$/.test(sqlstate)) return error
+  if (!isUnknownName(sqlstate)) return error
   return new PoolsmithError(`${what} cannot be read: ${printable(errorText(error))}`, {
     code: 'QUERY_FAILED',
     phase: 'query',
-    hint: 'The message is the server’s own: a name in the SQL is wrong, or not in the search_path.',
+    hint: `The message is the server’s own: a name in the SQL is wrong, or not in the search_path.${moreOf(error)}`,
     details: { sqlstate },
     cause: error,
   })

@@ -9,7 +9,7 @@ import { putBytes, type Viewed, viewed } from '../columns/copy-bytes.ts'
 import type { Lines } from '../table.ts'
 import { LineBlocks } from '../text/line-blocks.ts'
 import { malformed, rowsBegin, TRAILER } from './batches.ts'
-import type { CatalogueType } from './catalogue.ts'
+import type { Catalogue, CatalogueType } from './catalogue.ts'
 import { JSON_TEXT, type JsonWriter, TEXT, WRITERS } from './json-values.ts'
 import { quoteIdentifier } from './sql.ts'
 
@@ -25,7 +25,21 @@ export function jsonColumn(name: string, type: CatalogueType): JsonColumn {
   const quoted = quoteIdentifier(name)
   const writer = WRITERS.get(type.oid)
   if (writer !== undefined) return { name, expression: quoted, writer }
-  return { name, expression: `pg_catalog.to_json(${quoted})::pg_catalog.text`, writer: JSON_TEXT }
+  return serverJsonColumn(name, quoted)
+}
+
+/** A column whose JSON the server writes. */
+export function serverJsonColumn(name: string, expression: string): JsonColumn {
+  return { name, expression: `pg_catalog.to_json(${expression})::pg_catalog.text`, writer: JSON_TEXT }
+}
+
+/** What a reader of the JSON of this type should know; undefined where it is exact. */
+export function jsonNote({ types }: Pick<Catalogue, 'types'>, type: CatalogueType): string | undefined {
+  if (type.jsonCast) {
+    return `${type.name}: JSON by the cast of the type, which may leave digits or parts of the value out; asText is exact`
+  }
+  const inner = types.get(type.kind === 'd' ? type.baseType : type.element)
+  return inner === undefined ? undefined : jsonNote({ types }, inner)
 }
 
 /** A column whose expression gives text. */

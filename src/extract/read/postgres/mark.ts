@@ -91,7 +91,7 @@ function questionsOf(
     hashes: (high, identity) =>
       document<string[]>(
         client,
-        `select coalesce(json_agg(h order by h), '[]')::text from (select ${rowHash(identity)} as h ` +
+        `select coalesce(json_agg(h order by h), '[]')::text from (select ${rowHash(ground, identity)} as h ` +
           `from ${from}${whereClause([...own, `${name} = ${constant(catalogue, column, high)}`])}) q`,
       ),
     copies: async (last) => {
@@ -133,19 +133,20 @@ export function markCondition(named: Named, { watermark, since, isEmpty }: MarkR
   const name = quoteIdentifier(column.name)
   const limit = constant(named.catalogue, column, high)
   return [
-    ...(since === null ? [] : [sinceCondition(name, constant(named.catalogue, column, since.high), since)]),
+    ...(since === null ? [] : [sinceCondition(named, name, constant(named.catalogue, column, since.high), since)]),
     // The next comparison implies this one, which an index can serve.
     `${name} <= ${limit}`,
-    ...(rows === null ? [] : [`(${name} < ${limit} or ${isAmong(rowHash(identity), rows)})`]),
+    ...(rows === null ? [] : [`(${name} < ${limit} or ${isAmong(rowHash(named, identity), rows)})`]),
   ].join(' and ')
 }
 
 /** Rows that are greater than the last mark, and those with that mark that were not read. */
-function sinceCondition(name: string, after: string, { identity, rows, copies }: MarkSince): string {
+function sinceCondition(named: Named, name: string, after: string, since: MarkSince): string {
+  const { identity, rows, copies } = since
   if (rows === null) return `${name} > ${after}`
   if (rows.length === 0) return `${name} >= ${after}`
   const others = copies.length === 0 ? '' : ` or ${isAmong(PLACE, copies)}`
-  return `${name} >= ${after} and (${name} > ${after} or not ${isAmong(rowHash(identity), rows)}${others})`
+  return `${name} >= ${after} and (${name} > ${after} or not ${isAmong(rowHash(named, identity), rows)}${others})`
 }
 
 const PLACE = 'pg_catalog.concat(tableoid, ctid)'
@@ -155,15 +156,16 @@ const PLACE = 'pg_catalog.concat(tableoid, ctid)'
  * more now than were read.
  */
 async function placesOfCopies(
-  { client, from }: Ground,
+  ground: Ground,
   conditions: readonly string[],
   { identity, rows }: ReadMark,
 ): Promise<readonly string[]> {
+  const { client, from } = ground
   return document<string[]>(
     client,
     `select coalesce(json_agg(place), '[]')::text from (
       select h, ${PLACE} as place, row_number() over (partition by h order by tableoid, ctid) as n
-      from (select tableoid, ctid, ${rowHash(identity)} as h from ${from}${whereClause(conditions)}) same
+      from (select tableoid, ctid, ${rowHash(ground, identity)} as h from ${from}${whereClause(conditions)}) same
     ) now join (select h, count(*) as n from ${listed(rows)} group by h) read using (h) where now.n > read.n`,
   )
 }
@@ -182,8 +184,8 @@ function listed(values: readonly string[]): string {
   return `(select pg_catalog.unnest(a) as h from (select ${list}::pg_catalog.text[] as a offset 0) list) listed`
 }
 
-function rowHash(identity: readonly string[]): string {
-  return `pg_catalog.left(${rowHashExpression(identity)}, ${HASH_DIGITS})`
+function rowHash({ catalogue }: Named, identity: readonly string[]): string {
+  return `pg_catalog.left(${rowHashExpression(catalogue, identity)}, ${HASH_DIGITS})`
 }
 
 interface Identity {
@@ -191,7 +193,10 @@ interface Identity {
   readonly isKey: boolean
 }
 
-/** The primary key, else every column. The key of a table that others inherit from does not hold for their rows. */
+/**
+ * The primary key, else every column, of those that the role may read. The key of a table that others inherit from does
+ * not hold for their rows.
+ */
 async function identityOf({ client, catalogue, table }: Ground): Promise<Identity> {
   const key = await document<string[] | null>(
     client,
@@ -202,5 +207,7 @@ async function identityOf({ client, catalogue, table }: Ground): Promise<Identit
         and not exists (select from pg_catalog.pg_inherits h where h.inhparent = $1 and $2 <> 'p'))::text`,
     [table?.oid ?? 0, table?.kind ?? ''],
   )
-  return { identity: key ?? catalogue.columns.map((column) => column.name), isKey: key !== null }
+  const readable = catalogue.columns.filter((column) => column.readable).map((column) => column.name)
+  const isKey = key?.every((name) => readable.includes(name)) ?? false
+  return { identity: isKey && key !== null ? key : readable, isKey }
 }

@@ -57,7 +57,7 @@ async function tableGround(client: Client, given: Given, snapshot: string | unde
   await beginSnapshot(client, await findTable(client, given.schema, given.name), snapshot)
   // Once more, on the snapshot: until it was locked, the table may have been dropped and created again.
   const table = await findTable(client, given.schema, given.name)
-  const catalogue = await readCatalogue(client, table.oid)
+  const catalogue = await readCatalogue(client, table)
   return { client, catalogue, shown: quotedTable(given), name: given.name, from: quotedTable(table), table }
 }
 

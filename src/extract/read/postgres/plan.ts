@@ -18,7 +18,9 @@ export async function planReading(ground: Ground, where: string | undefined, req
   const ownRows = own.length === 0 ? undefined : await plannedRows(ground, own)
   const storage = await storageOf(ground)
   const mark =
-    request.watermark === undefined ? undefined : await planMark(ground, own, request.watermark, isAllHeap(storage))
+    request.watermark === undefined
+      ? undefined
+      : await planMark(ground, own, request.watermark, hasPlaces(ground, storage))
   const conditions = [...own, ...(mark === undefined ? [] : [markCondition(ground, mark.range)])]
   const isAll = conditions.length === 0 && ground.table !== undefined
   const { byPlace, partitions, notes } = await divide(ground, conditions, request, storage)
@@ -69,7 +71,7 @@ interface Storage {
   readonly version: number
   /** Changes when the table, or a part of it, is rewritten. */
   readonly identity: string
-  /** The only column of the primary key. */
+  /** The only column of the primary key, where the role may read it. */
   readonly key: string | null
 }
 
@@ -103,7 +105,8 @@ select json_build_object(
   'identity', (select $1::text || ':' || coalesce(string_agg(coalesce(node, 0)::text, ',' order by oid), '') from leaves),
   'key', (select a.attname
     from pg_catalog.pg_index i join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-    where i.indrelid = $1::oid and i.indisprimary and i.indnkeyatts = 1)
+    where i.indrelid = $1::oid and i.indisprimary and i.indnkeyatts = 1
+      and pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT'))
 )::text`
 
 async function storageOf({ client, table }: Ground): Promise<Storage> {
@@ -130,13 +133,14 @@ async function divide(
   if (wanted === 1) return { byPlace: false, partitions: WHOLE, notes: [] }
   const isHeap = isAllHeap(storage)
   const hasRanges = version >= CTID_RANGES
+  const placed = hasPlaces(ground, storage)
   if (partitionBy === undefined) {
     const isReadable = composed && !ground.catalogue.rowSecurity && leaves.every(({ readable }) => readable)
     if (isReadable) {
       const cut = leaves.map((leaf) => ({ ...leaf, heap: leaf.heap && hasRanges }))
       return { byPlace: true, partitions: byLeaves(cut, wanted), notes: [] }
     }
-    if (isHeap && hasRanges) {
+    if (placed && hasRanges) {
       const pages = leaves.map((leaf) => leaf.pages)
       return { byPlace: true, partitions: byPages(pages, wanted), notes: [] }
     }
@@ -144,12 +148,18 @@ async function divide(
   const by = partitionBy ?? (isHeap ? key : null)
   if (by === null) {
     const notes = [
-      'One part: there are neither pages nor a key of one column to divide by. `partitionBy` names a column.',
+      'One part: there are neither pages nor a key of one column that the role may read to divide by. `partitionBy` ' +
+        'names a column.',
     ]
     return { byPlace: false, partitions: WHOLE, notes }
   }
   const partitions = await byKey(ground, columnOf(ground, by), conditions, wanted, storage)
   return { byPlace: false, partitions, notes: [] }
+}
+
+/** A role that may read some columns only may not read the places of rows. */
+function hasPlaces({ table }: Ground, storage: Storage): boolean {
+  return isAllHeap(storage) && table?.selectable === true
 }
 
 function isAllHeap({ leaves }: Storage): boolean {

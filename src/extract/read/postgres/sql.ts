@@ -12,7 +12,7 @@
  */
 
 import { types } from 'node:util'
-import { fill, type Lexer, scan, withoutEnd } from '../sql/lexer.ts'
+import { fill, type Lexer, scan, wholeStatement } from '../sql/lexer.ts'
 import { type CompiledSql, invalid } from '../sql/selection.ts'
 
 export function quoteIdentifier(name: string): string {
@@ -98,12 +98,12 @@ const LEXER: Lexer = {
 /** Puts the values where knex left a question mark for each. */
 export function inline({ sql, bindings }: CompiledSql): string {
   const literals = bindings.map(literal)
-  return fill(withoutEnd(sql), LEXER, literals.length, (index) => literals[index] ?? '')
+  return fill(wholeStatement(sql, LEXER), LEXER, literals.length, (index) => literals[index] ?? '')
 }
 
 /** A piece of SQL that is to stand in brackets: one whole expression or select. */
 export function fragment(sql: string): string {
-  return scan(withoutEnd(sql), LEXER, (token) => token)
+  return scan(wholeStatement(sql, LEXER), LEXER, (token) => token)
 }
 
 /** Ends a statement; each condition ends with a line break, so that a comment in it ends there too. */

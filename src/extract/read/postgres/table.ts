@@ -9,6 +9,7 @@ import { chooseColumns, namesOf, ROW_HASH, refuseDoubles } from '../chosen-colum
 import { type Arrow, reuse } from '../columns/column.ts'
 import { checkRowCount } from '../failures.ts'
 import { arrowColumns, findingsOf, lineColumns } from '../planned-column.ts'
+import { type ReadForms, readForms } from '../read-forms.ts'
 import { compileWhere } from '../sql/selection.ts'
 import type {
   ArrowRows,
@@ -33,12 +34,19 @@ import { CsvLines } from './csv.ts'
 import { databaseOf } from './fingerprint.ts'
 import { guardedExpression, mayBeFormula } from './formulas.ts'
 import { baseType, columnOf, type Ground } from './ground.ts'
-import { JsonLines, jsonColumn, jsonTextColumn } from './json.ts'
+import { JsonLines, jsonColumn, jsonNote, jsonTextColumn, serverJsonColumn } from './json.ts'
 import type { Lease } from './lease.ts'
 import { planReading } from './plan.ts'
-import { fragment, inline, quoteIdentifier } from './sql.ts'
+import { fragment, inline, quotedTable, quoteIdentifier } from './sql.ts'
 import { type Chosen, chosenRows, copyStatement } from './statement.ts'
-import { type ColumnPlan, planColumns, rowHashExpression, textColumn, textExpression } from './types.ts'
+import {
+  bytesExpression,
+  type ColumnPlan,
+  planColumns,
+  rowHashExpression,
+  textColumn,
+  textExpression,
+} from './types.ts'
 
 /** The server's description of the table or the query. */
 export interface Found {
@@ -66,7 +74,7 @@ export class PostgresTable implements OpenTable {
   readonly #ground: Ground
   readonly #columns: readonly CatalogueColumn[]
   readonly #options: ReadOptions
-  readonly #asText: ReadonlySet<string>
+  readonly #forms: ReadForms
 
   constructor(engine: ExtractEngine, lease: Lease, { schema, query, ground }: Found, options: ReadOptions) {
     const { catalogue, shown, name } = ground
@@ -75,7 +83,7 @@ export class PostgresTable implements OpenTable {
     this.#ground = ground
     this.#columns = chooseColumns(catalogue.columns, options, (column) => columnOf(ground, column))
     this.#options = options
-    this.#asText = new Set(options.asText)
+    this.#forms = readForms(options)
     this.schema = schema
     this.table = name
     this.query = query
@@ -84,6 +92,9 @@ export class PostgresTable implements OpenTable {
     this.estimatedRows = catalogue.estimatedRows ?? undefined
     this.notes = [
       ...(catalogue.rowSecurity ? ['Row-level security is on: these are the rows that the role may see.'] : []),
+      ...(catalogue.rowSecurity ? [] : catalogue.policed).map(
+        (table) => `Row-level security is on in ${quotedTable(table)}, which this reads: its policies may hide rows.`,
+      ),
       ...(catalogue.serverEncoding === 'SQL_ASCII'
         ? ['The database has the encoding SQL_ASCII, which does not check that text is UTF-8.']
         : []),
@@ -136,14 +147,17 @@ export class PostgresTable implements OpenTable {
   }
 
   #rowHash(): string {
-    return rowHashExpression(this.#columns.map((column) => column.name))
+    return rowHashExpression(
+      this.#ground.catalogue,
+      this.#columns.map((column) => column.name),
+    )
   }
 
   async asArrow(choices?: readonly Choice[]): Promise<ArrowRows> {
     const chosen = this.#chosen(choices)
     const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), 'Reading a table as Arrow or Parquet')
     const plans = [
-      ...planColumns(arrow, this.#ground.catalogue, this.#columns, this.#asText),
+      ...planColumns(arrow, this.#ground.catalogue, this.#columns, this.#forms),
       ...(this.#options.rowHash ? [textColumn(arrow, ROW_HASH, this.#rowHash())] : []),
     ]
     const builders = plans.map((plan) => plan.builder)
@@ -180,7 +194,10 @@ export class PostgresTable implements OpenTable {
     const text = copyStatement(expressions, this.columnNames, chosen, form)
     return {
       columns: lineColumns([
-        ...this.#columns,
+        ...this.#columns.map((column) => ({
+          ...column,
+          note: format === 'jsonl' ? this.#jsonNote(column) : undefined,
+        })),
         ...(this.#options.rowHash ? [{ name: ROW_HASH, declared: 'text' }] : []),
       ]),
       lines: () => this.#lines(text, lines),
@@ -191,11 +208,12 @@ export class PostgresTable implements OpenTable {
   #csv({ suffix, guardFormulas = false }: LineStyle): LineReading {
     const { catalogue } = this.#ground
     const expressions = this.#columns.map((column) => {
+      if (this.#forms.asBytes.has(column.name)) return bytesExpression(catalogue, column)
       if (guardFormulas && mayBeFormula(catalogue, column)) {
         return guardedExpression(catalogue, textExpression(catalogue, column))
       }
       // CSV has the server's own text of every type, so only the columns of `asText` are cast.
-      return this.#asText.has(column.name) ? textExpression(catalogue, column) : quoteIdentifier(column.name)
+      return this.#forms.asText.has(column.name) ? textExpression(catalogue, column) : quoteIdentifier(column.name)
     })
     if (this.#options.rowHash) expressions.push(this.#rowHash())
     return { lines: new CsvLines(suffix), form: 'csv', expressions }
@@ -203,14 +221,22 @@ export class PostgresTable implements OpenTable {
 
   #json({ suffix }: LineStyle): LineReading {
     const { catalogue } = this.#ground
-    const columns = this.#columns.map((column) =>
-      this.#asText.has(column.name)
-        ? jsonTextColumn(column.name, textExpression(catalogue, column))
-        : jsonColumn(column.name, baseType(catalogue, column)),
-    )
+    const { asText, asBytes } = this.#forms
+    const columns = this.#columns.map((column) => {
+      const { name } = column
+      if (asText.has(name)) return jsonTextColumn(name, textExpression(catalogue, column))
+      if (asBytes.has(name)) return serverJsonColumn(name, bytesExpression(catalogue, column))
+      return jsonColumn(name, baseType(catalogue, column))
+    })
     if (this.#options.rowHash) columns.push(jsonTextColumn(ROW_HASH, this.#rowHash()))
     const expressions = columns.map(({ expression }) => expression)
     return { lines: new JsonLines(columns, suffix), form: 'binary', expressions }
+  }
+
+  #jsonNote(column: CatalogueColumn): string | undefined {
+    const { asText, asBytes } = this.#forms
+    if (asText.has(column.name) || asBytes.has(column.name)) return undefined
+    return jsonNote(this.#ground.catalogue, baseType(this.#ground.catalogue, column))
   }
 
   async *#lines(text: string, consumer: CsvLines | JsonLines): AsyncGenerator<Lines> {

@@ -6,16 +6,16 @@ import type { Arrow, ColumnBuilder } from '../columns/column.ts'
 import { MoneyColumn, NumericColumn } from '../columns/decimal.ts'
 import {
   BoolColumn,
-  DateColumn,
   Float32Column,
   Float64Column,
   Int16Column,
   Int32Column,
   Int64Column,
-  TimestampColumn,
   Uint32Column,
 } from '../columns/fixed.ts'
 import { ListColumn } from '../columns/list.ts'
+import { DateColumn, TimeOfDayColumn, TimestampColumn } from '../columns/moments.ts'
+import type { ReadForms } from '../read-forms.ts'
 import type { Catalogue, CatalogueColumn, CatalogueType } from './catalogue.ts'
 import { quoteIdentifier } from './sql.ts'
 
@@ -33,8 +33,8 @@ export interface ColumnPlan {
 interface Shape {
   readonly arrowType: DataType
   readonly builder: ColumnBuilder
-  /** `text`: cast to text; `texts`: cast to text[]; undefined: not cast. */
-  readonly cast?: 'text' | 'texts'
+  /** `text`: cast to text; `texts`: cast to text[]; `bytes`: the bytes of its text; undefined: not cast. */
+  readonly cast?: 'text' | 'texts' | 'bytes'
   readonly note?: string
 }
 
@@ -43,6 +43,8 @@ interface Context {
   readonly arrow: Arrow
   readonly catalogue: Catalogue
   readonly column: string
+  /** Whether decimals of more than 38 digits are read as such. */
+  readonly wideDecimals: boolean
 }
 
 type Simple = (arrow: Arrow, column: string) => Shape
@@ -72,10 +74,7 @@ const BUILT_IN: ReadonlyMap<number, Simple> = new Map<number, Simple>([
   [1042, utf8], // character(n), with its padding
   [1043, utf8], // varchar
   [1082, (arrow) => shape(new arrow.DateDay(), new DateColumn(arrow))],
-  [
-    1083,
-    (arrow) => shape(new arrow.TimeMicrosecond(), new Int64Column(arrow, new arrow.TimeMicrosecond())), // time
-  ],
+  [1083, (arrow) => shape(new arrow.TimeMicrosecond(), new TimeOfDayColumn(arrow))], // time
   [
     1114,
     (arrow, column) =>
@@ -114,6 +113,9 @@ function decimal(context: Context, modifier: number): Shape {
   const scale = Math.max(0, declaredScale)
   const precision = Math.max(declaredPrecision - Math.min(0, declaredScale), scale)
   if (precision > DIGITS_256) return asText(context, `more than ${DIGITS_256} digits: exact text`)
+  if (precision > DIGITS_128 && !context.wideDecimals) {
+    return asText(context, `more than ${DIGITS_128} digits, which few readers of files have as a decimal: exact text`)
+  }
   const bits = precision > DIGITS_128 ? 256 : 128
   const { arrow, column } = context
   const arrowType = new arrow.Decimal(scale, precision, bits)
@@ -177,11 +179,16 @@ function baseOf(
   return { type: found, modifier: modifierHere, dimensions }
 }
 
-function shapeOf(context: Context, column: CatalogueColumn, forceText: boolean): Shape & { textCast: boolean } {
+function shapeOf(context: Context, column: CatalogueColumn, forms: ReadForms): Shape & { textCast: boolean } {
   const base = baseOf(context.catalogue, column.type, column.modifier)
   const { type } = base
   const { textCast } = type
-  if (forceText) return { ...asText(context, 'exact text, as asked for'), textCast }
+  if (forms.asText.has(column.name)) return { ...asText(context, 'exact text, as asked for'), textCast }
+  if (forms.asBytes.has(column.name)) {
+    const binary = new context.arrow.Binary()
+    const note = `the bytes of its text in ${context.catalogue.serverEncoding}, as asked for`
+    return { ...shape(binary, new BytesColumn(context.arrow, binary)), cast: 'bytes', note, textCast }
+  }
   if (type.oid === NUMERIC) return { ...decimal(context, base.modifier), textCast }
   if (type.kind === 'e') return { ...enumeration(context, type), textCast }
   if (type.element !== 0) {
@@ -192,6 +199,7 @@ function shapeOf(context: Context, column: CatalogueColumn, forceText: boolean):
 
 function expressionOf(column: CatalogueColumn, found: Shape & { textCast: boolean }): string {
   if (found.cast === 'texts') return `${quoteIdentifier(column.name)}::pg_catalog.text[]`
+  if (found.cast === 'bytes') return bytesOf(textOf(column, found.textCast))
   return found.cast === 'text' ? textOf(column, found.textCast) : quoteIdentifier(column.name)
 }
 
@@ -201,6 +209,16 @@ function textOf(column: CatalogueColumn, textCast: boolean): string {
   // padding. format() always uses the type's own. IS DISTINCT FROM NULL is true for a row of NULLs too.
   if (!textCast) return `${name}::pg_catalog.text`
   return `case when ${name} is distinct from null then pg_catalog.format('%s', ${name}) end`
+}
+
+/** As the database stores them: a text of a database in SQL_ASCII may be in no encoding at all. */
+function bytesOf(text: string): string {
+  return `pg_catalog.convert_to(${text}, pg_catalog.getdatabaseencoding())`
+}
+
+/** The expression that gives the bytes of a column's text. */
+export function bytesExpression(catalogue: Catalogue, column: CatalogueColumn): string {
+  return bytesOf(textExpression(catalogue, column))
 }
 
 /** The expression that gives a column as the server's own text. */
@@ -213,11 +231,11 @@ export function planColumns(
   arrow: Arrow,
   catalogue: Catalogue,
   columns: readonly CatalogueColumn[],
-  asTextColumns: ReadonlySet<string>,
+  forms: ReadForms,
 ): ColumnPlan[] {
   return columns.map((column) => {
-    const context: Context = { arrow, catalogue, column: column.name }
-    const found = shapeOf(context, column, asTextColumns.has(column.name))
+    const context: Context = { arrow, catalogue, column: column.name, wideDecimals: forms.wideDecimals }
+    const found = shapeOf(context, column, forms)
     return {
       name: column.name,
       declared: column.declared,
@@ -234,8 +252,12 @@ export function textColumn(arrow: Arrow, name: string, expression: string): Colu
   return { name, declared: 'text', expression, ...utf8(arrow, name) }
 }
 
-/** SHA-256 of PostgreSQL's text of the row in UTF-8: `(1,"two words",)`. */
-export function rowHashExpression(names: readonly string[]): string {
+/**
+ * SHA-256 of PostgreSQL's text of the row in UTF-8: `(1,"two words",)`. A database in SQL_ASCII has the bytes that were
+ * written, which may not be UTF-8.
+ */
+export function rowHashExpression({ serverEncoding }: Catalogue, names: readonly string[]): string {
   const row = `row(${names.map(quoteIdentifier).join(', ')})::pg_catalog.text`
-  return `pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(${row}, 'UTF8')), 'hex')`
+  const encoding = serverEncoding === 'SQL_ASCII' ? serverEncoding : 'UTF8'
+  return `pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(${row}, '${encoding}')), 'hex')`
 }

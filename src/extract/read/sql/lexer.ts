@@ -5,8 +5,8 @@ import { invalid } from './selection.ts'
 /** A database's lexical rules. Comments of the form slash-star nest in all of them. */
 export interface Lexer {
   /**
-   * Sticky, with one named group for each kind of token; the order counts. `space` is white space and line comments,
-   * `other` is a single character that begins no other token, and a group `tag` is no kind.
+   * Sticky, with one named group for each kind of token; the order counts. `space` is white space and comments, `other`
+   * is a single character that begins no other token, and a group `tag` is no kind.
    */
   readonly token: RegExp
   /** Characters that open a quote: where one is `other`, the quote is not closed. */
@@ -27,14 +27,34 @@ export type Take = (token: string, kind: string, depth: number, at: number) => s
  * @returns the text that `take` has made
  * @throws PoolsmithError CONFIG_INVALID when a quote, comment or bracket is not closed, or there are several statements
  */
-export function scan(sql: string, { token: pattern, quotes, refuse }: Lexer, take: Take): string {
+export function scan(sql: string, lexer: Lexer, take: Take): string {
   let depth = 0
   let text = ''
+  walk(sql, lexer, (token, kind, at) => {
+    if (kind === 'other') {
+      if (lexer.quotes.includes(token)) throw malformed('a quote is not closed')
+      if (token === ';') throw malformed('it is more than one statement')
+      if (token === '(') depth += 1
+      if (token === ')') depth -= 1
+      if (depth < 0) throw malformed('a bracket is closed that was not opened')
+    }
+    text += take(token, kind, depth, at)
+  })
+  if (depth !== 0) throw malformed('a bracket is not closed')
+  return text
+}
+
+/** Calls `take` with each token, its kind and where it begins. */
+function walk(
+  sql: string,
+  { token: pattern, refuse }: Lexer,
+  take: (token: string, kind: string, at: number) => void,
+): void {
   let at = 0
   while (at < sql.length) {
     if (sql.startsWith('/*', at)) {
       const end = endOfComment(sql, at)
-      text += sql.slice(at, end)
+      take(sql.slice(at, end), 'space', at)
       at = end
       continue
     }
@@ -44,18 +64,9 @@ export function scan(sql: string, { token: pattern, quotes, refuse }: Lexer, tak
     const kind = Object.entries(match?.groups ?? {}).find(([name, found]) => name !== 'tag' && found !== undefined)?.[0]
     const refusal = refuse?.(token)
     if (refusal !== undefined) throw malformed(refusal)
-    if (kind === 'other') {
-      if (quotes.includes(token)) throw malformed('a quote is not closed')
-      if (token === ';') throw malformed('it is more than one statement')
-      if (token === '(') depth += 1
-      if (token === ')') depth -= 1
-      if (depth < 0) throw malformed('a bracket is closed that was not opened')
-    }
-    text += take(token, kind ?? '', depth, at)
+    take(token, kind ?? '', at)
     at += token.length
   }
-  if (depth !== 0) throw malformed('a bracket is not closed')
-  return text
 }
 
 /** Where a comment ends that begins at `start`. */
@@ -75,9 +86,21 @@ export function malformed(what: string): Error {
   return invalid(`The SQL of the query cannot be used: ${what}.`, 'Give one whole expression or one whole select.')
 }
 
-/** A last semicolon is a habit, not a second statement. */
-export function withoutEnd(sql: string): string {
-  return sql.replace(/[\s;]+$/, '')
+/** The byte order mark at the beginning of a file. */
+const MARK = /^\ufeff/
+
+/**
+ * The statement without what follows its last semicolon, where that is nothing but blanks and comments: it is a habit,
+ * and no second statement. A byte order mark at the beginning is left out too.
+ */
+export function wholeStatement(sql: string, lexer: Lexer): string {
+  const text = sql.replace(MARK, '')
+  let end = text.length
+  walk(text, lexer, (token, kind, at) => {
+    if (kind === 'other' && token === ';') end = Math.min(end, at)
+    else if (kind !== 'space') end = text.length
+  })
+  return text.slice(0, end).trimEnd()
 }
 
 /**

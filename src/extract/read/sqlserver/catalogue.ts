@@ -53,8 +53,6 @@ export interface SnapshotSupport {
   readonly frozen: boolean
   /** Whether locks have an effect: not on a readable secondary, which ignores them. */
   readonly locks: boolean
-  /** No rowversion below this one will be given any more: eight bytes in hexadecimal, after 0x. */
-  readonly leastRowVersion: string
 }
 
 const FIND = `
@@ -218,20 +216,28 @@ export async function estimateRows(ask: AskServer, table: CatalogueTable): Promi
 
 const SNAPSHOTS = `
 select d.snapshot_isolation_state, d.is_read_committed_snapshot_on, d.source_database_id,
-  convert(nvarchar(20), databasepropertyex(db_name(), 'Updateability')), cast(min_active_rowversion() as binary(8))
+  convert(nvarchar(20), databasepropertyex(db_name(), 'Updateability'))
 from sys.databases d where d.name = db_name()`
 /** sys.databases.snapshot_isolation_state: 1 is on; 2 and 3 are in transition. */
 const SNAPSHOT_ON = 1
 
 export async function snapshotSupport(ask: AskServer): Promise<SnapshotSupport> {
-  const [[transactions, statements, source, updateability, rowVersion] = []] = await ask(SNAPSHOTS)
+  const [[transactions, statements, source, updateability] = []] = await ask(SNAPSHOTS)
   return {
     transactions: Number(transactions) === SNAPSHOT_ON,
     statements: Boolean(statements),
     frozen: source !== null && source !== undefined,
     locks: updateability === 'READ_WRITE',
-    leastRowVersion: exactText(rowVersion),
   }
+}
+
+/**
+ * The rowversion below which none will be given any more, eight bytes in hexadecimal after 0x. Not every server that
+ * speaks TDS has it, so it is asked for marks of that type only.
+ */
+export async function leastRowVersion(ask: AskServer): Promise<string> {
+  const [[found] = []] = await ask('select cast(min_active_rowversion() as binary(8)) as mark')
+  return exactText(found)
 }
 
 /** A value of an answer, as text that the server reads as the same value. */

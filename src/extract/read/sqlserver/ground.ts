@@ -17,6 +17,8 @@ export interface Ground extends Named, Derived {
   /** Undefined for a query. */
   readonly table: CatalogueTable | undefined
   readonly support: SnapshotSupport
+  /** Where the mark is a rowversion: rows from this one on may be of transactions that the snapshot does not show. */
+  readonly leastRowVersion: string | undefined
   /** By the catalogue; undefined for a view or a query. */
   readonly estimatedRows: number | undefined
 }

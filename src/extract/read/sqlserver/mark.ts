@@ -23,7 +23,7 @@ export async function planMark(
 }
 
 function questionsOf(ground: Ground, own: readonly BoundSql[], column: CatalogueColumn): MarkQuestions {
-  const { from, before, ask, shown, columns, support } = ground
+  const { from, before, ask, shown, columns } = ground
   const name = quoteIdentifier(column.name)
   const about = {
     shown,
@@ -54,8 +54,7 @@ function questionsOf(ground: Ground, own: readonly BoundSql[], column: Catalogue
         ...own,
         sql`${name} is not null`,
         ...(after === null ? [] : [sql`${name} >= ${constant(column, after)}`]),
-        // Transactions that are still open may add smaller ones from here on.
-        ...(isRowVersion ? [sql`${name} < ${constant(column, support.leastRowVersion)}`] : []),
+        ...(isRowVersion ? [sql`${name} < ${constant(column, leastOf(ground))}`] : []),
       ]
       const value = isRowVersion ? `cast(${name} as binary(8))` : name
       const found = await askOne(
@@ -74,6 +73,11 @@ function questionsOf(ground: Ground, own: readonly BoundSql[], column: Catalogue
     // A row has no place that stays the same.
     copies: async () => [],
   }
+}
+
+function leastOf({ leastRowVersion }: Ground): string {
+  if (leastRowVersion === undefined) throw new TypeError('The table was opened without the column of the mark.')
+  return leastRowVersion
 }
 
 async function fits({ ask }: Ground, column: CatalogueColumn, text: string): Promise<boolean> {

@@ -5,15 +5,18 @@ import { refuseOtherDatabase } from '../other-database.ts'
 import { compileQuery } from '../sql/selection.ts'
 import type { BoundSql, ExtractEngine, ExtractSource, OpenOptions, OpenTable, QuerySource } from '../table.ts'
 import {
+  type AskServer,
   type CatalogueTable,
   describeQuery,
   estimateRows,
   findTable,
+  leastRowVersion,
   readColumns,
   type SnapshotSupport,
   snapshotSupport,
 } from './catalogue.ts'
 import { databaseOf } from './fingerprint.ts'
+import type { Ground } from './ground.ts'
 import { Lease } from './lease.ts'
 import { compiled, derived, quotedTable, sql, whole } from './sql.ts'
 import { type Found, SqlServerTable } from './table.ts'
@@ -44,9 +47,10 @@ export async function openTable(
     }
     const support = await lease.run(() => snapshotSupport(lease.ask))
     const read = query ?? (await lease.run(() => findTable(lease.ask, given.schema, given.name)))
+    const least = await lease.run(() => leastFor(lease.ask, read, options.markColumn))
     const together = await begin(engine, lease, 'id' in read ? read : undefined, support, options)
     try {
-      const found = await lease.run(() => find(lease, given, read, support))
+      const found = await lease.run(() => find(lease, given, read, { support, leastRowVersion: least }))
       return new SqlServerTable(engine, lease, found, options, together)
     } catch (error) {
       await disposeAll(together)
@@ -90,24 +94,36 @@ async function begin(
   }
 }
 
+/** Read before the snapshot is taken: a transaction that commits between the two must not count as ended. */
+async function leastFor(
+  ask: AskServer,
+  read: BoundSql | CatalogueTable,
+  markColumn: string | undefined,
+): Promise<string | undefined> {
+  if (markColumn === undefined) return undefined
+  const columns = 'id' in read ? await readColumns(ask, read) : await describeQuery(ask, compiled(read))
+  const isRowVersion = columns.some(({ name, type }) => name === markColumn && type === 'timestamp')
+  return isRowVersion ? await leastRowVersion(ask) : undefined
+}
+
 async function find(
   lease: Lease,
   given: { readonly schema: string; readonly name: string },
   read: BoundSql | CatalogueTable,
-  support: SnapshotSupport,
+  before: Pick<Ground, 'support' | 'leastRowVersion'>,
 ): Promise<Found> {
   const { ask } = lease
   const shown = quotedTable(given)
   if (!('id' in read)) {
     const columns = await describeQuery(ask, compiled(read))
-    const ground = { ask, shown, columns, support, table: undefined, estimatedRows: undefined }
+    const ground = { ask, shown, columns, ...before, table: undefined, estimatedRows: undefined }
     return { ...given, query: read, ground: { ...ground, ...derived(read, QUERY_ALIAS) } }
   }
   const columns = await readColumns(ask, read)
   const estimatedRows = await estimateRows(ask, read)
   const name = quotedTable(read)
   const place = { before: sql``, from: sql`${name}${read.inMemory ? ' with (snapshot)' : ''}` }
-  const ground = { ask, shown: name, columns, support, table: read, estimatedRows, ...place }
+  const ground = { ask, shown: name, columns, ...before, table: read, estimatedRows, ...place }
   return { schema: read.schema, name: read.name, query: undefined, ground }
 }
 

@@ -8,7 +8,7 @@
 
 import { types } from 'node:util'
 import { isAscii, type Statement } from '../../../drivers/sqlserver/bound-value.ts'
-import { fill, type Lexer, malformed, scan, withoutEnd } from '../sql/lexer.ts'
+import { fill, type Lexer, malformed, scan, wholeStatement } from '../sql/lexer.ts'
 import { type CompiledSql, invalid } from '../sql/selection.ts'
 import type { BoundSql, BoundValue, Condition } from '../table.ts'
 
@@ -91,7 +91,7 @@ export function whole(piece: CompiledSql | Condition): BoundSql {
       : 'values' in piece
         ? piece
         : { sql: piece.sql, values: piece.bindings.map(boundValue) }
-  const trimmed = { ...bound, sql: withoutEnd(bound.sql) }
+  const trimmed = { ...bound, sql: wholeStatement(bound.sql, LEXER) }
   compiled(trimmed)
   return trimmed
 }

@@ -9,6 +9,7 @@ import { type Arrow, type ColumnBuilder, reuse } from '../columns/column.ts'
 import { checkRowCount } from '../failures.ts'
 import { arrowColumns, findingsOf, lineColumns } from '../planned-column.ts'
 import { APART } from '../ranges.ts'
+import { type ReadForms, readForms } from '../read-forms.ts'
 import { compileWhere } from '../sql/selection.ts'
 import type {
   ArrowRows,
@@ -39,7 +40,7 @@ import { RowHashColumn } from './row-hash.ts'
 import { quoteIdentifier, shownSql, whole } from './sql.ts'
 import { conditionOf, selectStatement } from './statement.ts'
 import type { Together } from './together.ts'
-import { type ColumnPlan, planColumns, selectExpression } from './types.ts'
+import { bytesExpression, type ColumnPlan, planColumns, selectExpression } from './types.ts'
 
 /** The server's description of the table or the query. */
 export interface Found {
@@ -62,7 +63,7 @@ export class SqlServerTable implements OpenTable {
   readonly #ground: Ground
   readonly #columns: readonly CatalogueColumn[]
   readonly #options: OpenOptions
-  readonly #asText: ReadonlySet<string>
+  readonly #forms: ReadForms
   readonly #together: Together | undefined
 
   /** @param together the sessions that read with this one */
@@ -73,7 +74,7 @@ export class SqlServerTable implements OpenTable {
     this.#ground = ground
     this.#columns = chooseColumns(ground.columns, options, (column) => columnOf(ground, column))
     this.#options = options
-    this.#asText = new Set(options.asText)
+    this.#forms = readForms(options)
     this.#together = together
     this.schema = schema
     this.table = name
@@ -119,7 +120,7 @@ export class SqlServerTable implements OpenTable {
   async asArrow(choices?: readonly Choice[]): Promise<ArrowRows> {
     const conditions = this.#conditions(choices)
     const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), 'Reading a table as Arrow or Parquet')
-    const plans = planColumns(arrow, this.#columns, this.#asText)
+    const plans = planColumns(arrow, this.#columns, this.#forms)
     const hash = this.#options.rowHash ? [{ ...HASH_COLUMN, arrowType: new arrow.Utf8() }] : []
     const all = [...plans, ...hash]
     const schema = new arrow.Schema(all.map((plan) => new arrow.Field(plan.name, plan.arrowType, true)))
@@ -179,16 +180,18 @@ export class SqlServerTable implements OpenTable {
     const rows =
       format === 'csv'
         ? new CsvLines(style, rowHash)
-        : new JsonLines(style.suffix, rowHash, this.columnNames, this.#asText)
+        : new JsonLines(style.suffix, rowHash, this.columnNames, this.#forms.asText)
     const sent = yield* this.#lease.fields(this.#select(conditions, format), rows)
     checkRowCount(rows.total, sent)
   }
 
   #select(conditions: readonly BoundSql[], format?: LineFormat): Statement {
     const columns = this.#columns.map((column) => {
+      const { name } = column
+      const { asText, asBytes } = this.#forms
+      if (asBytes.has(name)) return { expression: bytesExpression(column), name }
       // CSV has of every column the text that `asText` gives.
-      const forceText = format === 'csv' || this.#asText.has(column.name)
-      return { expression: selectExpression(column, forceText), name: column.name }
+      return { expression: selectExpression(column, format === 'csv' || asText.has(name)), name }
     })
     return selectStatement(this.#ground, columns, conditions)
   }

@@ -18,6 +18,7 @@ import {
   TimeColumn,
   TinyIntColumn,
 } from '../columns/tds-fixed.ts'
+import type { ReadForms } from '../read-forms.ts'
 import type { CatalogueColumn } from './catalogue.ts'
 import { quoteIdentifier } from './sql.ts'
 import { decoderFor, READABLE_CODE_PAGES, valueText } from './value-text.ts'
@@ -171,6 +172,13 @@ const SHAPES: Readonly<Record<string, Simple>> = {
 const SPATIAL = new Set(['geometry', 'geography'])
 const ASKED_AS_BYTES = new Set(['timestamp'])
 
+/** The bytes of the stored value. text and ntext are converted to no bytes themselves. */
+export function bytesExpression({ name, type }: CatalogueColumn): string {
+  const inner = { text: 'varchar(max)', ntext: 'nvarchar(max)' }[type]
+  const value = inner === undefined ? quoteIdentifier(name) : `cast(${quoteIdentifier(name)} as ${inner})`
+  return `cast(${value} as varbinary(max))`
+}
+
 /** The expression of a column in the select list. */
 export function selectExpression(column: CatalogueColumn, forceText: boolean): string {
   const name = quoteIdentifier(column.name)
@@ -192,8 +200,9 @@ export function selectExpression(column: CatalogueColumn, forceText: boolean): s
   return `cast(${name} as nvarchar(max))`
 }
 
-function shapeOf(arrow: Arrow, column: CatalogueColumn, forceText: boolean): Shape {
-  if (forceText) {
+function shapeOf(arrow: Arrow, column: CatalogueColumn, { asText, asBytes }: ReadForms): Shape {
+  if (asBytes.has(column.name)) return noted(bytes, 'its bytes, as asked for')(arrow, column)
+  if (asText.has(column.name)) {
     return {
       arrowType: new arrow.Utf8(),
       sent: [],
@@ -208,13 +217,9 @@ function shapeOf(arrow: Arrow, column: CatalogueColumn, forceText: boolean): Sha
 }
 
 /** Plans the columns in the order given. */
-export function planColumns(
-  arrow: Arrow,
-  columns: readonly CatalogueColumn[],
-  asTextColumns: ReadonlySet<string>,
-): ColumnPlan[] {
+export function planColumns(arrow: Arrow, columns: readonly CatalogueColumn[], forms: ReadForms): ColumnPlan[] {
   return columns.map((column) => {
-    const shape = shapeOf(arrow, column, asTextColumns.has(column.name))
+    const shape = shapeOf(arrow, column, forms)
     return {
       name: column.name,
       declared: column.declared,

@@ -1,11 +1,18 @@
 /** The end of a Parquet file, which describes its content (parquet.thrift, FileMetaData). */
 
+import { packageVersion, versionOf } from '../../../version.ts'
 import { type ChunkMetadata, ENCODING } from './chunk.ts'
 import { type Leaf, writeSchema } from './schema.ts'
 import { ThriftWriter } from './thrift.ts'
 
 const VERSION = 2
-const CREATED_BY = 'poolsmith'
+/**
+ * In the form that readers parse (parquet.thrift, FileMetaData.created_by), to tell files with a known fault apart. The
+ * build is that of Node, which compresses the pages.
+ */
+function createdBy(): string {
+  return `poolsmith version ${versionOf(packageVersion) || '0.0.0'} (build node-${process.version})`
+}
 
 export interface RowGroup {
   readonly rows: number
@@ -33,7 +40,7 @@ export function footerOf(leaves: readonly Leaf[], groups: readonly RowGroup[], c
       group.chunks.reduce((sum, chunk) => sum + chunk.compressed, 0),
     )
   })
-  writer.text(6, CREATED_BY)
+  writer.text(6, createdBy())
   // The order that the type defines, for every leaf: without it readers do not use the bounds.
   writer.structList(7, leaves, () => writer.struct(1, () => undefined))
   const metadata = writer.finish()
@@ -66,10 +73,11 @@ function writeChunk(writer: ThriftWriter, chunk: ChunkMetadata, codecId: number)
     writer.struct(12, () => {
       writer.i64(3, chunk.nulls)
       if (bounds === undefined) return
-      writer.binary(5, bounds.max)
-      writer.binary(6, bounds.min)
-      writer.bool(7, true)
-      writer.bool(8, true)
+      const { min, max, isMinExact, isMaxExact } = bounds
+      if (max !== undefined) writer.binary(5, max)
+      writer.binary(6, min)
+      if (max !== undefined) writer.bool(7, isMaxExact)
+      writer.bool(8, isMinExact)
     })
   })
 }

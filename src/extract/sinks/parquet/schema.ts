@@ -26,6 +26,8 @@ export interface LeafType {
   readonly length?: number
   /** 32-bit words of a value in Arrow, and how many of them (the low ones) Parquet takes. */
   readonly words?: { readonly stride: number; readonly take: number }
+  /** Whether the bytes of a value are text in UTF-8. */
+  readonly isText?: boolean
   readonly annotate?: (writer: ThriftWriter) => void
 }
 
@@ -98,7 +100,7 @@ export function leafType(arrow: Arrow, type: DataType): LeafType {
     return double ? { physical: PHYSICAL.DOUBLE, layout: 'double' } : { physical: PHYSICAL.FLOAT, layout: 'float' }
   }
   if (Is.isBool(type)) return { physical: PHYSICAL.BOOLEAN, layout: 'bool' }
-  if (Is.isUtf8(type)) return { physical: PHYSICAL.BYTE_ARRAY, layout: 'bytes', annotate: STRING }
+  if (Is.isUtf8(type)) return { physical: PHYSICAL.BYTE_ARRAY, layout: 'bytes', isText: true, annotate: STRING }
   if (Is.isBinary(type)) return { physical: PHYSICAL.BYTE_ARRAY, layout: 'bytes' }
   if (Is.isDictionary(type)) return { physical: PHYSICAL.BYTE_ARRAY, layout: 'dictionary', annotate: STRING }
   if (Is.isDecimal(type)) return decimalType(type)

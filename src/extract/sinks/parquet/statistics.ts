@@ -4,13 +4,21 @@ import type { Data } from 'apache-arrow'
 import { type LeafType, PHYSICAL } from './schema.ts'
 import { isValid, validityOf, wordsOf } from './values.ts'
 
-/** Bounds of longer texts and blobs would make the footer too large. */
+/** Longer bounds of texts and blobs would make the footer too large. */
 const MOST_BYTES = 64
+/** One byte more than a bound may have: enough to see that a value is longer. */
+const KEPT_BYTES = MOST_BYTES + 1
 
 export interface Bounds {
   readonly min: Uint8Array
-  readonly max: Uint8Array
+  /** Undefined where no short text or blob is greater than all values. */
+  readonly max: Uint8Array | undefined
+  /** Whether the smallest value is this one, and not a longer one. */
+  readonly isMinExact: boolean
+  readonly isMaxExact: boolean
 }
+
+const EXACT = { isMinExact: true, isMaxExact: true } as const
 
 /** Gathers bounds over the pages of a chunk; `bounds` are in PLAIN encoding, or undefined when there are none. */
 export interface Statistics {
@@ -32,7 +40,7 @@ export function statisticsFor(type: LeafType): Statistics {
     case 'decimal':
       return new IntegerBounds(type.words?.stride ?? 4, type.words?.stride ?? 4, type.length ?? 16, true)
     case 'bytes':
-      return new BytesBounds()
+      return new BytesBounds(type.isText ?? false)
     case 'bool':
     case 'dictionary':
       return NONE
@@ -78,7 +86,7 @@ class NumberBounds implements Statistics {
   bounds(): Bounds | undefined {
     // No value, or only NULL, leaves them as they began.
     if (this.#hasNaN || this.#min > this.#max) return undefined
-    return { min: this.#plain(this.#min, -0), max: this.#plain(this.#max, 0) }
+    return { min: this.#plain(this.#min, -0), max: this.#plain(this.#max, 0), ...EXACT }
   }
 
   /** A zero may be either zero: the smallest is written as -0, the largest as +0 (parquet.thrift, ColumnOrder). */
@@ -141,7 +149,7 @@ class IntegerBounds implements Statistics {
 
   bounds(): Bounds | undefined {
     if (this.#min === undefined || this.#max === undefined) return undefined
-    return { min: this.#plain(this.#min), max: this.#plain(this.#max) }
+    return { min: this.#plain(this.#min), max: this.#plain(this.#max), ...EXACT }
   }
 
   #plain(words: Uint32Array): Uint8Array {
@@ -159,10 +167,18 @@ function compareLower(words: Uint32Array, at: number, others: Uint32Array, top: 
   return 0
 }
 
-/** Bytes in their unsigned order, which for UTF-8 is that of code points. */
+/**
+ * Bytes in their unsigned order, which for UTF-8 is that of code points. Of long values only the beginning is compared
+ * and kept: a bound then lies a little below or above all values, and is marked as inexact.
+ */
 class BytesBounds implements Statistics {
+  readonly #isText: boolean
   #min: DataView | undefined
   #max: DataView | undefined
+
+  constructor(isText: boolean) {
+    this.#isText = isText
+  }
 
   add(data: Data): void {
     const { valueOffsets } = data
@@ -170,7 +186,7 @@ class BytesBounds implements Statistics {
     const view = viewOf(data.values as Uint8Array)
     let row = 0
     while (row < data.length && !isValid(validity, row)) row += 1
-    if (row === data.length || this.#tooLong()) return
+    if (row === data.length) return
     const first = { view, start: valueOffsets[row] as number, end: valueOffsets[row + 1] as number }
     // Only their places are kept, because in text that rises from row to row every value is the largest so far.
     const min = this.#min === undefined ? { ...first } : { view: this.#min, start: 0, end: this.#min.byteLength }
@@ -200,14 +216,67 @@ class BytesBounds implements Statistics {
     this.#max = copyOf(max)
   }
 
-  #tooLong(): boolean {
-    return Math.max(this.#min?.byteLength ?? 0, this.#max?.byteLength ?? 0) > MOST_BYTES
-  }
-
   bounds(): Bounds | undefined {
-    if (this.#min === undefined || this.#max === undefined || this.#tooLong()) return undefined
-    return { min: new Uint8Array(this.#min.buffer), max: new Uint8Array(this.#max.buffer) }
+    if (this.#min === undefined || this.#max === undefined) return undefined
+    const min = new Uint8Array(this.#min.buffer)
+    const max = new Uint8Array(this.#max.buffer)
+    const isMinExact = min.length <= MOST_BYTES
+    const isMaxExact = max.length <= MOST_BYTES
+    return {
+      min: isMinExact ? min : beginningOf(min, this.#isText),
+      max: isMaxExact ? max : above(beginningOf(max, this.#isText), this.#isText),
+      isMinExact,
+      isMaxExact,
+    }
   }
+}
+
+/** The first bytes of a long value; a text is not cut within a character. */
+function beginningOf(bytes: Uint8Array, isText: boolean): Uint8Array {
+  let end = MOST_BYTES
+  if (isText) while (end > 0 && isContinuation(bytes[end])) end -= 1
+  // Text that is not UTF-8 may have no beginning of a character.
+  return bytes.slice(0, end === 0 ? MOST_BYTES : end)
+}
+
+function isContinuation(byte: number | undefined): boolean {
+  return byte !== undefined && (byte & 0xc0) === 0x80
+}
+
+/** A short value that is greater than all that begin with these bytes; undefined where there is none. */
+function above(bytes: Uint8Array, isText: boolean): Uint8Array | undefined {
+  const text = isText ? textOf(bytes) : undefined
+  return text === undefined ? bytesAbove(bytes) : textAbove(text)
+}
+
+/** Undefined for what is not UTF-8. */
+function textOf(bytes: Uint8Array): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+function bytesAbove(bytes: Uint8Array): Uint8Array | undefined {
+  const last = bytes.findLastIndex((byte) => byte < 0xff)
+  if (last < 0) return undefined
+  const found = bytes.slice(0, last + 1)
+  found[last] = (found[last] as number) + 1
+  return found
+}
+
+const LAST_BEFORE_SURROGATES = 0xd7ff
+const FIRST_AFTER_SURROGATES = 0xe000
+const LAST_CODE_POINT = 0x10ffff
+
+function textAbove(text: string): Uint8Array | undefined {
+  const points = Array.from(text, (character) => character.codePointAt(0) as number)
+  const last = points.findLastIndex((point) => point < LAST_CODE_POINT)
+  const point = points[last]
+  if (point === undefined) return undefined
+  const next = point === LAST_BEFORE_SURROGATES ? FIRST_AFTER_SURROGATES : point + 1
+  return Buffer.from(String.fromCodePoint(...points.slice(0, last), next))
 }
 
 function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
@@ -223,7 +292,7 @@ interface Place {
 
 /** A copy, which stays when the column's bytes change. */
 function copyOf({ view, start, end }: Place): DataView {
-  return viewOf(new Uint8Array(new Uint8Array(view.buffer, view.byteOffset + start, end - start)))
+  return viewOf(new Uint8Array(new Uint8Array(view.buffer, view.byteOffset + start, Math.min(end - start, KEPT_BYTES))))
 }
 
 /** The first four bytes as a number; a shorter value is padded with zeros. */
@@ -235,8 +304,9 @@ function headOf(view: DataView, start: number, end: number): number {
 }
 
 function compareBytes(view: DataView, start: number, end: number, other: Place): number {
-  const length = other.end - other.start
-  const common = Math.min(end - start, length)
+  const length = Math.min(end - start, KEPT_BYTES)
+  const otherLength = Math.min(other.end - other.start, KEPT_BYTES)
+  const common = Math.min(length, otherLength)
   let byte = 0
   for (; byte + 4 <= common; byte += 4) {
     const difference = view.getUint32(start + byte) - other.view.getUint32(other.start + byte)
@@ -246,5 +316,5 @@ function compareBytes(view: DataView, start: number, end: number, other: Place):
     const difference = view.getUint8(start + byte) - other.view.getUint8(other.start + byte)
     if (difference !== 0) return difference
   }
-  return end - start - length
+  return length - otherLength
 }

@@ -25,10 +25,18 @@ test('no two names become the same part of a path, and none leaves its folder', 
     fc.property(names, names, (one, other) => {
       const part = pathPart(one)
       assert.doesNotMatch(part, /[/\\:\0.]/)
-      assert.ok(part.length > 0 && Buffer.byteLength(part) <= 200)
+      assert.ok(part.length > 0 && Buffer.byteLength(part) <= 120)
       if (one !== other && one.isWellFormed() && other.isWellFormed()) assert.notEqual(part, pathPart(other))
     }),
   )
+})
+
+test('the longest names of both databases make a folder that file systems take', () => {
+  const extractedAt = new Date(0)
+  for (const name of ['"'.repeat(63), '名'.repeat(128), '🦆'.repeat(64), '𝒳'.repeat(64), 'x'.repeat(128)]) {
+    const folder = extractFolder({ to: 'bronze', source: name, schema: name, table: name, extractedAt })
+    for (const part of folder.split(sep)) assert.ok(Buffer.byteLength(part) <= 255 && part.isWellFormed(), part)
+  }
 })
 
 test('the folder has the UTC date', () => {

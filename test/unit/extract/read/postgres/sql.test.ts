@@ -87,11 +87,29 @@ describe('values are put only where knex left a place for them', () => {
   })
 })
 
+test('a byte order mark, and what follows the last semicolon, are left out', () => {
+  for (const end of [';', ' ; ; ', '; -- done', ';\n/* done; /* nested */ */\n--', '\n']) {
+    assert.equal(fragment(`\ufeffselect ';', $$;$$ -- b;\n, 2${end}`), "select ';', $$;$$ -- b;\n, 2")
+  }
+  assert.equal(inline({ sql: 'select ? ; -- ?', bindings: [1] }), "select (E'1')")
+})
+
 test('a piece of SQL stays within the brackets around it', () => {
   for (const whole of ['a = 1', "a = ')' -- )\n", '(a) or (b);', 'a = $x$ ) $x$', '/* ) */ true']) {
     assert.equal(fragment(whole), whole.replace(/[\s;]+$/, ''))
   }
-  for (const broken of ['a) or (b', 'a = 1; drop table x', "a = '", 'a = "', '(a', '/* a', 'a)']) {
+  for (const broken of [
+    'a) or (b',
+    'a = 1; drop table x',
+    'a; -- b\n c',
+    '(a; /* b */',
+    "a; 'b",
+    "a = '",
+    'a = "',
+    '(a',
+    '/* a',
+    'a)',
+  ]) {
     assert.throws(() => fragment(broken), { code: 'CONFIG_INVALID' }, broken)
   }
 })

@@ -55,10 +55,12 @@ test('no text reaches beyond its brackets', () => {
     'a /* b',
     'a /* /* */ b',
     'a --\rb',
-    ';',
-    'a ; -- b',
+    'a ; b',
+    'a ; -- b\n c',
+    '(a ; /* b */',
+    "a ; 'b",
   ]
-  for (const one of bad.filter((text) => text !== ';')) {
+  for (const one of bad) {
     assert.throws(() => whole(one), { code: 'CONFIG_INVALID' }, one)
   }
   // A comment of the piece ends with it.
@@ -68,8 +70,33 @@ test('no text reaches beyond its brackets', () => {
   )
 })
 
+test('a byte order mark, and what follows the last semicolon, are left out', () => {
+  for (const end of [';', ' ; ; ', '; -- done', ';\n/* done; /* nested */ */\n--', '\n']) {
+    assert.equal(compiled(whole(`\ufeffselect ';' as [a;] -- b;\n, 2${end}`)).text, "select ';' as [a;] -- b;\n, 2")
+  }
+  assert.equal(compiled(whole({ sql: 'select ? ; -- ?', bindings: [1] })).text, 'select @p0')
+})
+
 test('text that is accepted stays in its brackets by another lexer of T-SQL', () => {
-  const piece = fc.constantFrom("'", '"', '[', ']', '(', ')', '--', '/*', '*/', '\n', 'a', '?', ' ', "''", ']]', '\\?')
+  const piece = fc.constantFrom(
+    ';',
+    "'",
+    '"',
+    '[',
+    ']',
+    '(',
+    ')',
+    '--',
+    '/*',
+    '*/',
+    '\n',
+    'a',
+    '?',
+    ' ',
+    "''",
+    ']]',
+    '\\?',
+  )
   let passed = 0
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 12 }), (pieces) => {

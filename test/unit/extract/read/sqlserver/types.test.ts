@@ -3,8 +3,9 @@ import { test } from 'node:test'
 import * as arrow from 'apache-arrow'
 import type { ColumnMetadata } from '../../../../../src/drivers/sqlserver/tedious-internals.ts'
 import { PoolsmithError } from '../../../../../src/errors.ts'
+import { readForms } from '../../../../../src/extract/read/read-forms.ts'
 import type { CatalogueColumn } from '../../../../../src/extract/read/sqlserver/catalogue.ts'
-import { planColumns, selectExpression } from '../../../../../src/extract/read/sqlserver/types.ts'
+import { bytesExpression, planColumns, selectExpression } from '../../../../../src/extract/read/sqlserver/types.ts'
 import { decoderFor, valueText } from '../../../../../src/extract/read/sqlserver/value-text.ts'
 
 const column = (type: string, more: Partial<CatalogueColumn> = {}): CatalogueColumn => ({
@@ -46,9 +47,15 @@ test('the expressions of the select list', () => {
   for (const [one, forceText, expression] of cases) assert.equal(selectExpression(one, forceText), expression)
 })
 
+test('the bytes of a value come from the server, for types of large text by another cast', () => {
+  assert.equal(bytesExpression(column('nvarchar')), 'cast([a]]b] as varbinary(max))')
+  assert.equal(bytesExpression(column('text')), 'cast(cast([a]]b] as varchar(max)) as varbinary(max))')
+  assert.equal(bytesExpression(column('ntext')), 'cast(cast([a]]b] as nvarchar(max)) as varbinary(max))')
+})
+
 test('an answer that differs from the catalogue is an error, and not a wrong value', () => {
-  const [plan] = planColumns(arrow, [column('int')], new Set())
-  const [decimal] = planColumns(arrow, [column('decimal', { precision: 10, scale: 2 })], new Set())
+  const [plan] = planColumns(arrow, [column('int')], readForms({}))
+  const [decimal] = planColumns(arrow, [column('decimal', { precision: 10, scale: 2 })], readForms({}))
   const isChanged = (error: unknown): boolean => error instanceof PoolsmithError && error.code === 'TABLE_CHANGED'
   assert.throws(() => plan?.builder(sent('NVarChar')), isChanged)
   assert.throws(() => decimal?.builder(sent('DecimalN', { precision: 10, scale: 4 })), isChanged)
