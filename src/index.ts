@@ -35,6 +35,7 @@ export type { Driver, EncryptionInfo, KerberosInfo, OpenContext, ProxyInfo, Sess
 export { createEngine, type Engine, type EngineOptions } from './engine/knex/create-engine.ts'
 export type { KnexOptions, MapBinding } from './engine/knex/knex-options.ts'
 export { type SqlServerType, type TypedValue, type TypeSize, typed } from './engine/knex/typed-value.ts'
+export { withSignal } from './engine/knex/with-signal.ts'
 export {
   createMssqlPool,
   type MssqlConnectionPool,

@@ -10,6 +10,7 @@ import { CallSites } from './call-sites.ts'
 import { PooledRunner } from './runner.ts'
 import { StatementQueue } from './statement-queue.ts'
 import type { KnexMarks } from './time-limit.ts'
+import { forgetSignal, HEEDS_SIGNALS } from './with-signal.ts'
 
 const RELEASED = Promise.resolve()
 
@@ -42,6 +43,8 @@ export function overPool(client: typeof Knex.Client, backend: ClientBackend): vo
   const { query, stream } = client.prototype as unknown as Statements
 
   Object.assign(client.prototype, {
+    [HEEDS_SIGNALS]: true,
+
     query(this: Statements, connection: KnexMarks, ...given: unknown[]): unknown {
       backend.name(connection)
       return query.call(this, connection, ...given)
@@ -66,6 +69,7 @@ export function overPool(client: typeof Knex.Client, backend: ClientBackend): vo
       const { pool } = backend
       if (connection.__knex__disposed !== undefined) pool.invalidate(connection)
       StatementQueue.leave(connection)
+      forgetSignal(connection)
       pool.release(connection)
       return RELEASED
     },

@@ -1,5 +1,5 @@
 /**
- * knex's runner over a pool of ours. It differs from the stock runner in three points.
+ * knex's runner over a pool of ours. It differs from the stock runner in four points.
  *
  * A stream ends with the error that ended it, returns its connection once, and leaves the queue of the pool when it is
  * destroyed while it waits. Stock knex swallows an error of the dialect once it has a connection, so that the stream never
@@ -9,16 +9,21 @@
  * server to cancel the running statement of the connection, which is another one then.
  *
  * A statement with more bindings than the database takes is refused before it is sent.
+ *
+ * A statement, a stream and a transaction heed a signal (`withSignal`).
  */
 
 import type { Knex } from 'knex'
 import Runner, { type Compiled, type StreamParameters } from 'knex/lib/execution/runner.js'
+import { onAbort } from '../../abort.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { DialectParts } from '../dialect.ts'
 import { withStatement } from './acquire-timeout.ts'
 import type { ClientBackend } from './backend.ts'
 import type { CallSites } from './call-sites.ts'
 import { withinLimit } from './time-limit.ts'
+import { untilAborted } from './until-aborted.ts'
+import { signalOf } from './with-signal.ts'
 
 /** A client over a pool of ours, as a stream uses it. */
 interface PooledClient extends Knex.Client {
@@ -43,12 +48,19 @@ export class PooledRunner extends Runner {
     if (refusal !== undefined) return Promise.reject(refusal)
     // knex takes the name for the events before it passes the statement on.
     if (this.connection !== undefined) this.#backend.name(this.connection)
+    const connection = this.connection as object
+    const signal = signalOf(this.builder) ?? signalOf(connection)
+    if (signal === undefined) return this.#send(compiled, connection)
+    const run = (): Promise<unknown> => this.#send(compiled, connection)
+    return untilAborted({ statement: compiled, connection, signal, pool: this.#backend.pool, run })
+  }
+
+  #send(compiled: Compiled, connection: object): Promise<unknown> {
     const { timeout: millis } = compiled
     if (!millis) return super.query(compiled)
     // Otherwise knex would apply the limit too.
     compiled.timeout = undefined
-    const connection = this.connection as object
-    return withinLimit({ compiled, millis, connection, run: () => super.query(compiled) }, parts)
+    return withinLimit({ compiled, millis, connection, run: () => super.query(compiled) }, this.#backend.parts)
   }
 
   override ensureConnection(callback: object, parameters?: StreamParameters): Promise<unknown> {
@@ -57,10 +69,24 @@ export class PooledRunner extends Runner {
   }
 
   async #run(callback: object): Promise<unknown> {
+    const signal = signalOf(this.builder)
     try {
-      return await super.ensureConnection(callback)
+      return await (signal === undefined ? super.ensureConnection(callback) : this.#runUnder(signal, callback))
     } catch (error) {
       throw this.#told(error)
+    }
+  }
+
+  /** knex's own acquire takes no signal. */
+  async #runUnder(signal: AbortSignal, callback: object): Promise<unknown> {
+    if (this.builder._connection !== undefined) return super.ensureConnection(callback)
+    const client = this.client as PooledClient
+    const connection = await client.acquireConnection({ signal })
+    this.connection = connection
+    try {
+      return await super.ensureConnection(callback)
+    } finally {
+      await client.releaseConnection(connection)
     }
   }
 
@@ -73,6 +99,9 @@ export class PooledRunner extends Runner {
     const client = this.client as PooledClient
     const leaving = new AbortController()
     stream.once('close', () => leaving.abort())
+    const { pool } = this.#backend
+    const signal = signalOf(this.builder)
+    using _ = onAbort(signal, () => stream.destroy(pool.abortedStatement(signal as AbortSignal)))
     try {
       const compiled = this.builder.toSQL()
       if (Array.isArray(compiled)) throw new Error('A stream takes a single statement.')

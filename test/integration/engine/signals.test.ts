@@ -4,30 +4,13 @@ import { Kysely, sql } from 'kysely'
 import type pg from 'pg'
 import { postgresDialect, sqlServerDialect } from '../../../src/engine/kysely/index.ts'
 import { createPgPool } from '../../../src/engine/pg/index.ts'
-import { createEngine, PoolsmithError } from '../../../src/index.ts'
+import { createEngine } from '../../../src/index.ts'
+import { aborted, onceRunning, REASON } from '../../support/running.ts'
 import { postgresSide } from '../../support/sides/postgres.ts'
 import type { Side } from '../../support/sides/side.ts'
 import { sqlServerSide } from '../../support/sides/sqlserver.ts'
 
-const REASON = new Error('the user has left')
 const ONE = { pool_size: 1, max_overflow: 0, pool_timeout: 20 }
-
-async function aborted(work: Promise<unknown>): Promise<PoolsmithError> {
-  const error = await work.then(
-    () => assert.fail('it succeeded'),
-    (reason: unknown) => reason,
-  )
-  assert.ok(error instanceof PoolsmithError, String(error))
-  assert.deepEqual([error.code, error.cause], ['ABORTED', REASON])
-  return error
-}
-
-/** A signal that aborts in the middle of a statement: as soon as that has been sent. */
-function soon(): AbortSignal {
-  const controller = new AbortController()
-  setTimeout(() => controller.abort(REASON), 50)
-  return controller.signal
-}
 
 for (const kind of [postgresSide, sqlServerSide]) {
   describe(`${kind.name}: pool.use`, () => {
@@ -40,21 +23,23 @@ for (const kind of [postgresSide, sqlServerSide]) {
     test('an abort ends the running statement on the server, and the session is good for the next caller', async () => {
       await using db = await createEngine(side.connection, ONE)
       const id = await db.pool.use((raw) => db.pool.infoOf(raw)?.id)
-      await aborted(db.pool.use((raw) => side.run(raw, kind.slow), { signal: soon() }))
+      await aborted(db.pool.use((raw) => side.run(raw, kind.slow), { signal: onceRunning(side) }))
       assert.equal(await db.pool.use((raw) => side.run(raw, 'select 7 as n')), 7)
       assert.equal(await db.pool.use((raw) => db.pool.infoOf(raw)?.id), id, 'the same session')
     })
 
     test('work that goes on after the abort is left behind, and its session is gone', async () => {
       await using db = await createEngine(side.connection, ONE)
+      const controller = new AbortController()
       let raw: object | undefined
       await aborted(
         db.pool.use(
           (given) => {
             raw = given
+            controller.abort(REASON)
             return new Promise(() => undefined)
           },
-          { signal: soon() },
+          { signal: controller.signal },
         ),
       )
       await assert.rejects(side.run(raw as object, 'select 1 as n'))
@@ -84,16 +69,17 @@ describe('a signal of a statement', () => {
 
   test('pool.query of a pg.Pool takes one, with a promise and with a callback', async () => {
     await using pool = await createPgPool(side.connection, ONE)
-    const slow = (): pg.QueryConfig => ({ text: postgresSide.slow, signal: soon() }) as pg.QueryConfig
+    const slow = (): pg.QueryConfig => ({ text: postgresSide.slow, signal: onceRunning(side) }) as pg.QueryConfig
     await aborted(pool.query(slow()))
     await aborted(
       new Promise((resolve, reject) => {
         pool.query(slow(), (error, result) => (error ? reject(error) : resolve(result)))
       }),
     )
-    assert.deepEqual((await pool.query({ text: 'select 1 as one', signal: soon() } as pg.QueryConfig)).rows, [
-      { one: 1 },
-    ])
+    assert.deepEqual(
+      (await pool.query({ text: 'select 1 as one', signal: new AbortController().signal } as pg.QueryConfig)).rows,
+      [{ one: 1 }],
+    )
   })
 
   test('client.query ends its own statement only, also one that waits', async () => {
@@ -127,7 +113,9 @@ describe('the signals of Kysely', () => {
       const dialect = kind === postgresSide ? postgresDialect : sqlServerDialect
       const db = new Kysely<object>({ dialect: dialect(side.connection, ONE) })
       try {
-        const work = sql.raw(kind.slow).execute(db, { signal: soon(), inflightQueryAbortStrategy: 'cancel query' })
+        const work = sql
+          .raw(kind.slow)
+          .execute(db, { signal: onceRunning(side), inflightQueryAbortStrategy: 'cancel query' })
         await assert.rejects(work, (error: Error) => error === REASON || error.cause === REASON)
         assert.deepEqual((await sql.raw('select 7 as n').execute(db)).rows, [{ n: 7 }])
       } finally {
@@ -142,7 +130,7 @@ describe('the signals of Kysely', () => {
     try {
       const work = sql
         .raw(postgresSide.slow)
-        .execute(db, { signal: soon(), inflightQueryAbortStrategy: 'kill session' })
+        .execute(db, { signal: onceRunning(side), inflightQueryAbortStrategy: 'kill session' })
       await assert.rejects(work, (error: Error) => error === REASON || error.cause === REASON)
       assert.deepEqual((await sql.raw('select 7 as n').execute(db)).rows, [{ n: 7 }])
     } finally {

@@ -1,5 +1,5 @@
 import type pg from 'pg'
-import { startPostgres } from '../postgres.ts'
+import { type PostgresServer, startPostgres } from '../postgres.ts'
 import type { SideKind, Trace } from './side.ts'
 
 const traces: readonly Trace[] = [
@@ -70,6 +70,12 @@ const traces: readonly Trace[] = [
   },
 ]
 
+/** Whether a session of the server sleeps for a minute. */
+export async function sleepsSomewhere(server: PostgresServer): Promise<boolean> {
+  const asleep = "state = 'active' and wait_event = 'PgSleep' and query like '%pg_sleep(60)%'"
+  return (await server.sql(`select count(*) from pg_stat_activity where ${asleep}`)) !== '0'
+}
+
 /** A real PostgreSQL. */
 export const postgresSide: SideKind = {
   name: 'PostgreSQL',
@@ -98,6 +104,7 @@ export const postgresSide: SideKind = {
         ].flat() as pg.QueryArrayResult[]
         return results.at(-1)?.rows[0]?.[0]
       },
+      runsSlow: () => sleepsSomewhere(server),
       kill: async (processId) => {
         await server.sql(`select pg_terminate_backend(${processId})`)
       },

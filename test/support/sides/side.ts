@@ -22,6 +22,8 @@ export interface Side extends AsyncDisposable {
   readonly connection: ConnectionObject & { readonly extra: Readonly<Record<string, unknown>> }
   /** Runs a batch on a separate connection; returns the first column of the first row. */
   run(raw: object, sql: string): Promise<unknown>
+  /** Whether a session is running the statement {@link SideKind.slow}. */
+  runsSlow(): Promise<boolean>
   /** Ends a session from another session. */
   kill(processId: number): Promise<void>
   /** Stops the server without notice to its sessions; afterwards the port refuses connections. */

@@ -4,6 +4,7 @@ import { createPki } from '../pki.ts'
 import { startPostgres } from '../postgres.ts'
 import { runStock } from '../tds/clients.ts'
 import { startTdsServer } from '../tds/server.ts'
+import { sleepsSomewhere } from './postgres.ts'
 import type { SideKind, Trace } from './side.ts'
 
 const traces: readonly Trace[] = [
@@ -71,6 +72,7 @@ export const sqlServerSide: SideKind = {
         const { rows } = await runStock(raw as Connection, sql, { batch: true })
         return Object.values(rows[0] ?? {})[0]
       },
+      runsSlow: () => sleepsSomewhere(postgres),
       kill: async (processId) =>
         server
           .sessions()
