@@ -160,6 +160,7 @@ export const ERROR_CODES = {
   TLS_CERTIFICATE_NOT_YET_VALID: "The server's certificate is not valid yet.",
   TLS_CERTIFICATE_REVOKED: "The server's certificate has been revoked.",
   TLS_CERTIFICATE_OTHER: "The server's certificate is not the one that `server_certificate` allows.",
+  TLS_CERTIFICATE_UNSUITABLE: "The server's certificate is not for servers, or breaks a rule that the message names.",
   TLS_HOSTNAME_MISMATCH: "The server's certificate was not issued for the host.",
   TLS_CLIENT_CERTIFICATE_UNUSED:
     'Under `sslcertmode=require`: the server did not ask for a client certificate, or there was none to send.',

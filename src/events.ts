@@ -69,6 +69,18 @@ export interface EventFacts {
   'secret:stale': { readonly place: string; readonly error: PoolsmithError; readonly ageMillis: number }
   'connection:opened': { readonly id: number; readonly identity: string; readonly durationMillis: number }
   'connection:failed': { readonly error: PoolsmithError; readonly phase: Phase }
+  /**
+   * PostgreSQL: a notice or warning that came with a login, from a login trigger or about a setting. On one line, and each
+   * text bounded.
+   */
+  'connection:notice': {
+    /** `NOTICE`, `WARNING`, `INFO`, `DEBUG` or `LOG`, in the language of the server. */
+    readonly severity: string
+    readonly sqlstate: string | undefined
+    readonly message: string
+    readonly detail: string | undefined
+    readonly hint: string | undefined
+  }
   'connection:closed': {
     readonly id: number
     readonly reason: CloseReason
@@ -99,6 +111,7 @@ const NAMES: Readonly<Record<EventName, true>> = {
   'secret:stale': true,
   'connection:opened': true,
   'connection:failed': true,
+  'connection:notice': true,
   'connection:closed': true,
   'connection:leaked': true,
   'pool:acquired': true,

@@ -31,6 +31,10 @@ export interface CertificateFilesOptions {
   readonly certificate?: Secret | undefined
   readonly key?: Secret | undefined
   readonly passphrase?: Secret
+  /**
+   * Whether a certificate outside its time is given too. The server then refuses it, if it asks for one. Default false.
+   */
+  readonly evenExpired?: boolean
   /** Milliseconds since the epoch. Default `Date.now`. */
   readonly now?: () => number
   /** Called once for each version of the files when the certificate is {@link isExpiring}. */
@@ -134,12 +138,17 @@ export class CertificateFiles {
       return earlier
     }
     const { pair } = this.#loaded
-    assertInTime(pair, certificateFile, this.#now())
+    this.#assertInTime(pair)
     if (this.#announced !== version && isExpiring(pair.notBefore, pair.notAfter, this.#now())) {
       this.#announced = version
       this.#options.onExpiring?.({ file: certificateFile, subject: pair.subject, expiresAt: pair.notAfter })
     }
     return pair
+  }
+
+  #assertInTime(pair: LoadedCertificate): void {
+    const { evenExpired = false, certificateFile } = this.#options
+    if (!evenExpired) assertInTime(pair, certificateFile, this.#now())
   }
 
   async #read(): Promise<{ version: string; pair: LoadedCertificate }> {
@@ -161,13 +170,12 @@ export class CertificateFiles {
     }
     const pair: LoadedCertificate = {
       certificate,
-      privateKey: new Secret(keyState.content.toString('utf8')),
-      passphrase,
+      ...privateKeyOf(keyState, key, passphrase),
       subject: subjectOf(x509),
       notBefore: x509.validFromDate.getTime(),
       notAfter: x509.validToDate.getTime(),
     }
-    assertInTime(pair, certificateFile, this.#now())
+    this.#assertInTime(pair)
     return { version: `${certificateState.version}|${keyState.version}`, pair }
   }
 }
@@ -181,6 +189,16 @@ function textVersion(text: Secret | undefined): string | undefined {
 function textState(text: Secret | undefined, path: string): FileState | undefined {
   if (text === undefined) return undefined
   return { path, version: textVersion(text) ?? '', content: Buffer.from(text.reveal()), mode: 0o600, uid: -1 }
+}
+
+/** Node takes keys in PEM only. */
+function privateKeyOf(
+  { content }: FileState,
+  key: KeyObject,
+  passphrase: Secret | undefined,
+): Pick<LoadedCertificate, 'privateKey' | 'passphrase'> {
+  if (isPem(content)) return { privateKey: new Secret(content.toString('utf8')), passphrase }
+  return { privateKey: new Secret(key.export({ type: 'pkcs8', format: 'pem' }).toString()) }
 }
 
 /** A certificate's subject on one line: `CN=alice, O=Example`. */
@@ -254,11 +272,8 @@ function assertKeyIsPrivate(key: FileState): void {
 function parseKey(state: FileState, passphrase: Secret | undefined): KeyObject {
   const details = { file: state.path }
   try {
-    return createPrivateKey({
-      key: state.content,
-      format: 'pem',
-      ...(passphrase === undefined ? {} : { passphrase: passphrase.reveal() }),
-    })
+    if (!isPem(state.content)) return parseDerKey(state.content)
+    return createPrivateKey({ key: state.content, format: 'pem', passphrase: passphrase?.reveal() })
   } catch (cause) {
     const pem = state.content.toString('latin1')
     if (/ENCRYPTED/.test(pem)) {
@@ -276,12 +291,28 @@ function parseKey(state: FileState, passphrase: Secret | undefined): KeyObject {
         },
       )
     }
-    throw new PoolsmithError(`${state.path} holds no private key in PEM form.`, {
+    throw new PoolsmithError(`${state.path} holds no private key in PEM or DER form.`, {
       code: 'KEY_MALFORMED',
       phase: 'credential',
-      hint: 'The file must hold a block that begins with -----BEGIN PRIVATE KEY----- (or RSA, EC, ENCRYPTED).',
+      hint: 'The file must hold a block that begins with -----BEGIN PRIVATE KEY----- (or RSA, EC, ENCRYPTED), or an unencrypted key in DER.',
       details,
       cause,
     })
   }
+}
+
+function isPem(content: Buffer): boolean {
+  return content.includes('-----BEGIN ')
+}
+
+/** As libpq does: in any of the forms of a key that OpenSSL reads from DER. */
+function parseDerKey(key: Buffer): KeyObject {
+  for (const type of ['pkcs8', 'pkcs1'] as const) {
+    try {
+      return createPrivateKey({ key, format: 'der', type })
+    } catch {
+      // The next form is tried; the error of the last one is reported.
+    }
+  }
+  return createPrivateKey({ key, format: 'der', type: 'sec1' })
 }

@@ -8,11 +8,13 @@ import assert from 'node:assert/strict'
 import { chmod, chown, mkdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { PoolsmithError } from '../../src/errors.ts'
+import type { SessionInfo } from '../../src/drivers/driver.ts'
+import { type Case, compareWithPsql } from '../support/beside-psql.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { createPki, type IssuedCertificate, type Pki } from '../support/pki.ts'
 import { type PostgresServer, psql, startPostgres } from '../support/postgres.ts'
 import { driverFor, openSession, passwordCredential } from '../support/postgres-driver.ts'
+import { serveCertificate } from '../support/serve-certificate.ts'
 
 const MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
 const PASSWORD = 'a p4ssword'
@@ -40,15 +42,6 @@ const LINES: Readonly<Record<string, readonly string[]>> = {
   no_line: [],
 }
 const USERS = Object.keys(LINES)
-
-interface Case {
-  readonly user: string
-  readonly host?: string
-  readonly password?: string
-  readonly extra: Readonly<Record<string, string>>
-  /** psql lets this pass; we refuse with this code, or get in better protected. */
-  readonly stricter?: string
-}
 
 let folder: { readonly path: string } & AsyncDisposable
 let pki: Pki
@@ -90,73 +83,15 @@ async function clientFiles(name: string, issued: IssuedCertificate): Promise<Rec
   return { sslcert: await write(`${name}.crt`, issued.cert), sslkey: await write(`${name}.key`, issued.key) }
 }
 
-/** Gives the server another certificate, as an administrator does: files, then reload. */
-async function serve(certificate: IssuedCertificate): Promise<void> {
-  for (const [name, content] of [
-    ['server.crt', certificate.cert],
-    ['server.key', certificate.key],
-  ] as const) {
-    const path = join(server.dataDirectory, name)
-    const { uid, gid } = await stat(path)
-    await writeFile(path, content)
-    await chown(path, uid, gid)
-    await chmod(path, 0o600)
-  }
-  await server.reload()
-}
+/** Gives the server another certificate. */
+const serve = (certificate: IssuedCertificate): Promise<void> => serveCertificate(server, certificate)
 
-async function byPsql(one: Case, environment: Record<string, string> = {}): Promise<string> {
-  const words = Object.entries({ host: one.host ?? 'localhost', hostaddr: '127.0.0.1', ...one.extra })
-  const dsn = words.map(([key, value]) => `${key}='${value}'`).join(' ')
-  const answer = await psql(['-At', '-c', WHO, `${dsn} port=${server.port} user=${one.user} dbname=postgres`], {
-    PGPASSWORD: one.password ?? PASSWORD,
-    ...environment,
-  })
-  return answer.code === 0 ? answer.stdout.trim() : 'refused'
-}
+const compare = (cases: readonly Case[], home?: string): Promise<void> =>
+  compareWithPsql(cases, { server, password: PASSWORD, sql: WHO, check: assertEncryption, home })
 
-async function byUs(one: Case, home?: string): Promise<{ outcome: string; error?: PoolsmithError }> {
-  try {
-    const { driver } = driverFor(
-      { host: one.host ?? 'localhost', port: server.port, login: one.user, database: 'postgres' },
-      { ...one.extra, hostaddr: '127.0.0.1' },
-      home === undefined ? {} : { home },
-    )
-    await using session = await openSession(driver, passwordCredential(one.password ?? PASSWORD))
-    const { rows } = await session.client.query({ text: WHO, rowMode: 'array' })
-    const [ssl, version, name] = rows[0] ?? []
-    const { encryption } = driver.info(session.client)
-    assert.equal(encryption.kind === 'tls', ssl, 'what we say of the encryption is what the server sees')
-    return { outcome: `${ssl ? 't' : 'f'}|${version}|${name}` }
-  } catch (error) {
-    if (!(error instanceof PoolsmithError)) throw error
-    assert.notEqual(error.hint, undefined, `${error.code} needs a hint`)
-    return { outcome: 'refused', error }
-  }
-}
-
-/** Runs the cases a few at a time and reports every difference at once. */
-async function compare(cases: readonly Case[], home?: string): Promise<void> {
-  const differences: string[] = []
-  const queue = [...cases]
-  const worker = async (): Promise<void> => {
-    for (let one = queue.shift(); one !== undefined; one = queue.shift()) {
-      const [theirs, ours] = await Promise.all([byPsql(one, home === undefined ? {} : { HOME: home }), byUs(one, home)])
-      const label = JSON.stringify({ ...one, extra: one.extra })
-      if (one.stricter !== undefined) {
-        if (theirs === 'refused' || (ours.error?.code ?? ours.outcome) !== one.stricter) {
-          differences.push(`${label}: psql ${theirs}, we ${ours.outcome} ${ours.error?.code ?? ''}`)
-        }
-      } else if (theirs !== ours.outcome) {
-        differences.push(
-          `${label}: psql ${theirs}, we ${ours.outcome} ${ours.error?.code ?? ''} ${ours.error?.message ?? ''}`,
-        )
-      }
-    }
-  }
-  await Promise.all([worker(), worker(), worker()])
-  assert.ok(cases.length > 0)
-  assert.deepEqual(differences, [])
+/** What we say of the encryption is what the server sees. */
+function assertEncryption([ssl]: readonly unknown[], { encryption }: SessionInfo): void {
+  assert.equal(encryption.kind === 'tls', ssl)
 }
 
 /** We never send a password in the clear without TLS; libpq does wherever the server asks for it. */

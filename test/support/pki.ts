@@ -14,7 +14,9 @@ export interface IssueOptions {
   readonly client?: boolean
   readonly notBefore?: Date
   readonly notAfter?: Date
-  readonly keyType?: 'rsa' | 'ecdsa' | 'ed25519'
+  readonly keyType?: KeyType
+  /** Beside the usual ones. */
+  readonly extensions?: readonly x509.Extension[]
 }
 
 export interface IssuedCertificate {
@@ -41,7 +43,9 @@ const KEY_ALGORITHMS = {
   ed25519: { name: 'Ed25519' },
 } as const
 
-async function keyPair(type: 'rsa' | 'ecdsa' | 'ed25519'): Promise<webcrypto.CryptoKeyPair> {
+type KeyType = keyof typeof KEY_ALGORITHMS
+
+async function keyPair(type: KeyType): Promise<webcrypto.CryptoKeyPair> {
   return (await webcrypto.subtle.generateKey(KEY_ALGORITHMS[type], true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair
 }
 
@@ -51,10 +55,13 @@ function randomSerial(): string {
   return Buffer.from(bytes).toString('hex')
 }
 
-/** @param name the CA's common name, so that two authorities of one test can be told apart */
-export async function createPki(name = 'poolsmith test CA'): Promise<Pki> {
-  const caKeys = await keyPair('ecdsa')
-  const signingAlgorithm = KEY_ALGORITHMS.ecdsa
+/**
+ * @param name the CA's common name, so that two authorities of one test can be told apart
+ * @param keyType of the CA, which decides the signatures
+ */
+export async function createPki(name = 'poolsmith test CA', keyType: KeyType = 'ecdsa'): Promise<Pki> {
+  const caKeys = await keyPair(keyType)
+  const signingAlgorithm = KEY_ALGORITHMS[keyType]
   const ca = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: randomSerial(),
     name: `CN=${name}`,
@@ -92,6 +99,7 @@ export async function createPki(name = 'poolsmith test CA'): Promise<Pki> {
           new x509.ExtendedKeyUsageExtension([
             options.client === true ? x509.ExtendedKeyUsage.clientAuth : x509.ExtendedKeyUsage.serverAuth,
           ]),
+          ...(options.extensions ?? []),
           ...(names.length === 0 ? [] : [new x509.SubjectAlternativeNameExtension(names)]),
         ],
       })
@@ -113,4 +121,9 @@ export async function createPki(name = 'poolsmith test CA'): Promise<Pki> {
       return `${list.toString('pem').replaceAll(' CRL-----', ' X509 CRL-----')}\n`
     },
   }
+}
+
+/** A critical extension that no program knows, so that each must refuse the certificate (RFC 5280, section 4.2). */
+export function unknownExtension(): x509.Extension {
+  return new x509.Extension('1.3.6.1.4.1.55555.1', true, new Uint8Array([5, 0]))
 }

@@ -23,7 +23,8 @@ const OPTIONS = new Set(
     'hostaddr service servicefile passfile sslmode sslrootcert sslcrl sslcrldir sslcert sslkey sslpassword sslcertmode',
     'sslsni sslnegotiation ssl_min_protocol_version ssl_max_protocol_version channel_binding require_auth requirepeer',
     'requiressl gssencmode krbsrvname gssdelegation application_name options connect_timeout keepalives',
-    'keepalives_idle min_protocol_version max_protocol_version target_session_attrs load_balance_hosts',
+    'keepalives_idle keepalives_interval keepalives_count tcp_user_timeout client_encoding fallback_application_name',
+    'sslcompression sslkeylogfile gsslib min_protocol_version max_protocol_version target_session_attrs load_balance_hosts',
   ]
     .join(' ')
     .split(' '),
@@ -31,13 +32,6 @@ const OPTIONS = new Set(
 
 /** libpq's keywords that change nothing here, and why. */
 const UNUSED: Readonly<Record<string, string>> = {
-  keepalives_interval: 'the kernel decides; ignored',
-  keepalives_count: 'the kernel decides; ignored',
-  tcp_user_timeout: 'a dead network is noticed within half a minute; ignored',
-  fallback_application_name: 'application_name decides; ignored',
-  sslcompression: 'TLS is never compressed; ignored',
-  sslkeylogfile: 'the keys of TLS are never written to a file; ignored',
-  gsslib: 'there is one library for GSSAPI; ignored',
   krb_srvname: 'write krbsrvname; ignored',
   tty: 'has no meaning since PostgreSQL 7.4; ignored',
 }
@@ -89,9 +83,7 @@ function recordOf(pairs: readonly Pair[]): FormReading {
     if (Object.hasOwn(PARTS, key))
       record[PARTS[key] as string] = key === 'port' && value !== '' ? new Secret(value) : value
     else if (key === 'requiressl') extra['sslmode'] = value.startsWith('1') ? 'require' : 'prefer'
-    else if (key === 'client_encoding') {
-      if (!/^(utf-?8|unicode|auto)$/i.test(value)) problems.push({ path: 'extra.client_encoding', message: ONLY_UTF8 })
-    } else if (Object.hasOwn(UNUSED, key)) notes.push({ path: childPath('extra', key), message: UNUSED[key] as string })
+    else if (Object.hasOwn(UNUSED, key)) notes.push({ path: childPath('extra', key), message: UNUSED[key] as string })
     else if (Object.hasOwn(OTHER_WORDS, lower)) problems.push(wrongWord(key, OTHER_WORDS[lower] as string))
     else if (key !== lower && (Object.hasOwn(PARTS, lower) || OPTIONS.has(lower))) problems.push(wrongWord(key, lower))
     else extra[key] = value
@@ -101,8 +93,6 @@ function recordOf(pairs: readonly Pair[]): FormReading {
   }
   return { record: { ...record, extra }, problems, notes, closed: true }
 }
-
-const ONLY_UTF8 = 'the encoding is always UTF8; leave it out'
 
 function wrongWord(key: string, word: string): ConfigProblem {
   const path = PARTS[word] ?? childPath('extra', word)

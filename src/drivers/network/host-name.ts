@@ -1,12 +1,14 @@
 import type { X509Certificate } from 'node:crypto'
-import { isIP } from 'node:net'
+import { numericAddress } from './numeric-address.ts'
 
 /**
  * Whether a server's certificate was issued for the host that the user named: libpq's rules under
  * `sslmode=verify-full` (PostgreSQL documentation, "Client Verification of Server Certificates"; RFC 6125).
  *
  * - A host name must match a dNSName of the subject alternative names; `*` stands for the left-most label alone.
- * - An IP address must match an iPAddress of them.
+ * - An IP address, in any form that {@link numericAddress} reads, must match an iPAddress of them.
+ * - A name with letters of other scripts must be in the certificate as it is written: `münchen.example` and
+ *   `xn--mnchen-3ya.example` are two names. The case counts for all letters but A to Z.
  * - The subject's (first) common name counts only when there is no alternative name of that kind.
  *
  * Stricter than libpq in three corners: a wildcard never matches an IP address, a dNSName that spells an IP
@@ -16,8 +18,9 @@ export function certificateMatchesHost(certificate: X509Certificate, host: strin
   // OpenSSL takes a leading dot to mean "any name below"; no host is called so.
   if (host === '' || host.startsWith('.')) return false
   const alternatives = certificate.subjectAltName ?? ''
-  if (isIP(host) !== 0) {
-    if (certificate.checkIP(host) !== undefined) return true
+  const address = numericAddress(host)
+  if (address !== undefined) {
+    if (certificate.checkIP(address) !== undefined) return true
     // Node quotes names with odd characters, so at worst this finds a kind that is not there and refuses.
     return !alternatives.includes('IP Address:') && commonName(certificate) === host
   }
@@ -33,10 +36,15 @@ function commonName(certificate: X509Certificate): string {
 }
 
 function nameMatches(pattern: string, host: string): boolean {
-  const name = pattern.toLowerCase()
-  const wanted = host.toLowerCase()
+  const name = lowerCase(pattern)
+  const wanted = lowerCase(host)
   if (name === wanted) return true
   if (!name.startsWith('*.') || name.indexOf('.', 2) === -1) return false
   const dot = wanted.indexOf('.')
   return dot > 0 && wanted.slice(dot) === name.slice(1)
+}
+
+/** Of A to Z only: other letters have small letters among these, as the Kelvin sign has a k. */
+function lowerCase(name: string): string {
+  return name.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
 }

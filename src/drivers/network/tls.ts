@@ -5,6 +5,7 @@ import { onAbort } from '../../abort.ts'
 import { errorCode } from '../../any-error.ts'
 import { subjectOf } from '../../credentials/certificate-files.ts'
 import { PoolsmithError } from '../../errors.ts'
+import { printable } from '../../printable.ts'
 import type { EncryptionInfo } from '../driver.ts'
 import { certificateMatchesHost } from './host-name.ts'
 
@@ -25,7 +26,7 @@ export interface TlsRequest {
  * Runs the TLS handshake over an open stream and checks the server's certificate.
  * The stream is closed when it fails.
  *
- * @throws PoolsmithError TLS_UNTRUSTED, TLS_CERTIFICATE_EXPIRED, TLS_CERTIFICATE_NOT_YET_VALID, TLS_CERTIFICATE_REVOKED,
+ * @throws PoolsmithError TLS_UNTRUSTED, TLS_CERTIFICATE_UNSUITABLE, TLS_CERTIFICATE_EXPIRED, TLS_CERTIFICATE_NOT_YET_VALID, TLS_CERTIFICATE_REVOKED,
  *   TLS_HOSTNAME_MISMATCH, TLS_CLIENT_CERTIFICATE_REFUSED, TLS_VERSION, TLS_HANDSHAKE_FAILED; the signal's reason
  */
 export async function startTls(stream: Duplex, request: TlsRequest): Promise<TLSSocket> {
@@ -127,10 +128,15 @@ const UNTRUSTED = new Set([
   'CERT_SIGNATURE_FAILURE',
   'CERT_UNTRUSTED',
   'CERT_REJECTED',
+])
+
+/** Faults of a certificate that is signed by a trusted authority. Node has no name for many of them, only a text. */
+const UNSUITABLE = new Set([
   'INVALID_CA',
   'INVALID_PURPOSE',
   'PATH_LENGTH_EXCEEDED',
   'CERT_CHAIN_TOO_LONG',
+  'UNSPECIFIED',
 ])
 
 /**
@@ -139,12 +145,24 @@ const UNTRUSTED = new Set([
  */
 export function tlsError(cause: Error, host: string): PoolsmithError {
   const code = errorCode(cause) ?? ''
-  const base = { phase: 'tls', details: { host, reason: code || cause.message }, cause } as const
+  const reason = code === '' || code === 'UNSPECIFIED' ? printable(cause.message, 200) : code
+  const base = { phase: 'tls', details: { host, reason }, cause } as const
   if (UNTRUSTED.has(code)) {
     return new PoolsmithError(`The certificate of ${host} is not signed by an authority that we trust (${code}).`, {
       ...base,
       code: 'TLS_UNTRUSTED',
       hint: 'Set sslrootcert to the certificate of the authority that signed it (or to `system` for a public one).',
+    })
+  }
+  if (UNSUITABLE.has(code)) {
+    const why = printable(cause.message, 200)
+    return new PoolsmithError(`The certificate of ${host}, or one that it rests on, is not suitable: ${why}.`, {
+      ...base,
+      code: 'TLS_CERTIFICATE_UNSUITABLE',
+      hint:
+        code === 'INVALID_PURPOSE'
+          ? 'Have the server given a certificate for servers (extended key usage serverAuth); this one is for another use.'
+          : 'Have the authority issue a certificate without this fault; `openssl verify` with sslrootcert shows it too.',
     })
   }
   if (code === 'CERT_HAS_EXPIRED') {

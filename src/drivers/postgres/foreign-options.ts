@@ -29,7 +29,7 @@ const ADVICE: readonly (readonly [advice: string, names: string])[] = [
   ['write sslcrl=FILE', 'checkcertificaterevocation crl sslcrlfile crlfile tlscrlfile'],
   ['write channel_binding=require', 'enablechannelbinding'],
   ['write auth_method=kerberos', 'integratedsecurity trustedconnection'],
-  [ONE_HOST, 'targetsessionattrs targetsessionattributes targetservertype'],
+  [ONE_HOST, 'targetsessionattrs targetsessionattributes targetservertype loadbalancehosts'],
   ['write options=-c default_transaction_read_only=on', 'readonly readonlymode'],
   ['write options=-c search_path=NAME', 'schema searchpath currentschema'],
   [NAME, 'servername hostnameincertificate tlsservername'],
@@ -54,6 +54,12 @@ const IGNORED = new Map([
   ['statementcachesize', 'has a meaning for Prisma only; ignored'],
   ['sslcompression', 'TLS is never compressed; ignored'],
   ['sslkeylogfile', 'the keys of TLS are never written to a file; ignored'],
+  ['keepalivesinterval', 'is not supported, because Node.js sets it for all sockets; ignored'],
+  ['keepalivescount', 'is not supported, because Node.js sets it for all sockets; ignored'],
+  [
+    'tcpusertimeout',
+    'is not supported: unacknowledged bytes end a session after 30 to 40 s on Linux (see keepalives); ignored',
+  ],
   ['gsslib', 'there is one library for GSSAPI; ignored'],
 ])
 

@@ -1,4 +1,5 @@
 import { PoolsmithError } from '../../errors.ts'
+import type { Emit, EventFacts } from '../../events.ts'
 import { printable } from '../../printable.ts'
 import type { KerberosInfo } from '../driver.ts'
 import { Wire } from '../network/wire.ts'
@@ -35,7 +36,7 @@ export interface LoginResult {
   readonly parameters: ReadonlyMap<string, string>
   readonly processId: number
   readonly secretKey: Buffer
-  /** All bytes from AuthenticationOk to ReadyForQuery, for pg's parser. */
+  /** The messages from AuthenticationOk to ReadyForQuery and notifications, for pg's parser. */
   readonly pending: Buffer
 }
 
@@ -62,13 +63,19 @@ export async function login(transport: Transport, request: LoginRequest, signal:
   const sent = settings.parameters()
   wire.write(startupMessage(versions.highest, { user, ...request.parameters, ...sent }))
   using proof = new Proof(wire, transport, { ...request, signal })
-  const messages = new LoginMessages(wire)
+  const messages = new LoginMessages(wire, request.emit)
   try {
     const { authentication, version } = await authenticate(messages, proof, versions)
     const { kerberos } = proof
-    const { parameters, ...settled } = await settle(messages, version)
+    const { parameters, pending, ...settled } = await settle(messages, version)
     await settings.correct(parameters, (sql) => ask(wire, messages, sql, parameters))
-    return { authentication, kerberos, parameters, ...settled }
+    return {
+      authentication,
+      kerberos,
+      parameters,
+      pending: Buffer.concat([...pending, ...messages.notifications]),
+      ...settled,
+    }
   } catch (cause) {
     if (cause instanceof ServerRefusal && settings.refusedBy(cause.fields, sent, proof.begun))
       throw new UnknownParameter()
@@ -84,21 +91,54 @@ export class UnknownParameter extends Error {
 /** The messages of the server until the session is ready, limited in number and size. */
 class LoginMessages {
   readonly #wire: Wire
+  readonly #emit: Emit
   readonly #rules = new MessageRules()
   #bytes = 0
+  /** NotificationResponses, which a login trigger can cause. */
+  readonly notifications: Buffer[] = []
 
-  constructor(wire: Wire) {
+  constructor(wire: Wire, emit: Emit) {
     this.#wire = wire
+    this.#emit = emit
   }
 
   /** @throws NotPostgres, StreamClosed, the signal's reason */
-  async next(expected: string): Promise<ServerMessage> {
-    const message = await readMessage(this.#wire, expected)
+  next(expected: string): Promise<ServerMessage> {
+    return this.#read(expected)
+  }
+
+  /** After the login is accepted: notices and notifications may come before each message. @throws as `next` */
+  async nextOfSession(expected: string): Promise<ServerMessage> {
+    for (;;) {
+      const message = await this.#read(`${expected}NA`, MOST_BYTES)
+      if (message.type === 'N') this.#emit('connection:notice', noticeIn(message.body))
+      else if (message.type === 'A') this.notifications.push(message.raw)
+      else return message
+    }
+  }
+
+  async #read(expected: string, longestText?: number): Promise<ServerMessage> {
+    const message = await readMessage(this.#wire, expected, longestText)
     const { type, body, raw } = message
     this.#bytes += Math.max(raw.length, LEAST_BYTES)
     if (this.#bytes > MOST_BYTES) throw new NotPostgres('more messages than a login has')
     if (!OF_LOGIN.includes(type)) this.#rules.check(type.charCodeAt(0), body, 0, body.length)
     return message
+  }
+}
+
+/** The limit of each text of a notice, in characters. */
+const NOTICE_LENGTH = 10_000
+
+function noticeIn(body: Buffer): EventFacts['connection:notice'] {
+  const { S: severity = '', C: sqlstate, M: message = '', D: detail, H: hint } = readFields(body)
+  const shown = (text: string | undefined) => (text === undefined ? undefined : printable(text, NOTICE_LENGTH))
+  return {
+    severity: printable(severity, 40),
+    sqlstate: shown(sqlstate),
+    message: printable(message, NOTICE_LENGTH),
+    detail: shown(detail),
+    hint: shown(hint),
   }
 }
 
@@ -126,7 +166,10 @@ async function authenticate(
   }
 }
 
-type Settled = Pick<LoginResult, 'processId' | 'secretKey' | 'pending'> & { readonly parameters: Map<string, string> }
+type Settled = Pick<LoginResult, 'processId' | 'secretKey'> & {
+  readonly parameters: Map<string, string>
+  readonly pending: readonly Buffer[]
+}
 
 /** Reads what follows AuthenticationOk: the server's settings, the key for cancelling, and ReadyForQuery. */
 async function settle(messages: LoginMessages, version: number): Promise<Settled> {
@@ -135,11 +178,10 @@ async function settle(messages: LoginMessages, version: number): Promise<Settled
   let processId = 0
   let secretKey: Buffer = Buffer.alloc(4)
   for (;;) {
-    const { type, body, raw } = await messages.next('SKZNE')
+    const { type, body, raw } = await messages.nextOfSession('SKZE')
     if (type === 'E') throw new ServerRefusal(readFields(body), 'authenticated')
-    if (type === 'N') continue
     pending.push(raw)
-    if (type === 'Z') return { parameters, processId, secretKey, pending: Buffer.concat(pending) }
+    if (type === 'Z') return { parameters, processId, secretKey, pending }
     const reader = new BodyReader(body)
     if (type === 'K') {
       processId = reader.int32()
@@ -159,7 +201,7 @@ async function ask(wire: Wire, messages: LoginMessages, sql: string, parameters:
   wire.write(queryMessage(sql))
   let answer: Answer = {}
   for (;;) {
-    const { type, body } = await messages.next('TDCSNEZ')
+    const { type, body } = await messages.nextOfSession('TDCSEZ')
     if (type === 'Z') return answer
     const reader = new BodyReader(body)
     if (type === 'S') parameters.set(reader.string(), reader.string())

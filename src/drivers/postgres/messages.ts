@@ -85,16 +85,19 @@ export class NotPostgres extends Error {
  * Reads the next message.
  *
  * @param expected the types that are allowed now
+ * @param longestText the limit for errors and notices. Default {@link MAX_LENGTH}: before the server accepts the login, a
+ *   longer error is the text of a server that could not start a process
  *
  * @throws NotPostgres; StreamClosed; the signal's reason
  */
-export async function readMessage(wire: Wire, expected: string): Promise<ServerMessage> {
+export async function readMessage(wire: Wire, expected: string, longestText = MAX_LENGTH): Promise<ServerMessage> {
   const head = await wire.read(HEADER_BYTES)
   const type = head.toString('latin1', 0, 1)
   const length = head.readInt32BE(1)
   if (!expected.includes(type)) throw new NotPostgres(`message ${JSON.stringify(type)} at this point`)
-  if (type === 'E' && (length < MIN_ERROR_LENGTH || length > MAX_LENGTH)) return bareError(wire, head)
-  if (length < LENGTH_BYTES || length > MAX_LENGTH) throw new NotPostgres(`message ${type} of ${length} bytes`)
+  if (type === 'E' && (length < MIN_ERROR_LENGTH || length > longestText)) return bareError(wire, head)
+  const longest = type === 'E' || type === 'N' ? longestText : MAX_LENGTH
+  if (length < LENGTH_BYTES || length > longest) throw new NotPostgres(`message ${type} of ${length} bytes`)
   const body = await wire.read(length - LENGTH_BYTES)
   return { type, body, raw: Buffer.concat([head, body]) }
 }

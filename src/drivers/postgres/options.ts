@@ -16,6 +16,7 @@ import {
 } from '../../connections/fields.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import type { ConfigProblem } from '../../errors.ts'
+import { numericAddress } from '../network/numeric-address.ts'
 import { parseRequireAuth } from './auth-policy.ts'
 import { protocolVersions } from './protocol-version.ts'
 
@@ -69,6 +70,18 @@ const sslField: Field<true | undefined> = {
   },
 }
 
+const connectTimeout = seconds({
+  description:
+    'Limit for connecting and logging in at one address of the host; the next address is tried after it, or sooner ' +
+    'where `pool_timeout` would leave it no time. 0 or a negative number leaves it to the limit of the pool.',
+  default: 15,
+  max: LONGEST_TIMER_SECONDS,
+})
+
+function isNegative(value: unknown): boolean {
+  return /^\s*-\d+\s*$/.test(String(value))
+}
+
 /** The extras of the PostgreSQL driver, with libpq's names and meanings. */
 export const postgresFields = {
   sslmode: oneOf(SSL_MODES, {
@@ -105,7 +118,7 @@ export const postgresFields = {
   }),
   sslkey: path({
     description:
-      'PEM file with the private key of `sslcert`. Only its owner may have access to it (mode 0600), or, ' +
+      'File with the private key of `sslcert`, in PEM, or in DER if it is not encrypted. Only its owner may have access to it (mode 0600), or, ' +
       'when root owns it, its group may read it (0640). Default `~/.postgresql/postgresql.key`.',
   }),
   sslcert_from: reference('The client certificate (PEM) in a store of secrets, in place of `sslcert`.'),
@@ -188,27 +201,29 @@ export const postgresFields = {
       '(no proof asked for). With `!` before each, the ones that it may not. Default: any that we speak.',
   }),
   application_name: text({
-    description: 'Name of the application, as pg_stat_activity shows it.',
-    default: 'poolsmith',
+    description:
+      'Name of the application, as pg_stat_activity shows it. Default `fallback_application_name`, else `poolsmith`.',
+  }),
+  fallback_application_name: text({ description: 'Used where `application_name` is not set.' }),
+  client_encoding: oneOf(['UTF8'], {
+    synonyms: { utf8: 'UTF8', unicode: 'UTF8', auto: 'UTF8' },
+    description: 'The encoding of the session, which is always UTF8.',
   }),
   options: text({
     description:
       'Command line options for the server process, as in `-c statement_timeout=5s`. DateStyle, IntervalStyle, ' +
       'extra_float_digits and standard_conforming_strings are set to the forms that pg reads, unless they are set ' +
-      'here: then type parsers of your own must read them. The encoding is always UTF8. PgBouncer refuses `options` ' +
-      'unless its `ignore_startup_parameters` names them.',
+      'here: then type parsers of your own must read them. PgBouncer refuses `options` unless its ' +
+      '`ignore_startup_parameters` names them.',
   }),
   hostaddr: text({
     description:
       'IP address to connect to instead of resolving the host; the certificate is still checked against the host.',
   }),
-  connect_timeout: seconds({
-    description:
-      'Limit for connecting and logging in at one address of the host; the next address is tried after it, or sooner ' +
-      'where `pool_timeout` would leave it no time. 0 leaves it to the limit of the pool.',
-    default: 15,
-    max: LONGEST_TIMER_SECONDS,
-  }),
+  connect_timeout: {
+    ...connectTimeout,
+    parse: (value) => (isNegative(value) ? 0 : connectTimeout.parse(value)),
+  } satisfies Field<number>,
   keepalives: boolean({
     description:
       'Whether TCP keep-alive probes are sent on an idle connection, and (on Linux) a connection is closed whose ' +
@@ -216,9 +231,9 @@ export const postgresFields = {
     default: true,
   }),
   keepalives_idle: integer({
-    description: 'Seconds of silence before the first keep-alive probe.',
+    description: 'Seconds of silence before the first keep-alive probe. 0: as the operating system has it (2 hours).',
     default: 60,
-    min: 1,
+    min: 0,
   }),
 } as const
 
@@ -284,6 +299,11 @@ export function checkPostgresOptions(target: PostgresTarget, options: PostgresOp
     say('sslkey_from', 'is of no use without sslcert or sslcert_from')
   }
   const isUnix = target.host?.startsWith('/') === true
+  if (options.hostaddr !== undefined) {
+    if (numericAddress(options.hostaddr) === undefined) {
+      say('hostaddr', 'expected an IP address, such as 10.0.0.5 or 2001:db8::5; a name belongs into host')
+    } else if (isUnix) say('hostaddr', 'is of no use, since host is the folder of a Unix socket')
+  }
   if (options.sslcertmode === 'require' && (mode === 'disable' || isUnix)) {
     say('sslcertmode', `require is impossible ${isUnix ? 'over a Unix socket' : 'under sslmode=disable'}, without TLS`)
   }

@@ -138,6 +138,19 @@ export function unsupported(code: number): PoolsmithError {
   )
 }
 
+/** RFC 5929 defines the binding by the hash function of the signature, and Ed25519 and Ed448 have none. */
+export function unboundSignature(): PoolsmithError {
+  return failure(
+    'CHANNEL_BINDING_FAILED',
+    'channel_binding=require, but the certificate of the server is signed in a way for which no channel binding is defined.',
+    {
+      hint:
+        'Have the server given a certificate that is signed with RSA or ECDSA (Ed25519 and Ed448 have no channel binding), ' +
+        'or use channel_binding=prefer with sslmode=verify-full.',
+    },
+  )
+}
+
 /** Runs one step of SCRAM and converts its failures. */
 export async function guarded<T>(step: () => T | Promise<T>): Promise<T> {
   try {
@@ -147,6 +160,12 @@ export async function guarded<T>(step: () => T | Promise<T>): Promise<T> {
     if (cause.reason === 'signature') {
       throw failure('SERVER_NOT_GENUINE', `SCRAM login failed: ${cause.message}.`, {
         hint: 'Another machine may be posing as the server; check the host, and use sslmode=verify-full.',
+        cause,
+      })
+    }
+    if (cause.reason === 'iterations') {
+      throw failure('SCRAM_FAILED', `SCRAM login failed: ${cause.message}.`, {
+        hint: 'Lower scram_iterations on the server and set the password of the role again. If its password has fewer iterations, another machine may be posing as the server.',
         cause,
       })
     }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { orAbort } from '../../abort.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import type { Phase } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
@@ -28,6 +29,7 @@ import {
   kerberosAdvice,
   OTHER_TLS,
   SSPI,
+  unboundSignature,
   unsupported,
 } from './proof-errors.ts'
 import { type ChannelBinding, ScramClient } from './scram.ts'
@@ -92,7 +94,9 @@ export class Proof implements Disposable {
         this.#assertAllowed('scram-sha-256')
         return this.#startScram(body)
       case SASL_CONTINUE: {
-        const final = await guarded(() => this.#expectScram().finalMessage(body.rest().toString('utf8')))
+        const text = body.rest().toString('utf8')
+        // A server may ask for more iterations than there is time for.
+        const final = await guarded(() => orAbort(this.#expectScram().finalMessage(text), this.#request.signal))
         this.#wire.write(authenticationResponse(final))
         return
       }
@@ -239,6 +243,7 @@ export class Proof implements Disposable {
     }
     const hash = certificate === undefined || channelBinding === 'disable' ? undefined : tlsServerEndPoint(certificate)
     if (hash !== undefined && plus) return { kind: 'bound', certificateHash: hash }
+    if (channelBinding === 'require' && plus) throw unboundSignature()
     if (channelBinding === 'require') this.#assertUnbound('SCRAM without it')
     return { kind: hash === undefined ? 'none' : 'unoffered' }
   }

@@ -28,8 +28,11 @@ export type ChannelBinding =
   | { readonly kind: 'unoffered' }
   | { readonly kind: 'none' }
 
-/** No genuine server asks for more rounds, which would only take processor time (PostgreSQL's default is 4096). */
-export const MAX_ITERATIONS = 1_000_000
+/**
+ * These take a few seconds of a thread, which nothing can interrupt; a server that is not genuine could ask for two
+ * billion. PostgreSQL's default is 4096.
+ */
+export const MAX_ITERATIONS = 10_000_000
 
 const deriveKey = promisify(pbkdf2)
 const hmac = (key: Buffer, text: string): Buffer => createHmac('sha256', key).update(text).digest()
@@ -65,7 +68,10 @@ export class ScramClient {
     }
     const iterations = Number(rounds)
     if (iterations > MAX_ITERATIONS) {
-      throw new ScramFailure('iterations', `the server asks for ${iterations} iterations`)
+      throw new ScramFailure(
+        'iterations',
+        `the server asks for ${iterations} iterations, and at most ${MAX_ITERATIONS} are calculated`,
+      )
     }
     const salted = await saltedPassword(this.#password, salt, iterations)
     const clientKey = hmac(salted, 'Client Key')

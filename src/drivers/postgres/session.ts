@@ -2,6 +2,7 @@ import type { Credential } from '../../credentials/credential.ts'
 import { connectTimeout } from '../connect-timeout.ts'
 import { Dialer } from '../network/dialer.ts'
 import { eachAddress } from '../network/each-address.ts'
+import { numericAddress } from '../network/numeric-address.ts'
 import { type Endpoint, resolveHost } from '../network/socket.ts'
 import { openAt } from './open-at.ts'
 import type { Attempt, Session, SessionPlan } from './session-plan.ts'
@@ -31,7 +32,8 @@ export async function openSession(plan: SessionPlan, credential: Credential, att
 async function findEndpoints(plan: SessionPlan, attempt: Attempt): Promise<readonly Endpoint[]> {
   const { host, port, options } = plan
   if (host.startsWith('/')) return [{ kind: 'unix', path: `${host}/.s.PGSQL.${port}` }]
-  if (options.hostaddr !== undefined) return [{ kind: 'tcp', address: options.hostaddr, port }]
+  if (options.hostaddr !== undefined)
+    return [{ kind: 'tcp', address: numericAddress(options.hostaddr) ?? options.hostaddr, port }]
   // The proxy resolves the name, in its own network.
   if (plan.tunnel !== undefined) return [{ kind: 'tcp', address: host, port }]
   attempt.enter('dns')

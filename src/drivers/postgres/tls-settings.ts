@@ -75,15 +75,17 @@ export class TlsSettings {
             absent: sslcrl === undefined ? 'CRL_FILE_MISSING' : undefined,
             onHidden: warnOnce(emit, 'No certificate counts as revoked by it.'),
           }
+    const isDefault = options.sslcert === undefined && options.sslcert_from === undefined
     this.#pair = {
       file: new CertificateFiles({
         ...certificatePlaces(options, place),
         passphrase: options.sslpassword,
+        // A default file may be a leftover that no server asks for.
+        evenExpired: isDefault,
         ...trust,
         onUnusable: (error) => emit('security:warning', { code: error.code, message: error.message }),
       }),
-      absent:
-        options.sslcert === undefined && options.sslcert_from === undefined ? 'CERTIFICATE_FILE_MISSING' : undefined,
+      absent: isDefault ? 'CERTIFICATE_FILE_MISSING' : undefined,
     }
   }
 

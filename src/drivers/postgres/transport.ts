@@ -1,8 +1,8 @@
-import { isIP } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { PoolsmithError } from '../../errors.ts'
 import type { EncryptionInfo, KerberosInfo } from '../driver.ts'
+import { numericAddress } from '../network/numeric-address.ts'
 import type { Endpoint } from '../network/socket.ts'
 import { describeTls, peerCertificate, startTls } from '../network/tls.ts'
 import { Wire } from '../network/wire.ts'
@@ -58,7 +58,7 @@ export async function tlsTransport(stream: Duplex, target: TlsTarget): Promise<T
     secureContext: setup.secureContext,
     verify: setup.verify,
     host,
-    serverName: target.sendServerName && isIP(host) === 0 ? host : undefined,
+    serverName: target.sendServerName && numericAddress(host) === undefined ? host : undefined,
     alpn: ALPN,
     signal: target.signal,
   })

@@ -177,12 +177,12 @@ export function tlsTarget(plan: SessionPlan, setup: TlsSetup, signal: AbortSigna
 
 function loginRequest(user: string, database: string, one: Try): LoginRequest {
   const { plan, credential, identity, attempt } = one
-  const { application_name, options, channel_binding: channelBinding } = plan.options
+  const { options, channel_binding: channelBinding } = plan.options
   return {
     user,
     parameters: {
       database,
-      application_name,
+      application_name: applicationName(plan),
       ...(options === undefined ? {} : { options }),
     },
     settings: plan.settings,
@@ -194,6 +194,10 @@ function loginRequest(user: string, database: string, one: Try): LoginRequest {
     emit: plan.emit,
     enter: attempt.enter,
   }
+}
+
+function applicationName({ options }: SessionPlan): string {
+  return options.application_name ?? options.fallback_application_name ?? 'poolsmith'
 }
 
 /** The error for the caller, or the reason of the abort. */

@@ -80,7 +80,8 @@ export function joined(failures: readonly Failure[]): unknown {
   for (const { way, error: first } of failures.slice(0, -1).reverse()) {
     if (!(last instanceof PoolsmithError) || !(first instanceof PoolsmithError)) return last
     if (last.code === first.code) continue
-    if (last.code === 'TLS_NOT_OFFERED') {
+    // Under sslmode=allow TLS was the second choice, and the refusal of the first one is the matter.
+    if (last.code === 'TLS_NOT_OFFERED' && way === 'plain') {
       last = first
       continue
     }
