@@ -77,4 +77,6 @@ export interface CredentialSource {
   readonly failure?: PoolsmithError | undefined
   /** Stops timers and fetches in flight. Idempotent. */
   close(): void
+  /** Gives the credentials back to their issuer, once every session has ended: a lease is revoked. Never rejects. */
+  release?(): Promise<void>
 }

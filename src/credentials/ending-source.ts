@@ -13,6 +13,13 @@ export function endingSource(source: CredentialSource, end: () => void): Credent
     },
     close: () => {
       source.close()
+      if (source.release !== undefined) return
+      if (!closed) end()
+      closed = true
+    },
+    // What it gives back may go through what ends.
+    release: async () => {
+      await source.release?.()
       if (!closed) end()
       closed = true
     },

@@ -326,6 +326,7 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
     this.#supply.end(this.#closedError())
     this.#source.close()
     await this.#sessions.end()
+    await this.#source.release?.()
     this.events.emit('pool:destroyed', {})
   }
 }

@@ -87,6 +87,10 @@ class ReferencedSource implements CredentialSource {
     this.#options.close()
   }
 
+  async release(): Promise<void> {
+    await Promise.all([this.#inner?.release?.(), this.#before?.release?.()])
+  }
+
   async #fetch(signal: AbortSignal): Promise<Credential> {
     const isFresh = this.#isRefused
     this.#isRefused = false

@@ -8,6 +8,7 @@ import { StrategyRegistry } from './registry.ts'
 import { sqlAuth } from './sql-auth.ts'
 import { sslCert } from './ssl-cert.ts'
 import type { Strategy } from './strategy.ts'
+import { vault } from './vault.ts'
 
 /** The strategies that `auth_method` chooses from, unless an engine is given a registry of its own. */
 export const strategies = new StrategyRegistry()
@@ -28,3 +29,4 @@ register(iam)
 register(azureAd)
 register(kerberos)
 register(ntlm)
+register(vault)

@@ -68,15 +68,15 @@ export interface Strategy<F extends Fields = Fields> {
  * Types a strategy by its own table of fields; returns it unchanged.
  *
  * @example
- * const vault = defineStrategy({
- *   name: 'vault',
+ * const broker = defineStrategy({
+ *   name: 'broker',
  *   dialects: ['postgres'],
- *   description: 'A password from the secret store.',
- *   fields: { vault_path: text({ description: 'Path of the secret.' }) },
+ *   description: 'A password from our own broker.',
+ *   fields: { broker_key: text({ description: 'The key of the password.' }) },
  *   credentials: (connection, options) =>
- *     refreshingSource({ fetch: (signal) => passwordFrom(options.vault_path, signal) }),
+ *     refreshingSource({ fetch: (signal) => passwordFrom(options.broker_key, signal) }),
  * })
- * register(vault)
+ * register(broker)
  */
 export function defineStrategy<const F extends Fields>(strategy: Strategy<F>): Strategy<F> {
   return strategy

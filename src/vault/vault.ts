@@ -41,6 +41,7 @@ export class Vault {
   readonly #closing = new AbortController()
   #token: Token | undefined
   #flight: Promise<Token> | undefined
+  #logins = 0
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: VaultOptions, context: VaultContext) {
@@ -62,6 +63,11 @@ export class Vault {
   /** When the token ends, in milliseconds since the epoch; undefined before the first request, or when it does not end. */
   get tokenEndsAt(): number | undefined {
     return this.#token?.expiresAt
+  }
+
+  /** How often a token was obtained: leases end with the token that they were taken with. */
+  get logins(): number {
+    return this.#logins
   }
 
   /**
@@ -105,7 +111,9 @@ export class Vault {
 
   async #obtain(): Promise<Token> {
     const obtainedAt = this.#now()
-    return this.#adopt({ ...(await this.#login.run()), obtainedAt })
+    const login = await this.#login.run()
+    this.#logins++
+    return this.#adopt({ ...login, obtainedAt })
   }
 
   #adopt(token: Token): Token {

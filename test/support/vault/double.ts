@@ -1,12 +1,13 @@
 /**
- * A double of Vault for tests without a Vault: key-value engines 1 and 2, tokens, AppRole, JWT, wrapping, by the published
- * API (https://developer.hashicorp.com/vault/api-docs). test/interop/stores runs the same suite against OpenBao.
+ * A double of Vault for tests without a Vault: key-value engines 1 and 2, tokens, AppRole, wrapping, users of
+ * PostgreSQL, by the published API (https://developer.hashicorp.com/vault/api-docs). test/interop/stores runs the same suite against OpenBao.
  */
 
 import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { VaultServer } from './server.ts'
+import { DatabaseEngine } from './database-double.ts'
+import type { Asked, Reply, VaultServer } from './server.ts'
 
 interface Token {
   readonly policies: readonly string[]
@@ -30,19 +31,6 @@ interface Role {
   readonly uses: number
 }
 
-export interface Asked {
-  readonly method: string
-  readonly path: string
-  readonly headers: IncomingHttpHeaders
-  readonly body: Record<string, unknown>
-}
-
-interface Reply {
-  readonly status: number
-  readonly body?: unknown
-  readonly headers?: Readonly<Record<string, string>>
-}
-
 const ROOT = 'root'
 const FORBIDDEN: Reply = { status: 403, body: { errors: ['permission denied'] } }
 const NOTHING: Reply = { status: 404, body: { errors: [] } }
@@ -62,13 +50,13 @@ export async function startVaultDouble(): Promise<VaultDouble> {
   const asked: Asked[] = []
   const double: { fault: VaultDouble['fault'] } = { fault: undefined }
   const server = createServer((request, response) => {
-    void bodyOf(request).then((body) => {
+    void bodyOf(request).then(async (body) => {
       const path = (request.url ?? '').replace(/^\/v1\//, '')
       const one: Asked = { method: request.method ?? '', path, headers: request.headers, body }
       asked.push(one)
       const fault = double.fault?.(one, response)
       if (fault === 'handled') return
-      const { status, body: answer, headers } = fault ?? core.answer(one)
+      const { status, body: answer, headers } = fault ?? (await core.answer(one))
       response.writeHead(status, { 'content-type': 'application/json', ...headers })
       response.end(typeof answer === 'string' ? answer : answer === undefined ? '' : JSON.stringify(answer))
     })
@@ -80,6 +68,7 @@ export async function startVaultDouble(): Promise<VaultDouble> {
     rootToken: ROOT,
     asked,
     async [Symbol.asyncDispose]() {
+      core.database.close()
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
     },
@@ -104,9 +93,10 @@ class Core {
   readonly #wrapped = new Map<string, Record<string, unknown>>()
   readonly #first = new Map<string, Record<string, unknown>>()
   readonly #second = new Map<string, Version[]>()
+  readonly database = new DatabaseEngine()
   #sealed = false
 
-  answer(asked: Asked): Reply {
+  async answer(asked: Asked): Promise<Reply> {
     const { method, headers, body } = asked
     const [path = '', query = ''] = asked.path.split('?')
     const given = String(headers['x-vault-token'] ?? '')
@@ -127,6 +117,8 @@ class Core {
       return ok({ data: { path: mount, type: 'kv', options: { version: String(this.#mounts.get(mount)) } } })
     }
     if (!isRoot && !token.policies.some((name) => this.#allows(name, path))) return FORBIDDEN
+    const ofDatabase = await this.database.answer({ path, body }, given)
+    if (ofDatabase !== undefined) return ofDatabase
     if (mount !== undefined && !path.startsWith('sys/')) return this.#secret(method, path, mount, query, body)
     return this.#administer(path, headers, body)
   }
@@ -141,7 +133,8 @@ class Core {
     const [, policy] = /^sys\/policies\/acl\/(.+)$/.exec(path) ?? []
     const [, role = '', leaf] = /^auth\/approle\/role\/([^/]+)(?:\/(.+))?$/.exec(path) ?? []
     if (path === 'sys/seal') this.#sealed = true
-    else if (mount !== undefined) this.#mounts.set(`${mount}/`, Number((body.options as { version: string }).version))
+    else if (mount !== undefined)
+      this.#mounts.set(`${mount}/`, Number((body.options as { version?: string } | undefined)?.version ?? 1))
     else if (policy !== undefined) this.#policies.set(policy, String(body.policy))
     else if (role !== '' && leaf === undefined) {
       const policies = body.token_policies as readonly string[]
@@ -199,8 +192,17 @@ class Core {
         token.endsAt = Math.min(Date.now() + token.ttlMillis, token.maxEndsAt)
         return ok({ auth: { client_token: id, lease_duration: left(), renewable: true } })
       case 'revoke':
-        this.#tokens.delete(String(body.token))
+      case 'revoke-accessor': {
+        // The accessor of a token is the token itself here.
+        const gone = String(body.token ?? body.accessor)
+        this.#tokens.delete(gone)
+        void this.database.revokeOf(gone)
         return { status: 204 }
+      }
+      case 'accessors':
+        return ok({ data: { keys: [...this.#tokens.keys()] } })
+      case 'lookup-accessor':
+        return ok({ data: { policies: this.#tokens.get(String(body.accessor))?.policies } })
       case 'create': {
         const ttlSeconds = Number.parseInt(String(body.ttl ?? '3600'), 10)
         const policies = body.policies as readonly string[]

@@ -1,5 +1,20 @@
 /** What a test needs of a Vault, whichever it is. */
 
+import type { IncomingHttpHeaders } from 'node:http'
+
+export interface Asked {
+  readonly method: string
+  readonly path: string
+  readonly headers: IncomingHttpHeaders
+  readonly body: Record<string, unknown>
+}
+
+export interface Reply {
+  readonly status: number
+  readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
+}
+
 export interface VaultServer extends AsyncDisposable {
   readonly address: string
   readonly rootToken: string

@@ -23,9 +23,15 @@ export function vaultOf(server: VaultServer, options: Readonly<Record<string, un
 const signal = AbortSignal.timeout(120_000)
 const PLACE = 'The secret'
 
-/** An AppRole with a policy that reads the key-value engines. */
-async function appRole(server: VaultServer, name: string, options: Record<string, unknown> = {}) {
-  const policy = 'path "secret/data/allowed/*" { capabilities = ["read"] }'
+const READER = 'path "secret/data/allowed/*" { capabilities = ["read"] }'
+
+/** An AppRole with a policy of its own name. */
+export async function appRole(
+  server: VaultServer,
+  name: string,
+  options: Record<string, unknown> = {},
+  policy: string = READER,
+) {
   await administer(server, 'POST', `sys/policies/acl/${name}`, { policy })
   await administer(server, 'POST', 'sys/auth/approle', { type: 'approle' }).catch(() => undefined)
   await administer(server, 'POST', `auth/approle/role/${name}`, { token_policies: [name], ...options })
