@@ -77,8 +77,8 @@ export const EXTRACT_OPTIONS = {
     type: 'string',
     value: 'MODE',
     description:
-      "What happens to the day's earlier extracts: append writes beside them, overwrite replaces them in one step, " +
-      'error fails where there is one. Default: append.',
+      "What happens to the day's earlier extracts, at the end of a run or with --finish: append writes beside them, " +
+      'overwrite replaces them in one step, error fails where there is one. Default: append.',
   },
   compression: {
     type: 'string',
@@ -157,23 +157,23 @@ export type Mode = 'table' | 'plan' | 'partition' | 'finish'
 const TAKEN: Readonly<Record<Exclude<Mode, 'table'>, readonly Name[]>> = {
   plan: [],
   partition: ['partition', 'index', 'wait', 'to', 'progress'],
-  finish: ['finish', 'to'],
+  finish: ['finish', 'to', 'mode'],
 }
 /** Options that go with one of them only. */
-const OF_PLANS: Readonly<Partial<Record<Name, Mode>>> = {
-  hold: 'plan',
-  'new-plan': 'plan',
-  index: 'partition',
-  wait: 'partition',
-  mode: 'table',
+const OF_PLANS: Readonly<Partial<Record<Name, readonly Mode[]>>> = {
+  hold: ['plan'],
+  'new-plan': ['plan'],
+  index: ['partition'],
+  wait: ['partition'],
+  mode: ['table', 'finish'],
 }
 
 /** @throws UsageError for options that do not go together */
 export function modeOf(call: Call): Mode {
   const mode = (['partition', 'finish', 'plan'] as const).find((name) => textOption(call, name) !== undefined)
   const given = (Object.keys(EXTRACT_OPTIONS) as Name[]).filter((name) => call.values[name] !== undefined)
-  const astray = given.find((name) => OF_PLANS[name] !== undefined && OF_PLANS[name] !== (mode ?? 'table'))
-  if (astray === 'mode') throw new UsageError('--mode is for a run, and not for a plan.')
+  const astray = given.find((name) => OF_PLANS[name]?.includes(mode ?? 'table') === false)
+  if (astray === 'mode') throw new UsageError('--mode is for a run and for --finish, and not for a plan or a part.')
   if (astray !== undefined) throw new UsageError(`--${astray} goes with --${OF_PLANS[astray]}.`)
   if (mode !== 'partition' && mode !== 'finish') return mode ?? 'table'
   const beside = given.find((name) => !TAKEN[mode].includes(name))

@@ -1,10 +1,11 @@
 /** One manifest over all parts of a plan, once they are complete. */
 
+import { basename } from 'node:path'
 import { PoolsmithError } from '../errors.ts'
 import { checkPlan } from './check-plan.ts'
-import { DayFolder } from './files/day-folder.ts'
-import { type Manifest, manifestContent, writeManifest } from './manifest.ts'
-import { checkTarget } from './options.ts'
+import { DayFolder, type WriteMode } from './files/day-folder.ts'
+import { type Manifest, manifestContent, removeManifest, writeManifest } from './manifest.ts'
+import { checkMode, checkTarget } from './options.ts'
 import { wholePart } from './part-manifest.ts'
 import { checkPlannedTarget, type ExtractPlan, folderOf } from './plan.ts'
 
@@ -12,6 +13,11 @@ import { checkPlannedTarget, type ExtractPlan, folderOf } from './plan.ts'
 export interface FinishOptions {
   /** The folder that the parts were written below. */
   readonly to: string
+  /**
+   * What happens to the other extracts that the day's folder holds: `append` leaves them, `overwrite` removes them in
+   * the step in which the manifest appears, `error` fails with EXTRACT_EXISTS. Default `append`.
+   */
+  readonly mode?: WriteMode
 }
 
 /** The most numbers of missing parts in a message. */
@@ -23,15 +29,16 @@ const SHOWN = 10
  * again.
  *
  * @throws PoolsmithError PLAN_INVALID, EXTRACT_INCOMPLETE with the numbers of the parts in `details.missing`,
- *   TARGET_NOT_WRITABLE, TARGET_NOT_TRUSTED, DISK_FULL, WRITE_FAILED
+ *   EXTRACT_EXISTS, TARGET_NOT_WRITABLE, TARGET_NOT_TRUSTED, DISK_FULL, WRITE_FAILED
  *
  * @example
  * const plan = JSON.parse(await readFile('plan.json', 'utf8'))
  * const { rows } = await finishPlan(plan, { to: 'bronze' })
  */
-export async function finishPlan(plan: ExtractPlan, { to }: FinishOptions): Promise<Manifest> {
+export async function finishPlan(plan: ExtractPlan, { to, mode = 'append' }: FinishOptions): Promise<Manifest> {
   checkPlan(plan)
   checkTarget(to)
+  checkMode(mode, undefined)
   checkPlannedTarget(plan, true)
   const parts: Manifest[] = []
   const missing: number[] = []
@@ -49,8 +56,16 @@ export async function finishPlan(plan: ExtractPlan, { to }: FinishOptions): Prom
     notes: parts.flatMap(({ notes }, number) => own(notes).map((note) => `partition ${number}: ${note}`)),
     drift: parts.find(({ drift }) => drift !== undefined)?.drift,
   })
-  await using day = await DayFolder.open(to, folderOf(plan, to), 'append', plan.batchId)
-  return await writeManifest(day, content)
+  await using day = await DayFolder.open(to, folderOf(plan, to), mode, plan.batchId)
+  await day.take(parts.flatMap(({ files, path }) => [...files.map(({ name }) => name), basename(path)]))
+  const manifest = await writeManifest(day, content)
+  try {
+    await day.commit(plan.batchId)
+    return manifest
+  } catch (error) {
+    await removeManifest(day, manifest)
+    throw error
+  }
 }
 
 function incomplete(plan: ExtractPlan, missing: readonly number[], to: string): PoolsmithError {

@@ -1,13 +1,13 @@
 /** The file that keeps a watermark from run to run. */
 
 import { randomUUID } from 'node:crypto'
-import { link, rename, rm, unlink } from 'node:fs/promises'
+import { rename, rm, unlink } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { errorCode } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
 import { DistrustedFile } from '../private-file.ts'
 import { isWatermark } from './check-plan.ts'
-import { readOwnText, syncFolder } from './files/own-files.ts'
+import { linkOrMove, readOwnText, syncFolder } from './files/own-files.ts'
 import { TargetFile } from './files/target-file.ts'
 import { writeFailure } from './files/write-failure.ts'
 import { isName, isRecord, isUuid } from './json-checks.ts'
@@ -164,14 +164,11 @@ async function moveOn(path: string, next: string, before: WatermarkState | undef
 /** False when another run was first. */
 async function linkOnce(mine: string, next: string): Promise<boolean> {
   try {
-    await link(mine, next)
+    await linkOrMove(mine, next)
     return true
   } catch (error) {
-    const code = errorCode(error) ?? ''
-    if (code === 'EEXIST') return false
-    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'].includes(String(code))) throw error
-    await rename(mine, next)
-    return true
+    if (errorCode(error) === 'EEXIST') return false
+    throw error
   }
 }
 

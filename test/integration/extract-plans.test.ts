@@ -1,8 +1,8 @@
 /** Plans that other machines run: what they belong to, and what is refused. */
 
 import assert from 'node:assert/strict'
-import { readFile, truncate } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { readdir, readFile, truncate, writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolsmithError } from '../../src/errors.ts'
@@ -230,6 +230,36 @@ describe('a plan is finished', () => {
       whole.drift?.added.map(({ name }) => name),
       ['at'],
     )
+  })
+
+  test("the day's other extracts stay, are replaced in one step, or are an error", async () => {
+    await using folder = await temporaryFolder()
+    const to = folder.path
+    const extractedAt = new Date('2024-03-31T12:00:00Z')
+    const older = await extractTable(db, { table: 'orders' }, { to, format: 'csv', extractedAt })
+    const plan = await planOf({ table: 'orders' }, { extractedAt })
+    for (const number of plan.partitions.keys()) await extractPartition(db, plan, number, { to })
+    const foreign = join(older.folder, 'notes.txt')
+    await writeFile(foreign, 'mine')
+    const all = await filesBelow(to)
+    assert.equal((await failureOf(finishPlan(plan, { to, mode: 'error' }))).code, 'EXTRACT_EXISTS')
+    assert.equal((await failureOf(finishPlan(plan, { to, mode: 'replace' as 'error' }))).code, 'CONFIG_INVALID')
+    assert.deepEqual(await filesBelow(to), all)
+    const beside = await finishPlan(plan, { to })
+    assert.equal((await filesBelow(to)).length, all.length + 1)
+    for (let again = 0; again < 2; again += 1) {
+      const whole = await finishPlan(plan, { to, mode: 'overwrite' })
+      assert.deepEqual([whole.rows, whole.files, whole.folder], [5000, beside.files, older.folder])
+      const left = (await filesBelow(to)).map((path) => basename(path))
+      assert.deepEqual(
+        left.filter((name) => !name.includes(plan.batchId)),
+        ['notes.txt'],
+      )
+      // Two parts with a manifest each, the manifest of the whole, and the other file.
+      assert.equal(left.length, 6)
+      assert.deepEqual(await readdir(dirname(whole.folder)), [basename(whole.folder)])
+    }
+    assert.equal((await finishPlan(plan, { to, mode: 'error' })).rows, 5000)
   })
 
   test('a plan for a consumer has no files to finish', async () => {

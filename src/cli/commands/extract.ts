@@ -111,7 +111,7 @@ async function finish(call: Call): Promise<Outcome> {
   const to = requiredTarget(call)
   const file = textOption(call, 'finish') ?? ''
   const plan = await readPlan(call, file, '--finish')
-  return manifestOutcome(await inFile(file, () => finishPlan(plan, { to })), started, call)
+  return manifestOutcome(await inFile(file, () => finishPlan(plan, { to, mode: modeOption(call) })), started, call)
 }
 
 async function planTable(call: Call): Promise<Outcome> {

@@ -6,7 +6,7 @@ import { basename, dirname, join } from 'node:path'
 import { errorCode } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { exchange } from './exchange.ts'
-import { isOwnFolder, makeFolders, namesIn, syncFolder } from './own-files.ts'
+import { isOwnFolder, linkOrMove, makeFolders, namesIn, syncFolder } from './own-files.ts'
 import { writeFailure } from './write-failure.ts'
 
 export const WRITE_MODES = ['append', 'overwrite', 'error'] as const
@@ -53,6 +53,16 @@ export class DayFolder implements AsyncDisposable {
       day.#spare = files
     }
     return day
+  }
+
+  /** Brings files that are in the day's folder already into {@link files}. */
+  async take(names: readonly string[]): Promise<void> {
+    if (this.files === this.path) return
+    for (const name of names) {
+      await linkOrMove(join(this.path, name), join(this.files, name)).catch((error: unknown) =>
+        raise(error, this.files),
+      )
+    }
   }
 
   /**

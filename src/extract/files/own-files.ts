@@ -5,8 +5,9 @@
 
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, lstat, mkdir, open, readdir, rm, stat } from 'node:fs/promises'
+import { type FileHandle, link, lstat, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, relative, sep } from 'node:path'
+import { errorCode } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import {
   assertTrusted,
@@ -96,6 +97,19 @@ async function ownerOfNewFiles(folder: string): Promise<number> {
   } finally {
     await file.close()
     await rm(probe, { force: true })
+  }
+}
+
+/** What a file system without hard links answers (FAT, some network mounts). */
+const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'])
+
+/** Gives a file another name beside the first one; without hard links in place of it. A link is not followed. */
+export async function linkOrMove(from: string, to: string): Promise<void> {
+  try {
+    await link(from, to)
+  } catch (error) {
+    if (!NO_LINKS.has(String(errorCode(error)))) throw error
+    await rename(from, to)
   }
 }
 

@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
 import { EXIT_CODES, PHASE_EXIT_CODES } from '../../../src/cli/exit-codes.ts'
+import type { ExtractPlan } from '../../../src/extract/plan.ts'
 import { type Finished, poolsmith } from '../../support/cli-in-process.ts'
+import { filesBelow } from '../../support/extract.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
 
@@ -70,6 +75,56 @@ test('the part comes from --index or the environment, and more processes than pa
   assert.deepEqual([beyond.code, beyond.answer.rows, beyond.answer.ok], [0, 0, true])
   const whole = await extract(['--finish', plan, ...to])
   assert.deepEqual([whole.code, whole.answer.rows, (whole.answer.files as unknown[]).length], [0, 1000, 4])
+})
+
+test('--wait waits for a part that another session is reading; without it the exit code says to try again', async () => {
+  const { checksum } = JSON.parse(await readFile(plan, 'utf8')) as ExtractPlan
+  // The lock that a session takes for the part.
+  const lock = createHash('sha256').update(`${checksum}#0`).digest().readBigInt64BE()
+  const holder = new pg.Client({
+    host: server.host,
+    port: server.port,
+    user: 'etl',
+    password: 'hunter2',
+    database: 'postgres',
+  })
+  await holder.connect()
+  try {
+    await holder.query('select pg_advisory_lock($1)', [String(lock)])
+    const read = ['--partition', `${plan}#0`, '--to', join(folder, 'waiting')]
+    const busy = await extract(read)
+    assert.deepEqual(
+      [busy.code, busy.answer.error.code, busy.answer.error.transient],
+      [EXIT_CODES.tryAgain, 'EXTRACT_BUSY', true],
+    )
+    assert.equal((await extract([...read, '--wait', 'x'])).code, EXIT_CODES.usage)
+    const waiting = extract([...read, '--wait', '60'])
+    const idle = "select count(*) from pg_stat_activity where usename = 'etl' and state = 'idle' and query = 'rollback'"
+    while ((await server.sql(idle)) === '0') await sleep(20)
+    await holder.query('select pg_advisory_unlock($1)', [String(lock)])
+    const { code, answer } = await waiting
+    assert.deepEqual([code, (answer.partition as { number: number }).number], [0, 0])
+  } finally {
+    await holder.end()
+  }
+})
+
+test('--finish --mode overwrite removes an older batch, and --mode does not go with a plan or a part', async () => {
+  const to = join(folder, 'replaced')
+  const { extractedAt } = JSON.parse(await readFile(plan, 'utf8')) as ExtractPlan
+  const older = await extract(['t', '--to', to, '--format', 'csv', '--extracted-at', extractedAt])
+  assert.equal((await extract(['--partition', plan, '--index', '0/1', '--to', to])).code, 0)
+  const beside = await extract(['--finish', plan, '--to', to])
+  assert.ok((await filesBelow(to)).some((name) => name.includes(String(older.answer.batchId))))
+  const whole = await extract(['--finish', plan, '--to', to, '--mode', 'overwrite'])
+  assert.deepEqual([whole.code, whole.answer.rows, whole.answer.files], [0, 1000, beside.answer.files])
+  assert.ok((await filesBelow(to)).every((name) => name.includes(String(whole.answer.batchId))))
+  for (const args of [
+    ['--partition', `${plan}#0`, '--to', to],
+    ['t', '--plan', plan],
+  ]) {
+    assert.equal((await extract([...args, '--mode', 'overwrite'])).code, EXIT_CODES.usage)
+  }
 })
 
 test('a plan that cannot be used is an error with its path, and an index that is none a wrong command line', async () => {

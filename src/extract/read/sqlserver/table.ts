@@ -169,19 +169,20 @@ export class SqlServerTable implements OpenTable {
 
   asLines(format: LineFormat, style: LineStyle, choices?: readonly Choice[]): LineRows {
     const conditions = this.#conditions(choices)
-    return {
-      columns: lineColumns([...this.#columns, ...(this.#options.rowHash ? [HASH_COLUMN] : [])]),
-      lines: () => this.#lines(format, style, conditions),
-    }
-  }
-
-  async *#lines(format: LineFormat, style: LineStyle, conditions: readonly BoundSql[]): AsyncGenerator<Lines> {
     const { rowHash = false } = this.#options
-    const rows =
+    const rows: CsvLines | JsonLines =
       format === 'csv'
         ? new CsvLines(style, rowHash)
         : new JsonLines(style.suffix, rowHash, this.columnNames, this.#forms.asText)
-    const sent = yield* this.#lease.fields(this.#select(conditions, format), rows)
+    return {
+      columns: lineColumns([...this.#columns, ...(rowHash ? [HASH_COLUMN] : [])]),
+      lines: () => this.#lines(this.#select(conditions, format), rows),
+      ...(rows instanceof CsvLines ? { reuse: (lines: Lines) => rows.reuse(lines) } : {}),
+    }
+  }
+
+  async *#lines(statement: Statement, rows: CsvLines | JsonLines): AsyncGenerator<Lines> {
+    const sent = yield* this.#lease.fields(statement, rows)
     checkRowCount(rows.total, sent)
   }
 

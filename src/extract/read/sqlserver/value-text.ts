@@ -1,17 +1,7 @@
 /** SQL Server's values as text with every digit, out of the bytes on the wire (MS-TDS 2.2.5.5). */
 
 import { TextDecoder } from 'node:util'
-import {
-  dateText,
-  dateTime2Text,
-  dateTimeOffsetText,
-  dateTimeText,
-  decimalText,
-  moneyText,
-  smallDateTimeText,
-  timeText,
-  variantText,
-} from '../../../drivers/sqlserver/exact-values.ts'
+import * as exact from '../../../drivers/sqlserver/exact-values.ts'
 import type { ColumnMetadata } from '../../../drivers/sqlserver/statement.ts'
 
 export type FieldText = (chunk: Buffer, start: number, end: number) => string
@@ -107,8 +97,8 @@ const VARIANT: Readonly<Record<number, FieldText>> = {
 
 /** A sql_variant is its base type, the number of its properties, the properties, and the value. */
 const variant: FieldText = (chunk, start, end) => {
-  const exact = variantText(chunk.subarray(start, end))
-  if (exact !== undefined) return exact
+  const text = exact.variantText(chunk.subarray(start, end))
+  if (text !== undefined) return text
   const read = VARIANT[chunk[start] as number]
   if (read === undefined) throw new RangeError(`a sql_variant that holds the type 0x${chunk[start]?.toString(16)}`)
   return read(chunk, start + 2 + (chunk[start + 1] as number), end)
@@ -133,24 +123,24 @@ export function valueText(column: ColumnMetadata): ValueText {
       return { text: float, json: 'number' }
     case 'DecimalN':
     case 'NumericN':
-      return { text: whole((data) => decimalText(data, column.scale ?? 0)), json: 'number' }
+      return { text: whole((data) => exact.decimalText(data, column.scale ?? 0)), json: 'number' }
     case 'Money':
     case 'SmallMoney':
     case 'MoneyN':
-      return { text: whole(moneyText), json: 'number' }
+      return { text: whole(exact.moneyText), json: 'number' }
     case 'Date':
-      return { text: whole(dateText), json: 'text' }
+      return { text: whole(exact.dateText), json: 'text' }
     case 'Time':
-      return { text: whole((data) => timeText(data, scale)), json: 'text' }
+      return { text: whole((data) => exact.timeText(data, scale)), json: 'text' }
     case 'DateTime2':
-      return { text: whole((data) => dateTime2Text(data, scale)), json: 'moment' }
+      return { text: whole((data) => exact.dateTime2Text(data, scale)), json: 'moment' }
     case 'DateTimeOffset':
-      return { text: whole((data) => dateTimeOffsetText(data, scale)), json: 'moment' }
+      return { text: whole((data) => exact.dateTimeOffsetText(data, scale)), json: 'moment' }
     case 'DateTime':
     case 'DateTimeN':
     case 'SmallDateTime':
       return {
-        text: whole((data) => (data.length === 4 ? smallDateTimeText(data) : dateTimeText(data))),
+        text: whole((data) => (data.length === 4 ? exact.smallDateTimeText(data) : exact.dateTimeText(data))),
         json: 'moment',
       }
     case 'UniqueIdentifier':
