@@ -31,7 +31,15 @@ export type {
 } from './credentials/credential.ts'
 export { type RefreshingSourceOptions, refreshingSource } from './credentials/refreshing-source.ts'
 export { staticSource } from './credentials/static-source.ts'
-export type { Driver, EncryptionInfo, KerberosInfo, OpenContext, ProxyInfo, SessionInfo } from './drivers/driver.ts'
+export type {
+  Driver,
+  EncryptionInfo,
+  KerberosInfo,
+  Notification,
+  OpenContext,
+  ProxyInfo,
+  SessionInfo,
+} from './drivers/driver.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/knex/create-engine.ts'
 export type { KnexOptions, MapBinding } from './engine/knex/knex-options.ts'
 export { type SqlServerType, type TypedValue, type TypeSize, typed } from './engine/knex/typed-value.ts'
@@ -51,6 +59,8 @@ export {
   type ConnectionInfo,
   ConnectionPool,
   type ConnectionPoolConfig,
+  type ListenOptions,
+  type NotificationHandler,
   type PoolStats,
 } from './pool/pool.ts'
 export { Secret } from './secret.ts'

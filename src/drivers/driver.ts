@@ -58,6 +58,15 @@ export interface SessionInfo {
   readonly timings: Readonly<Partial<Record<Phase, number>>>
 }
 
+/** What a session that listens is told (PostgreSQL Documentation, "NOTIFY"). */
+export interface Notification {
+  readonly channel: string
+  /** Empty when none was sent. */
+  readonly payload: string
+  /** The server process of the sender, as in {@link SessionInfo}. */
+  readonly processId: number
+}
+
 /** What `open` is handed for one attempt. */
 export interface OpenContext {
   /** Ends the attempt: the driver closes whatever it has open and rejects. */
@@ -92,6 +101,12 @@ export interface Driver<Raw extends object> {
   tidy?(raw: Raw): void
   /** `rollback`: no open transaction. `full`: nothing of the session's state is left. Rejects when it cannot. */
   reset(raw: Raw, mode: 'rollback' | 'full'): Promise<void>
+  /**
+   * Has the session listen to a channel until it ends. Rejects when it does not listen.
+   *
+   * @param channel as `pg_notify` takes it: upper and lower case differ
+   */
+  listen?(raw: Raw, channel: string, handler: (notification: Notification) => void): Promise<void>
   /** Runs SQL whose result is not needed, as for `session_init`. */
   run?(raw: Raw, sql: string): Promise<void>
   /**

@@ -5,7 +5,9 @@ import { placeName, type Whereabouts } from '../drivers/whereabouts.ts'
 import type { PoolsmithError } from '../errors.ts'
 import type { EventName } from '../events.ts'
 import type { EventHub, Listener } from './events.ts'
-import type { AcquireOptions } from './types.ts'
+import { closedError } from './failures.ts'
+import type { Listening } from './listening.ts'
+import type { AcquireOptions, ListenOptions, NotificationHandler } from './types.ts'
 import { statementAborted, underSignal } from './under-signal.ts'
 
 export interface LeasingConfig<Raw extends object> {
@@ -21,6 +23,7 @@ export abstract class Leasing<Raw extends object> implements AsyncDisposable {
   readonly name: string
   protected readonly where: Whereabouts | undefined
   readonly #driver: Driver<Raw>
+  #listening: Promise<Listening<Raw>> | undefined
 
   constructor({ driver, events, name }: LeasingConfig<Raw>) {
     const { where } = driver
@@ -39,6 +42,9 @@ export abstract class Leasing<Raw extends object> implements AsyncDisposable {
   abstract acquire(options?: AcquireOptions): { readonly promise: Promise<Raw> }
   abstract release(raw: Raw): boolean
   abstract destroy(): Promise<void>
+  abstract stats(): { readonly closed: boolean }
+  /** Loads and makes the part that holds sessions which listen. */
+  protected abstract makeListening(): Promise<Listening<Raw>>
 
   /**
    * Acquires, calls `fn` with the connection and releases it afterwards, also when `fn` throws.
@@ -49,7 +55,7 @@ export abstract class Leasing<Raw extends object> implements AsyncDisposable {
    * @throws PoolsmithError ABORTED after an abort, with the signal's reason as cause
    *
    * @example
-   * await db.pool.use(async (client: pg.Client) => client.query('listen jobs'))
+   * await db.pool.use(async (client: pg.Client) => client.query('analyze'))
    */
   async use<T, Client extends Raw = Raw>(fn: (raw: Client) => Promise<T> | T, options?: AcquireOptions): Promise<T> {
     const raw = await this.acquire(options).promise
@@ -69,6 +75,37 @@ export abstract class Leasing<Raw extends object> implements AsyncDisposable {
    */
   underSignal<T>(raw: Raw, signal: AbortSignal, work: () => Promise<T> | T): Promise<T> {
     return underSignal(work, { raw, driver: this.#driver, where: this.where, signal })
+  }
+
+  /**
+   * Listens to a channel of PostgreSQL on a session of its own, which counts neither against `pool_size` nor as a leak.
+   * After a loss another session is opened, for as long as that takes; attempts that fail are told by
+   * `connection:failed`. The signal or `destroy()` ends it. Until then it keeps the process alive.
+   *
+   * Behind a pooler it needs session pooling: PgBouncer in the mode `transaction` accepts LISTEN and loses it.
+   *
+   * @param channel as `pg_notify` takes it: upper and lower case differ
+   * @param options.onListen is told when the session has begun to listen, so that the caller catches up
+   * @returns when the session listens and `onListen` is done
+   * @throws the error of the first attempt; ConfigError for another database or a name that no channel has
+   *
+   * @example
+   * await db.pool.listen('jobs', ({ payload }) => work(payload), { onListen: () => workOnAllThatWait(), signal })
+   */
+  async listen(channel: string, handler: NotificationHandler, options?: ListenOptions): Promise<void> {
+    this.#listening ??= this.makeListening()
+    const listening = await this.#listening
+    if (this.stats().closed) throw closedError(this.where)
+    await listening.listen(channel, handler, options)
+  }
+
+  /** Opens the sessions that listen anew. */
+  protected async renewListening(): Promise<void> {
+    ;(await this.#listening)?.renew()
+  }
+
+  protected async endListening(): Promise<void> {
+    await (await this.#listening)?.end(closedError(this.where))
   }
 
   on<Name extends EventName>(name: Name, listener: Listener<Name>): this {

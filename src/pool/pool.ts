@@ -5,6 +5,7 @@ import { callSite } from './call-site.ts'
 import { EventHub } from './events.ts'
 import { abortedError, acquireTimeoutError, closedError, type Occupancy } from './failures.ts'
 import { Leasing } from './leasing.ts'
+import type { Listening, ListeningConfig } from './listening.ts'
 import { type Policy, poolPolicy } from './options.ts'
 import { preparation } from './prepare.ts'
 import { connectionInfo, type Session } from './session.ts'
@@ -14,7 +15,14 @@ import type { AcquireOptions, ConnectionInfo, ConnectionPoolConfig, PoolStats } 
 import { cut } from './under-signal.ts'
 import { Waiters } from './waiters.ts'
 
-export type { AcquireOptions, ConnectionInfo, ConnectionPoolConfig, PoolStats } from './types.ts'
+export type {
+  AcquireOptions,
+  ConnectionInfo,
+  ConnectionPoolConfig,
+  ListenOptions,
+  NotificationHandler,
+  PoolStats,
+} from './types.ts'
 
 /**
  * A pool of authenticated connections. knex takes it as its `connectionPool`.
@@ -37,6 +45,7 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
   readonly #wantsAcquired: () => boolean
   readonly #wantsReleased: () => boolean
 
+  readonly #shared: Omit<ListeningConfig<Raw>, 'open'>
   readonly #sessions: Sessions<Raw>
   readonly #waiters = new Waiters<Raw>()
   readonly #supply: Supply<Raw>
@@ -60,7 +69,8 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
     this.#wantsReleased = this.events.interest('pool:released')
     const place = { driver, where: this.where, now: this.#now }
     const prepare = preparation({ ...place, sessionInit: policy.sessionInit, onSession })
-    const shared = { ...place, policy, emit: events.emit, prepare }
+    const shared = { ...place, policy, emit: events.emit, prepare, random: config.random ?? Math.random }
+    this.#shared = shared
     this.#sessions = new Sessions({
       ...shared,
       open: () => this.#supply.open(),
@@ -72,7 +82,6 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
       source: this.#source,
       sessions: this.#sessions,
       waiters: this.#waiters,
-      random: config.random ?? Math.random,
       isSuspended: () => this.#suspended,
       pump: () => this.#pump(),
     })
@@ -152,6 +161,7 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
    */
   invalidate(raw?: Raw): void {
     this.#sessions.invalidate(raw)
+    if (raw === undefined) void this.renewListening()
   }
 
   /** Hands out no connection until {@link resume}; callers wait, up to their time limit. Connections in use stay. */
@@ -213,6 +223,11 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
   destroy(): Promise<void> {
     this.#destroyed ??= this.#destroy()
     return this.#destroyed
+  }
+
+  protected async makeListening(): Promise<Listening<Raw>> {
+    const { Listening: Made } = await import('./listening.ts')
+    return new Made({ ...this.#shared, open: () => this.#supply.openApart() })
   }
 
   // ---- handing out
@@ -325,7 +340,7 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
     this.#waiters.rejectAll(this.#closedError())
     this.#supply.end(this.#closedError())
     this.#source.close()
-    await this.#sessions.end()
+    await Promise.all([this.#sessions.end(), this.endListening()])
     await this.#source.release?.()
     this.events.emit('pool:destroyed', {})
   }

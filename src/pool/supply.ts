@@ -83,6 +83,11 @@ export class Supply<Raw extends object> {
     return this.#opener.open(this.#config.sessions.generation, this.#pacer.failure === undefined)
   }
 
+  /** Opens one that serves no caller of the pool. */
+  openApart(): Promise<Session<Raw>> {
+    return this.#opener.open(this.#config.sessions.generation, false)
+  }
+
   /** Begins the attempts that are missing, as far as there is room and the pacer allows. */
   fill(): void {
     const { policy, sessions, waiters, source, now, isSuspended } = this.#config

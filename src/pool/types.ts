@@ -1,7 +1,7 @@
 /** The configuration of a pool, and the facts that it reports. */
 
 import type { Credential, CredentialSource } from '../credentials/credential.ts'
-import type { Driver, SessionInfo } from '../drivers/driver.ts'
+import type { Driver, Notification, SessionInfo } from '../drivers/driver.ts'
 import type { EventHub } from './events.ts'
 import type { Occupancy } from './failures.ts'
 import type { PoolOptions } from './options.ts'
@@ -58,6 +58,20 @@ export interface AcquireOptions {
   readonly signal?: AbortSignal | undefined
   /** For leak detection: its stack says where the connection was asked for. Default: the caller of `acquire`. */
   readonly site?: Error | undefined
+}
+
+/** Gets what a channel is sent. An error that it throws becomes a warning of the process. */
+export type NotificationHandler = (notification: Notification) => Promise<void> | void
+
+/** Options of {@link ConnectionPool.listen}. */
+export interface ListenOptions {
+  /**
+   * Called each time the session has begun to listen: what was sent before is not told, so this is the time to look for
+   * it. `first` is false after a loss. If it fails after a loss, the session is closed, and the next one is tried.
+   */
+  readonly onListen?: ((event: { readonly first: boolean }) => Promise<void> | void) | undefined
+  /** Ends the listening. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** How many connections there are and what they do, as `pool.stats()` counts them. */

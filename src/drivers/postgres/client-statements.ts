@@ -5,10 +5,15 @@
 
 import type { EventEmitter } from 'node:events'
 import type pg from 'pg'
+import { ConfigError } from '../../errors.ts'
+import type { Notification } from '../driver.ts'
 import { keepListeners } from '../foreign-listeners.ts'
 
 /** Events of a client that its users listen to. */
 export const USERS_EVENTS = ['notification', 'notice', 'error'] as const
+
+/** NAMEDATALEN - 1 of every usual build of the server. */
+const LONGEST_CHANNEL = 63
 
 /** Set on a client whose session listens to a channel. */
 const LISTENS = Symbol('listens')
@@ -35,6 +40,24 @@ export function watchUsers(client: pg.Client): void {
 /** The present listeners stay on a client that is returned to the pool; what its users add is removed. */
 export function keepPgListeners(client: pg.Client): void {
   keepListeners(client, USERS_EVENTS)
+}
+
+/** Has the session listen to a channel. */
+export async function listenTo(
+  client: pg.Client,
+  channel: string,
+  handler: (notification: Notification) => void,
+): Promise<void> {
+  // The server would cut a longer name, and pg_notify refuses it.
+  if (channel === '' || channel.includes('\0') || Buffer.byteLength(channel) > LONGEST_CHANNEL) {
+    const message = `expected a name of 1 to ${LONGEST_CHANNEL} bytes`
+    throw new ConfigError([{ path: 'channel', message }], { subject: 'The call of pool.listen' })
+  }
+  client.on('notification', (message) => {
+    if (message.channel !== channel) return
+    handler({ channel, payload: message.payload ?? '', processId: message.processId })
+  })
+  await client.query(`listen "${channel.replaceAll('"', '""')}"`)
 }
 
 /** Whether the session has executed LISTEN since it was opened or reset. */

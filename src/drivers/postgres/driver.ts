@@ -4,7 +4,7 @@ import { errorCode, isError } from '../../any-error.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
-import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
+import type { Driver, Notification, OpenContext, SessionInfo } from '../driver.ts'
 import { keepFirstListeners, removeForeignListeners } from '../foreign-listeners.ts'
 import { acknowledgements } from '../network/acknowledgement.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
@@ -16,7 +16,7 @@ import { openingError, type Whereabouts } from '../whereabouts.ts'
 import { parseRequireAuth } from './auth-policy.ts'
 import { cancelSession } from './cancel.ts'
 import { rememberCancel } from './cancel-client.ts'
-import { listens, USERS_EVENTS, watchUsers } from './client-statements.ts'
+import { listens, listenTo, USERS_EVENTS, watchUsers } from './client-statements.ts'
 import { checkPostgresOptions, effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
 import { adoptSession, isBusy, loadPg, streamOf } from './pg-client.ts'
 import { interruptClient, resetClient } from './reset.ts'
@@ -201,6 +201,10 @@ class SessionDriver implements PostgresDriver {
 
   async run(raw: pg.Client, sql: string): Promise<void> {
     await raw.query(sql)
+  }
+
+  listen(raw: pg.Client, channel: string, handler: (notification: Notification) => void): Promise<void> {
+    return listenTo(raw, channel, handler)
   }
 
   markClean(raw: pg.Client): void {
