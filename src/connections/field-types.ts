@@ -137,7 +137,7 @@ export function homeFolder(): string {
   }
 }
 
-interface PathMeta extends Meta<string> {
+export interface PathMeta extends Meta<string> {
   /** Words that are taken beside paths, such as `system`. */
   readonly words?: readonly string[]
 }

@@ -19,6 +19,7 @@ export {
   type ValuesOf,
 } from './field-types.ts'
 export { parseFields } from './parse-fields.ts'
+export { pem } from './pem-field.ts'
 export { childPath } from './problem-path.ts'
 export { type ForeignOption, type ForeignOptions, plainName } from './protection.ts'
 export { reference } from './reference.ts'

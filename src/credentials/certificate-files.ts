@@ -1,8 +1,16 @@
-import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { PoolsmithError } from '../errors.ts'
+import { pemBlocks } from '../pem-blocks.ts'
 import { Secret } from '../secret.ts'
-import { pemBlocks } from './pem-blocks.ts'
-import { type FileKind, type FileState, fileVersion, readFileState } from './reread-file.ts'
+import {
+  type FileKind,
+  type FileSource,
+  type FileState,
+  fileSource,
+  fileVersion,
+  readFileState,
+  sourceName,
+} from './reread-file.ts'
 
 /** A client certificate and the private key that belongs to it. Times in milliseconds since the epoch. */
 export interface LoadedCertificate {
@@ -25,11 +33,8 @@ export interface ExpiringCertificate {
 }
 
 export interface CertificateFilesOptions {
-  readonly certificateFile: string
-  readonly keyFile: string
-  /** The PEM texts themselves, from a store of secrets; each in place of its file. */
-  readonly certificate?: Secret | undefined
-  readonly key?: Secret | undefined
+  readonly certificateFile: FileSource
+  readonly keyFile: FileSource
   readonly passphrase?: Secret
   /**
    * Whether a certificate outside its time is given too. The server then refuses it, if it asks for one. Default false.
@@ -47,26 +52,30 @@ export interface CertificateFilesOptions {
 }
 
 interface CertificateOptions {
-  readonly sslcert?: string | undefined
-  readonly sslkey?: string | undefined
+  readonly sslcert?: string | Secret | undefined
+  readonly sslkey?: string | Secret | undefined
   readonly sslcert_from?: Secret | undefined
   readonly sslkey_from?: Secret | undefined
 }
 
 /**
- * Where certificate and key are by the options. One that is in a store is named by its option.
+ * Where certificate and key are by the options.
  *
  * @param place gives the path of a default file
  */
 export function certificatePlaces(
-  { sslcert, sslkey, sslcert_from: certificate, sslkey_from: key }: CertificateOptions,
+  { sslcert, sslkey, sslcert_from, sslkey_from }: CertificateOptions,
   place: (name: string) => string,
-): Pick<CertificateFilesOptions, 'certificateFile' | 'keyFile' | 'certificate' | 'key'> {
+): Pick<CertificateFilesOptions, 'certificateFile' | 'keyFile'> {
   return {
-    certificateFile: certificate === undefined ? (sslcert ?? place('postgresql.crt')) : 'sslcert_from',
-    keyFile: key === undefined ? (sslkey ?? place('postgresql.key')) : 'sslkey_from',
-    certificate,
-    key,
+    certificateFile:
+      sslcert_from === undefined
+        ? fileSource('sslcert', sslcert ?? place('postgresql.crt'))
+        : { name: 'sslcert_from', text: sslcert_from },
+    keyFile:
+      sslkey_from === undefined
+        ? fileSource('sslkey', sslkey ?? place('postgresql.key'))
+        : { name: 'sslkey_from', text: sslkey_from },
   }
 }
 
@@ -120,12 +129,12 @@ export class CertificateFiles {
    *   KEY_MALFORMED, KEY_PASSPHRASE_MISSING, KEY_PASSPHRASE_WRONG, KEY_MISMATCH
    */
   async load(): Promise<LoadedCertificate> {
-    const { certificateFile, keyFile, certificate, key } = this.#options
+    const { certificateFile, keyFile } = this.#options
     let version = 'missing'
     try {
       // In this order, so that the certificate is reported as missing where neither file exists.
-      const certificateVersion = textVersion(certificate) ?? (await fileVersion(certificateFile, CERTIFICATE_FILE))
-      version = `${certificateVersion}|${textVersion(key) ?? (await fileVersion(keyFile, KEY_FILE))}`
+      const certificateVersion = await fileVersion(certificateFile, CERTIFICATE_FILE)
+      version = `${certificateVersion}|${await fileVersion(keyFile, KEY_FILE)}`
       if (this.#loaded?.version !== version) this.#loaded = await this.#read()
       this.#unusable = undefined
     } catch (error) {
@@ -141,35 +150,37 @@ export class CertificateFiles {
     this.#assertInTime(pair)
     if (this.#announced !== version && isExpiring(pair.notBefore, pair.notAfter, this.#now())) {
       this.#announced = version
-      this.#options.onExpiring?.({ file: certificateFile, subject: pair.subject, expiresAt: pair.notAfter })
+      this.#options.onExpiring?.({ file: sourceName(certificateFile), subject: pair.subject, expiresAt: pair.notAfter })
     }
     return pair
   }
 
   #assertInTime(pair: LoadedCertificate): void {
     const { evenExpired = false, certificateFile } = this.#options
-    if (!evenExpired) assertInTime(pair, certificateFile, this.#now())
+    if (!evenExpired) assertInTime(pair, sourceName(certificateFile), this.#now())
   }
 
   async #read(): Promise<{ version: string; pair: LoadedCertificate }> {
     const { certificateFile, keyFile, passphrase } = this.#options
-    const certificateState =
-      textState(this.#options.certificate, certificateFile) ?? (await readFileState(certificateFile, CERTIFICATE_FILE))
-    const keyState = textState(this.#options.key, keyFile) ?? (await readFileState(keyFile, KEY_FILE))
-    const certificate = certificateState.content.toString('utf8')
-    const x509 = parseCertificate(certificate, certificateFile)
+    const certificateState = await readFileState(certificateFile, CERTIFICATE_FILE)
+    const keyState = await readFileState(keyFile, KEY_FILE)
+    const { blocks, x509 } = parseCertificate(certificateState)
     assertKeyIsPrivate(keyState)
     const key = parseKey(keyState, passphrase)
     if (!x509.checkPrivateKey(key)) {
-      throw new PoolsmithError(`The private key ${keyFile} does not belong to the certificate ${certificateFile}.`, {
-        code: 'KEY_MISMATCH',
-        phase: 'credential',
-        hint: 'Give the key that the certificate was issued for; after a rotation, check that both files are new.',
-        details: { file: keyFile, certificate: certificateFile },
-      })
+      throw new PoolsmithError(
+        `The private key ${keyState.path} does not belong to the certificate ${certificateState.path}.`,
+        {
+          code: 'KEY_MISMATCH',
+          phase: 'credential',
+          hint: 'Give the key that the certificate was issued for; after a rotation, check that both files are new.',
+          details: { file: keyState.path, certificate: certificateState.path },
+        },
+      )
     }
     const pair: LoadedCertificate = {
-      certificate,
+      // The certificates alone: the text may hold the key too.
+      certificate: blocks.map((block) => `${block}\n`).join(''),
       ...privateKeyOf(keyState, key, passphrase),
       subject: subjectOf(x509),
       notBefore: x509.validFromDate.getTime(),
@@ -178,17 +189,6 @@ export class CertificateFiles {
     this.#assertInTime(pair)
     return { version: `${certificateState.version}|${keyState.version}`, pair }
   }
-}
-
-/** Changes with the text. */
-function textVersion(text: Secret | undefined): string | undefined {
-  return text === undefined ? undefined : createHash('sha256').update(text.reveal()).digest('hex')
-}
-
-/** A text from a store in place of a file; only this process can read it. */
-function textState(text: Secret | undefined, path: string): FileState | undefined {
-  if (text === undefined) return undefined
-  return { path, version: textVersion(text) ?? '', content: Buffer.from(text.reveal()), mode: 0o600, uid: -1 }
 }
 
 /** Node takes keys in PEM only. */
@@ -206,22 +206,22 @@ export function subjectOf(certificate: X509Certificate): string {
   return (certificate.subject ?? '').split('\n').join(', ')
 }
 
-function parseCertificate(pem: string, file: string): X509Certificate {
+function parseCertificate({ content, path }: FileState): { blocks: readonly string[]; x509: X509Certificate } {
   try {
-    const { blocks, complete } = pemBlocks(pem, 'CERTIFICATE')
-    const [first] = blocks.map((block) => new X509Certificate(block))
-    if (first !== undefined && complete) return first
+    const { blocks, complete } = pemBlocks(content.toString('utf8'), 'CERTIFICATE')
+    const [x509] = blocks.map((block) => new X509Certificate(block))
+    if (x509 !== undefined && complete) return { blocks, x509 }
   } catch (cause) {
-    throw malformed(file, cause)
+    throw malformed(path, cause)
   }
-  throw malformed(file)
+  throw malformed(path)
 }
 
 function malformed(file: string, cause?: unknown): PoolsmithError {
   return new PoolsmithError(`${file} holds no certificate in PEM form, or one that is cut off.`, {
     code: 'CERTIFICATE_MALFORMED',
     phase: 'credential',
-    hint: 'The file must hold a block that begins with -----BEGIN CERTIFICATE-----; the client certificate comes first.',
+    hint: 'It must hold a block that begins with -----BEGIN CERTIFICATE-----; the client certificate comes first.',
     details: { file },
     cause,
   })

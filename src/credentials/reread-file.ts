@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { errorCode, isError } from '../any-error.ts'
 import { type ErrorCode, type Phase, PoolsmithError } from '../errors.ts'
+import { Secret } from '../secret.ts'
 
 /** One state of a file on disk. */
 export interface FileState {
@@ -26,6 +28,23 @@ export interface FileKind {
   readonly option: string
 }
 
+/** The path of a file, or the text that would be in it with the name of its option. */
+export type FileSource = string | { readonly name: string; readonly text: Secret }
+
+/** @param given the value of the option: a path, or the text itself */
+export function fileSource(option: string, given: string | Secret): FileSource {
+  return given instanceof Secret ? { name: option, text: given } : given
+}
+
+/** How errors and events name it. */
+export function sourceName(source: FileSource): string {
+  return typeof source === 'string' ? source : source.name
+}
+
+function versionOfText(text: Secret): string {
+  return createHash('sha256').update(text.reveal()).digest('hex')
+}
+
 interface Stamp {
   readonly ino: bigint
   readonly size: bigint
@@ -37,7 +56,8 @@ interface Stamp {
 const versionOf = (stamp: Stamp): string => `${stamp.ino}:${stamp.size}:${stamp.mtimeNs}:${stamp.ctimeNs}`
 
 /** The version of the file now, without reading it. */
-export async function fileVersion(path: string, kind: FileKind): Promise<string> {
+export async function fileVersion(path: FileSource, kind: FileKind): Promise<string> {
+  if (typeof path === 'object') return versionOfText(path.text)
   try {
     return versionOf(await stat(path, { bigint: true }))
   } catch (cause) {
@@ -46,7 +66,12 @@ export async function fileVersion(path: string, kind: FileKind): Promise<string>
 }
 
 /** Reads a regular file together with the state that it had when it was read. */
-export async function readFileState(path: string, kind: FileKind): Promise<FileState> {
+export async function readFileState(path: FileSource, kind: FileKind): Promise<FileState> {
+  if (typeof path === 'object') {
+    const { name, text } = path
+    // Only this process can read it.
+    return { path: name, version: versionOfText(text), content: Buffer.from(text.reveal()), mode: 0o600, uid: -1 }
+  }
   let handle: FileHandle | undefined
   try {
     handle = await open(path, 'r')

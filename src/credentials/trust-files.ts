@@ -6,9 +6,9 @@ import { join } from 'node:path'
 import { createSecureContext } from 'node:tls'
 import { PoolsmithError } from '../errors.ts'
 import type { Emit } from '../events.ts'
+import { PEM_LABELS, pemBlocks } from '../pem-blocks.ts'
 import { type ExpiringCertificate, isExpiring, subjectOf } from './certificate-files.ts'
-import { pemBlocks } from './pem-blocks.ts'
-import { type FileKind, fileError, fileVersion, readFileState } from './reread-file.ts'
+import { type FileKind, type FileSource, fileError, fileVersion, readFileState, sourceName } from './reread-file.ts'
 
 export interface TrustFileOptions {
   /** Milliseconds since the epoch. Default `Date.now`. */
@@ -38,14 +38,19 @@ export function trustEvents(emit: Emit): TrustFileOptions {
  * while it is replaced, the last usable version is used.
  */
 class TrustFile<Content> {
-  readonly #path: string
+  readonly #path: FileSource
   readonly #kind: FileKind
-  readonly #parse: (bytes: Buffer) => Content
+  readonly #parse: (bytes: Buffer, name: string) => Content
   readonly #onUnusable: TrustFileOptions['onUnusable']
   #loaded: { readonly version: string; readonly content: Content } | undefined
   #unusable: string | undefined
 
-  constructor(path: string, kind: FileKind, options: TrustFileOptions, parse: (bytes: Buffer) => Content) {
+  constructor(
+    path: FileSource,
+    kind: FileKind,
+    options: TrustFileOptions,
+    parse: (bytes: Buffer, name: string) => Content,
+  ) {
     this.#path = path
     this.#kind = kind
     this.#parse = parse
@@ -59,7 +64,7 @@ class TrustFile<Content> {
       if (this.#loaded?.version !== version) {
         const state = await readFileState(this.#path, this.#kind)
         version = state.version
-        this.#loaded = { version, content: this.#parse(state.content) }
+        this.#loaded = { version, content: this.#parse(state.content, state.path) }
       }
       this.#unusable = undefined
       return this.#loaded.content
@@ -76,15 +81,15 @@ class TrustFile<Content> {
 
 /** The certificates of the authorities that we trust (`sslrootcert`, `ca_file`), one or many in PEM form. */
 export class CaFile {
-  readonly #path: string
+  readonly #name: string
   readonly #options: TrustFileOptions
   readonly #file: TrustFile<{ readonly pem: string; readonly longest: X509Certificate }>
   #announced: string | undefined
 
-  constructor(path: string, options: TrustFileOptions = {}) {
-    this.#path = path
+  constructor(path: FileSource, options: TrustFileOptions = {}) {
     this.#options = options
     const { option = 'sslrootcert' } = options
+    this.#name = sourceName(path)
     const kind: FileKind = {
       what: 'root certificate file',
       phase: 'tls',
@@ -93,9 +98,9 @@ export class CaFile {
       hint: `Set ${option} to the PEM file of the authority that signed the server certificate, or to \`system\`.`,
       option,
     }
-    this.#file = new TrustFile(path, kind, options, (bytes) => {
+    this.#file = new TrustFile(path, kind, options, (bytes, name) => {
       const pem = bytes.toString('utf8')
-      return { pem, longest: parseAuthorities(pem, path).reduce((a, b) => (b.validToDate > a.validToDate ? b : a)) }
+      return { pem, longest: parseAuthorities(pem, name).reduce((a, b) => (b.validToDate > a.validToDate ? b : a)) }
     })
   }
 
@@ -106,14 +111,14 @@ export class CaFile {
     const expiresAt = longest.validToDate.getTime()
     if (this.#announced !== pem && isExpiring(longest.validFromDate.getTime(), expiresAt, now())) {
       this.#announced = pem
-      onExpiring?.({ file: this.#path, subject: subjectOf(longest), expiresAt })
+      onExpiring?.({ file: this.#name, subject: subjectOf(longest), expiresAt })
     }
     return pem
   }
 }
 
 function parseAuthorities(pem: string, path: string): [X509Certificate, ...X509Certificate[]] {
-  const { blocks, complete } = pemBlocks(pem, '(?:TRUSTED )?CERTIFICATE')
+  const { blocks, complete } = pemBlocks(pem, PEM_LABELS.certificates)
   try {
     const [first, ...rest] = blocks.map((block) => new X509Certificate(block))
     if (first !== undefined && complete) return [first, ...rest]
@@ -127,7 +132,7 @@ function malformedAuthorities(path: string, cause?: unknown): PoolsmithError {
   return new PoolsmithError(`${path} holds no certificate of an authority in PEM form, or one that is cut off.`, {
     code: 'CA_FILE_MALFORMED',
     phase: 'tls',
-    hint: 'The file must hold one or more blocks that begin with -----BEGIN CERTIFICATE-----.',
+    hint: 'It must hold one or more blocks that begin with -----BEGIN CERTIFICATE-----.',
     details: { file: path },
     cause,
   })
@@ -137,7 +142,7 @@ function malformedAuthorities(path: string, cause?: unknown): PoolsmithError {
 export class ServerCertificateFile {
   readonly #file: TrustFile<X509Certificate>
 
-  constructor(path: string, options: TrustFileOptions = {}) {
+  constructor(path: FileSource, options: TrustFileOptions = {}) {
     const hint = 'Set server_certificate to a file with the certificate of the server, or leave it out.'
     const kind: FileKind = {
       what: 'server certificate file',
@@ -147,12 +152,12 @@ export class ServerCertificateFile {
       hint,
       option: 'server_certificate',
     }
-    this.#file = new TrustFile(path, kind, options, (bytes) => {
+    this.#file = new TrustFile(path, kind, options, (bytes, name) => {
       try {
         return new X509Certificate(bytes)
       } catch (cause) {
-        const details = { file: path }
-        throw new PoolsmithError(`${path} holds no certificate.`, {
+        const details = { file: name }
+        throw new PoolsmithError(`${name} holds no certificate.`, {
           code: 'CA_FILE_MALFORMED',
           phase: 'tls',
           hint,
@@ -173,7 +178,7 @@ export class ServerCertificateFile {
 export class CrlFile {
   readonly #file: TrustFile<readonly string[]>
 
-  constructor(path: string, options: TrustFileOptions = {}) {
+  constructor(path: FileSource, options: TrustFileOptions = {}) {
     const kind: FileKind = {
       what: 'revocation list',
       phase: 'tls',
@@ -182,7 +187,7 @@ export class CrlFile {
       hint: 'Set sslcrl to a PEM file, or leave it out.',
       option: 'sslcrl',
     }
-    this.#file = new TrustFile(path, kind, options, (bytes) => parseLists(bytes.toString('utf8'), path))
+    this.#file = new TrustFile(path, kind, options, (bytes, name) => parseLists(bytes.toString('utf8'), name))
   }
 
   /** @throws PoolsmithError CRL_FILE_MISSING, CRL_FILE_UNREADABLE, CRL_FILE_MALFORMED */
@@ -193,7 +198,7 @@ export class CrlFile {
 
 function parseLists(pem: string, path: string): readonly string[] {
   // One by one: Node takes the first list of a text and passes over the others.
-  const { blocks, complete } = pemBlocks(pem, 'X509 CRL')
+  const { blocks, complete } = pemBlocks(pem, PEM_LABELS.lists)
   let cause: unknown
   try {
     createSecureContext({ crl: [...blocks] })
@@ -204,7 +209,7 @@ function parseLists(pem: string, path: string): readonly string[] {
   throw new PoolsmithError(`${path} holds no certificate revocation list in PEM form, or one that is cut off.`, {
     code: 'CRL_FILE_MALFORMED',
     phase: 'tls',
-    hint: 'The file must hold one or more blocks that begin with -----BEGIN X509 CRL-----.',
+    hint: 'It must hold one or more blocks that begin with -----BEGIN X509 CRL-----.',
     details: { file: path },
     cause,
   })

@@ -21,8 +21,8 @@ export const sslCert = defineStrategy({
     const files = new CertificateFiles({
       ...certificatePlaces(
         {
-          sslcert: textOf(settings.sslcert),
-          sslkey: textOf(settings.sslkey),
+          sslcert: stored(settings.sslcert) ?? textOf(settings.sslcert),
+          sslkey: stored(settings.sslkey) ?? textOf(settings.sslkey),
           sslcert_from: stored(settings.sslcert_from),
           sslkey_from: stored(settings.sslkey_from),
         },

@@ -8,6 +8,7 @@ import {
   list,
   oneOf,
   path,
+  pem,
   reference,
   seconds,
   secret,
@@ -95,13 +96,13 @@ export const postgresFields = {
       '`VerifyFull`, are understood.',
   }),
   ssl: sslField,
-  sslrootcert: path({
+  sslrootcert: pem('certificates', {
     words: ['system'],
     description:
       'PEM file with the certificates of the trusted authorities, or `system` for those of the operating system ' +
       '(implies `sslmode=verify-full`). Read again when it changes. Default `~/.postgresql/root.crt` if it exists.',
   }),
-  sslcrl: path({
+  sslcrl: pem('lists', {
     description:
       'PEM file with revoked certificates; it must cover every authority in the chain. Read again when it changes. ' +
       'Default `~/.postgresql/root.crl` if it exists.',
@@ -111,12 +112,12 @@ export const postgresFields = {
       'Folder with lists of revoked certificates, named by `openssl rehash`; together with `sslcrl` they must cover ' +
       'every authority in the chain. Read again when it changes. Default: none.',
   }),
-  sslcert: path({
+  sslcert: pem('certificates', {
     description:
       'PEM file with the client certificate (and its chain). Read again when it changes. ' +
       'Default `~/.postgresql/postgresql.crt` if it exists.',
   }),
-  sslkey: path({
+  sslkey: pem('key', {
     description:
       'File with the private key of `sslcert`, in PEM, or in DER if it is not encrypted. Only its owner may have access to it (mode 0600), or, ' +
       'when root owns it, its group may read it (0640). Default `~/.postgresql/postgresql.key`.',

@@ -5,7 +5,7 @@ import * as tls from 'node:tls'
 import { homeFolder } from '../../connections/fields.ts'
 import { CertificateFiles, certificatePlaces, subjectOf } from '../../credentials/certificate-files.ts'
 import type { Credential } from '../../credentials/credential.ts'
-import { isHidden } from '../../credentials/reread-file.ts'
+import { fileSource, isHidden } from '../../credentials/reread-file.ts'
 import { CaFile, CrlFile, CrlFolder, trustEvents } from '../../credentials/trust-files.ts'
 import { ConfigError, type ErrorCode, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
@@ -60,7 +60,7 @@ export class TlsSettings {
       options.sslrootcert === 'system'
         ? 'system'
         : {
-            file: new CaFile(options.sslrootcert ?? place('root.crt'), trust),
+            file: new CaFile(fileSource('sslrootcert', options.sslrootcert ?? place('root.crt')), trust),
             absent: options.sslrootcert === undefined ? 'CA_FILE_MISSING' : undefined,
             onHidden: warnOnce(emit, 'No certificate of a server is verified by it.'),
           }
@@ -71,7 +71,7 @@ export class TlsSettings {
       sslcrl === undefined && sslcrldir !== undefined
         ? undefined
         : {
-            file: new CrlFile(sslcrl ?? place('root.crl'), trust),
+            file: new CrlFile(fileSource('sslcrl', sslcrl ?? place('root.crl')), trust),
             absent: sslcrl === undefined ? 'CRL_FILE_MISSING' : undefined,
             onHidden: warnOnce(emit, 'No certificate counts as revoked by it.'),
           }

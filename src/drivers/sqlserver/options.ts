@@ -4,7 +4,7 @@ import {
   integer,
   LONGEST_TIMER_SECONDS,
   oneOf,
-  path,
+  pem,
   seconds,
   text,
   type ValuesOf,
@@ -38,14 +38,14 @@ export const sqlServerFields = {
   host_name_in_certificate: text({
     description: "The name that the server's certificate must hold, where it is not the host's.",
   }),
-  ca_file: path({
+  ca_file: pem('certificates', {
     words: ['system'],
     aliases: ['sslrootcert'],
     description:
       'PEM file with the certificates of the trusted authorities, or `system` for those of the operating system. Read ' +
       "again when it changes. Default: Node's own list, and NODE_EXTRA_CA_CERTS.",
   }),
-  server_certificate: path({
+  server_certificate: pem('certificates', {
     description:
       'PEM or DER file with a copy of the certificate of the server: it is accepted, whatever authority signed it and ' +
       'it holds, and no other.',

@@ -1,6 +1,7 @@
 import type { X509Certificate } from 'node:crypto'
 // As a whole: an older Node has no getCACertificates, and would refuse an import by that name.
 import * as tls from 'node:tls'
+import { fileSource } from '../../credentials/reread-file.ts'
 import { CaFile, ServerCertificateFile, trustEvents } from '../../credentials/trust-files.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
@@ -23,8 +24,12 @@ export class TlsSettings {
   constructor(options: SqlServerOptions, emit: Emit) {
     const { ca_file: file, server_certificate: only } = options
     const events = trustEvents(emit)
-    this.#only = only === undefined ? undefined : new ServerCertificateFile(only, events)
-    this.#ca = file === undefined || file === 'system' ? file : new CaFile(file, { ...events, option: 'ca_file' })
+    this.#only =
+      only === undefined ? undefined : new ServerCertificateFile(fileSource('server_certificate', only), events)
+    this.#ca =
+      file === undefined || file === 'system'
+        ? file
+        : new CaFile(fileSource('ca_file', file), { ...events, option: 'ca_file' })
     // TLS 1.3 has messages behind its handshake, which have no place in the packets of TDS before 8.0.
     this.#versions = options.encrypt === 'strict' ? { minVersion: 'TLSv1.2' } : { maxVersion: 'TLSv1.2' }
   }

@@ -65,7 +65,7 @@ process.on('warning', () => undefined)
 function sampleOf({ type, default: fallback }: Field<unknown>): string {
   if (typeof fallback === 'string' || typeof fallback === 'number' || typeof fallback === 'boolean')
     return String(fallback)
-  if (type === 'path') return '/etc/ssl/client.key'
+  if (type.startsWith('path')) return '/etc/ssl/client.key'
   if (type.startsWith('integer') || type.startsWith('seconds')) return '15'
   return type.includes(' | ') ? (type.split(' | ')[0] ?? '') : type === 'secret' ? PASSWORD : 'some-text.example.com'
 }

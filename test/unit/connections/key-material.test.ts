@@ -104,7 +104,7 @@ function uri({ type, authMethod }: OptionSpelling, extra: Record<string, string>
   return `${type}://etl@127.0.0.1:1/?${query}`
 }
 
-for (const option of OPTION_SPELLINGS.filter(({ field }) => field.type === 'path')) {
+for (const option of OPTION_SPELLINGS.filter(({ field }) => field.type.startsWith('path'))) {
   const { key } = option
   test(`${key} (${option.type}) never repeats a value that cannot be a path, in any form`, async () => {
     for (const [what, value] of Object.entries({ ...KEY_MATERIAL, ...PASSWORDS })) {

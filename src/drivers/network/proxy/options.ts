@@ -1,4 +1,4 @@
-import { boolean, oneOf, path, secret, text, type ValuesOf } from '../../../connections/fields.ts'
+import { boolean, oneOf, path, pem, secret, text, type ValuesOf } from '../../../connections/fields.ts'
 import type { ConfigProblem } from '../../../errors.ts'
 import { type ProxyAddress, parseProxyUrl, proxyField } from './address.ts'
 import { type Environment, type Purpose, proxyVariable } from './environment.ts'
@@ -29,7 +29,7 @@ export const proxyFields = {
     description: 'The user name at the proxy, where it is not in the URL.',
   }),
   proxy_password: secret({ description: 'The password at the proxy, where it is not in the URL.' }),
-  proxy_ca: path({
+  proxy_ca: pem('certificates', {
     words: ['system'],
     description:
       'PEM file with the authorities that sign the certificate of an `https://` proxy, or `system` for those of the ' +

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { domainToASCII } from 'node:url'
+import { fileSource } from '../../../credentials/reread-file.ts'
 import { CaFile, trustEvents } from '../../../credentials/trust-files.ts'
 import { ConfigError } from '../../../errors.ts'
 import type { Emit } from '../../../events.ts'
@@ -80,7 +81,9 @@ class ProxyClient {
     this.#server = new ProxyServer(
       chosen.address,
       lookup,
-      ca === undefined || ca === 'system' ? ca : new CaFile(ca, { ...trustEvents(emit), option: 'proxy_ca' }),
+      ca === undefined || ca === 'system'
+        ? ca
+        : new CaFile(fileSource('proxy_ca', ca), { ...trustEvents(emit), option: 'proxy_ca' }),
     )
     if (chosen.auth === 'basic' && chosen.address.scheme !== 'https') {
       const proxy = showProxy(chosen.address)
