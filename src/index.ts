@@ -1,5 +1,7 @@
 /** The main door, `poolsmith`: engines, connections, strategies, credentials, the pool, errors. */
 
+import './supported-node.ts'
+
 export type { Connection, Dialect } from './connections/connection.ts'
 export { describeConnection } from './connections/describe.ts'
 export {

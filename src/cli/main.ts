@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import { exitAtOnce } from '../kerberos/native/flock.ts'
 import { callsInFlight } from '../kerberos/native/load.ts'
+import { nodeProblem } from '../node-version.ts'
 import { EXIT_CODES } from './exit-codes.ts'
-import { nodeProblem } from './node-version.ts'
 import { run } from './run.ts'
 import { Screen } from './terminal.ts'
 

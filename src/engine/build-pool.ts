@@ -1,4 +1,5 @@
 import type { Connection } from '../connections/connection.ts'
+import { childPath } from '../connections/fields.ts'
 import type { ConnectionInput } from '../connections/parse.ts'
 import { readInput } from '../connections/resolve.ts'
 import type { StoreOptions } from '../connections/stores/find.ts'
@@ -75,7 +76,10 @@ export async function buildPool(
 
   const { environment = process.env } = stores
   const read = await readInput(input, { onWarning: (note) => notes.push(note), ...stores })
-  const choices = { registry, overrides: { ...extra, ...poolOptions }, environment, closed: read.closed }
+  const named = Object.keys(poolOptions).filter((key) => Reflect.get(poolOptions, key) !== undefined)
+  const writtenAt = new Map(named.map((key) => [childPath('extra', key), childPath('options', key)]))
+  const overrides = { ...extra, ...poolOptions }
+  const choices = { registry, overrides, writtenAt, environment, closed: read.closed }
   const given = read.connection ?? (await refuse(read, choices))
   const unacceptable = accept(given)
   if (unacceptable !== undefined) throw new ConfigError([unacceptable])

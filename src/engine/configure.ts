@@ -24,6 +24,8 @@ export interface ConfigureOptions {
   readonly registry: StrategyRegistry
   /** Extras that take precedence over the connection's own. */
   readonly overrides?: Readonly<Record<string, unknown>>
+  /** Where overrides are written that are no extras, by the path that each has in the connection. */
+  readonly writtenAt?: ReadonlyMap<string, string>
   readonly environment?: Readonly<Record<string, string | undefined>>
   /** Whether an option that is unknown is an error: the connection is written in a form that has no place for others. */
   readonly closed?: boolean
@@ -37,10 +39,19 @@ export interface ConfigureOptions {
 export async function configure(given: Connection, options: ConfigureOptions): Promise<Configuration> {
   const dialect = await loadDialect(given.type)
   const { connection, settings, notes, problems } = settle(given, dialect, options)
-  if (problems.length > 0) {
-    throw new ConfigError(problems, { subject: given.id === undefined ? undefined : `The connection ${given.id}` })
-  }
+  if (problems.length > 0) throw new ConfigError(problems, { subject: subjectOf(problems, given, options) })
   return { connection, dialect, settings, warnings: [...notes, ...settings.warnings] }
+}
+
+/** What the problems are in: the record, or the options of the call. */
+function subjectOf(
+  problems: readonly ConfigProblem[],
+  { id }: Connection,
+  { writtenAt }: ConfigureOptions,
+): string | undefined {
+  const places = new Set(writtenAt?.values())
+  if (problems.every(({ path }) => places.has(path))) return 'The second argument'
+  return id === undefined ? undefined : `The connection ${id}`
 }
 
 /**
@@ -68,7 +79,7 @@ function problemsOfExtras(
 function settle(
   given: Connection,
   dialect: EngineDialect,
-  { registry, overrides = {}, environment = process.env, closed = false }: ConfigureOptions,
+  { registry, overrides = {}, environment = process.env, closed = false, writtenAt }: ConfigureOptions,
 ): Omit<Normalised, 'overrides'> & Pick<Configuration, 'settings'> {
   const inOurWords = dialect.normalise?.(given, overrides) ?? { connection: given, overrides, notes: [], problems: [] }
   const { connection, notes, problems } = inOurWords
@@ -81,10 +92,21 @@ function settle(
       ...(settings.strategy.check?.(whole, settings.strategyOptions, environment) ?? []),
       ...storeProblems(settings.references, settings.all as StoreFieldValues, environment),
     ]
-    return { connection, settings, notes, problems: firstOfEach([...problems, ...settings.problems, ...together]) }
+    const warnings = placed(settings.warnings, writtenAt)
+    const all = firstOfEach([...problems, ...settings.problems, ...together])
+    return { connection, settings: { ...settings, warnings }, notes, problems: placed(all, writtenAt) }
   } catch (error) {
     throw problems.length === 0 ? error : new ConfigError([...problems, ...problemsIn(error)])
   }
+}
+
+/** The problems with the paths that their author wrote. */
+function placed(
+  problems: readonly ConfigProblem[],
+  writtenAt: ConfigureOptions['writtenAt'],
+): readonly ConfigProblem[] {
+  if (writtenAt === undefined) return problems
+  return problems.map((problem) => ({ ...problem, path: writtenAt.get(problem.path) ?? problem.path }))
 }
 
 /** One problem for each path: later checks see an option that could not be read at its default. */

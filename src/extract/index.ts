@@ -1,5 +1,7 @@
 /** The door `poolsmith/extract`: tables and queries into files, record batches and plans. */
 
+import '../supported-node.ts'
+
 export type { BoundValue } from '../drivers/sqlserver/bound-value.ts'
 export type { Drift } from './drift.ts'
 export { type ConsumePartitionOptions, extractPartition, type PartitionOptions } from './extract-partition.ts'

@@ -327,9 +327,10 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
     return closedError(this.where)
   }
 
-  /** Where the connection was asked for, for leak detection. */
+  /** Where the connection was asked for, for leak detection; undefined where it is not to be told. */
   #site(options: AcquireOptions | undefined): Error | undefined {
-    return this.detectsLeaks ? (options?.site ?? callSite(this.acquire)) : undefined
+    if (!this.detectsLeaks || options?.longLived === true) return undefined
+    return options?.site ?? callSite(this.acquire)
   }
 
   // ---- ending

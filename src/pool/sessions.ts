@@ -146,7 +146,8 @@ export class Sessions<Raw extends object> {
     session.busy = true
     session.acquiredAt = now
     session.acquireSite = site
-    session.leakReported = false
+    // Without a site, leak detection is off or the connection is meant to be held for long.
+    session.leakReported = site === undefined
     this.#busy++
     const { policy } = this.#config
     this.#alarm.by(leakDueAt(session, policy))

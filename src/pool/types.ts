@@ -56,6 +56,8 @@ export interface ConnectionPoolConfig<Raw extends object> {
 export interface AcquireOptions {
   /** Aborts the wait for a connection. `use` and statements that take a signal go on to heed it. */
   readonly signal?: AbortSignal | undefined
+  /** Leak detection says nothing about this connection, which is meant to be held: by a worker that listens, say. */
+  readonly longLived?: boolean | undefined
   /** For leak detection: its stack says where the connection was asked for. Default: the caller of `acquire`. */
   readonly site?: Error | undefined
 }

@@ -2,8 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { existsSync, globSync } from 'node:fs'
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { temporaryFolder } from '../support/folder.ts'
@@ -84,6 +85,23 @@ test('it installs without any driver, SDK or file format', async () => {
   }
 })
 
+test('every file that its pages link to is in it', async () => {
+  const own = join(project, 'node_modules', 'poolsmith')
+  const pages = globSync('{*,docs/**/*,examples/**/*}.md', { cwd: own })
+  assert.ok(pages.includes('README.md') && pages.length > 20, String(pages))
+  const links = await Promise.all(
+    pages.map(async (page) => {
+      const text = await readFile(join(own, page), 'utf8')
+      const targets = [...text.matchAll(/\]\((?!https?:|mailto:|#)([^)#\s]+)/g)].map(([, target = '']) => target)
+      return targets.map((target) => join(dirname(page), target))
+    }),
+  )
+  assert.deepEqual(
+    links.flat().filter((target) => !existsSync(join(own, target))),
+    [],
+  )
+})
+
 test('import and require give the same package, and load no optional package', async () => {
   const names = await evaluate(`
     import * as poolsmith from 'poolsmith'
@@ -141,6 +159,12 @@ export const takesKnex = (db: Knex): unknown => db('flights').select()
 export async function use(): Promise<number> {
   const db: Engine = await createEngine(parseConnection('postgres://etl@db/app'), { pool_size: 3 })
   takesKnex(db)
+  const typed = await createEngine<{ query(text: string): Promise<{ rows: number[] }> }>('app')
+  const anyOther: Engine = typed
+  takesKnex(anyOther)
+  const { rows } = await typed.pool.use((client) => client.query('select 1'))
+  rows satisfies number[]
+  await readTable(typed, { table: 't' })
   return db.pool.stats().total
 }
 // An import that does not resolve would be \`any\`, and everything would fit.

@@ -2,17 +2,20 @@
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { copyFile, mkdir, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { projectWithPackage } from '../support/built-package.ts'
+import { temporaryFolder } from '../support/folder.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { asUser, OTHER_USERS, unprivileged } from '../support/unprivileged.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..')
 const RUNTIMES = join(ROOT, 'test', 'support', 'runtimes')
 const TOOLS = join(RUNTIMES, 'node_modules')
+
+const BUN = join(TOOLS, '@oven', 'bun-linux-x64', 'bin', 'bun')
 
 /** What test/support/runtimes/service.mjs gives. */
 const SERVED = {
@@ -49,6 +52,7 @@ before(async () => {
       expect(await serve(JSON.parse(process.env.CONNECTION), process.env.FOLDER)).toEqual(${JSON.stringify(SERVED)})
     }, 60_000)`,
   )
+  await writeBuildPrograms()
 })
 after(() => stack.disposeAsync())
 
@@ -62,7 +66,8 @@ async function run(
   command: readonly string[],
   env: NodeJS.ProcessEnv = {},
 ): Promise<{ stdout: string; stderr: string }> {
-  const [program = '', ...args] = command.includes(process.execPath) ? command : [process.execPath, ...command]
+  const isWhole = command.includes(process.execPath) || command[0] === BUN
+  const [program = '', ...args] = isWhole ? command : [process.execPath, ...command]
   return promisify(execFile)(program, args, {
     cwd: project,
     timeout: 240_000,
@@ -104,6 +109,37 @@ for (const pool of ['forks', 'threads', 'vmThreads']) {
 test('under tsx', async () => {
   await writeFile(join(project, 'main.ts'), `import './main.mjs'\nexport const typed: number = 1\n`)
   await served([join(TOOLS, 'tsx', 'dist', 'cli.mjs'), 'main.ts'])
+})
+
+test('under Bun', async () => {
+  // There is a build of it for Linux on x64 in test/support/runtimes.
+  if (process.platform !== 'linux' || process.arch !== 'x64') return
+  await served([BUN, 'main.mjs'])
+})
+
+/** Writes the programs of docs/bundling.md, under the names in their first lines. */
+async function writeBuildPrograms(): Promise<void> {
+  await symlink(join(TOOLS, 'esbuild'), join(project, 'node_modules', 'esbuild'))
+  const page = await readFile(join(ROOT, 'docs', 'bundling.md'), 'utf8')
+  for (const [, name = '', program = ''] of page.matchAll(/^```js\n\/\/ (\S+)\n(.*?)^```$/gms)) {
+    await writeFile(join(project, name), program)
+  }
+}
+
+test('in the bundles of docs/bundling.md', async () => {
+  await run(['build.mjs'])
+  await served([join('out', 'main.mjs')])
+  await rm(join(project, 'out'), { recursive: true })
+  await run([join(TOOLS, 'rollup', 'dist', 'bin', 'rollup'), '--config', 'rollup.config.mjs', '--failAfterWarnings'])
+  await served([join('out', 'main.mjs')])
+})
+
+test('as one file in a folder without node_modules', async () => {
+  await run(['build-one.mjs'])
+  await using alone = await temporaryFolder()
+  const bundle = join(alone.path, 'main.mjs')
+  await copyFile(join(project, 'one', 'main.mjs'), bundle)
+  await served([bundle])
 })
 
 test('in a worker thread', async () => {

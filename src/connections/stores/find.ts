@@ -75,6 +75,16 @@ function placesOf(options: StoreOptions): Places {
   })
 }
 
+/** How a URI begins that lacks a part of its `://`. */
+const ALMOST_URI = /^[a-z][\w+.-]*(\/\/|:\/(?!\/))/i
+
+/** The text is not repeated, because it may hold a password. */
+function withoutColon(): ConfigError {
+  return new ConfigError([{ path: '', message: '`://` is missing behind the scheme of the URI' }], {
+    hint: 'Write it as in postgres://etl@db.example.com/sales.',
+  })
+}
+
 /** The names that Airflow gives teams. */
 const TEAM = /^[A-Za-z0-9-]{3,50}$/
 
@@ -97,6 +107,7 @@ export async function findConnection(id: string, options: StoreOptions = {}): Pr
 export async function lookUp(id: string, options: StoreOptions = {}): Promise<ReadConnection> {
   const problem = idProblem(id)
   if (problem !== undefined) {
+    if (ALMOST_URI.test(id)) throw withoutColon()
     throw new ConfigError([{ path: 'id', message: problem }], {
       hint: 'Give an id, a URI (postgres://...) or JSON ({...}).',
     })
@@ -110,7 +121,9 @@ export async function lookUp(id: string, options: StoreOptions = {}): Promise<Re
   const file = path === undefined ? undefined : await readConnectionsFile(path)
   const inFile =
     (team === undefined ? undefined : file?.connections.get(teamKey(id, team))) ?? file?.connections.get(id)
-  if (file === undefined || inFile === undefined) throw notFound(id, places, file)
+  if (file === undefined || inFile === undefined) {
+    throw ALMOST_URI.test(id) ? withoutColon() : notFound(id, places, file)
+  }
   const read = readStored({ ...inFile, id })
   if (read.connection !== undefined) warnIfExposed(file, [read.connection], options.onWarning)
   return read

@@ -19,13 +19,15 @@ export interface EngineOptions extends BuildPoolOptions {
 /**
  * A Knex instance over a pool of ours. `destroy()` and `await using` drain the pool and stop every timer, so that
  * the process ends by itself.
+ *
+ * @typeParam Client what the pool hands out: `pg.Client`, or tedious' `Connection`
  */
-export interface Engine extends Knex, AsyncDisposable {
+export interface Engine<Client extends object = object> extends Knex, AsyncDisposable {
   /**
    * The pool: `stats()`, `on()`, `use()`, `invalidate()`, `suspend()`, `resume()`. Another one after `destroy()` and
    * `initialize()`.
    */
-  readonly pool: ConnectionPool<object>
+  readonly pool: ConnectionPool<Client>
   /** The connection record that the engine was made from. */
   readonly connection: Connection
   /** The name of the strategy in use. */
@@ -44,8 +46,18 @@ export interface Engine extends Knex, AsyncDisposable {
  * @example
  * await using db = await createEngine('postgres://svc@db.example.com/app?auth_method=iam&region=eu-west-1')
  * await db('flights').where({ carrier: 'AA' }).limit(10)
+ *
+ * @example
+ * import type pg from 'pg' // the types: npm install --save-dev @types/pg
+ * await using db = await createEngine<pg.Client>('sales')
+ * await db.pool.use((client) => client.query('select 1')) // a pg.Client
+ *
+ * @typeParam Client what the pool hands out, for `db.pool`: `pg.Client`, or tedious' `Connection`
  */
-export async function createEngine(input: ConnectionInput, options: EngineOptions = {}): Promise<Engine> {
+export async function createEngine<Client extends object = object>(
+  input: ConnectionInput,
+  options: EngineOptions = {},
+): Promise<Engine<Client>> {
   checkCallOptions(options)
   const { ClientBackend, knexClient, readKnexOptions } = await import('./parts.ts')
   const { knex: given, ...rest } = options
@@ -63,7 +75,7 @@ export async function createEngine(input: ConnectionInput, options: EngineOption
       connectionPool: backend.pool,
     })
     Object.defineProperty(db, 'pool', { enumerable: true, get: () => backend.pool })
-    return Object.assign(db as Knex & Pick<Engine, 'pool'>, {
+    return Object.assign(db as Knex & Pick<Engine<Client>, 'pool'>, {
       connection,
       strategy,
       [Symbol.asyncDispose]: () => backend.destroy(),

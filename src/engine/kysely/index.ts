@@ -1,4 +1,6 @@
 /** The door `poolsmith/kysely`: Kysely's dialects over a pool of ours. */
 
+import '../../supported-node.ts'
+
 export { postgresDialect } from './postgres-dialect.ts'
 export { sqlServerDialect } from './sqlserver-dialect.ts'

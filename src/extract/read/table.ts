@@ -104,7 +104,7 @@ export interface ExtractEngine {
   readonly pool: {
     acquire(options?: { readonly signal?: AbortSignal | undefined }): { readonly promise: Promise<object> }
     release(raw: object): boolean
-    invalidate(raw: object): void
+    invalidate(raw?: object): void
     /** Says how many connections the pool allows; without it partitions are read one after the other. */
     stats?(): { readonly max: number }
   }

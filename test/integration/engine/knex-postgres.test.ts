@@ -45,8 +45,14 @@ test('options of the call override the extras, and all problems are reported at 
   await assert.rejects(engine({ pool_size: -1, extra: { sslmod: 'require', pool_timeout: 'soon' } }), (error) => {
     assert.ok(error instanceof Error && 'problems' in error)
     const paths = (error.problems as { path: string }[]).map((problem) => problem.path).sort()
-    assert.deepEqual(paths, ['extra.pool_size', 'extra.pool_timeout', 'extra.sslmod'])
+    assert.deepEqual(paths, ['extra.pool_timeout', 'extra.sslmod', 'options.pool_size'])
     assert.match(error.message, /did you mean sslmode\?/)
+    return true
+  })
+  await assert.rejects(engine({ poolSize: 5 } as EngineOptions), (error) => {
+    assert.ok(error instanceof ConfigError)
+    const told = 'The second argument is not valid: options.poolSize: unknown key; did you mean pool_size?'
+    assert.equal(error.message, told)
     return true
   })
 })

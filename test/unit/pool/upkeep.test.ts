@@ -106,3 +106,20 @@ test('an expired credential makes its idle session due, and a leak its session i
   await clock.advance(2000, 500)
   assert.equal(leaks.length, 1)
 })
+
+test('leak detection says nothing about a connection that is meant to be held, and goes on when it is returned', async (t) => {
+  const { pool, clock } = setUp(t, { leak_detection_threshold: 100, pool_size: 1, max_overflow: 0 })
+  const leaks: number[] = []
+  pool.on('connection:leaked', ({ heldMillis }) => leaks.push(heldMillis))
+  const held = await pool.acquire({ longLived: true }).promise
+  const waiting = pool.acquire({ longLived: true }).promise
+  await clock.advance(20_000, 5000)
+  pool.release(held)
+  await waiting
+  await clock.advance(200_000, 5000)
+  assert.deepEqual(leaks, [])
+  pool.release(held)
+  await pool.acquire().promise
+  await clock.advance(200_000, 5000)
+  assert.equal(leaks.length, 1)
+})

@@ -17,6 +17,19 @@ async function rejection(promise: Promise<unknown>): Promise<PoolsmithError> {
 }
 
 describe('findConnection', () => {
+  it('says of a URI that is mistyped what is missing, and never what it holds', async () => {
+    for (const id of [
+      'postgres//etl:hunter2@db/sales',
+      'postgres//db/sales',
+      'postgres:/etl:hunter2@db',
+      'mssql:/db',
+    ]) {
+      const error = await rejection(findConnection(id, { environment: {}, cwd: '/nonexistent' }))
+      assert.equal(error.message, 'The connection is not valid: `://` is missing behind the scheme of the URI')
+      assert.match(error.hint ?? '', /postgres:\/\/etl@db/)
+    }
+  })
+
   it('looks at our variable, Airflow’s, then the file', async () => {
     await using folder = await temporaryFolder()
     const cwd = folder.path
