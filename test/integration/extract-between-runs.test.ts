@@ -1,17 +1,14 @@
-/** What changes between two runs, or between two roles, and what an extract says about it. */
+/** What changes between two runs, and what an extract says about it. */
 
 import assert from 'node:assert/strict'
 import { mkdir, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
-import { PoolsmithError } from '../../src/errors.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
 import { EXTRACT_FORMATS } from '../../src/extract/formats.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
-import type { ExtractOptions, WatermarkOptions } from '../../src/extract/options.ts'
-import type { ExtractSource } from '../../src/extract/read/table.ts'
-import { createEngine, type Engine } from '../../src/index.ts'
-import { columnOf, dataPath, dataText, filesBelow, superuserEngine } from '../support/extract.ts'
+import type { WatermarkOptions } from '../../src/extract/options.ts'
+import { dataPath, dataText, extracting, failureOf, filesBelow, superuserEngine } from '../support/extract.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { readParquetFile } from '../support/parquet.ts'
 import { startPostgres } from '../support/postgres.ts'
@@ -22,33 +19,6 @@ after(async () => {
   await db.destroy()
   await server[Symbol.asyncDispose]()
 })
-
-async function extracting(
-  source: ExtractSource,
-  options: Partial<Omit<ExtractOptions, 'to'>> & { readonly engine?: Engine } = {},
-): Promise<{ readonly manifest: Manifest; readonly ids: string[] }> {
-  await using folder = await temporaryFolder()
-  const { engine = db, ...rest } = options
-  const manifest = await extractTable(engine, source, { to: folder.path, format: 'csv', ...rest })
-  return { manifest, ids: (await columnOf(manifest, 'id')).sort() }
-}
-
-async function failureOf(work: Promise<unknown>): Promise<PoolsmithError> {
-  const error = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  assert.ok(error instanceof PoolsmithError, `It did not fail as it should: ${String(error)}`)
-  return error
-}
-
-/** An engine of a role with a password; the settings are those of the role. */
-async function engineOf(role: string, settings: readonly string[] = []): Promise<Engine> {
-  await server.sql(`create role ${role} login password 'secret'; grant usage on schema public to ${role}`)
-  for (const setting of settings) await server.sql(`alter role ${role} set ${setting}`)
-  const { host, port } = server
-  return createEngine({ type: 'postgres', host, port, login: role, password: 'secret', database: 'postgres' })
-}
 
 describe('a watermark column that is altered between two runs', () => {
   test('a column that was widened goes on with the rows that share the mark', async () => {
@@ -63,12 +33,12 @@ describe('a watermark column that is altered between two runs', () => {
       const watermark = { column: 'mark', state: join(folder.path, `${from}-${to}.json`) }
       await server.sql(`drop table if exists widened; create table widened (id int, mark ${from});
         insert into widened values (1, ${same}), (2, ${same})`)
-      assert.deepEqual((await extracting({ table: 'widened' }, { watermark })).ids, ['1', '2'])
+      assert.deepEqual((await extracting(db, { table: 'widened' }, { watermark })).ids, ['1', '2'])
       await server.sql(`alter table widened alter mark type ${to};
         insert into widened values (3, ${same}), (4, ${later})`)
-      const { ids, manifest } = await extracting({ table: 'widened' }, { watermark })
+      const { ids, manifest } = await extracting(db, { table: 'widened' }, { watermark })
       assert.deepEqual([ids, manifest.notes], [['3', '4'], []], `${from} to ${to}`)
-      assert.deepEqual((await extracting({ table: 'widened' }, { watermark })).ids, [])
+      assert.deepEqual((await extracting(db, { table: 'widened' }, { watermark })).ids, [])
     }
   })
 
@@ -76,7 +46,7 @@ describe('a watermark column that is altered between two runs', () => {
     await using folder = await temporaryFolder()
     const state = join(folder.path, 'state.json')
     const run = (watermark: WatermarkOptions): ReturnType<typeof extracting> =>
-      extracting({ table: 'narrowed' }, { watermark })
+      extracting(db, { table: 'narrowed' }, { watermark })
     await server.sql(`create table narrowed (id int, mark int, day date);
       insert into narrowed values (1, 1, '2024-01-01'), (2, 2, '2024-01-02')`)
     await run({ column: 'mark', state })
@@ -114,53 +84,6 @@ test('columns in another order are drift', async () => {
   assert.deepEqual([drift?.reordered, drift?.added.map(({ name }) => name), seen], [true, ['c'], [true]])
 })
 
-describe('row-level security', () => {
-  test('it is noted for a table, a view and a query, and not where it does not apply', async () => {
-    const reader = await engineOf('policed')
-    try {
-      await server.sql(`create table secrets (id int, owner text); insert into secrets values (1, 'policed'), (2, 'x');
-        alter table secrets enable row level security;
-        create policy own on secrets using (owner = current_user); create table plain (id int); insert into plain values (1);
-        create role keeper; grant select on secrets to keeper;
-        create view through as select * from secrets; create view twice as select * from through;
-        create view kept as select * from secrets; alter view kept owner to keeper;
-        create view harmless as select * from plain;
-        create materialized view frozen as select * from secrets;
-        grant select on all tables in schema public to policed`)
-      const notesOf = async (source: ExtractSource, engine = reader): Promise<string> =>
-        (await extracting(source, { engine })).manifest.notes.join()
-      assert.match(await notesOf({ table: 'secrets' }), /^Row-level security is on: these are the rows/)
-      const noted = /^Row-level security is on in "public"\."secrets", which this reads/
-      const query = { query: 'select s.id from secrets s join plain p on p.id = s.id', name: 'joined' }
-      assert.match(await notesOf(query), noted)
-      assert.match(await notesOf({ query: 'select id from kept', name: 'nested' }), noted)
-      // Behind a view the policies of its owner count.
-      assert.match(await notesOf({ table: 'kept' }, db), noted)
-      for (const table of ['through', 'twice']) assert.match(await notesOf({ table }), noted)
-      for (const table of ['harmless', 'frozen', 'plain']) assert.equal(await notesOf({ table }), '')
-      for (const table of ['secrets', 'through', 'twice']) assert.equal(await notesOf({ table }, db), '')
-      assert.equal(await notesOf(query, db), '')
-    } finally {
-      await reader.destroy()
-    }
-  })
-
-  test('under row_security = off the error says so', async () => {
-    await server.sql(`create table hidden (id int); alter table hidden enable row level security`)
-    const reader = await engineOf('unpoliced', ['row_security = off'])
-    try {
-      await server.sql('grant select on hidden to unpoliced')
-      for (const source of [{ table: 'hidden' }, { query: 'select id from hidden', name: 'q' }]) {
-        const error = await failureOf(extracting(source, { engine: reader }))
-        assert.deepEqual([error.code, error.transient], ['PERMISSION_DENIED', false])
-        assert.match(error.hint ?? '', /^row_security is off in this session.*BYPASSRLS/)
-      }
-    } finally {
-      await reader.destroy()
-    }
-  })
-})
-
 describe('errors of the server', () => {
   test('a column that the foreign server lacks is not transient', async () => {
     const { host, port, superuser, superuserPassword } = server
@@ -170,24 +93,24 @@ describe('errors of the server', () => {
       create foreign table distant (id int, gone int) server twin options (table_name 'remote');
       create foreign table nowhere (id int) server twin options (table_name 'missing')`)
     for (const table of ['distant', 'nowhere']) {
-      const error = await failureOf(extracting({ table }))
+      const error = await failureOf(extracting(db, { table }))
       assert.deepEqual([error.code, error.transient], ['QUERY_FAILED', false], table)
       assert.match(error.hint ?? '', /ALTER FOREIGN TABLE/)
     }
-    assert.deepEqual((await extracting({ table: 'distant' }, { columns: ['id'] })).ids, [])
+    assert.deepEqual((await extracting(db, { table: 'distant' }, { columns: ['id'] })).ids, [])
   })
 
   test("the server's DETAIL and HINT are passed on, without control characters", async () => {
     await server.sql(`create function refuse() returns int language plpgsql as $$ begin
       raise exception 'no' using detail = e'the \\x1b[2J detail', hint = 'the advice'; end $$;
       create view refusing as select refuse() as id`)
-    const error = await failureOf(extracting({ table: 'refusing' }))
+    const error = await failureOf(extracting(db, { table: 'refusing' }))
     assert.equal(error.code, 'QUERY_FAILED')
     assert.match(error.hint ?? '', /The server's detail: the \\x1b\[2J detail The server's hint: the advice$/)
-    const wrong = await failureOf(extracting({ query: 'select q.idd from widely q', name: 'w' }))
+    const wrong = await failureOf(extracting(db, { query: 'select q.idd from widely q', name: 'w' }))
     assert.equal(wrong.code, 'QUERY_FAILED')
     await server.sql('create table widely (id int)')
-    const near = await failureOf(extracting({ query: 'select q.idd from widely q', name: 'w' }))
+    const near = await failureOf(extracting(db, { query: 'select q.idd from widely q', name: 'w' }))
     assert.match(near.hint ?? '', /The server's hint: Perhaps you meant/)
   })
 })
@@ -199,7 +122,7 @@ test('text that is not in the encoding of the database is read as bytes, and the
     await ascii.raw(`create table words (id int, word text, list text[]);
       insert into words values (1, convert_from('\\xff41'::bytea, 'SQL_ASCII'), null), (2, 'plain', null), (3, null, null)`)
     for (const format of EXTRACT_FORMATS) {
-      const error = await failureOf(extracting({ table: 'words' }, { engine: ascii, format }))
+      const error = await failureOf(extracting(ascii, { table: 'words' }, { format }))
       assert.deepEqual([error.code, error.transient], ['QUERY_FAILED', false], format)
       assert.match(error.hint ?? '', /asBytes, --as-bytes/)
     }
@@ -236,15 +159,15 @@ test('text that is not in the encoding of the database is read as bytes, and the
   } finally {
     await ascii.destroy()
   }
-  const both = await failureOf(extracting({ table: 'ordered' }, { asText: ['id'], asBytes: ['id'] }))
+  const both = await failureOf(extracting(db, { table: 'ordered' }, { asText: ['id'], asBytes: ['id'] }))
   assert.equal(both.code, 'CONFIG_INVALID')
 })
 
 test('a query may begin with a byte order mark, and end in a semicolon and a comment', async () => {
   for (const query of ['\ufeffselect 1 as id', 'select 1 as id; -- all\n', 'select 1 as id /* ; */ ;\n/* end */ ;']) {
-    assert.deepEqual((await extracting({ query, name: 'q' })).ids, ['1'], query)
+    assert.deepEqual((await extracting(db, { query, name: 'q' })).ids, ['1'], query)
   }
-  const two = await failureOf(extracting({ query: 'select 1 as id; -- x\n select 2 as id', name: 'q' }))
+  const two = await failureOf(extracting(db, { query: 'select 1 as id; -- x\n select 2 as id', name: 'q' }))
   assert.equal(two.code, 'CONFIG_INVALID')
 })
 
@@ -285,59 +208,7 @@ describe('names of tables', () => {
     const quoted = `"${schema}"."${table.replaceAll('"', '""')}"`
     await server.sql(`create schema "${schema}"; create table ${quoted} (id int); insert into ${quoted} values (1)`)
     for (const mode of ['append', 'overwrite'] as const) {
-      assert.deepEqual((await extracting({ schema, table }, { mode })).ids, ['1'])
-    }
-  })
-})
-
-describe('a role that may read some columns only', () => {
-  test('it has partitions by a key or a column that it may read', async () => {
-    await server.sql(`create table partly (id int primary key, n int, secret text);
-      insert into partly select g, g % 100, 'x' from generate_series(1, 1000) g;
-      create table keyless (id int, secret text); insert into keyless select g, 'x' from generate_series(1, 1000) g`)
-    const reader = await engineOf('partial')
-    try {
-      await server.sql('grant select (id, n) on partly to partial; grant select (id) on keyless to partial')
-      const columns = ['id']
-      const all = Array.from({ length: 1000 }, (_, index) => String(index + 1)).sort()
-      const byKey = await extracting({ table: 'partly' }, { engine: reader, columns, partitions: 4 })
-      assert.deepEqual([byKey.manifest.files.length, byKey.ids], [4, all])
-      const byColumn = await extracting(
-        { table: 'partly' },
-        { engine: reader, columns, partitions: 3, partitionBy: 'n' },
-      )
-      assert.deepEqual([byColumn.manifest.files.length, byColumn.ids], [3, all])
-      const whole = await extracting({ table: 'keyless' }, { engine: reader, columns, partitions: 4 })
-      assert.deepEqual([whole.manifest.files.length, whole.ids], [1, all])
-      assert.match(whole.manifest.notes.join(), /One part:.*partitionBy/)
-      await server.sql('revoke select (id) on partly from partial')
-      const other = await failureOf(extracting({ table: 'partly' }, { engine: reader, columns, partitions: 4 }))
-      assert.equal(other.code, 'PERMISSION_DENIED')
-    } finally {
-      await reader.destroy()
-    }
-  })
-
-  test('it has a watermark, and rows are told apart by the columns that it may read', async () => {
-    await server.sql(`create table marked (key int primary key, id int, mark int, secret text);
-      insert into marked values (1, 1, 7, 'x'), (2, 2, 7, 'y')`)
-    const reader = await engineOf('marking')
-    try {
-      await server.sql('grant select (id, mark) on marked to marking')
-      const options = { engine: reader, columns: ['id', 'mark'] }
-      const first = await extracting({ table: 'marked' }, { ...options, watermark: { column: 'mark' } })
-      assert.deepEqual(
-        [first.ids, first.manifest.watermark?.identity],
-        [
-          ['1', '2'],
-          ['id', 'mark'],
-        ],
-      )
-      await server.sql("insert into marked values (3, 3, 7, 'z')")
-      const watermark = { column: 'mark', after: first.manifest.watermark }
-      assert.deepEqual((await extracting({ table: 'marked' }, { ...options, watermark })).ids, ['3'])
-    } finally {
-      await reader.destroy()
+      assert.deepEqual((await extracting(db, { schema, table }, { mode })).ids, ['1'])
     }
   })
 })

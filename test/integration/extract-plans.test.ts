@@ -5,7 +5,6 @@ import { readdir, readFile, truncate, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { PoolsmithError } from '../../src/errors.ts'
 import { extractPartition } from '../../src/extract/extract-partition.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
 import { finishPlan } from '../../src/extract/finish-plan.ts'
@@ -13,7 +12,7 @@ import type { ExtractPlan } from '../../src/extract/plan.ts'
 import { type PlanOptions, planExtract } from '../../src/extract/plan-extract.ts'
 import type { ExtractSource } from '../../src/extract/read/table.ts'
 import { createEngine } from '../../src/index.ts'
-import { beforeWrites, filesBelow, superuserEngine } from '../support/extract.ts'
+import { beforeWrites, failureOf, filesBelow, superuserEngine } from '../support/extract.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { startPostgres } from '../support/postgres.ts'
 
@@ -29,15 +28,6 @@ after(async () => {
 async function planOf(source: ExtractSource, options: PlanOptions = {}): Promise<ExtractPlan> {
   const plan = await planExtract(db, source, { format: 'csv', partitions: 2, ...options })
   return JSON.parse(JSON.stringify(plan)) as ExtractPlan
-}
-
-async function failureOf(work: Promise<unknown>): Promise<PoolsmithError> {
-  const error = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  assert.ok(error instanceof PoolsmithError, String(error))
-  return error
 }
 
 describe('a plan belongs to its database', () => {

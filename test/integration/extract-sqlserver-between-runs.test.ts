@@ -7,11 +7,10 @@ import { extractTable } from '../../src/extract/extract-table.ts'
 import type { ExtractOptions } from '../../src/extract/options.ts'
 import type { ExtractSource } from '../../src/extract/read/table.ts'
 import type { Engine } from '../../src/index.ts'
-import { columnOf, dataPath, dataText } from '../support/extract.ts'
+import { columnOf, dataPath, dataText, failureOf } from '../support/extract.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { readParquetFile } from '../support/parquet.ts'
 import { type SqlServerDouble, startDouble } from '../support/sqlserver-double.ts'
-import { failureOf } from '../support/sqlserver-extract-suite.ts'
 
 let double: SqlServerDouble
 let db: Engine

@@ -1,12 +1,20 @@
 /** Helpers of the extract tests. */
 
+import assert from 'node:assert/strict'
 import { open, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { mock } from 'node:test'
-import { tableFromIPC } from 'apache-arrow'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type RecordBatch, tableFromIPC } from 'apache-arrow'
+import { PoolsmithError } from '../../src/errors.ts'
+import { extractTable } from '../../src/extract/extract-table.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
+import type { ExtractOptions } from '../../src/extract/options.ts'
+import type { ExtractSource, ReadOptions, TableName } from '../../src/extract/read/table.ts'
+import { readTable } from '../../src/extract/read-table.ts'
 import { createEngine, type Engine } from '../../src/index.ts'
 import type { PoolOptions } from '../../src/pool/options.ts'
+import { temporaryFolder } from './folder.ts'
 import { readParquetFile } from './parquet.ts'
 import type { PostgresServer } from './postgres.ts'
 
@@ -82,4 +90,70 @@ export async function beforeWrites(step: (bytes: Uint8Array) => Promise<void>): 
       for (const one of mocked) one.mock.restore()
     },
   }
+}
+
+/** The error with which the work fails. */
+export async function failureOf(work: Promise<unknown>): Promise<PoolsmithError> {
+  const error = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  assert.ok(error instanceof PoolsmithError, `It did not fail as it should: ${String(error)}`)
+  return error
+}
+
+/** The error of an extract that leaves no file behind. */
+export async function failing(
+  engine: Engine,
+  table: TableName,
+  options: Omit<ExtractOptions, 'to'> & { to?: string },
+): Promise<PoolsmithError> {
+  await using folder = await temporaryFolder()
+  const error = await failureOf(extractTable(engine, table, { to: folder.path, ...options }))
+  assert.deepEqual(await filesBelow(folder.path), [])
+  return error
+}
+
+export async function eventually(what: string, holds: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 15_000
+  while (!(await holds())) {
+    if (Date.now() > deadline) assert.fail(`It never came about that ${what}.`)
+    await sleep(20)
+  }
+}
+
+/** Once, when the copy is under way and cannot end because its rows are not taken. */
+export function atFirstRows(action: () => Promise<unknown>): Promise<Disposable> {
+  let bytes = 0
+  let done = false
+  return beforeWrites(async (chunk) => {
+    bytes += chunk.length
+    if (done || bytes < 1000) return
+    done = true
+    await action()
+  })
+}
+
+/** The rows of a CSV without any quoting in it. */
+export async function csvRowsOf(manifest: Manifest): Promise<Record<string, string>[]> {
+  const [header = '', ...lines] = (await dataText(manifest)).split('\n').slice(0, -1)
+  const names = header.split(',')
+  return lines.map((line) => Object.fromEntries(names.map((name, index) => [name, line.split(',')[index] ?? ''])))
+}
+
+/** Extracts into a folder that is removed: the manifest, and the values of the column `id`, sorted as text. */
+export async function extracting(
+  engine: Engine,
+  source: ExtractSource,
+  options: Partial<Omit<ExtractOptions, 'to'>> = {},
+): Promise<{ readonly manifest: Manifest; readonly ids: readonly string[] }> {
+  await using folder = await temporaryFolder()
+  const manifest = await extractTable(engine, source, { to: folder.path, format: 'csv', ...options })
+  return { manifest, ids: (await columnOf(manifest, 'id')).sort() }
+}
+
+export async function batchesOf(engine: Engine, table: string, options: ReadOptions = {}): Promise<RecordBatch[]> {
+  const all: RecordBatch[] = []
+  for await (const batch of readTable(engine, { table }, options)) all.push(batch)
+  return all
 }
