@@ -14,6 +14,7 @@ import { type Result, type SuiteOptions, verdictOf } from './measure.ts'
 const suites: Readonly<Record<string, () => Promise<{ run: (options: SuiteOptions) => Promise<Result[]> }>>> = {
   pool: () => import('./pool.ts'),
   rows: () => import('./rows.ts'),
+  faces: () => import('./faces.ts'),
   idle: () => import('./idle.ts'),
   import: () => import('./import.ts'),
   extract: () => import('./extract.ts'),

@@ -2,6 +2,7 @@ import { orAbort } from '../abort.ts'
 import { isError } from '../any-error.ts'
 import type { PoolsmithError } from '../errors.ts'
 import type { Emit } from '../events.ts'
+import { unobserved } from '../tracing.ts'
 import type { Credential, CredentialSource } from './credential.ts'
 import { credentialFailure } from './failure.ts'
 import { backoffMillis, freshness, refreshAgainAt, schedule } from './refresh-schedule.ts'
@@ -172,7 +173,7 @@ class RefreshingSource implements CredentialSource {
     if (this.#flight !== undefined) return this.#flight
     clearTimeout(this.#refreshTimer)
     this.#used = false
-    const flight = this.#fly().finally(() => {
+    const flight = unobserved(() => this.#fly()).finally(() => {
       this.#flight = undefined
     })
     flight.catch(() => undefined)

@@ -1,6 +1,7 @@
 import { ConfigError, PoolsmithError } from '../errors.ts'
 import type { DatabaseSystem } from '../events.ts'
 import { printable } from '../printable.ts'
+import type { TraceContext } from '../tracing.ts'
 
 /** The place that sessions are opened to, and the pool that opens them. It goes into the details of errors. */
 export interface Whereabouts {
@@ -12,6 +13,12 @@ export interface Whereabouts {
   readonly port: number | undefined
   /** Undefined where the server chooses it. */
   readonly database: string | undefined
+}
+
+/** The place as the traces tell it. */
+export function traceOrigin(where: Whereabouts | undefined): TraceContext {
+  const { poolName = 'pool', system, host, port, database } = where ?? {}
+  return { poolName, system, host, port, database }
 }
 
 /** `db.example.com:5432/app`: the name of a pool that is given none. */

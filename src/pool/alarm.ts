@@ -1,3 +1,5 @@
+import { inBackground } from '../tracing.ts'
+
 /** The longest delay that setTimeout takes; an alarm that is due later rings early and is set again. */
 const LONGEST_DELAY_MILLIS = 2 ** 31 - 1
 
@@ -20,10 +22,13 @@ export class Alarm {
     this.clear()
     this.#at = at
     const delay = Math.min(Math.max(1, Math.ceil(at - this.#now())), LONGEST_DELAY_MILLIS)
-    this.#timer = setTimeout(() => {
-      this.clear()
-      this.#ring()
-    }, delay).unref()
+    // The caller that sets it may be a request, whose context would live as long.
+    this.#timer = inBackground(() =>
+      setTimeout(() => {
+        this.clear()
+        this.#ring()
+      }, delay).unref(),
+    )
   }
 
   clear(): void {

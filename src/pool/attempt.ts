@@ -4,8 +4,9 @@ import { nextPoll, onAbort, orAbort, pause, TimeLimit } from '../abort.ts'
 import type { Credential, CredentialSource } from '../credentials/credential.ts'
 import { sameSecret } from '../credentials/same-secret.ts'
 import type { Driver } from '../drivers/driver.ts'
-import { openingError, placed, type Whereabouts } from '../drivers/whereabouts.ts'
+import { openingError, placed, traceOrigin, type Whereabouts } from '../drivers/whereabouts.ts'
 import { type Phase, PoolsmithError } from '../errors.ts'
+import { type ConnectTrace, PhaseTracer, traced } from '../tracing.ts'
 import { asPoolsmithError, endedAtLoginError, hangingError, NotTried } from './failures.ts'
 
 /** Logins in one attempt, each with a credential that differs from the one before. */
@@ -43,6 +44,8 @@ export class Attempt<Raw extends object> {
   readonly #controller = new AbortController()
   readonly #config: AttemptConfig<Raw>
   #limit: TimeLimit | undefined
+  #trace: ConnectTrace | undefined
+  #tracer: PhaseTracer | undefined
 
   constructor(config: AttemptConfig<Raw>) {
     this.#config = config
@@ -85,7 +88,24 @@ export class Attempt<Raw extends object> {
    * @param prepare makes a session of what was opened; within the same limit
    * @throws PoolsmithError, NotTried
    */
-  async run<T>(prepare: (opened: Opened<Raw>) => Promise<T>): Promise<T> {
+  run<T>(prepare: (opened: Opened<Raw>) => Promise<T>): Promise<T> {
+    const { where } = this.#config
+    const told = (): ConnectTrace => ({ ...traceOrigin(where), logins: 0 })
+    return traced('connect', told, async (trace) => {
+      this.#trace = trace
+      this.#tracer = trace && new PhaseTracer(trace)
+      try {
+        const result = await this.#run(prepare)
+        this.#tracer?.end()
+        return result
+      } catch (error) {
+        this.#tracer?.end({ error })
+        throw error
+      }
+    })
+  }
+
+  async #run<T>(prepare: (opened: Opened<Raw>) => Promise<T>): Promise<T> {
     const { signal } = this.#controller
     const { where, limitMillis } = this.#config
     using limit = new TimeLimit(limitMillis, () => this.abort(hangingError(this, limitMillis, where)))
@@ -159,6 +179,12 @@ export class Attempt<Raw extends object> {
 
   #login(credential: Credential, signal: AbortSignal): Promise<Raw> {
     this.#credential = credential
+    const trace = this.#trace
+    if (trace !== undefined) {
+      trace.credentialKind = credential.kind
+      trace.identity = credential.identity
+      trace.logins++
+    }
     this.#enter('connect')
     return orAbort(this.#openAlive(credential, signal), signal, (late) => this.#config.driver.abort(late))
   }
@@ -179,5 +205,6 @@ export class Attempt<Raw extends object> {
   #enter(phase: Phase): void {
     this.#phase = phase
     this.#phaseSince = performance.now()
+    this.#tracer?.enter(phase)
   }
 }

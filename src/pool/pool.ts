@@ -1,6 +1,8 @@
 import type { CredentialSource } from '../credentials/credential.ts'
 import type { Driver } from '../drivers/driver.ts'
+import { traceOrigin } from '../drivers/whereabouts.ts'
 import type { PoolsmithError } from '../errors.ts'
+import { traced } from '../tracing.ts'
 import { callSite } from './call-site.ts'
 import { EventHub } from './events.ts'
 import { abortedError, acquireTimeoutError, closedError, type Occupancy } from './failures.ts'
@@ -15,14 +17,7 @@ import type { AcquireOptions, ConnectionInfo, ConnectionPoolConfig, PoolStats } 
 import { cut } from './under-signal.ts'
 import { Waiters } from './waiters.ts'
 
-export type {
-  AcquireOptions,
-  ConnectionInfo,
-  ConnectionPoolConfig,
-  ListenOptions,
-  NotificationHandler,
-  PoolStats,
-} from './types.ts'
+export type * from './types.ts'
 
 /**
  * A pool of authenticated connections. knex takes it as its `connectionPool`.
@@ -247,14 +242,19 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
     const signal = options?.signal
     if (this.#closed) return Promise.reject(this.#closedError())
     if (signal?.aborted) return Promise.reject(abortedError(signal, this.where))
-    const promise = this.#waiters.add({
+    const waiter = {
       since: this.#now(),
       millis: this.#policy.timeoutMillis,
       site: this.#site(options),
       signal,
-      onTimeout: (_, lateMillis) => this.#timeoutError(lateMillis),
+      onTimeout: (_: unknown, lateMillis: number) => this.#timeoutError(lateMillis),
       onAbort: () => abortedError(signal as AbortSignal, this.where),
-    })
+    }
+    const promise = traced(
+      'acquire',
+      () => traceOrigin(this.where),
+      () => this.#waiters.add(waiter),
+    )
     this.#pump()
     return promise
   }

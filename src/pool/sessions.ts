@@ -5,6 +5,7 @@ import type { Credential } from '../credentials/credential.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { Whereabouts } from '../drivers/whereabouts.ts'
 import type { CloseReason, Emit } from '../events.ts'
+import { unobserved } from '../tracing.ts'
 import { Alarm } from './alarm.ts'
 import { closeCause, type Holder } from './failures.ts'
 import { sayGoodbye } from './goodbye.ts'
@@ -187,7 +188,11 @@ export class Sessions<Raw extends object> {
   }
 
   /** Pings a session for a waiting caller, or resets one that was returned. Other callers can be served until then. */
-  async check(session: Session<Raw>, onFailure: 'ping-failed' | 'reset-failed'): Promise<void> {
+  check(session: Session<Raw>, onFailure: 'ping-failed' | 'reset-failed'): Promise<void> {
+    return unobserved(() => this.#check(session, onFailure))
+  }
+
+  async #check(session: Session<Raw>, onFailure: 'ping-failed' | 'reset-failed'): Promise<void> {
     const { driver, policy, now: clock, deliver, changed } = this.#config
     const { resetMode, checkMillis } = policy
     const begunAt = clock()

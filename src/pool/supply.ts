@@ -3,6 +3,7 @@ import type { Driver } from '../drivers/driver.ts'
 import type { Whereabouts } from '../drivers/whereabouts.ts'
 import type { PoolsmithError } from '../errors.ts'
 import type { Emit } from '../events.ts'
+import { inBackground } from '../tracing.ts'
 import { asksToWait, type Hanging, isTimeLimit, NotTried } from './failures.ts'
 import { Opener } from './opener.ts'
 import type { Policy } from './options.ts'
@@ -85,7 +86,7 @@ export class Supply<Raw extends object> {
 
   /** Opens one that serves no caller of the pool. */
   openApart(): Promise<Session<Raw>> {
-    return this.#opener.open(this.#config.sessions.generation, false)
+    return inBackground(() => this.#opener.open(this.#config.sessions.generation, false))
   }
 
   /** Begins the attempts that are missing, as far as there is room and the pacer allows. */
@@ -108,7 +109,7 @@ export class Supply<Raw extends object> {
     const { sessions, now } = this.#config
     const startedAt = now()
     this.#pacer.started()
-    sessions.shelf.open().then(
+    inBackground(() => sessions.shelf.open()).then(
       () => {
         this.#pacer.succeeded()
         // Besides serving the callers: what was invalidated or retired while it was being opened is closed at once.

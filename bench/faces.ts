@@ -1,0 +1,114 @@
+/**
+ * The cost of the faces for data layers, on a real PostgreSQL: a `pg.Pool` of ours, with credential check and pre-ping,
+ * compared with pg's own, which checks nothing, for the same login; alone and under Kysely and Drizzle.
+ *
+ * Drizzle is a dependency of the examples: `node scripts/launch.cjs install examples/layers` installs it.
+ */
+
+import { spawnSync } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { Kysely, PostgresDialect, sql } from 'kysely'
+import pg from 'pg'
+import { createPgPool } from '../src/engine/pg/index.ts'
+import { type PostgresServer, startPostgres } from '../test/support/postgres.ts'
+import { compare, type Result } from './measure.ts'
+
+const HAND_OUTS = 5000
+const STATEMENTS = 300
+const ROOT = join(import.meta.dirname, '..')
+
+type Drizzle = (config: { readonly client: pg.Pool }) => { execute(statement: string): Promise<unknown> }
+
+function ourPool(server: PostgresServer): Promise<pg.Pool> {
+  const { host, port, superuser: login, superuserPassword: password } = server
+  const record = { type: 'postgres', host, port, login, password, database: 'postgres', extra: { sslmode: 'disable' } }
+  return createPgPool(record as never, { pool_size: 10, max_overflow: 0 })
+}
+
+function theirPool(server: PostgresServer): pg.Pool {
+  const { host, port, superuser: user, superuserPassword: password } = server
+  return new pg.Pool({ host, port, user, password, database: 'postgres', max: 10 })
+}
+
+async function handOutMicros(pool: pg.Pool): Promise<number> {
+  const begin = performance.now()
+  for (let count = 0; count < HAND_OUTS; count++) (await pool.connect()).release()
+  return ((performance.now() - begin) * 1000) / HAND_OUTS
+}
+
+async function micros(statement: () => Promise<unknown>): Promise<number> {
+  const begin = performance.now()
+  for (let count = 0; count < STATEMENTS; count++) await statement()
+  return ((performance.now() - begin) * 1000) / STATEMENTS
+}
+
+async function handOuts(server: PostgresServer): Promise<Result> {
+  const ours = await ourPool(server)
+  const peer = theirPool(server)
+  try {
+    return await compare({
+      name: 'connect + release',
+      unit: 'us',
+      bound: 1,
+      rounds: 50,
+      ours: () => handOutMicros(ours),
+      peer: () => handOutMicros(peer),
+    })
+  } finally {
+    await ours.end()
+    await peer.end()
+  }
+}
+
+/** A layer over a pool; gives one `select 1`. */
+type Layer = (pool: pg.Pool) => () => Promise<unknown>
+
+/** Every round has its own session: some sessions are twice as fast as others for their whole life. */
+function statements(name: string, layer: Layer, server: PostgresServer): Promise<Result> {
+  const onNewSession = async (pool: pg.Pool): Promise<number> => {
+    try {
+      const statement = layer(pool)
+      await micros(statement)
+      return await micros(statement)
+    } finally {
+      await pool.end()
+    }
+  }
+  return compare({
+    name,
+    unit: 'us',
+    bound: 1,
+    rounds: 100,
+    ours: async () => onNewSession(await ourPool(server)),
+    peer: () => onNewSession(theirPool(server)),
+  })
+}
+
+const kysely: Layer = (pool) => {
+  const db = new Kysely<object>({ dialect: new PostgresDialect({ pool }) })
+  return () => sql`select 1`.execute(db)
+}
+
+function drizzle(): Layer {
+  const { status } = spawnSync(process.execPath, ['scripts/launch.cjs', 'install', 'examples/layers'], {
+    cwd: ROOT,
+    stdio: 'inherit',
+  })
+  if (status !== 0) throw new Error('The packages of examples/layers could not be installed.')
+  const load = createRequire(join(ROOT, 'examples/layers/package.json'))
+  const { drizzle: make } = load('drizzle-orm/node-postgres') as { readonly drizzle: Drizzle }
+  return (client) => {
+    const db = make({ client })
+    return () => db.execute('select 1')
+  }
+}
+
+export async function run(): Promise<Result[]> {
+  await using server = await startPostgres()
+  return [
+    await handOuts(server),
+    await statements('select 1 through Kysely', kysely, server),
+    await statements('select 1 through Drizzle', drizzle(), server),
+  ]
+}
