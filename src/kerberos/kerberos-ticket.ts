@@ -16,6 +16,7 @@ import { assertOwnedBy, inFull, isMendable, type TicketInfo, verifyTicket } from
 import {
   DEFAULT_RENEWAL,
   DEFAULT_RETRY,
+  isWorthRenewing,
   nextLook,
   type RenewalPolicy,
   type RetryPolicy,
@@ -48,6 +49,7 @@ export class KerberosTicket implements AsyncDisposable {
   #leadership: FileLock | undefined
   #starting: Promise<TicketInfo> | undefined
   #running: Promise<void> | undefined
+  #restoreName: (() => void) | undefined
 
   /** @throws ConfigError for names of files that can be none */
   constructor(options: KerberosTicketOptions = {}) {
@@ -104,12 +106,23 @@ export class KerberosTicket implements AsyncDisposable {
     }
   }
 
-  /** Makes sure of a good ticket, and keeps it good until {@link close}. */
+  /**
+   * Makes sure of a good ticket, and keeps it good until {@link close}. With the updater `process`, KRB5CCNAME of this
+   * process names its own cache until then, so that other libraries and child processes find it.
+   */
   async start(signal?: AbortSignal): Promise<TicketInfo> {
+    if (this.#closing.signal.aborted) {
+      throw new PoolsmithError('This KerberosTicket was closed, and cannot be started again.', {
+        code: 'ABORTED',
+        phase: 'credential',
+        hint: 'Make a new KerberosTicket with the same options.',
+      })
+    }
     if (this.#running !== undefined) throw new Error('This KerberosTicket was started already')
     const closing = this.#closing.signal
     this.#starting = this.#first(signal === undefined ? closing : AbortSignal.any([closing, signal]))
     const ticket = await this.#starting
+    if (this.#updater === 'process') this.#nameCache(await this.cache())
     this.#running = this.#keep(ticket, this.#closing.signal)
     return ticket
   }
@@ -122,7 +135,21 @@ export class KerberosTicket implements AsyncDisposable {
     await this.#starting?.catch(() => undefined)
     await this.#running
     await this.#leadership?.[Symbol.asyncDispose]()
+    this.#restoreName?.()
     if (this.#updater === 'process' && this.#cache !== undefined) await this.#destroyOwn(this.#cache)
+  }
+
+  #nameCache(cache: string): void {
+    const { environment = process.env } = this.#options
+    if (environment !== process.env) return
+    const { KRB5CCNAME: before } = environment
+    process.env.KRB5CCNAME = cache
+    this.#restoreName = () => {
+      // Someone else may have set it meanwhile.
+      if (process.env.KRB5CCNAME !== cache) return
+      if (before === undefined) delete process.env.KRB5CCNAME
+      else process.env.KRB5CCNAME = before
+    }
   }
 
   /** Waits for a ticket that is being written; one that the KDC has not issued yet is not written any more. */
@@ -245,8 +272,9 @@ export class KerberosTicket implements AsyncDisposable {
     if (error !== undefined && !isMendable(error)) throw this.#failed(error)
     const unless = (found: TicketInfo): boolean => !this.#isDue(found)
     const hasKeytab = await this.#hasKeytab()
-    const renewable = ticket?.renewableUntil !== undefined && ticket.renewableUntil > ticket.expiresAt
-    if (renewable && (!hasKeytab || this.#options.preferRenewal === true)) {
+    const isRenewable = ticket?.renewableUntil !== undefined && ticket.renewableUntil > ticket.expiresAt
+    const isPreferred = this.#options.preferRenewal === true && isRenewable && isWorthRenewing(ticket, this.#renewal)
+    if (isPreferred || (isRenewable && !hasKeytab)) {
       try {
         return await this.#persist('renewed', { by: 'renew', unless }, signal)
       } catch (failure) {

@@ -40,6 +40,19 @@ export function renewalDueAt(ticket: Lifetime, policy: RenewalPolicy): number {
   return ticket.expiresAt - Math.min(policy.thresholdMillis, life / 2)
 }
 
+/**
+ * Whether a renewal gains time: a ticket that would be due again at once is better replaced from the keytab.
+ *
+ * @param ticket.renewableUntil the latest end of a renewed ticket
+ */
+export function isWorthRenewing(
+  ticket: Lifetime & { readonly renewableUntil?: number | undefined },
+  policy: RenewalPolicy,
+): boolean {
+  const gain = (ticket.renewableUntil ?? ticket.expiresAt) - ticket.expiresAt
+  return gain >= ticket.expiresAt - renewalDueAt(ticket, policy) && gain > 0
+}
+
 /** The shortest pause between two looks at a ticket. */
 const SHORTEST_PAUSE_MILLIS = 200
 

@@ -36,7 +36,11 @@ export const ticketCommand: Command = {
     },
     keytab: { type: 'string', value: 'FILE', description: 'The keytab. Default: the one that krb5 would take.' },
     ccache: { type: 'string', value: 'CACHE', description: 'The ticket cache. Default: the one that krb5 would take.' },
-    lifetime: { type: 'string', value: 'SECONDS', description: 'How long a new ticket should be valid.' },
+    lifetime: {
+      type: 'string',
+      value: 'SECONDS',
+      description: 'How long a new ticket should be valid. This and the other times may have a unit: 30m, 8h, 7d.',
+    },
     'renewable-lifetime': { type: 'string', value: 'SECONDS', description: 'How long it should be renewable.' },
     group: {
       type: 'string',
@@ -165,7 +169,7 @@ function outcomeOf(call: Call, ticket: TicketInfo | undefined, dueAt: number | u
 function optionsOf(call: Call): KerberosTicketOptions {
   const { environment } = call
   const seconds = (name: string, variable?: string): number | undefined => {
-    const value = numberOf(call, name, variable === undefined ? {} : { variable })
+    const value = numberOf(call, name, { read: secondsIn, variable })
     return value === undefined ? undefined : value * 1000
   }
   const updater = textOf(call, 'updater')
@@ -176,8 +180,8 @@ function optionsOf(call: Call): KerberosTicketOptions {
     principal: textOf(call, 'principal') ?? filled(environment.KRB_PRINCIPAL),
     keytab: textOf(call, 'keytab') ?? filled(environment.KRB_KEYTAB),
     cache: textOf(call, 'ccache'),
-    lifetimeSeconds: numberOf(call, 'lifetime', { least: 1 }),
-    renewableSeconds: numberOf(call, 'renewable-lifetime'),
+    lifetimeSeconds: numberOf(call, 'lifetime', { read: secondsIn, least: 1 }),
+    renewableSeconds: numberOf(call, 'renewable-lifetime', { read: secondsIn }),
     group: textOf(call, 'group'),
     updater: known,
     preferRenewal: call.values['prefer-renewal'] === true,
@@ -200,19 +204,34 @@ function textOf({ values }: Call, name: string): string | undefined {
 
 const filled = (value: string | undefined): string | undefined => (value === '' ? undefined : value)
 
-/** @param rules.variable the variable that stands for the option in the environment */
+const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 }
+
+/** `90`, or `90s`, `30m`, `8h`, `7d` as kinit and other programs write it. NaN for anything else. */
+function secondsIn(text: string): number {
+  const [, digits = text, unit = 's'] = /^\s*(\d+(?:\.\d+)?)([smhd])\s*$/.exec(text) ?? []
+  return Number(digits) * (UNITS[unit] ?? Number.NaN)
+}
+
+interface NumberRules {
+  readonly least?: number
+  /** The variable that stands for the option in the environment. */
+  readonly variable?: string
+  readonly read?: (text: string) => number
+}
+
 function numberOf(
   call: Call,
   name: string,
-  { least = 0, variable = '' }: { readonly least?: number; readonly variable?: string } = {},
+  { least = 0, variable = '', read = Number }: NumberRules = {},
 ): number | undefined {
   const given = textOf(call, name)
   const text = given ?? filled(call.environment[variable])
   if (text === undefined) return undefined
-  const number = Number(text)
+  const number = read(text)
   if (text.trim() === '' || !(number >= least && number <= 2_000_000)) {
     const source = given === undefined ? variable : `--${name}`
-    throw new UsageError(`${source} expects a number from ${least} to 2000000, got ${JSON.stringify(text)}.`)
+    const orTime = read === secondsIn ? ', or a time such as 30m' : ''
+    throw new UsageError(`${source} expects a number from ${least} to 2000000${orTime}, got ${JSON.stringify(text)}.`)
   }
   return number
 }

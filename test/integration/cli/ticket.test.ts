@@ -31,7 +31,7 @@ test('a ticket is obtained, shown, renewed and destroyed, by options and by envi
   assert.equal(missing.code, 4)
   assert.equal(JSON.parse(missing.stdout).error.code, 'TICKET_CACHE_MISSING')
 
-  const got = await ticket(['acquire', '--json', '--lifetime', '600', '--renewable-lifetime', '3600'], {
+  const got = await ticket(['acquire', '--json', '--lifetime', '10m', '--renewable-lifetime', '1h'], {
     KRB5CCNAME: ccache,
     KRB_PRINCIPAL: 'etl',
     KRB_KEYTAB: keytab,
@@ -217,9 +217,9 @@ test('the lock of another updater does not hold up the end of the program', asyn
 })
 
 test('a value that is no number is reported with the name of its option or variable', async () => {
-  const wrong = await ticket(['run'], { KRB_RENEWAL_INTERVAL: '10m' })
+  const wrong = await ticket(['run'], { KRB_RENEWAL_INTERVAL: '10 min' })
   assert.equal(wrong.code, 2)
-  assert.match(wrong.stderr, /KRB_RENEWAL_INTERVAL expects a number .*"10m"/)
+  assert.match(wrong.stderr, /KRB_RENEWAL_INTERVAL expects a number .*, or a time such as 30m, got "10 min"/)
   const over = await ticket(['acquire', '--lifetime', '0', '--keytab', keytab, '--ccache', kdc.path('zero')])
   assert.equal(over.code, 2)
   assert.match(over.stderr, /--lifetime expects a number from 1 /)

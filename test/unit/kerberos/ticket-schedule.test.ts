@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import {
   DEFAULT_RENEWAL,
   DEFAULT_RETRY,
+  isWorthRenewing,
   nextLook,
   renewalDueAt,
   retryWait,
@@ -40,4 +41,19 @@ test('the ticket is checked every ten minutes, or when it is due if that is earl
 
 test('there is a pause between two looks, however overdue the ticket is', () => {
   assert.equal(nextLook({ startsAt: 0, expiresAt: 1000 }, DEFAULT_RENEWAL, HOUR), 200)
+})
+
+test('a renewal is worth it when the ticket is then not due at once', () => {
+  const ticket = { startsAt: 0, expiresAt: 10 * HOUR }
+  const isWorth = (renewableUntil: number | undefined, given = ticket): boolean =>
+    isWorthRenewing({ ...given, renewableUntil }, DEFAULT_RENEWAL)
+  assert.equal(isWorth(7 * 24 * HOUR), true)
+  assert.equal(isWorth(10 * HOUR + 30 * MINUTE), true)
+  assert.equal(isWorth(10 * HOUR + 29 * MINUTE), false)
+  assert.equal(isWorth(10 * HOUR), false)
+  assert.equal(isWorth(undefined), false)
+  const short = { startsAt: 0, expiresAt: 4000 }
+  assert.equal(isWorth(6000, short), true)
+  assert.equal(isWorth(5000, short), false)
+  assert.equal(isWorth(0, { startsAt: 0, expiresAt: 0 }), false)
 })
