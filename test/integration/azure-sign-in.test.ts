@@ -161,7 +161,7 @@ describe('interactive', () => {
     assert.equal(await token, ALICE)
   })
 
-  test('a person who says no is a refusal, once', async () => {
+  test('a person who declines is a refusal, once', async () => {
     using person = await signIn({ azure_credential: 'interactive' }, ({ url }) => provider.visit(url))
     const error = await failureOf(person)
     assert.deepEqual([error.code, error.details.aadsts, person.prompts.length], ['CREDENTIAL_REFUSED', 65_004, 1])
@@ -181,7 +181,7 @@ describe('device code', () => {
     assert.ok(polls.length > 1)
   })
 
-  test('a person who says no is a refusal, once', async () => {
+  test('a person who declines is a refusal, once', async () => {
     using person = await signIn({ azure_credential: 'device_code' }, ({ userCode = '' }) => provider.enter(userCode))
     assert.equal((await failureOf(person)).code, 'CREDENTIAL_REFUSED')
     assert.equal(person.prompts.length, 1)
@@ -196,7 +196,7 @@ for (const kind of ['interactive', 'device_code'] as const) {
       else provider.enter(userCode, ALICE)
     }
 
-    test('who has signed in is not asked again for a renewal until Entra requires it', async () => {
+    test('a signed-in user is not asked again for a renewal until Entra requires it', async () => {
       provider.lifeSeconds = 2
       using person = await signIn({ azure_credential: kind }, answer)
       const first = await person.source.get()
@@ -218,7 +218,7 @@ for (const kind of ['interactive', 'device_code'] as const) {
       assert.equal(await subject(person), ALICE)
     })
 
-    test('who exceeds the limit gets SIGN_IN_TIMEOUT, and the port is closed', async () => {
+    test('a sign-in beyond the limit is SIGN_IN_TIMEOUT, and the port is closed', async () => {
       using person = await signIn({ azure_credential: kind, sign_in_timeout: 1 }, () => undefined)
       const error = await failureOf(person)
       assert.deepEqual([error.code, error.phase, error.transient], ['SIGN_IN_TIMEOUT', 'credential', false])

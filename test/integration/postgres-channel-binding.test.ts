@@ -86,7 +86,7 @@ test('a failed channel binding fetches no new credential', async () => {
   }
 })
 
-test('a wrong password is reported as that, and the login is bound where nobody is in the middle', async () => {
+test('a wrong password is reported as that, and the login is bound without a man in the middle', async () => {
   for (const server of servers) {
     const target = { host: '127.0.0.1', port: server.port, login: server.superuser, database: 'postgres' }
     const { driver } = driverFor(target, { sslmode: 'require' })

@@ -149,7 +149,7 @@ describe('what is wrong is told with its number, state, advice and exit code', (
     })
   })
 
-  test('a certificate of nobody whom we know', async () => {
+  test('a certificate of an unknown issuer', async () => {
     await using server = await start()
     await assertFails(check({ port: server.port, extra: { ca_file: files.providerCa } }, '--json'), {
       code: 'TLS_UNTRUSTED',

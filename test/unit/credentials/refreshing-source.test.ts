@@ -1,80 +1,8 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, mock, test } from 'node:test'
-import type { Credential, CredentialSource } from '../../../src/credentials/credential.ts'
-import { type RefreshingSourceOptions, refreshingSource } from '../../../src/credentials/refreshing-source.ts'
+import type { Credential } from '../../../src/credentials/credential.ts'
 import { PoolsmithError } from '../../../src/errors.ts'
-import type { EventName, PoolsmithEvents } from '../../../src/events.ts'
-import { Secret } from '../../../src/secret.ts'
-
-const START = Date.UTC(2026, 0, 1)
-
-/** A source over an issuer that the test drives, with every clock held still. */
-function issuer(options: { lifeMillis?: number } & Partial<RefreshingSourceOptions> = {}) {
-  const { lifeMillis, ...rest } = options
-  const events: { name: EventName; payload: unknown }[] = []
-  const state = {
-    fetches: 0,
-    signals: [] as AbortSignal[],
-    /** What the next fetches do; the last entry stays. Default is to answer at once. */
-    answer: (async () => state.issue(`secret-${state.fetches}`)) as (signal: AbortSignal) => Promise<Credential>,
-    issue(password: string, life = lifeMillis): Credential {
-      const issuedAt = Date.now()
-      return {
-        kind: 'password',
-        identity: 'svc',
-        password: new Secret(password),
-        issuedAt,
-        ...(life === undefined ? {} : { expiresAt: issuedAt + life }),
-      }
-    },
-    named: <Name extends EventName>(name: Name): PoolsmithEvents[Name][] =>
-      events.filter((event) => event.name === name).map((event) => event.payload as PoolsmithEvents[Name]),
-    source: undefined as unknown as CredentialSource,
-  }
-  state.source = refreshingSource({
-    random: () => 0,
-    emit: (name, payload) => {
-      events.push({ name, payload })
-    },
-    fetch: (signal) => {
-      state.fetches++
-      state.signals.push(signal)
-      return state.answer(signal)
-    },
-    ...rest,
-  })
-  return state
-}
-
-const passwordOf = (credential: Credential | undefined): string | undefined =>
-  credential?.kind === 'password' ? credential.password.reveal() : undefined
-
-/** Lets every promise that can settle do so; setImmediate is not held. */
-const settle = async (): Promise<void> => {
-  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
-}
-
-/** Moves the clock on in steps, so that timers that are set on the way fire too. */
-const pass = async (millis: number, steps = 10): Promise<void> => {
-  for (let step = 0; step < steps; step++) {
-    mock.timers.tick(millis / steps)
-    await settle()
-  }
-}
-
-const throttled = (): Promise<never> =>
-  Promise.reject(
-    new PoolsmithError('throttled', {
-      code: 'CREDENTIAL_FAILED',
-      phase: 'credential',
-      transient: true,
-      details: { retryAfterMillis: 7000 },
-    }),
-  )
-const down = (): Promise<never> => Promise.reject(Object.assign(new Error('connect refused'), { code: 'ECONNREFUSED' }))
-const refused = (): Promise<never> =>
-  Promise.reject(new PoolsmithError('no', { code: 'CREDENTIAL_REFUSED', phase: 'credential' }))
-const hang = (): Promise<never> => new Promise(() => undefined)
+import { down, hang, issuer, pass, passwordOf, refused, START, settle, throttled } from './held-issuer.ts'
 
 beforeEach(() => mock.timers.enable({ apis: ['setTimeout', 'Date'], now: START }))
 afterEach(() => mock.timers.reset())
@@ -93,7 +21,7 @@ test('an issuer that asks for a wait beyond every timer is not asked again at on
 })
 
 describe('a refreshing source', () => {
-  test('fetches nothing before somebody asks, and then once for a thousand who wait', async () => {
+  test('fetches nothing before the first call, and then once for a thousand callers waiting', async () => {
     const state = issuer({ lifeMillis: 900_000 })
     await pass(60_000)
     assert.equal(state.source.current(), undefined)
@@ -112,7 +40,7 @@ describe('a refreshing source', () => {
     ['seven days', 7 * 86_400_000],
     ['60 days, more than a timer can wait', 60 * 86_400_000],
   ] as const) {
-    test(`renews a credential of ${name} in the background while it is in use, and nobody waits`, async () => {
+    test(`renews a credential of ${name} in the background while it is in use, and no caller waits`, async () => {
       const state = issuer({ lifeMillis: life })
       await state.source.get()
       for (let step = 0; step < 200; step++) {
@@ -124,7 +52,7 @@ describe('a refreshing source', () => {
     })
   }
 
-  test('no timer is longer than setTimeout knows, since that fires at once', async (t) => {
+  test('no timer is longer than setTimeout can count, since a longer one fires at once', async (t) => {
     const set = t.mock.method(globalThis, 'setTimeout')
     const state = issuer({ lifeMillis: 60 * 86_400_000 })
     await state.source.get()
@@ -133,7 +61,7 @@ describe('a refreshing source', () => {
     state.source.close()
   })
 
-  test('an idle source fetches nothing, and the first one to come back waits for one fetch', async () => {
+  test('an idle source fetches nothing, and the next caller waits for one fetch', async () => {
     const state = issuer({ lifeMillis: 1000 })
     await state.source.get()
     await pass(60_000, 600)
@@ -145,7 +73,7 @@ describe('a refreshing source', () => {
     state.source.close()
   })
 
-  test('somebody who listens for changes keeps it renewed, and is told each new one', async () => {
+  test('a listener for changes keeps the credential renewed, and gets each new one', async () => {
     const state = issuer({ lifeMillis: 1000 })
     const told: (string | undefined)[] = []
     const stop = state.source.onChange((credential) => told.push(passwordOf(credential)))
@@ -208,7 +136,7 @@ describe('a refreshing source', () => {
     state.source.close()
   })
 
-  test('who waits gets the specific error after five tries with back-off', async () => {
+  test('a waiting caller gets the specific error after five tries with back-off', async () => {
     const state = issuer({ lifeMillis: 1000 })
     state.answer = down
     const waiting = state.source.get()
@@ -236,7 +164,7 @@ describe('a refreshing source', () => {
     state.source.close()
   })
 
-  test('a refusal is told at once, and not asked for again within a second', async () => {
+  test('a refusal is reported at once, and the issuer is not asked again within a second', async () => {
     const state = issuer()
     state.answer = refused
     for (let call = 0; call < 20; call++) await assert.rejects(state.source.get(), { code: 'CREDENTIAL_REFUSED' })
@@ -261,7 +189,7 @@ describe('a refreshing source', () => {
     state.source.close()
   })
 
-  test('a long Retry-After does not keep a credential in use that is over', async () => {
+  test('a long Retry-After does not keep an expired credential in use', async () => {
     const state = issuer({ lifeMillis: 10_000 })
     await state.source.get()
     state.source.current()
@@ -273,7 +201,7 @@ describe('a refreshing source', () => {
     state.source.close()
   })
 
-  test('one who aborts leaves alone: the others get the credential of the same fetch', async () => {
+  test('an aborted caller leaves alone: the others get the credential of the same fetch', async () => {
     const state = issuer()
     const answer = Promise.withResolvers<Credential>()
     state.answer = () => answer.promise
@@ -289,7 +217,7 @@ describe('a refreshing source', () => {
     state.source.close()
   })
 
-  test('when all have left, the fetch goes on and its result serves the next; retries do not', async () => {
+  test('when all callers have left, the fetch goes on and its result serves the next caller; retries stop', async () => {
     const state = issuer()
     const answer = Promise.withResolvers<Credential>()
     state.answer = () => answer.promise
@@ -315,7 +243,7 @@ describe('a refreshing source', () => {
     other.source.close()
   })
 
-  test("a caller's own reason comes back when it is one of ours", async () => {
+  test('an abort reason that is a PoolsmithError comes back as it is', async () => {
     const state = issuer()
     state.answer = hang
     const reason = new PoolsmithError('the pool gave up', { code: 'POOL_EXHAUSTED', phase: 'pool' })
@@ -349,7 +277,7 @@ describe('a refreshing source', () => {
     }
   })
 
-  test('a credential that arrives over is an error that shows both clocks', async () => {
+  test('a credential that has expired on arrival is an error that shows both clocks', async () => {
     const state = issuer()
     state.answer = async () => state.issue('late', -1000)
     await assert.rejects(state.source.get(), { code: 'CREDENTIAL_EXPIRED', hint: /2025-12-31T23:59:59.*2026-01-01/ })
@@ -383,7 +311,7 @@ describe('a refreshing source', () => {
     state.source.close()
   })
 
-  test('a lease that is prolonged keeps its secret: used longer, and no change', async () => {
+  test('a prolonged lease keeps its secret: it is used longer, and no change is reported', async () => {
     const state = issuer()
     state.answer = async () => state.issue('same', 1000)
     const told: unknown[] = []
@@ -404,114 +332,5 @@ describe('a refreshing source', () => {
     assert.equal(passwordOf(await state.source.get()), 'secret-1')
     assert.equal(warned.mock.callCount(), 1)
     state.source.close()
-  })
-})
-
-describe('reject', () => {
-  test('the next one waits for a fresh credential, however many were refused with the old one', async () => {
-    const state = issuer({ lifeMillis: 900_000 })
-    const old = await state.source.get()
-    await pass(1000)
-    for (let login = 0; login < 20; login++) assert.equal(state.source.reject(old), true)
-    assert.equal(state.source.current(), undefined)
-    const fresh = await Promise.all(Array.from({ length: 20 }, () => state.source.get()))
-    assert.equal(passwordOf(fresh[0]), 'secret-2')
-    assert.equal(state.source.reject(old), true, 'a late refusal of the old one leaves the new one')
-    assert.equal(state.source.current(), fresh[0])
-    assert.equal(state.fetches, 2)
-    state.source.close()
-  })
-
-  test('a fetch that was under way and brings the refused one again is repeated', async () => {
-    const state = issuer({ lifeMillis: 1000 })
-    const old = await state.source.get()
-    const slow = Promise.withResolvers<Credential>()
-    state.answer = () => slow.promise
-    state.source.current()
-    await pass(800, 8)
-    assert.equal(state.fetches, 2, 'the renewal is under way')
-    state.source.reject(old)
-    const waiting = state.source.get()
-    state.answer = async () => state.issue('fresh')
-    slow.resolve(state.issue(passwordOf(old) as string))
-    assert.equal(passwordOf(await waiting), 'fresh')
-    state.source.close()
-  })
-
-  test('refusal after refusal asks the issuer at most five times a second', async () => {
-    const state = issuer({ lifeMillis: 900_000 })
-    let refusals = 0
-    const login = async (): Promise<void> => {
-      for (;;) {
-        const credential = await state.source.get()
-        refusals++
-        state.source.reject(credential)
-      }
-    }
-    const endless = login().catch((error: unknown) => error)
-    await pass(10_000, 1000)
-    assert.ok(refusals > 20, `${refusals} refusals`)
-    assert.ok(state.fetches <= 52, `${state.fetches} fetches in ten seconds`)
-    state.source.close()
-    assert.equal(((await endless) as PoolsmithError).code, 'ABORTED')
-  })
-
-  test('a password that changes every few seconds costs at most one refused login each time', async () => {
-    let password = 'p0'
-    const state = issuer({ recheckMillis: 1000 })
-    state.answer = async () => state.issue(password)
-    let failed = 0
-    for (let round = 1; round <= 50; round++) {
-      password = `p${round}`
-      for (let login = 0; login < 20; login++) {
-        const first = state.source.current() ?? (await state.source.get())
-        if (passwordOf(first) !== password) {
-          assert.equal(state.source.reject(first), true)
-          const next = state.source.get()
-          await pass(200, 2)
-          if (passwordOf(await next) !== password) failed++
-        }
-        await pass(100, 2)
-      }
-    }
-    assert.equal(failed, 0)
-    state.source.close()
-  })
-})
-
-describe('close', () => {
-  test('ends those who wait, the fetch in flight and every timer; and is idempotent', async () => {
-    const state = issuer({ lifeMillis: 1000 })
-    state.answer = hang
-    const waiting = state.source.get()
-    await settle()
-    state.source.close()
-    state.source.close()
-    await assert.rejects(waiting, { code: 'ABORTED', message: /closed/ })
-    assert.equal(state.signals[0]?.aborted, true)
-    await assert.rejects(state.source.get(), { code: 'ABORTED' })
-    await pass(60_000, 60)
-    assert.equal(state.fetches, 1)
-    assert.equal(state.named('credential:failed').length, 0)
-  })
-
-  test('also during a back-off', async () => {
-    const state = issuer()
-    state.answer = down
-    const waiting = state.source.get()
-    await settle()
-    state.source.close()
-    await assert.rejects(waiting, { code: 'ABORTED' })
-    await pass(60_000, 60)
-    assert.equal(state.fetches, 1)
-  })
-
-  test('also when the renewal is still ahead', async () => {
-    const state = issuer({ lifeMillis: 1000 })
-    state.source.onChange(() => undefined)
-    await state.source.get()
-    state.source.close()
-    await pass(60_000, 60)
-    assert.equal(state.fetches, 1)
   })
 })

@@ -115,7 +115,7 @@ test('what is written arrives in order, in packets that are not too long, small 
   assert.ok(Buffer.concat(all.slice(1)).equals(large))
 })
 
-test('back-pressure: nothing is encrypted for a wire that takes nothing, nothing read for a reader who does not', async () => {
+test('back-pressure: nothing is encrypted for a wire that takes nothing, and nothing read for a paused reader', async () => {
   const { fromServer, stream, context } = setUp()
   stream.write(Buffer.alloc(10_000_000))
   for (let count = 0; count < 20; count++) await turn()
@@ -160,7 +160,7 @@ test('the end of the wire is the end, and its error ours', async () => {
   assert.ok(closed.stream.destroyed)
 })
 
-test('whoever destroys it closes the wire and gives back the context, also in the middle of a chunk', async () => {
+test('destroying it closes the wire and releases the context, also in the middle of a chunk', async () => {
   const { fromServer, stream, below, context } = setUp()
   stream.on('data', () => stream.destroy())
   fromServer.write(Buffer.concat([packet(Buffer.from('one')), packet(Buffer.from('two'))]))
