@@ -35,7 +35,7 @@ function isSecretName(name: string): boolean {
 
 /** Names whose values are paths of files, once lower-cased and rid of separators. */
 const PATH_NAME =
-  /^ssl(rootcert|crl|cert|key)$|^(server|client)(certificate|key)$|^(proxy|ssl)?ca$|((?<!pro)file|path|dir|keytab|ccache)$/
+  /^ssl(rootcert|crl|cert|key)$|^(server|client)(certificate|key)$|^vaultclient(cert|key)$|^(proxy|ssl)?ca$|((?<!pro)file|path|dir|keytab|ccache)$/
 
 /** In place of a path: the authorities that the operating system trusts. */
 export const SYSTEM = 'system'

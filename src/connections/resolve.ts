@@ -1,7 +1,7 @@
 import type { Connection } from './connection.ts'
 import { isConnectionText } from './forms/forms.ts'
 import { type ConnectionInput, connectionOf, type ReadConnection, readConnection } from './parse.ts'
-import { lookUp, type StoreOptions } from './stores/find.ts'
+import { lookUp, type StoreOptions, withService } from './stores/find.ts'
 
 /**
  * Reads what `createEngine` and the command line accept as a connection: an object, a text in one of the forms of
@@ -20,7 +20,7 @@ export async function resolveConnection(input: ConnectionInput, options: StoreOp
  */
 export async function readInput(input: ConnectionInput, options: StoreOptions = {}): Promise<ReadConnection> {
   const isRecord = typeof input !== 'string' || isConnectionText(input)
-  const read = isRecord ? readConnection(input) : await lookUp(input.trim(), options)
+  const read = isRecord ? await withService(readConnection(input)) : await lookUp(input.trim(), options)
   for (const note of read.notes) options.onWarning?.(note)
   return read
 }

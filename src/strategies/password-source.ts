@@ -52,12 +52,21 @@ export function passwordSource(
     })
   }
   refuse(passwordProblems(connection, { password_file: file }))
+  return filePassword(connection, () => readPasswordFile(file), { emit })
+}
+
+/** A password that is read from a file again and again. */
+export function filePassword(
+  { login }: Pick<Connection, 'login'>,
+  read: () => Promise<Secret>,
+  { emit }: Pick<StrategyContext, 'emit'>,
+): CredentialSource {
   return refreshingSource({
     fetch: settled(async () => ({
       kind: 'password',
-      identity,
-      ...user,
-      password: await readPasswordFile(file),
+      identity: login ?? '',
+      user: login,
+      password: await read(),
       issuedAt: Date.now(),
     })),
     emit,

@@ -60,11 +60,12 @@ export const keywordString: TextForm = {
   },
   read(text) {
     const pairs = scan(text)
-    return typeof pairs === 'string' ? unreadable(pairs) : recordOf(pairs)
+    return typeof pairs === 'string' ? unreadable(pairs) : readKeywords(pairs)
   },
 }
 
-function isKeyword(word: string): boolean {
+/** Whether libpq has the keyword. */
+export function isKeyword(word: string): boolean {
   return [PARTS, UNUSED].some((words) => Object.hasOwn(words, word)) || OPTIONS.has(word)
 }
 
@@ -72,7 +73,8 @@ function isWhole(pairs: readonly Pair[] | string): boolean {
   return typeof pairs === 'object' && pairs.length > 1 && pairs.every(([key]) => isKeyword(key))
 }
 
-function recordOf(pairs: readonly Pair[]): FormReading {
+/** Reads keywords with their values. */
+export function readKeywords(pairs: readonly Pair[]): FormReading {
   const problems: ConfigProblem[] = []
   const notes: ConfigProblem[] = []
   const record: Record<string, unknown> = { type: 'postgres' }

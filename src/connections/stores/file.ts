@@ -59,7 +59,7 @@ async function exists(path: string): Promise<boolean> {
 
 /** @throws ConfigError for a file that is missing, unreadable, or not a mapping; it repeats nothing of the content */
 export async function readConnectionsFile(path: string): Promise<ConnectionsFile> {
-  const { text, mode } = await readText(path)
+  const { text, mode } = await readText(path, (message, cause) => fileError(path, message, cause))
   const content = await parseContent(text, path)
   if (typeof content !== 'object' || content === null || Array.isArray(content)) {
     throw fileError(path, 'expected a mapping from connection ids to connections')
@@ -77,20 +77,28 @@ function fileError(path: string, message: string, cause?: unknown): ConfigError 
   return new ConfigError([{ path: '', message }], { subject: `The connections file ${path}`, cause })
 }
 
-async function readText(path: string): Promise<{ text: string; mode: number }> {
+/**
+ * A text of limited length, and who may read it.
+ *
+ * @param fail makes the error of a file that cannot be read
+ */
+export async function readText(
+  path: string,
+  fail: (message: string, cause?: unknown) => ConfigError,
+): Promise<{ text: string; mode: number }> {
   let file: FileHandle
   try {
     file = await open(path)
   } catch (cause) {
-    throw fileError(path, unreadable(cause), cause)
+    throw fail(unreadable(cause), cause)
   }
   try {
     const { mode, size } = await file.stat()
-    if (size > LARGEST_FILE) throw fileError(path, `it is larger than ${LARGEST_FILE} bytes`)
+    if (size > LARGEST_FILE) throw fail(`it is larger than ${LARGEST_FILE} bytes`)
     const bytes = await file.readFile()
     return { text: new TextDecoder('utf-8', { fatal: true }).decode(bytes), mode }
   } catch (cause) {
-    throw cause instanceof ConfigError ? cause : fileError(path, unreadable(cause), cause)
+    throw cause instanceof ConfigError ? cause : fail(unreadable(cause), cause)
   } finally {
     await file.close()
   }

@@ -115,7 +115,7 @@ export async function lookUp(id: string, options: StoreOptions = {}): Promise<Re
   const places = placesOf(options)
   const { team } = places
   const inEnvironment = findInEnvironment(id, places.environment, team)
-  if (inEnvironment !== undefined) return readStored(inEnvironment)
+  if (inEnvironment !== undefined) return withService(readStored(inEnvironment))
 
   const path = await locateConnectionsFile(places)
   const file = path === undefined ? undefined : await readConnectionsFile(path)
@@ -124,7 +124,7 @@ export async function lookUp(id: string, options: StoreOptions = {}): Promise<Re
   if (file === undefined || inFile === undefined) {
     throw ALMOST_URI.test(id) ? withoutColon() : notFound(id, places, file)
   }
-  const read = readStored({ ...inFile, id })
+  const read = await withService(readStored({ ...inFile, id }))
   if (read.connection !== undefined) warnIfExposed(file, [read.connection], options.onWarning)
   return read
 }
@@ -140,17 +140,19 @@ export async function listConnections(options: StoreOptions = {}): Promise<Liste
   const path = await locateConnectionsFile(places)
   const file = path === undefined ? undefined : await readConnectionsFile(path)
   const seen = new Set<string>()
-  const listed = [...listEnvironment(places.environment, places.team), ...inFileFor(file, places.team)].map(
-    (stored) => {
-      const { id, store } = stored
-      const shadowed = seen.has(id.toUpperCase())
-      seen.add(id.toUpperCase())
-      const { connection, problems, subject, notes, closed } = readStored(stored)
-      const head = { id, store, shadowed, notes, closed }
-      if (connection !== undefined) return { ...head, connection, error: undefined }
-      return { ...head, connection, error: new ConfigError(problems, { subject }) }
-    },
-  )
+  const listed: ListedConnection[] = []
+  for (const stored of [...listEnvironment(places.environment, places.team), ...inFileFor(file, places.team)]) {
+    const { id, store } = stored
+    const shadowed = seen.has(id.toUpperCase())
+    seen.add(id.toUpperCase())
+    const { connection, problems, subject, notes, closed } = await withService(readStored(stored))
+    const head = { id, store, shadowed, notes, closed }
+    listed.push(
+      connection === undefined
+        ? { ...head, connection, error: new ConfigError(problems, { subject }) }
+        : { ...head, connection, error: undefined },
+    )
+  }
   if (file !== undefined) {
     const inFile = listed.filter(({ store }) => store.startsWith('file ')).flatMap(({ connection }) => connection ?? [])
     warnIfExposed(file, inFile, options.onWarning)
@@ -168,6 +170,13 @@ function inFileFor(file: ConnectionsFile | undefined, team: string | undefined):
     ...own.map((stored) => ({ ...stored, id: stored.id.slice(prefix.length) })),
     ...all.filter((stored) => !own.includes(stored)),
   ]
+}
+
+/** With `service` replaced by what it says, where the record names one. */
+export async function withService(read: ReadConnection): Promise<ReadConnection> {
+  if (read.connection?.extra['service'] === undefined) return read
+  const { readService } = await import('./service-file.ts')
+  return readService(read)
 }
 
 function warnIfExposed(

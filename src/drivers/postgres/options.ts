@@ -80,7 +80,7 @@ const connectTimeout = seconds({
 })
 
 function isNegative(value: unknown): boolean {
-  return /^\s*-\d+\s*$/.test(String(value))
+  return (typeof value === 'string' || typeof value === 'number') && /^\s*-\d+\s*$/.test(String(value))
 }
 
 /** The extras of the PostgreSQL driver, with libpq's names and meanings. */

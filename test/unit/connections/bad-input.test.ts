@@ -223,6 +223,18 @@ for (const [name, text] of Object.entries(FILES)) {
   })
 }
 
+const SERVICE = `# services\n[sales]\nhost=db.example.com\nuser=svc_etl\npassword=${PASSWORD}\nsslmode=require\n[lake]\nhost=x\n`
+
+test('a service file, cut off at each character, damaged or enormous', async () => {
+  await using folder = await temporaryFolder()
+  const servicefile = join(folder.path, 'pg_service.conf')
+  for (const value of [...truncations(SERVICE), ...damages(SERVICE)]) {
+    await writeFile(servicefile, value, { mode: 0o600 })
+    const { error } = await outcomeOf({ type: 'postgres', extra: { service: 'sales', servicefile } })
+    assertPaths(error, JSON.stringify(value.slice(0, 200)))
+  }
+})
+
 test('ids and names of files, cut off, damaged or enormous', async () => {
   for (const value of [...truncations('sales_db'), ...damages('sales_db')]) {
     await outcomeOf(value)
