@@ -1,5 +1,4 @@
 import { path } from '../connections/fields.ts'
-import { readPassFile } from './pass-file.ts'
 import { filePassword, passwordFields, passwordProblems, passwordSource } from './password-source.ts'
 import { defineStrategy } from './strategy.ts'
 
@@ -26,6 +25,7 @@ export const password = defineStrategy({
     if (passfile === undefined || connection.password !== undefined) return passwordSource(connection, options, context)
     const { hostaddr } = context.settings
     const address = typeof hostaddr === 'string' ? hostaddr : undefined
-    return filePassword(connection, () => readPassFile(passfile, connection, address), context)
+    const read = async () => (await import('./pass-file.ts')).readPassFile(passfile, connection, address)
+    return filePassword(connection, read, context)
   },
 })
