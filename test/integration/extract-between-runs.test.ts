@@ -219,9 +219,9 @@ test('JSON Lines say where a type has a cast to JSON of its own, and asText is e
     create function place_json(place) returns json language sql immutable as
       $$ select to_json(round($1::text::numeric, 2)) $$;
     create cast (place as json) with function place_json(place);
-    create domain spot as place;
-    create table places (id int, p place, s spot, list place[], plain text);
-    insert into places values (1, '1.23456789', '1.23456789', '{1.23456789}', 'x')`)
+    create domain spot as place; create type trip as (n int, stops place[]);
+    create table places (id int, p place, s spot, list place[], t trip, plain text);
+    insert into places values (1, '1.23456789', '1.23456789', '{1.23456789}', row(1, array['1.23456789'::place]), 'x')`)
   await using folder = await temporaryFolder()
   const noted = await extractTable(db, { table: 'places' }, { to: folder.path, format: 'jsonl' })
   const { p, s, list } = JSON.parse(await dataText(noted))
@@ -230,8 +230,8 @@ test('JSON Lines say where a type has a cast to JSON of its own, and asText is e
     manifest.columns
       .filter(({ note }) => /by the cast of the type.*asText is exact/.test(note ?? ''))
       .map(({ name }) => name)
-  assert.deepEqual(notesIn(noted), ['p', 's', 'list'])
-  const asText = ['p', 's', 'list']
+  assert.deepEqual(notesIn(noted), ['p', 's', 'list', 't'])
+  const asText = ['p', 's', 'list', 't']
   const exact = await extractTable(db, { table: 'places' }, { to: folder.path, format: 'jsonl', asText })
   assert.equal(JSON.parse(await dataText(exact)).p, '1.23456789')
   assert.deepEqual(notesIn(exact), [])

@@ -234,3 +234,32 @@ test('readers skip row groups by their bounds without losing rows', async () => 
     { batchRows: 1000, rowGroupBytes: 1 << 16 },
   )
 })
+
+test('a filter finds every row of long text and bytes, whose bounds are cut', async () => {
+  await server.sql(`create table lengthy as select g as n, case when g % 100 < 50 then 'short ' || lpad(g::text, 6, '0')
+      else repeat('é', 60) || lpad(g::text, 6, '0') end as t,
+    decode(repeat('ff', 70) || lpad(to_hex(g), 8, '0'), 'hex') as b from generate_series(1, 3000) g`)
+  await extracted(
+    'lengthy',
+    async (path) => {
+      for (const [condition, count] of [
+        ["t = repeat('é', 60) || '000075'", 1],
+        ["t > 'z'", 1500],
+        ["t >= repeat('é', 60) || '002975'", 25],
+        ["t between 'short 000010' and 'short 000019'", 10],
+        ["t < 'short 000110'", 59],
+        ["b = unhex(repeat('ff', 70) || '00000007')", 1],
+        ["b >= unhex(repeat('ff', 64))", 3000],
+      ] as const) {
+        assert.deepEqual(await ask(`select count(*) from '${path}' where ${condition}`), [[BigInt(count)]], condition)
+      }
+      const without = `select count(*) from parquet_metadata('${path}') where path_in_schema = 't'
+        and (stats_min_value is null or stats_max_value is null)`
+      assert.deepEqual(await ask(without), [[0n]])
+      const long = `select count(*) from parquet_metadata('${path}') where path_in_schema in ('t', 'b')
+        and greatest(strlen(stats_min_value), strlen(stats_max_value)) > 4 * 67`
+      assert.deepEqual(await ask(long), [[0n]])
+    },
+    { batchRows: 100, rowGroupBytes: 1 << 10 },
+  )
+})

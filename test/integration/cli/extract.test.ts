@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmod, chown, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -7,6 +7,7 @@ import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
 import { EXIT_CODES, PHASE_EXIT_CODES } from '../../../src/cli/exit-codes.ts'
 import { runCli } from '../../support/cli.ts'
+import { eventually, filesBelow } from '../../support/extract.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
 
@@ -26,11 +27,6 @@ before(async () => {
 })
 after(() => stack.disposeAsync())
 
-async function filesBelow(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
-  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
-}
-
 test('extract writes a Parquet file that another reader reads, and says where', async () => {
   await using folder = await temporaryFolder()
   const { code, stdout, stderr } = await runCli(['extract', location, 'public."Weird.Name"', '--to', folder.path])
@@ -38,7 +34,7 @@ test('extract writes a Parquet file that another reader reads, and says where', 
   assert.match(stdout, /^public\.Weird\.Name: 1,000 rows, .* in .*\n {2}folder /)
   assert.doesNotMatch(stdout + stderr, /hunter2/)
   const [path = ''] = (await filesBelow(folder.path)).filter((name) => name.endsWith('.parquet'))
-  const rows = await parquetReadObjects({ file: await asyncBufferFromFile(path), compressors })
+  const rows = await parquetReadObjects({ file: await asyncBufferFromFile(join(folder.path, path)), compressors })
   assert.equal(rows.length, 1000)
   assert.equal(rows[999]?.['a,b'], 'row 1000')
 })
@@ -96,20 +92,41 @@ test('on a terminal it draws a bar, and the last thing on the screen is the resu
   assert.match(rest, /^public\.endless: 400,000 rows/)
 })
 
-test('Ctrl-C ends an extract with exit code 130, leaves no file and no statement on the server', async () => {
-  await using folder = await temporaryFolder()
-  const running = async (): Promise<void> => {
-    // As soon as the server is sending.
-    while ((await server.sql('select count(*) from pg_stat_progress_copy where tuples_processed > 0')) === '0');
-  }
-  const { code, stderr } = await runCli(['extract', location, 'endless', '--to', folder.path, '--format', 'jsonl'], {
-    interrupt: { when: running(), signal: 'SIGINT' },
+for (const [signal, exitCode] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const) {
+  test(`${signal} ends an extract with exit code ${exitCode}, and leaves no file and no statement on the server`, async () => {
+    await using folder = await temporaryFolder()
+    const running = async (): Promise<void> => {
+      // As soon as the server is sending.
+      const sending = 'select count(*) from pg_stat_progress_copy where tuples_processed > 0'
+      while ((await server.sql(sending)) === '0') await sleep(20)
+    }
+    const args = ['extract', location, 'endless', '--to', folder.path, '--format', 'jsonl', '--partitions', '2']
+    const { code, stderr } = await runCli(args, { interrupt: { when: running(), signal } })
+    assert.equal(code, exitCode, stderr)
+    assert.match(stderr, /poolsmith extract: interrupted\n$/)
+    assert.deepEqual(await filesBelow(folder.path), [])
+    // A session that was closed may still be on its way out.
+    const busy = "select count(*) from pg_stat_activity where usename = 'etl' and state <> 'idle'"
+    await eventually('no statement runs', async () => (await server.sql(busy)) === '0')
   })
-  assert.equal(code, 130, stderr)
-  assert.match(stderr, /poolsmith extract: interrupted\n$/)
-  assert.deepEqual(await filesBelow(folder.path), [])
-  // A session that was closed may still be on its way out.
-  assert.equal(await server.sql("select count(*) from pg_stat_activity where usename = 'etl' and state <> 'idle'"), '0')
+}
+
+test('a plan without a held snapshot says on the terminal that its parts are read at moments of their own', async () => {
+  await using folder = await temporaryFolder()
+  const plan = join(folder.path, 'plan.json')
+  const args = ['extract', location, 'endless', '--format', 'csv', '--partitions', '2', '--plan', plan]
+  const { stdout } = await runCli(args)
+  assert.match(stdout, /2 partitions[^\n]*\n +note +Each part was read at a moment of its own/)
+  assert.match(JSON.parse(await readFile(plan, 'utf8')).notes.join(), /^Each part was read at a moment of its own/)
+  const { stdout: part } = await runCli(['extract', location, '--partition', `${plan}#0`, '--to', folder.path])
+  assert.match(part, /note +Each part was read at a moment of its own/)
+  const manifest = (await filesBelow(folder.path)).find((name) => name.includes('_manifest-')) ?? ''
+  const { notes } = JSON.parse(await readFile(join(folder.path, manifest), 'utf8'))
+  assert.match(notes.join(), /^Each part was read at a moment of its own/)
 })
 
 test('selecting, partitions, a watermark with its state, and a hash', async () => {

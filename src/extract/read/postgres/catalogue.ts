@@ -39,6 +39,8 @@ export interface CatalogueType {
   readonly textCast: boolean
   /** Whether to_json writes it by a cast of its own, as PostGIS and hstore have one. */
   readonly jsonCast: boolean
+  /** The types of a composite type's columns. */
+  readonly attributes: readonly number[]
 }
 
 export interface CatalogueColumn {
@@ -149,9 +151,13 @@ with recursive cols as (${columns}
 ), needed(oid) as (
   select distinct atttypid from cols
   union
-  select case t.typtype when 'd' then t.typbasetype else t.typelem end
-  from needed n join pg_catalog.pg_type t on t.oid = n.oid
-  where t.typtype = 'd' or (t.typelem <> 0 and t.typoutput = 'pg_catalog.array_out'::pg_catalog.regproc)
+  select inner_type from needed n join pg_catalog.pg_type t on t.oid = n.oid, lateral (
+    select case t.typtype when 'd' then t.typbasetype else t.typelem end
+    where t.typtype = 'd' or (t.typelem <> 0 and t.typoutput = 'pg_catalog.array_out'::pg_catalog.regproc)
+    union all
+    select a.atttypid from pg_catalog.pg_attribute a
+    where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+  ) within(inner_type)
 )
 select json_build_object(
   'columns', coalesce((
@@ -167,7 +173,9 @@ select json_build_object(
       'textCast', exists (select from pg_catalog.pg_cast
         where castsource = t.oid and casttarget = 'pg_catalog.text'::pg_catalog.regtype),
       'jsonCast', t.typtype <> 'c' and exists (select from pg_catalog.pg_cast
-        where castsource = t.oid and casttarget = 'pg_catalog.json'::pg_catalog.regtype and castmethod = 'f')))
+        where castsource = t.oid and casttarget = 'pg_catalog.json'::pg_catalog.regtype and castmethod = 'f'),
+      'attributes', coalesce((select json_agg(distinct a.atttypid::int8) from pg_catalog.pg_attribute a
+        where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped), '[]')))
     from needed n join pg_catalog.pg_type t on t.oid = n.oid
     join pg_catalog.pg_namespace s on s.oid = t.typnamespace), '[]'),
   'estimatedRows', (

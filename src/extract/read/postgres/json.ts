@@ -38,8 +38,12 @@ export function jsonNote({ types }: Pick<Catalogue, 'types'>, type: CatalogueTyp
   if (type.jsonCast) {
     return `${type.name}: JSON by the cast of the type, which may leave digits or parts of the value out; asText is exact`
   }
-  const inner = types.get(type.kind === 'd' ? type.baseType : type.element)
-  return inner === undefined ? undefined : jsonNote({ types }, inner)
+  for (const oid of [type.baseType, type.element, ...type.attributes]) {
+    const inner = types.get(oid)
+    const note = inner === undefined ? undefined : jsonNote({ types }, inner)
+    if (note !== undefined) return note
+  }
+  return undefined
 }
 
 /** A column whose expression gives text. */
