@@ -20,11 +20,11 @@ interface Size {
 
 /** The most that each door may load; a new door adds its line. */
 const LIMITS: Readonly<Record<string, Size>> = {
-  poolsmith: { modules: 178, bytes: 692_000, packages: ['tarn'] },
+  poolsmith: { modules: 178, bytes: 705_000, packages: ['tarn'] },
   'poolsmith/extract': { modules: 62, bytes: 265_000, packages: [] },
   'poolsmith/kerberos': { modules: 50, bytes: 218_000, packages: [] },
-  'poolsmith/kysely': { modules: 188, bytes: 742_000, packages: ['kysely', 'tarn'] },
-  'poolsmith/pg': { modules: 185, bytes: 733_000, packages: ['tarn'] },
+  'poolsmith/kysely': { modules: 188, bytes: 757_000, packages: ['kysely', 'tarn'] },
+  'poolsmith/pg': { modules: 185, bytes: 748_000, packages: ['tarn'] },
 }
 
 interface Loaded {
