@@ -173,7 +173,7 @@ function decoded(text: unknown): unknown {
   return typeof text === 'string' && /^-?\d+\.\d+$/.test(text) && text.length < 16 ? Number(text) : text
 }
 
-test('NaN and infinities of floating-point numbers: read back, and outside of the bounds where they have no order', async () => {
+test('NaN and infinities of floating-point numbers are read back, and a row group with NaN has no bounds', async () => {
   await server.sql(`create table floats (n int, c float8, d float4); insert into floats values
     (1, 'NaN', 'NaN'), (2, 'Infinity', 'Infinity'), (3, '-Infinity', '-Infinity'), (4, '-0', '0'), (5, null, null)`)
   await extracted('floats', async (path) => {

@@ -103,7 +103,7 @@ for (const flavor of ['embedded', 'embedded-13'] as const) {
       })
     }
 
-    test('thousands of numbers and moments, and columns that are next to each other', async () => {
+    test('thousands of numbers and moments are written as the server writes them, also in adjacent columns', async () => {
       await server.sql(`create table many as select g as id, ((random() - 0.5) * 10 ^ (random() * 20))::numeric as n,
           (random() * 10 ^ (random() * 18))::bigint * (g % 2 * 2 - 1) as big, round((random() * 1e9)::numeric, g % 9) as scaled,
           timestamp '4000-01-01 BC' + random() * interval '290000 years' as at, date '4000-01-01 BC' + (random() * 3e6)::int as day,

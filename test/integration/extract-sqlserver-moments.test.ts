@@ -137,7 +137,7 @@ describe('several sessions at one moment', () => {
     assert.match(notes, /3 sessions read at one moment/)
   })
 
-  test('a lock that the server has released before its end proves nothing', async () => {
+  test('sessions that began after the server has released the lock do not count as one moment', async () => {
     const { sum, notes } = await whileMoving({ at: 'attention', times: 1, fault: { do: 'hang' } })
     assert.equal(sum, 4000)
     assert.match(notes, /One session has read all parts/)

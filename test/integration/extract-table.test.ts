@@ -245,7 +245,7 @@ describe('what can be extracted', () => {
     )
   })
 
-  test('1,600 columns', async () => {
+  test('a table of 1,600 columns is read', async () => {
     const columns = Array.from({ length: 1600 }, (_, index) => `c${index} int`)
     await server.sql(`create table wide (${columns.join(', ')}); insert into wide select from generate_series(1, 300);
       insert into wide select 1${', null'.repeat(1598)}, 1599`)
@@ -260,7 +260,7 @@ describe('what can be extracted', () => {
     assert.deepEqual([rows[300]?.c0, rows[300]?.c1, rows[300]?.c1599], [1, null, 1599])
   })
 
-  test('values of many megabytes', async () => {
+  test('values of many megabytes are written completely', async () => {
     await server.sql(`create table large (id int, body text, raw bytea);
       insert into large select g, repeat(chr(64 + g) || 'é', 2000000 * g), decode(repeat('00ff', 3000000), 'hex') from generate_series(1, 3) g`)
     await using folder = await temporaryFolder()

@@ -3,12 +3,11 @@ import { createHash } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { EXIT_CODES, PHASE_EXIT_CODES } from '../../../src/cli/exit-codes.ts'
 import type { ExtractPlan } from '../../../src/extract/plan.ts'
 import { type Finished, poolsmith } from '../../support/cli-in-process.ts'
-import { filesBelow } from '../../support/extract.ts'
+import { eventually, filesBelow } from '../../support/extract.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
 
@@ -99,8 +98,9 @@ test('--wait waits for a part that another session is reading; without it the ex
     )
     assert.equal((await extract([...read, '--wait', 'x'])).code, EXIT_CODES.usage)
     const waiting = extract([...read, '--wait', '60'])
-    const idle = "select count(*) from pg_stat_activity where usename = 'etl' and state = 'idle' and query = 'rollback'"
-    while ((await server.sql(idle)) === '0') await sleep(20)
+    const idle = `select count(*) from pg_stat_activity
+      where usename = 'etl' and state = 'idle' and query not like 'select pg_advisory%'`
+    await eventually('the command waits without a transaction', async () => (await server.sql(idle)) !== '0')
     await holder.query('select pg_advisory_unlock($1)', [String(lock)])
     const { code, answer } = await waiting
     assert.deepEqual([code, (answer.partition as { number: number }).number], [0, 0])

@@ -21,6 +21,7 @@ before(async () => {
     create role etl login password 'hunter2';
     create table "Weird.Name" (n integer, "a,b" text);
     insert into "Weird.Name" select i, 'row ' || i from generate_series(1, 1000) i;
+    create view trickle as select i, pg_sleep(0.05)::text as filling from generate_series(1, 1000000) i;
     create table endless as select i, repeat('x', 100) as filling from generate_series(1, 400000) i;
     grant select on all tables in schema public to etl`)
   location = `postgres://etl:hunter2@127.0.0.1:${server.port}/postgres`
@@ -104,7 +105,7 @@ for (const [signal, exitCode] of [
       const sending = 'select count(*) from pg_stat_progress_copy where tuples_processed > 0'
       while ((await server.sql(sending)) === '0') await sleep(20)
     }
-    const args = ['extract', location, 'endless', '--to', folder.path, '--format', 'jsonl', '--partitions', '2']
+    const args = ['extract', location, 'trickle', '--to', folder.path, '--format', 'jsonl']
     const { code, stderr } = await runCli(args, { interrupt: { when: running(), signal } })
     assert.equal(code, exitCode, stderr)
     assert.match(stderr, /poolsmith extract: interrupted\n$/)
@@ -129,7 +130,7 @@ test('a plan without a held snapshot says on the terminal that its parts are rea
   assert.match(notes.join(), /^Each part was read at a moment of its own/)
 })
 
-test('selecting, partitions, a watermark with its state, and a hash', async () => {
+test('the command takes a condition, partitions, a watermark with its state, and a hash', async () => {
   await using folder = await temporaryFolder()
   const run = async (...more: string[]): Promise<{ rows: number; files: { name: string }[]; folder: string }> => {
     const { code, stdout } = await runCli(['extract', location, 'endless', '--to', folder.path, '--json', ...more])
@@ -163,7 +164,7 @@ test('selecting, partitions, a watermark with its state, and a hash', async () =
   assert.match(stdout, /watermark\s+i 400000/)
 })
 
-test('--columns and --as-text take names with commas, and what they are for', async () => {
+test('--columns and --as-text take names with commas', async () => {
   await using folder = await temporaryFolder()
   await server.sql(`create table late ("a,b" int, at timestamp); insert into late values (1, '294276-12-31');
     grant select on late to etl`)

@@ -68,7 +68,7 @@ for (const canExchange of [true, false]) {
   })
 }
 
-test('a run that does not come to its end leaves the day as it was', async () => {
+test('a run that fails leaves the day as it was', async () => {
   await using folder = await temporaryFolder()
   const path = await withOld(folder.path)
   {

@@ -14,7 +14,7 @@ test('each row ends with the columns that are added', () => {
   assert.equal(csv.suffix(bronze, [], {})[0], '2')
 })
 
-test('names and the source that begin like a formula get an apostrophe, where that is asked for', () => {
+test('with guardFormulas names and the source that begin like a formula get an apostrophe', () => {
   const settings = { guardFormulas: true }
   assert.equal(csv.header(['=id', 'a'], settings), "'=id,a,_extracted_at,_source,_batch_id\n")
   assert.equal(csv.header(['=id'], {}), '=id,_extracted_at,_source,_batch_id\n')

@@ -28,7 +28,7 @@ const sent = (name: string, more: Partial<ColumnMetadata> = {}): ColumnMetadata 
   ...more,
 })
 
-test('the expressions of the select list', () => {
+test('each type has its expression in the select list', () => {
   const cases: readonly [CatalogueColumn, boolean, string][] = [
     [column('int'), false, '[a]]b]'],
     [column('varchar', { length: 50, codePage: 1252 }), false, '[a]]b]'],
