@@ -40,14 +40,18 @@ const BY_METHOD: readonly (readonly [method: RegExp, hint: string])[] = [
     "Check the user and the password (or one-time password) at the RADIUS server; the server's log says more.",
   ],
   [
-    /\b(Ident|Peer)\b/i,
-    'The server takes the user of the operating system: run as that user, or map it in pg_ident.conf.',
+    /\bIdent\b/i,
+    'Ident asks this machine for its user, by a program on port 113 that is missing, or that names another user: map that user in pg_ident.conf, or have pg_hba.conf ask for another proof.',
   ],
+  [/\bPeer\b/i, 'The server takes the user of the operating system: run as that user, or map it in pg_ident.conf.'],
 ]
 
 function hintByMethod(message: string): string | undefined {
   return BY_METHOD.find(([method]) => method.test(message.replace(/"[^"]*"/g, '""')))?.[1]
 }
+
+/** During the login: a word in `options` that is no setting, an unknown setting, a wrong value. */
+const REFUSED_SETTING = new Set(['42601', '42704', '22023'])
 
 /** The meaning of an error during the login, by its SQLSTATE ("PostgreSQL Error Codes"). */
 function adviceFor({ fields, advice }: ServerRefusal): Advice {
@@ -62,6 +66,13 @@ function adviceFor({ fields, advice }: ServerRefusal): Advice {
       return {
         code: 'TLS_CLIENT_CERTIFICATE_REFUSED',
         hint: 'The matching line of pg_hba.conf asks for a client certificate, and none was sent. Set sslcert and sslkey, or use auth_method=ssl_cert.',
+      }
+    }
+    // In every translation the refusal by a line begins with the name of the file.
+    if (fields.M?.startsWith('pg_hba.conf') === true) {
+      return {
+        code: 'LOGIN_NOT_ADMITTED',
+        hint: 'The first line of pg_hba.conf that fits this user, address and database says reject: put a line that admits them before it.',
       }
     }
     return {
@@ -85,6 +96,18 @@ function adviceFor({ fields, advice }: ServerRefusal): Advice {
   }
   if (state === '3D000') {
     return { code: 'DATABASE_NOT_FOUND', hint: 'Check the name of the database, which is case-sensitive.' }
+  }
+  if (state === '55000' && fields.R === 'CheckMyDatabase') {
+    return {
+      code: 'DATABASE_NOT_PERMITTED',
+      hint: 'The database accepts no connections: ALTER DATABASE … ALLOW_CONNECTIONS true, if it is not a template and not one whose DROP was interrupted.',
+    }
+  }
+  if (REFUSED_SETTING.has(state) || (state === '42501' && fields.R?.startsWith('set_config') === true)) {
+    return {
+      code: 'SETTING_REFUSED',
+      hint: 'Check the name and the value of each setting in `options`, and that this role may set it.',
+    }
   }
   if (state === '42501') {
     return { code: 'DATABASE_NOT_PERMITTED', hint: 'GRANT CONNECT ON DATABASE … TO … for this role.' }
