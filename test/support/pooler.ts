@@ -1,4 +1,4 @@
-/** A real PgBouncer or pgpool-II in front of a PostgreSQL, with its own folder and a free loopback port. */
+/** A real PgBouncer, pgpool-II or another program in front of a PostgreSQL, with its own folder and a free loopback port. */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -20,7 +20,7 @@ export interface Pooler extends AsyncDisposable {
   readonly log: () => string
 }
 
-interface Program {
+export interface Program {
   readonly path: string
   /** Writes the pooler's files and returns its arguments. */
   readonly prepare: (folder: string, port: number) => Promise<readonly string[]>
@@ -54,7 +54,7 @@ export async function startPgbouncer(server: PostgresServer, options: PgbouncerO
     await writeFile(`${userFile}.new`, list.join(''), { mode: 0o644 })
     await rename(`${userFile}.new`, userFile)
   }
-  const pooler = await start({
+  const pooler = await startBefore({
     path: '/usr/sbin/pgbouncer',
     stopSignal: 'SIGTERM',
     prepare: async (folder, port) => {
@@ -114,7 +114,7 @@ export interface PgpoolOptions {
 }
 
 export function startPgpool(server: PostgresServer, { lines = [], users }: PgpoolOptions = {}): Promise<Pooler> {
-  return start({
+  return startBefore({
     path: '/usr/sbin/pgpool',
     stopSignal: 'SIGINT',
     prepare: async (folder, port) => {
@@ -170,7 +170,8 @@ function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
   process.kill(-child.pid, signal)
 }
 
-async function start({ path, prepare, stopSignal }: Program): Promise<Pooler> {
+/** Starts a program that listens on one port, and waits until it accepts connections. */
+export async function startBefore({ path, prepare, stopSignal }: Program): Promise<Pooler> {
   const folder = await temporaryFolder()
   const port = await freePort()
   const user = account()
