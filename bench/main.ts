@@ -22,6 +22,7 @@ const suites: Readonly<Record<string, () => Promise<{ run: (options: SuiteOption
   ticket: () => import('./ticket.ts'),
   gss: () => import('./gss.ts'),
   sqlserver: () => import('./sqlserver.ts'),
+  secrets: () => import('./secrets.ts'),
 }
 
 function usage(message: string): never {

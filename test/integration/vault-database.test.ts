@@ -1,4 +1,4 @@
 import { databaseSuite } from '../support/vault/database-suite.ts'
 import { startVaultDouble } from '../support/vault/double.ts'
 
-databaseSuite('the double', startVaultDouble)
+databaseSuite('the double', () => startVaultDouble())

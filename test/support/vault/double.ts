@@ -1,11 +1,14 @@
 /**
- * A double of Vault for tests without a Vault: key-value engines 1 and 2, tokens, AppRole, wrapping, users of
- * PostgreSQL, by the published API (https://developer.hashicorp.com/vault/api-docs). test/interop/stores runs the same suite against OpenBao.
+ * A double of Vault for tests without a Vault: key-value engines 1 and 2, tokens, AppRole, JWT, certificates,
+ * wrapping, users of PostgreSQL, by the published API (https://developer.hashicorp.com/vault/api-docs). test/interop/stores runs the same suite against OpenBao.
  */
 
 import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import { importSPKI, jwtVerify } from 'jose'
 import { DatabaseEngine } from './database-double.ts'
 import type { Asked, Reply, VaultServer } from './server.ts'
 
@@ -29,6 +32,7 @@ interface Role {
   readonly ttlSeconds: number
   readonly maxTtlSeconds: number
   readonly uses: number
+  readonly audiences: readonly string[]
 }
 
 const ROOT = 'root'
@@ -45,14 +49,27 @@ export interface VaultDouble extends VaultServer {
   fault: ((asked: Asked, response: ServerResponse) => Reply | 'handled' | undefined) | undefined
 }
 
-export async function startVaultDouble(): Promise<VaultDouble> {
+/** The TLS side of the double: its certificate, and the authority of its clients. */
+export interface VaultTls {
+  readonly cert: string
+  readonly key: string
+  readonly ca: string
+}
+
+export async function startVaultDouble(tls?: VaultTls): Promise<VaultDouble> {
   const core = new Core()
   const asked: Asked[] = []
   const double: { fault: VaultDouble['fault'] } = { fault: undefined }
-  const server = createServer((request, response) => {
+  const answerTo = (request: IncomingMessage, response: ServerResponse): void => {
     void bodyOf(request).then(async (body) => {
       const path = (request.url ?? '').replace(/^\/v1\//, '')
-      const one: Asked = { method: request.method ?? '', path, headers: request.headers, body }
+      const one: Asked = {
+        method: request.method ?? '',
+        path,
+        headers: request.headers,
+        body,
+        client: clientOf(request),
+      }
       asked.push(one)
       const fault = double.fault?.(one, response)
       if (fault === 'handled') return
@@ -60,11 +77,15 @@ export async function startVaultDouble(): Promise<VaultDouble> {
       response.writeHead(status, { 'content-type': 'application/json', ...headers })
       response.end(typeof answer === 'string' ? answer : answer === undefined ? '' : JSON.stringify(answer))
     })
-  })
+  }
+  const server =
+    tls === undefined
+      ? createServer(answerTo)
+      : createTlsServer({ ...tls, requestCert: true, rejectUnauthorized: false }, answerTo)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   return Object.assign(double, {
-    address: `http://127.0.0.1:${port}`,
+    address: `http${tls === undefined ? '' : 's'}://127.0.0.1:${port}`,
     rootToken: ROOT,
     asked,
     async [Symbol.asyncDispose]() {
@@ -73,6 +94,11 @@ export async function startVaultDouble(): Promise<VaultDouble> {
       await new Promise((resolve) => server.close(resolve))
     },
   })
+}
+
+/** The name in a client certificate that the authority signed. */
+function clientOf({ socket }: IncomingMessage): string | undefined {
+  return socket instanceof TLSSocket && socket.authorized ? String(socket.getPeerCertificate().subject.CN) : undefined
 }
 
 async function bodyOf(request: IncomingMessage): Promise<Record<string, unknown>> {
@@ -95,6 +121,7 @@ class Core {
   readonly #second = new Map<string, Version[]>()
   readonly database = new DatabaseEngine()
   #sealed = false
+  #jwtKey = ''
 
   async answer(asked: Asked): Promise<Reply> {
     const { method, headers, body } = asked
@@ -105,6 +132,13 @@ class Core {
     if (path === 'sys/unseal') return ok({})
     if (path === 'sys/wrapping/unwrap') return this.#unwrap(given)
     if (path === 'auth/approle/login') return this.#login(body)
+    if (path === 'auth/jwt/login') return this.#jwtLogin(body)
+    if (path === 'auth/cert/login') {
+      const role = asked.client === undefined ? undefined : this.#roles.get(asked.client)
+      return role === undefined
+        ? bad('invalid certificate or no client certificate supplied')
+        : this.#issue({ ...role, renewable: true })
+    }
     const token = this.#tokens.get(given)
     if (token === undefined || token.endsAt <= Date.now()) return FORBIDDEN
     if (path.startsWith('auth/token/')) return this.#tokenPath(path.slice('auth/token/'.length), given, token, body)
@@ -131,8 +165,9 @@ class Core {
   #administer(path: string, headers: IncomingHttpHeaders, body: Record<string, unknown>): Reply {
     const [, mount] = /^sys\/mounts\/(.+)$/.exec(path) ?? []
     const [, policy] = /^sys\/policies\/acl\/(.+)$/.exec(path) ?? []
-    const [, role = '', leaf] = /^auth\/approle\/role\/([^/]+)(?:\/(.+))?$/.exec(path) ?? []
-    if (path === 'sys/seal') this.#sealed = true
+    const [, role = '', leaf] = /^auth\/(?:approle\/role|jwt\/role|cert\/certs)\/([^/]+)(?:\/(.+))?$/.exec(path) ?? []
+    if (path === 'auth/jwt/config') [this.#jwtKey = ''] = body.jwt_validation_pubkeys as readonly string[]
+    else if (path === 'sys/seal') this.#sealed = true
     else if (mount !== undefined)
       this.#mounts.set(`${mount}/`, Number((body.options as { version?: string } | undefined)?.version ?? 1))
     else if (policy !== undefined) this.#policies.set(policy, String(body.policy))
@@ -140,7 +175,9 @@ class Core {
       const policies = body.token_policies as readonly string[]
       const uses = Number(body.secret_id_num_uses ?? 0)
       const ttlSeconds = Number(body.token_ttl ?? 3600)
-      this.#roles.set(role, { policies, uses, ttlSeconds, maxTtlSeconds: Number(body.token_max_ttl ?? 3600) })
+      const audiences = (body.bound_audiences ?? []) as readonly string[]
+      const maxTtlSeconds = Number(body.token_max_ttl ?? 3600)
+      this.#roles.set(role, { policies, uses, ttlSeconds, maxTtlSeconds, audiences })
     } else if (leaf === 'role-id') return ok({ data: { role_id: `id-of-${role}` } })
     else if (leaf === 'secret-id') return this.#secretId(role, headers)
     return { status: 204 }
@@ -172,7 +209,19 @@ class Core {
     return this.#issue({ ...role, renewable: true })
   }
 
-  #issue(role: Omit<Role, 'uses'> & { readonly renewable: boolean }): Reply {
+  async #jwtLogin({ role: name, jwt }: Record<string, unknown>): Promise<Reply> {
+    const role = this.#roles.get(String(name))
+    if (role === undefined) return bad(`role "${name}" could not be found`)
+    try {
+      const key = await importSPKI(this.#jwtKey, 'ES256')
+      await jwtVerify(String(jwt), key, { audience: [...role.audiences] })
+    } catch (error) {
+      return bad(`error validating token: ${(error as Error).message}`)
+    }
+    return this.#issue({ ...role, renewable: true })
+  }
+
+  #issue(role: Omit<Role, 'uses' | 'audiences'> & { readonly renewable: boolean }): Reply {
     const token = `s.${randomBytes(16).toString('hex')}`
     const now = Date.now()
     const ttlMillis = role.ttlSeconds * 1000

@@ -7,6 +7,8 @@ export interface Asked {
   readonly path: string
   readonly headers: IncomingHttpHeaders
   readonly body: Record<string, unknown>
+  /** The name in the client's certificate. */
+  readonly client?: string | undefined
 }
 
 export interface Reply {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { exportSPKI, generateKeyPair, SignJWT } from 'jose'
 import { parseFields } from '../../../src/connections/fields.ts'
 import { PoolsmithError } from '../../../src/errors.ts'
 import { vaultFields } from '../../../src/vault/fields.ts'
@@ -169,6 +170,42 @@ export function vaultSuite(kind: string, start: () => Promise<VaultServer>): voi
       assert.match(error.hint ?? '', /somebody else has used it/)
       return true
     })
+  })
+
+  test(`${kind}: a JWT is read from its file at each login, and one for another audience is refused`, async () => {
+    await using server = await start()
+    await using folder = await temporaryFolder()
+    const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true })
+    await administer(server, 'POST', 'secret/data/allowed/sales', { data: { password: 'one' } })
+    await administer(server, 'POST', 'sys/policies/acl/jwt', { policy: READER })
+    await administer(server, 'POST', 'sys/auth/jwt', { type: 'jwt' })
+    await administer(server, 'POST', 'auth/jwt/config', { jwt_validation_pubkeys: [await exportSPKI(publicKey)] })
+    await administer(server, 'POST', 'auth/jwt/role/pod', {
+      role_type: 'jwt',
+      user_claim: 'sub',
+      bound_audiences: ['vault'],
+      token_policies: ['jwt'],
+    })
+    const file = join(folder.path, 'token')
+    const write = async (audience: string): Promise<string> => {
+      const claims = new SignJWT({}).setProtectedHeader({ alg: 'ES256' }).setSubject('etl').setAudience(audience)
+      const jwt = await claims.setIssuedAt().setExpirationTime('1h').sign(privateKey)
+      await writeFile(file, jwt, { mode: 0o600 })
+      return jwt
+    }
+    // A pod's token is sent to the engine in the same way, under the mount of its method.
+    for (const login of [{ vault_auth: 'jwt' }, { vault_auth: 'kubernetes', vault_auth_mount: 'jwt' }]) {
+      const foreign = await write('elsewhere')
+      using vault = vaultOf(server, { ...login, vault_role: 'pod', vault_jwt_file: file })
+      const values = new KeyValues(vault, 2)
+      await assert.rejects(values.read('secret/allowed/sales', signal), (error: PoolsmithError) => {
+        failsWith('STORE_REFUSED', /log in by (jwt|kubernetes) \(HTTP 400\): .*aud/)(error)
+        assert.ok(!error.message.includes(foreign))
+        return true
+      })
+      await write('vault')
+      assert.equal((await values.read('secret/allowed/sales', signal)).read('password', PLACE).reveal(), 'one')
+    }
   })
 
   test(`${kind}: a sealed Vault is down and not empty`, async () => {
