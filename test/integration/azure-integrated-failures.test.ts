@@ -17,7 +17,8 @@ import {
   UPN,
 } from '../support/federation/integrated.ts'
 import { ALL_ENDPOINTS, metadataDocument } from '../support/federation/metadata.ts'
-import { type Deviation, envelope, fault, type Step } from '../support/federation/service.ts'
+import type { Deviation, Step } from '../support/federation/service.ts'
+import { envelope, fault } from '../support/federation/soap.ts'
 
 describe('a failed exchange', () => {
   const answering =

@@ -12,12 +12,13 @@ import { createServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { text as textOf } from 'node:stream/consumers'
 import tls from 'node:tls'
-import { parseXml, XmlElement } from '@rgrove/parse-xml'
+import { parseXml } from '@rgrove/parse-xml'
 import { createLocalJWKSet, exportJWK, generateKeyPair, type JWTVerifyGetKey, jwtVerify, SignJWT } from 'jose'
 import { type GssAcceptor, gssAcceptor } from '../gss-acceptor.ts'
 import { createPki } from '../pki.ts'
 import { metadataDocument } from './metadata.ts'
 import { type SamlVersion, signedAssertion, verifiedUpn } from './saml.ts'
+import { AUDIENCE, elementsOf, fault, requestProblem, SOAP, TRUST } from './soap.ts'
 
 export type Step = 'realm' | 'metadata' | 'ticket' | 'password' | 'token'
 
@@ -75,12 +76,6 @@ export interface Federation extends AsyncDisposable {
 
 const LIFE_SECONDS = 3600
 const DISPLAY_NAME = 'Zoë Ω 𝄞'
-const AUDIENCE = 'urn:federation:MicrosoftOnline'
-const TRUST = {
-  '13': 'http://docs.oasis-open.org/ws-sx/ws-trust/200512',
-  '2005': 'http://schemas.xmlsoap.org/ws/2005/02/trust',
-} as const
-const SOAP = 'http://www.w3.org/2003/05/soap-envelope'
 
 export async function startFederation(options: FederationOptions): Promise<Federation> {
   const pki = await createPki(`poolsmith test federation ${randomUUID()}`)
@@ -306,56 +301,6 @@ function stepOf(url: string): Step | undefined {
   if (/^\/adfs\/services\/trust\/(13|2005)\/windowstransport$/.test(url)) return 'ticket'
   if (/^\/adfs\/services\/trust\/(13|2005)\/usernamemixed$/.test(url)) return 'password'
   return /^\/[\w.-]+\/oauth2\/v2\.0\/token$/.test(url) ? 'token' : undefined
-}
-
-function elementsOf(node: { readonly children: readonly unknown[] }): XmlElement[] {
-  return node.children.flatMap((child) => (child instanceof XmlElement ? [child, ...elementsOf(child)] : []))
-}
-
-/** The faults of a request under WS-Trust, WS-Addressing and SOAP 1.2. MSAL's requests must pass too. */
-function requestProblem(
-  body: string,
-  address: string,
-  version: '13' | '2005',
-  headers: IncomingMessage['headers'],
-): string | undefined {
-  const root = parseXml(body).root
-  if (root === null || root.attributes['xmlns:s'] !== SOAP || root.name !== 's:Envelope')
-    return 'no envelope of SOAP 1.2'
-  const all = elementsOf(root)
-  const text = (name: string, nth = 0): string | undefined =>
-    all.filter((each) => each.name.replace(/^.*:/, '') === name)[nth]?.text.trim()
-  const request = all.find((each) => each.name.endsWith(':RequestSecurityToken'))
-  const action = `${TRUST[version]}/RST/Issue`
-  const addresses = all.filter((each) => each.name.endsWith(':Address')).map((each) => each.text.trim())
-  const problems = {
-    'Content-Type': !headers['content-type']?.startsWith('application/soap+xml'),
-    SOAPAction: headers.soapaction !== action,
-    Action: text('Action') !== action,
-    MessageID: !/^urn:uuid:[\da-f-]{36}$/.test(text('MessageID') ?? ''),
-    To: text('To') !== address,
-    ReplyTo: addresses[0] !== 'http://www.w3.org/2005/08/addressing/anonymous',
-    AppliesTo: addresses[1] !== AUDIENCE,
-    RequestType: text('RequestType') !== `${TRUST[version]}/Issue`,
-    KeyType:
-      text('KeyType') !==
-      (version === '13' ? `${TRUST['13']}/Bearer` : 'http://schemas.xmlsoap.org/ws/2005/05/identity/NoProofKey'),
-    RequestSecurityToken: !Object.values(request?.attributes ?? {}).includes(TRUST[version]),
-  }
-  const wrong = Object.entries(problems).filter(([, is]) => is)
-  return wrong.length === 0 ? undefined : `not as it should be: ${wrong.map(([name]) => name).join(', ')}`
-}
-
-export function fault(code: string, reason: string, sort: 'Sender' | 'Receiver' = 'Sender'): string {
-  return (
-    `<s:Fault><s:Code><s:Value>s:${sort}</s:Value><s:Subcode>` +
-    `<s:Value xmlns:a="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd">a:${code}</s:Value>` +
-    `</s:Subcode></s:Code><s:Reason><s:Text xml:lang="en-US">${reason}</s:Text></s:Reason></s:Fault>`
-  )
-}
-
-export function envelope(body: string): string {
-  return `<s:Envelope xmlns:s="${SOAP}"><s:Body>${body}</s:Body></s:Envelope>`
 }
 
 function refusal(number: string, text: string): unknown {
