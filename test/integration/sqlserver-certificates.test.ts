@@ -67,6 +67,13 @@ describe('the name in the certificate is compared in the same way under true, st
     ['its address as a common name alone', { commonName: '127.0.0.1' }, '127.0.0.1', 'accepted'],
     ['another address beside it', { commonName: '127.0.0.1', ip: ['127.0.0.2'] }, '127.0.0.1', MISMATCH],
     ['its address as a name', { commonName: 'x', dns: ['127.0.0.1'] }, '127.0.0.1', MISMATCH],
+    ['its address in a short form', { commonName: 'x', ip: ['127.0.0.1'] }, '127.1', 'accepted'],
+    [
+      'its name, for clients only',
+      { commonName: 'x', dns: ['db.test'], client: true },
+      'db.test',
+      'TLS_CERTIFICATE_UNSUITABLE',
+    ],
     ['the wildcard that is asked for', { commonName: 'x', dns: ['*.db.test'] }, 'alias', 'accepted', '*.db.test'],
     ['the name that is asked for', { commonName: 'x', dns: ['db.test'] }, 'alias', 'accepted', 'db.test.'],
     ['another than is asked for', { commonName: 'x', dns: ['alias'] }, 'alias', MISMATCH, 'db.test'],

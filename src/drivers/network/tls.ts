@@ -162,7 +162,7 @@ export function tlsError(cause: Error, host: string): PoolsmithError {
       hint:
         code === 'INVALID_PURPOSE'
           ? 'Have the server given a certificate for servers (extended key usage serverAuth); this one is for another use.'
-          : 'Have the authority issue a certificate without this fault; `openssl verify` with sslrootcert shows it too.',
+          : 'Have the authority issue a certificate without this fault; `openssl verify -purpose sslserver` shows it too.',
     })
   }
   if (code === 'CERT_HAS_EXPIRED') {
