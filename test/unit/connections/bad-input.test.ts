@@ -157,6 +157,7 @@ const JSON_TEXT = JSON.stringify({ ...PARTS, id: undefined, extra: EXTRAS })
 const BARE = 'Zq9!kWv3pLx7'
 const STRINGS = {
   'a keyword string of libpq': `host=db.example.com port=5432 user=svc_etl password='${PASSWORD}' dbname=sales sslmode=verify-full`,
+  'a URI of libpq with its parts in the query': `postgres:///sales?host=db.example.com&port=5432&user=svc_etl&password=${encodeURIComponent(PASSWORD)}&hostaddr=127.1`,
   'a string of ADO.NET': `Server=tcp:db.example.com,1433;User ID=svc_etl;Password="${PASSWORD}";Initial Catalog=sales;Encrypt=True`,
   'a string of ODBC': `Driver={ODBC Driver 18 for SQL Server};Server=db.example.com,1433;UID=svc_etl;PWD={${PASSWORD}};Encrypt=yes`,
   'a string of ODBC or ADO.NET': `Server=db.example.com\\SALES;UID=svc_etl;PWD=${BARE};Trusted_Connection=no`,
