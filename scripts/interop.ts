@@ -19,7 +19,11 @@ import { ensureSystemPackages, systemPackagesFor } from './system-packages.ts'
 const FOLDER = join('test', 'interop')
 
 /** Programs that a part runs beside those that its pins are fetched with. */
-const ALSO_NEEDED: Readonly<Record<string, readonly ToolName[]>> = { readers: ['java'], engines: ['java'] }
+const ALSO_NEEDED: Readonly<Record<string, readonly ToolName[]>> = {
+  readers: ['java'],
+  engines: ['java'],
+  sqlserver: ['java', 'javac'],
+}
 
 function fail(sentence: string): never {
   console.error(`poolsmith: ${sentence}`)

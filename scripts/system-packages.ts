@@ -45,6 +45,19 @@ export const systemPackages: readonly SystemPackage[] = [
     neededFor: "Microsoft's own client of a federated domain, to check the test double of one",
     mark: /msal_client/,
   },
+  { name: 'mono-mcs', file: '/usr/bin/mcs', neededFor: "a compiler for the test client on Microsoft's SqlClient" },
+  {
+    name: 'libmono-system-data4.0-cil',
+    file: '/usr/lib/mono/4.5/System.Data.dll',
+    neededFor: "Microsoft's SqlClient",
+    mark: /'mcs'/,
+  },
+  {
+    name: 'libmono-i18n-west4.0-cil',
+    file: '/usr/lib/mono/4.5/I18N.West.dll',
+    neededFor: 'the code page of its names',
+    mark: /'mcs'/,
+  },
   { name: 'xmlsec1', file: '/usr/bin/xmlsec1', neededFor: 'signatures in XML, verified by a program that is not ours' },
   {
     name: 'python3',

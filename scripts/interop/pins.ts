@@ -5,6 +5,7 @@
  *   installed first and has what builds those packages that come as source only
  * - `package-lock.json` (with package.json): a folder with `node_modules`, by `npm ci` without install scripts
  * - `go.sum` (with go.mod and the program): a folder with the programs, by `go build` with modules that the file names
+ * - `maven.txt`: a folder with the files of these artifacts, by Maven; a line has the coordinates and the SHA-256
  *
  * Each is kept under the hash of its files and of the tool's version, so that a new pin makes a new one.
  */
@@ -17,7 +18,7 @@ import { basename, join, resolve } from 'node:path'
 import type { Tool, ToolName } from './tools.ts'
 
 interface Pin {
-  readonly tool: Exclude<ToolName, 'java'>
+  readonly tool: Exclude<ToolName, 'java' | 'javac'>
   /** The files that decide what is fetched. */
   readonly files: readonly string[]
 }
@@ -28,6 +29,7 @@ export function pinsIn(folder: string): readonly Pin[] {
     ['python', 'requirements.txt', 'requirements{-build,}.txt'],
     ['npm', 'package-lock.json', 'package{,-lock}.json'],
     ['go', 'go.sum', '{go.mod,go.sum,*.go}'],
+    ['maven', 'maven.txt', 'maven.txt'],
   ]
   return kinds
     .filter(([, lock]) => existsSync(join(folder, lock)))
@@ -68,6 +70,16 @@ export function fetchPins(files: readonly string[], name: Pin['tool'], tool: Too
   return place
 }
 
+const MAVEN_COPY = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy'
+
+/** Maven itself compares a file with what the repository says, not with what we know. */
+function compare(folder: string, artifact: string, expected: string): string | undefined {
+  const [, name, version, type] = artifact.split(':')
+  const bytes = readFileSync(join(folder, `${name}-${version}.${type}`))
+  const actual = createHash('sha256').update(bytes).digest('hex')
+  return actual === expected ? undefined : `${artifact} has the SHA-256 ${actual}, which is not the pinned one`
+}
+
 type Step = (program: string, files: readonly string[], folder: string) => string | undefined
 
 const STEPS: Readonly<Record<Pin['tool'], Step>> = {
@@ -84,6 +96,18 @@ const STEPS: Readonly<Record<Pin['tool'], Step>> = {
   go(program, files, folder) {
     for (const file of files) copyFileSync(file, join(folder, basename(file)))
     return run([program, 'build', '-mod=readonly', '-trimpath', '-o', join(folder, 'bin', '/'), './...'], folder)
+  },
+  maven(program, files, folder) {
+    for (const file of files) {
+      for (const line of readFileSync(file, 'utf8').split('\n')) {
+        const [artifact = '', hash = ''] = line.split(' ')
+        if (artifact === '') continue
+        const copy = [program, '-q', '-B', MAVEN_COPY, `-Dartifact=${artifact}`, `-DoutputDirectory=${folder}`]
+        const failure = run(copy) ?? compare(folder, artifact, hash)
+        if (failure !== undefined) return failure
+      }
+    }
+    return undefined
   },
 }
 

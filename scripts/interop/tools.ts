@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 
-export type ToolName = 'python' | 'java' | 'go' | 'npm'
+export type ToolName = 'python' | 'java' | 'javac' | 'go' | 'npm' | 'maven'
 
 export interface Tool {
   readonly path: string
@@ -37,6 +37,20 @@ const SEARCHES: Readonly<Record<ToolName, Search>> = {
     version: /version "(\d+)(?:\.(\d+))?/,
     atLeast: [17, 0],
     wanted: 'Java 17 or later (in Debian: apt-get install openjdk-17-jre-headless)',
+  },
+  javac: {
+    candidates: [...(home === undefined ? [] : [join(home, 'bin', 'javac')]), 'javac'],
+    args: ['-version'],
+    version: /javac (\d+)(?:\.(\d+))?/,
+    atLeast: [17, 0],
+    wanted: 'the compiler of Java 17 or later (in Debian: apt-get install openjdk-17-jdk-headless)',
+  },
+  maven: {
+    candidates: ['mvn'],
+    args: ['--version'],
+    version: /Apache Maven (\d+)\.(\d+)/,
+    atLeast: [3, 6],
+    wanted: 'Maven 3.6 or later (in Debian: apt-get install maven)',
   },
   go: {
     candidates: ['go'],

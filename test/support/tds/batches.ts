@@ -43,6 +43,8 @@ export class Batches {
   rowCount = 0
   lastError = 0
   noCount = false
+  /** SET IMPLICIT_TRANSACTIONS: the next statement that reads or writes begins a transaction. */
+  implicit = false
   lockTimeout = DEFAULT_LOCK_TIMEOUT
   /** The target of INSERT BULK, whose rows arrive in the next message. */
   bulkTable: readonly Token[] = []
@@ -68,12 +70,13 @@ export class Batches {
     this.#kill = who.kill
   }
 
-  async run(sql: string, parameters: readonly Parameter[], response: Response): Promise<void> {
+  /** @returns the variables at the end: the parameters and those of DECLARE */
+  async run(sql: string, parameters: readonly Parameter[], response: Response): Promise<readonly Parameter[]> {
     this.#journal.requests.push(sql)
     // Variables of DECLARE last until the batch ends.
     const variables = [...parameters]
     for (const statement of statements(tokenize(sql))) {
-      if (this.#isStopping()) return
+      if (this.#isStopping()) break
       try {
         await this.#statement(statement, variables, response)
         this.lastError = 0
@@ -85,6 +88,7 @@ export class Batches {
         await response.done(DONE.error)
       }
     }
+    return variables
   }
 
   async #statement(tokens: readonly Token[], parameters: Parameter[], response: Response): Promise<void> {
@@ -99,6 +103,7 @@ export class Batches {
     switch (first) {
       case 'set':
         if (second === 'nocount') this.noCount = wordOf(words[2]) === 'on'
+        if (second === 'implicit_transactions') this.implicit = wordOf(words[2]) === 'on'
         if (second === 'lock_timeout') {
           const sign = words.some((word) => word.text === '-') ? -1 : 1
           this.lockTimeout = sign * (numbers[0] ?? 0)
@@ -219,6 +224,9 @@ export class Batches {
       await describeStatement({ backend: this.backend, globals: this.globals(), inTransaction }, tokens, parameters)
     }
     const plain = tokens.map((token) => token.text).join('')
+    // A SELECT without a table begins none.
+    const touches = !/^\s*select\b/i.test(plain) || tokens.some((token) => wordOf(token) === 'from')
+    if (this.implicit && touches && this.transactions.count === 0) await this.transactions.begin(response)
     if (this.transactions.count > 0) this.#refuseInMemory(plain)
     const translated = translate(tokens, parameters, this.globals())
     // In SQL Server a failed statement does not end the transaction around it.
@@ -317,6 +325,7 @@ export class Batches {
     } else if (this.transactions.count === 0) await this.backend.discard()
     this.lockTimeout = DEFAULT_LOCK_TIMEOUT
     this.noCount = false
+    this.implicit = false
     this.rowCount = 0
   }
 }

@@ -18,11 +18,11 @@ import {
   fedAuthInfo,
   loginAck,
   returnStatus,
-  returnValueInt,
+  returnValue,
   rowToken,
   sspiToken,
 } from './tokens.ts'
-import { COLLATION, type Column, typeOf } from './types.ts'
+import { COLLATION, type Column, intN, typeOf } from './types.ts'
 
 /** The server's messages, in order. */
 export const STAGES = ['prelogin', 'tls', 'sspi', 'login', 'initial', 'answer'] as const
@@ -255,5 +255,10 @@ const ANSWERS: readonly (() => Buffer[])[] = [
     errorToken({ number: 208, state: 1, class: 16, message: "Invalid object name 'x'." }, 'FUZZ'),
     doneToken(DONE.error),
   ],
-  () => [returnValueInt('@handle', 7), envText('database', 'sales', 'master'), returnStatus(0), doneProc(DONE.final)],
+  () => [
+    returnValue('@handle', intN(4), '7'),
+    envText('database', 'sales', 'master'),
+    returnStatus(0),
+    doneProc(DONE.final),
+  ],
 ]

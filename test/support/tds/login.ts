@@ -1,8 +1,8 @@
 /** Part of the TDS server test double: from the first byte to LOGINACK (MS-TDS 3.3.5). */
 
-import { createHash, X509Certificate } from 'node:crypto'
-import { createSecureContext, type TLSSocket } from 'node:tls'
+import { createSecureContext } from 'node:tls'
 import { Backend, sqlError } from './backend.ts'
+import { bindingsOf } from './channel-bindings.ts'
 import type { Fault, Faults, Step } from './faults.ts'
 import { verifyToken } from './fedauth.ts'
 import { type Login7, readLogin7 } from './login7.ts'
@@ -185,7 +185,9 @@ export async function logIn(
     }
     const database = login.database === '' ? 'master' : login.database
     const backend = await openDatabase(options, database, name, onBackendEnd)
-    const packetSize = Math.min(Math.max(login.packetSize === 0 ? 4096 : login.packetSize, 512), 32_767)
+    // A packet must fit into one record of TLS.
+    const largest = transport.tls === undefined || loginOnly ? 32_767 : 16_383
+    const packetSize = Math.min(Math.max(login.packetSize === 0 ? 4096 : login.packetSize, 512), largest)
     const info = (number: number, message: string): Buffer =>
       errorToken({ number, state: 2, class: 0, message }, SERVER_NAME, true)
     await transport.send(
@@ -274,17 +276,6 @@ async function authenticate(
   if (known.mustChange === true) throw reason(18488, 'The password of the account must be changed.')
   if (known.expired === true) throw reason(18487, 'The password of the account has expired.')
   return { name: login.user, prefix: [] }
-}
-
-/** RFC 5929: `tls-unique`, the client's Finished, inside TDS packets; `tls-server-end-point` under TDS 8.0. */
-function bindingsOf(tls: TLSSocket, isStrict: boolean, options: TdsServerOptions): Buffer | undefined {
-  if (!isStrict) {
-    const finished = tls.getPeerFinished()
-    return finished === undefined ? undefined : Buffer.concat([Buffer.from('tls-unique:'), finished])
-  }
-  // The test certificates are signed with SHA-256.
-  const { raw } = new X509Certificate(options.tls?.cert ?? '')
-  return Buffer.concat([Buffer.from('tls-server-end-point:'), createHash('sha256').update(raw).digest()])
 }
 
 async function acceptSspi(

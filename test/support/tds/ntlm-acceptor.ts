@@ -23,6 +23,8 @@ export interface NtlmRules {
   readonly withoutTimestamp?: boolean
   /** How far the server's clock is ahead, in milliseconds. */
   readonly clockOffsetMillis?: number
+  /** Accepts any time in the response: those of Microsoft's drivers for Java and Go are far from ours. */
+  readonly anyTime?: boolean
   /** Replaces the correct CHALLENGE_MESSAGE. */
   readonly challenge?: (right: Buffer) => Buffer
   /** The client's messages, after the login was accepted. */
@@ -88,7 +90,7 @@ function verify(
   if (!timingSafeEqual(hmac(key, challenge.subarray(24, 32), blob), proof)) throw new Error('the wrong password')
 
   const skew = Math.abs(toMillis(blob.readBigUInt64LE(8)) - (Date.now() + (rules.clockOffsetMillis ?? 0)))
-  if (skew > MAXIMUM_SKEW_MILLIS) throw new Error(`a time that is ${skew} ms away from ours`)
+  if (rules.anyTime !== true && skew > MAXIMUM_SKEW_MILLIS) throw new Error(`a time that is ${skew} ms away from ours`)
   const pairs = readPairs(blob.subarray(28))
   const hasMic = ((pairs.get(AV.flags)?.readUInt32LE() ?? 0) & 2) !== 0
   if (hasMic) {

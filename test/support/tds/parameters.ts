@@ -15,21 +15,35 @@ export interface Parameter {
   /** PostgreSQL's type for the cast; undefined lets PostgreSQL infer it (for text, as SQL Server does). */
   readonly cast: string | undefined
   readonly value: string | null
+  /** The client wants its last value back. */
+  readonly isOutput?: boolean
 }
 
 export interface RpcRequest {
   readonly procedure: string
   readonly parameters: readonly Parameter[]
-  readonly transaction: bigint
 }
 
 const PROCEDURES: Readonly<Record<number, string>> = {
+  1: 'sp_cursor',
+  2: 'sp_cursoropen',
+  3: 'sp_cursorprepare',
+  4: 'sp_cursorexecute',
+  5: 'sp_cursorprepexec',
+  6: 'sp_cursorunprepare',
+  7: 'sp_cursorfetch',
+  8: 'sp_cursoroption',
+  9: 'sp_cursorclose',
   10: 'sp_executesql',
   11: 'sp_prepare',
   12: 'sp_execute',
   13: 'sp_prepexec',
+  14: 'sp_prepexecrpc',
   15: 'sp_unprepare',
 }
+
+/** BatchFlag: another call follows (MS-TDS 2.2.6.6). No name of a parameter is as long. */
+const NEXT_CALL = 0xff
 
 export class Reader {
   readonly #data: Buffer
@@ -53,6 +67,13 @@ export class Reader {
 
   get atEnd(): boolean {
     return this.#at >= this.#data.length
+  }
+
+  /** Skips this byte if it is the next one. */
+  skip(byte: number): boolean {
+    if (this.#data[this.#at] !== byte) return false
+    this.#at++
+    return true
   }
 
   bytes(length: number): Buffer {
@@ -103,22 +124,28 @@ export function readHeaders(data: Buffer): { readonly transaction: bigint; reado
   return { transaction, rest: data.subarray(total) }
 }
 
-export function readRpc(data: Buffer): RpcRequest {
-  const { transaction, rest } = readHeaders(data)
-  const reader = new Reader(rest)
-  const nameLength = reader.u16()
-  const procedure = nameLength === 0xffff ? (PROCEDURES[reader.u16()] ?? 'unknown') : reader.text(nameLength)
-  reader.u16() // options
-  const parameters: Parameter[] = []
-  while (!reader.atEnd) {
-    const name = reader.text(reader.u8()).replace(/^@/, '')
-    reader.u8() // output or input
-    parameters.push({ name, ...readValue(reader) })
-  }
-  return { procedure, parameters, transaction }
+/** The calls of one message, which are answered in their order. */
+export function readCalls(data: Buffer): RpcRequest[] {
+  const reader = new Reader(readHeaders(data).rest)
+  const calls: RpcRequest[] = []
+  do {
+    const nameLength = reader.u16()
+    const procedure = nameLength === 0xffff ? (PROCEDURES[reader.u16()] ?? 'unknown') : reader.text(nameLength)
+    reader.u16() // options
+    const parameters: Parameter[] = []
+    let isLast = reader.atEnd
+    while (!isLast && !reader.skip(NEXT_CALL)) {
+      const name = reader.text(reader.u8()).replace(/^@/, '')
+      const isOutput = (reader.u8() & 1) !== 0
+      parameters.push({ name, isOutput, ...readValue(reader) })
+      isLast = reader.atEnd
+    }
+    calls.push({ procedure, parameters })
+  } while (!reader.atEnd)
+  return calls
 }
 
-type Value = Omit<Parameter, 'name'>
+type Value = Pick<Parameter, 'cast' | 'value'>
 
 export function readValue(reader: Reader): Value {
   const type = reader.u8()

@@ -37,13 +37,17 @@ export class Response {
       await this.writer.write(doneToken(pending.status | more, pending.rows, this.within, pending.command))
   }
 
+  /** The end of one of several calls. */
+  async endCall(status: number): Promise<void> {
+    await this.#flush(DONE.more)
+    await this.writer.write(returnStatus((status & DONE.error) === 0 ? 0 : 1))
+    for (const token of this.#returned.splice(0)) await this.writer.write(token)
+    await this.writer.write(doneProc(status))
+  }
+
   async end(status: number): Promise<void> {
-    if (this.within) {
-      await this.#flush(DONE.more)
-      await this.writer.write(returnStatus((status & DONE.error) === 0 ? 0 : 1))
-      for (const token of this.#returned) await this.writer.write(token)
-      await this.writer.write(doneProc(status))
-    } else if (this.#pending === undefined) await this.writer.write(doneToken(status))
+    if (this.within) await this.endCall(status)
+    else if (this.#pending === undefined) await this.writer.write(doneToken(status))
     else {
       this.#pending.status |= status
       await this.#flush(DONE.final)

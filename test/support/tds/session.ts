@@ -2,15 +2,16 @@
 
 import { Batches } from './batches.ts'
 import { readBulkLoad } from './bulk.ts'
+import { Calls } from './calls.ts'
 import type { Faults } from './faults.ts'
 import { GARBAGE, type LoggedIn, refusal, SERVER_NAME, strike } from './login.ts'
 import type { Journal, TdsServerOptions } from './options.ts'
 import { type Message, PACKET, type Transport } from './packets.ts'
-import { readHeaders, readRpc } from './parameters.ts'
+import { readHeaders } from './parameters.ts'
 import { Response } from './response.ts'
-import { DONE, doneToken, envBytes, errorToken, returnValueInt } from './tokens.ts'
+import { DONE, doneToken, envBytes, errorToken } from './tokens.ts'
 import { SqlError, translate } from './translate.ts'
-import { temporaryTables, tokenize } from './tsql.ts'
+import { tokenize } from './tsql.ts'
 
 /** Errors that end the transaction as well: the victim of a deadlock, a conflict under SNAPSHOT. */
 const ENDS_TRANSACTION = new Set([1205, 3960])
@@ -30,7 +31,7 @@ export class Session {
   #cancelling: Promise<void> | undefined
   readonly #batches: Batches
   readonly #replays: Replays
-  #prepared = new Map<number, { readonly sql: string }>()
+  readonly #calls: Calls
 
   constructor(
     transport: Transport,
@@ -61,6 +62,7 @@ export class Session {
       kill: () => this.kill(),
     }
     this.#batches = new Batches(surroundings, who.backend, who.database)
+    this.#calls = new Calls(this.#batches, journal)
   }
 
   async run(): Promise<void> {
@@ -132,7 +134,7 @@ export class Session {
     response.writer.record = this.#options.replay === true
     if (message.reset !== 'no') {
       this.#journal.resets++
-      this.#prepared.clear()
+      this.#calls.forget()
       await this.#batches.reset(message.reset === 'all')
       await response.write(envBytes('reset', Buffer.alloc(0), Buffer.alloc(0)))
     }
@@ -149,7 +151,7 @@ export class Session {
           await this.#batches.run(readHeaders(message.data).rest.toString('utf16le'), [], response)
           break
         case PACKET.rpc:
-          await this.#call(message.data, response)
+          await this.#calls.answer(message.data, response)
           break
         case PACKET.bulkLoad:
           await this.#bulkLoad(message.data, response)
@@ -171,44 +173,6 @@ export class Session {
     const whole = !this.#stopping
     await response.end(whole ? DONE.final : DONE.error)
     if (response.writer.record && whole) this.#replays.set(key, response.writer.recorded)
-  }
-
-  async #call(data: Buffer, response: Response): Promise<void> {
-    const { procedure, parameters } = readRpc(data)
-    switch (procedure.toLowerCase()) {
-      case 'sp_executesql': {
-        const before = this.#batches.lockTimeout
-        const text = parameters[0]?.value ?? ''
-        const declared = parameters[1]?.value
-        if (declared) this.#journal.declarations.push(declared)
-        try {
-          await this.#batches.run(text, parameters.slice(2), response)
-          // The end of sp_executesql drops its temporary tables and restores its settings.
-          for (const name of temporaryTables(text)) {
-            await this.#batches.backend.execute(`drop table if exists pg_temp."${name.replaceAll('"', '""')}"`)
-          }
-          return
-        } finally {
-          this.#batches.lockTimeout = before
-        }
-      }
-      case 'sp_prepare': {
-        const handle = this.#prepared.size + 1
-        this.#prepared.set(handle, { sql: parameters[2]?.value ?? '' })
-        response.returns(returnValueInt('@handle', handle))
-        return
-      }
-      case 'sp_execute': {
-        const prepared = this.#prepared.get(Number(parameters[0]?.value))
-        if (prepared === undefined) throw new SqlError(8179, 4, 16, 'Could not find the prepared statement.')
-        return this.#batches.run(prepared.sql, parameters.slice(1), response)
-      }
-      case 'sp_unprepare':
-        this.#prepared.delete(Number(parameters[0]?.value))
-        return
-      default:
-        throw new SqlError(2812, 62, 16, `Could not find stored procedure '${procedure}'.`)
-    }
   }
 
   async #bulkLoad(data: Buffer, response: Response): Promise<void> {

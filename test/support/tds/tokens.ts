@@ -1,6 +1,6 @@
 /** Part of the TDS server test double: the tokens of a response (MS-TDS 2.2.7), written. */
 
-import type { Column } from './types.ts'
+import type { Column, TdsType } from './types.ts'
 
 export const DONE = { final: 0x00, more: 0x01, error: 0x02, inTransaction: 0x04, count: 0x10, attention: 0x20 } as const
 
@@ -136,10 +136,8 @@ export function returnStatus(value: number): Buffer {
   return buffer
 }
 
-/** An output parameter; only whole numbers are needed (sp_prepare's handle). */
-export function returnValueInt(name: string, value: number): Buffer {
-  const bytes = Buffer.alloc(4)
-  bytes.writeInt32LE(value)
+/** RETURNVALUE (MS-TDS 2.2.7.19): an output parameter. */
+export function returnValue(name: string, type: TdsType, value: string | null): Buffer {
   return Buffer.concat([
     Buffer.from([0xac]),
     u16(0),
@@ -147,8 +145,8 @@ export function returnValueInt(name: string, value: number): Buffer {
     Buffer.from([0x01]),
     u32(0),
     u16(0),
-    Buffer.from([0x26, 4, 4]),
-    bytes,
+    type.info,
+    value === null ? type.absent : type.encode(value),
   ])
 }
 

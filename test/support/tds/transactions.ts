@@ -31,14 +31,24 @@ export class Transactions {
         this.isSnapshot = data[2] === SNAPSHOT
         return this.begin(response, ISOLATION[data[2] ?? 0])
       case TRANSACTION.commit:
-        return this.commit(response)
+        await this.commit(response)
+        return this.#beginNext(data, response)
       case TRANSACTION.rollback:
-        return this.rollback(name(2), response)
+        await this.rollback(name(2), response)
+        return this.#beginNext(data, response)
       case TRANSACTION.save:
         return this.save(name(2))
       default:
         throw new SqlError(3980, 1, 16, `Transaction manager request ${kind} is not known here.`)
     }
+  }
+
+  /** fBeginXact: the next transaction begins with the end of this one. */
+  async #beginNext(data: Buffer, response: Response): Promise<void> {
+    const flags = 3 + (data[2] ?? 0) * 2
+    if (((data[flags] ?? 0) & 1) === 0 || this.count > 0) return
+    this.isSnapshot = data[flags + 1] === SNAPSHOT
+    await this.begin(response, ISOLATION[data[flags + 1] ?? 0])
   }
 
   async begin(response: Response, isolation = ''): Promise<void> {

@@ -1,0 +1,226 @@
+import com.microsoft.sqlserver.jdbc.SQLServerConnection;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.net.URLDecoder;
+import java.nio.charset.StandardCharsets;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.PreparedStatement;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.sql.SQLWarning;
+import java.sql.Statement;
+import java.sql.Types;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Properties;
+
+/** Microsoft's JDBC driver, driven by lines: see clients.ts. */
+public final class JdbcClient {
+  private static Connection connection;
+
+  public static void main(String[] arguments) throws Exception {
+    var input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+    for (String line = input.readLine(); line != null; line = input.readLine()) {
+      var words = new ArrayList<String>();
+      for (String word : line.split(" ", -1)) words.add(URLDecoder.decode(word, StandardCharsets.UTF_8));
+      String answer;
+      try {
+        answer = run(words.get(0), words.subList(1, words.size()));
+      } catch (SQLException error) {
+        answer = "{\"error\":" + error.getErrorCode() + ",\"message\":" + quoted(error.getMessage()) + "}";
+      } catch (Exception error) {
+        answer = "{\"error\":-1,\"message\":" + quoted(error.toString()) + "}";
+      }
+      System.out.println(answer);
+      System.out.flush();
+    }
+  }
+
+  private static String run(String verb, List<String> words) throws Exception {
+    switch (verb) {
+      case "connect": {
+        if (connection != null) connection.close();
+        connection = null;
+        var properties = new Properties();
+        for (String word : words.subList(1, words.size())) {
+          int at = word.indexOf('=');
+          properties.setProperty(word.substring(0, at), word.substring(at + 1));
+        }
+        connection = DriverManager.getConnection(words.get(0), properties);
+        return "{}";
+      }
+      case "close":
+        connection.close();
+        return "{}";
+      case "run":
+        try (Statement statement = connection.createStatement()) {
+          return results(statement, statement.execute(words.get(0)));
+        }
+      case "timeout":
+        try (Statement statement = connection.createStatement()) {
+          statement.setQueryTimeout(1);
+          return results(statement, statement.execute(words.get(0)));
+        }
+      case "cancel":
+        try (Statement statement = connection.createStatement()) {
+          var canceller = new Thread(() -> {
+            try {
+              Thread.sleep(1000);
+              statement.cancel();
+            } catch (Exception ignored) {
+              // The statement reports what became of it.
+            }
+          });
+          canceller.start();
+          try {
+            return results(statement, statement.execute(words.get(0)));
+          } finally {
+            canceller.join();
+          }
+        }
+      case "leave":
+        try (Statement statement = connection.createStatement();
+            ResultSet rows = statement.executeQuery(words.get(0))) {
+          rows.next();
+          return "{\"first\":" + quoted(rows.getString(1)) + "}";
+        }
+      case "count": {
+        long count = 0;
+        try (Statement statement = connection.createStatement();
+            ResultSet rows = statement.executeQuery(words.get(0))) {
+          while (rows.next()) count++;
+        }
+        return "{\"rows\":" + count + "}";
+      }
+      case "execute":
+        try (PreparedStatement statement = connection.prepareStatement(words.get(0))) {
+          bind(statement, words.subList(1, words.size()));
+          return results(statement, statement.execute());
+        }
+      case "repeat": {
+        // One statement, executed with each of the parameters in turn.
+        var answers = new ArrayList<String>();
+        try (PreparedStatement statement = connection.prepareStatement(words.get(0))) {
+          for (String word : words.subList(1, words.size())) {
+            bind(statement, List.of(word));
+            answers.add(results(statement, statement.execute()));
+          }
+        }
+        return "{\"answers\":[" + String.join(",", answers) + "]}";
+      }
+      case "batch":
+        try (PreparedStatement statement = connection.prepareStatement(words.get(0))) {
+          for (String word : words.subList(1, words.size())) {
+            bind(statement, List.of(word));
+            statement.addBatch();
+          }
+          long sum = 0;
+          for (int count : statement.executeBatch()) sum += count;
+          return "{\"changed\":" + sum + "}";
+        }
+      case "begin":
+        connection.setTransactionIsolation(
+            words.get(0).equals("serializable")
+                ? Connection.TRANSACTION_SERIALIZABLE
+                : words.get(0).equals("snapshot")
+                    ? SQLServerConnection.TRANSACTION_SNAPSHOT
+                    : Connection.TRANSACTION_READ_COMMITTED);
+        connection.setAutoCommit(false);
+        return "{}";
+      case "commit":
+        connection.commit();
+        connection.setAutoCommit(true);
+        return "{}";
+      case "rollback":
+        connection.rollback();
+        connection.setAutoCommit(true);
+        return "{}";
+      default:
+        throw new IllegalArgumentException(verb);
+    }
+  }
+
+  private static void bind(PreparedStatement statement, List<String> words) throws SQLException {
+    for (int index = 0; index < words.size(); index++) {
+      String word = words.get(index);
+      int colon = word.indexOf(':');
+      String value = word.substring(colon + 1);
+      switch (word.substring(0, colon)) {
+        case "int" -> statement.setInt(index + 1, Integer.parseInt(value));
+        case "bigint" -> statement.setLong(index + 1, Long.parseLong(value));
+        case "float" -> statement.setDouble(index + 1, Double.parseDouble(value));
+        case "decimal" -> statement.setBigDecimal(index + 1, new java.math.BigDecimal(value));
+        case "bit" -> statement.setBoolean(index + 1, value.equals("1"));
+        case "bytes" -> statement.setBytes(index + 1, HexFormat.of().parseHex(value));
+        case "date" -> statement.setDate(index + 1, java.sql.Date.valueOf(value));
+        case "null" -> statement.setNull(index + 1, Types.INTEGER);
+        default -> statement.setNString(index + 1, value);
+      }
+    }
+  }
+
+  private static String results(Statement statement, boolean first) throws SQLException {
+    var parts = new ArrayList<String>();
+    boolean isRows = first;
+    for (;;) {
+      if (isRows) {
+        try (ResultSet rows = statement.getResultSet()) {
+          parts.add("{\"rows\":" + rows(rows) + "}");
+        }
+      } else {
+        int count = statement.getUpdateCount();
+        if (count == -1) break;
+        parts.add("{\"count\":" + count + "}");
+      }
+      isRows = statement.getMoreResults();
+    }
+    var notices = new ArrayList<String>();
+    for (SQLWarning warning = statement.getWarnings(); warning != null; warning = warning.getNextWarning()) {
+      notices.add(quoted(warning.getMessage()));
+    }
+    return "{\"results\":[" + String.join(",", parts) + "],\"notices\":[" + String.join(",", notices) + "]}";
+  }
+
+  private static String rows(ResultSet rows) throws SQLException {
+    var lines = new ArrayList<String>();
+    int columns = rows.getMetaData().getColumnCount();
+    while (rows.next()) {
+      var values = new ArrayList<String>();
+      for (int column = 1; column <= columns; column++) values.add(value(rows, column));
+      lines.add("[" + String.join(",", values) + "]");
+    }
+    return "[" + String.join(",", lines) + "]";
+  }
+
+  private static String value(ResultSet rows, int column) throws SQLException {
+    String type = rows.getMetaData().getColumnTypeName(column);
+    if (type.contains("binary") || type.contains("image") || type.contains("hierarchyid")) {
+      byte[] bytes = rows.getBytes(column);
+      return bytes == null ? "null" : quoted(HexFormat.of().formatHex(bytes));
+    }
+    if (type.equals("datetime") || type.equals("smalldatetime") || type.equals("datetime2")) {
+      var stamp = rows.getObject(column, java.time.LocalDateTime.class);
+      return stamp == null ? "null" : quoted(stamp.toString());
+    }
+    if (type.equals("float") || type.equals("real")) {
+      Object value = rows.getObject(column);
+      return value == null ? "null" : quoted(value.toString());
+    }
+    return quoted(rows.getString(column));
+  }
+
+  private static String quoted(String text) {
+    if (text == null) return "null";
+    var out = new StringBuilder("\"");
+    for (char one : text.toCharArray()) {
+      if (one == '"' || one == '\\') out.append('\\').append(one);
+      else if (one < ' ' || one > '~') out.append(String.format("\\u%04x", (int) one));
+      else out.append(one);
+    }
+    return out.append('"').toString();
+  }
+
+  private JdbcClient() {}
+}
