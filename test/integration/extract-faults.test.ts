@@ -20,6 +20,7 @@ import {
   filesBelow,
   superuserEngine,
 } from '../support/extract.ts'
+import { LARGE_FLIGHTS, LARGE_ROWS } from '../support/extract-tables.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { startPostgres } from '../support/postgres.ts'
 
@@ -29,10 +30,7 @@ after(async () => {
   await db.destroy()
   await server[Symbol.asyncDispose]()
 })
-// Forty megabytes: more than all the buffers on the way hold together.
-const ROWS = 200_000
-await server.sql(`create table flights (id int, filler text);
-  insert into flights select g, repeat(md5(g::text), 6) from generate_series(1, ${ROWS}) g;
+await server.sql(`${LARGE_FLIGHTS};
   create table carriers (code text, "Name" text); create schema sales; create sequence counter`)
 
 const allIdle = (): Promise<boolean> =>
@@ -106,7 +104,7 @@ test('with one connection only, an abort cancels the statement and the connectio
   await using single = await superuserEngine(server, { pool_size: 1, max_overflow: 0 })
   for await (const _batch of readTable(single, { table: 'flights' }, { batchRows: 1000 })) break
   assert.equal(await copiesRunning(server), '0')
-  assert.equal((await single('flights').count<{ count: string }[]>('* as count'))[0]?.count, String(ROWS))
+  assert.equal((await single('flights').count<{ count: string }[]>('* as count'))[0]?.count, String(LARGE_ROWS))
   assert.equal(single.pool.stats().counts.closed, 0)
 })
 
@@ -167,7 +165,7 @@ for (const format of EXTRACT_FORMATS) {
 test('an abort works although the server does not answer', async () => {
   await using frozen = await startPostgres()
   await frozen.sql(`create table flights (filler text);
-    insert into flights select repeat(md5(g::text), 6) from generate_series(1, ${ROWS}) g`)
+    insert into flights select repeat(md5(g::text), 6) from generate_series(1, ${LARGE_ROWS}) g`)
   const engine = await superuserEngine(frozen, { drain_timeout: 1 })
   try {
     const abort = new AbortController()
@@ -250,7 +248,7 @@ test('a slow consumer makes the server wait, without a time limit ending the sta
       }
       rows += batch.numRows
     }
-    assert.equal(rows, ROWS)
+    assert.equal(rows, LARGE_ROWS)
   } finally {
     await server.sql('alter role postgres reset all')
   }

@@ -1,31 +1,15 @@
 import assert from 'node:assert/strict'
 import { once as nodeOnce } from 'node:events'
-import { after, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { extractTable } from '../../src/extract/extract-table.ts'
-import type { Manifest } from '../../src/extract/manifest.ts'
 import type { BatchConsumer, ExtractOptions } from '../../src/extract/options.ts'
-import type { ExtractEngine, ExtractSource } from '../../src/extract/read/table.ts'
+import type { ExtractEngine } from '../../src/extract/read/table.ts'
 import { copiesRunning, failureOf, filesBelow, superuserEngine } from '../support/extract.ts'
-import { idsOf, once, ROWS, sameIds, TABLES, upTo } from '../support/extract-parts.ts'
+import { idsOf, once, ROWS, sameIds, startParts, upTo } from '../support/extract-parts.ts'
 import { temporaryFolder } from '../support/folder.ts'
-import { startPostgres } from '../support/postgres.ts'
 
-// Autovacuum takes numbers of transactions, between which and a snapshot a run cannot tell.
-const server = await startPostgres({ config: { autovacuum: 'off' } })
-const db = await superuserEngine(server)
-after(async () => {
-  await db.destroy()
-  await server[Symbol.asyncDispose]()
-})
-await server.sql(TABLES)
-
-const run = (
-  to: string,
-  options: Partial<ExtractOptions> = {},
-  source: ExtractSource = { table: 'flights' },
-  engine: ExtractEngine = db,
-): Promise<Manifest> => extractTable(engine, source, { to, format: 'csv', partitions: 4, ...options })
+const { server, db, run } = await startParts()
 
 const clean = async (): Promise<void> => {
   assert.equal(await copiesRunning(server), '0')

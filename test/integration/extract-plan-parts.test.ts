@@ -2,35 +2,17 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { after, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { extractPartition } from '../../src/extract/extract-partition.ts'
-import { extractTable } from '../../src/extract/extract-table.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
-import type { ExtractOptions } from '../../src/extract/options.ts'
 import type { ExtractPlan } from '../../src/extract/plan.ts'
 import { planExtract } from '../../src/extract/plan-extract.ts'
-import type { ExtractEngine, ExtractSource } from '../../src/extract/read/table.ts'
 import { failureOf, filesBelow, superuserEngine } from '../support/extract.ts'
-import { idsOf, ROWS, sameIds, TABLES, upTo } from '../support/extract-parts.ts'
+import { idsOf, ROWS, sameIds, startParts, upTo } from '../support/extract-parts.ts'
 import { temporaryFolder } from '../support/folder.ts'
-import { startPostgres } from '../support/postgres.ts'
 
-// Autovacuum takes numbers of transactions, between which and a snapshot a run cannot tell.
-const server = await startPostgres({ config: { autovacuum: 'off' } })
-const db = await superuserEngine(server)
-after(async () => {
-  await db.destroy()
-  await server[Symbol.asyncDispose]()
-})
-await server.sql(TABLES)
-
-const run = (
-  to: string,
-  options: Partial<ExtractOptions> = {},
-  source: ExtractSource = { table: 'flights' },
-  engine: ExtractEngine = db,
-): Promise<Manifest> => extractTable(engine, source, { to, format: 'csv', partitions: 4, ...options })
+const { server, db, run } = await startParts()
 
 describe('a plan for other machines', () => {
   const asJson = (plan: ExtractPlan): ExtractPlan => JSON.parse(JSON.stringify(plan)) as ExtractPlan

@@ -10,6 +10,7 @@ import type { TableName } from '../../src/extract/read/table.ts'
 import { readTable } from '../../src/extract/read-table.ts'
 import { createEngine } from '../../src/index.ts'
 import { columnOf, eventually, failing, failureOf, superuserEngine } from '../support/extract.ts'
+import { LARGE_FLIGHTS } from '../support/extract-tables.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { startPostgres } from '../support/postgres.ts'
 
@@ -19,10 +20,7 @@ after(async () => {
   await db.destroy()
   await server[Symbol.asyncDispose]()
 })
-// Forty megabytes: more than all the buffers on the way hold together.
-const ROWS = 200_000
-await server.sql(`create table flights (id int, filler text);
-  insert into flights select g, repeat(md5(g::text), 6) from generate_series(1, ${ROWS}) g;
+await server.sql(`${LARGE_FLIGHTS};
   create table carriers (code text, "Name" text); create schema sales; create sequence counter`)
 
 describe('names that do not exist', () => {

@@ -1,35 +1,17 @@
 import assert from 'node:assert/strict'
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
-import { after, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import type { PoolsmithError } from '../../src/errors.ts'
-import { extractTable } from '../../src/extract/extract-table.ts'
 import { DayFolder } from '../../src/extract/files/day-folder.ts'
 import { PartFiles } from '../../src/extract/files/part-files.ts'
-import type { Manifest } from '../../src/extract/manifest.ts'
 import type { ExtractOptions } from '../../src/extract/options.ts'
 import type { ExtractPlan } from '../../src/extract/plan.ts'
-import type { ExtractEngine, ExtractSource } from '../../src/extract/read/table.ts'
 import { beforeWrites, failureOf, filesBelow, superuserEngine } from '../support/extract.ts'
-import { idsOf, ROWS, sameIds, TABLES, upTo } from '../support/extract-parts.ts'
+import { idsOf, ROWS, sameIds, startParts, upTo } from '../support/extract-parts.ts'
 import { temporaryFolder } from '../support/folder.ts'
-import { startPostgres } from '../support/postgres.ts'
 
-// Autovacuum takes numbers of transactions, between which and a snapshot a run cannot tell.
-const server = await startPostgres({ config: { autovacuum: 'off' } })
-const db = await superuserEngine(server)
-after(async () => {
-  await db.destroy()
-  await server[Symbol.asyncDispose]()
-})
-await server.sql(TABLES)
-
-const run = (
-  to: string,
-  options: Partial<ExtractOptions> = {},
-  source: ExtractSource = { table: 'flights' },
-  engine: ExtractEngine = db,
-): Promise<Manifest> => extractTable(engine, source, { to, format: 'csv', partitions: 4, ...options })
+const { server, db, run } = await startParts()
 
 describe('a failure midway', () => {
   /** Of their CSV, about. A quarter of `wide` is more than all the buffers on the way hold. */

@@ -9,6 +9,7 @@ import type { Manifest } from '../../src/extract/manifest.ts'
 import { inline } from '../../src/extract/read/postgres/sql.ts'
 import { readTable } from '../../src/extract/read-table.ts'
 import { csvRowsOf, failureOf, filesBelow, superuserEngine } from '../support/extract.ts'
+import { FLIGHTS } from '../support/extract-tables.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { startPostgres } from '../support/postgres.ts'
 
@@ -18,10 +19,7 @@ after(async () => {
   await db.destroy()
   await server[Symbol.asyncDispose]()
 })
-await server.sql(`create table flights (id int primary key, carrier text, "Delay?" int, at timestamptz, tags text[], j jsonb);
-  insert into flights select g, (array['AA','UA','o''k\\'])[g % 3 + 1], g % 50, timestamptz '2024-01-01Z' + g * interval '1 hour',
-    array['t' || g % 5], jsonb_build_object('k', g % 7) from generate_series(1, 1000) g; analyze flights;
-  create view late as select id, "Delay?" as delay from flights where "Delay?" > 40`)
+await server.sql(FLIGHTS)
 
 const idsOf = async (manifest: Manifest): Promise<number[]> => (await csvRowsOf(manifest)).map((row) => Number(row.id))
 

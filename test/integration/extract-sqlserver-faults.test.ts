@@ -9,9 +9,8 @@ import type { Manifest } from '../../src/extract/manifest.ts'
 import type { ExtractOptions } from '../../src/extract/options.ts'
 import type { Engine } from '../../src/index.ts'
 import { runCli } from '../support/cli.ts'
-import { failureOf, filesBelow } from '../support/extract.ts'
+import { failureOf, filesBelow, parquetRowsOf } from '../support/extract.ts'
 import { temporaryFolder } from '../support/folder.ts'
-import { readParquetFile } from '../support/parquet.ts'
 import { locationOf, type SqlServerDouble, startDouble } from '../support/sqlserver-double.ts'
 import type { FaultRule } from '../support/tds/faults.ts'
 
@@ -22,20 +21,14 @@ before(async () => {
   double = await startDouble()
   db = await double.open()
   await db.raw('create table dbo.flights (id int not null primary key, filler nvarchar(200))')
-  await double.postgres.sql(`insert into dbo.flights select g, repeat(md5(g::text), 5) from generate_series(1, 20000) g;
-    create table dbo.moved (id int not null primary key, v int not null);
-    insert into dbo.moved select g, 100 from generate_series(1, 40) g; analyze`)
+  await double.postgres.sql(`insert into dbo.flights
+    select g, repeat(md5(g::text), 5) from generate_series(1, 20000) g; analyze`)
 })
 
 after(async () => {
   await db.destroy()
   await double[Symbol.asyncDispose]()
 })
-
-async function rowsOf(manifest: Manifest): Promise<Record<string, unknown>[]> {
-  const parts = await Promise.all(manifest.files.map(({ name }) => readParquetFile(join(manifest.folder, name))))
-  return parts.flatMap(({ rows }) => rows)
-}
 
 describe('rowversion', () => {
   test('rows that an open transaction may still write are left for the next run', async () => {
@@ -54,7 +47,7 @@ describe('rowversion', () => {
           { table: 'versions' },
           { to: folder.path, format: 'parquet', ...options },
         )
-        return [manifest, (await rowsOf(manifest)).map((row) => row.id)]
+        return [manifest, (await parquetRowsOf(manifest)).map((row) => row.id)]
       }
       const [first, rows] = await run({ column: 'v' })
       assert.deepEqual(rows, [1])
@@ -68,7 +61,7 @@ describe('rowversion', () => {
         { to: folder.path, format: 'parquet', watermark: { column: 'v', after } },
       )
       assert.deepEqual(
-        (await rowsOf(next)).map((row) => row.id),
+        (await parquetRowsOf(next)).map((row) => row.id),
         [2, 3],
       )
     } finally {
@@ -94,7 +87,7 @@ describe('texts of every kind of collation, and smalldatetime', () => {
     await using folder = await temporaryFolder()
     const options = { to: folder.path, rowHash: true }
     const manifest = await extractTable(db, { table: 'collations' }, { ...options, format: 'parquet' })
-    const rows = await rowsOf(manifest)
+    const rows = await parquetRowsOf(manifest)
     const names = Object.keys(texts).map((_, index) => `c${index}`)
     assert.deepEqual(
       rows.map((row) => names.map((name) => row[name] ?? null)),
@@ -165,7 +158,7 @@ test("_row_hash is PostgreSQL's hash of the same row", async () => {
   )
   await using folder = await temporaryFolder()
   const manifest = await extractTable(db, { table: 'hashed' }, { to: folder.path, format: 'parquet', rowHash: true })
-  const rows = await rowsOf(manifest)
+  const rows = await parquetRowsOf(manifest)
   assert.deepEqual(rows.map((row) => `${row.id} ${row._row_hash}`).toSorted(), expected.trim().split('\n').toSorted())
 })
 
@@ -212,7 +205,7 @@ describe('a part fails', () => {
       const manifest = await run()
       const kept = manifest.files.filter(({ keptFrom }) => keptFrom !== undefined)
       assert.deepEqual(kept, [], 'the server does not tell whether the table has changed')
-      const rows = await rowsOf(manifest)
+      const rows = await parquetRowsOf(manifest)
       assert.equal(new Set(rows.map((row) => row.id)).size, 20_000)
       assert.equal(rows.length, 20_000)
     })
@@ -238,7 +231,7 @@ describe('a part fails', () => {
     )
     const reads = own.journal.requests.slice(before).filter((sql) => /^select \[id\] as/.test(sql))
     assert.equal(reads.length, 2)
-    const ids = (await rowsOf(manifest)).map((row) => row.id)
+    const ids = (await parquetRowsOf(manifest)).map((row) => row.id)
     assert.deepEqual([ids.length, new Set(ids).size], [20_000, 20_000])
   })
 

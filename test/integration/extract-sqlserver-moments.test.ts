@@ -1,17 +1,14 @@
 /** Several sessions of SQL Server that read a table at one moment, and what keeps them from it. */
 
 import assert from 'node:assert/strict'
-import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { PoolsmithError } from '../../src/errors.ts'
 import { extractTable } from '../../src/extract/extract-table.ts'
-import type { Manifest } from '../../src/extract/manifest.ts'
 import type { ExtractOptions } from '../../src/extract/options.ts'
 import { Lease } from '../../src/extract/read/sqlserver/lease.ts'
 import type { Engine } from '../../src/index.ts'
-import { failureOf } from '../support/extract.ts'
+import { failureOf, parquetRowsOf } from '../support/extract.ts'
 import { temporaryFolder } from '../support/folder.ts'
-import { readParquetFile } from '../support/parquet.ts'
 import { type SqlServerDouble, startDouble } from '../support/sqlserver-double.ts'
 import type { FaultRule } from '../support/tds/faults.ts'
 
@@ -21,21 +18,14 @@ let db: Engine
 before(async () => {
   double = await startDouble()
   db = await double.open()
-  await db.raw('create table dbo.flights (id int not null primary key, filler nvarchar(200))')
-  await double.postgres.sql(`insert into dbo.flights select g, repeat(md5(g::text), 5) from generate_series(1, 20000) g;
-    create table dbo.moved (id int not null primary key, v int not null);
-    insert into dbo.moved select g, 100 from generate_series(1, 40) g; analyze`)
+  await db.raw('create table dbo.moved (id int not null primary key, v int not null)')
+  await double.postgres.sql('insert into dbo.moved select g, 100 from generate_series(1, 40) g; analyze')
 })
 
 after(async () => {
   await db.destroy()
   await double[Symbol.asyncDispose]()
 })
-
-async function rowsOf(manifest: Manifest): Promise<Record<string, unknown>[]> {
-  const parts = await Promise.all(manifest.files.map(({ name }) => readParquetFile(join(manifest.folder, name))))
-  return parts.flatMap(({ rows }) => rows)
-}
 
 /** Extracts `moved` in parts while something goes wrong, and somebody moves amounts from part to part. */
 async function whileMoving(rule: FaultRule | undefined, options: Partial<ExtractOptions> = {}) {
@@ -57,7 +47,7 @@ async function whileMoving(rule: FaultRule | undefined, options: Partial<Extract
       { table: 'moved' },
       { to, format: 'parquet', partitions: 3, ...options },
     )
-    const sum = (await rowsOf(manifest)).reduce((total, row) => total + Number(row.v), 0)
+    const sum = (await parquetRowsOf(manifest)).reduce((total, row) => total + Number(row.v), 0)
     assert.equal(engine.pool.stats().inUse, 0)
     return { sum, notes: manifest.notes.join(' '), logins: own.journal.logins.length }
   } finally {

@@ -19,9 +19,6 @@ const SMALL = { pool_size: 2, max_overflow: 0 }
 before(async () => {
   double = await startDouble()
   db = await double.open(SMALL)
-  await db.raw('create table dbo.flights (id int, filler nvarchar(300), wide nvarchar(max))')
-  await double.postgres.sql(`insert into dbo.flights
-    select g, repeat(md5(g::text), 6), repeat('w', g % 50) from generate_series(1, 40000) g; analyze dbo.flights`)
 })
 
 after(async () => {

@@ -3,13 +3,20 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { after } from 'node:test'
+import { extractTable } from '../../src/extract/extract-table.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
+import type { ExtractOptions } from '../../src/extract/options.ts'
+import type { ExtractEngine, ExtractSource } from '../../src/extract/read/table.ts'
+import type { Engine } from '../../src/index.ts'
+import { superuserEngine } from './extract.ts'
 import { readParquetFile } from './parquet.ts'
+import { type PostgresServer, startPostgres } from './postgres.ts'
 
 /** Of the table `flights`. */
 export const ROWS = 40_000
 
-export const TABLES = `create table flights (id int primary key, carrier text, filler text);
+const TABLES = `create table flights (id int primary key, carrier text, filler text);
   insert into flights select g, (array['AA','UA','DL'])[g % 3 + 1], repeat(md5(g::text), 3) from generate_series(1, ${ROWS}) g;
   analyze flights;
   create table wide as select g as id, repeat(md5(g::text), 50) as filler from generate_series(1, 50000) g;
@@ -60,4 +67,31 @@ export function once(action: () => Promise<unknown> | undefined): { onProgress: 
     resolve(action())
   }
   return { onProgress, done: promise }
+}
+
+/** A server with the tables, an engine, and an extract of `flights` in four parts; stopped after the tests. */
+export async function startParts(): Promise<{
+  readonly server: PostgresServer
+  readonly db: Engine
+  readonly run: (
+    to: string,
+    options?: Partial<ExtractOptions>,
+    source?: ExtractSource,
+    engine?: ExtractEngine,
+  ) => Promise<Manifest>
+}> {
+  // Autovacuum takes numbers of transactions, between which and a snapshot a run cannot tell.
+  const server = await startPostgres({ config: { autovacuum: 'off' } })
+  const db = await superuserEngine(server)
+  after(async () => {
+    await db.destroy()
+    await server[Symbol.asyncDispose]()
+  })
+  await server.sql(TABLES)
+  return {
+    server,
+    db,
+    run: (to, options = {}, source = { table: 'flights' }, engine = db) =>
+      extractTable(engine, source, { to, format: 'csv', partitions: 4, ...options }),
+  }
 }

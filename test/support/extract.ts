@@ -157,3 +157,8 @@ export async function batchesOf(engine: Engine, table: string, options: ReadOpti
   for await (const batch of readTable(engine, { table }, options)) all.push(batch)
   return all
 }
+
+export async function parquetRowsOf({ folder, files }: Manifest): Promise<Readonly<Record<string, unknown>>[]> {
+  const parts = await Promise.all(files.map(({ name }) => readParquetFile(join(folder, name))))
+  return parts.flatMap(({ rows }) => rows)
+}

@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { join } from 'node:path'
 import { extractTable } from '../../src/extract/extract-table.ts'
 import type { Manifest } from '../../src/extract/manifest.ts'
 import type { ExtractOptions } from '../../src/extract/options.ts'
 import type { ExtractSource } from '../../src/extract/read/table.ts'
 import type { Engine } from '../../src/index.ts'
+import { parquetRowsOf } from './extract.ts'
 import { temporaryFolder } from './folder.ts'
-import { readParquetFile } from './parquet.ts'
 
 export class SqlServerTables {
   readonly #prefix = `poolsmith_${randomUUID().slice(0, 8)}`
@@ -63,11 +62,7 @@ export class SqlServerTables {
   ): Promise<{ manifest: Manifest; rows: Record<string, unknown>[] }> => {
     await using folder = await temporaryFolder()
     const manifest = await extractTable(this.db, source, { to: folder.path, format: 'parquet', ...options })
-    const rows: Record<string, unknown>[] = []
-    if (manifest.format === 'parquet') {
-      for (const { name } of manifest.files) rows.push(...(await readParquetFile(join(manifest.folder, name))).rows)
-    }
-    return { manifest, rows }
+    return { manifest, rows: manifest.format === 'parquet' ? await parquetRowsOf(manifest) : [] }
   }
 }
 
