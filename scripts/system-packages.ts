@@ -131,6 +131,7 @@ const ownLockfiles: readonly { readonly folder: string; readonly mark: RegExp }[
   { folder: 'test/support/postgres-13', mark: /'embedded-13'/ },
   { folder: 'test/support/runtimes', mark: /'support', 'runtimes'/ },
   { folder: 'examples/layers', mark: /'examples', 'layers'/ },
+  { folder: 'examples/telemetry', mark: /'examples', 'telemetry'/ },
 ]
 
 /** @param closure test files with all that they import */

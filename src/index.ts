@@ -56,15 +56,15 @@ export { ConfigError, type ConfigProblem, ERROR_CODES, type ErrorCode, type Phas
 export type { CloseReason, DatabaseSystem, EventFacts, EventName, EventOrigin, PoolsmithEvents } from './events.ts'
 export type { Listener } from './pool/events.ts'
 export type { PoolOptions } from './pool/options.ts'
-export {
-  type AcquireOptions,
-  type ConnectionInfo,
-  ConnectionPool,
-  type ConnectionPoolConfig,
-  type ListenOptions,
-  type NotificationHandler,
-  type PoolStats,
-} from './pool/pool.ts'
+export { ConnectionPool } from './pool/pool.ts'
+export type {
+  AcquireOptions,
+  ConnectionInfo,
+  ConnectionPoolConfig,
+  ListenOptions,
+  NotificationHandler,
+  PoolStats,
+} from './pool/types.ts'
 export { Secret } from './secret.ts'
 export { register, strategies } from './strategies/index.ts'
 export { StrategyRegistry } from './strategies/registry.ts'

@@ -33,8 +33,16 @@ export interface PhaseTrace extends TraceContext {
   readonly connect: ConnectTrace
 }
 
-/** The traces by name: `connect`, its steps, and an acquire that had to wait. */
+/** One statement. No instrumentation of its driver sees it. */
+export interface QueryTrace extends TraceContext {
+  readonly text: string
+  /** Whether values are sent apart from the text. They are not told. */
+  readonly hasParameters: boolean
+}
+
+/** The traces by name: `connect`, its steps, an acquire that had to wait, and a statement. */
 export interface Traces {
+  readonly query: QueryTrace
   readonly connect: ConnectTrace
   readonly 'connect:phase': PhaseTrace
   readonly acquire: TraceContext
@@ -45,6 +53,7 @@ export const traces: { readonly [Name in keyof Traces]: TracingChannel<unknown, 
   connect: tracingChannel('poolsmith:connect'),
   'connect:phase': tracingChannel('poolsmith:connect:phase'),
   acquire: tracingChannel('poolsmith:acquire'),
+  query: tracingChannel('poolsmith:query'),
 }
 
 /** Does work, and tells a channel of its beginning and end. The result is not told. */
@@ -63,30 +72,15 @@ export function traced<Name extends keyof Traces, T>(
   return done.then(() => result)
 }
 
-/** Tells of the steps of one attempt, each of which ends when the next begins. */
-export class PhaseTracer {
-  readonly #connect: ConnectTrace
-  #current: PhaseTrace | undefined
-
-  constructor(connect: ConnectTrace) {
-    this.#connect = connect
-  }
-
-  enter(phase: Phase): void {
-    this.end()
-    const { start, end } = traces['connect:phase']
-    const { poolName, system, host, port, database } = this.#connect
-    const context: PhaseTrace = { poolName, system, host, port, database, phase, connect: this.#connect }
-    this.#current = context
-    start.publish(context)
-    end.publish(context)
-  }
-
-  end(failure?: { readonly error: unknown }): void {
-    const context = this.#current
-    if (context === undefined) return
-    this.#current = undefined
-    const { error, asyncStart, asyncEnd } = traces['connect:phase']
+/** Tells a channel of the beginning of work that ends elsewhere. @returns tells of its end, once */
+function begin<Name extends keyof Traces>(
+  name: Name,
+  context: Traces[Name],
+): (failure?: { readonly error: unknown }) => void {
+  const { start, end, error, asyncStart, asyncEnd } = traces[name]
+  start.publish(context)
+  end.publish(context)
+  return (failure) => {
     if (failure !== undefined) {
       context.error = failure.error
       error.publish(context)
@@ -95,6 +89,40 @@ export class PhaseTracer {
     asyncEnd.publish(context)
   }
 }
+
+/**
+ * Tells of a statement, unless it is the pool's own. To be called only while somebody subscribes.
+ *
+ * @returns tells of its end
+ */
+export function beginQuery(context: QueryTrace): (failure?: { readonly error: unknown }) => void {
+  return ownWork.getStore() === true ? () => undefined : begin('query', context)
+}
+
+/** Tells of the steps of one attempt, each of which ends when the next begins. */
+export class PhaseTracer {
+  readonly #connect: ConnectTrace
+  #finish: ((failure?: { readonly error: unknown }) => void) | undefined
+
+  constructor(connect: ConnectTrace) {
+    this.#connect = connect
+  }
+
+  enter(phase: Phase): void {
+    this.end()
+    const { poolName, system, host, port, database } = this.#connect
+    const context = { poolName, system, host, port, database, phase, connect: this.#connect }
+    this.#finish = begin('connect:phase', context)
+  }
+
+  end(failure?: { readonly error: unknown }): void {
+    this.#finish?.(failure)
+    this.#finish = undefined
+  }
+}
+
+/** Set while the pool works on a session for itself. */
+const ownWork = new AsyncLocalStorage<true>()
 
 /** Of the time when this file was loaded, which no request asked for. */
 const snapshot = AsyncLocalStorage.snapshot()
@@ -115,6 +143,7 @@ const SUPPRESSED = Symbol.for('OpenTelemetry SDK Context Key SUPPRESS_TRACING')
 /** As {@link inBackground}, for statements of the pool's own: instrumentations of the driver make no spans of them. */
 export function unobserved<T>(work: () => T): T {
   const { context: manager } = (globalThis as { [API]?: { readonly context?: ContextManager } })[API] ?? {}
-  if (manager === undefined) return snapshot(work)
-  return snapshot(() => manager.with(manager.active().setValue(SUPPRESSED, true), work))
+  const own = (): T => ownWork.run(true, work)
+  if (manager === undefined) return snapshot(own)
+  return snapshot(() => manager.with(manager.active().setValue(SUPPRESSED, true), own))
 }

@@ -26,6 +26,7 @@ import { readOnlyError, WriteDoubt } from './session-doubt.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
 import { newState, type SessionState, watcherOf } from './session-state.ts'
 import { postgresStatementError } from './statement-error.ts'
+import { tellStatements } from './tell-statements.ts'
 import { TlsSettings } from './tls-settings.ts'
 import { type Answer, ValueSettings } from './value-settings.ts'
 
@@ -128,6 +129,7 @@ class SessionDriver implements PostgresDriver {
         watcher: watcherOf(state, this.#doubt),
       })
       watchUsers(client)
+      tellStatements(client, this.where)
       state.cleanAt = state.finished
       this.#states.set(client, state)
       rememberCancel(client, (cancelSignal) => this.cancel(client, cancelSignal))

@@ -223,6 +223,7 @@ class SessionDriver implements SqlServerDriver {
       if (endsSession(error)) end(new Error(`${error.message} (error ${error.number}, state ${error.state})`))
     })
     this.#states.set(connection, state)
+    connection.place = this.where
     keepListeners(connection, USERS_EVENTS)
   }
 

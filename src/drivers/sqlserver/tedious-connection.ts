@@ -13,6 +13,7 @@ import { EventEmitter } from 'node:events'
 import type { Connection, ConnectionConfiguration } from 'tedious'
 import { orAbort } from '../../abort.ts'
 import type { KerberosInfo } from '../driver.ts'
+import type { Whereabouts } from '../whereabouts.ts'
 import { clientIdentity } from './client-identity.ts'
 import { Greeting, INTRODUCTION } from './greeting.ts'
 import { withClient, withSspi } from './login-bytes.ts'
@@ -23,6 +24,7 @@ import type { SecureStream } from './secure-stream.ts'
 import { SilenceWatch } from './silence.ts'
 import type { SspiProvider } from './sspi.ts'
 import { type LoginHandler, loadTediousParts, MessageLine } from './tedious-internals.ts'
+import { tellRequest } from './tell-request.ts'
 import { tokenParserFactory } from './token-parser.ts'
 
 /** The level that a session begins with, and a transaction that says nothing (MS-TDS 2.2.6.9). */
@@ -58,6 +60,8 @@ export interface SqlServerConnection extends Connection {
   isolationLeft: boolean
   /** Gives what a request is told of an error; for a data layer that makes its own requests. */
   explain: ((error: Error) => Error) | undefined
+  /** Where the session goes, for traces of its requests; undefined before it is open. */
+  place: Whereabouts | undefined
 }
 
 interface Answered {
@@ -98,6 +102,7 @@ async function buildClass(): Promise<ConnectionClass> {
     #requests = 0
     isolationLeft = false
     explain: ((error: Error) => Error) | undefined
+    place: Whereabouts | undefined
     readonly #silence: SilenceWatch | undefined
     #line: MessageLine | undefined
     #guard: PacketGuard | undefined
@@ -317,6 +322,7 @@ async function buildClass(): Promise<ConnectionClass> {
         // Once for a request that is made again.
         request.off('resume', this.#silence.heard).on('resume', this.#silence.heard)
       }
+      if (this.place !== undefined) tellRequest(request, this.execSql, this.place)
       if (this.explain !== undefined) explainTo(request as Answered, this.explain)
       super.makeRequest(request, type, payload)
     }

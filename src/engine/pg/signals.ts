@@ -18,7 +18,8 @@ export function signalOf(config: unknown): AbortSignal | undefined {
 export function heedSignals(client: pg.Client, pool: ConnectionPool<pg.Client>): void {
   /** A cancel request under way, which would end any statement that is sent. */
   let cancelling: Promise<void> | undefined
-  const query = (given: unknown[]): unknown => (Object.getPrototypeOf(client).query as Query).apply(client, given)
+  const { query: send } = client
+  const query = (given: unknown[]): unknown => (send as Query).apply(client, given)
 
   const untilAborted = async (given: unknown[], signal: AbortSignal): Promise<unknown> => {
     if (signal.aborted) throw pool.abortedStatement(signal)

@@ -1,0 +1,48 @@
+import type pg from 'pg'
+import { beginQuery, traces } from '../../tracing.ts'
+import { traceOrigin, type Whereabouts } from '../whereabouts.ts'
+
+type Query = ((this: pg.Client, ...given: unknown[]) => unknown) & {
+  /** Set on a function that an instrumentation of OpenTelemetry has put in the place of pg's. */
+  readonly __wrapped?: boolean
+}
+type Callback = (error: Error | null | undefined, result?: unknown) => void
+
+/** Tells the channel `poolsmith:query` of the statements of a client, but for cursors and streams. */
+export function tellStatements(client: pg.Client, where: Whereabouts): void {
+  const telling: Query = (...given) => {
+    const query = Object.getPrototypeOf(client).query as Query
+    if (!traces.query.hasSubscribers || query.__wrapped === true) return query.apply(client, given)
+    return tell(client, query, given, where)
+  }
+  client.query = telling as typeof client.query
+}
+
+function tell(client: pg.Client, query: Query, given: unknown[], where: Whereabouts): unknown {
+  const [first, second] = given
+  const { text, values, submit, callback } = (typeof first === 'string' ? { text: first } : (first ?? {})) as {
+    readonly text?: unknown
+    readonly values?: unknown
+    readonly submit?: unknown
+    readonly callback?: unknown
+  }
+  // A cursor or a stream ends when its reader likes.
+  if (typeof text !== 'string' || submit !== undefined || callback !== undefined) return query.apply(client, given)
+  const bound = Array.isArray(second) ? second : values
+  const finish = beginQuery({ ...traceOrigin(where), text, hasParameters: Array.isArray(bound) && bound.length > 0 })
+  const place = given.findIndex((one) => typeof one === 'function')
+  if (place >= 0) {
+    const answer = given[place] as Callback
+    const told: Callback = (error, result) => {
+      finish(error ? { error } : undefined)
+      answer(error, result)
+    }
+    return query.apply(client, given.with(place, told))
+  }
+  const result = query.apply(client, given) as Promise<unknown>
+  result.then(
+    () => finish(),
+    (error: unknown) => finish({ error }),
+  )
+  return result
+}

@@ -1,0 +1,71 @@
+/** Attributes of the semantic conventions for databases (OpenTelemetry, "Semantic conventions for database client calls"). */
+
+import { errorCode, isError } from '../any-error.ts'
+import type { DatabaseSystem } from '../events.ts'
+import type { TraceContext } from '../tracing.ts'
+import type { Attributes } from './api.ts'
+
+const DEFAULT_PORTS = { postgresql: 5432, 'microsoft.sql_server': 1433 } as const
+
+/** Where a session goes. The port is given if it is not the default one. */
+export function placeAttributes({ system, host, port, database }: TraceContext): Attributes {
+  return {
+    'db.system.name': system,
+    'db.namespace': database,
+    'server.address': host,
+    'server.port': system !== undefined && port === DEFAULT_PORTS[system] ? undefined : port,
+  }
+}
+
+/** The SQLSTATE, the number of SQL Server's error, or the code of ours or of the system's. */
+export function errorAttributes(error: unknown): Attributes {
+  const status = statusCode(error)
+  return { 'error.type': status ?? errorCode(error) ?? nameOf(error), 'db.response.status_code': status }
+}
+
+function statusCode(error: unknown): string | undefined {
+  const { number, code, details } = (error ?? {}) as {
+    readonly number?: unknown
+    readonly code?: unknown
+    readonly details?: { readonly sqlstate?: unknown; readonly number?: unknown }
+  }
+  const given = number ?? details?.number ?? details?.sqlstate
+  if (given !== undefined) return String(given)
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && /\d/.test(code) ? code : undefined
+}
+
+function nameOf(error: unknown): string {
+  return isError(error) ? error.name : '_OTHER'
+}
+
+/** The first word of a statement, in capitals: its short form for the name of a span. */
+export function querySummary(text: string): string | undefined {
+  return /^\s*([a-z]{2,20})\b/i.exec(text)?.[1]?.toUpperCase()
+}
+
+/**
+ * Comments, quoted identifiers, strings of each kind, parameters, and numbers. An unfinished string reaches to the end.
+ * Brackets quote an identifier in SQL Server alone.
+ */
+const PARTS = [
+  String.raw`--[^\n]*|/\*[\s\S]*?(?:\*/|$)`,
+  String.raw`(?<identifier>"(?:[^"]|"")*")`,
+  String.raw`\be'(?:[^'\\]|\\[\s\S]|'')*(?:'|$)|'(?:[^']|'')*(?:'|$)`,
+  String.raw`(?<tag>\$(?:[a-z_][a-z_\d]*)?\$)[\s\S]*?(?:\k<tag>|$)`,
+  String.raw`(?<parameter>\$\d+)`,
+  String.raw`\b\d[\w.]*`,
+]
+const POSTGRES = new RegExp(PARTS.join('|'), 'gi')
+const SQL_SERVER = new RegExp([String.raw`(?<bracketed>\[(?:[^\]]|\]\])*\])`, ...PARTS].join('|'), 'gi')
+
+/** The text of a statement without the values that are written in it. */
+export function sanitised(text: string, system: DatabaseSystem | undefined): string {
+  const parts = system === 'microsoft.sql_server' ? SQL_SERVER : POSTGRES
+  return text
+    .replace(parts, (part: string, ...rest: unknown[]) => {
+      if (part.startsWith('--') || part.startsWith('/*')) return ' '
+      const { identifier, bracketed, parameter } = rest.at(-1) as Record<string, string | undefined>
+      return identifier ?? bracketed ?? parameter ?? '?'
+    })
+    .trim()
+}

@@ -1,0 +1,60 @@
+import { loadPackage } from '../optional-package.ts'
+import { packageVersion, versionOf } from '../version.ts'
+import type { Meter, MeterProvider, Tracer, TracerProvider } from './api.ts'
+import { BUCKETS, type MeasuredPool, tellPools } from './pool-metrics.ts'
+import { tellSpans } from './spans.ts'
+
+/** A pool whose metrics are told: `db.pool` of an engine, `pool.poolsmith` of a `pg.Pool`. */
+export type ObservedPool = MeasuredPool
+
+/** Options of {@link observe}. */
+export interface TelemetryOptions {
+  /**
+   * Pools whose metrics `db.client.connection.*` are told. Default: none, because these names are still in development
+   * in OpenTelemetry's conventions.
+   */
+  readonly pools?: readonly ObservedPool[]
+  /** Default: the global one. */
+  readonly tracerProvider?: TracerProvider
+  /** Default: the global one. */
+  readonly meterProvider?: MeterProvider
+}
+
+/** What {@link observe} has begun. */
+export interface Telemetry extends Disposable {
+  /** Ends it. */
+  stop(): void
+}
+
+/**
+ * Tells OpenTelemetry of all pools in the process: spans of attempts to connect with their steps, of acquires that wait,
+ * and of statements; the histogram `db.client.operation.duration`; and, for the pools that are named, the pool's metrics.
+ * Names and attributes follow the semantic conventions. The values of parameters are never told; a statement without
+ * parameters is told without the values in its text. Where an instrumentation of the driver makes spans of statements
+ * (`@opentelemetry/instrumentation-pg`, `-tedious`), ours makes none of them.
+ *
+ * Needs the package `@opentelemetry/api`, and an SDK that has been set up before.
+ *
+ * @throws PoolsmithError PACKAGE_MISSING
+ *
+ * @example
+ * await using db = await createEngine('sales')
+ * using telemetry = await observe({ pools: [db.pool] })
+ */
+export async function observe(options: TelemetryOptions = {}): Promise<Telemetry> {
+  const api = await loadPackage('@opentelemetry/api', () => import('@opentelemetry/api'), 'poolsmith/telemetry')
+  const { pools = [], tracerProvider = api.trace, meterProvider = api.metrics } = options
+  const version = versionOf(packageVersion)
+  const tracer = tracerProvider.getTracer('poolsmith', version) as Tracer
+  const meter = meterProvider.getMeter('poolsmith', version) as Meter
+  const durations = meter.createHistogram('db.client.operation.duration', {
+    unit: 's',
+    description: 'Duration of database client operations.',
+    advice: { explicitBucketBoundaries: BUCKETS },
+  })
+  const stops = [tellSpans(api, tracer, durations), tellPools(meter, pools)]
+  const stop = (): void => {
+    for (const one of stops.splice(0)) one()
+  }
+  return { stop, [Symbol.dispose]: stop }
+}

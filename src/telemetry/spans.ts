@@ -1,0 +1,104 @@
+/** Spans of what the tracing channels tell, and the duration of statements. */
+
+import type { TracingChannelSubscribers } from 'node:diagnostics_channel'
+import { type TraceContext, type Traces, traces } from '../tracing.ts'
+import type { Attributes, Histogram, OpenTelemetryApi, Span, SpanOptions, Tracer } from './api.ts'
+import { errorAttributes, placeAttributes, querySummary, sanitised } from './attributes.ts'
+
+interface Begun {
+  readonly span: Span
+  readonly at: number
+}
+
+interface Described {
+  readonly name: string
+  readonly options: SpanOptions
+  /** The trace that it is a part of, if that is not the caller's. */
+  readonly parent?: object
+}
+
+/** Subscribes to the channels. @returns ends that */
+export function tellSpans(api: OpenTelemetryApi, tracer: Tracer, durations: Histogram): () => void {
+  const { CLIENT, INTERNAL } = api.SpanKind
+  const begun = new WeakMap<object, Begun>()
+
+  const begin = (context: object, { name, options, parent }: Described): void => {
+    const around = parent && begun.get(parent)?.span
+    const active = api.context.active()
+    const span = tracer.startSpan(name, options, around === undefined ? active : api.trace.setSpan(active, around))
+    begun.set(context, { span, at: performance.now() })
+  }
+
+  const finish = (context: TraceContext, more: Attributes = {}): Begun | undefined => {
+    const one = begun.get(context)
+    if (one === undefined) return undefined
+    begun.delete(context)
+    const { span } = one
+    span.setAttributes(more)
+    if (context.error !== undefined) {
+      span.setAttributes(errorAttributes(context.error))
+      // Not the message: it may have values of the statement.
+      span.setStatus({ code: api.SpanStatusCode.ERROR })
+    }
+    span.end()
+    return one
+  }
+
+  const stops = [
+    subscribe('connect', {
+      start: (context) =>
+        begin(context, {
+          name: `connect ${context.database ?? context.host ?? context.poolName}`,
+          options: { kind: CLIENT, attributes: { ...placeAttributes(context), ...poolAttribute(context) } },
+        }),
+      asyncEnd: (context) => {
+        finish(context, { 'poolsmith.credential.kind': context.credentialKind, 'poolsmith.logins': context.logins })
+      },
+    }),
+    subscribe('connect:phase', {
+      start: (context) => begin(context, { name: context.phase, options: { kind: INTERNAL }, parent: context.connect }),
+      asyncEnd: (context) => void finish(context),
+    }),
+    subscribe('acquire', {
+      start: (context) =>
+        begin(context, { name: 'acquire', options: { kind: INTERNAL, attributes: poolAttribute(context) } }),
+      asyncEnd: (context) => void finish(context),
+    }),
+    subscribe('query', {
+      start: (context) => {
+        const summary = querySummary(context.text)
+        const text = context.hasParameters ? context.text : sanitised(context.text, context.system)
+        const attributes = { ...placeAttributes(context), 'db.query.summary': summary, 'db.query.text': text }
+        begin(context, { name: summary ?? context.system ?? 'query', options: { kind: CLIENT, attributes } })
+      },
+      asyncEnd: (context) => {
+        const one = finish(context)
+        if (one === undefined) return
+        const failure = context.error === undefined ? {} : errorAttributes(context.error)
+        durations.record((performance.now() - one.at) / 1000, {
+          ...placeAttributes(context),
+          'db.query.summary': querySummary(context.text),
+          ...failure,
+        })
+      },
+    }),
+  ]
+  return () => {
+    for (const stop of stops) stop()
+  }
+}
+
+export function poolAttribute({ poolName }: { readonly poolName: string }): Attributes {
+  return { 'db.client.connection.pool.name': poolName }
+}
+
+function subscribe<Name extends keyof Traces>(
+  name: Name,
+  handlers: { start(context: Traces[Name]): void; asyncEnd(context: Traces[Name]): void },
+): () => void {
+  const nothing = (): void => undefined
+  const all = { end: nothing, asyncStart: nothing, error: nothing, ...handlers }
+  const subscribers = all as unknown as TracingChannelSubscribers<Traces[Name] & object>
+  traces[name].subscribe(subscribers)
+  return () => traces[name].unsubscribe(subscribers)
+}

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { errorAttributes, placeAttributes, querySummary, sanitised } from '../../../src/telemetry/attributes.ts'
+
+test('a statement is told without the values in its text', () => {
+  const cases: readonly (readonly [string, string])[] = [
+    ["select * from t where a = 'x''y' and b = 12.5e3", 'select * from t where a = ? and b = ?'],
+    ["select E'it\\'s secret', N'b'", 'select ?, N?'],
+    ['select "a 1" from "t\'s"', 'select "a 1" from "t\'s"'],
+    ['select $$secret$$, $tag$also $$ secret$tag$, $1', 'select ?, ?, $1'],
+    ["select 1 -- it's a secret\n, 2", 'select ?  \n, ?'],
+    ["select /* 'secret */ 3", 'select   ?'],
+    ["select 'never finished, secret", 'select ?'],
+    ["select array[1, 'secret']", 'select array[?, ?]'],
+    ["select col1 from t2 where c3 = 'x'", 'select col1 from t2 where c3 = ?'],
+  ]
+  for (const [text, expected] of cases) assert.equal(sanitised(text, 'postgresql'), expected)
+  assert.equal(sanitised("select [it's], 'x'", 'microsoft.sql_server'), "select [it's], ?")
+})
+
+test('a summary is the first word of the statement', () => {
+  assert.equal(querySummary('  select 1'), 'SELECT')
+  assert.equal(querySummary('$$'), undefined)
+})
+
+test('the port is told if it is not the default one, and the kind of an error by its status or code', () => {
+  const place = { poolName: 'p', system: 'postgresql', host: 'db', database: 'sales' } as const
+  assert.equal(placeAttributes({ ...place, port: 5432 })['server.port'], undefined)
+  assert.equal(placeAttributes({ ...place, port: 6432 })['server.port'], 6432)
+  const kind = (error: object): unknown => errorAttributes(Object.assign(new Error('x'), error))['error.type']
+  assert.equal(kind({ code: '23505' }), '23505')
+  assert.equal(kind({ code: 'EREQUEST', number: 2627 }), '2627')
+  assert.equal(kind({ code: 'ECONNRESET' }), 'ECONNRESET')
+  assert.equal(kind({ code: 'EPIPE' }), 'EPIPE')
+  assert.equal(kind({}), 'Error')
+})
