@@ -76,9 +76,17 @@ function parse(text: string): Reference | undefined {
 const RULES: Readonly<Record<Scheme, (path: string, field: string | undefined) => string | undefined>> = {
   file: filePath,
   env: (path) => (/^[A-Za-z_]\w*$/.test(path) ? path : undefined),
-  // The key of the secret is the name of a file in the folder.
-  k8s: (path, field) => (field !== undefined && /^(?!\.\.)[-.\w]+$/.test(field) ? filePath(path) : undefined),
+  // A mounted folder, or the namespace and name for the API. The key of the secret is the name of a file in the folder.
+  k8s(path, field) {
+    if (field === undefined || !/^(?!\.\.)[-.\w]+$/.test(field)) return undefined
+    return isKubernetesName(path) ? path : filePath(path)
+  },
   vault: (path) => (isVaultPath(path) ? path : undefined),
+}
+
+/** `namespace/name`, as the API has it, and no folder (RFC 1123 labels). */
+export function isKubernetesName(path: string): boolean {
+  return /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\/[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/.test(path)
 }
 
 function filePath(path: string): string | undefined {

@@ -1,7 +1,7 @@
 /** The options of references to stores of secrets, which every connection takes. */
 
-import { LONGEST_TIMER_SECONDS, seconds, type ValuesOf } from '../connections/fields.ts'
-import type { ReferencedSecret } from '../connections/reference.ts'
+import { LONGEST_TIMER_SECONDS, seconds, text, type ValuesOf } from '../connections/fields.ts'
+import { fromName, isKubernetesName, type ReferencedSecret } from '../connections/reference.ts'
 import type { ConfigProblem } from '../errors.ts'
 import { vaultFields, vaultProblems } from '../vault/fields.ts'
 
@@ -18,6 +18,17 @@ export const storeFields = {
     description:
       'How much longer a secret is used while its store is down (no answer, sealed, throttled); the event `secret:stale` says so each time.',
   }),
+  k8s_account_folder: text({
+    default: '/var/run/secrets/kubernetes.io/serviceaccount',
+    description:
+      'For `k8s:namespace/name#key`: the folder with the token and `ca.crt` of the service account, read again at each request.',
+  }),
+  k8s_timeout: seconds({
+    default: 5,
+    min: 0.1,
+    max: LONGEST_TIMER_SECONDS,
+    description: 'How long one request to the API of Kubernetes may take.',
+  }),
   ...vaultFields,
 } as const
 
@@ -29,6 +40,13 @@ export function storeProblems(
   options: StoreFieldValues,
   environment: Readonly<Record<string, string | undefined>>,
 ): readonly ConfigProblem[] {
+  const problems: ConfigProblem[] = []
+  for (const [name, { reference }] of references) {
+    const usesApi = reference.scheme === 'k8s' && isKubernetesName(reference.path)
+    if (!usesApi || environment.KUBERNETES_SERVICE_HOST) continue
+    const message = 'needs KUBERNETES_SERVICE_HOST, which every pod has; outside of one, name a folder'
+    problems.push({ path: `extra.${fromName(name)}`, message })
+  }
   const usesVault = [...references.values()].some(({ reference }) => reference.scheme === 'vault')
-  return usesVault ? vaultProblems(options, environment) : []
+  return [...problems, ...(usesVault ? vaultProblems(options, environment) : [])]
 }

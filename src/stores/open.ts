@@ -1,8 +1,9 @@
 import type { RequestOptions } from 'node:http'
-import type { Scheme } from '../connections/reference.ts'
+import { isKubernetesName, type Reference, type Scheme } from '../connections/reference.ts'
 import type { Emit } from '../events.ts'
 import { CachedReader } from './cache.ts'
 import type { StoreFieldValues } from './fields.ts'
+import { apiAddress, kubernetesApiReader } from './kubernetes-api.ts'
 import { environmentReader, fileReader, kubernetesFolderReader } from './local.ts'
 import type { SecretReader } from './reader.ts'
 import { vaultReader } from './vault.ts'
@@ -14,24 +15,27 @@ export interface StoreContext {
   readonly emit: Emit
 }
 
+type Kind = Scheme | 'k8s-api'
+
 /** The stores that references of one connection name, each opened when it is first used. */
 export class OpenStores {
   readonly #options: StoreFieldValues
   readonly #context: StoreContext
-  readonly #opened = new Map<Scheme, CachedReader>()
+  readonly #opened = new Map<Kind, CachedReader>()
 
   constructor(options: StoreFieldValues, context: StoreContext) {
     this.#options = options
     this.#context = context
   }
 
-  readonly readerOf = (scheme: Scheme): CachedReader => {
-    const known = this.#opened.get(scheme)
+  readonly readerOf = ({ scheme, path }: Reference): CachedReader => {
+    const kind = scheme === 'k8s' && isKubernetesName(path) ? 'k8s-api' : scheme
+    const known = this.#opened.get(kind)
     if (known !== undefined) return known
     const { secrets_ttl: ttl, secrets_grace: grace } = this.#options
     const { emit } = this.#context
-    const opened = new CachedReader(this.#open(scheme), { ttlMillis: ttl * 1000, graceMillis: grace * 1000, emit })
-    this.#opened.set(scheme, opened)
+    const opened = new CachedReader(this.#open(kind), { ttlMillis: ttl * 1000, graceMillis: grace * 1000, emit })
+    this.#opened.set(kind, opened)
     return opened
   }
 
@@ -39,15 +43,20 @@ export class OpenStores {
     for (const reader of this.#opened.values()) reader.close()
   }
 
-  #open(scheme: Scheme): SecretReader {
+  #open(kind: Kind): SecretReader {
     const { environment, agent } = this.#context
-    switch (scheme) {
+    switch (kind) {
       case 'file':
         return fileReader
       case 'env':
         return environmentReader(environment)
       case 'k8s':
         return kubernetesFolderReader
+      case 'k8s-api': {
+        const address = apiAddress(environment)
+        if (address === undefined) throw new Error('The options were not checked.')
+        return kubernetesApiReader(address, this.#options, { environment, agent })
+      }
       case 'vault':
         return vaultReader(this.#options, { environment, agent })
     }

@@ -1,4 +1,4 @@
-import type { Reference, ReferencedSecret, Scheme } from '../connections/reference.ts'
+import type { Reference, ReferencedSecret } from '../connections/reference.ts'
 import type { Secret } from '../secret.ts'
 import type { StoredSecret } from '../vault/stored-secret.ts'
 import type { CachedReader, Reading } from './cache.ts'
@@ -9,19 +9,19 @@ export type SecretValues = ReadonlyMap<string, Secret>
 /** The references of one connection, which are read together. */
 export class References {
   readonly #references: ReadonlyMap<string, Reference>
-  readonly #readerOf: (scheme: Scheme) => CachedReader
+  readonly #readerOf: (reference: Reference) => CachedReader
   #present: Secret | undefined
   #refused: Secret[] = []
 
   /** @param options by their names */
-  constructor(options: ReadonlyMap<string, ReferencedSecret>, readerOf: (scheme: Scheme) => CachedReader) {
+  constructor(options: ReadonlyMap<string, ReferencedSecret>, readerOf: (reference: Reference) => CachedReader) {
     this.#references = new Map([...options].map(([name, { reference }]) => [name, reference]))
     this.#readerOf = readerOf
   }
 
   /** How often it is worth while to read again, in milliseconds. */
   get recheckMillis(): number {
-    return Math.min(...[...this.#references.values()].map(({ scheme }) => this.#readerOf(scheme).recheckMillis))
+    return Math.min(...[...this.#references.values()].map((each) => this.#readerOf(each).recheckMillis))
   }
 
   /** Notes that a server has refused this password, so that other versions of its secret are tried. */
@@ -46,7 +46,7 @@ export class References {
     for (const reference of this.#references.values()) {
       const place = placeOf(reference)
       if (readings.has(place)) continue
-      readings.set(place, this.#readerOf(reference.scheme).read(reference.path, options))
+      readings.set(place, this.#readerOf(reference).read(reference.path, options))
     }
     await Promise.all(readings.values())
     const chosen = new Map<string, StoredSecret>()
@@ -54,7 +54,7 @@ export class References {
     for (const reference of this.#references.values()) {
       const reading = (await readings.get(placeOf(reference))) as Reading
       chosen.set(placeOf(reference), reading.secret)
-      goodUntil = Math.min(goodUntil, this.#readerOf(reference.scheme).goodUntil(reading))
+      goodUntil = Math.min(goodUntil, this.#readerOf(reference).goodUntil(reading))
     }
     await this.#replaceRefused(chosen, options.signal)
     const values = [...this.#references].map(
@@ -74,7 +74,7 @@ export class References {
     if (!password.equals(this.#present)) this.#refused = this.#refused.filter((each) => each.equals(password))
     this.#present = password
     if (!this.#isRefused(password)) return
-    const others = await this.#readerOf(reference.scheme).others(reference.path, present, signal)
+    const others = await this.#readerOf(reference).others(reference.path, present, signal)
     const next = others.find((secret) => !this.#isRefused(passwordIn(secret)))
     if (next !== undefined) chosen.set(placeOf(reference), next)
     // All were refused: the present one once more, and then each again.
@@ -85,8 +85,8 @@ export class References {
     return this.#refused.some((each) => each.equals(password))
   }
 
-  #valueIn({ scheme, path, field }: Reference, secret: StoredSecret): Secret {
-    return secret.read(field, this.#readerOf(scheme).placeOf(path))
+  #valueIn(reference: Reference, secret: StoredSecret): Secret {
+    return secret.read(reference.field, this.#readerOf(reference).placeOf(reference.path))
   }
 }
 

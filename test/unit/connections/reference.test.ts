@@ -13,6 +13,7 @@ const GOOD: Readonly<Record<string, readonly [scheme: string, path: string, fiel
   'file:/run/secrets/sales': ['file', '/run/secrets/sales', undefined],
   'file:./sales.json#password': ['file', './sales.json', 'password'],
   'env:SALES_PASSWORD': ['env', 'SALES_PASSWORD', undefined],
+  'k8s:prod/sales#password': ['k8s', 'prod/sales', 'password'],
   'k8s:/etc/secrets/sales#tls.key': ['k8s', '/etc/secrets/sales', 'tls.key'],
 }
 
@@ -37,6 +38,9 @@ const BAD = [
   'env:SALES-PASSWORD',
   'env:',
   'k8s:/etc/secrets/sales',
+  'k8s:prod/sales',
+  'k8s:prod/../sales#x',
+  'k8s:Prod/sales#x',
   'k8s:/etc/secrets/sales#../x',
   'file:hunter2',
   `env:${'X'.repeat(2000)}`,
