@@ -58,6 +58,10 @@ function find(name: string, file: string, root: string): Exported {
   for (const { names, from } of namesFrom(source, '(?:export|import)')) {
     if (names.includes(name)) return find(name, join(dirname(file), from), root)
   }
+  for (const [, from = ''] of source.matchAll(/^export (?:type )?\* from '(\.[^']+)'/gm)) {
+    const other = join(dirname(file), from)
+    if (new RegExp(`^export .*\\b${name}\\b`, 'm').test(readFileSync(other, 'utf8'))) return find(name, other, root)
+  }
   throw new Error(`${relative(root, file)} does not export ${name}.`)
 }
 
