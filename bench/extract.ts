@@ -17,7 +17,7 @@ import type { Task, Took } from './extract-process.ts'
 import { sqlServer } from './extract-sqlserver.ts'
 import { fill, hashes } from './extract-table.ts'
 import type { UsersTask } from './extract-users-way.ts'
-import { compare, exactly, median, type Result, type SuiteOptions } from './measure.ts'
+import { compare, compared, exactly, type Result, type SuiteOptions } from './measure.ts'
 
 const DEFAULT_ROWS = 5_000_000
 const LONG = 4
@@ -90,12 +90,8 @@ async function interleaved(sides: Sides, rows: number): Promise<Result[]> {
   for (let round = 0; round < ROUNDS; round++) {
     for (const step of round % 2 === 0 ? steps : steps.toReversed()) await step()
   }
-  const against = (name: string, ours: string, peer: string, bound: number): Result => {
-    const [mine = [], theirs = []] = [took[ours], took[peer]]
-    const ratio = rounded(median(mine.map((value, round) => value / (theirs[round] ?? Number.NaN))))
-    const shown = { ours: rounded(median(mine)), peer: rounded(median(theirs)), unit: 's' }
-    return { name: `${name}, ${rows} rows`, ...shown, ratio, bound, met: ratio <= bound }
-  }
+  const against = (name: string, ours: string, peer: string, bound: number): Result =>
+    compared({ name: `${name}, ${rows} rows`, unit: 's', bound, ours: took[ours] ?? [], peer: took[peer] ?? [] })
   return [
     against('Parquet (zstd) to a file, against psql \\copy csv to /dev/null', 'parquet', 'null', 1 / 0.7),
     against('CSV with bronze columns to a file, against psql \\copy csv to a file', 'csv', 'file', 1 / 0.9),

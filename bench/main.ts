@@ -1,15 +1,16 @@
 /**
- * `npm run bench -- [SUITE ...] [--json] [--strict] [--rows N] [--long]`
+ * `npm run bench -- [SUITE ...] [--json] [--readme] [--strict] [--rows N] [--long]`
  *
  * Runs the named suites, or all. With `--json` each suite ends in one line of JSON; otherwise a table is printed.
  * Both name the machine's load before and after, since a busy machine widens the spread.
  * The exit code is 0 when the suites ran, with any result: a busy machine is no failure. With `--strict` it is 1 when a
- * bound is not met or stays undecided. `--rows` and `--long` are for `extract`, which explains them.
+ * bound is not met or stays undecided. `--readme` writes the results into the table of README.md. `--rows` and `--long` are for `extract`, which explains them.
  */
 
 import { availableParallelism, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
 import { type Result, type SuiteOptions, verdictOf } from './measure.ts'
+import { writeTable } from './readme.ts'
 
 const suites: Readonly<Record<string, () => Promise<{ run: (options: SuiteOptions) => Promise<Result[]> }>>> = {
   pool: () => import('./pool.ts'),
@@ -27,7 +28,7 @@ const suites: Readonly<Record<string, () => Promise<{ run: (options: SuiteOption
 
 function usage(message: string): never {
   console.error(
-    `${message}\nUsage: npm run bench -- [${Object.keys(suites).join(' | ')}] [--json] [--strict] [--rows N] [--long]`,
+    `${message}\nUsage: npm run bench -- [${Object.keys(suites).join(' | ')}] [--json] [--readme] [--strict] [--rows N] [--long]`,
   )
   process.exit(2)
 }
@@ -58,6 +59,7 @@ function readArguments() {
       allowPositionals: true,
       options: {
         json: { type: 'boolean', default: false },
+        readme: { type: 'boolean', default: false },
         strict: { type: 'boolean', default: false },
         rows: { type: 'string' },
         long: { type: 'boolean', default: false },
@@ -83,6 +85,7 @@ for (const suite of positionals.length === 0 ? Object.keys(suites) : positionals
   const machine = { cores: availableParallelism(), loadBefore, loadAfter: load1() }
   met &&= results.every((result) => verdictOf(result) === 'met')
   const shown = `${table(suite, results)}\nload ${loadBefore} before, ${machine.loadAfter} after, on ${machine.cores} cores\n`
+  if (values.readme) writeTable(suite, results)
   const verdicts = results.map((result) => ({ ...result, verdict: verdictOf(result) }))
   console.log(values.json ? JSON.stringify({ suite, machine, results: verdicts }) : shown)
 }

@@ -65,13 +65,25 @@ export async function compare(comparison: Comparison): Promise<Result> {
   peer.shift()
   for (let repetition = 0; ; repetition++) {
     for (let round = 1; round <= rounds; round++) await both(round)
-    const ratios = ours.map((value, index) => value / (peer[index] ?? Number.NaN))
-    const ratio = rounded(median(ratios))
-    const spread = spreadOf(ratios)
-    const result = { name, ours: rounded(median(ours)), peer: rounded(median(peer)), unit, ratio, spread, bound }
-    const whole = { ...result, met: ratio <= bound }
-    if (verdictOf(whole) !== 'undecided' || repetition + 1 === MOST_REPETITIONS) return whole
+    const result = compared({ name, unit, bound, ours, peer })
+    if (verdictOf(result) !== 'undecided' || repetition + 1 === MOST_REPETITIONS) return result
   }
+}
+
+/** The result of rounds that have been measured; both sides have one figure for each round. */
+export function compared(rounds: {
+  readonly name: string
+  readonly unit: string
+  readonly bound: number
+  readonly ours: readonly number[]
+  readonly peer: readonly number[]
+}): Result {
+  const { name, unit, bound, ours, peer } = rounds
+  const ratios = ours.map((value, index) => value / (peer[index] ?? Number.NaN))
+  const ratio = rounded(median(ratios))
+  const spread = spreadOf(ratios)
+  const [mine, theirs] = [rounded(median(ours)), rounded(median(peer))]
+  return { name, ours: mine, peer: theirs, unit, ratio, spread, bound, met: ratio <= bound }
 }
 
 /** The 95 % confidence interval of a median, by the ranks of the values around it (normal approximation). */
