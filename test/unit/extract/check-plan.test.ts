@@ -17,7 +17,16 @@ const CONTENT: Omit<ExtractPlan, 'checksum'> = {
   query: { sql: 'select ?', values: [{ type: 'bigint', value: '1' }] },
   format: 'parquet',
   columns: [{ name: 'id', type: 'integer', arrow: 'Int32', note: 'x' }],
-  options: { columns: ['id'], asText: [], rowHash: true, batchRows: 1, batchBytes: 1, compression: 'zstd' },
+  options: {
+    columns: ['id'],
+    asText: [],
+    asBytes: ['id'],
+    decimals: 'wide',
+    rowHash: true,
+    batchRows: 1,
+    batchBytes: 1,
+    compression: 'zstd',
+  },
   request: 'a'.repeat(64),
   conditions: ['id > 0'],
   watermark: {
