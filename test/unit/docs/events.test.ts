@@ -14,5 +14,7 @@ test('docs/events.md names every event, every reason for a close, and no other',
   const inTables = [...page.matchAll(/^\| (`[^|]+) \|/gm)].flatMap(([, cell]) =>
     [...(cell ?? '').matchAll(/`([^`]+)`/g)].map(([, name]) => name),
   )
-  assert.deepEqual(inTables.toSorted(), [...names, ...reasons].toSorted())
+  const events = inTables.filter((name) => name?.startsWith('poolsmith:') === false)
+  // The traces have a table of their own.
+  assert.deepEqual(events.toSorted(), [...names, ...reasons].toSorted())
 })
