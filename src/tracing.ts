@@ -40,9 +40,19 @@ export interface QueryTrace extends TraceContext {
   readonly hasParameters: boolean
 }
 
-/** The traces by name: `connect`, its steps, an acquire that had to wait, and a statement. */
+/** One `extractTable`. */
+export interface ExtractTrace extends TraceContext {
+  /** `schema.table`; undefined for a query. */
+  readonly table: string | undefined
+  /** Known at the end. */
+  rows: number | undefined
+  bytes: number | undefined
+}
+
+/** The traces by name: `connect`, its steps, an acquire that had to wait, a statement, and an extract. */
 export interface Traces {
   readonly query: QueryTrace
+  readonly extract: ExtractTrace
   readonly connect: ConnectTrace
   readonly 'connect:phase': PhaseTrace
   readonly acquire: TraceContext
@@ -54,6 +64,7 @@ export const traces: { readonly [Name in keyof Traces]: TracingChannel<unknown, 
   'connect:phase': tracingChannel('poolsmith:connect:phase'),
   acquire: tracingChannel('poolsmith:acquire'),
   query: tracingChannel('poolsmith:query'),
+  extract: tracingChannel('poolsmith:extract'),
 }
 
 /** Does work, and tells a channel of its beginning and end. The result is not told. */

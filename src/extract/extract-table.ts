@@ -1,4 +1,5 @@
 import { PoolsmithError } from '../errors.ts'
+import { type ExtractTrace, traced } from '../tracing.ts'
 import { DayFolder } from './files/day-folder.ts'
 import { PartFiles } from './files/part-files.ts'
 import { sweep } from './files/sweep.ts'
@@ -46,6 +47,35 @@ export function extractTable(
   options: ConsumeOptions,
 ): Promise<ManifestContent>
 export async function extractTable(
+  db: ExtractEngine,
+  source: ExtractSource,
+  options: ExtractOptions | ConsumeOptions,
+): Promise<ManifestContent> {
+  return traced(
+    'extract',
+    () => traceOf(db, source),
+    async (trace) => {
+      const content = await extract(db, source, options)
+      if (trace !== undefined) {
+        trace.rows = content.rows
+        trace.bytes = content.files.reduce((sum, { bytes }) => sum + bytes, 0)
+      }
+      return content
+    },
+  )
+}
+
+/** Of one extract, for its trace. */
+function traceOf({ connection, pool }: ExtractEngine, source: ExtractSource): ExtractTrace {
+  const { type, host, port, database } = connection
+  const { name } = pool as { readonly name?: string }
+  const { schema, table } = source as { readonly schema?: string; readonly table?: string }
+  const system = type === 'postgres' ? 'postgresql' : 'microsoft.sql_server'
+  const target = schema === undefined ? table : `${schema}.${table}`
+  return { poolName: name ?? '', system, host, port, database, table: target, rows: undefined, bytes: undefined }
+}
+
+async function extract(
   db: ExtractEngine,
   source: ExtractSource,
   options: ExtractOptions | ConsumeOptions,

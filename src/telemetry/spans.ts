@@ -64,6 +64,16 @@ export function tellSpans(api: OpenTelemetryApi, tracer: Tracer, durations: Hist
         begin(context, { name: 'acquire', options: { kind: INTERNAL, attributes: poolAttribute(context) } }),
       asyncEnd: (context) => void finish(context),
     }),
+    subscribe('extract', {
+      start: (context) => {
+        const attributes = { ...placeAttributes(context), 'db.collection.name': context.table }
+        const name = context.table === undefined ? 'extract' : `extract ${context.table}`
+        begin(context, { name, options: { kind: INTERNAL, attributes } })
+      },
+      asyncEnd: (context) => {
+        finish(context, { 'db.response.returned_rows': context.rows, 'poolsmith.extract.bytes': context.bytes })
+      },
+    }),
     subscribe('query', {
       start: (context) => {
         const summary = querySummary(context.text)

@@ -8,6 +8,7 @@ import { extractTable } from '../../src/extract/extract-table.ts'
 import { EXTRACT_FORMATS } from '../../src/extract/formats.ts'
 import type { Progress } from '../../src/extract/progress.ts'
 import { readTable } from '../../src/extract/read-table.ts'
+import { type ExtractTrace, traces } from '../../src/tracing.ts'
 import { dataPath, dataText, filesBelow, superuserEngine } from '../support/extract.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { readParquetFile } from '../support/parquet.ts'
@@ -43,6 +44,21 @@ async function rowsOf(path: string, format: string): Promise<Record<string, unkn
 
 await server.sql(`create table plain (id int primary key, word text);
   insert into plain select g, 'word ' || g from generate_series(1, 1000) g; analyze plain`)
+
+test('an extract is traced with its rows and bytes', async (t) => {
+  await using folder = await temporaryFolder()
+  const told: ExtractTrace[] = []
+  const nothing = (): void => undefined
+  const handlers = { start: nothing, end: nothing, asyncStart: nothing, error: nothing }
+  const all = { ...handlers, asyncEnd: (given: object) => void told.push(given as ExtractTrace) }
+  traces.extract.subscribe(all as never)
+  t.after(() => traces.extract.unsubscribe(all as never))
+  const source = { schema: 'public', table: 'plain' }
+  const { rows, files } = await extractTable(db, source, { to: folder.path, format: 'csv' })
+  const [trace] = told
+  assert.deepEqual([trace?.table, trace?.rows, trace?.bytes], ['public.plain', rows, files[0]?.bytes])
+  assert.deepEqual([trace?.poolName, trace?.system], [db.pool.name, 'postgresql'])
+})
 
 for (const format of EXTRACT_FORMATS) {
   test(`${format}: layout, bronze columns and manifest`, async () => {
