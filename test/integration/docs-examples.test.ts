@@ -74,6 +74,7 @@ test('every example of the documentation compiles', async () => {
   await using folder = await temporaryFolder()
   await symlink(join(ROOT, 'node_modules'), join(folder.path, 'node_modules'))
   await writeFile(join(folder.path, 'readers-own.d.ts'), READERS_OWN)
+  await writeFile(join(folder.path, 'package.json'), '{ "type": "module" }')
   const examples: string[] = []
   const imports = await importsByName()
   for await (const page of glob(['README.md', 'docs/*.md', 'docs/api/*.md'], { cwd: ROOT })) {
@@ -82,7 +83,9 @@ test('every example of the documentation compiles', async () => {
       // The package mssql has no types of its own.
       if (block.includes("from 'mssql'")) continue
       const place = CALLS[/^(\w+):/.exec(block)?.[1] ?? '']
-      const file = `${basename(page, '.md')}-${examples.length}.mts`
+      // Files of one program name each other.
+      const [, name] = /^\/\/ (\w+\.ts)\n/.exec(block) ?? []
+      const file = name ?? `${basename(page, '.md')}-${examples.length}.mts`
       const whole = completed(place?.(`\n${block}`) ?? block, imports)
       await writeFile(join(folder.path, file), `${whole}\nexport {}\n`)
       examples.push(file)
