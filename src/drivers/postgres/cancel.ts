@@ -41,7 +41,7 @@ export async function cancelSession(
     await closedByServer(wire)
   } catch (cause) {
     signal.throwIfAborted()
-    throw explain(cause, { host: plan.host, sslMode: plan.sslMode, endpoint, phase })
+    throw explain(cause, { host: plan.host, sslMode: plan.sslMode, endpoint, credential, phase })
   } finally {
     socket.destroy()
   }

@@ -1,4 +1,5 @@
 import { errorCode, isError } from '../../any-error.ts'
+import type { Credential } from '../../credentials/credential.ts'
 import { type Phase, PoolsmithError } from '../../errors.ts'
 import { kerberosError } from '../../kerberos/errors.ts'
 import { printable } from '../../printable.ts'
@@ -20,13 +21,14 @@ export interface Where {
   readonly endpoint: Endpoint
   readonly sslMode: SslMode
   readonly phase: Phase
+  readonly credential: Credential
 }
 
 /** The PoolsmithError that tells why an attempt failed. */
 export function explain(cause: unknown, where: Where): unknown {
   const { host, sslMode, endpoint, phase } = where
   const peer = showEndpoint(endpoint)
-  if (cause instanceof ServerRefusal) return refusalError(cause)
+  if (cause instanceof ServerRefusal) return refusalError(cause, where.credential)
   if (cause instanceof NegotiationRefusal) return negotiationError(cause, peer)
   if (cause instanceof TlsNotOffered) {
     return new PoolsmithError(`The server ${peer} does not offer TLS.`, {

@@ -1,3 +1,5 @@
+import type { Credential } from '../../credentials/credential.ts'
+import { withoutSent } from '../../credentials/without-sent.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
 import { type Advice, CERTIFICATE_HINT } from './advice.ts'
@@ -136,10 +138,11 @@ function adviceFor({ fields, advice }: ServerRefusal): Advice {
   }
 }
 
-export function refusalError(refusal: ServerRefusal): PoolsmithError {
-  const { fields } = refusal
+/** @param credential the one that the server was sent, which its words must not repeat */
+export function refusalError(refusal: ServerRefusal, credential: Credential): PoolsmithError {
   const { code, hint, transient = false } = adviceFor(refusal)
-  const { M: text = '', C: sqlstate, D: detail, H: serverHint } = fields
+  const fields = Object.entries(refusal.fields).map(([key, value]) => [key, withoutSent(value, credential)])
+  const { M: text = '', C: sqlstate, D: detail, H: serverHint } = Object.fromEntries(fields) as ServerRefusal['fields']
   const why = detail === undefined ? '' : ` (${printable(detail, 200)})`
   return new PoolsmithError(`The server refused the login: ${printable(text) || 'it gives no reason'}${why}`, {
     code,

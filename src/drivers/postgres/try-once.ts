@@ -201,10 +201,10 @@ function applicationName({ options }: SessionPlan): string {
 }
 
 /** The error for the caller, or the reason of the abort. */
-function errorOf(cause: unknown, { plan, dialer, attempt }: Try): unknown {
+function errorOf(cause: unknown, { plan, dialer, credential, attempt }: Try): unknown {
   const { host, sslMode } = plan
   const { endpoint } = dialer
-  const told = explain(cause, { host, sslMode, endpoint, phase: attempt.phase() })
+  const told = explain(cause, { host, sslMode, endpoint, credential, phase: attempt.phase() })
   // The KDC is asked under the same limit. That it did not answer is more precise than the limit.
   const silentKdc = told instanceof PoolsmithError && told.code === 'KDC_TIMEOUT'
   return attempt.signal.aborted && !silentKdc ? attempt.signal.reason : told

@@ -1,4 +1,5 @@
 import type { Credential } from '../../credentials/credential.ts'
+import { withoutSent } from '../../credentials/without-sent.ts'
 import { type ErrorCode, PoolsmithError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
 import { claimsOf } from './token-claims.ts'
@@ -217,7 +218,7 @@ export function refusalError(errors: readonly ServerError[], credential: Credent
   if (error === undefined) return undefined
   const { code, hint, transient = false } = adviceFor(error, credential)
   return new PoolsmithError(
-    `The server refused the login: ${printable(error.message)} (error ${error.number}, state ${error.state})`,
+    `The server refused the login: ${printable(withoutSent(error.message, credential))} (error ${error.number}, state ${error.state})`,
     {
       code,
       phase: 'login',
