@@ -1,6 +1,7 @@
 /**
  * The cost of the faces for data layers, on a real PostgreSQL: a `pg.Pool` of ours, with credential check and pre-ping,
  * compared with pg's own, which checks nothing, for the same login; alone and under Kysely and Drizzle.
+ * The pool with its metrics told to OpenTelemetry is compared with one that nobody observes.
  *
  * Drizzle is a dependency of the examples: `node scripts/launch.cjs install examples/layers` installs it.
  */
@@ -10,7 +11,9 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import pg from 'pg'
-import { createPgPool } from '../src/engine/pg/index.ts'
+import { createPgPool, type PgPool } from '../src/engine/pg/index.ts'
+import type { Meter } from '../src/telemetry/api.ts'
+import { tellPools } from '../src/telemetry/pool-metrics.ts'
 import { type PostgresServer, startPostgres } from '../test/support/postgres.ts'
 import { compare, type Result } from './measure.ts'
 
@@ -20,7 +23,7 @@ const ROOT = join(import.meta.dirname, '..')
 
 type Drizzle = (config: { readonly client: pg.Pool }) => { execute(statement: string): Promise<unknown> }
 
-function ourPool(server: PostgresServer): Promise<pg.Pool> {
+function ourPool(server: PostgresServer): Promise<PgPool> {
   const { host, port, superuser: login, superuserPassword: password } = server
   const record = { type: 'postgres', host, port, login, password, database: 'postgres', extra: { sslmode: 'disable' } }
   return createPgPool(record as never, { pool_size: 10, max_overflow: 0 })
@@ -90,13 +93,48 @@ const kysely: Layer = (pool) => {
   return () => sql`select 1`.execute(db)
 }
 
-function drizzle(): Layer {
-  const { status } = spawnSync(process.execPath, ['scripts/launch.cjs', 'install', 'examples/layers'], {
+async function acquireMicros(pool: PgPool['poolsmith']): Promise<number> {
+  const begin = performance.now()
+  for (let count = 0; count < HAND_OUTS; count++) pool.release(await pool.acquire().promise)
+  return ((performance.now() - begin) * 1000) / HAND_OUTS
+}
+
+/** Loads packages of an example. */
+function packagesOf(folder: string): NodeJS.Require {
+  const { status } = spawnSync(process.execPath, ['scripts/launch.cjs', 'install', folder], {
     cwd: ROOT,
     stdio: 'inherit',
   })
-  if (status !== 0) throw new Error('The packages of examples/layers could not be installed.')
-  const load = createRequire(join(ROOT, 'examples/layers/package.json'))
+  if (status !== 0) throw new Error(`The packages of ${folder} could not be installed.`)
+  return createRequire(join(ROOT, folder, 'package.json'))
+}
+
+/** The same pool with its metrics told to OpenTelemetry's SDK, compared with nobody listening. */
+async function acquires(server: PostgresServer): Promise<Result> {
+  const { MeterProvider } = packagesOf('examples/telemetry')('@opentelemetry/sdk-metrics') as {
+    readonly MeterProvider: new () => { getMeter(name: string): Meter }
+  }
+  const ours = await ourPool(server)
+  const peer = await ourPool(server)
+  const stop = tellPools(new MeterProvider().getMeter('bench'), [ours.poolsmith])
+  try {
+    return await compare({
+      name: 'acquire + release with metrics on',
+      unit: 'us',
+      bound: 1.1,
+      rounds: 50,
+      ours: () => acquireMicros(ours.poolsmith),
+      peer: () => acquireMicros(peer.poolsmith),
+    })
+  } finally {
+    stop()
+    await ours.end()
+    await peer.end()
+  }
+}
+
+function drizzle(): Layer {
+  const load = packagesOf('examples/layers')
   const { drizzle: make } = load('drizzle-orm/node-postgres') as { readonly drizzle: Drizzle }
   return (client) => {
     const db = make({ client })
@@ -110,5 +148,6 @@ export async function run(): Promise<Result[]> {
     await handOuts(server),
     await statements('select 1 through Kysely', kysely, server),
     await statements('select 1 through Drizzle', drizzle(), server),
+    await acquires(server),
   ]
 }
