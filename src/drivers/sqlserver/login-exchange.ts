@@ -1,6 +1,6 @@
 /** The messages of a login after LOGIN7 (MS-TDS 3.2.5.3 and 3.2.5.4). */
 
-import { orAbort } from '../../abort.ts'
+import { onAbort, orAbort } from '../../abort.ts'
 import type { KerberosInfo } from '../driver.ts'
 import { splitLoginReply } from './login-bytes.ts'
 import { unproven } from './login-errors.ts'
@@ -18,7 +18,7 @@ export interface LoginExchange {
   readonly endLoginTls: () => void
   /** Reads the tokens of one answer. */
   readonly parse: (tokens: Buffer) => Promise<LoginHandler>
-  /** Ends the waiting for an answer. */
+  /** Ends the waiting for an answer that has not arrived. */
   readonly signal: AbortSignal
   /**
    * Ends everything else: an answer that has arrived is read although the server has closed the connection, as it does
@@ -46,10 +46,9 @@ export interface LoginResult {
  * @throws NotSqlServer; PoolsmithError SERVER_NOT_GENUINE; tedious' error for a refusal
  */
 export async function finishLogin(exchange: LoginExchange, context: LoginContext | undefined): Promise<LoginResult> {
-  const { line, signal } = exchange
   let isComplete = context?.complete ?? true
   for (let tokens = 0; ; ) {
-    const { sspi, rest } = splitLoginReply(await orAbort(line.read(), signal))
+    const { sspi, rest } = splitLoginReply(await nextAnswer(exchange))
     tokens += sspi.length
     if (tokens > MOST_GSS_TOKENS) throw new NotSqlServer(`more than ${MOST_GSS_TOKENS} GSS tokens`)
     for (const token of sspi) isComplete = await answerToken(token, exchange, context?.provider)
@@ -61,6 +60,20 @@ export async function finishLogin(exchange: LoginExchange, context: LoginContext
     }
     // A reply token may come in a message of its own, and the rest in the next.
     if (sspi.length === 0) throw new NotSqlServer('an answer that neither accepts nor refuses the login')
+  }
+}
+
+/**
+ * The next answer. One that arrived before the connection ended is read all the same, after one turn of the event loop:
+ * a server that sends the login on to another one closes at once, perhaps while a token is still checked.
+ */
+async function nextAnswer({ line, signal, untilClosed }: LoginExchange): Promise<Buffer> {
+  const ended = new AbortController()
+  using _ = onAbort(signal, () => setImmediate(() => ended.abort(signal.reason)))
+  try {
+    return await orAbort(orAbort(line.read(), ended.signal), untilClosed)
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error
   }
 }
 
