@@ -183,6 +183,7 @@ export const ERROR_CODES = {
   SERVER_FULL: 'The server has no connection left.',
   REDIRECTED_TOO_OFTEN: 'SQL Servers kept sending the login on to one another.',
   SERVER_THROTTLED: 'The server asks to come back later: it is busy, moving or waking up.',
+  SERVER_ROLE_MISMATCH: 'No server has the role that `target_session_attrs` asks for.',
   SERVER_NOT_READY: 'The server is starting, stopping or recovering.',
   SERVER_ERROR: 'The server refused the login for another reason, which the message names.',
   PEER_MISMATCH: 'The server behind the Unix socket does not run as the user that `requirepeer` names.',

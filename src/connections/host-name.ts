@@ -6,7 +6,7 @@ const LONGEST_LABEL = 63
 
 /** For `h1,h2` as libpq, JDBC and others take it. */
 export const SEVERAL_HOSTS =
-  'names several hosts, and a connection has one; write the one that is meant, or a name that leads to the primary (a load balancer, a listener, HAProxy)'
+  'names several hosts, which only a connection of PostgreSQL has, written as host=a,b; else write the name that leads to the primary (a listener, a load balancer)'
 
 /**
  * The problem of a host name, an address or the folder of a Unix socket, if any. It does not repeat the host: a text that

@@ -6,6 +6,7 @@ import type { Secret } from '../secret.ts'
 import type { Connection } from './connection.ts'
 import { frozenSecret, readExtra } from './extra.ts'
 import { readForm } from './forms/forms.ts'
+import { type HostList, isHostList, readHostList } from './host-list.ts'
 import { hostProblem } from './host-name.ts'
 import { parseFields } from './parse-fields.ts'
 import { idProblem, RECORD, TYPES, unknownPart } from './record.ts'
@@ -17,8 +18,9 @@ export interface ConnectionObject {
   /** `postgres` (also `postgresql`) or `mssql` (also `sqlserver`). */
   readonly type?: string | null
   readonly conn_type?: string | null
-  /** A host name, an address, or the path of the folder that holds a Unix socket. */
+  /** A host name, an address, or the path of the folder that holds a Unix socket; for PostgreSQL also `db1,db2`. */
   readonly host?: string | null
+  /** With a list of hosts: one for all, or `5432,5433`. */
   readonly port?: number | string | null
   readonly login?: string | null
   readonly password?: string | Secret | null
@@ -91,11 +93,13 @@ export function readConnection(input: unknown, options: ParseConnectionOptions =
     if (message !== undefined) problems.push({ path, message })
   }
 
-  const { type, port, login, database, description } = parsed.values
-  const host = unbracketed(parsed.values.host?.trim() || undefined)
+  const { type, login, database, description } = parsed.values
+  const given = parsed.values.host?.trim() || undefined
+  const list = type === 'postgres' && given !== undefined && isHostList(given) ? given : undefined
+  const { host, port, problems: problemsOfHost } = readHosts(list ?? given, parsed.values.port, list !== undefined)
+  problems.push(...problemsOfHost)
   const password = parsed.values.password?.reveal() === '' ? undefined : parsed.values.password
   const id = options.id ?? parsed.values.id
-  if (host !== undefined) wrong('host', hostProblem(host))
   if (id !== undefined) wrong('id', idProblem(id))
   if (options.id !== undefined && parsed.values.id !== undefined && parsed.values.id !== options.id) {
     wrong('id', 'differs from the id under which the connection is stored')
@@ -120,6 +124,21 @@ export function readConnection(input: unknown, options: ParseConnectionOptions =
     extra,
   })
   return { connection, part, ...about }
+}
+
+/** @param isList whether the host is a list of PostgreSQL's hosts */
+function readHosts(
+  text: string | undefined,
+  port: number | string | undefined,
+  isList: boolean,
+): Omit<HostList, 'host'> & { readonly host: string | undefined } {
+  if (text !== undefined && isList) return readHostList(text, port)
+  const host = unbracketed(text)
+  const problem = host === undefined ? undefined : hostProblem(host)
+  const problems = problem === undefined ? [] : [{ path: 'host', message: problem }]
+  if (typeof port !== 'string') return { host, port, problems }
+  const message = `names ${port.split(',').length} ports for one host; write one`
+  return { host, port: undefined, problems: [...problems, { path: 'port', message }] }
 }
 
 function unbracketed(host: string | undefined): string | undefined {

@@ -1,6 +1,7 @@
 /** The parts of a connection beside its options: their names, and how each is read. */
 
 import { didYouMean, nearest } from '../did-you-mean.ts'
+import { Secret } from '../secret.ts'
 import type { Dialect } from './connection.ts'
 import { type Field, FieldMismatch, integer, secret, text } from './field-types.ts'
 import { LONGEST_RECORD } from './limits.ts'
@@ -32,8 +33,17 @@ const typeField: Field<Dialect | undefined> = {
 
 const port = integer({ description: 'TCP port.', min: 1, max: 65_535 })
 
-/** The number 0 is how Airflow says that there is none. */
-const portField: typeof port = { ...port, parse: (value) => (value === 0 ? undefined : port.parse(value)) }
+/** One port, or a list for a list of hosts. The number 0 is how Airflow says that there is none. */
+const portField: Field<number | string | undefined> = {
+  ...port,
+  default: undefined,
+  parse(value) {
+    const plain = value instanceof Secret ? value.reveal() : value
+    if (typeof plain !== 'string' || !plain.includes(',')) return value === 0 ? undefined : port.parse(value)
+    if (/^[\d, ]{1,1000}$/.test(plain)) return plain
+    throw new FieldMismatch('expected ports from 1 to 65535, with commas between them')
+  },
+}
 
 /** Passed through: `readExtra` reports each problem in it with a path of its own. */
 const extraField: Field<unknown> = {
@@ -50,7 +60,7 @@ const extraField: Field<unknown> = {
 export const RECORD = {
   id: text({ description: 'The id under which a store knows the connection.', aliases: ['conn_id'] }),
   type: typeField,
-  host: text({ description: 'Host name, address, or folder of a Unix socket.' }),
+  host: text({ description: 'Host name, address, or folder of a Unix socket; for PostgreSQL also a list, `db1,db2`.' }),
   port: portField,
   login: text({ description: 'The user to log in as.' }),
   password: secret({ description: 'The password, where the strategy needs one.' }),

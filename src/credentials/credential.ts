@@ -22,6 +22,8 @@ export interface PasswordCredential extends CredentialBase {
 export interface TokenCredential extends CredentialBase {
   readonly kind: 'token'
   readonly token: Secret
+  /** By `host:port`, where the issuer makes one for each server of a list; `token` is that of the first. */
+  readonly tokens?: Readonly<Record<string, Secret>>
 }
 
 /** A client certificate and its key, both PEM. */

@@ -1,7 +1,8 @@
 import type pg from 'pg'
 import { createPostgresDriver, postgresWhereabouts } from '../drivers/postgres/driver.ts'
 import { foreignPostgresOption } from '../drivers/postgres/foreign-options.ts'
-import { checkPostgresOptions, postgresFields } from '../drivers/postgres/options.ts'
+import { checkPostgresOptions } from '../drivers/postgres/option-checks.ts'
+import { postgresFields } from '../drivers/postgres/options.ts'
 import { loadPg } from '../drivers/postgres/pg-client.ts'
 import type { EngineDialect } from './dialect.ts'
 

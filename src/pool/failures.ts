@@ -7,7 +7,12 @@ import { type ErrorCode, type Phase, PoolsmithError } from '../errors.ts'
 import type { CloseReason } from '../events.ts'
 import { printable } from '../printable.ts'
 
-const ASKS_TO_WAIT: ReadonlySet<ErrorCode> = new Set(['SERVER_FULL', 'SERVER_NOT_READY', 'SERVER_THROTTLED'])
+const ASKS_TO_WAIT: ReadonlySet<ErrorCode> = new Set([
+  'SERVER_FULL',
+  'SERVER_NOT_READY',
+  'SERVER_ROLE_MISMATCH',
+  'SERVER_THROTTLED',
+])
 const TIME_LIMITS: ReadonlySet<ErrorCode> = new Set(['CONNECT_TIMEOUT', 'CREDENTIAL_TIMEOUT'])
 const REFUSALS: ReadonlySet<ErrorCode> = new Set(['LOGIN_REFUSED', 'LOGIN_ROLE_UNUSABLE', 'LOGIN_PASSWORD_CHANGE'])
 

@@ -1,4 +1,5 @@
 import type { Connection } from '../connections/connection.ts'
+import { hostsOf } from '../connections/host-list.ts'
 import { refreshingSource } from '../credentials/refreshing-source.ts'
 import type { ConfigProblem } from '../errors.ts'
 import { loadPackage } from '../optional-package.ts'
@@ -48,14 +49,21 @@ export const iam = defineStrategy({
         const requests: SupervisedRequest[] = []
         try {
           const credentials = await supervise({ signal, requestLimitMillis, requests }, keys)
-          const signer = new Signer({
-            hostname: target.host,
-            port: target.port,
-            username: target.user,
-            region: target.region,
-            credentials,
-          })
-          const token = await signer.getAuthToken()
+          const sign = async ({ host, port }: Endpoint): Promise<string> => {
+            const { user: username, region } = target
+            return await new Signer({
+              hostname: host.toLowerCase(),
+              port,
+              username,
+              region,
+              credentials,
+            }).getAuthToken()
+          }
+          const token = await sign(target)
+          // A token is for one host and port. All are signed here, by the same keys.
+          const tokens = await Promise.all(
+            target.others.map(async (other) => [`${other.host}:${other.port}`, new Secret(await sign(other))] as const),
+          )
           const { issuedAt, expiresAt } = tokenTimes(token)
           // A token that outlives the session keys which signed it is refused.
           const keysEnd = credentials.expiration?.getTime() ?? Number.POSITIVE_INFINITY
@@ -64,6 +72,7 @@ export const iam = defineStrategy({
             identity: options.role_arn ?? credentials.accessKeyId,
             user: target.user,
             token: new Secret(token),
+            ...(tokens.length === 0 ? {} : { tokens: Object.fromEntries(tokens) }),
             issuedAt,
             expiresAt: Math.min(expiresAt, keysEnd),
           }
@@ -75,9 +84,14 @@ export const iam = defineStrategy({
   },
 })
 
-interface Target {
+interface Endpoint {
   readonly host: string
   readonly port: number
+}
+
+interface Target extends Endpoint {
+  /** The further hosts of a list. */
+  readonly others: readonly Endpoint[]
   readonly user: string
   readonly region: string
   readonly problems: readonly ConfigProblem[]
@@ -94,8 +108,23 @@ function targetOf(
   if (options.rds_endpoint !== undefined && endpoint === undefined) {
     problems.push({ path: 'extra.rds_endpoint', message: 'expected host or host:port' })
   }
-  const host = (endpoint?.host ?? connection.host ?? '').toLowerCase()
-  const port = endpoint?.port ?? connection.port ?? DEFAULT_PORT
+  const [first, ...others] = hostsOf(connection).map((one) => ({
+    host: one.host ?? '',
+    port: one.port ?? DEFAULT_PORT,
+  }))
+  const host = (endpoint?.host ?? first?.host ?? '').toLowerCase()
+  const port = endpoint?.port ?? first?.port ?? DEFAULT_PORT
+  if (endpoint !== undefined && others.length > 0) {
+    const message = 'names one server, and host lists several; leave it out, so that each gets a token of its own'
+    problems.push({ path: 'extra.rds_endpoint', message })
+  }
+  const elsewhere = others.find((other) => regionOfHost(other.host) !== regionOfHost(host))
+  if (elsewhere !== undefined && options.region === undefined) {
+    problems.push({
+      path: 'extra.region',
+      message: 'is missing; the hosts of the list do not all name the same region',
+    })
+  }
   const user = connection.login ?? ''
   const region = options.region || regionOfHost(host) || environment.AWS_REGION || environment.AWS_DEFAULT_REGION || ''
   if (host === '') problems.push({ path: 'host', message: 'auth_method iam needs the host that the token is for' })
@@ -106,7 +135,7 @@ function targetOf(
       message: `the host ${host} does not say its AWS region; set region, or AWS_REGION in the environment`,
     })
   }
-  return { host, port, user, region, problems }
+  return { host, port, others, user, region, problems }
 }
 
 function parseEndpoint(endpoint: string): { host: string; port?: number } | undefined {

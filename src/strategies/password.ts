@@ -1,4 +1,5 @@
 import { path } from '../connections/fields.ts'
+import { isHostList } from '../connections/host-list.ts'
 import { filePassword, passwordFields, passwordProblems, passwordSource } from './password-source.ts'
 import { defineStrategy } from './strategy.ts'
 
@@ -15,6 +16,10 @@ export const password = defineStrategy({
     }),
   },
   check(connection, options) {
+    if (options.passfile !== undefined && isHostList(connection.host)) {
+      const message = 'holds a password for each host, and a connection with several hosts has one; write password_file'
+      return [{ path: 'extra.passfile', message }]
+    }
     if (options.passfile === undefined || options.password_file === undefined) {
       return passwordProblems(connection, options)
     }

@@ -143,6 +143,22 @@ describe('a token that the real server accepts', () => {
     assert.ok(!inspect(db, { depth: 12, showHidden: true }).includes(SECRET))
   })
 
+  test('of several hosts, for each its own', async () => {
+    const [first, second] = [
+      'one.abc123.eu-west-1.rds.amazonaws.com',
+      'two.abc123.eu-west-1.rds.amazonaws.com',
+    ] as const
+    using fetching = await sourceFor(given, `${first},${second}`)
+    const credential = await fetching.source.get()
+    assert.equal(credential.kind, 'token')
+    const { port } = database.server
+    const about = (host: string) => ({ host, port, region: 'eu-west-1', keys: KEYS, now: Date.now })
+    verifyRdsToken('svc_etl', credential.token.reveal(), about(first))
+    const token = credential.tokens?.[`${second}:${port}`]?.reveal() ?? ''
+    verifyRdsToken('svc_etl', token, about(second))
+    assert.throws(() => verifyRdsToken('svc_etl', token, about(first)))
+  })
+
   test('signed with temporary keys', async () => {
     using fetching = await sourceFor({
       aws_access_key_id: 'AKIASESSION',

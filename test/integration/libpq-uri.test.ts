@@ -72,8 +72,9 @@ test('a part that is no part, and one that is wrong, are named without their val
     ['port=70000', 'port'],
     ['host=a%20b', 'host'],
     ['host=u:secret@h', 'host'],
-    ['host=a,b', 'host'],
-    ['port=1,2', 'host'],
+    ['host=a,', 'host'],
+    ['port=1,2', 'port'],
+    ['host=a,b&port=70000,2', 'port'],
     // libpq takes it for a plus sign, Airflow for a space.
     ['password=70000+5x32', 'password'],
     ['usr=x', undefined],

@@ -125,6 +125,15 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
 
+export interface ServerSetup {
+  readonly folder: string
+  readonly bin: string
+  readonly port: number
+  readonly password: string
+  readonly account: { readonly uid: number; readonly gid: number } | undefined
+  readonly environment: Readonly<Record<string, string>>
+}
+
 export class PostgresServer implements AsyncDisposable {
   readonly host = '127.0.0.1'
   readonly superuser = 'postgres'
@@ -132,6 +141,7 @@ export class PostgresServer implements AsyncDisposable {
   readonly port: number
   readonly socketDirectory: string
   readonly dataDirectory: string
+  readonly setup: ServerSetup
   readonly #folder: string
   readonly #bin: string
   readonly #account: { readonly uid: number; readonly gid: number } | undefined
@@ -140,14 +150,8 @@ export class PostgresServer implements AsyncDisposable {
   #log = ''
   #frozen = false
 
-  constructor(setup: {
-    folder: string
-    bin: string
-    port: number
-    password: string
-    account: { readonly uid: number; readonly gid: number } | undefined
-    environment: Readonly<Record<string, string>>
-  }) {
+  constructor(setup: ServerSetup) {
+    this.setup = setup
     this.#folder = setup.folder
     this.#bin = setup.bin
     this.#account = setup.account

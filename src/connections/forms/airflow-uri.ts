@@ -13,6 +13,7 @@ import type { ConfigProblem } from '../../errors.ts'
 import { Secret } from '../../secret.ts'
 import type { Connection } from '../connection.ts'
 import { revealExtra } from '../extra.ts'
+import { hostsOf } from '../host-list.ts'
 import { SEVERAL_HOSTS } from '../host-name.ts'
 import { type FormReading, type Readings, readDifferently, type TextForm, unreadable } from './form.ts'
 import { LIBPQ_PARTS, plusProblems, takeLibpqParts } from './libpq-query.ts'
@@ -56,10 +57,11 @@ function readAirflowUri(text: string): FormReading {
   // Options as JSON take the place of the whole query.
   const { parts, rest } = forLibpq && !hasJson ? takeLibpqParts(options) : { parts: {}, rest: options }
   if (rest !== options) problems.push(...plusProblems(query))
-  const location = splitHost(authority.slice(authority.lastIndexOf('@') + 1), problems)
+  const place = authority.slice(authority.lastIndexOf('@') + 1)
+  const location = forLibpq && place.includes(',') ? splitHosts(place, problems) : splitHost(place, problems)
   const port = parts.port ?? location.port
-  const portIsNumber = /^\d*$/.test(port)
-  if (port.includes(',')) problems.push({ path: 'host', message: SEVERAL_HOSTS })
+  const portIsNumber = (forLibpq ? /^[\d,]*$/ : /^\d*$/).test(port)
+  if (!forLibpq && port.includes(',')) problems.push({ path: 'host', message: SEVERAL_HOSTS })
   else if (!portIsNumber) problems.push({ path: 'port', message: `expected a whole number; ${ENCODE_HINT}` })
   const userinfo = authority.slice(0, Math.max(0, authority.lastIndexOf('@')))
   const colon = userinfo.indexOf(':')
@@ -97,6 +99,24 @@ function readByLibpq(authority: string, fragment: string): ConfigProblem[] {
   return problems
 }
 
+const PORT_OF_A_LIST: Readings = [
+  'libpq takes a port behind the last host for that one',
+  'Airflow for the port of all hosts',
+]
+
+/** `a:5432,b:5433`, each with a port of its own (PostgreSQL documentation, "Connection URIs"). */
+function splitHosts(text: string, problems: ConfigProblem[]): { host: string; port: string } {
+  const places = text.split(',').map((one) => splitHost(one, problems))
+  const ports = places.map(({ port }) => port)
+  const host = places.map((place) => place.host).join(',')
+  if (ports.every((port) => port === '')) return { host, port: '' }
+  const last = ports.at(-1) ?? ''
+  if (!['', '5432'].includes(last) && ports.slice(0, -1).every((port) => port === '')) {
+    problems.push(readDifferently('port', PORT_OF_A_LIST, 'write a port behind each host'))
+  }
+  return { host, port: ports.join(',') }
+}
+
 function splitHost(text: string, problems: ConfigProblem[]): { host: string; port: string } {
   if (text.includes('[') || text.includes(']')) {
     const match = /^\[([^[\]]*)\](?::(.*))?$/.exec(text)
@@ -125,7 +145,8 @@ function lowerCaseBeforeEscape(host: string): string {
 /**
  * Writes a connection as an Airflow URI, which Airflow and {@link readAirflowUri} read back as the same connection.
  * **It reveals the password and every secret of the extras**: hand it to a store, never to a log
- * (`describeConnection` is for that). The URI form has no place for `id` and `description`.
+ * (`describeConnection` is for that). The URI form has no place for `id` and `description`. Airflow does not read a
+ * list of hosts with ports, which is written as libpq has it.
  *
  * @example
  * toAirflowUri(parseConnection({ type: 'postgres', host: 'db', password: 'p@ss', extra: { sslmode: 'require' } }))
@@ -147,7 +168,11 @@ export function writeLocation(connection: Connection, password: string | undefin
   else if (host === '' && port !== undefined) userinfo = '@'
   const path = database === undefined ? '' : quote(database)
   const slash = path !== '' || Object.keys(extra).length > 0 ? '/' : ''
-  return `${type}://${userinfo}${writeHost(host)}${port === undefined ? '' : `:${port}`}${slash}${path}`
+  // Of several hosts each has its port behind it.
+  const places = hostsOf({ host, port }).map((one) => {
+    return writeHost(one.host ?? '') + (one.port === undefined ? '' : `:${one.port}`)
+  })
+  return `${type}://${userinfo}${places.join(',')}${slash}${path}`
 }
 
 function writeHost(host: string): string {

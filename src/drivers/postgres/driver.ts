@@ -1,6 +1,7 @@
 import type pg from 'pg'
 import { orAbort } from '../../abort.ts'
 import { errorCode, isError } from '../../any-error.ts'
+import { hostsOf } from '../../connections/host-list.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
@@ -17,20 +18,23 @@ import { parseRequireAuth } from './auth-policy.ts'
 import { cancelSession } from './cancel.ts'
 import { rememberCancel } from './cancel-client.ts'
 import { listens, listenTo, USERS_EVENTS, watchUsers } from './client-statements.ts'
-import { checkPostgresOptions, effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
+import { Places } from './open-place.ts'
+import { checkPostgresOptions } from './option-checks.ts'
+import { effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
 import { adoptSession, isBusy, loadPg, streamOf } from './pg-client.ts'
 import { interruptClient, resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
-import { openSession } from './session.ts'
-import { readOnlyError, WriteDoubt } from './session-doubt.ts'
+import { RoleDoubt, readOnlyError, roleError } from './session-doubt.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
 import { newState, type SessionState, watcherOf } from './session-state.ts'
+import { leavesTarget } from './session-target.ts'
 import { postgresStatementError } from './statement-error.ts'
 import { tellStatements } from './tell-statements.ts'
 import { TlsSettings } from './tls-settings.ts'
 import { type Answer, ValueSettings } from './value-settings.ts'
 
 const DEFAULT_PORT = 5432
+const DEFAULT_HOST = 'localhost'
 
 export interface PostgresDriverContext {
   readonly emit: Emit
@@ -66,10 +70,9 @@ export function createPostgresDriver(
   const policy = parseRequireAuth(options.require_auth)
   if (problems.length > 0 || typeof policy === 'string') throw new ConfigError(problems)
   const where = context.where ?? postgresWhereabouts(target)
-  const { host, port = DEFAULT_PORT } = where
-  const plan: SessionPlan = {
-    host,
-    port,
+  const { hostaddr } = options
+  const addresses = hostaddr?.split(',') ?? []
+  const shared = {
     login: target.login,
     database: target.database === '' ? undefined : target.database,
     sslMode: effectiveSslMode(options),
@@ -78,11 +81,16 @@ export function createPostgresDriver(
     tls: new TlsSettings(options, context),
     settings: new ValueSettings(options.options),
     lookup: context.lookup ?? systemLookup,
-    reachability: new Reachability(),
-    tunnel: host.startsWith('/') ? undefined : context.route?.(options.hostaddr ?? host, port),
+    reachability: Reachability.ofAddresses(),
     emit: warnOnce(context.emit),
   }
-  return new SessionDriver(plan, where)
+  const places = hostsOf(target).map(({ host, port = DEFAULT_PORT }, index): SessionPlan => {
+    const name = host === undefined || host === '' ? DEFAULT_HOST : host
+    const address = addresses[index] === '' ? undefined : addresses[index]
+    const tunnel = name.startsWith('/') ? undefined : context.route?.(address ?? name, port)
+    return { ...shared, host: name, port, hostaddr: address, tunnel }
+  })
+  return new SessionDriver(new Places(places), where)
 }
 
 /** The place of the sessions: of the target, with what libpq takes in place of what it leaves out. */
@@ -90,20 +98,21 @@ export function postgresWhereabouts({ host, port, database, login }: PostgresTar
   return {
     system: 'postgresql',
     // libpq's default is a Unix socket, and localhost where it is built without them.
-    host: host === undefined || host === '' ? 'localhost' : host,
-    port: port ?? DEFAULT_PORT,
+    host: host === undefined || host === '' ? DEFAULT_HOST : host,
+    // Several hosts with different ports name them.
+    port: port ?? (hostsOf({ host }).some((one) => one.port !== undefined) ? undefined : DEFAULT_PORT),
     database: database === undefined || database === '' ? login : database,
   }
 }
 
 class SessionDriver implements PostgresDriver {
-  readonly #plan: SessionPlan
+  readonly #places: Places
   readonly #states = new WeakMap<pg.Client, SessionState>()
-  readonly #doubt = new WriteDoubt()
+  readonly #doubt = new RoleDoubt()
   readonly where: Whereabouts
 
-  constructor(plan: SessionPlan, where: Whereabouts) {
-    this.#plan = plan
+  constructor(places: Places, where: Whereabouts) {
+    this.#places = places
     this.where = where
   }
 
@@ -112,7 +121,7 @@ class SessionDriver implements PostgresDriver {
     const clock = new PhaseClock(context)
     try {
       const module = await orAbort(loadPg(), signal)
-      const session = await openSession(this.#plan, credential, {
+      const session = await this.#places.open(credential, {
         signal,
         enter: (phase) => clock.enter(phase),
         phase: () => clock.phase,
@@ -123,8 +132,8 @@ class SessionDriver implements PostgresDriver {
         stream: session.transport.stream,
         user: session.user,
         database: session.database,
-        host: this.#plan.host,
-        port: this.#plan.port,
+        host: session.plan.host,
+        port: session.plan.port,
         pending: session.login.pending,
         watcher: watcherOf(state, this.#doubt),
       })
@@ -133,7 +142,7 @@ class SessionDriver implements PostgresDriver {
       state.cleanAt = state.finished
       this.#states.set(client, state)
       rememberCancel(client, (cancelSignal) => this.cancel(client, cancelSignal))
-      if (this.#plan.options.keepalives && session.endpoint.kind === 'tcp') watchAcknowledgements(session, client)
+      if (session.plan.options.keepalives && session.endpoint.kind === 'tcp') watchAcknowledgements(session, client)
       if (signal.aborted) {
         this.abort(client)
         throw signal.reason
@@ -143,7 +152,7 @@ class SessionDriver implements PostgresDriver {
       if (!signal.aborted) throw openingError(error, this.where)
       if (signal.reason instanceof PoolsmithError) throw error
       throw new PoolsmithError(
-        `The attempt to connect to ${this.#plan.host} was aborted in the phase ${clock.phase}.`,
+        `The attempt to connect to ${this.where.host} was aborted in the phase ${clock.phase}.`,
         {
           code: 'ABORTED',
           phase: clock.phase,
@@ -162,7 +171,7 @@ class SessionDriver implements PostgresDriver {
   async ping(raw: pg.Client): Promise<void> {
     const state = this.#state(raw)
     const clean = state.cleanAt === state.finished
-    if (this.mustPing(raw)) await this.#assertWritable(raw, state)
+    if (this.mustPing(raw)) await this.#assertRole(raw, state)
     // An empty statement: the server parses and plans nothing.
     else await raw.query('')
     if (clean) state.cleanAt = state.finished
@@ -172,10 +181,18 @@ class SessionDriver implements PostgresDriver {
     return this.#state(raw).doubt !== this.#doubt.current
   }
 
-  async #assertWritable(raw: pg.Client, state: SessionState): Promise<void> {
+  async #assertRole(raw: pg.Client, state: SessionState): Promise<void> {
     const { current } = this.#doubt
-    const { value } = await askOn(raw, 'show transaction_read_only')
-    if (value === 'on') throw readOnlyError(this.#plan.host)
+    const { host, options } = state.session.plan
+    const { target_session_attrs: target } = options
+    if (target === 'standby' || target === 'read-only') {
+      const { value } = await askOn(raw, 'select pg_catalog.pg_is_in_recovery()')
+      if (value === 'f' && leavesTarget(target, 'in_hot_standby', 'off', state.session.login.parameters))
+        throw roleError(host, 'primary')
+    } else if (target !== 'prefer-standby') {
+      const { value } = await askOn(raw, 'show transaction_read_only')
+      if (value === 'on') throw readOnlyError(host)
+    }
     state.doubt = current
   }
 
@@ -194,9 +211,9 @@ class SessionDriver implements PostgresDriver {
     const state = this.#state(raw)
     await resetClient(raw, mode, {
       cancel: (signal) => this.cancel(raw, signal),
-      restoreSettings: () => this.#plan.settings.correct(state.parameters, (sql) => askOn(raw, sql)),
+      restoreSettings: () => state.session.plan.settings.correct(state.parameters, (sql) => askOn(raw, sql)),
     })
-    if (this.mustPing(raw)) await this.#assertWritable(raw, state)
+    if (this.mustPing(raw)) await this.#assertRole(raw, state)
     this.tidy(raw)
     if (mode === 'full') state.cleanAt = state.finished
   }
@@ -270,7 +287,7 @@ class SessionDriver implements PostgresDriver {
 
   cancel(raw: pg.Client, signal: AbortSignal): Promise<void> {
     const { session, credential } = this.#state(raw)
-    return cancelSession(session, this.#plan, credential, signal)
+    return cancelSession(session, session.plan, credential, signal)
   }
 }
 

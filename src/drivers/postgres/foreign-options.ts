@@ -7,7 +7,7 @@ const VERIFY = 'write sslmode=verify-full, which checks certificate and host nam
 const ROOT = 'write sslrootcert=FILE with the trusted authorities in PEM, or sslrootcert=system'
 const CERTIFICATE = 'write sslcert and sslkey, two files in PEM'
 const VERSION = 'write ssl_min_protocol_version and ssl_max_protocol_version, which decide about ciphers too'
-const ONE_HOST = 'is not supported: the record has one host; set host to the server that is meant'
+const TARGET = 'write target_session_attrs (any, read-write, read-only, primary, standby, prefer-standby)'
 const NAME = 'the certificate is checked against host; give its name there, and the address in hostaddr'
 
 /** The same advice for many names, which are compared without case and separators. */
@@ -29,7 +29,7 @@ const ADVICE: readonly (readonly [advice: string, names: string])[] = [
   ['write sslcrl=FILE', 'checkcertificaterevocation crl sslcrlfile crlfile tlscrlfile'],
   ['write channel_binding=require', 'enablechannelbinding'],
   ['write auth_method=kerberos', 'integratedsecurity trustedconnection'],
-  [ONE_HOST, 'targetsessionattrs targetsessionattributes targetservertype loadbalancehosts'],
+  [TARGET, 'targetsessionattributes targetservertype'],
   ['write options=-c default_transaction_read_only=on', 'readonly readonlymode'],
   ['write options=-c search_path=NAME', 'schema searchpath currentschema'],
   [NAME, 'servername hostnameincertificate tlsservername'],

@@ -17,14 +17,17 @@ import { poolerAdvice } from './pooler-words.ts'
 import { Proof, type ProofRequest } from './proof.ts'
 import { keyBounds, negotiatedVersion, type ProtocolVersions } from './protocol-version.ts'
 import { endsSession, ServerRefusal } from './server-error.ts'
+import { misfitOf, type SessionTarget } from './session-target.ts'
 import type { Transport } from './transport.ts'
-import type { Answer, ValueSettings } from './value-settings.ts'
+import type { Answer, Ask, ValueSettings } from './value-settings.ts'
 
 export interface LoginRequest extends Omit<ProofRequest, 'signal'> {
   /** The parameters of the start-up message besides the user and the settings. */
   readonly parameters: Readonly<Record<string, string>>
   readonly settings: ValueSettings
   readonly versions: ProtocolVersions
+  /** The role that the server must have. */
+  readonly target: SessionTarget
 }
 
 export interface LoginResult {
@@ -34,6 +37,8 @@ export interface LoginResult {
   readonly kerberos: KerberosInfo | undefined
   /** The settings that the server reported. */
   readonly parameters: ReadonlyMap<string, string>
+  /** Why the session does not fit the target; undefined when it does. */
+  readonly misfit: string | undefined
   readonly processId: number
   readonly secretKey: Buffer
   /** The messages from AuthenticationOk to ReadyForQuery and notifications, for pg's parser. */
@@ -68,11 +73,14 @@ export async function login(transport: Transport, request: LoginRequest, signal:
     const { authentication, version } = await authenticate(messages, proof, versions)
     const { kerberos } = proof
     const { parameters, pending, ...settled } = await settle(messages, version)
-    await settings.correct(parameters, (sql) => ask(wire, messages, sql, parameters))
+    const askHere: Ask = (sql) => ask(wire, messages, sql, parameters)
+    await settings.correct(parameters, askHere)
+    const misfit = await misfitOf(request.target, parameters, askHere)
     return {
       authentication,
       kerberos,
       parameters,
+      misfit,
       pending: Buffer.concat([...pending, ...messages.notifications]),
       ...settled,
     }

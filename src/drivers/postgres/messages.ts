@@ -54,6 +54,11 @@ export function queryMessage(sql: string): Buffer {
 }
 
 /** PasswordMessage: cleartext or md5. */
+/** The end of a session. */
+export function terminateMessage(): Buffer {
+  return framed(Buffer.alloc(0), 'X')
+}
+
 export function passwordMessage(text: string): Buffer {
   return framed(cstring(text), 'p')
 }

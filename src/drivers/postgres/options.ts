@@ -16,10 +16,7 @@ import {
   type ValuesOf,
 } from '../../connections/fields.ts'
 import type { Credential } from '../../credentials/credential.ts'
-import type { ConfigProblem } from '../../errors.ts'
-import { numericAddress } from '../network/numeric-address.ts'
-import { parseRequireAuth } from './auth-policy.ts'
-import { protocolVersions } from './protocol-version.ts'
+import { SESSION_TARGETS } from './session-target.ts'
 
 export const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
 export type SslMode = (typeof SSL_MODES)[number]
@@ -27,7 +24,7 @@ export type SslMode = (typeof SSL_MODES)[number]
 export const GSS_MODES = ['disable', 'prefer', 'require'] as const
 export type GssMode = (typeof GSS_MODES)[number]
 
-const PROTOCOL_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
+export const PROTOCOL_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
 
 /** Without separators; libpq does not look at the case either. */
 const TLS_SYNONYMS = { tlsv1: 'TLSv1', tlsv11: 'TLSv1.1', tlsv12: 'TLSv1.2', tlsv13: 'TLSv1.3' } as const
@@ -219,7 +216,21 @@ export const postgresFields = {
   }),
   hostaddr: text({
     description:
-      'IP address to connect to instead of resolving the host; the certificate is still checked against the host.',
+      'IP address to connect to instead of resolving the host; the certificate is still checked against the host. For a ' +
+      'list of hosts a list of as many, with an empty place for a host that is resolved.',
+  }),
+  target_session_attrs: oneOf(SESSION_TARGETS, {
+    synonyms: { preferstandby: 'prefer-standby', readwrite: 'read-write', readonly: 'read-only' },
+    description:
+      'The role that a server must have; where it has another, the next host is tried. `read-write`: its sessions can ' +
+      'write. `read-only`: they cannot. `primary`: it is not in recovery. `standby`: it is. `prefer-standby`: a ' +
+      'standby if there is one, else any. A session whose server changes its role is not handed out again.',
+    default: 'any',
+  }),
+  load_balance_hosts: oneOf(['disable', 'random'], {
+    description:
+      '`random`: each opening tries the hosts, and the addresses of each, in another order. `disable`: in theirs.',
+    default: 'disable',
   }),
   connect_timeout: {
     ...connectTimeout,
@@ -253,78 +264,4 @@ export function effectiveSslMode(options: PostgresOptions): SslMode {
 /** The mode in use. Without `gssencmode`, Kerberos is used only where the login uses it. */
 export function effectiveGssMode(options: PostgresOptions, credential: Pick<Credential, 'kind'>): GssMode {
   return options.gssencmode ?? (credential.kind === 'gss' ? 'prefer' : 'disable')
-}
-
-const STRONG: readonly SslMode[] = ['require', 'verify-ca', 'verify-full']
-
-/** All contradictions between the options. */
-export function checkPostgresOptions(target: PostgresTarget, options: PostgresOptions): readonly ConfigProblem[] {
-  const problems: ConfigProblem[] = []
-  const say = (key: string, message: string): void => {
-    problems.push({ path: `extra.${key}`, message })
-  }
-  const mode = effectiveSslMode(options)
-  if (options.sslrootcert === 'system' && mode !== 'verify-full') {
-    say('sslmode', `${mode} is too weak for sslrootcert=system; use verify-full`)
-  }
-  if (mode === 'disable') {
-    for (const key of ['sslrootcert', 'sslcrl', 'sslcrldir'] as const) {
-      if (options[key] !== undefined && options[key] !== 'system')
-        say(key, 'checks nothing under sslmode=disable; leave one of them out')
-    }
-  }
-  if (mode === 'verify-full' && options.hostaddr !== undefined && (target.host === undefined || target.host === '')) {
-    problems.push({ path: 'host', message: 'is missing; verify-full checks the certificate against it' })
-  }
-  if (options.ssl === true && !STRONG.includes(mode)) {
-    say('sslmode', `${mode} is too weak for ssl=true; use require, verify-ca or verify-full`)
-  }
-  if (options.sslnegotiation === 'direct' && !STRONG.includes(mode)) {
-    say('sslmode', `${mode} is too weak for sslnegotiation=direct; use require, verify-ca or verify-full`)
-  }
-  const versions = protocolVersions(options)
-  if (versions.highest < versions.lowest) {
-    say('max_protocol_version', `is below min_protocol_version (${options.min_protocol_version})`)
-  }
-  const highest = options.ssl_max_protocol_version
-  if (
-    highest !== undefined &&
-    PROTOCOL_VERSIONS.indexOf(highest) < PROTOCOL_VERSIONS.indexOf(options.ssl_min_protocol_version)
-  ) {
-    say('ssl_max_protocol_version', `is below ssl_min_protocol_version (${options.ssl_min_protocol_version})`)
-  }
-  if (options.sslkey !== undefined && options.sslcert === undefined && options.sslcert_from === undefined) {
-    say('sslkey', 'is of no use without sslcert')
-  }
-  if (options.sslkey_from !== undefined && options.sslcert === undefined && options.sslcert_from === undefined) {
-    say('sslkey_from', 'is of no use without sslcert or sslcert_from')
-  }
-  const isUnix = target.host?.startsWith('/') === true
-  if (options.hostaddr !== undefined) {
-    if (numericAddress(options.hostaddr) === undefined) {
-      say('hostaddr', 'expected an IP address, such as 10.0.0.5 or 2001:db8::5; a name belongs into host')
-    } else if (isUnix) say('hostaddr', 'is of no use, since host is the folder of a Unix socket')
-  }
-  if (options.sslcertmode === 'require' && (mode === 'disable' || isUnix)) {
-    say('sslcertmode', `require is impossible ${isUnix ? 'over a Unix socket' : 'under sslmode=disable'}, without TLS`)
-  }
-  if (options.requirepeer !== undefined && !isUnix) {
-    say('requirepeer', 'checks a server behind a Unix socket only; host is none, so that nothing would be checked')
-  } else if (options.requirepeer !== undefined && process.platform === 'win32') {
-    say('requirepeer', 'is not supported on Windows')
-  }
-  if (options.gssencmode === 'require' && target.host?.startsWith('/')) {
-    say('gssencmode', 'require is impossible over a Unix socket, which is never encrypted')
-  }
-  if (options.krbspn !== undefined && !options.krbspn.includes('/')) {
-    say('krbspn', 'is not a principal of a server, such as postgres/db.example.com@EXAMPLE.COM')
-  }
-  const policy = parseRequireAuth(options.require_auth)
-  if (typeof policy === 'string') say('require_auth', policy)
-  // A zero byte ends a string in the start-up message: what follows would be read as another setting.
-  const words = { login: target.login, database: target.database }
-  for (const [key, value] of Object.entries(words)) {
-    if (value?.includes('\0')) problems.push({ path: key, message: 'must not contain a zero byte' })
-  }
-  return problems
 }

@@ -27,23 +27,37 @@ export function outdatesSession(error: ServerError): boolean {
 }
 
 /**
- * Whether the sessions of a driver can write.
+ * Whether the sessions of a driver still have the role that they were opened for.
  *
- * A write that is refused as read-only may mean that the server has become a standby, as after a failover. Every session
- * that is open at that time must then prove that it can write before it is handed out again.
+ * A write that is refused as read-only may mean that the server has become a standby, as after a failover, and a standby
+ * may have been promoted. Every session that is open at that time must then prove its role before it is handed out again.
  */
-export class WriteDoubt {
+export class RoleDoubt {
   #raised = 0
 
-  /** The value for a session that was just opened, or has just proved that it can write. */
+  /** The value for a session that was just opened, or has just proved its role. */
   get current(): number {
     return this.#raised
   }
 
-  /** @param parameters the settings reported at the login; a session that is read-only by its settings may remain so */
-  heard(error: ServerError, parameters: ReadonlyMap<string, string>): void {
-    if (error.code === READ_ONLY && parameters.get('default_transaction_read_only') !== 'on') this.#raised++
+  /** @param isWriter whether the session was expected to write; one that is read-only by its role may remain so */
+  heard(error: ServerError, isWriter: boolean): void {
+    if (error.code === READ_ONLY && isWriter) this.raise()
   }
+
+  /** A server has changed its role. */
+  raise(): void {
+    this.#raised++
+  }
+}
+
+export function roleError(host: string, role: 'primary' | 'standby'): PoolsmithError {
+  return new PoolsmithError(`The server ${host} has become a ${role}.`, {
+    code: 'SERVER_ROLE_MISMATCH',
+    phase: 'query',
+    transient: true,
+    hint: 'A failover does this; the next session is opened at a server with the role that target_session_attrs asks for.',
+  })
 }
 
 export function readOnlyError(host: string): PoolsmithError {

@@ -8,14 +8,17 @@ import type { Endpoint, Lookup } from '../network/socket.ts'
 import type { AuthPolicy } from './auth-policy.ts'
 import type { LoginResult } from './login.ts'
 import type { PostgresOptions, SslMode } from './options.ts'
+import type { SessionTarget } from './session-target.ts'
 import type { TlsSettings } from './tls-settings.ts'
 import type { Transport } from './transport.ts'
 import type { ValueSettings } from './value-settings.ts'
 
-/** The parts that are the same for every session of one driver. */
+/** The parts that are the same for every session of one driver at one place. */
 export interface SessionPlan {
   readonly host: string
   readonly port: number
+  /** The address to connect to in place of the host's own. */
+  readonly hostaddr: string | undefined
   readonly login: string | undefined
   readonly database: string | undefined
   readonly sslMode: SslMode
@@ -40,10 +43,14 @@ export interface Attempt {
   readonly deadline: number | undefined
   /** The current phase. */
   readonly phase: () => Phase
+  /** The role that the server must have. Default: any. */
+  readonly target?: SessionTarget
 }
 
 /** A session that the server has accepted, before pg has it. */
 export interface Session {
+  /** Of the place that it was opened at. */
+  readonly plan: SessionPlan
   readonly user: string
   readonly database: string
   readonly endpoint: Endpoint

@@ -5,8 +5,9 @@ import { showEndpoint } from '../network/socket.ts'
 import { advised } from '../statement-error.ts'
 import type { Watcher } from './pg-client.ts'
 import { endsSession } from './server-error.ts'
-import { outdatesSession, type WriteDoubt } from './session-doubt.ts'
+import { outdatesSession, type RoleDoubt, roleError } from './session-doubt.ts'
 import type { Session } from './session-plan.ts'
+import { leavesTarget, mayWrite } from './session-target.ts'
 import { postgresAdvice } from './statement-error.ts'
 import { REPORTED_SETTINGS } from './value-settings.ts'
 
@@ -20,7 +21,7 @@ export interface SessionState {
   broken: boolean
   /** The error after which the session must not be handed out again, although it is alive. */
   outdatedBy: Error | undefined
-  /** {@link WriteDoubt.current} when the session was last known to be able to write. */
+  /** {@link RoleDoubt.current} when the session was last known to have its role. */
   doubt: number
   /** Why the session ended, where that is known. */
   endedBy: Error | undefined
@@ -69,7 +70,10 @@ export function newState({ session, credential, timings, doubt }: NewSession): S
 }
 
 /** Keeps the state of a session up to date. */
-export function watcherOf(state: SessionState, doubt: WriteDoubt): Watcher {
+export function watcherOf(state: SessionState, doubt: RoleDoubt): Watcher {
+  const { plan, login } = state.session
+  const { target_session_attrs: target } = plan.options
+  const atLogin = login.parameters
   const end = (error?: Error): void => {
     state.broken = true
     // The first error is the reason; later ones are about the socket.
@@ -82,9 +86,13 @@ export function watcherOf(state: SessionState, doubt: WriteDoubt): Watcher {
       advised(error, postgresAdvice(error))
       if (endsSession(error)) end(error)
       else if (outdatesSession(error)) state.outdatedBy = error
-      doubt.heard(error, state.session.login.parameters)
+      doubt.heard(error, mayWrite(target, atLogin))
     },
     onParameter: (name, value) => {
+      if (leavesTarget(target, name, value, atLogin)) {
+        state.outdatedBy ??= roleError(plan.host, value === 'on' ? 'standby' : 'primary')
+        doubt.raise()
+      }
       if (REPORTED_SETTINGS.has(name)) state.parameters.set(name, value)
     },
     onReady: () => {

@@ -6,12 +6,14 @@ import { numericAddress } from '../network/numeric-address.ts'
 import { type Endpoint, resolveHost } from '../network/socket.ts'
 import { openAt } from './open-at.ts'
 import type { Attempt, Session, SessionPlan } from './session-plan.ts'
+import { shuffled } from './shuffled.ts'
 
 /** Opens one session: resolves the host and logs in at the first address that answers. */
 export async function openSession(plan: SessionPlan, credential: Credential, attempt: Attempt): Promise<Session> {
   const { reachability, tunnel, options } = plan
   const endpoints = await findEndpoints(plan, attempt)
-  const dialer = new Dialer(endpoints, reachability, { deadline: attempt.deadline, tunnel })
+  const inOrder = options.load_balance_hosts === 'random' ? shuffled(endpoints) : endpoints
+  const dialer = new Dialer(inOrder, reachability, { deadline: attempt.deadline, tunnel })
   const { connect_timeout: limitSeconds } = options
   const limits = {
     signal: attempt.signal,
@@ -30,10 +32,9 @@ export async function openSession(plan: SessionPlan, credential: Credential, att
 }
 
 async function findEndpoints(plan: SessionPlan, attempt: Attempt): Promise<readonly Endpoint[]> {
-  const { host, port, options } = plan
+  const { host, port, hostaddr } = plan
   if (host.startsWith('/')) return [{ kind: 'unix', path: `${host}/.s.PGSQL.${port}` }]
-  if (options.hostaddr !== undefined)
-    return [{ kind: 'tcp', address: numericAddress(options.hostaddr) ?? options.hostaddr, port }]
+  if (hostaddr !== undefined) return [{ kind: 'tcp', address: numericAddress(hostaddr) ?? hostaddr, port }]
   // The proxy resolves the name, in its own network.
   if (plan.tunnel !== undefined) return [{ kind: 'tcp', address: host, port }]
   attempt.enter('dns')

@@ -68,7 +68,7 @@ export async function tryOnce(ways: readonly Way[], one: Try): Promise<Outcome> 
     stream = transport.stream
     attempt.enter('login')
     const result = await login(transport, loginRequest(user, database, one), signal)
-    return { session: { user, database, endpoint, proxy, socket, transport, login: result } }
+    return { session: { plan, user, database, endpoint, proxy, socket, transport, login: result } }
   } catch (cause) {
     close()
     if (cause instanceof UnknownParameter) return 'again'
@@ -190,6 +190,7 @@ function loginRequest(user: string, database: string, one: Try): LoginRequest {
     credential,
     identity,
     policy: plan.policy,
+    target: attempt.target ?? 'any',
     channelBinding,
     emit: plan.emit,
     enter: attempt.enter,

@@ -88,7 +88,7 @@ export function createSqlServerDriver(
     options,
     tls: new TlsSettings(options, emit),
     lookup: context.lookup ?? systemLookup,
-    reachability: new Reachability(),
+    reachability: Reachability.ofAddresses(),
     route: context.route,
     sspi: context.sspi ?? gssSspi({ mechanism: options.gss_mechanism, delegate: options.gssdelegation }),
     browserPort: context.browserPort,

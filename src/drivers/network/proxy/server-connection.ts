@@ -21,7 +21,7 @@ export interface ServerConnection {
 export class ProxyServer {
   readonly #address: ProxyAddress
   readonly #lookup: Lookup
-  readonly #reachability = new Reachability()
+  readonly #reachability = Reachability.ofAddresses()
   readonly #ca: CaFile | 'system' | undefined
   #latest: { readonly ca: string; readonly context: tls.SecureContext } | undefined
 

@@ -113,7 +113,7 @@ for (const [text, extra, notes = []] of READ) {
 }
 
 const REFUSED: readonly [text: string, problem: RegExp][] = [
-  ['host=db target_session_attrs=read-write', /^extra\.target_session_attrs: is not supported/],
+  ['host=db target_session_attrs=master', /^extra\.target_session_attrs: expected one of any/],
   ['host=db foo=bar', /^extra\.foo: unknown key$/],
   ['host=db client_encoding=LATIN1', /^extra\.client_encoding: expected one of UTF8/],
   ['host=db username=x', /^login: is written "username", which libpq refuses; write user$/],
@@ -133,7 +133,7 @@ const REFUSED: readonly [text: string, problem: RegExp][] = [
   ['jdbc:sqlserver://db;integratedSecurity=true;user=u;password=p', /^extra\.integratedSecurity: obtains a ticket/],
   ['jdbc:sqlserver://db;trustStore=/x.jks', /^extra\.trustStore: write ca_file=FILE/],
   ['jdbc:sqlserver://db;columnEncryption=Enabled', /Always Encrypted/],
-  ['jdbc:postgresql://db/s?targetServerType=primary', /^extra\.targetServerType: is not supported/],
+  ['jdbc:postgresql://db/s?targetServerType=primary', /^extra\.targetServerType: write target_session_attrs/],
   ['jdbc:postgresql://db/s?sslfactory=org.postgresql.ssl.NonValidatingFactory', /^extra\.sslfactory: write sslmode/],
   ['jdbc:postgresql://db/s?foo=bar', /^extra\.foo: unknown key$/],
   ['jdbc:postgresql://etl:hunter2@db/s', /^: an @ stands before the host/],

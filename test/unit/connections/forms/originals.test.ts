@@ -10,6 +10,7 @@ import { test } from 'node:test'
 import { inspect } from 'node:util'
 import { serverAddress } from '../../../../src/connections/fields.ts'
 import { isConnectionText } from '../../../../src/connections/forms/forms.ts'
+import { hostsOf, isHostList } from '../../../../src/connections/host-list.ts'
 import { readConnection } from '../../../../src/connections/parse.ts'
 import { configure } from '../../../../src/engine/configure.ts'
 import { ConfigError, type ConfigProblem } from '../../../../src/errors.ts'
@@ -42,7 +43,7 @@ function partsOf({ server, ...reading }: Parts & Pick<Reading, 'server'>): Parts
   const address = server === undefined ? undefined : serverAddress(server)
   assert.notEqual(typeof address, 'string', server)
   const { host = 'localhost', port, instance } = typeof address === 'object' ? address : reading
-  const isDefault = port === undefined || /^(1433|5432)$/.test(String(port))
+  const isDefault = port === undefined || /^(1433|5432|,+)$/.test(String(port))
   return {
     // Empty is the default of every program, `.` and `(local)` are this machine, and some keep the brackets of IPv6.
     host: host === '.' || host === '(local)' ? 'localhost' : host.replace(/^\[(.*)\]$/, '$1'),
@@ -60,6 +61,17 @@ function ourParts(text: string): Parts {
   assert.ok(connection, inspect(problems))
   const { host, port, database, login, password, extra } = connection
   const instance = typeof extra['instance_name'] === 'string' ? extra['instance_name'] : undefined
+  if (isHostList(host) && port === undefined) {
+    const hosts = hostsOf({ host })
+    const ports = hosts.map((one) => one.port ?? '').join(',')
+    return partsOf({
+      host: hosts.map((one) => one.host).join(','),
+      port: ports,
+      database,
+      login,
+      password: password?.reveal(),
+    })
+  }
   return partsOf({ host, port: port?.toString(), instance, database, login, password: password?.reveal() })
 }
 

@@ -50,7 +50,7 @@ describe('the addresses of one host', () => {
   test('one that does not answer costs a quarter of a second, and nothing while it is remembered', async () => {
     await using silent = await startSilentAddress('127.0.0.2')
     await listen('127.0.0.3', silent.port)
-    const reachability = new Reachability()
+    const reachability = Reachability.ofAddresses()
     const both = endpoints(silent.port, '127.0.0.2', '127.0.0.3')
     const call = await dial(new Dialer(both, reachability))
     assert.equal(call.peer, '127.0.0.3')
@@ -62,7 +62,7 @@ describe('the addresses of one host', () => {
     const { port } = await listen('127.0.0.3')
     const millis: number[] = []
     for (let round = 0; round < 5; round++) {
-      const call = await dial(new Dialer(endpoints(port, '127.0.0.2', '127.0.0.3'), new Reachability()))
+      const call = await dial(new Dialer(endpoints(port, '127.0.0.2', '127.0.0.3'), Reachability.ofAddresses()))
       assert.equal(call.peer, '127.0.0.3')
       millis.push(call.millis)
     }
@@ -75,7 +75,7 @@ describe('the addresses of one host', () => {
     await listen('127.0.0.3', port)
     const many = endpoints(port, ...Array.from({ length: 12 }, () => '127.0.0.2'), '127.0.0.3')
     const deadline = performance.now() + 2000
-    const call = await dial(new Dialer(many, new Reachability(), { deadline }))
+    const call = await dial(new Dialer(many, Reachability.ofAddresses(), { deadline }))
     assert.equal(call.peer, '127.0.0.3')
     assert.ok(performance.now() < deadline)
   })
@@ -84,7 +84,7 @@ describe('the addresses of one host', () => {
     const { port, accepted } = await listen('127.0.0.2')
     const other = await listen('127.0.0.3', port)
     const options: DialerOptions = { atOnce: true }
-    const dialer = new Dialer(endpoints(port, '127.0.0.2', '127.0.0.3'), new Reachability(), options)
+    const dialer = new Dialer(endpoints(port, '127.0.0.2', '127.0.0.3'), Reachability.ofAddresses(), options)
     const { socket } = await dialer.connect({ signal: never, enter: () => undefined })
     while (accepted.length + other.accepted.length < 2) await sleep(5)
     const losers = [...accepted, ...other.accepted].filter((each) => each.remotePort !== socket.localPort)
@@ -99,7 +99,7 @@ describe('the addresses of one host', () => {
   test('families take turns, beginning with the first one of the resolver', async () => {
     const { port } = await listen('127.0.0.9')
     const mixed = endpoints(port, '::1', '::1', '::1', '127.0.0.1', '127.0.0.2')
-    await assert.rejects(dial(new Dialer(mixed, new Reachability())), (error: unknown) => {
+    await assert.rejects(dial(new Dialer(mixed, Reachability.ofAddresses())), (error: unknown) => {
       assert.ok(error instanceof PoolsmithError)
       const tried = error.details.addresses as readonly { readonly peer: string }[]
       assert.deepEqual(
@@ -112,7 +112,7 @@ describe('the addresses of one host', () => {
 
   test('if none accepts, the error is that of the last and lists each', async () => {
     const { port } = await listen('127.0.0.3')
-    const dialer = new Dialer(endpoints(port, '127.0.0.4', '127.0.0.5'), new Reachability())
+    const dialer = new Dialer(endpoints(port, '127.0.0.4', '127.0.0.5'), Reachability.ofAddresses())
     await assert.rejects(dial(dialer), (error: unknown) => {
       assert.ok(error instanceof PoolsmithError)
       assert.equal(error.code, 'CONNECT_REFUSED')
@@ -130,11 +130,11 @@ describe('the addresses of one host', () => {
     const reason = new Error('enough')
     const both = endpoints(silent.port, '127.0.0.2', '127.0.0.2')
     const controller = new AbortController()
-    const waiting = dial(new Dialer(both, new Reachability()), controller.signal)
+    const waiting = dial(new Dialer(both, Reachability.ofAddresses()), controller.signal)
     await sleep(300)
     controller.abort(reason)
     await assert.rejects(waiting, reason)
-    await assert.rejects(dial(new Dialer(both, new Reachability()), controller.signal), reason)
+    await assert.rejects(dial(new Dialer(both, Reachability.ofAddresses()), controller.signal), reason)
   })
 })
 
@@ -170,7 +170,7 @@ describe('an address that accepts connections and does not answer', () => {
       for (const socket of talking.accepted) socket.write('x')
     }, 5)
     stack.push(() => clearInterval(talk))
-    const reachability = new Reachability()
+    const reachability = Reachability.ofAddresses()
     const both = endpoints(port, '127.0.0.2', '127.0.0.3')
     const begin = performance.now()
     const dialer = new Dialer(both, reachability, { deadline: begin + 2000 })
@@ -184,13 +184,13 @@ describe('an address that accepts connections and does not answer', () => {
 
   test('has its limit, and gives the error if it is the last', async () => {
     const { port } = await listen('127.0.0.2')
-    const dialer = new Dialer(endpoints(port, '127.0.0.2'), new Reachability())
+    const dialer = new Dialer(endpoints(port, '127.0.0.2'), Reachability.ofAddresses())
     await assert.rejects(eachAddress(dialer, limits({ limitMillis: 100 }), greeted(dialer)), /within 100 ms/)
   })
 
   test('one error is raised after the limit of the last if none answers', async () => {
     await using silent = await startSilentAddress('127.0.0.2')
-    const dialer = new Dialer(endpoints(silent.port, '127.0.0.2', '127.0.0.2'), new Reachability())
+    const dialer = new Dialer(endpoints(silent.port, '127.0.0.2', '127.0.0.2'), Reachability.ofAddresses())
     const begin = performance.now()
     await assert.rejects(eachAddress(dialer, limits({ limitMillis: 300 }), greeted(dialer)), /within 300 ms/)
     assert.ok(performance.now() - begin >= 540)
@@ -200,7 +200,7 @@ describe('an address that accepts connections and does not answer', () => {
 describe('the memory of addresses', () => {
   test('one that failed comes last, for half a minute; then one caller tries it again', () => {
     let now = 0
-    const reachability = new Reachability(() => now)
+    const reachability = Reachability.ofAddresses(() => now)
     const [a, b] = endpoints(1, '127.0.0.1', '127.0.0.2') as [Endpoint, Endpoint]
     reachability.failed(a)
     assert.deepEqual(reachability.sort([a, b]), [b, a])
@@ -214,7 +214,7 @@ describe('the memory of addresses', () => {
   })
 
   test('if all failed, the order does not change', () => {
-    const reachability = new Reachability()
+    const reachability = Reachability.ofAddresses()
     const [a, b] = endpoints(1, '127.0.0.1', '127.0.0.2') as [Endpoint, Endpoint]
     reachability.failed(b)
     reachability.failed(a)

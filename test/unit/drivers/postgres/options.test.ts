@@ -2,12 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseFields } from '../../../../src/connections/fields.ts'
 import { createPostgresDriver } from '../../../../src/drivers/postgres/driver.ts'
-import {
-  checkPostgresOptions,
-  effectiveSslMode,
-  type PostgresOptions,
-  postgresFields,
-} from '../../../../src/drivers/postgres/options.ts'
+import { checkPostgresOptions } from '../../../../src/drivers/postgres/option-checks.ts'
+import { effectiveSslMode, type PostgresOptions, postgresFields } from '../../../../src/drivers/postgres/options.ts'
 
 function parsed(extra: Record<string, unknown>): PostgresOptions {
   const { values, problems } = parseFields(postgresFields, extra)
