@@ -161,6 +161,8 @@ export async function logIn(
     packetSize: login.packetSize,
     tdsVersion: login.tdsVersion,
     readOnlyIntent: login.readOnlyIntent,
+    flags: login.flags,
+    features: login.features,
     encryption: isStrict ? 'strict' : loginOnly ? 'login-only' : tls ? 'tls' : 'none',
     tlsServerName,
     sspiLength: login.sspi.length,

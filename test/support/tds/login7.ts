@@ -27,6 +27,8 @@ export interface Login7 {
   readonly readOnlyIntent: boolean
   readonly sspi: Buffer
   readonly fedAuth: FedAuthRequest | undefined
+  /** OptionFlags1, OptionFlags2, TypeFlags, OptionFlags3. */
+  readonly flags: readonly number[]
   /** The feature ids that the client asked for. */
   readonly features: readonly number[]
 }
@@ -82,6 +84,7 @@ export function readLogin7(data: Buffer): Login7 {
     readOnlyIntent: (typeFlags & 0x20) !== 0,
     sspi: data.subarray(sspiOffset, sspiOffset + sspiLength),
     fedAuth: fedAuth === undefined ? undefined : readFedAuth(fedAuth),
+    flags: [...data.subarray(24, 28)],
     features: [...features.keys()],
   }
 }

@@ -73,6 +73,10 @@ export interface LoginRecord {
   readonly packetSize: number
   readonly tdsVersion: number
   readonly readOnlyIntent: boolean
+  /** OptionFlags1, OptionFlags2, TypeFlags, OptionFlags3 of LOGIN7. */
+  readonly flags: readonly number[]
+  /** The features of LOGIN7 by their ids. */
+  readonly features: readonly number[]
   /** The encryption under which LOGIN7 arrived. */
   readonly encryption: 'none' | 'login-only' | 'tls' | 'strict'
   readonly tlsServerName: string | undefined
