@@ -32,9 +32,8 @@ type Cases = readonly (readonly [key: string, value: unknown, instead: RegExp])[
 const POSTGRES: Cases = [
   // libpq, past and present
   ['requiressl', '1', /sslmode/],
-  ['target_session_attrs', 'read-write', /host/],
-  ['service', 'sales', /connections file/],
-  ['passfile', '/etc/pgpass', /password_file/],
+  ['target_session_attrs', 'master', /expected one of any \| read-write/],
+  ['service', 'sales', /where the connection itself names it/],
   ['scram_client_key', 'x', /password/],
   ['oauth_issuer', 'https://x', /auth_method/],
   // node-postgres, pg-connection-string, postgres.js
@@ -51,7 +50,7 @@ const POSTGRES: Cases = [
   // JDBC
   ['sslfactory', 'org.postgresql.ssl.DefaultJavaSSLFactory', /sslmode/],
   ['sslhostnameverifier', 'x', /verify-full/],
-  ['targetServerType', 'primary', /host/],
+  ['targetServerType', 'primary', /target_session_attrs/],
   ['channelBinding', 'require', /channel_binding/],
   ['requireAuth', 'scram-sha-256', /require_auth/],
   ['gssEncMode', 'require', /gssencmode/],
