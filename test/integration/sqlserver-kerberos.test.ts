@@ -155,7 +155,6 @@ describe('by a real ticket', () => {
       await using target = await start(strict)
       await using gateway = await start({
         ...strict,
-        reply: 'together',
         routing: { server: 'localhost', port: target.port },
       })
       const mssql_spn = `MSSQLSvc/localhost:${gateway.port}@${kdc.realm}`

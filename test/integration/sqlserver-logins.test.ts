@@ -59,10 +59,12 @@ describe('refusals', () => {
     const message = `Login failed.\r\n\u001b[2Jforged line\u202e${'x'.repeat(5000)}`
     server.faults.add({ at: 'login', fault: { do: 'refuse', number: 18456, state: 1, message } })
     // The text takes several packets, after which the server hangs up at once.
-    const error = await failure(driverFor(server, { encrypt: 'false' }).driver)
-    assert.match(error.message, /Login failed\. \\x1b\[2Jforged line\\u202ex+…/)
-    for (const text of [error.message, error.hint ?? '', JSON.stringify(error.details)]) {
-      assert.ok(text.length < 1500 && !/[\p{Cc}\u202e]/u.test(text), text)
+    for (const encrypt of ['false', 'true']) {
+      const error = await failure(driverFor(server, { encrypt }).driver)
+      assert.match(error.message, /Login failed\. \\x1b\[2Jforged line\\u202ex+…/, encrypt)
+      for (const text of [error.message, error.hint ?? '', JSON.stringify(error.details)]) {
+        assert.ok(text.length < 1500 && !/[\p{Cc}\u202e]/u.test(text), text)
+      }
     }
   })
 

@@ -72,7 +72,7 @@ export async function strike(
       while ((await transport.read()) !== undefined);
       throw new LoginEnded('hung')
     case 'cut':
-      transport.socket.end()
+      transport.end()
       throw new LoginEnded('cut')
     case 'reset':
       transport.socket.resetAndDestroy()
@@ -182,7 +182,7 @@ export async function logIn(
         PACKET.response,
         Buffer.concat([...ack, envRouting(options.routing.server, options.routing.port), doneToken(DONE.final)]),
       )
-      transport.socket.end()
+      transport.end()
       throw new LoginEnded('routed')
     }
     const database = login.database === '' ? 'master' : login.database
@@ -217,7 +217,7 @@ export async function logIn(
       PACKET.response,
       Buffer.concat([...errors.map((one) => errorToken(one, SERVER_NAME)), doneToken(DONE.error)]),
     )
-    transport.socket.end()
+    transport.end()
     throw new LoginEnded('refused')
   }
 }

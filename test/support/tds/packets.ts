@@ -86,7 +86,8 @@ class TlsCarrier extends Duplex {
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
     // The last flight of a handshake is still wrapped; application data is not.
     if (chunk[0] === TLS_APPLICATION_DATA) this.#wrapping = false
-    this.#socket.write(this.#wrapping ? packet(PACKET.prelogin, chunk, true, 0) : chunk, callback)
+    if (chunk.length === 0) callback()
+    else this.#socket.write(this.#wrapping ? packet(PACKET.prelogin, chunk, true, 0) : chunk, callback)
   }
 }
 
@@ -107,6 +108,7 @@ export class Transport {
   #wake: (() => void) | undefined
   #first: ((byte: number) => void) | undefined
   #closed = false
+  #ending = false
 
   constructor(socket: Socket) {
     this.socket = socket
@@ -137,6 +139,19 @@ export class Transport {
 
   get closed(): boolean {
     return this.#closed
+  }
+
+  /** Whether {@link end} was called. */
+  get ending(): boolean {
+    return this.#ending
+  }
+
+  /** Hangs up behind all that was written: TLS still has records of it when the socket has none. */
+  end(): void {
+    this.#ending = true
+    const end = (): void => void this.socket.end()
+    if (this.#tls === undefined || this.#tls.destroyed) end()
+    else this.#tls.write('', end)
   }
 
   /** Whether a message waits to be read. */

@@ -50,7 +50,7 @@ export async function startTdsServer(options: TdsServerOptions): Promise<TdsServ
       } finally {
         sessions.delete(spid)
         transports.delete(transport)
-        if (!socket.writableEnded) socket.destroy()
+        if (!transport.ending) socket.destroy()
       }
     }
     const done = serve()

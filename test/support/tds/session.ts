@@ -98,7 +98,7 @@ export class Session {
     const fault = this.#faults.take('attention')
     if (fault?.do === 'hang') return
     if (fault?.do === 'cut') {
-      this.#transport.socket.end()
+      this.#transport.end()
       return
     }
     if (fault?.do === 'reset') {
