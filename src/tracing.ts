@@ -59,7 +59,7 @@ export interface Traces {
 }
 
 /** The tracing channels by name. */
-export const traces: { readonly [Name in keyof Traces]: TracingChannel<unknown, Traces[Name] & object> } = {
+export const traces: { readonly [Name in keyof Traces]: TracingChannel<object, Traces[Name] & object> } = {
   connect: tracingChannel('poolsmith:connect'),
   'connect:phase': tracingChannel('poolsmith:connect:phase'),
   acquire: tracingChannel('poolsmith:acquire'),

@@ -30,7 +30,8 @@ interface Target {
 
 function check(target: Target = {}, words: readonly string[] = [], options: CliOptions = {}): Promise<CliRun> {
   const { user, host = 'localhost', extra } = target
-  const parameters = new URLSearchParams({ auth_method: 'kerberos', hostaddr: '127.0.0.1', ...extra })
+  const address: Record<string, string> = host.startsWith('%2F') ? {} : { hostaddr: '127.0.0.1' }
+  const parameters = new URLSearchParams({ auth_method: 'kerberos', ...address, ...extra })
   const login = user === undefined ? '' : `${user}@`
   const uri = `postgres://${login}${host}:${realm.server.port}/postgres?${parameters}`
   const environment = { ...realm.kdc.environment, KRB5CCNAME: target.cache ?? cache }
