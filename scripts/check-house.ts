@@ -102,7 +102,7 @@ function checkRealms(): void {
 }
 
 function checkLengths(): void {
-  for (const file of globSync('{src,scripts,bench,examples}/**/*.{ts,cjs}', {
+  for (const file of globSync('{src,scripts,bench,examples,test}/**/*.{ts,cjs}', {
     cwd: root,
     // Prisma's client is generated.
     exclude: ['**/node_modules', 'examples/layers/generated/**'],

