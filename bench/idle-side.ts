@@ -72,14 +72,14 @@ function memory(): number {
 }
 
 const sessions = await (side === 'ours' ? ours() : peer())
-// What the first session loads belongs to none of the others.
+// The modules that the first session loads belong to none of the others.
 const first = await sessions.acquire()
 await sessions.run(first)
 const before = memory()
 const held = await Promise.all(Array.from({ length: sessionCount - 1 }, () => sessions.acquire()))
 await Promise.all([first, ...held].map((session) => sessions.run(session)))
 for (const session of [first, ...held]) sessions.release(session)
-// What the opening has left behind to be done.
+// The work that the opening has left behind.
 await sleep(2000)
 const bytesPerSession = (memory() - before) / Math.max(1, sessionCount - 1)
 const afterUse = await spent(Number(settling))

@@ -1,5 +1,5 @@
 /**
- * What idle sessions cost, against pg.Pool's: processor time and wake-ups of a process that holds 10 and 1,000 of them,
+ * The cost of idle sessions, against pg.Pool's: processor time and wake-ups of a process that holds 10 and 1,000 of them,
  * also beside 10,000 sockets of another process, and the memory of one. Both sides are idle at the same time. The first
  * 30 s after use count by themselves: in them the pool and the network look once more after what was used. By default it
  * ends before V8 collects garbage in a process that has long been idle, twice in all, which has nothing to do with sessions.

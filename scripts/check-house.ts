@@ -1,6 +1,6 @@
 /**
- * Compares the sources with ARCHITECTURE.md: the table of rooms lists every folder and
- * exactly the rooms that its files import, every file that it or CONTRIBUTING.md names exists, no file is too long, and
+ * Compares the sources with ARCHITECTURE.md: the table of rooms lists every folder and exactly the rooms that its files
+ * import, every file that it or CONTRIBUTING.md names exists, no file is too long, no comment begins with "What", and
  * errors are recognised in every realm.
  */
 
@@ -101,13 +101,16 @@ function checkRealms(): void {
   }
 }
 
-function checkLengths(): void {
+function checkTexts(): void {
   for (const file of globSync('{src,scripts,bench,examples,test}/**/*.{ts,cjs}', {
     cwd: root,
     // Prisma's client is generated.
     exclude: ['**/node_modules', 'examples/layers/generated/**'],
   })) {
-    const lines = readFileSync(join(root, file), 'utf8').split('\n').length - 1
+    const text = readFileSync(join(root, file), 'utf8')
+    const [riddle] = /^ *(?:\/\*\*|\/\/|\*) What .*/m.exec(text) ?? []
+    if (riddle !== undefined) problems.push(`${file} has a comment that begins with What: ${riddle.trim()}`)
+    const lines = text.split('\n').length - 1
     if (lines > MOST_LINES)
       problems.push(`${file} has ${lines} lines; at most ${MOST_LINES}: see what its second subject is`)
   }
@@ -117,6 +120,6 @@ checkRooms()
 checkLeaves()
 checkNames()
 checkRealms()
-checkLengths()
+checkTexts()
 for (const problem of problems) console.error(problem)
 if (problems.length > 0) process.exitCode = 1

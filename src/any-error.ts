@@ -1,5 +1,5 @@
 /**
- * What a caught value is, in every realm: under Jest and in a context of `node:vm`, an error of Node's own modules is no
+ * The nature of a caught value, in every realm: under Jest and in a context of `node:vm`, an error of Node's own modules is no
  * instance of the `Error` that this code sees, so `instanceof` would take it for something unknown.
  */
 

@@ -2,7 +2,7 @@
  * Tracing channels of `node:diagnostics_channel`, for programs that observe: `tracing:poolsmith:<name>:start`, `:end`,
  * `:asyncStart`, `:asyncEnd` and `:error`, as `tracingChannel('poolsmith:<name>')` subscribes to them.
  *
- * What nobody asked for runs in a context of its own: it keeps no AsyncLocalStorage of a request alive, and makes no spans.
+ * Work that no caller asked for runs in a context of its own: it keeps no AsyncLocalStorage of a request alive, and makes no spans.
  */
 
 import { AsyncLocalStorage } from 'node:async_hooks'
@@ -10,7 +10,7 @@ import { type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
 import type { Phase } from './errors.ts'
 import type { EventOrigin } from './events.ts'
 
-/** What every trace tells: the pool. `error` is set when it failed. */
+/** The part of every trace: the pool. `error` is set when it failed. */
 export interface TraceContext extends EventOrigin {
   /** Undefined where the server chooses it. */
   readonly database: string | undefined
@@ -102,7 +102,7 @@ function begin<Name extends keyof Traces>(
 }
 
 /**
- * Tells of a statement, unless it is the pool's own. To be called only while somebody subscribes.
+ * Tells of a statement, unless it is the pool's own. Call it only while the channel has subscribers.
  *
  * @returns tells of its end
  */

@@ -1,5 +1,5 @@
 /**
- * What a part of `npm run test:interop` fetches, by files that pin versions and hashes, and the cache that keeps it:
+ * The downloads of a part of `npm run test:interop`, by files that pin versions and hashes, and the cache that keeps it:
  *
  * - `requirements.txt`: a virtual environment of Python, by pip with `--require-hashes`; `requirements-build.txt` is
  *   installed first and has what builds those packages that come as source only
@@ -23,7 +23,7 @@ interface Pin {
   readonly files: readonly string[]
 }
 
-/** What is pinned in the folder of a part. */
+/** The pins in the folder of a part. */
 export function pinsIn(folder: string): readonly Pin[] {
   const kinds: readonly (readonly [Pin['tool'], string, string])[] = [
     ['python', 'requirements.txt', 'requirements{-build,}.txt'],

@@ -150,7 +150,7 @@ export const EXTRACT_OPTIONS = {
 
 type Name = keyof typeof EXTRACT_OPTIONS
 
-/** What the command does with a plan; without one it extracts a table. */
+/** The use of a plan by the command; without one it extracts a table. */
 export type Mode = 'table' | 'plan' | 'partition' | 'finish'
 
 /** The options that each of them takes beside those of all commands. A plan decides what its parts are. */

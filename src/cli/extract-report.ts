@@ -1,4 +1,4 @@
-/** What `poolsmith extract` tells while it runs, and what it prints at its end. */
+/** The messages of `poolsmith extract` while it runs, and its report at the end. */
 
 import { createEngine, type Engine } from '../engine/knex/create-engine.ts'
 import type { Drift } from '../extract/drift.ts'

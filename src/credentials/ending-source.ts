@@ -17,7 +17,7 @@ export function endingSource(source: CredentialSource, end: () => void): Credent
       if (!closed) end()
       closed = true
     },
-    // What it gives back may go through what ends.
+    // The credential may be given back by way of a part that ends.
     release: async () => {
       await source.release?.()
       if (!closed) end()

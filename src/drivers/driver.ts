@@ -58,7 +58,7 @@ export interface SessionInfo {
   readonly timings: Readonly<Partial<Record<Phase, number>>>
 }
 
-/** What a session that listens is told (PostgreSQL Documentation, "NOTIFY"). */
+/** A notification to a session that listens (PostgreSQL Documentation, "NOTIFY"). */
 export interface Notification {
   readonly channel: string
   /** Empty when none was sent. */
@@ -67,7 +67,7 @@ export interface Notification {
   readonly processId: number
 }
 
-/** What `open` is handed for one attempt. */
+/** The arguments of `open` for one attempt. */
 export interface OpenContext {
   /** Ends the attempt: the driver closes whatever it has open and rejects. */
   readonly signal: AbortSignal

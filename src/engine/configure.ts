@@ -43,7 +43,7 @@ export async function configure(given: Connection, options: ConfigureOptions): P
   return { connection, dialect, settings, warnings: [...notes, ...settings.warnings] }
 }
 
-/** What the problems are in: the record, or the options of the call. */
+/** The place of the problems: the record, or the options of the call. */
 function subjectOf(
   problems: readonly ConfigProblem[],
   { id }: Connection,

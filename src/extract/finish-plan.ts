@@ -14,7 +14,7 @@ export interface FinishOptions {
   /** The folder that the parts were written below. */
   readonly to: string
   /**
-   * What happens to the other extracts that the day's folder holds: `append` leaves them, `overwrite` removes them in
+   * The fate of the other extracts in the day's folder: `append` leaves them, `overwrite` removes them in
    * the step in which the manifest appears, `error` fails with EXTRACT_EXISTS. Default `append`.
    */
   readonly mode?: WriteMode

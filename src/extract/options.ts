@@ -74,7 +74,7 @@ export interface ExtractOptions extends SelectOptions, FormatOptions, ReportOpti
    */
   readonly onDrift?: (drift: Drift) => unknown
   /**
-   * What happens to the extracts that the day's folder holds already. `append` writes beside them, so readers of the
+   * The fate of the extracts that are in the day's folder already. `append` writes beside them, so readers of the
    * folder see the rows of both. `overwrite` replaces them in one step: readers see the old files or the new ones, and
    * never some of both. `error` fails with EXTRACT_EXISTS before any row is read. Default `append`.
    */

@@ -1,4 +1,4 @@
-/** What the full name of a ticket cache says. */
+/** The parts of the full name of a ticket cache. */
 
 import { basename, dirname, join } from 'node:path'
 

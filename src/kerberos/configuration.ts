@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { errorCode } from '../any-error.ts'
 
 /**
- * What is wrong with the files of krb5.conf, as far as it can be seen here: the library reports a file that is included
+ * The faults of the files of krb5.conf, as far as they can be seen here: the library reports a file that is included
  * and missing without its name. A file of the list itself may be missing.
  */
 export function configurationFault(environment: Readonly<Record<string, string | undefined>>): string | undefined {

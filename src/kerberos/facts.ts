@@ -31,7 +31,7 @@ export function realmIn(principal: string | undefined): string | undefined {
   return principal === undefined ? undefined : /(?<!\\)@(.+)$/.exec(principal)?.[1]
 }
 
-/** What the library's own words name: the realm whose KDC was asked, and the principal of the service. */
+/** The names in the library's own words: the realm whose KDC was asked, and the principal of the service. */
 export function factsIn(text: string): KerberosFacts {
   const realm = /\bKDC for realm ['"]([^'"]+)['"]/.exec(text)?.[1]
   const service = /^Server (\S+) not found in Kerberos database/.exec(text)?.[1]

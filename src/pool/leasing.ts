@@ -1,4 +1,4 @@
-/** What a pool offers on top of handing out connections and taking them back. */
+/** The methods of a pool beside handing out connections and taking them back. */
 
 import type { Driver } from '../drivers/driver.ts'
 import { placeName, type Whereabouts } from '../drivers/whereabouts.ts'

@@ -70,7 +70,7 @@ export class References {
     if (reference === undefined || present === undefined) return
     const passwordIn = (secret: StoredSecret): Secret => this.#valueIn(reference, secret)
     const password = passwordIn(present)
-    // What was refused before the store had this version says nothing of it, nor of the one before it.
+    // A refusal from before the store had this version says nothing of it, nor of the one before it.
     if (!password.equals(this.#present)) this.#refused = this.#refused.filter((each) => each.equals(password))
     this.#present = password
     if (!this.#isRefused(password)) return

@@ -23,7 +23,7 @@ export function principalOf(connection: Connection, options: KerberosKeys): stri
   return options.principal ?? (hasPassword(connection, options) ? connection.login : undefined)
 }
 
-/** What contradicts a ticket that is obtained by a password. */
+/** The options that contradict a ticket obtained by a password. */
 export function kerberosPasswordProblems(connection: Connection, options: KerberosKeys): readonly ConfigProblem[] {
   if (!hasPassword(connection, options)) return []
   const problems: ConfigProblem[] = []

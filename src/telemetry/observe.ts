@@ -20,7 +20,7 @@ export interface TelemetryOptions {
   readonly meterProvider?: MeterProvider
 }
 
-/** What {@link observe} has begun. */
+/** The result of {@link observe}. */
 export interface Telemetry extends Disposable {
   /** Ends it. */
   stop(): void

@@ -1,4 +1,4 @@
-/** What Vault's answers mean: https://developer.hashicorp.com/vault/api-docs#http-status-codes */
+/** The meaning of Vault's answers: https://developer.hashicorp.com/vault/api-docs#http-status-codes */
 
 import { type ErrorCode, PoolsmithError } from '../errors.ts'
 import { printable } from '../printable.ts'

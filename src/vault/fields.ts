@@ -42,7 +42,7 @@ export const vaultFields = {
   vault_secret_id_wrapped: boolean({
     default: false,
     description:
-      'The secret id is a wrapping token, which is unwrapped once. A second unwrapping fails: somebody else has read it.',
+      'The secret id is a wrapping token, which is unwrapped once. If it was unwrapped before, the secret id is known to another program.',
   }),
   vault_role: text({
     description: 'The role for `kubernetes` and `jwt`, or the name of the certificate role for `cert`.',

@@ -111,7 +111,7 @@ export class LoginFlow {
     } catch (error) {
       if (!(error instanceof PoolsmithError) || error.details.status !== 400) throw error
       throw error.with({
-        hint: 'The wrapping token has expired, or somebody else has used it: revoke the secret id, find out who, and issue another.',
+        hint: 'The wrapping token has expired, or another program has used it. Revoke the secret id, look in the audit log of Vault for its use, and issue another.',
       })
     }
   }

@@ -3,7 +3,7 @@ import { printable } from '../printable.ts'
 import { Secret } from '../secret.ts'
 import { isRecord, objectOf } from './https.ts'
 
-/** What a store holds under one path: a text, or named fields. Its content shows nowhere. */
+/** The content of a store under one path: a text, or named fields. Its content shows nowhere. */
 export class StoredSecret {
   readonly #content: string | Readonly<Record<string, unknown>>
   /** As the store counts versions; undefined for a store without them. */

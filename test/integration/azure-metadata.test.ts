@@ -137,7 +137,7 @@ describe('an answer without end', () => {
     assert.match(error.message, /longer than a token or key can be/)
     assert.deepEqual([error.code, error.transient], ['CREDENTIAL_FAILED', false])
     assert.equal(taken.length, 1)
-    // What the sockets of both sides hold is on its way still.
+    // Bytes in the sockets of both sides are still on their way.
     for (const bytes of await Promise.all(taken)) assert.ok(bytes < 12 * 1024 * 1024, `${bytes} bytes`)
   })
 

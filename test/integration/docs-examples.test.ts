@@ -9,7 +9,7 @@ import { temporaryFolder } from '../support/folder.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..')
 
-/** What a block may leave out: an import of ours, and what would be the reader's own. */
+/** The names that a block may leave out: an import of ours, and the reader's own. */
 const READERS_OWN = `
 type Credential = import('poolsmith').Credential
 declare const db: import('poolsmith').Engine
@@ -37,7 +37,7 @@ declare namespace pg {
 }
 `
 
-/** What the reference pages name, and `readFile`, `writeFile`: the import of such a name may be left out. */
+/** The names of the reference pages, and `readFile`, `writeFile`: the import of such a name may be left out. */
 async function importsByName(): Promise<ReadonlyMap<string, string>> {
   const found = new Map([
     ['readFile', 'node:fs/promises'],

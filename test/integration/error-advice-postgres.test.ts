@@ -79,7 +79,7 @@ after(() => stack.disposeAsync())
 
 interface Fault {
   readonly code: ErrorCode
-  /** What the advice must say. */
+  /** The words that the advice must have. */
   readonly hint: RegExp
   readonly to?: PostgresTarget
   readonly extra?: () => Record<string, unknown>

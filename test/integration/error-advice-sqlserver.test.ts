@@ -95,7 +95,7 @@ test('a certificate that the server signed itself: server_certificate comes befo
   const hint = error.hint ?? ''
   const [own, any] = [hint.indexOf('server_certificate to a copy'), hint.indexOf('trust_server_certificate=true')]
   assert.ok(own !== -1 && own < any, hint)
-  // What the hint says helps.
+  // The advice of the hint helps.
   const { driver } = driverFor(server, caFile, { ca_file: undefined, server_certificate: certFile })
   assert.equal((await failure(driver, password('sa', 'wrong'), 60_000)).code, 'LOGIN_REFUSED')
 })

@@ -16,7 +16,7 @@ const ROOT = join(import.meta.dirname, '..', '..')
 const stack = new AsyncDisposableStack()
 let server: PostgresServer
 let folder: string
-/** What every example reads: where the server is, and whom to trust. */
+/** The variables of every example: the place of the server, and the authority to trust. */
 let place: Record<string, string>
 
 before(async () => {

@@ -1,4 +1,4 @@
-/** What changes between two runs, and what an extract says about it. */
+/** Changes between two runs, and the notes of an extract about them. */
 
 import assert from 'node:assert/strict'
 import { mkdir, symlink } from 'node:fs/promises'
@@ -185,7 +185,7 @@ describe('names of tables', () => {
       const second = await extractTable(db, { table: other }, options)
       assert.notEqual(first.folder, second.folder)
     }
-    // What a file system does that takes both names for one.
+    // As on a file system that takes both names for one.
     await mkdir(join(folder.path, 'folding', 's'), { recursive: true })
     await mkdir(join(folder.path, 'folding', 's', 'public.Twin'))
     await symlink('public.Twin', join(folder.path, 'folding', 's', 'public.twin'))

@@ -146,7 +146,7 @@ describe('values and bounds of every type', () => {
   }
 })
 
-/** What the footer says is smallest and largest against the values themselves, for each row group; and NULLs. */
+/** The bounds in the footer against the values themselves, for each row group; and NULLs. */
 async function boundsHold(path: string, unbounded: boolean): Promise<void> {
   const groups = await ask(`select row_group_id, row_group_num_rows, stats_min_value, stats_max_value, stats_null_count
     from parquet_metadata('${path}') where path_in_schema like 'c%' order by row_group_id`)

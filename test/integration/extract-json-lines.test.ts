@@ -79,7 +79,7 @@ for (const flavor of ['embedded', 'embedded-13'] as const) {
       create function string_all_ascii() returns text language sql as
         $$ select string_agg(chr(code), '') from generate_series(1, 127) code $$`)
 
-    /** What is landed of a table, and what the server says of it. */
+    /** The landed rows of a table, and the server's own JSON of them. */
     async function landed(table: string): Promise<{ readonly ours: string[]; readonly server: string[] }> {
       await using folder = await temporaryFolder()
       const manifest = await extractTable(db, { table }, { to: folder.path, format: 'jsonl' })

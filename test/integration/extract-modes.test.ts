@@ -1,4 +1,4 @@
-/** What a run does with the extracts that the day's folder holds already. */
+/** A run beside the extracts that are in the day's folder already. */
 
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'

@@ -1,4 +1,4 @@
-/** What changes between two runs on SQL Server, and servers that lack a part of it. */
+/** Changes between two runs on SQL Server, and servers that lack a feature. */
 
 import assert from 'node:assert/strict'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** What goes wrong with parts of SQL Server's tables, and what only a test double can be told to do. */
+/** Faults in parts of SQL Server's tables, and faults that only a test double can produce. */
 
 import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'

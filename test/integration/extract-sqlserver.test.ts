@@ -267,7 +267,7 @@ test('a slow reader makes the server wait, and memory stays bounded', async () =
   // 240 MB on the wire; whoever does not wait for the reader would hold them all. The double's own share is in it.
   await db.raw('create table dbo.heavy (id int, filler nvarchar(max))')
   await double.postgres.sql("insert into dbo.heavy select g, repeat('x', 10000) from generate_series(1, 12000) g")
-  // What is alive, not what nobody has swept up yet.
+  // The living objects alone, without those that wait for the garbage collector.
   const held = (): number => {
     collectGarbage()
     return process.memoryUsage().arrayBuffers

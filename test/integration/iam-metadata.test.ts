@@ -179,7 +179,7 @@ describe('an answer without end', () => {
       using fetching = await sourceFor()
       const error = await failureOf(fetching.source)
       assert.equal(error.transient, false)
-      // What the sockets of both sides hold is on its way still.
+      // Bytes in the sockets of both sides are still on their way.
       for (const bytes of await Promise.all(taken)) assert.ok(bytes < 12 * 1024 * 1024, `${bytes} bytes`)
     })
   }

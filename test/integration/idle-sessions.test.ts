@@ -1,4 +1,4 @@
-/** What a session costs while it is idle: no look at the network, and little memory. `npm run bench -- idle` has the rest. */
+/** The cost of an idle session: no look at the network, and little memory. `npm run bench -- idle` has the rest. */
 
 import assert from 'node:assert/strict'
 import { execFile, fork } from 'node:child_process'

@@ -71,7 +71,7 @@ function engine({ host = 'localhost', middle: to = middle, extra }: Given) {
   )
 }
 
-/** What a pool says to the first who asks, with what it must say; and that nothing stays behind. */
+/** The error of a pool for its first caller, with the words that it must have; and nothing stays behind. */
 async function isTold(given: Given, code: ErrorCode, ...facts: readonly string[]): Promise<void> {
   const openFiles = async (): Promise<number> => (await readdir('/proc/self/fd')).length
   const before = await openFiles()

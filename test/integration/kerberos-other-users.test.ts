@@ -1,4 +1,4 @@
-/** What another local user can put in the way of a ticket, in a folder that all may write to, such as /tmp. */
+/** Obstacles that another local user can put in the way of a ticket, in a folder that all may write to, such as /tmp. */
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
@@ -29,7 +29,7 @@ function as(user: number, line: string): void {
   execFileSync(command, args, { cwd: '/', stdio: ['ignore', 'inherit', 'inherit'] })
 }
 
-/** What mallory leaves at a path. */
+/** The traps that mallory leaves at a path. */
 const PLANTS: Readonly<Record<string, (path: string) => string>> = {
   'an empty file that all may write': (path) => `: > ${path}`,
   'a file that mallory alone may read': (path) => `: > ${path}; chmod 0600 ${path}`,

@@ -162,7 +162,7 @@ function start(
   return { child, output, ended: once(child, 'close').then(([code]) => code) }
 }
 
-/** What `healthcheck` says. */
+/** The answer of `healthcheck`. */
 async function isHealthy(service: Service, mounts: Mounts): Promise<boolean> {
   const [kind, command = '', ...args] = service.healthcheck?.test ?? []
   assert.equal(kind, 'CMD')

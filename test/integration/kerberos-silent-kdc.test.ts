@@ -31,7 +31,7 @@ const SOON_MILLIS = 4000
 
 const source = (path: string): string => JSON.stringify(new URL(`../../src/${path}`, import.meta.url).href)
 
-/** What every program here begins with. */
+/** The beginning of every program here. */
 const PRELUDE = `
   const { ensureTicket, openCredential } = await import(${source('kerberos/ensure-ticket.ts')})
   const { loadGssApi } = await import(${source('kerberos/load-gss-api.ts')})

@@ -1,4 +1,4 @@
-/** What an error of Kerberos names, and that the commands in its hint work as they are printed. */
+/** The names in an error of Kerberos, and the commands in its hint, which work as they are printed. */
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'

@@ -1,4 +1,4 @@
-/** What somebody sees who types `npm test` on a machine that is not ready for it. */
+/** The messages of `npm test` on a machine that is not ready for it. */
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
@@ -14,11 +14,11 @@ const LOCK = {
 }
 
 interface Setup {
-  /** What stands in node_modules/.package-lock.json, npm's record of what it installed. */
+  /** The content of node_modules/.package-lock.json, npm's record of the installed packages. */
   readonly installed?: object
   /** The same for what only the tests need. Default: nothing is needed. */
   readonly installedForTests?: object | null
-  /** What npm does when it is called: shell commands. */
+  /** The work of npm when it is called: shell commands. */
   readonly npm?: string
   /** A pinned Node that answers --version; it runs the task with the Node of this test. Default true. */
   readonly pinned?: boolean

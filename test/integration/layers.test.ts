@@ -30,7 +30,7 @@ before(async () => {
 })
 after(() => stack.disposeAsync())
 
-/** What a statement says whose session ended with the server, and what a new session is told while it is down. */
+/** The errors of a statement whose session ended with the server, and of a new session while it is down. */
 const LOST =
   /57P0[123]|08006|08003|CONNECTION_LOST|terminat|ECONNRESET|EPIPE|closed the connection|not queryable|CONNECT_REFUSED|CONNECTION_CLOSED|SERVER_NOT_READY/i
 

@@ -8,7 +8,7 @@ import { sqlServerSide } from '../support/sides/sqlserver.ts'
 
 const ONE = { pool_size: 1, max_overflow: 0, pool_timeout: 20 }
 
-/** What was heard, and a wait for more. */
+/** The notifications so far, and a wait for more. */
 class Ear {
   readonly heard: string[] = []
   readonly handler = ({ payload }: { readonly payload: string }): void => {

@@ -117,7 +117,7 @@ test('passwords with other than ASCII characters are prepared as by the server a
     assert.equal(oracle.code, 0, oracle.stderr)
     await (await openSession(driver(role).driver, passwordCredential(password)))[Symbol.asyncDispose]()
   }
-  // What SASLprep maps to the same is the same password.
+  // Passwords that SASLprep maps to the same text are the same.
   await (await openSession(driver('odd_1').driver, passwordCredential('fine a IX')))[Symbol.asyncDispose]()
 })
 

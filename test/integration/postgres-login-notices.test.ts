@@ -1,4 +1,4 @@
-/** What a server says beside the answers of a login: notices, long ones too, notifications, and long errors. */
+/** Messages of a server beside the answers of a login: notices, long ones too, notifications, and long errors. */
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'

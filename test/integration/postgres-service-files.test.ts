@@ -31,7 +31,7 @@ async function write(name: string, content: string): Promise<string> {
   return path
 }
 
-/** What the session says, or `refused`. */
+/** The answer of the session, or `refused`. */
 async function byPsql(dsn: string, environment: Record<string, string> = {}): Promise<string> {
   const { code, stdout } = await psql(['-Atw', '-c', WHO, dsn], environment)
   return code === 0 ? stdout.trim() : 'refused'

@@ -89,7 +89,7 @@ const serve = (certificate: IssuedCertificate): Promise<void> => serveCertificat
 const compare = (cases: readonly Case[], home?: string): Promise<void> =>
   compareWithPsql(cases, { server, password: PASSWORD, sql: WHO, check: assertEncryption, home })
 
-/** What we say of the encryption is what the server sees. */
+/** Our report of the encryption is the same as the server's. */
 function assertEncryption([ssl]: readonly unknown[], { encryption }: SessionInfo): void {
   assert.equal(encryption.kind === 'tls', ssl)
 }
@@ -134,7 +134,7 @@ test('client certificates agree with psql for lines that ask for one', async () 
   await compare(cases)
 })
 
-/** What a server may show, and the names by which it is called. */
+/** The certificates of a server, and the names by which it is called. */
 async function certificates(): Promise<Readonly<Record<string, IssuedCertificate>>> {
   const past = { notBefore: new Date(Date.now() - 20 * 86_400_000), notAfter: new Date(Date.now() - 86_400_000) }
   return {

@@ -1,4 +1,4 @@
-/** What works directly works through a real pooler too: a rotation fails no statement, and cancelling ends a statement. */
+/** The features that work directly work through a real pooler too: a rotation fails no statement, and cancelling ends a statement. */
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'

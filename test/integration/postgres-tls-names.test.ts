@@ -1,4 +1,4 @@
-/** What TLS tells the server about the name, and the authorities of the operating system. */
+/** The server name in TLS, and the authorities of the operating system. */
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'

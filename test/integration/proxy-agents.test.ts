@@ -1,4 +1,4 @@
-/** What a strategy fetches, through the same proxy as the database, by the SDKs of their makers. */
+/** The requests of strategies by the vendors' SDKs, through the same proxy as the database. */
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'

@@ -52,7 +52,7 @@ const settings = (port: number, extra: Readonly<Record<string, unknown>>) => ({
   port: server.port,
   login: 'etl',
   password: 'secret',
-  // What Squid can do; the default is REQUIRED.
+  // Squid's choice; the default is REQUIRED.
   extra: {
     proxy: `http://localhost:${port}`,
     proxy_auth: 'kerberos',
@@ -185,7 +185,7 @@ describe('a fault before the first answer of the proxy', () => {
   })
 })
 
-/** What a service makes of the ticket in a request. */
+/** The answer of a service to the ticket in a request. */
 async function accepted({ 'proxy-authorization': authorization = '' }: ProxyRequest['headers']) {
   const acceptor = gssAcceptor(keytab)
   try {

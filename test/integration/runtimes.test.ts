@@ -17,7 +17,7 @@ const TOOLS = join(RUNTIMES, 'node_modules')
 
 const BUN = join(TOOLS, '@oven', 'bun-linux-x64', 'bin', 'bun')
 
-/** What test/support/runtimes/service.mjs gives. */
+/** The output of test/support/runtimes/service.mjs. */
 const SERVED = {
   two: 2,
   since: 0,

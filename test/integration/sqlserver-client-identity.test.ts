@@ -1,4 +1,4 @@
-/** What a DBA sees of a session: the client's name and version, and the login's own language. */
+/** A session as a DBA sees it: the client's name and version, and the login's own language. */
 
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'

@@ -8,7 +8,7 @@ import { temporaryFolder } from './folder.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..')
 
-/** What package.json names as dependencies. */
+/** The dependencies in package.json. */
 const DEPENDENCIES = ['@mongodb-js/saslprep', 'knex', 'tarn', 'yaml']
 
 /**

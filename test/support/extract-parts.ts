@@ -57,7 +57,7 @@ export function sameIds(found: readonly number[], expected: readonly number[], w
 
 export const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1)
 
-/** What is done once, when the first rows have been written. */
+/** The action that runs once, when the first rows have been written. */
 export function once(action: () => Promise<unknown> | undefined): { onProgress: () => void; done: Promise<unknown> } {
   const { promise, resolve } = Promise.withResolvers<unknown>()
   let begun = false

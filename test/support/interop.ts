@@ -1,4 +1,4 @@
-/** What `npm run test:interop` has fetched for a part of test/interop. */
+/** The downloads of `npm run test:interop` for a part of test/interop. */
 
 import { join } from 'node:path'
 

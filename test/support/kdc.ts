@@ -48,7 +48,7 @@ export interface Kdc extends AsyncDisposable {
   kadmin(query: string): Promise<string>
   /** Fills a cache by MIT's own kinit. */
   kinit(principal: string, cache: string, options: KinitOptions): Promise<void>
-  /** What MIT's own klist prints about a cache. */
+  /** The output of MIT's own klist about a cache. */
   klist(cache: string): Promise<string>
   /** A path in the realm's folder. */
   path(name: string): string

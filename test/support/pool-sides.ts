@@ -1,4 +1,4 @@
-/** What the tests of pool and engine over every database share. */
+/** Helpers of the tests of pool and engine over every database. */
 
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -4,7 +4,7 @@ export interface Case {
   readonly type: string
   /** SQL expressions; NULL is always added. */
   readonly values: readonly string[]
-  /** What the server is asked for to compare with, of the column `c`; default: its own text. */
+  /** The expression of the column `c` that the server is asked for, to compare with; default: its own text. */
   readonly expected?: string
   readonly arrow: string
   /** How a stored value reads; default: digits of integers, text as it is. */

@@ -1,4 +1,4 @@
-/** What `session_init` and `onSession` promise, over both databases. */
+/** The promises of `session_init` and `onSession`, over both databases. */
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'

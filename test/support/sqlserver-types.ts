@@ -35,7 +35,7 @@ export interface Case {
   readonly arrow: string
   /** The stored value as the server writes it. */
   readonly text?: (value: unknown) => string
-  /** What is stored where it is less than what the server has. */
+  /** The stored value where it is less exact than the server's. */
   readonly stored?: readonly string[]
   readonly note?: RegExp
   readonly finding?: RegExp

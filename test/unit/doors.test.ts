@@ -1,4 +1,4 @@
-/** What each door of the package costs a program that imports it, and what it leaves unloaded. */
+/** The cost of each door of the package for a program that imports it, and the modules that stay unloaded. */
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'

@@ -63,7 +63,7 @@ function readPairs(pairs: readonly DelimitedPair[]): FormReading {
   return { ...reading, problems: [...pairs.flatMap(doubtOf), ...reading.problems] }
 }
 
-/** What other readers of ADO.NET's strings make of a value. */
+/** The reading of a value by other readers of ADO.NET's strings. */
 function doubtOf({ key, value, quote, isLast }: DelimitedPair): ConfigProblem[] {
   const part = partIn(ADO_NET, key)
   const path = part ?? 'extra'

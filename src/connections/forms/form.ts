@@ -35,7 +35,7 @@ export function refused(type: 'postgres' | 'mssql', ...problems: readonly Config
   return { record: { type }, problems }
 }
 
-/** What two programs do with the same text. */
+/** The readings of the same text by two programs. */
 export type Readings = readonly [one: string, other: string]
 
 /**

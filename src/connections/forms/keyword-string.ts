@@ -101,7 +101,7 @@ function wrongWord(key: string, word: string): ConfigProblem {
   return { path, message: `is written ${JSON.stringify(key)}, which libpq refuses; write ${word}` }
 }
 
-/** What `isspace` of C takes for a blank. */
+/** The blanks of C's `isspace`. */
 const BLANK = /[ \t\n\v\f\r]/
 
 /** The keywords and values, or what is wrong. */

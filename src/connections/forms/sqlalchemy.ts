@@ -82,7 +82,7 @@ function readingOf(driver: string, record: Record<string, unknown>, extra: Recor
   })
 }
 
-/** What SQLAlchemy's pyodbc dialect hands to ODBC. */
+/** The string that SQLAlchemy's pyodbc dialect hands to ODBC. */
 function ofOdbc(record: Record<string, unknown>, query: Record<string, string>): FormReading {
   const { odbc_connect: whole, driver, Driver = driver, ...extra } = query
   if (whole !== undefined) {

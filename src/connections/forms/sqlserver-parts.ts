@@ -15,11 +15,11 @@ export interface Words {
   readonly program: string
   /** The keys that say a part, in small letters. */
   readonly parts: Readonly<Record<string, Part>>
-  /** What two readers do with a key in another case. Default: the case does not count. */
+  /** The readings of a key in another case by two readers. Default: the case does not count. */
   readonly onOtherCase?: Readings
-  /** What programs do with a part that stands twice. */
+  /** The readings of a part that stands twice. */
   readonly twice: Readings
-  /** What the program does with a key that it does not know: `refuses it`. */
+  /** The program's way with a key that it does not know: `refuses it`. */
   readonly unknown: string
   /** Options under another name, plain names to ours; an empty text leaves the option out with a note. */
   readonly options?: Readonly<Record<string, string>>

@@ -13,7 +13,7 @@ const AIRFLOW = 'AIRFLOW_CONN_'
 export const TEAM_VARIABLE = 'POOLSMITH_TEAM'
 /** Between the name of a team and an id. */
 const TEAM_END = '___'
-/** What Airflow takes for the name of a team, and an id behind it. */
+/** The name of a team as Airflow reads it, and an id behind it. */
 const OF_A_TEAM = /^_([A-Za-z0-9-]{3,50})___(.+)$/s
 
 /** The variables that may hold a connection, in the order in which they are searched. */

@@ -200,7 +200,7 @@ function adviceFor(text: string): Advice | undefined {
   return SAYINGS.find(({ words }) => words.test(text))?.advice
 }
 
-/** What ends an open session in a pooler's words. */
+/** The end of an open session in a pooler's words. */
 const ENDS: readonly { readonly words: RegExp; readonly hint: string }[] = [
   { words: /^query_wait_timeout$/, hint: `The statement did not run. ${NO_SERVER_FREE.hint}` },
   { words: /^query[ _]timeout$/, hint: 'Make the statement shorter, or raise query_timeout of PgBouncer.' },

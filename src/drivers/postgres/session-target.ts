@@ -1,4 +1,4 @@
-/** What `target_session_attrs` asks of a server, and what is known of its role (libpq's `CONNECTION_CHECK_TARGET`). */
+/** The demands of `target_session_attrs` on a server, and the facts known of its role (libpq's `CONNECTION_CHECK_TARGET`). */
 
 import { PoolsmithError } from '../../errors.ts'
 import type { Ask } from './value-settings.ts'

@@ -7,7 +7,7 @@
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 
-/** What pg calls with the text of a value. */
+/** The function that pg calls with the text of a value. */
 export type Parse = (value: string) => unknown
 
 /** Reads `bytes[from, to)`. Undefined: a form that it does not know, which pg's parser must read. */

@@ -1,4 +1,4 @@
-/** What createEngine needs once it is called; importing poolsmith does not load it. */
+/** The parts that createEngine needs once it is called; importing poolsmith does not load them. */
 
 export { ClientBackend } from './backend.ts'
 export { knexClient } from './clients.ts'

@@ -4,7 +4,7 @@ import { StatementQueue } from './statement-queue.ts'
 import type { KnexMarks } from './time-limit.ts'
 
 interface Signed {
-  /** What the connection's queue knows the statement by. */
+  /** The key of the statement in the connection's queue. */
   readonly statement: object
   readonly connection: KnexMarks
   readonly signal: AbortSignal

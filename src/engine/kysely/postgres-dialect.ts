@@ -4,7 +4,7 @@ import { createPgPool, type PgPoolOptions } from '../pg/create-pg-pool.ts'
 import type { PgPool } from '../pg/pool-class.ts'
 import { controlClient } from './control-client.ts'
 
-/** What Kysely itself takes besides the pool: `cursor` for streams, `onCreateConnection`, `onReserveConnection`. */
+/** The options of Kysely itself besides the pool: `cursor` for streams, `onCreateConnection`, `onReserveConnection`. */
 type KyselyOptions = Omit<PostgresDialectConfig, 'pool' | 'controlClient'>
 
 /**

@@ -34,7 +34,7 @@ export interface MssqlConnectionPool {
   ): Promise<{ recordset: Record<string, unknown>[]; rowsAffected: number[] }>
 }
 
-/** What {@link createMssqlPool} adds to mssql's own pool. */
+/** The additions of {@link createMssqlPool} to mssql's own pool. */
 export interface MssqlPoolExtras extends AsyncDisposable {
   /** The pool beneath: `stats()`, `on()`, `infoOf()`, `invalidate()`. A new one after `close()` and `connect()`. */
   readonly connections: ConnectionPool<object>

@@ -137,7 +137,7 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
       client.once('end', () => this.emit('remove', client))
       heedSignals(client, this.poolsmith)
       this.emit('connect', client)
-      // What listeners to `connect` have added to the client is there to stay.
+      // Listeners that `connect` handlers have added to the client stay on it.
       keepPgListeners(client)
     }
 

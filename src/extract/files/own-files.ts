@@ -100,7 +100,7 @@ async function ownerOfNewFiles(folder: string): Promise<number> {
   }
 }
 
-/** What a file system without hard links answers (FAT, some network mounts). */
+/** The errors of a file system without hard links (FAT, some network mounts). */
 const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'])
 
 /** Gives a file another name beside the first one; without hard links in place of it. A link is not followed. */

@@ -6,7 +6,7 @@ import { entriesOf } from './krb5-keytab.ts'
 import type { Operation } from './krb5-operation.ts'
 import { callAsync, type Pointer } from './load.ts'
 
-/** What proves to the KDC who we are: a keytab, or a password in UTF-8 that ends with NUL and is overwritten after use. */
+/** The proof of identity for the KDC: a keytab, or a password in UTF-8 that ends with NUL and is overwritten after use. */
 export type TicketKey = { readonly keytab: string } | { readonly password: Uint8Array }
 
 export interface ObtainOptions {

@@ -178,7 +178,7 @@ test('over a Unix socket no service ticket is checked, and a failure is reported
   )
 })
 
-/** What Node says of a package that is not installed. */
+/** Node's answer for a package that is not installed. */
 const WITHOUT_KOFFI = `import { registerHooks } from 'node:module'
 registerHooks({
   resolve(name, context, next) {

@@ -1,4 +1,4 @@
-/** What programs on bare knex rely on, over a pool of ours: on both databases. */
+/** Features that programs on bare knex rely on, over our pool, on both databases. */
 
 import assert from 'node:assert/strict'
 import type { EventEmitter } from 'node:events'

@@ -54,7 +54,7 @@ async function startRedis(): Promise<{ readonly url: string } & AsyncDisposable>
   }
 }
 
-/** What both Python examples need, and where a run of them writes. */
+/** The needs of both Python examples, and the folder to which a run of them writes. */
 async function place(name: string, fault: Fault) {
   const path = join(folder, name)
   await mkdir(path)

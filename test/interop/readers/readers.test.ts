@@ -33,7 +33,7 @@ interface Reader {
   readonly csv?: true
   /** The columns of `plain` that it does not read without a loss from JSON Lines. */
   readonly jsonl?: { readonly without: readonly string[] }
-  /** What the reader makes of a value that its types cannot tell from another one. */
+  /** The reader's form of a value that its types cannot tell from another one. */
   readonly sees?: (value: Value, kind: Kind, format: Format) => Value
 }
 

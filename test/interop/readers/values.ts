@@ -30,7 +30,7 @@ interface Column {
 
 const nines = (count: number): string => '9'.repeat(count)
 
-/** What every reader takes. */
+/** The arguments of every reader. */
 const PLAIN: Readonly<Record<string, Column>> = {
   small: { type: 'smallint', kind: 'int', values: ['-32768', '-1', '0', '32767'] },
   whole: { type: 'integer', kind: 'int', values: ['-2147483648', '-1', '0', '2147483647'] },

@@ -71,7 +71,7 @@ export async function tokenFor(...given: Parameters<typeof sourceFor>): Promise<
   return credential.token.reveal()
 }
 
-/** What became of a fetch that fails; nothing that was sent or received may be seen in it, nor in what the events told. */
+/** The error of a fetch that fails; nothing that was sent or received may be seen in it, nor in the events. */
 export async function failureOf(
   extra: Readonly<Record<string, unknown>> = {},
   login?: string,

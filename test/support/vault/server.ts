@@ -1,4 +1,4 @@
-/** What a test needs of a Vault, whichever it is. */
+/** The parts of a Vault that a test needs, of the double and of the real one. */
 
 import type { IncomingHttpHeaders } from 'node:http'
 

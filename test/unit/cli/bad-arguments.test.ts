@@ -22,7 +22,7 @@ async function refused(args: readonly string[]): Promise<void> {
     assert.ok(!told.includes(piece), shown)
 }
 
-/** What no command accepts: the connection of this id does not exist. */
+/** Arguments that no command accepts: the connection of this id does not exist. */
 const CALLS: Readonly<Record<string, readonly string[]>> = {
   check: ['no_such'],
   connections: [],

@@ -47,7 +47,7 @@ const KEY_MATERIAL: Readonly<Record<string, string>> = {
   'a bearer token': bearer,
   'random bytes in base64 that begin like a path': '/3Kqz7Xb0PfWm9+TqR4sLkE2hYdJ8NvGcU5oAiB1ZxM=',
 }
-/** What only its place gives away. */
+/** Material that only its place gives away. */
 const PASSWORDS: Readonly<Record<string, string>> = {
   'a password': 'Tr0ub4dor&3-horse',
   'a password of words': 'correct horse battery',

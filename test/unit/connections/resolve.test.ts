@@ -28,7 +28,7 @@ describe('resolveConnection', () => {
       assert.ok(error instanceof Error && !error.message.includes('hunter2'))
       return true
     })
-    // What a caller without types may pass.
+    // Arguments that a caller without types may pass.
     await assert.rejects(resolveConnection(undefined as never, options), { code: 'CONFIG_INVALID' })
   })
 

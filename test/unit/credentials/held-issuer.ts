@@ -14,7 +14,7 @@ export function issuer(options: { lifeMillis?: number } & Partial<RefreshingSour
   const state = {
     fetches: 0,
     signals: [] as AbortSignal[],
-    /** What the next fetches do; the last entry stays. Default is to answer at once. */
+    /** The answer of the next fetches; the last entry stays. Default is to answer at once. */
     answer: (async () => state.issue(`secret-${state.fetches}`)) as (signal: AbortSignal) => Promise<Credential>,
     issue(password: string, life = lifeMillis): Credential {
       const issuedAt = Date.now()

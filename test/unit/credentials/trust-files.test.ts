@@ -63,7 +63,7 @@ test('a file of revocation lists is read list by list', async () => {
   await assert.rejects(new CrlFile(await write('bad.crl', pki.ca)).load(), { code: 'CRL_FILE_MALFORMED' })
 })
 
-/** What a file may hold for a moment while it is replaced, besides nothing. */
+/** Contents that a file may have for a moment while it is replaced, besides none. */
 const halves = (whole: string): readonly string[] => ['', whole.slice(0, 40), whole.slice(0, -30), 'not PEM']
 
 test('a file that is missing, empty or half written for a moment counts as the last good one', async () => {

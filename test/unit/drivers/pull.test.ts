@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Pull } from '../../../src/drivers/pull.ts'
 
-/** What the source was told, in order. */
+/** The calls of the source, in order. */
 function pulled(withStop = false): { readonly pull: Pull<number>; readonly told: string[] } {
   const told: string[] = []
   const source = { pause: () => told.push('pause'), resume: () => told.push('resume') }

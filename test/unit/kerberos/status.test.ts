@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { ErrorCode } from '../../../src/errors.ts'
 import { codeOf, type KerberosCall } from '../../../src/kerberos/status.ts'
 
-/** What MIT Kerberos 1.20.1 was seen to answer. */
+/** Answers of MIT Kerberos 1.20.1. */
 const SEEN: readonly (readonly [KerberosCall, number | undefined, number, string, ErrorCode])[] = [
   ['inquire', 0x70000, -1765328243, 'No Kerberos credentials available', 'TICKET_MISSING'],
   ['acquire', 0x70000, -1765328189, 'No credentials cache found', 'TICKET_CACHE_MISSING'],

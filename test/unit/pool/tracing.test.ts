@@ -9,7 +9,7 @@ import { attempt, setUp } from './set-up.ts'
 
 type Told = [event: string, context: object]
 
-/** What a channel tells while a test runs. */
+/** The messages of a channel while a test runs. */
 function watch(t: TestContext, name: keyof typeof traces): Told[] {
   const told: Told[] = []
   const handlers = Object.fromEntries(

@@ -10,7 +10,7 @@ export interface Built {
   readonly events: { readonly name: EventName; readonly payload: unknown }[]
 }
 
-/** What a strategy makes of a connection, with its own fields parsed as the engine does. */
+/** The context of a strategy for a connection, with its own fields parsed as the engine does. */
 export async function build<F extends Fields>(
   strategy: Strategy<F>,
   connection: Partial<Connection>,

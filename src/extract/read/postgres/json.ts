@@ -33,7 +33,7 @@ export function serverJsonColumn(name: string, expression: string): JsonColumn {
   return { name, expression: `pg_catalog.to_json(${expression})::pg_catalog.text`, writer: JSON_TEXT }
 }
 
-/** What a reader of the JSON of this type should know; undefined where it is exact. */
+/** A note for readers of the JSON of this type; undefined where it is exact. */
 export function jsonNote({ types }: Pick<Catalogue, 'types'>, type: CatalogueType): string | undefined {
   if (type.jsonCast) {
     return `${type.name}: JSON by the cast of the type, which may leave digits or parts of the value out; asText is exact`

@@ -6,7 +6,7 @@ import { type ConnectionInput, parseConnection } from '../../../../src/connectio
 import { ConfigError } from '../../../../src/errors.ts'
 import { revealed } from '../revealed.ts'
 
-/** What Airflow's own reader (models/connection.py over Python's urllib.parse) makes of each URI. */
+/** The reading of each URI by Airflow's own reader (models/connection.py over Python's urllib.parse). */
 const READINGS: readonly [string, Record<string, unknown>][] = [
   [
     'postgres://svc_etl@db.example.com:5432/analytics?auth_method=iam&region=eu-west-1',
@@ -169,7 +169,7 @@ describe('a broken URI', () => {
 })
 
 describe('writing an Airflow URI', () => {
-  // What Airflow's get_uri answers, save for the brackets and the capital, which it would lose.
+  // The answer of Airflow's get_uri, save for the brackets and the capital, which it would lose.
   const written: readonly [ConnectionInput, string][] = [
     [
       { type: 'postgres', host: 'db', port: 5432, login: 'u', password: 'p@ss/', database: 'a b' },

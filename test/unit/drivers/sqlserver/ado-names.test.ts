@@ -22,7 +22,7 @@ describe("Microsoft's spellings", () => {
       ['strict', 'strict'],
     ]
     for (const [given, meant] of values) assert.deepEqual(extraOf({ Encrypt: given }), { encrypt: meant })
-    // What is none of these is left for the field to complain about.
+    // The field complains about any other value.
     assert.deepEqual(extraOf({ encrypt: 'perhaps' }), { encrypt: 'perhaps' })
   })
 
@@ -134,7 +134,7 @@ describe("Microsoft's spellings", () => {
       host: 'own',
       extra: {},
     })
-    // What the caller says comes before the record.
+    // The options of the caller come before the record.
     assert.deepEqual(
       normaliseMssqlExtras({ host: 'own', login: 'a', extra: { Server: 'new', UID: 'b' } }, { extrasFirst: true })
         .record,

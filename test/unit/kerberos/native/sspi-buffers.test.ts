@@ -1,4 +1,4 @@
-/** What of the Windows side can be looked at anywhere: layouts and codes. Its calls have never run. */
+/** The parts of the Windows side that can be tested anywhere: layouts and codes. Its calls have never run. */
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -13,7 +13,7 @@ const bytes = (minLength: number, maxLength: number): fc.Arbitrary<Buffer> =>
 const LABELS = ['low', 'high', 'somewhere in between']
 const labels = arrow.vectorFromArray(LABELS, new arrow.Utf8())
 
-/** What each kind reads, and how one is made. */
+/** The values that each kind reads, and how one is made. */
 const KINDS: Record<string, [fc.Arbitrary<Buffer>, () => ColumnBuilder]> = {
   'bytes of any length': [bytes(0, 300), () => new BytesColumn(arrow, new arrow.Binary())],
   uuid: [bytes(16, 16), () => new UuidColumn(arrow)],
