@@ -167,7 +167,7 @@ export function vaultSuite(kind: string, start: () => Promise<VaultServer>): voi
     const again = second.query({ step: 'look up', path: 'auth/token/lookup-self' }, signal)
     await assert.rejects(again, (error: PoolsmithError) => {
       failsWith('STORE_REFUSED', /unwrap the secret id/)(error)
-      assert.match(error.hint ?? '', /somebody else has used it/)
+      assert.match(error.hint ?? '', /another program has used it/)
       return true
     })
   })
