@@ -1,4 +1,4 @@
-/** A server for many idle sessions, in a process of its own: it lets everybody in and answers each statement with nothing. */
+/** A server for many idle sessions, in a process of its own: it accepts every login and answers each statement with nothing. */
 
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'

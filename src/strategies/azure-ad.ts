@@ -36,7 +36,7 @@ export const azureAd = defineStrategy({
   aliases: ['entra'],
   dialects: ['postgres', 'mssql'],
   description:
-    'A Microsoft Entra token by @azure/identity: default chain, service principal, managed or workload identity, or a person who signs in; or by a Kerberos ticket.',
+    'A Microsoft Entra token by @azure/identity: default chain, service principal, managed or workload identity, or an interactive sign-in; or by a Kerberos ticket.',
   fields: azureFields,
   defaults: { sslmode: 'verify-full' },
   defaultsFor: (options) =>

@@ -175,7 +175,7 @@ describe('a failed exchange', () => {
       title: 'a refusal in SOAP, by status 500',
       step: 'ticket',
       deviation: (request, response) =>
-        // Whoever got the ticket might say it again.
+        // The receiver of the ticket might repeat it.
         response
           .writeHead(500)
           .end(envelope(fault('FailedAuthentication', `MSIS3126: Access denied. ${request.headers.authorization}`))),

@@ -127,7 +127,7 @@ describe('interactive', () => {
     const seen = join(folder.path, 'address')
     await writeFile(browser, `#!/bin/sh\nprintf %s "$1" > ${seen}.part && mv ${seen}.part ${seen}\n`)
     await chmod(browser, 0o755)
-    // Nobody listens: the desktop is what makes a sign-in possible.
+    // No program listens: only a desktop makes a sign-in possible.
     using person = await signIn({ azure_credential: 'interactive' }, undefined, { BROWSER: browser })
     const token = subject(person)
     let url = ''
@@ -191,7 +191,7 @@ describe('device code', () => {
 for (const kind of ['interactive', 'device_code'] as const) {
   describe(`${kind}: a person`, () => {
     const answer = ({ url, userCode }: Prompt): void => {
-      // Whoever is asked again as the test ends comes too late.
+      // A request as the test ends comes too late.
       if (userCode === undefined) provider.visit(url, ALICE).catch(() => undefined)
       else provider.enter(userCode, ALICE)
     }

@@ -27,7 +27,7 @@ async function runDemo(interruptAt?: RegExp): Promise<{ code: number | null; out
   child.stdout.on('data', watch)
   const closed = once(child, 'close') as Promise<[number | null]>
   const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), closed])
-  // Nobody is left in the group: signal 0 only asks.
+  // No process is left in the group: signal 0 only asks.
   assert.throws(() => process.kill(-Number(child.pid), 0), { code: 'ESRCH' })
   return { code, output: stdout + stderr, left: await readdir(folder.path) }
 }

@@ -64,7 +64,7 @@ for (const [flavor, version] of [
     before(async () => {
       server = await startPostgres({ flavor })
       await server.sql(SETUP + tableText(names))
-      // Somebody else's settings for this role must change nothing.
+      // Settings of the role must change nothing.
       await server.sql(`alter role postgres set timezone = 'America/St_Johns'; alter role postgres set datestyle = 'German';
       alter role postgres set intervalstyle = 'iso_8601'; alter role postgres set bytea_output = 'escape';
       alter role postgres set extra_float_digits = 0`)

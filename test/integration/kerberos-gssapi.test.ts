@@ -34,7 +34,7 @@ const TARGET = { service: 'postgres', host: 'localhost' }
 const ENCRYPTION: readonly GssFlag[] = ['mutual', 'replay', 'sequence', 'confidentiality', 'integrity']
 
 interface Server extends GssAcceptor, Disposable {
-  /** Who logged in. */
+  /** The principal that logged in. */
   client?: string
 }
 

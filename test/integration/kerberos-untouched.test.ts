@@ -1,4 +1,4 @@
-/** Whoever does not ask for Kerberos pays nothing for it, and cannot be surprised by a ticket that lies about. */
+/** A program that does not ask for Kerberos pays nothing for it, and an old ticket in its cache changes nothing. */
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -142,7 +142,7 @@ suite('while the KDC is there', { concurrency: 2 }, () => {
     await sleep(3500)
 
     assert.ok((await readers.stop()) > 20)
-    // Who acquires does so because the ticket is due, and then it is not: two of the same second would be two at once.
+    // A ticket is acquired when it is due, and then it is not: two of the same second would be two at once.
     const acquired = updaters.flatMap(({ events }) => events.filter(({ kind }) => kind === 'acquired'))
     assert.ok(acquired.length >= 3, `${acquired.length} tickets`)
     assert.equal(new Set(acquired.map(({ expiresAt }) => expiresAt)).size, acquired.length)

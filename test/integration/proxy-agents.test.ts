@@ -162,7 +162,7 @@ describe('the agents', () => {
         const [response] = await once(call, 'response')
         assert.equal(await text(response), 'here')
       }
-      // Nobody has to answer there: it is enough that the proxy is not asked.
+      // No server has to answer there: it is enough that the proxy is not asked.
       for (const host of ['169.254.169.254', '169.254.170.2', 'fd00:ec2::254']) {
         for (const agent of [http, https]) {
           const call = agent === https ? get({ host, port: 1, agent }) : request({ host, port: 1, agent }).end()
