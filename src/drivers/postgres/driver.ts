@@ -12,19 +12,20 @@ import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { Reachability } from '../network/reachability.ts'
 import { type Lookup, systemLookup } from '../network/socket.ts'
 import { PhaseClock } from '../phase-clock.ts'
+import type { Places } from '../places.ts'
+import { RoleDoubt, readOnlyError, roleError } from '../role-doubt.ts'
 import { warnOnce } from '../warn-once.ts'
 import { openingError, type Whereabouts } from '../whereabouts.ts'
 import { parseRequireAuth } from './auth-policy.ts'
 import { cancelSession } from './cancel.ts'
 import { rememberCancel } from './cancel-client.ts'
 import { listens, listenTo, USERS_EVENTS, watchUsers } from './client-statements.ts'
-import { Places } from './open-place.ts'
+import { postgresPlaces } from './open-place.ts'
 import { checkPostgresOptions } from './option-checks.ts'
 import { effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
 import { adoptSession, isBusy, loadPg, streamOf } from './pg-client.ts'
 import { interruptClient, resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
-import { RoleDoubt, readOnlyError, roleError } from './session-doubt.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
 import { newState, type SessionState, watcherOf } from './session-state.ts'
 import { leavesTarget } from './session-target.ts'
@@ -90,7 +91,7 @@ export function createPostgresDriver(
     const tunnel = name.startsWith('/') ? undefined : context.route?.(address ?? name, port)
     return { ...shared, host: name, port, hostaddr: address, tunnel }
   })
-  return new SessionDriver(new Places(places), where)
+  return new SessionDriver(postgresPlaces(places), where)
 }
 
 /** The place of the sessions: of the target, with what libpq takes in place of what it leaves out. */
@@ -106,12 +107,12 @@ export function postgresWhereabouts({ host, port, database, login }: PostgresTar
 }
 
 class SessionDriver implements PostgresDriver {
-  readonly #places: Places
+  readonly #places: Places<SessionPlan, Session>
   readonly #states = new WeakMap<pg.Client, SessionState>()
   readonly #doubt = new RoleDoubt()
   readonly where: Whereabouts
 
-  constructor(places: Places, where: Whereabouts) {
+  constructor(places: Places<SessionPlan, Session>, where: Whereabouts) {
     this.#places = places
     this.where = where
   }

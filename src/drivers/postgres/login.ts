@@ -3,6 +3,7 @@ import type { Emit, EventFacts } from '../../events.ts'
 import { printable } from '../../printable.ts'
 import type { KerberosInfo } from '../driver.ts'
 import { Wire } from '../network/wire.ts'
+import type { SessionTarget } from '../session-target.ts'
 import { MessageRules } from './message-rules.ts'
 import {
   BodyReader,
@@ -17,7 +18,7 @@ import { poolerAdvice } from './pooler-words.ts'
 import { Proof, type ProofRequest } from './proof.ts'
 import { keyBounds, negotiatedVersion, type ProtocolVersions } from './protocol-version.ts'
 import { endsSession, ServerRefusal } from './server-error.ts'
-import { misfitOf, type SessionTarget } from './session-target.ts'
+import { misfitOf } from './session-target.ts'
 import type { Transport } from './transport.ts'
 import type { Answer, Ask, ValueSettings } from './value-settings.ts'
 

@@ -16,7 +16,7 @@ import {
   type ValuesOf,
 } from '../../connections/fields.ts'
 import type { Credential } from '../../credentials/credential.ts'
-import { SESSION_TARGETS } from './session-target.ts'
+import { SESSION_TARGETS, TARGET_SYNONYMS } from '../session-target.ts'
 
 export const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
 export type SslMode = (typeof SSL_MODES)[number]
@@ -220,7 +220,7 @@ export const postgresFields = {
       'list of hosts a list of as many, with an empty place for a host that is resolved.',
   }),
   target_session_attrs: oneOf(SESSION_TARGETS, {
-    synonyms: { preferstandby: 'prefer-standby', readwrite: 'read-write', readonly: 'read-only' },
+    synonyms: TARGET_SYNONYMS,
     description:
       'The role that a server must have; where it has another, the next host is tried. `read-write`: its sessions can ' +
       'write. `read-only`: they cannot. `primary`: it is not in recovery. `standby`: it is. `prefer-standby`: a ' +

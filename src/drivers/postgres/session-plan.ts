@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net'
-import type { Phase } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
 import type { ProxyInfo } from '../driver.ts'
 import type { Tunnel } from '../network/proxy/tunnel.ts'
@@ -8,7 +7,6 @@ import type { Endpoint, Lookup } from '../network/socket.ts'
 import type { AuthPolicy } from './auth-policy.ts'
 import type { LoginResult } from './login.ts'
 import type { PostgresOptions, SslMode } from './options.ts'
-import type { SessionTarget } from './session-target.ts'
 import type { TlsSettings } from './tls-settings.ts'
 import type { Transport } from './transport.ts'
 import type { ValueSettings } from './value-settings.ts'
@@ -32,19 +30,6 @@ export interface SessionPlan {
   /** The tunnel through a proxy. Where there is one, nothing is opened directly. */
   readonly tunnel: Tunnel | undefined
   readonly emit: Emit
-}
-
-/** Limit and progress of one attempt. */
-export interface Attempt {
-  readonly signal: AbortSignal
-  /** Reports that a phase begins. */
-  readonly enter: (phase: Phase) => void
-  /** When the signal will end it, on the clock of performance.now(). */
-  readonly deadline: number | undefined
-  /** The current phase. */
-  readonly phase: () => Phase
-  /** The role that the server must have. Default: any. */
-  readonly target?: SessionTarget
 }
 
 /** A session that the server has accepted, before pg has it. */

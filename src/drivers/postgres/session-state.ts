@@ -2,10 +2,11 @@ import type { Credential } from '../../credentials/credential.ts'
 import { printable } from '../../printable.ts'
 import type { SessionInfo } from '../driver.ts'
 import { showEndpoint } from '../network/socket.ts'
+import { type RoleDoubt, roleError } from '../role-doubt.ts'
 import { advised } from '../statement-error.ts'
 import type { Watcher } from './pg-client.ts'
 import { endsSession } from './server-error.ts'
-import { outdatesSession, type RoleDoubt, roleError } from './session-doubt.ts'
+import { isReadOnlyRefusal, outdatesSession } from './session-doubt.ts'
 import type { Session } from './session-plan.ts'
 import { leavesTarget, mayWrite } from './session-target.ts'
 import { postgresAdvice } from './statement-error.ts'
@@ -86,7 +87,8 @@ export function watcherOf(state: SessionState, doubt: RoleDoubt): Watcher {
       advised(error, postgresAdvice(error))
       if (endsSession(error)) end(error)
       else if (outdatesSession(error)) state.outdatedBy = error
-      doubt.heard(error, mayWrite(target, atLogin))
+      // A session that is read-only by its role may remain so.
+      if (isReadOnlyRefusal(error) && mayWrite(target, atLogin)) doubt.raise()
     },
     onParameter: (name, value) => {
       if (leavesTarget(target, name, value, atLogin)) {

@@ -1,21 +1,13 @@
 /** The demands of `target_session_attrs` on a server, and the facts known of its role (libpq's `CONNECTION_CHECK_TARGET`). */
 
-import { PoolsmithError } from '../../errors.ts'
+import { type SessionTarget, wantsStandby } from '../session-target.ts'
 import type { Ask } from './value-settings.ts'
-
-export const SESSION_TARGETS = ['any', 'read-write', 'read-only', 'primary', 'standby', 'prefer-standby'] as const
-export type SessionTarget = (typeof SESSION_TARGETS)[number]
 
 /** Settings that a server reports without being asked, from PostgreSQL 14 on. */
 const STANDBY = 'in_hot_standby'
 const READ_ONLY = 'default_transaction_read_only'
 
 type Reported = ReadonlyMap<string, string>
-
-/** The targets that are a choice by the server's recovery alone. */
-export function wantsStandby(target: SessionTarget): boolean {
-  return target === 'standby' || target === 'prefer-standby'
-}
 
 /**
  * Whether the session of a login fits the target. A server that does not report its role is asked for it: before
@@ -54,14 +46,4 @@ export function leavesTarget(target: SessionTarget, name: string, value: string,
 export function mayWrite(target: SessionTarget, atLogin: Reported): boolean {
   if (target === 'read-only' || wantsStandby(target)) return false
   return atLogin.get(STANDBY) !== 'on' && atLogin.get(READ_ONLY) !== 'on'
-}
-
-export function misfitError(host: string, target: SessionTarget, what: string): PoolsmithError {
-  return new PoolsmithError(`${host} ${what} (target_session_attrs=${target}).`, {
-    code: 'SERVER_ROLE_MISMATCH',
-    phase: 'login',
-    transient: true,
-    hint: 'Wait until a failover has ended; else check the hosts, and which server is the primary.',
-    details: { host },
-  })
 }

@@ -4,9 +4,10 @@ import { Dialer } from '../network/dialer.ts'
 import { eachAddress } from '../network/each-address.ts'
 import { numericAddress } from '../network/numeric-address.ts'
 import { type Endpoint, resolveHost } from '../network/socket.ts'
+import type { Attempt } from '../places.ts'
+import { shuffled } from '../shuffled.ts'
 import { openAt } from './open-at.ts'
-import type { Attempt, Session, SessionPlan } from './session-plan.ts'
-import { shuffled } from './shuffled.ts'
+import type { Session, SessionPlan } from './session-plan.ts'
 
 /** Opens one session: resolves the host and logs in at the first address that answers. */
 export async function openSession(plan: SessionPlan, credential: Credential, attempt: Attempt): Promise<Session> {
