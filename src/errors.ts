@@ -49,6 +49,7 @@ export const ERROR_CODES = {
   SECRET_MISSING: 'The store has no secret at this path.',
   SECRET_DELETED: 'The version of the secret that would be read was deleted, destroyed or disabled.',
   SECRET_FIELD_MISSING: 'The secret has no field of this name.',
+  SECRET_CONFLICT: 'The store has another version of the secret than the one that was to be replaced.',
   SECRET_UNUSABLE: 'The secret is not of the kind that is needed: binary, empty, or no text.',
   SECRET_FILE_REFUSED: 'The file of a secret cannot be read, or other users can write it.',
   // credential: from a Kerberos ticket to a token of Entra

@@ -8,6 +8,7 @@ import { printable } from '../printable.ts'
 import { retryAfterMillis } from '../retry-after.ts'
 import { redact, type Secret } from '../secret.ts'
 import { readSecretFile, readSecretText, textOf } from '../vault/credential-file.ts'
+import { CONFLICT_HINT } from '../vault/errors.ts'
 import { ask, isRecord, objectOf, type StoreAnswer, unusable } from '../vault/https.ts'
 import { StoredSecret } from '../vault/stored-secret.ts'
 import type { SecretReader } from './reader.ts'
@@ -36,27 +37,82 @@ export function kubernetesApiReader(
   { agent }: KubernetesApiContext,
 ): SecretReader {
   const subject = `The Kubernetes API ${address.host}`
+
+  const request = async (asked: ApiRequest, signal: AbortSignal): Promise<Readonly<Record<string, unknown>>> => {
+    const { method, path, object, secrets = [] } = asked
+    const [namespace, name] = path.split('/')
+    const collection = `/api/v1/namespaces/${namespace}/secrets`
+    const url = new URL(method === 'POST' ? collection : `${collection}/${name}`, address)
+    const use = { what: 'file of the service account', option: 'k8s_account_folder' }
+    // The kubelet replaces the token about hourly.
+    const token = await readSecretText(join(folder, 'token'), use)
+    const ca = await readSecretFile(join(folder, 'ca.crt'), use)
+    const headers = { accept: 'application/json', authorization: `Bearer ${token.reveal()}` }
+    const channel = { signal, limitMillis: timeout * 1000, tls: { ca }, agent }
+    const content = object && {
+      headers: { ...headers, 'content-type': 'application/json' },
+      body: JSON.stringify(object),
+    }
+    const answer = await ask({ subject, url, method, headers, ...content }, channel)
+    const body = objectOf(answer.text)
+    if (answer.status !== 200 && !(answer.status === 201 && method === 'POST')) {
+      throw failureOf(subject, asked, answer, body, [token, ...secrets])
+    }
+    if (body?.kind !== 'Secret') throw unusable(subject, url, 'is no Secret')
+    return body
+  }
+
   return {
     distance: 'remote',
     placeOf: (path) => `The secret ${path} of Kubernetes`,
-    async read(path, signal) {
-      const [namespace = '', name = ''] = path.split('/')
-      const url = new URL(`/api/v1/namespaces/${namespace}/secrets/${name}`, address)
-      const use = { what: 'file of the service account', option: 'k8s_account_folder' }
-      // The kubelet replaces the token about hourly.
-      const token = await readSecretText(join(folder, 'token'), use)
-      const ca = await readSecretFile(join(folder, 'ca.crt'), use)
-      const headers = { accept: 'application/json', authorization: `Bearer ${token.reveal()}` }
-      const channel = { signal, limitMillis: timeout * 1000, tls: { ca }, agent }
-      const answer = await ask({ subject, url, method: 'GET', headers }, channel)
-      const body = objectOf(answer.text)
-      if (answer.status !== 200) throw failureOf(subject, path, answer, body, token)
-      if (body?.kind !== 'Secret') throw unusable(subject, url, 'is no Secret')
-      const { data = {}, metadata } = body
-      const version = isRecord(metadata) ? String(metadata.resourceVersion) : undefined
-      return new StoredSecret(decoded(isRecord(data) ? data : {}), version)
+    read: async (path, signal) => secretOf(await request({ method: 'GET', path }, signal)),
+    async write(path, fields, { replaces, signal }) {
+      const secrets = [...fields.values()]
+      const content = (replaces ?? new StoredSecret({})).followedBy(fields)
+      if (replaces === undefined) {
+        const metadata = { name: path.split('/')[1] }
+        const object = { apiVersion: 'v1', kind: 'Secret', metadata, type: 'Opaque', data: encoded(content) }
+        return secretOf(await request({ method: 'POST', path, object, secrets }, signal))
+      }
+      // A PUT replaces the whole object: its type and labels stay, and the API server compares its version.
+      const present = await request({ method: 'GET', path }, signal)
+      const metadata = { ...(present.metadata as object), resourceVersion: replaces.version }
+      const object = { ...present, metadata, data: { ...encoded(content), ...unchanged(present, content) } }
+      return secretOf(await request({ method: 'PUT', path, object, secrets }, signal))
     },
   }
+}
+
+interface ApiRequest {
+  readonly method: 'GET' | 'POST' | 'PUT'
+  /** Namespace and name. */
+  readonly path: string
+  readonly object?: Readonly<Record<string, unknown>>
+  /** The secrets in the object, which are taken out of the words of the API server. */
+  readonly secrets?: readonly Secret[]
+}
+
+function secretOf({ data, metadata }: Readonly<Record<string, unknown>>): StoredSecret {
+  const version = isRecord(metadata) ? String(metadata.resourceVersion) : undefined
+  return new StoredSecret(decoded(isRecord(data) ? data : {}), version)
+}
+
+/** The keys whose text stays, as they are: with the line end that is not part of the text. */
+function unchanged(
+  { data }: Readonly<Record<string, unknown>>,
+  content: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
+  const known = isRecord(data) ? data : {}
+  const texts = decoded(known)
+  return Object.fromEntries(Object.entries(known).filter(([key]) => texts[key] === content[key]))
+}
+
+function encoded(content: Readonly<Record<string, unknown>>): Readonly<Record<string, string>> {
+  const entries = Object.entries(content).map(([key, value]) => {
+    const bytes = value instanceof Uint8Array ? Buffer.from(value) : Buffer.from(String(value), 'utf8')
+    return [key, bytes.toString('base64')] as const
+  })
+  return Object.fromEntries(entries)
 }
 
 function decoded(data: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
@@ -75,31 +131,40 @@ interface Meaning {
 
 function failureOf(
   subject: string,
-  path: string,
+  { method, path }: ApiRequest,
   { status, headers }: StoreAnswer,
   body: Readonly<Record<string, unknown>> | undefined,
-  token: Secret,
+  secrets: readonly Secret[],
 ): PoolsmithError {
   const { message } = body ?? {}
-  const words = typeof message === 'string' && message !== '' ? `: ${printable(redact(message, [token]), 300)}` : ''
+  const words = typeof message === 'string' && message !== '' ? `: ${printable(redact(message, secrets), 300)}` : ''
   const retry = retryAfterMillis(headers['retry-after'])
-  return new PoolsmithError(`${subject} could not give the secret ${path} (HTTP ${status})${words}.`, {
-    ...meaningOf(status, path),
+  return new PoolsmithError(`${subject} could not ${VERBS[method]} the secret ${path} (HTTP ${status})${words}.`, {
+    ...meaningOf(status, path, method),
     phase: 'credential',
     details: { status, path, ...(retry === undefined ? {} : { retryAfterMillis: retry }) },
   })
 }
 
-function meaningOf(status: number, path: string): Meaning {
+const VERBS = { GET: 'give', POST: 'create', PUT: 'update' } as const
+
+function meaningOf(status: number, path: string, method: ApiRequest['method']): Meaning {
   const [namespace, name] = path.split('/')
   if (status === 401) {
     return { code: 'STORE_REFUSED', hint: 'The token of the service account has expired or is for another audience.' }
   }
   if (status === 403) {
-    const hint = `Bind the service account to a Role with the verb get on secrets, resourceNames [${name}], in the namespace ${namespace}.`
+    const rights =
+      method === 'POST'
+        ? 'verb create on secrets'
+        : `verb ${method === 'GET' ? 'get' : 'update'} on secrets, resourceNames [${name}]`
+    const hint = `Bind the service account to a Role with the ${rights}, in the namespace ${namespace}.`
     return { code: 'STORE_REFUSED', hint }
   }
   if (status === 404) return { code: 'SECRET_MISSING', hint: 'Check the namespace and the name of the secret.' }
+  if (status === 409) return { code: 'SECRET_CONFLICT', hint: CONFLICT_HINT }
+  if (status === 422)
+    return { code: 'STORE_REFUSED', hint: 'The secret is immutable, or one of its keys is not valid.' }
   if (status >= 300 && status < 400) {
     return {
       code: 'STORE_REDIRECTED',

@@ -1,3 +1,4 @@
+import type { Secret } from '../secret.ts'
 import type { StoredSecret } from '../vault/stored-secret.ts'
 
 /** A place that secrets are read from. One object for each kind of store that the references of a connection name. */
@@ -13,5 +14,18 @@ export interface SecretReader {
    * after `current` was refused.
    */
   others?(path: string, current: StoredSecret, signal: AbortSignal): Promise<readonly StoredSecret[]>
+  /**
+   * Stores a secret as its newest version. What a text cannot carry stays as it is: a binary field, an object.
+   *
+   * @param fields all its fields that are texts; the one name '' stands for a secret that is a text without fields
+   * @throws PoolsmithError SECRET_CONFLICT when the store has another version by now, STORE_…, SECRET_UNUSABLE
+   */
+  write?(path: string, fields: ReadonlyMap<string, Secret>, options: WriteOptions): Promise<StoredSecret>
   close?(): void
+}
+
+export interface WriteOptions {
+  /** The version that was read before; undefined: the secret must not exist yet. */
+  readonly replaces: StoredSecret | undefined
+  readonly signal: AbortSignal
 }

@@ -12,6 +12,7 @@ export function vaultReader(options: VaultOptions, context: VaultContext): Secre
     distance: 'remote',
     placeOf: (path) => `The secret ${path} in ${vault.name}`,
     read: (path, signal) => values.read(path, signal),
+    write: (path, fields, options) => values.write(path, fields, options),
     async others(path, current, signal) {
       const before = await values.before(path, current, signal)
       return before === undefined ? [] : [before]

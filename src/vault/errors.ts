@@ -23,6 +23,9 @@ interface Meaning {
 
 const LATER = { code: 'STORE_FAILED', transient: true } as const
 
+export const CONFLICT_HINT = 'Read the secret again, and decide on its present version.'
+const CONFLICT: Meaning = { code: 'SECRET_CONFLICT', transient: false, hint: CONFLICT_HINT }
+
 const MEANINGS: Readonly<Record<number, Meaning>> = {
   400: {
     code: 'STORE_REFUSED',
@@ -44,21 +47,27 @@ const MEANINGS: Readonly<Record<number, Meaning>> = {
 /** The error of an answer other than success. */
 export function failureOf({ vault, query, answer, body, hide }: Refusal): PoolsmithError {
   const { status, headers } = answer
-  const { code, transient, hint } = meaningOf(status, query)
   const said = Array.isArray(body?.errors) ? body.errors.filter((text) => typeof text === 'string').join('; ') : ''
+  const isConflict = status === 400 && said.includes('check-and-set parameter did not match')
+  const { code, transient, hint } = isConflict ? CONFLICT : meaningOf(status, query)
   const words = said === '' ? '' : `: ${printable(hide(said), 300)}`
   const wait = retryAfterMillis(headers['retry-after'])
   const deleted = status === 404 ? deletedVersion(body) : undefined
   const message =
     deleted === undefined
       ? `${vault} could not ${query.step} (HTTP ${status})${words}`
-      : `${vault} could not ${query.step}: ${deleted}`
+      : `${vault} could not ${query.step}: ${deleted.what}`
   return new PoolsmithError(`${message}.`.replace(/\.\.$/, '.'), {
     code: deleted === undefined ? code : 'SECRET_DELETED',
     phase: 'credential',
     transient,
     hint: deleted === undefined ? hint : 'Undelete the version, or write the secret anew.',
-    details: { status, path: query.path, ...(wait === undefined ? {} : { retryAfterMillis: wait }) },
+    details: {
+      status,
+      path: query.path,
+      ...(deleted && { version: deleted.version }),
+      ...(wait === undefined ? {} : { retryAfterMillis: wait }),
+    },
   })
 }
 
@@ -81,12 +90,13 @@ function meaningOf(status: number, { path }: Query): Meaning {
 }
 
 /** Vault answers 404 for a version that was deleted too, with a body that says when; undefined for any other. */
-function deletedVersion(body: Refusal['body']): string | undefined {
+function deletedVersion(body: Refusal['body']): { readonly version: unknown; readonly what: string } | undefined {
   const metadata = isRecord(body?.data) && isRecord(body.data.metadata) ? body.data.metadata : undefined
   if (metadata === undefined) return undefined
   const { version, destroyed, deletion_time: deletedAt } = metadata
   const when = typeof deletedAt === 'string' && deletedAt !== '' ? ` at ${printable(deletedAt, 40)}` : ''
-  return `version ${printable(String(version), 20)} was ${destroyed === true ? 'destroyed' : `deleted${when}`}`
+  const what = `version ${printable(String(version), 20)} was ${destroyed === true ? 'destroyed' : `deleted${when}`}`
+  return { version, what }
 }
 
 /** The error of a redirection that is not followed. */

@@ -1,6 +1,9 @@
 /** The key-value engine of Vault, versions 1 and 2: https://developer.hashicorp.com/vault/api-docs/secret/kv */
 
+import { isDeepStrictEqual } from 'node:util'
 import { PoolsmithError } from '../errors.ts'
+import type { Secret } from '../secret.ts'
+import { CONFLICT_HINT } from './errors.ts'
 import { isRecord } from './https.ts'
 import { StoredSecret } from './stored-secret.ts'
 import type { Vault } from './vault.ts'
@@ -40,9 +43,73 @@ export class KeyValues {
     }
   }
 
+  /**
+   * Writes a secret. Engine 2 compares the version by itself (check-and-set). Engine 1 cannot: the secret is read and
+   * compared before it is written, so a change between the two is lost.
+   *
+   * @param replaces undefined: there is none yet, or its last version was deleted
+   * @throws PoolsmithError SECRET_CONFLICT, STORE_…
+   */
+  async write(
+    path: string,
+    texts: ReadonlyMap<string, Secret>,
+    { replaces, signal }: { readonly replaces: StoredSecret | undefined; readonly signal: AbortSignal },
+  ): Promise<StoredSecret> {
+    const mount = await this.#mountOf(path, signal)
+    const data = (replaces ?? new StoredSecret({})).followedBy(texts)
+    const query = { step: `write ${path}`, path: addressOf(path, mount), secrets: [...texts.values()] }
+    if (mount.version === 1) {
+      const present = await this.#present(path, mount, signal)
+      if (!isDeepStrictEqual(present?.fields(), replaces?.fields())) throw this.#conflict(path, replaces)
+      await this.#vault.query({ ...query, body: data }, signal)
+      return new StoredSecret(data)
+    }
+    const send = async (cas: number): Promise<StoredSecret> => {
+      const { body } = await this.#vault.query({ ...query, body: { data, options: { cas } } }, signal)
+      return new StoredSecret(data, isRecord(body.data) ? String(body.data.version) : undefined)
+    }
+    try {
+      return await send(Number(replaces?.version ?? 0))
+    } catch (error) {
+      const isConflict = error instanceof PoolsmithError && error.code === 'SECRET_CONFLICT'
+      const deleted = isConflict && !replaces ? await this.#deletedVersion(path, mount, signal) : undefined
+      if (deleted === undefined) throw error
+      return send(deleted)
+    }
+  }
+
+  async #present(path: string, mount: Mount, signal: AbortSignal): Promise<StoredSecret | undefined> {
+    try {
+      return await this.#read(path, mount, '', signal)
+    } catch (error) {
+      if (error instanceof PoolsmithError && error.code === 'SECRET_MISSING') return undefined
+      throw error
+    }
+  }
+
+  /** The last version of a secret, if it was deleted: a write has to name it. */
+  async #deletedVersion(path: string, mount: Mount, signal: AbortSignal): Promise<number | undefined> {
+    try {
+      await this.#read(path, mount, '', signal)
+      return undefined
+    } catch (error) {
+      if (error instanceof PoolsmithError && error.code === 'SECRET_DELETED') return Number(error.details.version)
+      throw error
+    }
+  }
+
+  #conflict(path: string, replaces: StoredSecret | undefined): PoolsmithError {
+    const what = replaces === undefined ? 'it exists already' : 'it is not as it was read'
+    return new PoolsmithError(`${this.#vault.name} could not write ${path}: ${what}.`, {
+      code: 'SECRET_CONFLICT',
+      phase: 'credential',
+      hint: CONFLICT_HINT,
+      details: { path },
+    })
+  }
+
   async #read(path: string, mount: Mount, query: string, signal: AbortSignal): Promise<StoredSecret> {
-    const key = path.slice(mount.path.length).split('/').map(encodeURIComponent).join('/')
-    const at = `${mount.path}${mount.version === 2 ? 'data/' : ''}${key}${query}`
+    const at = `${addressOf(path, mount)}${query}`
     const { body } = await this.#vault.query({ step: `read ${path}`, path: at }, signal)
     const { data } = body
     if (mount.version === 1 && isRecord(data)) return new StoredSecret(data)
@@ -80,4 +147,9 @@ export class KeyValues {
     const mount = typeof at === 'string' && path.startsWith(at) ? at : path.slice(0, path.indexOf('/') + 1)
     return { path: mount, version: isRecord(options) && options.version === '2' ? 2 : 1 }
   }
+}
+
+function addressOf(path: string, mount: Mount): string {
+  const key = path.slice(mount.path.length).split('/').map(encodeURIComponent).join('/')
+  return `${mount.path}${mount.version === 2 ? 'data/' : ''}${key}`
 }

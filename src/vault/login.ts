@@ -19,7 +19,7 @@ export interface Login {
   readonly lifeMillis: number | undefined
 }
 
-type Send = (query: Query, token: Secret | undefined, secrets?: readonly Secret[]) => Promise<Answer>
+type Send = (query: Query, token: Secret | undefined) => Promise<Answer>
 
 /** Kubernetes documentation, "Configure Service Accounts for Pods". */
 const POD_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token'
@@ -52,13 +52,15 @@ export class LoginFlow {
       case 'approle': {
         const secretId = await this.#secretId()
         const body = { role_id: this.#options.vault_role_id, secret_id: secretId?.reveal() }
-        return tokenOf(await this.#send({ ...query, body }, undefined, secretId === undefined ? [] : [secretId]))
+        const secrets = secretId === undefined ? [] : [secretId]
+        return tokenOf(await this.#send({ ...query, body, secrets }, undefined))
       }
       case 'kubernetes':
       case 'jwt': {
         const { vault_jwt_file: file = POD_TOKEN } = this.#options
         const jwt = await readSecretText(file, { what: 'file of the JWT for Vault', option: 'vault_jwt_file' })
-        return tokenOf(await this.#send({ ...query, body: { role, jwt: jwt.reveal() } }, undefined, [jwt]))
+        const body = { role, jwt: jwt.reveal() }
+        return tokenOf(await this.#send({ ...query, body, secrets: [jwt] }, undefined))
       }
       case 'cert':
         return tokenOf(await this.#send({ ...query, body: role === undefined ? {} : { name: role } }, undefined))

@@ -1,3 +1,5 @@
+import type { Secret } from '../secret.ts'
+
 /** A request to Vault, below `/v1/`. */
 export interface Query {
   /** Completes "could not": `read secret/sales`. */
@@ -5,6 +7,8 @@ export interface Query {
   readonly path: string
   /** Makes it a POST. */
   readonly body?: Readonly<Record<string, unknown>>
+  /** The secrets in the body, which are taken out of Vault's words. */
+  readonly secrets?: readonly Secret[]
 }
 
 export interface Answer {

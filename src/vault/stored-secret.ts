@@ -41,10 +41,43 @@ export class StoredSecret {
     return usable(fields[name], `The field ${printable(name, 100)} of ${place}`)
   }
 
+  /** The fields that are texts, or can be written as texts. */
+  texts(): Map<string, Secret> {
+    const texts = Object.entries(this.fields() ?? {}).filter(([, value]) => isText(value))
+    return new Map(texts.map(([name, value]) => [name, new Secret(String(value))]))
+  }
+
+  /**
+   * The content that follows this one. A field that no text can carry (binary, an object, a list) stays, and a number
+   * or a boolean whose text is the same stays one.
+   *
+   * @throws PoolsmithError SECRET_UNUSABLE for a text without a name
+   */
+  followedBy(texts: ReadonlyMap<string, Secret>): Readonly<Record<string, unknown>> {
+    if (texts.has('')) {
+      throw fault(
+        'SECRET_UNUSABLE',
+        'A secret of this store has fields, and a text without a name was given.',
+        'Name a field behind #.',
+      )
+    }
+    const before = this.fields() ?? {}
+    const kept = Object.entries(before).filter(([name, value]) => !texts.has(name) && !isText(value))
+    const written = [...texts].map(([name, text]) => {
+      const known = Object.hasOwn(before, name) ? before[name] : undefined
+      return [name, isText(known) && String(known) === text.reveal() ? known : text.reveal()] as const
+    })
+    return Object.fromEntries([...kept, ...written])
+  }
+
   /** The fields, for a whole record; undefined where it is a text that is no JSON object. */
   fields(): Readonly<Record<string, unknown>> | undefined {
     return typeof this.#content === 'string' ? objectOf(this.#content) : this.#content
   }
+}
+
+function isText(value: unknown): value is string | number | boolean {
+  return ['string', 'number', 'boolean'].includes(typeof value)
 }
 
 function usable(value: unknown, place: string): Secret {

@@ -50,8 +50,8 @@ export class Vault {
     this.#context = context
     this.address = new URL(options.vault_addr ?? environment.VAULT_ADDR ?? '')
     this.#namespace = options.vault_namespace ?? (environment.VAULT_NAMESPACE || undefined)
-    this.#login = new LoginFlow(options, environment, (query, token, secrets) =>
-      this.#checked(query, token, this.#closing.signal, secrets),
+    this.#login = new LoginFlow(options, environment, (query, token) =>
+      this.#checked(query, token, this.#closing.signal),
     )
   }
 
@@ -153,16 +153,11 @@ export class Vault {
     return (this.#context.now ?? Date.now)()
   }
 
-  async #checked(
-    query: Query,
-    token: Secret | undefined,
-    signal: AbortSignal,
-    secrets: readonly Secret[] = [],
-  ): Promise<Answer> {
+  async #checked(query: Query, token: Secret | undefined, signal: AbortSignal): Promise<Answer> {
     const { answer, url } = await this.#send(query, token, signal)
     if (answer.status === 204) return { status: 204, body: {} }
     const body = objectOf(answer.text)
-    const hide = (text: string): string => redact(text, [token, ...secrets])
+    const hide = (text: string): string => redact(text, [token, ...(query.secrets ?? [])])
     if (answer.status !== 200) throw failureOf({ vault: this.name, query, answer, body, hide })
     if (body === undefined) throw unusable(`${this.name}`, url, 'is not a JSON object')
     return { status: 200, body }

@@ -1,86 +1,18 @@
 /** Secrets by the API of Kubernetes, over a double that answers as the API server does. */
 
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
-import { createServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import { test } from 'node:test'
+import { parseFields } from '../../src/connections/fields.ts'
 import { type ErrorCode, PoolsmithError } from '../../src/errors.ts'
-import { createEngine } from '../../src/index.ts'
-import { temporaryFolder } from '../support/folder.ts'
+import { createEngine, Secret } from '../../src/index.ts'
+import { storeFields } from '../../src/stores/fields.ts'
+import { apiAddress, kubernetesApiReader } from '../../src/stores/kubernetes-api.ts'
+import type { StoredSecret } from '../../src/vault/stored-secret.ts'
+import { type ApiReply, failure, type KubernetesApi, POD_TOKEN, startKubernetesApi } from '../support/kubernetes-api.ts'
 import { findSecrets } from '../support/object-graph.ts'
-import { createPki } from '../support/pki.ts'
 import { startPostgres } from '../support/postgres.ts'
 
-const TOKEN = 'eyJ.the-token-of-the-pod.1'
-
-interface Reply {
-  readonly status: number
-  readonly body: unknown
-  readonly headers?: Readonly<Record<string, string>>
-}
-
-const status = (code: number, reason: string, message: string): Reply => ({
-  status: code,
-  body: { kind: 'Status', apiVersion: 'v1', status: 'Failure', message, reason, code },
-})
-
-/** The API server, with one secret; `fault` answers in its place. */
-async function startApi(password: string) {
-  await using stack = new AsyncDisposableStack()
-  const folder = stack.use(await temporaryFolder())
-  const pki = await createPki()
-  const { cert, key } = await pki.issue({ commonName: 'kubernetes', ip: ['127.0.0.1'] })
-  const state: { token: string; password: string; fault: Reply | undefined } = {
-    token: TOKEN,
-    password,
-    fault: undefined,
-  }
-  const answer = (url: string, authorization: string | undefined): Reply => {
-    if (state.fault !== undefined) return state.fault
-    if (authorization !== `Bearer ${state.token}`) return status(401, 'Unauthorized', 'Unauthorized')
-    const [, namespace, name] = /^\/api\/v1\/namespaces\/([^/]+)\/secrets\/([^/]+)$/.exec(url) ?? []
-    if (namespace !== 'prod') {
-      const who = 'User "system:serviceaccount:prod:etl" cannot get resource "secrets"'
-      return status(403, 'Forbidden', `secrets "${name}" is forbidden: ${who}`)
-    }
-    if (name !== 'sales') return status(404, 'NotFound', `secrets "${name}" not found`)
-    const data = {
-      password: Buffer.from(state.password).toString('base64'),
-      keystore: Buffer.from([255, 254]).toString('base64'),
-    }
-    return {
-      status: 200,
-      body: { kind: 'Secret', apiVersion: 'v1', metadata: { resourceVersion: '7' }, type: 'Opaque', data },
-    }
-  }
-  const server = createServer({ cert, key }, (request, response) => {
-    const { status: code, body, headers } = answer(request.url ?? '', request.headers.authorization)
-    response.writeHead(code, { 'content-type': 'application/json', ...headers })
-    response.end(typeof body === 'string' ? body : JSON.stringify(body))
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  stack.defer(async () => {
-    server.closeAllConnections()
-    await new Promise((resolve) => server.close(resolve))
-  })
-  const setToken = (token: string): Promise<void> => writeFile(join(folder.path, 'token'), token, { mode: 0o600 })
-  await setToken(TOKEN)
-  await writeFile(join(folder.path, 'ca.crt'), pki.ca, { mode: 0o644 })
-  const { port } = server.address() as AddressInfo
-  const owned = stack.move()
-  return Object.assign(state, {
-    setToken,
-    extra: { k8s_account_folder: folder.path },
-    environment: { KUBERNETES_SERVICE_HOST: '127.0.0.1', KUBERNETES_SERVICE_PORT: String(port) },
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  })
-}
-
-type Api = Awaited<ReturnType<typeof startApi>>
-
-function engineOf(api: Api, reference: string, port = 1) {
+function engineOf(api: KubernetesApi, reference: string, port = 1) {
   return createEngine(
     {
       type: 'postgres',
@@ -97,10 +29,10 @@ function engineOf(api: Api, reference: string, port = 1) {
 test('a secret is read by the API, and its rotation and that of the token are followed', async () => {
   await using server = await startPostgres()
   await server.sql("create role etl login password 'first'")
-  await using api = await startApi('first')
+  await using api = await startKubernetesApi('first')
   await using db = await engineOf(api, 'k8s:prod/sales#password', server.port)
   await db.raw('select 1')
-  api.password = 'second'
+  api.setPassword('second')
   api.token = 'the next token'
   await api.setToken('the next token')
   await server.sql("alter role etl password 'second'")
@@ -109,7 +41,7 @@ test('a secret is read by the API, and its rotation and that of the token are fo
 })
 
 const CASES: Readonly<
-  Record<string, readonly [reference: string, fault: Reply | undefined, code: ErrorCode, message: RegExp]>
+  Record<string, readonly [reference: string, fault: ApiReply | undefined, code: ErrorCode, message: RegExp]>
 > = {
   'a secret that is missing': [
     'k8s:prod/other#x',
@@ -132,7 +64,7 @@ const CASES: Readonly<
   'a key that is binary': ['k8s:prod/sales#keystore', undefined, 'SECRET_UNUSABLE', /keystore of .* is binary/],
   'a token that has expired': [
     'k8s:prod/sales#x',
-    status(401, 'Unauthorized', `bad ${TOKEN}`),
+    failure(401, 'Unauthorized', `bad ${POD_TOKEN}`),
     'STORE_REFUSED',
     /HTTP 401\): bad \[secret\]/,
   ],
@@ -147,7 +79,7 @@ const CASES: Readonly<
 
 for (const [name, [reference, fault, code, message]] of Object.entries(CASES)) {
   test(`${name}: ${code}`, async () => {
-    await using api = await startApi('first')
+    await using api = await startKubernetesApi('first')
     api.fault = fault
     await using db = await engineOf(api, reference)
     const error = await db.raw('select 1').then(
@@ -158,15 +90,15 @@ for (const [name, [reference, fault, code, message]] of Object.entries(CASES)) {
     assert.equal(error.code, code, error.message)
     assert.match(error.message, message)
     assert.ok(error.hint)
-    assert.deepEqual(findSecrets(error, [TOKEN, 'first']), [])
+    assert.deepEqual(findSecrets(error, [POD_TOKEN, 'first']), [])
   })
 }
 
 test('an API server that asks for fewer requests is asked again', async () => {
   await using server = await startPostgres()
   await server.sql("create role etl login password 'first'")
-  await using api = await startApi('first')
-  api.fault = { ...status(429, 'TooManyRequests', 'slow down'), headers: { 'retry-after': '1' } }
+  await using api = await startKubernetesApi('first')
+  api.fault = { ...failure(429, 'TooManyRequests', 'slow down'), headers: { 'retry-after': '1' } }
   await using db = await engineOf(api, 'k8s:prod/sales#password', server.port)
   const asked = new Promise((resolve) => db.pool.on('credential:failed', resolve))
   const statement = db.raw('select 1').then(() => undefined)
@@ -182,4 +114,62 @@ test('outside of a cluster the reference is a problem of the record', async () =
     code: 'CONFIG_INVALID',
     message: /password_from: needs KUBERNETES_SERVICE_HOST/,
   })
+})
+
+const signal = AbortSignal.timeout(60_000)
+
+function readerOf(api: KubernetesApi) {
+  const { values } = parseFields(storeFields, api.extra)
+  const address = apiAddress(api.environment)
+  assert.ok(address)
+  const reader = kubernetesApiReader(address, values, { environment: api.environment })
+  const write = (path: string, fields: Record<string, string>, replaces: StoredSecret | undefined) => {
+    const secrets = Object.entries(fields).map(([name, value]) => [name, new Secret(value)] as const)
+    assert.ok(reader.write)
+    return reader.write(path, new Map(secrets), { replaces, signal })
+  }
+  return { read: (path: string) => reader.read(path, signal), write }
+}
+
+test('a secret is created only where there is none, and replaced only in the version that was read', async () => {
+  await using api = await startKubernetesApi('first')
+  const { read, write } = readerOf(api)
+  const made = await write('prod/other', { password: 'one' }, undefined)
+  assert.equal(made.read('password', 'it').reveal(), 'one')
+  await assert.rejects(write('prod/other', { password: 'two' }, undefined), { code: 'SECRET_CONFLICT' })
+  const next = await write('prod/other', { password: 'two' }, made)
+  await assert.rejects(write('prod/other', { password: 'three' }, made), { code: 'SECRET_CONFLICT' })
+  await write('prod/other', { password: 'three' }, next)
+  assert.equal((await read('prod/other')).read('password', 'it').reveal(), 'three')
+})
+
+test('a write leaves labels, type, binary keys and the line ends of other keys as they are', async () => {
+  await using api = await startKubernetesApi('first\n')
+  const { read, write } = readerOf(api)
+  const before = api.secrets.get('sales')
+  const secret = await read('prod/sales')
+  await write('prod/sales', { password: 'first', user: 'etl' }, secret)
+  const after = api.secrets.get('sales')
+  assert.deepEqual(after?.metadata.labels, { team: 'etl' })
+  assert.equal(after?.type, 'Opaque')
+  assert.deepEqual(after?.data, { ...before?.data, user: Buffer.from('etl').toString('base64') })
+})
+
+test('a write that the API refuses does not show what was to be written', async () => {
+  await using api = await startKubernetesApi('first')
+  const { read, write } = readerOf(api)
+  const secret = await read('prod/sales')
+  const faults: Readonly<Partial<Record<ErrorCode, ApiReply>>> = {
+    STORE_REFUSED: failure(422, 'Invalid', 'data: Forbidden: field is immutable: the-next-password'),
+    STORE_FAILED: failure(500, 'InternalError', 'etcd: the-next-password'),
+  }
+  for (const [code, fault] of Object.entries(faults)) {
+    api.fault = fault
+    const error: unknown = await write('prod/other', { password: 'the-next-password' }, undefined).catch((e) => e)
+    assert.ok(error instanceof PoolsmithError)
+    assert.equal(error.code, code)
+    assert.deepEqual(findSecrets(error, ['the-next-password', POD_TOKEN]), [])
+  }
+  api.fault = undefined
+  await assert.rejects(write('prod/sales', { '': 'text' }, secret), { code: 'SECRET_UNUSABLE' })
 })

@@ -283,6 +283,9 @@ class Core {
     if (kind !== 'data') return NOTHING
     if (method === 'POST') {
       const data = body.data as Record<string, unknown>
+      const { cas } = (body.options ?? {}) as { readonly cas?: number }
+      if (cas !== undefined && cas !== versions.length)
+        return bad('check-and-set parameter did not match the current version')
       this.#second.set(key, [
         ...versions,
         { data, createdAt: new Date().toISOString(), deletedAt: '', destroyed: false },

@@ -7,8 +7,10 @@ import { test } from 'node:test'
 import { exportSPKI, generateKeyPair, SignJWT } from 'jose'
 import { parseFields } from '../../../src/connections/fields.ts'
 import { PoolsmithError } from '../../../src/errors.ts'
+import { Secret } from '../../../src/secret.ts'
 import { vaultFields } from '../../../src/vault/fields.ts'
 import { KeyValues } from '../../../src/vault/kv.ts'
+import type { StoredSecret } from '../../../src/vault/stored-secret.ts'
 import { Vault } from '../../../src/vault/vault.ts'
 import { temporaryFolder } from '../folder.ts'
 import { administer, type VaultServer } from './server.ts'
@@ -89,6 +91,50 @@ export function vaultSuite(kind: string, start: () => Promise<VaultServer>): voi
       values.read('secret/destroyed', signal),
       failsWith('SECRET_DELETED', /version 1 was destroyed/),
     )
+  })
+
+  test(`${kind}: engine 2 writes a secret only over the version that was read, and over a deleted one`, async () => {
+    await using server = await start()
+    using vault = vaultOf(server, { vault_token: server.rootToken })
+    const values = new KeyValues(vault, undefined)
+    const write = (password: string, replaces: StoredSecret | undefined): Promise<StoredSecret> =>
+      values.write('secret/team/sales', new Map([['password', new Secret(password)]]), { replaces, signal })
+    const conflict = failsWith('SECRET_CONFLICT', /could not write secret\/team\/sales/)
+    const first = await write('one', undefined)
+    await assert.rejects(write('two', undefined), conflict)
+    const second = await write('two', first)
+    assert.deepEqual([first.version, second.version], ['1', '2'])
+    await assert.rejects(write('three', first), conflict)
+    assert.equal((await values.read('secret/team/sales', signal)).read('password', PLACE).reveal(), 'two')
+    await administer(server, 'DELETE', 'secret/data/team/sales')
+    assert.equal((await write('three', undefined)).version, '3')
+  })
+
+  test(`${kind}: engine 1 compares the secret before it is written`, async () => {
+    await using server = await start()
+    await administer(server, 'POST', 'sys/mounts/first', { type: 'kv', options: { version: '1' } })
+    using vault = vaultOf(server, { vault_token: server.rootToken })
+    const values = new KeyValues(vault, undefined)
+    const write = (password: string, replaces: StoredSecret | undefined): Promise<StoredSecret> =>
+      values.write('first/sales', new Map([['password', new Secret(password)]]), { replaces, signal })
+    const first = await write('one', undefined)
+    await assert.rejects(write('two', undefined), failsWith('SECRET_CONFLICT', /it exists already/))
+    await write('two', first)
+    await assert.rejects(write('three', first), failsWith('SECRET_CONFLICT', /not as it was read/))
+    assert.equal((await values.read('first/sales', signal)).read('password', PLACE).reveal(), 'two')
+  })
+
+  test(`${kind}: a write leaves what no text can carry as it is`, async () => {
+    await using server = await start()
+    const data = { password: 'one', port: 5432, tls: true, options: { a: [1] } }
+    await administer(server, 'POST', 'secret/data/sales', { data })
+    using vault = vaultOf(server, { vault_token: server.rootToken })
+    const values = new KeyValues(vault, undefined)
+    const replaces = await values.read('secret/sales', signal)
+    const texts = replaces.texts().set('password', new Secret('two'))
+    await values.write('secret/sales', texts, { replaces, signal })
+    const { data: answer } = await administer(server, 'GET', 'secret/data/sales')
+    assert.deepEqual((answer as { data: unknown }).data, { ...data, password: 'two' })
   })
 
   test(`${kind}: the version before the present one is given, unless there is none`, async () => {
