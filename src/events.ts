@@ -1,5 +1,6 @@
 /** The events that a pool, its credential source and its driver raise: the contract, and nothing that raises them. */
 
+import type { AuditFacts } from './audit-facts.ts'
 import type { Phase, PoolsmithError } from './errors.ts'
 
 /** Why a connection was closed. */
@@ -95,6 +96,10 @@ export interface EventFacts {
   'pool:suspended': Record<never, never>
   'pool:resumed': Record<never, never>
   'pool:destroyed': Record<never, never>
+  /** Something was done with a secret, a credential or an API key that this pool uses: `kind` says what. */
+  audit: AuditFacts
+  /** Lines of the audit log could not be written. `lost`: how many will never be, under `audit=on`. */
+  'audit:failed': { readonly error: PoolsmithError; readonly lost: number }
 }
 
 /** The name of an event, such as `connection:opened`. */
@@ -120,6 +125,8 @@ const NAMES: Readonly<Record<EventName, true>> = {
   'pool:suspended': true,
   'pool:resumed': true,
   'pool:destroyed': true,
+  audit: true,
+  'audit:failed': true,
 }
 /** For a program that is not type-checked. */
 export const EVENT_NAMES: readonly string[] = Object.keys(NAMES)
