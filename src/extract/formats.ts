@@ -5,7 +5,7 @@ import { arrowStream } from './sinks/arrow.ts'
 import { csv } from './sinks/csv.ts'
 import type { Format, TextFormat } from './sinks/format.ts'
 import { jsonLines } from './sinks/json-lines.ts'
-import { parquet } from './sinks/parquet/sink.ts'
+import { parquet } from './sinks/parquet.ts'
 
 /** By the name that callers give. */
 export const FORMATS = { parquet, arrow: arrowStream, csv, jsonl: jsonLines } as const satisfies Record<string, Format>

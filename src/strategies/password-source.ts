@@ -5,7 +5,6 @@ import { refreshingSource } from '../credentials/refreshing-source.ts'
 import { staticSource } from '../credentials/static-source.ts'
 import type { ConfigProblem } from '../errors.ts'
 import { Secret } from '../secret.ts'
-import { readPasswordFile } from './password-file.ts'
 import { refuse } from './refuse.ts'
 import { settled } from './settled.ts'
 import type { StrategyContext } from './strategy.ts'
@@ -52,7 +51,8 @@ export function passwordSource(
     })
   }
   refuse(passwordProblems(connection, { password_file: file }))
-  return filePassword(connection, () => readPasswordFile(file), { emit })
+  const read = async () => (await import('./password-file.ts')).readPasswordFile(file)
+  return filePassword(connection, read, { emit })
 }
 
 /** A password that is read from a file again and again. */

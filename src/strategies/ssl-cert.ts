@@ -1,12 +1,4 @@
-import { join } from 'node:path'
-import { homeFolder } from '../connections/fields.ts'
-import { CertificateFiles, certificatePlaces } from '../credentials/certificate-files.ts'
-import { refreshingSource } from '../credentials/refreshing-source.ts'
-import { Secret } from '../secret.ts'
 import { defineStrategy } from './strategy.ts'
-
-/** How often the files are looked at while the pool is in use: two stat calls, so that it may be often. */
-const RECHECK_MILLIS = 100
 
 export const sslCert = defineStrategy({
   name: 'ssl_cert',
@@ -15,49 +7,8 @@ export const sslCert = defineStrategy({
   description: 'A client certificate (sslcert, sslkey, sslpassword), read again whenever it is rotated.',
   fields: {},
   defaults: { sslmode: 'verify-full' },
-  credentials(connection, _options, { emit, settings }) {
-    const folder = join(homeFolder(), '.postgresql')
-    const stored = (option: unknown): Secret | undefined => (option instanceof Secret ? option : undefined)
-    const files = new CertificateFiles({
-      ...certificatePlaces(
-        {
-          sslcert: stored(settings.sslcert) ?? textOf(settings.sslcert),
-          sslkey: stored(settings.sslkey) ?? textOf(settings.sslkey),
-          sslcert_from: stored(settings.sslcert_from),
-          sslkey_from: stored(settings.sslkey_from),
-        },
-        (name) => join(folder, name),
-      ),
-      passphrase: stored(settings.sslpassword),
-      onExpiring: (certificate) => emit('certificate:expiring', certificate),
-      onUnusable: (error) => emit('credential:failed', { error, attempt: 1, retryInMillis: RECHECK_MILLIS }),
-    })
-    return refreshingSource({
-      emit,
-      recheckMillis: RECHECK_MILLIS,
-      async fetch() {
-        const loaded = await files.load()
-        const user = connection.login ?? commonName(loaded.subject)
-        return {
-          kind: 'certificate',
-          identity: loaded.subject,
-          user,
-          certificate: loaded.certificate,
-          privateKey: loaded.privateKey,
-          passphrase: loaded.passphrase,
-          issuedAt: Date.now(),
-          expiresAt: loaded.notAfter,
-        }
-      },
-    })
+  async credentials(connection, _options, context) {
+    const { certificateSource } = await import('./certificate-source.ts')
+    return certificateSource(connection, context)
   },
 })
-
-function textOf(value: unknown): string | undefined {
-  return typeof value === 'string' && value !== '' ? value : undefined
-}
-
-/** The server lets a certificate in as the user that its common name says (unless pg_ident.conf maps it). */
-function commonName(subject: string): string | undefined {
-  return /(?:^|, )CN=([^,]+)/.exec(subject)?.[1]
-}

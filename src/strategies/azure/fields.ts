@@ -14,6 +14,9 @@ import { credentialTimeout } from '../credential-timeout.ts'
 import { CLOUDS } from './cloud.ts'
 import { defaultIdentity } from './default-identity.ts'
 
+/** The time before and after the sign-in of a person: for requests to Entra, and opening the connection. */
+export const SIGN_IN_GRACE_SECONDS = 30
+
 const CREDENTIALS = [
   'default',
   'service_principal',

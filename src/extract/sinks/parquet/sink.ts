@@ -9,7 +9,7 @@
 
 import type { RecordBatch, Schema } from 'apache-arrow'
 import { loadPackage } from '../../../optional-package.ts'
-import type { BatchFormat, FormatSettings } from '../format.ts'
+import type { FormatSettings } from '../format.ts'
 import type { Output, Sink } from '../sink.ts'
 import { ColumnChunk, ColumnRoom } from './chunk.ts'
 import { type Codec, codecFor } from './compression.ts'
@@ -21,14 +21,7 @@ const DEFAULT_ROW_GROUP_BYTES = 64 << 20
 /** About this many bytes are written, and hashed, at once. */
 const BLOCK_BYTES = 1 << 20
 
-export const parquet: BatchFormat = {
-  rows: 'batches',
-  openSink: openParquetSink,
-  // Its pages are copies.
-  keepsBatches: false,
-}
-
-async function openParquetSink(schema: Schema, output: Output, settings: FormatSettings): Promise<Sink> {
+export async function openParquetSink(schema: Schema, output: Output, settings: FormatSettings): Promise<Sink> {
   const arrow = await loadPackage('apache-arrow', () => import('apache-arrow'), 'format=parquet')
   const codec = codecFor(settings.compression)
   return new ParquetSink(leavesOf(arrow, schema), codec, settings.rowGroupBytes ?? DEFAULT_ROW_GROUP_BYTES, output)

@@ -2,7 +2,7 @@ import { Agent, globalAgent } from 'node:https'
 import { PoolsmithError } from '../../../errors.ts'
 import type { GssContext } from '../../../kerberos/gss-api.ts'
 import { parseChallenges } from '../../../kerberos/http-challenges.ts'
-import { KDC_LIMIT_MILLIS } from '../../ticket-cache.ts'
+import { KDC_LIMIT_MILLIS } from '../../kerberos/ticket-cache.ts'
 import { federationError } from './errors.ts'
 import { type Answer, ask, type Question, type Web } from './https.ts'
 

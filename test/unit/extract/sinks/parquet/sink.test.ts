@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { parquetMetadata, parquetReadObjects } from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
 import type { FormatSettings } from '../../../../../src/extract/sinks/format.ts'
-import { parquet } from '../../../../../src/extract/sinks/parquet/sink.ts'
+import { parquet } from '../../../../../src/extract/sinks/parquet.ts'
 import { packageVersion } from '../../../../../src/version.ts'
 
 const TYPES = {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import type { CredentialSource } from '../credentials/credential.ts'
-import { endingSource } from '../credentials/ending-source.ts'
-import { forgetTickets } from '../kerberos/ensure-ticket.ts'
+import type { CredentialSource } from '../../credentials/credential.ts'
+import { endingSource } from '../../credentials/ending-source.ts'
+import { forgetTickets } from '../../kerberos/ensure-ticket.ts'
 
 /** How long to wait for a KDC; krb5 itself waits half a minute or more for a silent one. */
 export const KDC_LIMIT_MILLIS = 8000

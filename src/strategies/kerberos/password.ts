@@ -1,45 +1,11 @@
-import type { Connection } from '../connections/connection.ts'
-import { type ConfigProblem, PoolsmithError } from '../errors.ts'
-import type { Secret } from '../secret.ts'
-import { readPasswordFile } from './password-file.ts'
+import type { Connection } from '../../connections/connection.ts'
+import { PoolsmithError } from '../../errors.ts'
+import type { Secret } from '../../secret.ts'
+import { readPasswordFile } from '../password-file.ts'
+import { hasPassword, type KerberosKeys } from './fields.ts'
 
 /** A domain locks an account after a few wrong passwords, mostly counted over ten minutes or more. */
 const REFUSED_MILLIS = 120_000
-
-interface KerberosKeys {
-  readonly principal?: string | undefined
-  readonly keytab?: string | undefined
-  readonly ccache?: string | undefined
-  readonly password_file?: string | undefined
-}
-
-/** Whether the ticket is obtained by a password. */
-export function hasPassword({ password }: Pick<Connection, 'password'>, options: KerberosKeys): boolean {
-  return options.password_file !== undefined || (password !== undefined && password.reveal() !== '')
-}
-
-/** The client principal: the option, or with a password the login. */
-export function principalOf(connection: Connection, options: KerberosKeys): string | undefined {
-  return options.principal ?? (hasPassword(connection, options) ? connection.login : undefined)
-}
-
-/** The options that contradict a ticket obtained by a password. */
-export function kerberosPasswordProblems(connection: Connection, options: KerberosKeys): readonly ConfigProblem[] {
-  if (!hasPassword(connection, options)) return []
-  const problems: ConfigProblem[] = []
-  const other = 'the ticket is obtained by the password of the connection, into memory; keep one of them'
-  if (options.keytab !== undefined) problems.push({ path: 'extra.keytab', message: other })
-  if (options.ccache !== undefined) problems.push({ path: 'extra.ccache', message: other })
-  const principal = principalOf(connection, options)
-  if (principal === undefined) {
-    problems.push({ path: 'login', message: 'auth_method kerberos needs it with a password, or extra.principal' })
-  } else if (options.principal === undefined && principal.includes('\\')) {
-    const message =
-      'is a Windows account, and Kerberos needs a principal; write name@REALM, such as etl@CORP.EXAMPLE.COM'
-    problems.push({ path: 'login', message })
-  }
-  return problems
-}
 
 /**
  * The password of one pool for the KDC. A password that the KDC has refused is not sent again for two minutes, so that

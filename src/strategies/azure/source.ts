@@ -1,0 +1,93 @@
+import type { AccessToken } from '@azure/identity'
+import type { Connection } from '../../connections/connection.ts'
+import type { CredentialSource } from '../../credentials/credential.ts'
+import { type RefreshingSourceOptions, refreshingSource } from '../../credentials/refreshing-source.ts'
+import { loadPackage } from '../../optional-package.ts'
+import { Secret } from '../../secret.ts'
+import { ticketCache } from '../kerberos/ticket-cache.ts'
+import { LATE_METADATA_ATTEMPTS } from '../metadata.ts'
+import { settled } from '../settled.ts'
+import type { StrategyContext } from '../strategy.ts'
+import type { SupervisedRequest } from '../supervise.ts'
+import { subjectOf } from './claims.ts'
+import { scopeOf } from './cloud.ts'
+import { azureFailure, lastOf } from './failure.ts'
+import {
+  type AzureCredentialKind,
+  type AzureOptions,
+  asksPerson,
+  credentialKind,
+  SIGN_IN_GRACE_SECONDS,
+} from './fields.ts'
+import type { Attempt } from './pipeline.ts'
+import { fetchAzureToken } from './token.ts'
+
+const PASSWORD_WARNING = {
+  code: 'PASSWORD_TO_ENTRA',
+  message:
+    "azure_credential=password hands a person's password to Entra: Microsoft has deprecated it, and no account with a second factor gets in by it.",
+}
+
+/** Tokens of the identity that the options name. */
+export async function tokenSource(
+  connection: Connection,
+  options: AzureOptions,
+  context: StrategyContext,
+): Promise<CredentialSource> {
+  const { emit, environment } = context
+  const secrets = [options.client_secret, options.client_certificate_password, connection.password]
+  const cache = ticketCache(options, environment)
+  const fetchToken = await fetcher(connection, options, context, cache.name)
+  const source = refreshingSource({
+    emit,
+    ...attemptsFor(credentialKind(options), options),
+    fetch: settled(async (signal) => {
+      const requests: SupervisedRequest[] = []
+      try {
+        const { token, expiresOnTimestamp } = await fetchToken({ signal, requests })
+        return {
+          kind: 'token',
+          identity: subjectOf(token) ?? options.client_id ?? connection.login ?? 'unknown',
+          ...(connection.login === undefined ? {} : { user: connection.login }),
+          token: new Secret(token),
+          issuedAt: Date.now(),
+          expiresAt: expiresOnTimestamp,
+        }
+      } catch (error) {
+        throw azureFailure(error, lastOf(requests), secrets)
+      }
+    }),
+  })
+  return cache.endWith(source)
+}
+
+function attemptsFor(
+  kind: AzureCredentialKind,
+  { sign_in_timeout: signInSeconds }: AzureOptions,
+): Pick<RefreshingSourceOptions, 'maxAttempts' | 'fetchTimeoutMillis'> {
+  // A person is asked once, not five times in a row.
+  if (asksPerson(kind)) return { fetchTimeoutMillis: (signInSeconds + SIGN_IN_GRACE_SECONDS) * 1000, maxAttempts: 1 }
+  return kind === 'managed_identity' || kind === 'default' ? { maxAttempts: LATE_METADATA_ATTEMPTS } : {}
+}
+
+/** How a token is got under the options. The ways that few go, and HTTP with them, are loaded by who goes them. */
+async function fetcher(
+  connection: Connection,
+  options: AzureOptions,
+  { emit, environment, agents, listens }: StrategyContext,
+  cache: string | undefined,
+): Promise<(attempt: Attempt) => Promise<Pick<AccessToken, 'token' | 'expiresOnTimestamp'>>> {
+  const scope = options.scope ?? scopeOf(options.cloud, connection.type)
+  const kind = credentialKind(options)
+  const { login } = connection
+  if (kind === 'integrated') {
+    const { ticketSignIn } = await import('./federation/sign-in.ts')
+    return ticketSignIn(options, scope, { login, cache, agents })
+  }
+  const identity = await loadPackage('@azure/identity', () => import('@azure/identity'), 'auth_method=azure_ad')
+  if (kind === 'password') emit('security:warning', PASSWORD_WARNING)
+  if (!asksPerson(kind))
+    return (attempt) => fetchAzureToken(identity, options, scope, attempt, { connection, environment, agents })
+  const { personSignIn } = await import('./sign-in.ts')
+  return personSignIn(identity, options, scope, { kind, login, emit, environment, agents, listens })
+}
