@@ -147,6 +147,24 @@ describe('cancelling', () => {
         assert.deepEqual((await session.client.query('select 1 as n')).rows, [{ n: 1 }])
       })
 
+      test('in a transaction the statement of that transaction alone is cancelled', async () => {
+        await using db = await engineTo(pooler, login, { pool_size: 2 })
+        // A neighbour whose server session must not be hit.
+        const neighbour = db.raw('select pg_sleep(2), pg_backend_pid() as pid').then(({ rows }) => rows[0].pid)
+        const own = await db.transaction(async (trx) => {
+          const { pid } = (await trx.raw('select pg_backend_pid() as pid')).rows[0]
+          await trx.raw('savepoint before')
+          const slow = trx.raw('select pg_sleep(60)').timeout(200, { cancel: true })
+          await assert.rejects(slow, { name: 'KnexTimeoutError' })
+          await trx.raw('rollback to savepoint before')
+          const again = (await trx.raw('select pg_backend_pid() as pid')).rows[0]
+          assert.equal(again.pid, pid)
+          return pid
+        })
+        assert.notEqual(await neighbour, own)
+        assert.equal(await sleeping(), '0')
+      })
+
       test('.timeout(ms, { cancel: true }) of knex ends the statement on the server', async () => {
         await using db = await engineTo(pooler, login)
         await assert.rejects(db.raw('select pg_sleep(60)').timeout(200, { cancel: true }), /timeout/)
