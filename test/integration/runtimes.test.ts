@@ -132,7 +132,17 @@ test('in the bundles of docs/bundling.md', async () => {
   await rm(join(project, 'out'), { recursive: true })
   await run([join(TOOLS, 'rollup', 'dist', 'bin', 'rollup'), '--config', 'rollup.config.mjs', '--failAfterWarnings'])
   await served([join('out', 'main.mjs')])
+  await run(['--input-type=module', '-e', WEBPACK])
+  await served([join('dist', 'main.mjs')])
 })
+
+/** webpack's command is a package of its own. */
+const WEBPACK = `
+  import { promisify } from 'node:util'
+  import webpack from ${JSON.stringify(join(TOOLS, 'webpack', 'lib', 'index.js'))}
+  const { default: config } = await import('./webpack.config.mjs')
+  const stats = await promisify(webpack)(config)
+  if (stats.hasErrors() || stats.hasWarnings()) throw new Error(stats.toString())`
 
 test('as one file in a folder without node_modules', async () => {
   await run(['build-one.mjs'])
