@@ -23,7 +23,7 @@ export function checkArguments(
     if (problem !== undefined) throw new UsageError(`--${name} ${problem}.`)
   }
   for (const [index, value] of positionals.entries()) {
-    const { name } = expected[index] ?? { name: 'argument' }
+    const { name } = expected[index] ?? expected.at(-1) ?? { name: 'argument' }
     // A connection may be written out; any other argument is a name.
     const limit = name === 'connection' ? LONGEST_RECORD : LONGEST_TEXT
     if (value.length > limit) throw new UsageError(`<${name}> ${tooLong(limit)}.`)

@@ -29,6 +29,8 @@ export interface Call {
 export interface Outcome {
   readonly data: Readonly<Record<string, unknown>>
   readonly text: string
+  /** Default 0. */
+  readonly exitCode?: number
 }
 
 export interface Command {
@@ -41,6 +43,8 @@ export interface Command {
     readonly name: string
     readonly description: string
     readonly optional?: boolean
+    /** Whether it may be given several times; only the last one can. */
+    readonly repeated?: boolean
   }[]
   readonly options: Readonly<Record<string, CommandOption>>
   /** Whether it ends with an exit code of its own when the same call may succeed later. Default false. */

@@ -2,7 +2,14 @@ import type { Command } from './command.ts'
 import { checkCommand } from './commands/check.ts'
 import { connectionsCommand } from './commands/connections.ts'
 import { extractCommand } from './commands/extract.ts'
+import { rotationCommand } from './commands/rotation.ts'
 import { ticketCommand } from './commands/ticket.ts'
 
 /** Every command, in the order in which the help lists them. */
-export const COMMANDS: readonly Command[] = [checkCommand, extractCommand, connectionsCommand, ticketCommand]
+export const COMMANDS: readonly Command[] = [
+  checkCommand,
+  extractCommand,
+  connectionsCommand,
+  ticketCommand,
+  rotationCommand,
+]

@@ -20,6 +20,9 @@ export const EXIT_CODES = {
   /** A fault in poolsmith itself, or in a library below it that gives no phase. */
   unexpected: 1,
   usage: 2,
+  rotationSoon: 20,
+  rotationDue: 21,
+  rotationUnknown: 22,
   /** EX_TEMPFAIL of sysexits.h: the same call may succeed later. */
   tryAgain: 75,
   /** By convention 128 + the signal's number. */

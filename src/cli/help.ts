@@ -35,6 +35,12 @@ function exitCodeEntries(): [string, string][] {
       String(code),
       `${phase}: ${PHASE_MEANINGS[phase as keyof typeof PHASE_MEANINGS]}`,
     ]),
+    [String(EXIT_CODES.rotationSoon), 'rotation: a credential is due soon'],
+    [String(EXIT_CODES.rotationDue), 'rotation: a credential is due, or has ended'],
+    [
+      String(EXIT_CODES.rotationUnknown),
+      'rotation: nothing is due as far as is known, and the age of a credential is unknown',
+    ],
     [String(EXIT_CODES.tryAgain), 'try again: extract failed, and the same call may succeed later (transient)'],
     [String(EXIT_CODES.hungUp), 'ended by SIGHUP, as when the terminal is closed'],
     [String(EXIT_CODES.interrupted), 'interrupted by Ctrl-C'],
@@ -60,7 +66,12 @@ export function programHelp(commands: readonly Command[]): string {
 }
 
 export function commandHelp(command: Command): string {
-  const names = command.positionals.map(({ name, optional }) => (optional ? ` [${name}]` : ` <${name}>`)).join('')
+  const names = command.positionals
+    .map(({ name, optional, repeated }) => {
+      const shown = repeated ? `${name}...` : name
+      return optional ? ` [${shown}]` : ` <${shown}>`
+    })
+    .join('')
   return [
     `Usage: poolsmith ${command.name}${names} [options]`,
     '',

@@ -44,7 +44,7 @@ export async function run(args: readonly string[], context: ProgramContext): Pro
     checkPositionals(command, positionals)
     const outcome = await command.run({ ...context, values, positionals, facts })
     terminal.out.line(json ? toJson({ ok: true, command: command.name, ...facts, ...outcome.data }) : outcome.text)
-    return context.exitCodeOfSignal() ?? EXIT_CODES.success
+    return context.exitCodeOfSignal() ?? outcome.exitCode ?? EXIT_CODES.success
   } catch (error) {
     const failure = describeFailure(error instanceof UsageError ? withoutConnections(error, args) : error, label)
     const triesAgain = command?.saysTryAgain === true && error instanceof PoolsmithError && error.transient
@@ -105,5 +105,6 @@ function checkPositionals(command: Command, given: readonly string[]): void {
   const missing = command.positionals[given.length]
   if (missing !== undefined && missing.optional !== true) throw new UsageError(`<${missing.name}> is missing.`)
   const extra = given[command.positionals.length]
-  if (extra !== undefined) throw new UsageError(`one argument too many: ${extra}`)
+  if (extra !== undefined && command.positionals.at(-1)?.repeated !== true)
+    throw new UsageError(`one argument too many: ${extra}`)
 }

@@ -94,7 +94,7 @@ interface ApiRequest {
 
 function secretOf({ data, metadata }: Readonly<Record<string, unknown>>): StoredSecret {
   const version = isRecord(metadata) ? String(metadata.resourceVersion) : undefined
-  return new StoredSecret(decoded(isRecord(data) ? data : {}), version)
+  return new StoredSecret(decoded(isRecord(data) ? data : {}), version, lastChange(metadata))
 }
 
 /** The keys whose text stays, as they are: with the line end that is not part of the text. */
@@ -113,6 +113,14 @@ function encoded(content: Readonly<Record<string, unknown>>): Readonly<Record<st
     return [key, bytes.toString('base64')] as const
   })
   return Object.fromEntries(entries)
+}
+
+/** The last change that the API server has noted; it may be one of labels alone. */
+function lastChange(metadata: unknown): number | undefined {
+  const { managedFields: fields, creationTimestamp } = isRecord(metadata) ? metadata : {}
+  const times = Array.isArray(fields) ? fields.map((field) => (isRecord(field) ? field.time : undefined)) : []
+  const known = [...times, creationTimestamp].map((time) => Date.parse(String(time))).filter(Number.isFinite)
+  return known.length === 0 ? undefined : Math.max(...known)
 }
 
 function decoded(data: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {

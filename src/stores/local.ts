@@ -1,6 +1,6 @@
 /** Secrets of this machine: files, variables of the environment, and secrets that Kubernetes mounts as folders. */
 
-import { readdir, realpath } from 'node:fs/promises'
+import { readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errorCode } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
@@ -12,8 +12,19 @@ import type { SecretReader } from './reader.ts'
 export const fileReader: SecretReader = {
   distance: 'local',
   placeOf: (path) => `The file ${path}`,
-  read: async (path) =>
-    new StoredSecret(contentOf(await readSecretFile(path, { what: 'file', option: 'the reference' }))),
+  read: async (path) => {
+    const writtenAt = await lastChange(path)
+    const bytes = await readSecretFile(path, { what: 'file', option: 'the reference' })
+    return new StoredSecret(contentOf(bytes), undefined, writtenAt)
+  },
+}
+
+/** Undefined for a file that cannot be looked at: reading it tells why. */
+async function lastChange(path: string): Promise<number | undefined> {
+  return stat(path).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => undefined,
+  )
 }
 
 function contentOf(bytes: Buffer): string | { readonly content: Buffer } {
@@ -86,6 +97,7 @@ async function readFolder(path: string): Promise<StoredSecret> {
   } catch (cause) {
     throw secretFileError(path, use, cause)
   }
+  const writtenAt = await lastChange(folder)
   const fields: Record<string, unknown> = Object.create(null) as Record<string, unknown>
   for (const name of names) {
     const bytes = await readSecretFile(join(folder, name), use).catch((error: unknown) => {
@@ -94,5 +106,5 @@ async function readFolder(path: string): Promise<StoredSecret> {
     })
     fields[name] = textOf(bytes)?.replace(/\r?\n$/, '') ?? bytes
   }
-  return new StoredSecret(fields)
+  return new StoredSecret(fields, undefined, writtenAt)
 }

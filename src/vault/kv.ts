@@ -114,8 +114,8 @@ export class KeyValues {
     const { data } = body
     if (mount.version === 1 && isRecord(data)) return new StoredSecret(data)
     if (mount.version === 2 && isRecord(data) && isRecord(data.data)) {
-      const { metadata } = data
-      return new StoredSecret(data.data, isRecord(metadata) ? String(metadata.version) : undefined)
+      const metadata = isRecord(data.metadata) ? data.metadata : {}
+      return new StoredSecret(data.data, String(metadata.version), Date.parse(String(metadata.created_time)))
     }
     throw new PoolsmithError(`${this.#vault.name} gave no secret of the key-value engine for ${path}.`, {
       code: 'STORE_ANSWER_UNUSABLE',

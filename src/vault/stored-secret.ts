@@ -8,10 +8,13 @@ export class StoredSecret {
   readonly #content: string | Readonly<Record<string, unknown>>
   /** As the store counts versions; undefined for a store without them. */
   readonly version: string | undefined
+  /** When this version was written, in milliseconds since the epoch; undefined where the store does not say. */
+  readonly writtenAt: number | undefined
 
-  constructor(content: string | Readonly<Record<string, unknown>>, version?: string) {
+  constructor(content: string | Readonly<Record<string, unknown>>, version?: string, writtenAt?: number) {
     this.#content = content
     this.version = version
+    this.writtenAt = Number.isFinite(writtenAt) ? writtenAt : undefined
   }
 
   /**

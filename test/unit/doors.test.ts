@@ -25,6 +25,7 @@ const LIMITS: Readonly<Record<string, Size>> = {
   'poolsmith/kerberos': { modules: 50, bytes: 218_000, packages: [] },
   'poolsmith/kysely': { modules: 136, bytes: 530_000, packages: ['kysely', 'tarn'] },
   'poolsmith/pg': { modules: 133, bytes: 520_000, packages: ['tarn'] },
+  'poolsmith/rotation': { modules: 120, bytes: 465_000, packages: [] },
   'poolsmith/telemetry': { modules: 12, bytes: 60_000, packages: [] },
 }
 

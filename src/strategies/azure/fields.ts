@@ -50,6 +50,11 @@ export const azureFields = {
     aliases: ['azure_client_secret'],
     description: "The service principal's secret (its value, not its id).",
   }),
+  client_secret_expires: text({
+    pattern: { matches: /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?Z)?$/, expected: 'a day such as 2027-03-31' },
+    description:
+      'When client_secret ends, as Entra showed it, for `poolsmith rotation`: no application may ask Entra for it.',
+  }),
   client_certificate_path: path({
     description:
       "A PEM file with the service principal's certificate and its private key, instead of client_secret. Read again at each renewal.",

@@ -156,6 +156,13 @@ begin
       (select int8send(case when is_called then last_value + 1 else last_value end) from mssql.dbts)) $f$;
   create function dbo.databasepropertyex(varchar, varchar) returns varchar language sql stable
     as $f$ select coalesce(nullif(current_setting('mssql.updateability', true), ''), 'READ_WRITE') $f$;
+  -- mssql.password_set and mssql.password_days are how a test says when a password was set, and when it ends.
+  create function dbo.loginproperty(varchar, varchar) returns varchar language sql stable as $f$ select case lower($2)
+    when 'passwordlastsettime' then nullif(current_setting('mssql.password_set', true), '')
+    when 'daysuntilexpiration' then nullif(current_setting('mssql.password_days', true), '')
+    when 'isexpired' then (coalesce(nullif(current_setting('mssql.password_days', true), ''), '1')::int <= 0)::int::text end $f$;
+  create function dbo.datediff(varchar, anyelement, timestamp) returns int language sql stable strict as $f$
+    select floor(extract(epoch from date_trunc($1, $3) - date_trunc($1, $2::text::timestamp)))::int $f$;
   create function dbo.hashbytes(varchar, text) returns bytea language sql immutable strict
     as $f$ select sha256(convert_to($2, 'UTF8')) $f$;
   create function dbo.charindex(text, text) returns int language sql immutable strict

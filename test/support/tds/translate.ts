@@ -218,6 +218,14 @@ export function translate(tokens: readonly Token[], parameters: readonly Paramet
       at = end
       continue
     }
+    if (word === 'datediff' && called) {
+      // Its first argument is a word.
+      const part = next(open + 1)
+      out.push('dbo.datediff(', quoteText(wordOf(tokens[part]) ?? ''))
+      at = part + 1
+      frames.push({})
+      continue
+    }
     if (word === 'collate') {
       // In a column's declaration it changes the type before it; elsewhere it sets how to compare.
       const name = tokens[open]?.text.toLowerCase()
