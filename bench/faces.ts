@@ -109,14 +109,19 @@ function packagesOf(folder: string): NodeJS.Require {
   return createRequire(join(ROOT, folder, 'package.json'))
 }
 
-/** The same pool with its metrics told to OpenTelemetry's SDK, compared with nobody listening. */
+interface MetricsSdk {
+  readonly MeterProvider: new (options: { readonly readers: readonly object[] }) => { getMeter(name: string): Meter }
+  readonly PeriodicExportingMetricReader: new (options: { readonly exporter: object }) => { shutdown(): Promise<void> }
+  readonly InMemoryMetricExporter: new (temporality: number) => object
+}
+
+/** The same pool with its metrics told to OpenTelemetry's SDK with an exporter, compared with nobody listening. */
 async function acquires(server: PostgresServer): Promise<Result> {
-  const { MeterProvider } = packagesOf('examples/telemetry')('@opentelemetry/sdk-metrics') as {
-    readonly MeterProvider: new () => { getMeter(name: string): Meter }
-  }
+  const sdk = packagesOf('examples/telemetry')('@opentelemetry/sdk-metrics') as MetricsSdk
   const ours = await ourPool(server)
   const peer = await ourPool(server)
-  const stop = tellPools(new MeterProvider().getMeter('bench'), [ours.poolsmith])
+  const reader = new sdk.PeriodicExportingMetricReader({ exporter: new sdk.InMemoryMetricExporter(1) })
+  const stop = tellPools(new sdk.MeterProvider({ readers: [reader] }).getMeter('bench'), [ours.poolsmith])
   try {
     return await compare({
       name: 'acquire + release with metrics on',
@@ -128,6 +133,7 @@ async function acquires(server: PostgresServer): Promise<Result> {
     })
   } finally {
     stop()
+    await reader.shutdown()
     await ours.end()
     await peer.end()
   }

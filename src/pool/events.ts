@@ -4,6 +4,17 @@ import { type Channel, channel } from 'node:diagnostics_channel'
 import { isError } from '../any-error.ts'
 import type { Emit, EventName, EventOrigin, PoolsmithEvents } from '../events.ts'
 
+/** Takes times in milliseconds. Must not throw. */
+export interface Gauge {
+  record(millis: number): void
+}
+
+/** Takes the wait of each acquire, and the time for which each connection was in use. */
+export interface PoolMeter {
+  readonly waits: Gauge
+  readonly uses: Gauge
+}
+
 /** A listener to one event. */
 export type Listener<Name extends EventName> = (payload: PoolsmithEvents[Name]) => void
 
@@ -16,6 +27,11 @@ export type Listener<Name extends EventName> = (payload: PoolsmithEvents[Name]) 
 export class EventHub {
   readonly #listeners = new Map<EventName, Set<(payload: never) => void>>()
   readonly #channels = new Map<EventName, Channel>()
+  readonly #meters = new Set<PoolMeter>()
+  /** All of them as one. */
+  #meter: PoolMeter | undefined
+  readonly #wantsAcquired = this.interest('pool:acquired')
+  readonly #wantsReleased = this.interest('pool:released')
   #origin: EventOrigin | undefined
 
   /** Says which pool the events are about, as soon as that is known. */
@@ -29,6 +45,26 @@ export class EventHub {
 
   off<Name extends EventName>(name: Name, listener: Listener<Name>): void {
     this.#listeners.get(name)?.delete(listener)
+  }
+
+  /** Adds a meter, which costs an acquire less than a listener, since no payload is made. @returns ends that */
+  measure(meter: PoolMeter): () => void {
+    this.#meters.add(meter)
+    this.#meter = together(this.#meters)
+    return () => {
+      this.#meters.delete(meter)
+      this.#meter = together(this.#meters)
+    }
+  }
+
+  acquired(id: number, waitedMillis: number): void {
+    this.#meter?.waits.record(waitedMillis)
+    if (this.#wantsAcquired()) this.emit('pool:acquired', { id, waitedMillis })
+  }
+
+  released(id: number, heldMillis: number): void {
+    this.#meter?.uses.record(heldMillis)
+    if (this.#wantsReleased()) this.emit('pool:released', { id, heldMillis })
   }
 
   readonly emit: Emit = (name, facts) => {
@@ -74,4 +110,14 @@ export class EventHub {
     this.#channels.set(name, opened)
     return opened
   }
+}
+
+function together(meters: ReadonlySet<PoolMeter>): PoolMeter | undefined {
+  if (meters.size <= 1) return [...meters][0]
+  const all = (name: keyof PoolMeter): Gauge => ({
+    record: (millis) => {
+      for (const meter of meters) meter[name].record(millis)
+    },
+  })
+  return { waits: all('waits'), uses: all('uses') }
 }

@@ -37,8 +37,6 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
   readonly #source: CredentialSource
   readonly #policy: Policy
   readonly #now: () => number
-  readonly #wantsAcquired: () => boolean
-  readonly #wantsReleased: () => boolean
 
   readonly #shared: Omit<ListeningConfig<Raw>, 'open'>
   readonly #sessions: Sessions<Raw>
@@ -60,8 +58,6 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
     this.#source = source
     this.#policy = policy
     this.#now = config.now ?? (() => performance.now())
-    this.#wantsAcquired = this.events.interest('pool:acquired')
-    this.#wantsReleased = this.events.interest('pool:released')
     const place = { driver, where: this.where, now: this.#now }
     const prepare = preparation({ ...place, sessionInit: policy.sessionInit, onSession })
     const shared = { ...place, policy, emit: events.emit, prepare, random: config.random ?? Math.random }
@@ -107,9 +103,7 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
     if (session === undefined || !session.busy) return false
     const now = this.#now()
     this.#sessions.takeBack(session, now)
-    if (this.#wantsReleased()) {
-      this.events.emit('pool:released', { id: session.id, heldMillis: now - session.acquiredAt })
-    }
+    this.events.released(session.id, now - session.acquiredAt)
     const { resetMode } = this.#policy
     if (resetMode !== 'none') this.#driver.tidy?.(raw)
     const reason = this.#sessions.unfit(session, now)
@@ -262,7 +256,7 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
   #handOut(session: Session<Raw>, now: number, since: number, site: Error | undefined): void {
     this.#sessions.lend(session, now, site)
     this.#counts.acquired++
-    if (this.#wantsAcquired()) this.events.emit('pool:acquired', { id: session.id, waitedMillis: now - since })
+    this.events.acquired(session.id, now - since)
   }
 
   /** Hands a session out to the caller that has waited for longest, or puts it back to the idle ones. */

@@ -1,9 +1,9 @@
 /** Metrics of pools, under the names of the semantic conventions, where these are in development. */
 
 import type { EventName } from '../events.ts'
-import type { Listener } from '../pool/events.ts'
+import type { Listener, PoolMeter } from '../pool/events.ts'
 import type { PoolStats } from '../pool/types.ts'
-import type { Attributes, Meter, ObservableCallback } from './api.ts'
+import type { Attributes, Histogram, Meter, ObservableCallback } from './api.ts'
 import { poolAttribute } from './spans.ts'
 
 /** The buckets that the conventions give to durations of operations, in seconds. */
@@ -11,6 +11,7 @@ export const BUCKETS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10]
 
 export interface MeasuredPool {
   readonly name: string
+  readonly events: { measure(meter: PoolMeter): () => void }
   stats(): PoolStats
   on<Name extends EventName>(name: Name, listener: Listener<Name>): unknown
   off<Name extends EventName>(name: Name, listener: Listener<Name>): unknown
@@ -18,9 +19,14 @@ export interface MeasuredPool {
 
 /** Measures pools. Those that have ended are left out. @returns ends that */
 export function tellPools(meter: Meter, pools: readonly MeasuredPool[]): () => void {
+  const grouped: GroupedHistogram[] = []
+  const flush = (): void => {
+    for (const one of grouped) one.flush()
+  }
   const gauge = (name: string, unit: string, description: string, observe: (pool: MeasuredPool) => Values): Stop => {
     const instrument = meter.createObservableUpDownCounter(`db.client.connection.${name}`, { unit, description })
     const callback: ObservableCallback = (result) => {
+      flush()
       for (const pool of pools) {
         if (pool.stats().closed) continue
         for (const [value, attributes] of observe(pool)) result.observe(value, { ...poolOf(pool), ...attributes })
@@ -57,23 +63,21 @@ export function tellPools(meter: Meter, pools: readonly MeasuredPool[]): () => v
     const attributes = poolOf(pool)
     const opened = ({ durationMillis }: { readonly durationMillis: number }): void =>
       create.record(durationMillis / 1000, attributes)
-    const acquired = ({ waitedMillis }: { readonly waitedMillis: number }): void =>
-      wait.record(waitedMillis / 1000, attributes)
-    const released = ({ heldMillis }: { readonly heldMillis: number }): void =>
-      use.record(heldMillis / 1000, attributes)
     const late = (): void => timeouts.add(1, attributes)
+    const waits = new GroupedHistogram(wait, attributes)
+    const uses = new GroupedHistogram(use, attributes)
+    const endMeasure = pool.events.measure({ waits, uses })
+    grouped.push(waits, uses)
     pool.on('connection:opened', opened)
-    pool.on('pool:acquired', acquired)
-    pool.on('pool:released', released)
     pool.on('pool:timeout', late)
     stops.push(() => {
+      endMeasure()
       pool.off('connection:opened', opened)
-      pool.off('pool:acquired', acquired)
-      pool.off('pool:released', released)
       pool.off('pool:timeout', late)
     })
   }
   return () => {
+    flush()
     for (const stop of stops) stop()
   }
 }
@@ -83,4 +87,76 @@ type Values = readonly (readonly [value: number, attributes: Attributes])[]
 
 function poolOf({ name }: MeasuredPool): Attributes {
   return poolAttribute({ poolName: name })
+}
+
+/** Values that are recorded together. */
+const GROUP = 256
+
+/** The object in which OpenTelemetry's SDK adds up the values of a histogram that have the same attributes. */
+interface Cell {
+  record(value: number): void
+}
+
+/** The part of the SDK's storage that {@link cellsOf} reads. */
+interface Storage {
+  /** One for each reader, if there is not exactly one. */
+  readonly _backingStorages?: readonly Storage[]
+  /** Of a view. */
+  readonly _attributesProcessor?: { process(attributes: Attributes): Attributes }
+  readonly _deltaMetricStorage?: {
+    readonly _activeCollectionStorage?: { get(attributes: Attributes): Cell | undefined }
+  }
+}
+
+/**
+ * Records times in groups. The SDK turns the attributes into a text for each value that is recorded, which takes nearly
+ * as long as an acquire; here it does so once for a group. An exporter sees the same as if each value were recorded.
+ * The context of the caller is not kept, so a view that takes attributes from it does not see it.
+ */
+export class GroupedHistogram {
+  readonly #histogram: Histogram
+  readonly #attributes: Attributes
+  readonly #millis = new Float64Array(GROUP)
+  #count = 0
+
+  constructor(histogram: Histogram, attributes: Attributes) {
+    this.#histogram = histogram
+    this.#attributes = attributes
+  }
+
+  /** Takes a time in milliseconds; the histogram gets it in seconds. */
+  record(millis: number): void {
+    this.#millis[this.#count++] = millis
+    if (this.#count === GROUP) this.flush()
+  }
+
+  /** Records what has gathered. To be called before each collection. */
+  flush(): void {
+    const count = this.#count
+    if (count === 0) return
+    this.#count = 0
+    const histogram = this.#histogram
+    const attributes = this.#attributes
+    const millis = this.#millis
+    // Also creates the cells of these attributes.
+    histogram.record((millis[0] as number) / 1000, attributes)
+    const one = { record: (seconds: number) => histogram.record(seconds, attributes) }
+    for (const cell of cellsOf(histogram, attributes) ?? [one]) {
+      for (let index = 1; index < count; index++) cell.record((millis[index] as number) / 1000)
+    }
+  }
+}
+
+/** The cells to which a value with these attributes is added; undefined for an SDK that is built in another way. */
+function cellsOf(histogram: Histogram, attributes: Attributes): readonly Cell[] | undefined {
+  const { _writableMetricStorage: storage } = histogram as { readonly _writableMetricStorage?: Storage }
+  if (storage === undefined) return undefined
+  const cells: Cell[] = []
+  for (const one of storage._backingStorages ?? [storage]) {
+    const cell = one._deltaMetricStorage?._activeCollectionStorage?.get(attributes)
+    if (cell === undefined || (one._attributesProcessor?.process(attributes) ?? attributes) !== attributes)
+      return undefined
+    cells.push(cell)
+  }
+  return cells
 }

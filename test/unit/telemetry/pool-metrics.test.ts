@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Meter, ObservableCallback } from '../../../src/telemetry/api.ts'
+import { tellPools } from '../../../src/telemetry/pool-metrics.ts'
+import { setUp } from '../pool/set-up.ts'
+
+/** A meter that has the public interface alone. */
+function listMeter() {
+  const recorded: Record<string, number[]> = {}
+  const callbacks = new Set<ObservableCallback>()
+  const meter: Meter = {
+    createHistogram: (name) => {
+      const values: number[] = []
+      recorded[name] = values
+      return { record: (value) => void values.push(value) }
+    },
+    createCounter: () => ({ add: () => undefined }),
+    createObservableUpDownCounter: () => ({
+      addCallback: (callback) => void callbacks.add(callback),
+      removeCallback: (callback) => void callbacks.delete(callback),
+    }),
+  }
+  const collect = (): void => {
+    for (const callback of callbacks) callback({ observe: () => undefined })
+  }
+  return { meter, recorded, collect, callbacks }
+}
+
+test('every wait and use is recorded by the time of a collection, and none is after the end', async (t) => {
+  const { pool, clock } = setUp(t)
+  const { meter, recorded, collect, callbacks } = listMeter()
+  const stop = tellPools(meter, [pool])
+  for (let millis = 0; millis < 600; millis++) {
+    const raw = await pool.acquire().promise
+    await clock.advance(millis, 1000)
+    pool.release(raw)
+  }
+  collect()
+  const waits = recorded['db.client.connection.wait_time']
+  assert.deepEqual(waits, Array.from({ length: 600 }).fill(0))
+  assert.deepEqual(
+    recorded['db.client.connection.use_time'],
+    Array.from({ length: 600 }, (_, millis) => millis / 1000),
+  )
+  pool.release(await pool.acquire().promise)
+  assert.equal(waits.length, 600)
+  stop()
+  assert.equal(waits.length, 601, 'what has gathered is recorded at the end')
+  pool.release(await pool.acquire().promise)
+  assert.equal(callbacks.size, 0)
+  collect()
+  assert.equal(waits.length, 601)
+})
+
+test('two observers of one pool are told the same', async (t) => {
+  const { pool } = setUp(t)
+  const [one, other] = [listMeter(), listMeter()]
+  const stops = [one, other].map(({ meter }) => tellPools(meter, [pool]))
+  pool.release(await pool.acquire().promise)
+  for (const stop of stops) stop()
+  assert.deepEqual(one.recorded, other.recorded)
+  assert.equal(one.recorded['db.client.connection.use_time']?.length, 1)
+})
