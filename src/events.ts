@@ -19,6 +19,9 @@ export type CloseReason =
 /** The kind of database, as `db.system.name` of OpenTelemetry names it. */
 export type DatabaseSystem = 'postgresql' | 'microsoft.sql_server'
 
+/** The role of a server: of PostgreSQL `primary` and `standby`; of an availability group `primary` and `secondary`. */
+export type PlaceRole = 'primary' | 'standby' | 'secondary'
+
 /** Which pool an event is about. Every payload has these; the details of the pool's errors have them too. */
 export interface EventOrigin {
   /** The option `pool_name`; without it `host:port/database`. */
@@ -30,9 +33,12 @@ export interface EventOrigin {
   readonly port: number | undefined
 }
 
-/** Every event with what its listeners are told: the origin, and the facts in {@link EventFacts}. */
+/**
+ * Every event with what its listeners are told: the origin, and the facts in {@link EventFacts}. Where the facts have a
+ * host and port, these are told in place of the record's.
+ */
 export type PoolsmithEvents = {
-  readonly [Name in EventName]: Readonly<EventOrigin & EventFacts[Name]>
+  readonly [Name in EventName]: Readonly<Omit<EventOrigin, keyof EventFacts[Name]> & EventFacts[Name]>
 }
 
 /** The facts that are particular to each event. */
@@ -90,6 +96,22 @@ export interface EventFacts {
     readonly cause: PoolsmithError | undefined
   }
   'connection:leaked': { readonly id: number; readonly heldMillis: number; readonly stack: string | undefined }
+  /** A server of the list could not be reached, or is starting or stopping. It is tried after the others for 10 s. */
+  'place:down': { readonly host: string; readonly port: number | undefined; readonly error: PoolsmithError }
+  /** A session was opened at a server that was down. */
+  'place:up': {
+    readonly host: string
+    readonly port: number | undefined
+    readonly address: string | undefined
+    readonly role: PlaceRole | undefined
+  }
+  /** A server has another role than before. */
+  'place:role': {
+    readonly host: string
+    readonly port: number | undefined
+    readonly role: PlaceRole
+    readonly before: PlaceRole
+  }
   'pool:acquired': { readonly id: number; readonly waitedMillis: number }
   'pool:released': { readonly id: number; readonly heldMillis: number }
   'pool:timeout': { readonly error: PoolsmithError }
@@ -119,6 +141,9 @@ const NAMES: Readonly<Record<EventName, true>> = {
   'connection:notice': true,
   'connection:closed': true,
   'connection:leaked': true,
+  'place:down': true,
+  'place:up': true,
+  'place:role': true,
   'pool:acquired': true,
   'pool:released': true,
   'pool:timeout': true,

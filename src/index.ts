@@ -53,7 +53,16 @@ export {
   type MssqlPoolOptions,
 } from './engine/mssql/create-mssql-pool.ts'
 export { ConfigError, type ConfigProblem, ERROR_CODES, type ErrorCode, type Phase, PoolsmithError } from './errors.ts'
-export type { CloseReason, DatabaseSystem, EventFacts, EventName, EventOrigin, PoolsmithEvents } from './events.ts'
+export type {
+  CloseReason,
+  DatabaseSystem,
+  EventFacts,
+  EventName,
+  EventOrigin,
+  PlaceRole,
+  PoolsmithEvents,
+} from './events.ts'
+export type { Place, PlaceFacts, PlaceName, SessionPlace } from './hosts/place.ts'
 export type { Listener } from './pool/events.ts'
 export type { PoolOptions } from './pool/options.ts'
 export { ConnectionPool } from './pool/pool.ts'
@@ -63,6 +72,7 @@ export type {
   ConnectionPoolConfig,
   ListenOptions,
   NotificationHandler,
+  PlaceStats,
   PoolStats,
 } from './pool/types.ts'
 export { Secret } from './secret.ts'

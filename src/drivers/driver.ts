@@ -1,5 +1,6 @@
 import type { Credential } from '../credentials/credential.ts'
 import type { Phase } from '../errors.ts'
+import type { Place, SessionPlace } from '../hosts/place.ts'
 import type { Whereabouts } from './whereabouts.ts'
 
 /** How a session is encrypted, as far as the client knows. */
@@ -45,6 +46,8 @@ export interface SessionInfo {
   readonly database: string
   /** `127.0.0.1:5432`, or the path of a Unix socket. */
   readonly peer: string
+  /** The server of the list that it was opened at. Absent where the driver does not say. */
+  readonly place?: SessionPlace
   readonly serverVersion: string
   readonly processId?: number
   /** How the server let us in: `scram-sha-256`, `scram-sha-256-plus`, `md5`, `password`, `gss`, `none`. */
@@ -87,6 +90,10 @@ export interface OpenContext {
 export interface Driver<Raw extends object> {
   /** Where it connects to, for the pool's errors; its own errors name it too. */
   readonly where?: Whereabouts
+  /** The servers that it opens sessions at, in the order of the connection. The driver keeps the facts up to date. */
+  readonly places?: readonly Place[]
+  /** The one of a session. */
+  placeOf?(raw: Raw): Place | undefined
   open(credential: Credential, context: OpenContext): Promise<Raw>
   /** One round trip that proves the session alive; rejects when it is not. */
   ping(raw: Raw): Promise<void>

@@ -1,24 +1,35 @@
 /** Doubt about the role of a server, and the errors of a session whose server has another role by now. */
 
 import { PoolsmithError } from '../errors.ts'
+import type { Place } from '../hosts/place.ts'
 
 /**
  * Whether the sessions of a driver still have the role that they were opened for.
  *
  * A write that is refused as read-only may mean that the server has become a standby, as after a failover, and a standby
- * may have been promoted. Every session that is open at that time must then prove its role before it is handed out again.
+ * may have been promoted. Every session that is open at that time must then prove its role before it is handed out again,
+ * in every engine that names one of the servers.
  */
 export class RoleDoubt {
+  readonly #places: readonly Place[]
   #raised = 0
 
-  /** The value for a session that was just opened, or has just proved its role. */
+  /** @param places the servers of the driver, where other drivers are to hear of a doubt */
+  constructor(places: readonly Place[] = []) {
+    this.#places = places
+  }
+
+  /** The value for a session that was just opened, or has just proved its role. On the hot path. */
   get current(): number {
-    return this.#raised
+    let sum = this.#raised
+    for (const place of this.#places) sum += place.doubts
+    return sum
   }
 
   /** A server has changed its role. */
   raise(): void {
     this.#raised++
+    for (const place of this.#places) place.doubt()
   }
 }
 

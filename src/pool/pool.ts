@@ -9,6 +9,7 @@ import { abortedError, acquireTimeoutError, closedError, type Occupancy } from '
 import { Leasing } from './leasing.ts'
 import type { Listening, ListeningConfig } from './listening.ts'
 import { type Policy, poolPolicy } from './options.ts'
+import { placeStats } from './place-stats.ts'
 import { preparation } from './prepare.ts'
 import { connectionInfo, type Session } from './session.ts'
 import { Sessions } from './sessions.ts'
@@ -42,7 +43,8 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
   readonly #sessions: Sessions<Raw>
   readonly #waiters = new Waiters<Raw>()
   readonly #supply: Supply<Raw>
-  #stopListening: (() => void) | undefined
+  /** End what the pool is told by others. */
+  readonly #unsubscribe: (() => void)[]
 
   #suspended = false
   #closed = false
@@ -76,9 +78,10 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
       isSuspended: () => this.#suspended,
       pump: () => this.#pump(),
     })
+    this.#unsubscribe = (driver.places ?? []).map((place) => place.listen(this.events.emit))
     // A source that has listeners renews in the background, so an idle pool listens only if it has to.
     if (this.#policy.retireOn === 'rotation') {
-      this.#stopListening = this.#source.onChange((credential) => this.#sessions.rotate(credential))
+      this.#unsubscribe.push(this.#source.onChange((credential) => this.#sessions.rotate(credential)))
     }
     if (this.#policy.minIdle > 0) this.#pump()
   }
@@ -141,7 +144,7 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
 
   #find(which: Raw | number): Raw | undefined {
     if (typeof which !== 'number') return this.#sessions.of(which)?.raw
-    return this.#sessions.find((one) => this.#driver.info(one).processId === which)
+    return [...this.#sessions.raws].find((one) => this.#driver.info(one).processId === which)
   }
 
   /**
@@ -181,6 +184,7 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
       total: size,
       suspended: this.#suspended,
       closed: this.#closed,
+      places: placeStats(this.#driver, this.#sessions.raws),
       counts: { ...this.#counts, ...counts, failed: this.#supply.failed },
     }
   }
@@ -234,7 +238,7 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
 
   #wait(options: AcquireOptions | undefined): Promise<Raw> {
     const signal = options?.signal
-    if (this.#closed) return Promise.reject(this.#closedError())
+    if (this.#closed) return Promise.reject(closedError(this.where))
     if (signal?.aborted) return Promise.reject(abortedError(signal, this.where))
     const waiter = {
       since: this.#now(),
@@ -317,10 +321,6 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
     return error
   }
 
-  #closedError(): PoolsmithError {
-    return closedError(this.where)
-  }
-
   /** Where the connection was asked for, for leak detection; undefined where it is not to be told. */
   #site(options: AcquireOptions | undefined): Error | undefined {
     if (!this.detectsLeaks || options?.longLived === true) return undefined
@@ -331,9 +331,9 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
 
   async #destroy(): Promise<void> {
     this.#closed = true
-    this.#stopListening?.()
-    this.#waiters.rejectAll(this.#closedError())
-    this.#supply.end(this.#closedError())
+    for (const end of this.#unsubscribe) end()
+    this.#waiters.rejectAll(closedError(this.where))
+    this.#supply.end(closedError(this.where))
     this.#source.close()
     await Promise.all([this.#sessions.end(), this.endListening()])
     await this.#source.release?.()

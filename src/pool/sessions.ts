@@ -103,9 +103,8 @@ export class Sessions<Raw extends object> {
     return this.#byRaw.get(raw)
   }
 
-  find(isWanted: (raw: Raw) => boolean): Raw | undefined {
-    for (const raw of this.#byRaw.keys()) if (isWanted(raw)) return raw
-    return undefined
+  get raws(): MapIterator<Raw> {
+    return this.#byRaw.keys()
   }
 
   /** Those in use for longest. */

@@ -2,6 +2,7 @@
 
 import type { Credential, CredentialSource } from '../credentials/credential.ts'
 import type { Driver, Notification, SessionInfo } from '../drivers/driver.ts'
+import type { PlaceFacts } from '../hosts/place.ts'
 import type { EventHub } from './events.ts'
 import type { Occupancy } from './failures.ts'
 import type { PoolOptions } from './options.ts'
@@ -76,12 +77,20 @@ export interface ListenOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** A server of the connection's list of hosts, as `pool.stats()` tells it. */
+export interface PlaceStats extends PlaceFacts {
+  /** Open connections of this pool there. */
+  readonly sessions: number
+}
+
 /** How many connections there are and what they do, as `pool.stats()` counts them. */
 export interface PoolStats extends Occupancy {
   /** Open connections: in use, idle, and being checked. */
   readonly total: number
   readonly suspended: boolean
   readonly closed: boolean
+  /** The servers in the order of the connection; one where it names one. */
+  readonly places: readonly PlaceStats[]
   /** Since the pool was built. */
   readonly counts: {
     readonly acquired: number

@@ -247,9 +247,9 @@ test('an engine on a list follows the primary through a promotion', async () => 
   await promote(second)
   await Promise.all(writes)
   assert.equal(await second.sql('select count(*) from written'), '4')
-  // The open session learns of the promotion with its next answer, a ping's or a statement's, and is not handed out again.
+  // The open session learns of the promotion by a check or with its next answer, and is not handed out again.
   const asked = () => ask(readers, 'select pg_is_in_recovery()')
-  const answer = await asked().catch((error: unknown) => error)
-  if (answer !== false) assert.partialDeepStrictEqual(answer, { code: 'SERVER_ROLE_MISMATCH' })
+  const answer = await asked().catch(({ code }: { readonly code?: unknown }) => code)
+  assert.ok(answer === false || answer === 'SERVER_ROLE_MISMATCH', String(answer))
   await assert.rejects(asked(), { code: 'SERVER_ROLE_MISMATCH' })
 })

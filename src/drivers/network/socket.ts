@@ -20,6 +20,11 @@ export function showEndpoint(endpoint: Endpoint): string {
     : `${endpoint.address}:${endpoint.port}`
 }
 
+/** `127.0.0.1`, or the path of a Unix socket. */
+export function addressOf(endpoint: Endpoint): string {
+  return endpoint.kind === 'unix' ? endpoint.path : endpoint.address
+}
+
 /** Resolves a host name to all of its addresses, in the resolver's order. Replaced in tests. */
 export type Lookup = (host: string) => Promise<readonly string[]>
 

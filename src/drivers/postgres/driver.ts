@@ -5,6 +5,7 @@ import { hostsOf } from '../../connections/host-list.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
+import type { Place } from '../../hosts/place.ts'
 import type { Driver, Notification, OpenContext, SessionInfo } from '../driver.ts'
 import { keepFirstListeners, removeForeignListeners } from '../foreign-listeners.ts'
 import { acknowledgements } from '../network/acknowledgement.ts'
@@ -28,7 +29,7 @@ import { interruptClient, resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
 import { newState, type SessionState, watcherOf } from './session-state.ts'
-import { leavesTarget } from './session-target.ts'
+import { leavesTarget, mayWrite } from './session-target.ts'
 import { postgresStatementError } from './statement-error.ts'
 import { tellStatements } from './tell-statements.ts'
 import { TlsSettings } from './tls-settings.ts'
@@ -109,11 +110,14 @@ export function postgresWhereabouts({ host, port, database, login }: PostgresTar
 class SessionDriver implements PostgresDriver {
   readonly #places: Places<SessionPlan, Session>
   readonly #states = new WeakMap<pg.Client, SessionState>()
-  readonly #doubt = new RoleDoubt()
+  readonly #doubt: RoleDoubt
+  readonly places: readonly Place[]
   readonly where: Whereabouts
 
   constructor(places: Places<SessionPlan, Session>, where: Whereabouts) {
     this.#places = places
+    this.places = places.known
+    this.#doubt = new RoleDoubt(places.known)
     this.where = where
   }
 
@@ -128,7 +132,9 @@ class SessionDriver implements PostgresDriver {
         phase: () => clock.phase,
         deadline: context.deadline,
       })
-      const state = newState({ session, credential, timings: clock.stop(), doubt: this.#doubt.current })
+      const { current: doubt } = this.#doubt
+      const place = this.#places.of(session.plan)
+      const state = newState({ session, place, credential, timings: clock.stop(), doubt })
       const client = await adoptSession(module, {
         stream: session.transport.stream,
         user: session.user,
@@ -184,15 +190,18 @@ class SessionDriver implements PostgresDriver {
 
   async #assertRole(raw: pg.Client, state: SessionState): Promise<void> {
     const { current } = this.#doubt
-    const { host, options } = state.session.plan
+    const { plan, login } = state.session
+    const { host, options } = plan
     const { target_session_attrs: target } = options
     if (target === 'standby' || target === 'read-only') {
       const { value } = await askOn(raw, 'select pg_catalog.pg_is_in_recovery()')
-      if (value === 'f' && leavesTarget(target, 'in_hot_standby', 'off', state.session.login.parameters))
+      if (value === 'f' && leavesTarget(target, 'in_hot_standby', 'off', login.parameters))
         throw roleError(host, 'primary')
-    } else if (target !== 'prefer-standby') {
+    } else if (mayWrite(target, login.parameters)) {
       const { value } = await askOn(raw, 'show transaction_read_only')
       if (value === 'on') throw readOnlyError(host)
+    } else {
+      await raw.query('')
     }
     state.doubt = current
   }
@@ -284,6 +293,10 @@ class SessionDriver implements PostgresDriver {
 
   info(raw: pg.Client): SessionInfo {
     return this.#state(raw).info
+  }
+
+  placeOf(raw: pg.Client): Place | undefined {
+    return this.#state(raw).place
   }
 
   cancel(raw: pg.Client, signal: AbortSignal): Promise<void> {

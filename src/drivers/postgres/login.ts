@@ -18,7 +18,7 @@ import { poolerAdvice } from './pooler-words.ts'
 import { Proof, type ProofRequest } from './proof.ts'
 import { keyBounds, negotiatedVersion, type ProtocolVersions } from './protocol-version.ts'
 import { endsSession, ServerRefusal } from './server-error.ts'
-import { misfitOf } from './session-target.ts'
+import { type Fitness, fitnessOf } from './session-target.ts'
 import type { Transport } from './transport.ts'
 import type { Answer, Ask, ValueSettings } from './value-settings.ts'
 
@@ -31,15 +31,13 @@ export interface LoginRequest extends Omit<ProofRequest, 'signal'> {
   readonly target: SessionTarget
 }
 
-export interface LoginResult {
+export interface LoginResult extends Fitness {
   /** The method, as in `SessionInfo.authentication`. */
   readonly authentication: string
   /** The identities that both ends proved by AuthenticationGSS. */
   readonly kerberos: KerberosInfo | undefined
   /** The settings that the server reported. */
   readonly parameters: ReadonlyMap<string, string>
-  /** Why the session does not fit the target; undefined when it does. */
-  readonly misfit: string | undefined
   readonly processId: number
   readonly secretKey: Buffer
   /** The messages from AuthenticationOk to ReadyForQuery and notifications, for pg's parser. */
@@ -76,12 +74,12 @@ export async function login(transport: Transport, request: LoginRequest, signal:
     const { parameters, pending, ...settled } = await settle(messages, version)
     const askHere: Ask = (sql) => ask(wire, messages, sql, parameters)
     await settings.correct(parameters, askHere)
-    const misfit = await misfitOf(request.target, parameters, askHere)
+    const fitness = await fitnessOf(request.target, parameters, askHere)
     return {
       authentication,
       kerberos,
       parameters,
-      misfit,
+      ...fitness,
       pending: Buffer.concat([...pending, ...messages.notifications]),
       ...settled,
     }

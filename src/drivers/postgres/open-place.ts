@@ -1,6 +1,8 @@
 /** The places of a PostgreSQL record, by libpq's rules. */
 
+import { Place, sharedPlace } from '../../hosts/place.ts'
 import { connectTimeout } from '../connect-timeout.ts'
+import { addressOf, systemLookup } from '../network/socket.ts'
 import { Places } from '../places.ts'
 import { terminateMessage } from './messages.ts'
 import { openSession } from './session.ts'
@@ -20,6 +22,8 @@ export function postgresPlaces(all: readonly SessionPlan[]): Places<SessionPlan,
     shuffles: balance === 'random',
     open: openSession,
     misfitOf: ({ login }) => login.misfit,
+    serverOf: ({ endpoint, login }) => ({ address: addressOf(endpoint), role: login.role }),
+    knownAs,
     leave,
     goesOn: ({ details }) => details.sqlstate === CANNOT_CONNECT_NOW,
     timeout: ({ host, options, tunnel }, phase, seconds) =>
@@ -32,6 +36,12 @@ export function postgresPlaces(all: readonly SessionPlan[]): Places<SessionPlan,
         mayBePooler: true,
       }),
   })
+}
+
+/** A resolver of its own, as in tests, leads to other servers. */
+function knownAs({ host, port, hostaddr, tunnel, lookup }: SessionPlan): Place {
+  if (lookup !== systemLookup) return new Place({ host, port })
+  return sharedPlace({ host, port }, hostaddr, tunnel?.proxy)
 }
 
 /** Says goodbye to a session that is of no use. */

@@ -1,20 +1,23 @@
 import type { Credential } from '../../credentials/credential.ts'
+import type { Place } from '../../hosts/place.ts'
 import { printable } from '../../printable.ts'
 import type { SessionInfo } from '../driver.ts'
-import { showEndpoint } from '../network/socket.ts'
+import { addressOf, showEndpoint } from '../network/socket.ts'
 import { type RoleDoubt, roleError } from '../role-doubt.ts'
 import { advised } from '../statement-error.ts'
 import type { Watcher } from './pg-client.ts'
 import { endsSession } from './server-error.ts'
 import { isReadOnlyRefusal, outdatesSession } from './session-doubt.ts'
 import type { Session } from './session-plan.ts'
-import { leavesTarget, mayWrite } from './session-target.ts'
+import { leavesTarget, mayWrite, roleReported } from './session-target.ts'
 import { postgresAdvice } from './statement-error.ts'
 import { REPORTED_SETTINGS } from './value-settings.ts'
 
 /** The driver's own knowledge of a session, besides the client itself. */
 export interface SessionState {
   readonly session: Session
+  /** The facts about the server that it was opened at. */
+  readonly place: Place | undefined
   readonly credential: Credential
   readonly info: SessionInfo
   /** The settings that decide how values arrive, as the server last reported them. */
@@ -35,17 +38,19 @@ export interface SessionState {
 
 export interface NewSession {
   readonly session: Session
+  readonly place: Place | undefined
   readonly credential: Credential
   readonly timings: SessionInfo['timings']
   readonly doubt: number
 }
 
-export function newState({ session, credential, timings, doubt }: NewSession): SessionState {
-  const { login, transport } = session
+export function newState({ session, place, credential, timings, doubt }: NewSession): SessionState {
+  const { plan, login, transport } = session
   // Only these, so that a server cannot fill memory with settings of any name.
   const parameters = [...login.parameters].filter(([name]) => REPORTED_SETTINGS.has(name))
   return {
     session,
+    place,
     credential,
     parameters: new Map(parameters),
     broken: false,
@@ -59,6 +64,7 @@ export function newState({ session, credential, timings, doubt }: NewSession): S
       user: session.user,
       database: session.database,
       peer: showEndpoint(session.endpoint),
+      place: { host: plan.host, port: plan.port, address: addressOf(session.endpoint), role: login.role },
       serverVersion: printable(login.parameters.get('server_version') ?? 'unknown', 100),
       processId: login.processId,
       authentication: login.authentication,
@@ -91,6 +97,7 @@ export function watcherOf(state: SessionState, doubt: RoleDoubt): Watcher {
       if (isReadOnlyRefusal(error) && mayWrite(target, atLogin)) doubt.raise()
     },
     onParameter: (name, value) => {
+      state.place?.hasRole(roleReported(name, value))
       if (leavesTarget(target, name, value, atLogin)) {
         state.outdatedBy ??= roleError(plan.host, value === 'on' ? 'standby' : 'primary')
         doubt.raise()

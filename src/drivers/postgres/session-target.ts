@@ -1,5 +1,6 @@
 /** The demands of `target_session_attrs` on a server, and the facts known of its role (libpq's `CONNECTION_CHECK_TARGET`). */
 
+import type { PlaceRole } from '../../events.ts'
 import { type SessionTarget, wantsStandby } from '../session-target.ts'
 import type { Ask } from './value-settings.ts'
 
@@ -9,25 +10,44 @@ const READ_ONLY = 'default_transaction_read_only'
 
 type Reported = ReadonlyMap<string, string>
 
+/** The server of a login, as far as it told or was asked. */
+export interface Fitness {
+  readonly role: PlaceRole | undefined
+  /** The difference from what the target asks for, in words; undefined when it fits. */
+  readonly misfit: string | undefined
+}
+
 /**
  * Whether the session of a login fits the target. A server that does not report its role is asked for it: before
  * PostgreSQL 14, and by poolers.
- *
- * @returns undefined when it fits, else what it is instead
  */
-export async function misfitOf(target: SessionTarget, reported: Reported, ask: Ask): Promise<string | undefined> {
-  if (target === 'any') return undefined
+export async function fitnessOf(target: SessionTarget, reported: Reported, ask: Ask): Promise<Fitness> {
   const standby = reported.get(STANDBY)
   const readOnly = reported.get(READ_ONLY)
+  const role = roleOf(standby)
+  if (target === 'any') return { role, misfit: undefined }
   if (target === 'read-write' || target === 'read-only') {
     const known = standby !== undefined && readOnly !== undefined
     const isReadOnly = known
       ? standby === 'on' || readOnly === 'on'
       : asBoolean((await ask('SHOW transaction_read_only')).value)
-    return isReadOnly === (target === 'read-only') ? undefined : isReadOnly ? 'is read-only' : 'is not read-only'
+    const fits = isReadOnly === (target === 'read-only')
+    return { role, misfit: fits ? undefined : isReadOnly ? 'is read-only' : 'is not read-only' }
   }
-  const isStandby = asBoolean(standby ?? (await ask('SELECT pg_catalog.pg_is_in_recovery()')).value)
-  return isStandby === wantsStandby(target) ? undefined : isStandby ? 'is a standby' : 'is not a standby'
+  const answer = standby ?? (await ask('SELECT pg_catalog.pg_is_in_recovery()')).value
+  const isStandby = asBoolean(answer)
+  const fits = isStandby === wantsStandby(target)
+  return { role: roleOf(answer), misfit: fits ? undefined : isStandby ? 'is a standby' : 'is not a standby' }
+}
+
+function roleOf(standby: string | undefined): PlaceRole | undefined {
+  const isStandby = asBoolean(standby)
+  return isStandby === undefined ? undefined : isStandby ? 'standby' : 'primary'
+}
+
+/** The role that a change of a reported setting tells; undefined for other settings. */
+export function roleReported(name: string, value: string): PlaceRole | undefined {
+  return name === STANDBY ? roleOf(value) : undefined
 }
 
 function asBoolean(value: string | undefined): boolean | undefined {
