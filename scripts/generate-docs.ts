@@ -80,7 +80,8 @@ async function extrasPage(): Promise<string> {
     fieldsReference(proxyFields),
     '## Secrets in stores',
     'Every option of the type `secret`, the `password` and the `login` can be in a store: write a reference under its name ' +
-      'with `_from` at the end, such as `client_secret_from`; docs/secrets.md says more. These options hold for all of them.',
+      'with `_from` at the end, such as `client_secret_from`; docs/secrets.md says more. These options hold for all of them. A store of AWS ' +
+      'also takes the options of `auth_method=iam`, under any strategy.',
     fieldsReference(storeFields),
     '## Strategies',
     ...strategies.list().map(strategySection),

@@ -42,6 +42,7 @@ export const ERROR_CODES = {
   STORE_UNREACHABLE: 'The store of secrets cannot be reached, or shows a certificate that is not trusted.',
   STORE_TIMEOUT: 'The store of secrets did not answer within the time limit of one request.',
   STORE_SEALED: 'The store of secrets is sealed or in maintenance.',
+  STORE_KEY_UNUSABLE: 'The store cannot decrypt the secret: its key is disabled, deleted or not allowed.',
   STORE_FAILED: 'The store of secrets reports a fault of its own, or asks for fewer requests.',
   STORE_REFUSED: 'The store of secrets refuses the login, the token, or the access to the path.',
   STORE_REDIRECTED: 'The store of secrets redirects to a place to which no token is sent.',

@@ -5,7 +5,7 @@ import { LiveSecret, Secret } from '../secret.ts'
 import { type Field, FieldMismatch, homeFolder } from './field-types.ts'
 
 /** The kinds of stores that a reference can name. */
-export const SCHEMES = ['file', 'env', 'k8s', 'vault'] as const
+export const SCHEMES = ['file', 'env', 'k8s', 'vault', 'aws-sm', 'aws-ssm'] as const
 export type Scheme = (typeof SCHEMES)[number]
 
 /** The place of one secret in a store. It holds no secret itself. */
@@ -45,7 +45,19 @@ export function isReference(key: string, value: unknown): boolean {
   return key.endsWith(SUFFIX) && typeof value === 'string' && parse(value) !== undefined
 }
 
-const EXAMPLES = 'vault:secret/sales#password, k8s:/etc/secrets/sales#password, file:/run/secrets/sales or env:SALES'
+const EXAMPLES =
+  'vault:secret/sales#password, aws-sm:prod/sales#password, k8s:/etc/secrets/sales#password, file:/run/secrets/sales or env:SALES'
+
+/** The kinds of stores that the references among given options name. */
+export function schemesIn(given: Readonly<Record<string, unknown>>): ReadonlySet<Scheme> {
+  const found = new Set<Scheme>()
+  for (const [key, value] of Object.entries(given)) {
+    const text = value instanceof Secret ? value.reveal() : value
+    const parsed = key.endsWith(SUFFIX) && typeof text === 'string' ? parse(text) : undefined
+    if (parsed !== undefined) found.add(parsed.scheme)
+  }
+  return found
+}
 
 /** An option that takes a reference. A text that is none is not repeated: it may be the secret itself. */
 export function reference(description: string): Field<ReferencedSecret | undefined> {
@@ -82,7 +94,13 @@ const RULES: Readonly<Record<Scheme, (path: string, field: string | undefined) =
     return isKubernetesName(path) ? path : filePath(path)
   },
   vault: (path) => (isVaultPath(path) ? path : undefined),
+  'aws-sm': (path) => (AWS_SECRET.test(path) ? path : undefined),
+  'aws-ssm': (path) => (AWS_PARAMETER.test(path) ? path : undefined),
 }
+
+/** Names and ARNs of AWS (API references, CreateSecret and GetParameter). A version or label of a parameter follows a colon. */
+const AWS_SECRET = /^(arn:aws[-a-z]*:secretsmanager:[-a-z0-9]+:\d{12}:secret:)?[\w/+=.@!-]{1,512}$/
+const AWS_PARAMETER = /^(arn:aws[-a-z]*:ssm:[-a-z0-9]+:\d{12}:parameter)?[\w./-]{1,1011}(:[\w.-]{1,100})?$/
 
 /** `namespace/name`, as the API has it, and no folder (RFC 1123 labels). */
 export function isKubernetesName(path: string): boolean {

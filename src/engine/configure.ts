@@ -90,7 +90,7 @@ function settle(
       ...dialect.check(whole, settings.driver),
       ...checkProxyOptions(settings.proxy, environment, connection.host),
       ...(settings.strategy.check?.(whole, settings.strategyOptions, environment) ?? []),
-      ...storeProblems(settings.references, settings.all as StoreFieldValues, environment),
+      ...storeProblems(settings.references, settings.all as StoreFieldValues, environment, connection),
     ]
     const warnings = placed(settings.warnings, writtenAt)
     const all = firstOfEach([...problems, ...settings.problems, ...together])

@@ -5,10 +5,11 @@
 
 import type { Connection, Dialect } from '../connections/connection.ts'
 import { type Fields, parseFields, type ValuesOf } from '../connections/fields.ts'
+import { schemesIn } from '../connections/reference.ts'
 import { type ProxyOptions, proxyFields } from '../drivers/network/proxy/options.ts'
 import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
 import { poolFields } from '../pool/options.ts'
-import { storeFields } from '../stores/fields.ts'
+import { loginFields, storeFields } from '../stores/fields.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
 import type { Strategy } from '../strategies/strategy.ts'
 import type { EngineDialect } from './dialect.ts'
@@ -54,13 +55,17 @@ export function resolveSettings<DriverFields extends Fields>(
   const strategy = selected(registry, connection.type, head.auth_method ?? defaultStrategy(connection))
   const known = strategy instanceof PoolsmithError ? undefined : strategy
   const fields = { ...engineFields, ...poolFields, ...proxyFields, ...driverFields, ...known?.fields }
-  const parsed = parseFields({ ...fields, ...referenceFields(fields), ...storeFields }, given, {
-    strict: head.strict_extras,
-    closed,
-    defaults: known === undefined ? undefined : defaultsOf(known, given),
-    elsewhere: (key) => ownerOf(key, connection.type, known, registry),
-    foreign,
-  })
+  const parsed = parseFields(
+    { ...fields, ...referenceFields(fields), ...storeFields, ...loginFields(schemesIn(given)) },
+    given,
+    {
+      strict: head.strict_extras,
+      closed,
+      defaults: known === undefined ? undefined : defaultsOf(known, given),
+      elsewhere: (key) => ownerOf(key, connection.type, known, registry),
+      foreign,
+    },
+  )
   const { references, problems: saidTwice } = referencesIn(parsed.values, connection)
   const problems = [...parsed.problems, ...saidTwice]
   if (strategy instanceof PoolsmithError) {

@@ -16,7 +16,7 @@ export function sourceFromStores(
   context: StrategyContext,
 ): CredentialSource {
   const { environment, agents, emit } = context
-  const stores = new OpenStores(all as StoreFieldValues, { environment, agent: agents?.https, emit })
+  const stores = new OpenStores(all as StoreFieldValues, { environment, connection, agents, emit })
   return referencedSource({
     references: new References(references, stores.readerOf),
     emit,

@@ -1,9 +1,12 @@
 /** The options of references to stores of secrets, which every connection takes. */
 
-import { LONGEST_TIMER_SECONDS, seconds, text, type ValuesOf } from '../connections/fields.ts'
-import { fromName, isKubernetesName, type ReferencedSecret } from '../connections/reference.ts'
+import type { Connection } from '../connections/connection.ts'
+import { type Fields, LONGEST_TIMER_SECONDS, seconds, text, type ValuesOf } from '../connections/fields.ts'
+import { fromName, isKubernetesName, type ReferencedSecret, type Scheme } from '../connections/reference.ts'
 import type { ConfigProblem } from '../errors.ts'
+import { awsFields } from '../strategies/aws/fields.ts'
 import { vaultFields, vaultProblems } from '../vault/fields.ts'
+import { awsStoreFields, awsStoreProblems } from './aws/fields.ts'
 
 export const storeFields = {
   secrets_ttl: seconds({
@@ -29,24 +32,54 @@ export const storeFields = {
     max: LONGEST_TIMER_SECONDS,
     description: 'How long one request to the API of Kubernetes may take.',
   }),
+  ...awsStoreFields,
   ...vaultFields,
 } as const
 
-export type StoreFieldValues = ValuesOf<typeof storeFields>
+/** The tables of strategies by whose options a store logs in. They count where a reference names the store. */
+const LOGINS = { 'aws-sm': awsFields, 'aws-ssm': awsFields } as const
 
-/** The problems of the stores that the references name. */
+type Login = (typeof LOGINS)[keyof typeof LOGINS]
+
+/** The values of a connection's options for its stores: those of a login, where a reference names its store. */
+export type StoreFieldValues = ValuesOf<typeof storeFields> & Partial<ValuesOf<Login>>
+
+/** The options by which the stores of these kinds log in, beside those that every connection takes. */
+export function loginFields(schemes: Iterable<Scheme>): Fields {
+  const all: Readonly<Partial<Record<Scheme, Fields>>> = LOGINS
+  return Object.assign({}, ...[...schemes].map((scheme) => all[scheme]))
+}
+
+/** The problems of the stores that the references of a connection name. */
 export function storeProblems(
   references: ReadonlyMap<string, ReferencedSecret>,
   options: StoreFieldValues,
   environment: Readonly<Record<string, string | undefined>>,
+  connection: Pick<Connection, 'host' | 'port'>,
 ): readonly ConfigProblem[] {
+  const paths = new Map<Scheme, string[]>()
   const problems: ConfigProblem[] = []
   for (const [name, { reference }] of references) {
-    const usesApi = reference.scheme === 'k8s' && isKubernetesName(reference.path)
+    const { scheme, path } = reference
+    paths.set(scheme, [...(paths.get(scheme) ?? []), path])
+    const usesApi = scheme === 'k8s' && isKubernetesName(path)
     if (!usesApi || environment.KUBERNETES_SERVICE_HOST) continue
     const message = 'needs KUBERNETES_SERVICE_HOST, which every pod has; outside of one, name a folder'
     problems.push({ path: `extra.${fromName(name)}`, message })
   }
-  const usesVault = [...references.values()].some(({ reference }) => reference.scheme === 'vault')
-  return [...problems, ...(usesVault ? vaultProblems(options, environment) : [])]
+  const logins: Fields = { ...loginFields(paths.keys()), ...(paths.has('vault') ? vaultFields : {}) }
+  for (const name of references.keys()) {
+    if (logins[name] === undefined) continue
+    const message = 'a store logs in with it, so it cannot be in a store; give the option itself'
+    problems.push({ path: `extra.${fromName(name)}`, message })
+  }
+  if (paths.has('vault')) problems.push(...vaultProblems(options, environment))
+  for (const service of ['aws-sm', 'aws-ssm'] as const) {
+    const names = paths.get(service)
+    if (names === undefined) continue
+    problems.push(
+      ...awsStoreProblems(service, names, options as ValuesOf<Login> & typeof options, environment, connection),
+    )
+  }
+  return problems
 }

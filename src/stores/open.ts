@@ -1,17 +1,22 @@
-import type { RequestOptions } from 'node:http'
+import type { Connection } from '../connections/connection.ts'
 import { isKubernetesName, type Reference, type Scheme } from '../connections/reference.ts'
 import type { Emit } from '../events.ts'
+import type { RequestAgents } from '../strategies/strategy.ts'
+import type { AwsStoreOptions } from './aws/fields.ts'
 import { CachedReader } from './cache.ts'
 import type { StoreFieldValues } from './fields.ts'
 import { apiAddress, kubernetesApiReader } from './kubernetes-api.ts'
+import { lazyReader } from './lazy.ts'
 import { environmentReader, fileReader, kubernetesFolderReader } from './local.ts'
 import type { SecretReader } from './reader.ts'
 import { vaultReader } from './vault.ts'
 
 export interface StoreContext {
   readonly environment: Readonly<Record<string, string | undefined>>
-  /** For HTTPS, where requests go through a proxy. */
-  readonly agent?: RequestOptions['agent'] | undefined
+  /** The database, whose region a store may share. */
+  readonly connection: Pick<Connection, 'host' | 'port'>
+  /** Where requests go through a proxy. */
+  readonly agents?: RequestAgents | undefined
   readonly emit: Emit
 }
 
@@ -44,7 +49,8 @@ export class OpenStores {
   }
 
   #open(kind: Kind): SecretReader {
-    const { environment, agent } = this.#context
+    const { environment, agents } = this.#context
+    const agent = agents?.https
     switch (kind) {
       case 'file':
         return fileReader
@@ -59,6 +65,20 @@ export class OpenStores {
       }
       case 'vault':
         return vaultReader(this.#options, { environment, agent })
+      case 'aws-sm': {
+        const placeOf = (path: string): string => `The secret ${path} of AWS Secrets Manager`
+        return lazyReader(placeOf, async () => {
+          const { secretsManagerReader } = await import('./aws/secrets-manager.ts')
+          return secretsManagerReader(placeOf, this.#options as AwsStoreOptions, this.#context)
+        })
+      }
+      case 'aws-ssm': {
+        const placeOf = (path: string): string => `The parameter ${path} of the AWS Parameter Store`
+        return lazyReader(placeOf, async () => {
+          const { parameterStoreReader } = await import('./aws/parameter-store.ts')
+          return parameterStoreReader(placeOf, this.#options as AwsStoreOptions, this.#context)
+        })
+      }
     }
   }
 }

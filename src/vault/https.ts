@@ -17,7 +17,7 @@ export interface StoreRequest {
   readonly url: URL
   readonly method: 'GET' | 'POST' | 'PUT'
   readonly headers: Readonly<Record<string, string>>
-  readonly body?: string | undefined
+  readonly body?: string | Uint8Array | undefined
 }
 
 export interface StoreAnswer {
@@ -32,6 +32,7 @@ export interface Channel {
   readonly limitMillis: number
   /** The authorities that are trusted, and the client's certificate. */
   readonly tls?: SecureContextOptions | undefined
+  /** For HTTPS, where requests go through a proxy. */
   readonly agent?: RequestOptions['agent'] | undefined
 }
 
@@ -81,7 +82,8 @@ async function exchange(question: StoreRequest, signal: AbortSignal, channel: Ch
       method,
       headers: { 'user-agent': 'poolsmith', ...headers },
       signal,
-      agent: channel.agent ?? false,
+      // Plain HTTP goes to this machine alone, and through no proxy.
+      agent: (url.protocol === 'https:' && channel.agent) || false,
     }
     const sending =
       url.protocol === 'https:' ? tlsRequest(url, { ...options, ...channel.tls }) : plainRequest(url, options)

@@ -31,14 +31,16 @@ const REFUSED: Readonly<Record<string, string>> = {
  *
  * @param profile the profile that was named, and is used alone
  * @param trouble of the metadata service, which the SDK's own error does not tell
+ * @param what begins the message
  */
 export function awsFailure(
   error: unknown,
   profile: string | undefined,
   secrets: readonly (Secret | undefined)[],
   trouble?: MetadataTrouble,
+  what = SUBJECT,
 ): PoolsmithError {
-  const subject = profile === undefined ? SUBJECT : `${SUBJECT} with the profile ${profile}`
+  const subject = profile === undefined ? what : `${what} with the profile ${profile}`
   const onTheWay = proxyFailure(subject, error)
   if (onTheWay !== undefined) return onTheWay
   const details = { profile }

@@ -21,6 +21,8 @@ export interface KeyContext {
   readonly agents?: RequestAgents | undefined
   /** How long one request may take: supervise() ends it then. */
   readonly requestLimitMillis: number
+  /** As {@link loadPackage} takes it. Default: `auth_method=iam`. */
+  readonly neededFor?: string
 }
 
 type Providers = typeof import('@aws-sdk/credential-providers')
@@ -45,7 +47,7 @@ export async function keyProvider(options: AwsOptions, context: KeyContext): Pro
   const providers = await loadPackage(
     '@aws-sdk/credential-providers',
     () => import('@aws-sdk/credential-providers'),
-    'auth_method=iam',
+    context.neededFor ?? 'auth_method=iam',
   )
   const { region, environment, agents, requestLimitMillis } = context
   const throughProxy = agents === undefined ? {} : { httpAgent: agents.http, httpsAgent: agents.https }
