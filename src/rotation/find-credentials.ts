@@ -72,7 +72,7 @@ class Finder {
     this.#options = options
     this.#context = context
     const { environment } = context
-    this.#stores = new OpenStores(options.all as StoreFieldValues, { environment, emit: () => undefined })
+    this.#stores = new OpenStores(options.all as StoreFieldValues, { environment, connection, emit: () => undefined })
   }
 
   close(): void {

@@ -42,6 +42,8 @@ describe('Secrets Manager', () => {
       const ours = await store.read()
       assert.deepEqual(ours.fields(), JSON.parse(theirs.SecretString ?? ''))
       assert.equal(ours.version, theirs.VersionId)
+      assert.equal(ours.writtenAt, theirs.CreatedDate?.getTime())
+      assert.ok(Math.abs(Date.now() - (ours.writtenAt ?? 0)) < 600_000)
       assert.equal(await store.value(), 'one')
     }
     client.destroy()

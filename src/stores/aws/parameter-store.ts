@@ -30,8 +30,8 @@ export async function parameterStoreReader(
       (client) => client.send(new GetParameterCommand({ Name: path, WithDecryption: true })),
       signal,
     )
-    const { Value: text, Version: version } = parameter ?? {}
-    if (text !== undefined) return new StoredSecret(text, version?.toString())
+    const { Value: text, Version: version, LastModifiedDate: written } = parameter ?? {}
+    if (text !== undefined) return new StoredSecret(text, version?.toString(), written?.getTime())
     throw withoutValue(placeOf(path))
   }
 

@@ -37,8 +37,8 @@ export async function secretsManagerReader(
       (client) => client.send(new GetSecretValueCommand({ SecretId: path, VersionStage: stage })),
       signal,
     )
-    const { SecretString: text, SecretBinary: binary, VersionId: version } = answer
-    if (text !== undefined) return new StoredSecret(text, version)
+    const { SecretString: text, SecretBinary: binary, VersionId: version, CreatedDate: created } = answer
+    if (text !== undefined) return new StoredSecret(text, version, created?.getTime())
     if (binary === undefined) throw withoutValue(placeOf(path))
     throw new PoolsmithError(`${placeOf(path)} is binary, and a text is needed.`, {
       code: 'SECRET_UNUSABLE',

@@ -5,6 +5,8 @@ interface Version {
   readonly text?: string
   readonly binary?: string
   readonly stages: Set<string>
+  /** Seconds since the epoch. */
+  readonly createdAt: number
 }
 
 interface Kept {
@@ -25,7 +27,7 @@ export class Secrets {
     const id = randomUUID()
     const value = typeof content === 'string' ? { text: content } : { binary: content.toString('base64') }
     const kept = this.#secrets.get(name) ?? this.#make(name)
-    this.#stage(kept, id, { ...value, stages: new Set() }, stages)
+    this.#stage(kept, id, { ...value, stages: new Set(), createdAt: now() }, stages)
     return id
   }
 
@@ -75,6 +77,7 @@ export class Secrets {
       SecretString: version.text,
       SecretBinary: version.binary,
       VersionStages: [...version.stages],
+      CreatedDate: version.createdAt,
     }
   }
 
@@ -84,7 +87,7 @@ export class Secrets {
       throw new AwsRefusal('ResourceExistsException', `The operation failed because the secret ${name} already exists.`)
     }
     const kept = this.#make(name)
-    this.#stage(kept, String(token), { text: String(text), stages: new Set() }, ['AWSCURRENT'])
+    this.#stage(kept, String(token), { text: String(text), stages: new Set(), createdAt: now() }, ['AWSCURRENT'])
     return { ARN: kept.arn, Name: name, VersionId: token }
   }
 
@@ -97,7 +100,7 @@ export class Secrets {
       throw new AwsRefusal('ResourceExistsException', 'A resource with the ID you requested already exists.')
     }
     const stages = Array.isArray(input.VersionStages) ? input.VersionStages.map(String) : ['AWSCURRENT']
-    if (known === undefined) this.#stage(kept, id, { text, stages: new Set() }, stages)
+    if (known === undefined) this.#stage(kept, id, { text, stages: new Set(), createdAt: now() }, stages)
     return { ARN: kept.arn, Name: kept.name, VersionId: id, VersionStages: stages }
   }
 
@@ -152,3 +155,5 @@ export class Secrets {
     throw new AwsRefusal('ResourceNotFoundException', "Secrets Manager can't find the specified secret.")
   }
 }
+
+const now = (): number => Date.now() / 1000
