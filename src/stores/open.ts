@@ -74,10 +74,14 @@ export class OpenStores {
       }
       case 'aws-ssm': {
         const placeOf = (path: string): string => `The parameter ${path} of the AWS Parameter Store`
-        return lazyReader(placeOf, async () => {
-          const { parameterStoreReader } = await import('./aws/parameter-store.ts')
-          return parameterStoreReader(placeOf, this.#options as AwsStoreOptions, this.#context)
-        })
+        return lazyReader(
+          placeOf,
+          async () => {
+            const { parameterStoreReader } = await import('./aws/parameter-store.ts')
+            return parameterStoreReader(placeOf, this.#options as AwsStoreOptions, this.#context)
+          },
+          { isWritable: false },
+        )
       }
     }
   }

@@ -16,18 +16,14 @@ export async function parameterStoreReader(
   options: AwsStoreOptions,
   context: AwsAccessContext,
 ): Promise<SecretReader> {
-  const { SSMClient, GetParameterCommand } = await loadPackage(
-    '@aws-sdk/client-ssm',
-    () => import('@aws-sdk/client-ssm'),
-    'aws-ssm:',
-  )
+  const sdk = await loadPackage('@aws-sdk/client-ssm', () => import('@aws-sdk/client-ssm'), 'aws-ssm:')
   const access = new AwsAccess('aws-ssm', options, context)
 
   async function read(path: string, signal: AbortSignal): Promise<StoredSecret> {
     const { Parameter: parameter } = await access.send(
       { path, step: `read the parameter ${path}`, action: 'ssm:GetParameter' },
-      (settings) => new SSMClient(settings),
-      (client) => client.send(new GetParameterCommand({ Name: path, WithDecryption: true })),
+      (settings) => new sdk.SSMClient(settings),
+      (client) => client.send(new sdk.GetParameterCommand({ Name: path, WithDecryption: true })),
       signal,
     )
     const { Value: text, Version: version, LastModifiedDate: written } = parameter ?? {}
