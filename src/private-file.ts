@@ -146,6 +146,29 @@ function assertNoLink(path: string, stats: Stats): void {
   if (stats.isSymbolicLink()) throw new DistrustedFile(path, 'link', 'is a symbolic link')
 }
 
+/** Only the effective user of this process may own a file that is replaced, locked or removed here, root included. */
+export function onlyThisUser(): { readonly owners?: readonly number[] } {
+  const user = process.geteuid?.()
+  return user === undefined ? {} : { owners: [user] }
+}
+
+/**
+ * The file at a path that is to be replaced or removed; undefined when there is none.
+ *
+ * @throws DistrustedFile for a link, another user's file, and one that others may write: in a folder such as /tmp any
+ *   user may have put it there, to get what is written or to have another file overwritten
+ */
+export async function ownFile(path: string): Promise<Stats | undefined> {
+  try {
+    const stats = await lstat(path)
+    assertTrusted(path, stats, onlyThisUser())
+    return stats
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
 /**
  * Makes a new file and opens it for writing. Fails with EEXIST when the name is taken, also by a link that leads
  * nowhere: nothing that exists is opened or followed.
@@ -154,4 +177,16 @@ function assertNoLink(path: string, stats: Stats): void {
  */
 export function createExclusively(path: string, mode: number): Promise<FileHandle> {
   return open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NO_FOLLOW, mode)
+}
+
+/** Syncs a folder to the disk: before that, a rename in it may be lost. */
+export async function syncFolder(folder: string): Promise<void> {
+  // Windows cannot open folders.
+  if (process.platform === 'win32') return
+  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
 }

@@ -5,7 +5,7 @@ import { LiveSecret, Secret } from '../secret.ts'
 import { type Field, FieldMismatch, homeFolder } from './field-types.ts'
 
 /** The kinds of stores that a reference can name. */
-export const SCHEMES = ['file', 'env', 'k8s', 'vault', 'aws-sm', 'aws-ssm'] as const
+export const SCHEMES = ['file', 'env', 'k8s', 'encrypted', 'vault', 'aws-sm', 'aws-ssm'] as const
 export type Scheme = (typeof SCHEMES)[number]
 
 /** The place of one secret in a store. It holds no secret itself. */
@@ -93,6 +93,7 @@ const RULES: Readonly<Record<Scheme, (path: string, field: string | undefined) =
     if (field === undefined || !/^(?!\.\.)[-.\w]+$/.test(field)) return undefined
     return isKubernetesName(path) ? path : filePath(path)
   },
+  encrypted: (path) => (/^(?!.{256})[\w.-]+(\/[\w.-]+)*$/.test(path) ? path : undefined),
   vault: (path) => (isVaultPath(path) ? path : undefined),
   'aws-sm': (path) => (AWS_SECRET.test(path) ? path : undefined),
   'aws-ssm': (path) => (AWS_PARAMETER.test(path) ? path : undefined),

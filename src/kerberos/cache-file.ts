@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { type Stats, statSync } from 'node:fs'
-import { type FileHandle, lstat, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { type FileHandle, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { errorCode, isError } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
-import { assertTrusted, DistrustedFile, openTrusted } from '../private-file.ts'
+import { DistrustedFile, onlyThisUser, openTrusted, ownFile, syncFolder } from '../private-file.ts'
 import { cachePath } from './cache-name.ts'
 import { kerberosError } from './errors.ts'
 
@@ -16,29 +16,6 @@ export function fileBehind(cache: string): Stats | undefined {
   } catch {
     // A folder that may not be entered, for example: krb5 fails with the same reason.
     return undefined
-  }
-}
-
-/** Only the effective user of this process may own a file that is replaced, locked or removed here, root included. */
-export function onlyThisUser(): { readonly owners?: readonly number[] } {
-  const user = process.geteuid?.()
-  return user === undefined ? {} : { owners: [user] }
-}
-
-/**
- * The file at a path that is to be replaced or removed; undefined when there is none.
- *
- * @throws DistrustedFile for a link, another user's file, and one that others may write: in a folder such as /tmp any
- *   user may have put it there, to get the ticket or to have another file overwritten
- */
-export async function ownFile(path: string): Promise<Stats | undefined> {
-  try {
-    const stats = await lstat(path)
-    assertTrusted(path, stats, onlyThisUser())
-    return stats
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return undefined
-    throw error
   }
 }
 
@@ -68,7 +45,7 @@ export async function replaceCacheFile<T>(
       const written = await write(`FILE:${beside}`)
       await finish(beside, old, group)
       await rename(beside, path)
-      await folderToDisk(folder)
+      await syncFolder(folder)
       return written
     } finally {
       await rm(beside, { force: true })
@@ -139,15 +116,4 @@ async function groupIdOf(group: string | number): Promise<number> {
     phase: 'config',
     hint: 'Name a group of this system, or give its number.',
   })
-}
-
-async function folderToDisk(path: string): Promise<void> {
-  // Windows has no folders that can be opened and flushed.
-  if (process.platform === 'win32') return
-  const folder = await open(path, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
 }

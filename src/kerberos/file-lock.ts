@@ -1,8 +1,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import { pause } from '../abort.ts'
 import { errorCode } from '../any-error.ts'
-import { createExclusively, openTrusted } from '../private-file.ts'
-import { onlyThisUser } from './cache-file.ts'
+import { createExclusively, onlyThisUser, openTrusted } from '../private-file.ts'
 import { tryLockFile } from './native/flock.ts'
 
 const POLL_MILLIS = 50

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { rename, rm } from 'node:fs/promises'
 import { PoolsmithError } from '../errors.ts'
-import { createExclusively, DistrustedFile } from '../private-file.ts'
-import { ownFile } from './cache-file.ts'
+import { createExclusively, DistrustedFile, ownFile } from '../private-file.ts'
 
 /** A file that exists, with the state as JSON, while there is a good ticket, and only then. */
 export class HealthFile {

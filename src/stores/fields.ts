@@ -7,6 +7,7 @@ import type { ConfigProblem } from '../errors.ts'
 import { awsFields } from '../strategies/aws/fields.ts'
 import { vaultFields, vaultProblems } from '../vault/fields.ts'
 import { awsStoreFields, awsStoreProblems } from './aws/fields.ts'
+import { encryptedFields, secretsFileOf } from './encrypted/fields.ts'
 
 export const storeFields = {
   secrets_ttl: seconds({
@@ -32,6 +33,7 @@ export const storeFields = {
     max: LONGEST_TIMER_SECONDS,
     description: 'How long one request to the API of Kubernetes may take.',
   }),
+  ...encryptedFields,
   ...awsStoreFields,
   ...vaultFields,
 } as const
@@ -63,6 +65,10 @@ export function storeProblems(
     const { scheme, path } = reference
     paths.set(scheme, [...(paths.get(scheme) ?? []), path])
     const usesApi = scheme === 'k8s' && isKubernetesName(path)
+    if (scheme === 'encrypted' && secretsFileOf(options, environment) === undefined) {
+      const message = `${fromName(name)} needs it; set it, or POOLSMITH_SECRETS_FILE`
+      problems.push({ path: 'extra.secrets_file', message })
+    }
     if (!usesApi || environment.KUBERNETES_SERVICE_HOST) continue
     const message = 'needs KUBERNETES_SERVICE_HOST, which every pod has; outside of one, name a folder'
     problems.push({ path: `extra.${fromName(name)}`, message })

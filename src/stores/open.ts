@@ -4,6 +4,9 @@ import type { Emit } from '../events.ts'
 import type { RequestAgents } from '../strategies/strategy.ts'
 import type { AwsStoreOptions } from './aws/fields.ts'
 import { CachedReader } from './cache.ts'
+import { secretsFileOf } from './encrypted/fields.ts'
+import { EncryptedFile } from './encrypted/file.ts'
+import { encryptedReader } from './encrypted/reader.ts'
 import type { StoreFieldValues } from './fields.ts'
 import { apiAddress, kubernetesApiReader } from './kubernetes-api.ts'
 import { lazyReader } from './lazy.ts'
@@ -62,6 +65,11 @@ export class OpenStores {
         const address = apiAddress(environment)
         if (address === undefined) throw new Error('The options were not checked.')
         return kubernetesApiReader(address, this.#options, { environment, agent })
+      }
+      case 'encrypted': {
+        const path = secretsFileOf(this.#options, environment)
+        if (path === undefined) throw new Error('The options were not checked.')
+        return encryptedReader(new EncryptedFile({ path, keyFile: this.#options.secrets_key_file, environment }))
       }
       case 'vault':
         return vaultReader(this.#options, { environment, agent })

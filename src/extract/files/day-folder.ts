@@ -5,8 +5,9 @@ import { mkdir, rename, rm, rmdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { errorCode } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
+import { syncFolder } from '../../private-file.ts'
 import { exchange } from './exchange.ts'
-import { isOwnFolder, linkOrMove, makeFolders, namesIn, syncFolder } from './own-files.ts'
+import { isOwnFolder, linkOrMove, makeFolders, namesIn } from './own-files.ts'
 import { writeFailure } from './write-failure.ts'
 
 export const WRITE_MODES = ['append', 'overwrite', 'error'] as const

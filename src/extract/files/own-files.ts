@@ -4,8 +4,7 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import { constants } from 'node:fs'
-import { type FileHandle, link, lstat, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { type FileHandle, link, lstat, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, relative, sep } from 'node:path'
 import { errorCode } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
@@ -15,6 +14,7 @@ import {
   DistrustedFile,
   openTrusted,
   readTrusted,
+  syncFolder,
   type Trust,
 } from '../../private-file.ts'
 import { writeFailure } from './write-failure.ts'
@@ -169,17 +169,5 @@ export async function makeFolder(folder: string, hasParent = false): Promise<voi
     } else if (code !== 'EEXIST' || !(await stat(folder)).isDirectory()) {
       throw error
     }
-  }
-}
-
-/** Syncs a folder to the disk: before that, a rename in it may be lost. */
-export async function syncFolder(folder: string): Promise<void> {
-  // Windows cannot open folders.
-  if (process.platform === 'win32') return
-  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY)
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
   }
 }

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createExclusively } from '../../private-file.ts'
-import { makeFolder, syncFolder } from './own-files.ts'
+import { createExclusively, syncFolder } from '../../private-file.ts'
+import { makeFolder } from './own-files.ts'
 import { writeFailure } from './write-failure.ts'
 
 export interface FinishedFile {

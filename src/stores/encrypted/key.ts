@@ -1,0 +1,152 @@
+/** The key of an encrypted file of secrets: from a file, the environment, or a command. */
+
+import { spawn } from 'node:child_process'
+import { createSecretKey, type KeyObject } from 'node:crypto'
+import { realpath } from 'node:fs/promises'
+import { onAbort } from '../../abort.ts'
+import { errorCode } from '../../any-error.ts'
+import { type ErrorCode, PoolsmithError } from '../../errors.ts'
+import { assertTrusted, DistrustedFile, openTrusted } from '../../private-file.ts'
+import { KEY_BYTES } from './format.ts'
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+export const KEY_VARIABLE = 'POOLSMITH_SECRETS_KEY'
+const FILE_VARIABLE = 'POOLSMITH_SECRETS_KEY_FILE'
+const COMMAND_VARIABLE = 'POOLSMITH_SECRETS_KEY_COMMAND'
+
+/** A few keys with line ends. */
+const LONGEST_BYTES = 4096
+const MOST_KEYS = 8
+const COMMAND_LIMIT_MILLIS = 10_000
+
+/** The place of a key, as errors name it, and the way to its text. */
+interface KeyPlace {
+  readonly name: string
+  read(signal: AbortSignal): Promise<string>
+}
+
+/**
+ * Where the key is: the file that the connection names, else the one of the three variables that is set. A command is
+ * taken from the environment alone, since a record may come from people who must not run programs here.
+ *
+ * @throws PoolsmithError ENCRYPTED_KEY_MISSING
+ */
+export function keyPlace(file: string | undefined, environment: Environment): KeyPlace {
+  if (file !== undefined) return filePlace(file)
+  const { [KEY_VARIABLE]: text, [FILE_VARIABLE]: named, [COMMAND_VARIABLE]: command } = environment
+  const given = [
+    text ? { name: KEY_VARIABLE, read: () => Promise.resolve(text) } : undefined,
+    named ? filePlace(named) : undefined,
+    command ? { name: `The command in ${COMMAND_VARIABLE}`, read: commandReader(command, environment) } : undefined,
+  ].filter((place) => place !== undefined)
+  const [place] = given
+  if (place !== undefined && given.length === 1) return place
+  throw fault(
+    'ENCRYPTED_KEY_MISSING',
+    place === undefined
+      ? 'No key for the encrypted file of secrets is given.'
+      : 'Several keys for the encrypted file of secrets are given.',
+    `Set secrets_key_file, or one of ${KEY_VARIABLE}, ${FILE_VARIABLE} and ${COMMAND_VARIABLE}. \`poolsmith secrets new-key\` makes a key.`,
+  )
+}
+
+/**
+ * The keys in a text, separated by commas, spaces or lines: the first one encrypts, all decrypt. Each has 32 bytes, in
+ * Base64 (also of the kind for URLs) or hexadecimal.
+ *
+ * @throws PoolsmithError ENCRYPTED_KEY_INVALID, and those of the place
+ */
+export async function readKeys(place: KeyPlace, signal: AbortSignal): Promise<readonly [KeyObject, ...KeyObject[]]> {
+  const texts = (await place.read(signal)).split(/[\s,]+/).filter((text) => text !== '')
+  const keys = texts.map((text) => {
+    const bytes = Buffer.from(text, /^[0-9a-fA-F]{64}$/.test(text) ? 'hex' : 'base64')
+    const isKey = bytes.length === KEY_BYTES && /^[\w+/-]+={0,2}$/.test(text)
+    return isKey ? createSecretKey(bytes) : undefined
+  })
+  const [first, ...others] = keys.filter((key) => key !== undefined)
+  if (first !== undefined && keys.length === others.length + 1 && keys.length <= MOST_KEYS) return [first, ...others]
+  throw fault(
+    'ENCRYPTED_KEY_INVALID',
+    keys.length === 0 ? `${place.name} gives no key.` : `${place.name} gives something else than a key.`,
+    'A key has 32 bytes, written in Base64 or hexadecimal; `poolsmith secrets new-key` makes one. A password is none.',
+  )
+}
+
+function filePlace(path: string): KeyPlace {
+  const name = `The key file ${path}`
+  return {
+    name,
+    async read() {
+      try {
+        // Kubernetes mounts secrets as links.
+        return await readKeyFile(await realpath(path))
+      } catch (cause) {
+        if (errorCode(cause) === 'ENOENT') {
+          throw fault('ENCRYPTED_KEY_MISSING', `${name} does not exist.`, 'Check its path.', cause)
+        }
+        const reason =
+          cause instanceof DistrustedFile ? cause.reason : `cannot be read (${errorCode(cause) ?? 'unknown error'})`
+        const hint = `Give the file to this user and run chmod 0600 ${path} (0640 is accepted when root owns it).`
+        throw fault('SECRET_FILE_REFUSED', `${name} ${reason}.`, hint, cause)
+      }
+    },
+  }
+}
+
+async function readKeyFile(path: string): Promise<string> {
+  await using file = await openTrusted(path, { maxBytes: LONGEST_BYTES })
+  const stats = await file.stat()
+  // libpq's rule for private keys: one that belongs to root may be read by its group.
+  assertTrusted(path, stats, { forbiddenMode: stats.uid === 0 ? 0o037 : 0o077 })
+  return file.readFile('utf8')
+}
+
+/** The standard output of a shell command. Its standard error, which may show secrets, is dropped. */
+function commandReader(command: string, environment: Environment): KeyPlace['read'] {
+  const subject = `The command in ${COMMAND_VARIABLE}`
+  const failed = (what: string, transient = false): PoolsmithError =>
+    new PoolsmithError(`${subject} ${what}.`, {
+      code: 'ENCRYPTED_KEY_INVALID',
+      phase: 'credential',
+      transient,
+      hint: 'Run it by hand as this user to see why. It has to print the key alone, and must not ask for anything.',
+    })
+  return async (signal) => {
+    const limit = AbortSignal.timeout(COMMAND_LIMIT_MILLIS)
+    const child = spawn(command, {
+      shell: true,
+      // A group of its own, so that what the shell has started ends with it.
+      detached: process.platform !== 'win32',
+      env: { ...environment },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    let text = ''
+    const stop = (): void => {
+      if (child.pid === undefined || child.exitCode !== null) return
+      if (process.platform === 'win32') child.kill()
+      else process.kill(-child.pid, 'SIGKILL')
+      // A program that has left the group may hold the pipe for ever.
+      child.stdout.destroy()
+    }
+    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk
+      if (text.length > LONGEST_BYTES) stop()
+    })
+    using _signal = onAbort(signal, stop)
+    using _limit = onAbort(limit, stop)
+    const code = await new Promise<number | null>((resolve, reject) => {
+      child.once('error', (error) => reject(failed(`could not be started (${errorCode(error) ?? 'unknown error'})`)))
+      child.once('close', resolve)
+    })
+    signal.throwIfAborted()
+    if (limit.aborted) throw failed(`did not end within ${COMMAND_LIMIT_MILLIS / 1000} s`, true)
+    if (text.length > LONGEST_BYTES) throw failed(`printed more than ${LONGEST_BYTES} bytes`)
+    if (code !== 0) throw failed(`failed (exit code ${code})`, true)
+    return text
+  }
+}
+
+function fault(code: ErrorCode, message: string, hint: string, cause?: unknown): PoolsmithError {
+  return new PoolsmithError(message, { code, phase: 'credential', hint, cause })
+}
