@@ -1,13 +1,12 @@
 /** The options of references to stores of secrets, which every connection takes. */
 
 import type { Connection } from '../connections/connection.ts'
-import { type Fields, LONGEST_TIMER_SECONDS, seconds, text, type ValuesOf } from '../connections/fields.ts'
+import { type Fields, LONGEST_TIMER_SECONDS, path, seconds, text, type ValuesOf } from '../connections/fields.ts'
 import { fromName, isKubernetesName, type ReferencedSecret, type Scheme } from '../connections/reference.ts'
 import type { ConfigProblem } from '../errors.ts'
 import { awsFields } from '../strategies/aws/fields.ts'
 import { vaultFields, vaultProblems } from '../vault/fields.ts'
 import { awsStoreFields, awsStoreProblems } from './aws/fields.ts'
-import { encryptedFields, secretsFileOf } from './encrypted/fields.ts'
 
 export const storeFields = {
   secrets_ttl: seconds({
@@ -33,7 +32,13 @@ export const storeFields = {
     max: LONGEST_TIMER_SECONDS,
     description: 'How long one request to the API of Kubernetes may take.',
   }),
-  ...encryptedFields,
+  secrets_file: path({
+    description: 'For `encrypted:name#field`: the encrypted file of secrets. Default: POOLSMITH_SECRETS_FILE.',
+  }),
+  secrets_key_file: path({
+    description:
+      'The file with its key. Default: POOLSMITH_SECRETS_KEY (the key itself), POOLSMITH_SECRETS_KEY_FILE or POOLSMITH_SECRETS_KEY_COMMAND.',
+  }),
   ...awsStoreFields,
   ...vaultFields,
 } as const
@@ -45,6 +50,14 @@ type Login = (typeof LOGINS)[keyof typeof LOGINS]
 
 /** The values of a connection's options for its stores: those of a login, where a reference names its store. */
 export type StoreFieldValues = ValuesOf<typeof storeFields> & Partial<ValuesOf<Login>>
+
+/** The encrypted file of secrets; undefined where none is named. */
+export function secretsFileOf(
+  { secrets_file: file }: Pick<StoreFieldValues, 'secrets_file'>,
+  environment: Readonly<Record<string, string | undefined>>,
+): string | undefined {
+  return file ?? (environment.POOLSMITH_SECRETS_FILE || undefined)
+}
 
 /** The options by which the stores of these kinds log in, beside those that every connection takes. */
 export function loginFields(schemes: Iterable<Scheme>): Fields {
@@ -62,9 +75,9 @@ export function storeProblems(
   const paths = new Map<Scheme, string[]>()
   const problems: ConfigProblem[] = []
   for (const [name, { reference }] of references) {
-    const { scheme, path } = reference
-    paths.set(scheme, [...(paths.get(scheme) ?? []), path])
-    const usesApi = scheme === 'k8s' && isKubernetesName(path)
+    const { scheme, path: at } = reference
+    paths.set(scheme, [...(paths.get(scheme) ?? []), at])
+    const usesApi = scheme === 'k8s' && isKubernetesName(at)
     if (scheme === 'encrypted' && secretsFileOf(options, environment) === undefined) {
       const message = `${fromName(name)} needs it; set it, or POOLSMITH_SECRETS_FILE`
       problems.push({ path: 'extra.secrets_file', message })
