@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -72,6 +74,35 @@ describe('the process around a pool', () => {
       target(),
     )
     assert.deepEqual(ended, { code: 0, killed: false, stdout: 'POOL_SUSPENDED\n', stderr: '' })
+  })
+
+  test('a process that is frozen, and whose session the server ends meanwhile, serves when it is thawed', async () => {
+    const program = `
+      import { createInterface } from 'node:readline'
+      const { ask, postgresPool } = await import(process.env.SUPPORT)
+      const pool = postgresPool(JSON.parse(process.env.TARGET), { pool_size: 1, max_overflow: 0 })
+      for await (const sql of createInterface(process.stdin)) console.log(await ask(pool, sql))
+      await pool.destroy()`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+      env: { ...process.env, ...target() },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    try {
+      const answers = createInterface(child.stdout)[Symbol.asyncIterator]()
+      const served = async (sql: string): Promise<string> => {
+        child.stdin.write(`${sql}\n`)
+        return (await answers.next()).value ?? 'the process has ended'
+      }
+      const before = await served('select pg_backend_pid()')
+      child.kill('SIGSTOP')
+      await server.sql(`select pg_terminate_backend(${before}, 10000)`)
+      child.kill('SIGCONT')
+      assert.notEqual(await served('select pg_backend_pid()'), before)
+      child.stdin.end()
+      assert.deepEqual(await once(child, 'exit'), [0, null])
+    } finally {
+      child.kill('SIGKILL')
+    }
   })
 
   test('destroy() that is not awaited causes no unhandled rejection while acquires and openings run', async () => {
