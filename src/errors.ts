@@ -212,6 +212,7 @@ export const ERROR_CODES = {
   SESSION_INIT_FAILED:
     '`session_init` or the hook `onSession` failed on a new session, which was closed; `cause` says why.',
   SESSION_READ_ONLY: 'An idle session has become read-only, as after a failover; it was closed.',
+  CLIENT_RELEASED: 'A statement was given to a client of poolsmith/pg after its release.',
   SESSION_BUSY: 'A returned connection still ran a statement, which could not be stopped.',
   TOO_MANY_BINDINGS: 'A statement has more bindings than the database takes; it was not sent.',
   // pool

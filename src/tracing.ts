@@ -107,7 +107,7 @@ function begin<Name extends keyof Traces>(
  * @returns tells of its end
  */
 export function beginQuery(context: QueryTrace): (failure?: { readonly error: unknown }) => void {
-  return ownWork.getStore() === true ? () => undefined : begin('query', context)
+  return isOwnWork() ? () => undefined : begin('query', context)
 }
 
 /** Tells of the steps of one attempt, each of which ends when the next begins. */
@@ -134,6 +134,11 @@ export class PhaseTracer {
 
 /** Set while the pool works on a session for itself. */
 const ownWork = new AsyncLocalStorage<true>()
+
+/** Whether the present code is the pool's work on a session for itself: a check, a reset, a renewal. */
+export function isOwnWork(): boolean {
+  return ownWork.getStore() === true
+}
 
 /** Of the time when this file was loaded, which no request asked for. */
 const snapshot = AsyncLocalStorage.snapshot()

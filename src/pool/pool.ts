@@ -176,6 +176,11 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
     return this.#policy.leakMillis !== Number.POSITIVE_INFINITY
   }
 
+  /** `drain_timeout`, in milliseconds. */
+  get drainMillis(): number {
+    return this.#policy.drainMillis
+  }
+
   /** The number of connections by state, callers waiting, and counts since the pool was built. */
   stats(): PoolStats {
     const { size, counts } = this.#sessions
@@ -193,6 +198,11 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
   infoOf(raw: Raw): ConnectionInfo | undefined {
     const session = this.#sessions.of(raw)
     return session === undefined ? undefined : connectionInfo(session, this.#driver.info(raw), this.#now())
+  }
+
+  /** Whether a connection of this pool is in use, and not idle, being checked or closed. */
+  isLent(raw: Raw): boolean {
+    return this.#sessions.of(raw)?.busy === true
   }
 
   /** With {@link numUsed} and {@link numPendingAcquires}, the marks by which knex knows a tarn-compatible pool. */

@@ -2,6 +2,7 @@
 
 import type { EventEmitter } from 'node:events'
 import type pg from 'pg'
+import { within } from '../../abort.ts'
 import { isError } from '../../any-error.ts'
 import type { Connection } from '../../connections/connection.ts'
 import { keepPgListeners } from '../../drivers/postgres/client-statements.ts'
@@ -70,6 +71,9 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
     readonly #announced = new WeakSet<pg.Client>()
     /** Clients that are in use. */
     readonly #leased = new WeakSet<pg.Client>()
+    /** Callers that wait for a client. */
+    #waiting = 0
+    #onServed: (() => void) | undefined
 
     constructor({ pool, connection, strategy }: PgPoolParts) {
       super({ ...publicOptions(connection), max: pool.stats().max })
@@ -112,9 +116,7 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
 
     async #lease(signal?: AbortSignal): Promise<pg.PoolClient> {
       if (this.ending) throw new Error(ENDED)
-      const client = (await this.poolsmith.acquire(signal && { signal }).promise.catch((error: unknown) => {
-        throw inPgsWords(error)
-      })) as pg.PoolClient
+      const client = (await this.#acquire(signal)) as pg.PoolClient
       this.#leased.add(client)
       let released = false
       client.release = (error) => {
@@ -125,6 +127,18 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
       if (!this.#announced.has(client)) this.#announce(client)
       this.emit('acquire', client)
       return client
+    }
+
+    async #acquire(signal: AbortSignal | undefined): Promise<pg.Client> {
+      this.#waiting++
+      try {
+        return await this.poolsmith.acquire(signal && { signal }).promise
+      } catch (error) {
+        throw inPgsWords(error)
+      } finally {
+        this.#waiting--
+        if (this.#waiting === 0) this.#onServed?.()
+      }
     }
 
     /** Listeners to `connect` send their statements now, so these run before those of the client's user. */
@@ -191,6 +205,11 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
     async #end(): Promise<void> {
       if (this.ending) throw new Error(ENDED_TWICE)
       this.ending = true
+      // pg serves the callers that were there before.
+      const served = new Promise<void>((resolve) => {
+        this.#onServed = resolve
+      })
+      if (this.#waiting > 0) await within(served, this.poolsmith.drainMillis).catch(() => undefined)
       await this.poolsmith.destroy()
       this.ended = true
     }

@@ -1,9 +1,11 @@
-/** `signal` in the configuration of a query, for the clients of a `pg.Pool` over ours. */
+/** Statements of the clients of a `pg.Pool` over ours: `signal` in their configuration, and none after a release. */
 
 import type pg from 'pg'
 import { onAbort } from '../../abort.ts'
 import { heldBack, newestStatement, takeBack } from '../../drivers/postgres/client-statements.ts'
+import { PoolsmithError } from '../../errors.ts'
 import type { ConnectionPool } from '../../pool/pool.ts'
+import { isOwnWork } from '../../tracing.ts'
 
 type Query = (...given: unknown[]) => unknown
 type Callback = (error: unknown, result?: unknown) => void
@@ -14,7 +16,10 @@ export function signalOf(config: unknown): AbortSignal | undefined {
   return signal instanceof AbortSignal ? signal : undefined
 }
 
-/** Has a client end a statement whose configuration has a signal, and no other one, when the signal aborts. */
+/**
+ * Has a client end a statement whose configuration has a signal, and no other one, when the signal aborts; and refuse
+ * every statement while it is in the pool.
+ */
 export function heedSignals(client: pg.Client, pool: ConnectionPool<pg.Client>): void {
   /** A cancel request under way, which would end any statement that is sent. */
   let cancelling: Promise<void> | undefined
@@ -49,6 +54,7 @@ export function heedSignals(client: pg.Client, pool: ConnectionPool<pg.Client>):
   }
 
   const heeding: Query = (...given) => {
+    if (!pool.isLent(client) && !isOwnWork()) return refuse(client, given, releasedError(pool.name))
     const signal = signalOf(given[0])
     if (signal === undefined) return query(given)
     const callback = given.findLast((one) => typeof one === 'function') as Callback | undefined
@@ -64,4 +70,33 @@ export function heedSignals(client: pg.Client, pool: ConnectionPool<pg.Client>):
     return undefined
   }
   client.query = heeding as typeof client.query
+}
+
+/** Answers a statement with an error in the form in which the result was asked for. */
+function refuse(client: pg.Client, given: readonly unknown[], error: PoolsmithError): unknown {
+  const [first] = given
+  const { submit, handleError, callback } = (first ?? {}) as {
+    readonly submit?: unknown
+    readonly handleError?: (error: Error, connection: unknown) => void
+    readonly callback?: unknown
+  }
+  if (typeof submit === 'function') {
+    process.nextTick(() =>
+      handleError?.call(first, error, (client as unknown as { readonly connection: unknown }).connection),
+    )
+    return first
+  }
+  const answer = [...given, callback].findLast((one) => typeof one === 'function') as Callback | undefined
+  if (answer === undefined) return Promise.reject(error)
+  process.nextTick(answer, error)
+  return undefined
+}
+
+function releasedError(poolName: string): PoolsmithError {
+  return new PoolsmithError(`A statement was given to a client that has been released to the pool ${poolName}.`, {
+    code: 'CLIENT_RELEASED',
+    phase: 'query',
+    hint: 'Release the client after its last statement, or take another one with connect().',
+    details: { poolName },
+  })
 }
