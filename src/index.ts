@@ -73,6 +73,7 @@ export type {
   ListenOptions,
   NotificationHandler,
   PlaceStats,
+  PlaceVisit,
   PoolStats,
 } from './pool/types.ts'
 export { Secret } from './secret.ts'

@@ -81,6 +81,8 @@ export interface OpenContext {
    * time for the others. Absent: it is not known.
    */
   readonly deadline?: number | undefined
+  /** Opens it at this one of the driver's places, whatever its role. Absent: at the first that fits. */
+  readonly at?: Place | undefined
 }
 
 /**
@@ -94,6 +96,8 @@ export interface Driver<Raw extends object> {
   readonly places?: readonly Place[]
   /** The one of a session. */
   placeOf?(raw: Raw): Place | undefined
+  /** How far the server of a session is behind its primary, in milliseconds. Undefined for a primary, or where it is not known. */
+  lagMillis?(raw: Raw): Promise<number | undefined>
   open(credential: Credential, context: OpenContext): Promise<Raw>
   /** One round trip that proves the session alive; rejects when it is not. */
   ping(raw: Raw): Promise<void>

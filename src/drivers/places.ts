@@ -31,6 +31,8 @@ export interface Attempt {
   readonly phase: () => Phase
   /** The role that the server must have. Default: any. */
   readonly target?: SessionTarget
+  /** The only place to try, whatever its role. */
+  readonly at?: Place | undefined
 }
 
 /** The parts of the search that differ between databases. */
@@ -92,9 +94,10 @@ export class Places<P extends PlacePlan, S> {
    * ends the attempt: a refused password is not tried elsewhere.
    */
   async open(credential: Credential, attempt: Attempt): Promise<S> {
-    const { target } = this.#rules
+    const { at } = attempt
+    const target = at === undefined ? this.#rules.target : 'any'
     const failures: Failure<P>[] = []
-    let places = this.#inOrder()
+    let places = at === undefined ? this.#inOrder() : this.#all.filter(({ place }) => place === at)
     if (target === 'prefer-standby') {
       const session = await this.#openAt(places, 'standby', credential, attempt, failures)
       if (session !== undefined) return session
@@ -136,7 +139,7 @@ export class Places<P extends PlacePlan, S> {
         place.answered(rules.serverOf?.(session))
         const misfit = rules.misfitOf(session)
         if (misfit === undefined) {
-          this.#misfits.answered(candidate)
+          if (attempt.at === undefined) this.#misfits.answered(candidate)
           return session
         }
         rules.leave(session)

@@ -6,6 +6,7 @@ import type { StoreOptions } from '../connections/stores/find.ts'
 import { endingSource } from '../credentials/ending-source.ts'
 import type { ProxyOptions } from '../drivers/network/proxy/options.ts'
 import type { Proxies, ProxyContext } from '../drivers/network/proxy/proxies.ts'
+import type { SessionTarget } from '../drivers/session-target.ts'
 import { placeName } from '../drivers/whereabouts.ts'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
 import type { EventName } from '../events.ts'
@@ -20,6 +21,13 @@ import type { DialectParts } from './dialect.ts'
 
 /** Options that every data layer takes: the pool's, under their names in the extras, and those that are no text. */
 export interface BuildPoolOptions extends PoolOptions {
+  /**
+   * The role that a server of the list must have (docs/hosts.md). As an option it separates engines on one record: one
+   * that writes, and one that reads.
+   */
+  readonly target_session_attrs?: SessionTarget
+  /** `random`: each opening tries the servers of the list in another order. Default: the record's, else `disable`. */
+  readonly load_balance_hosts?: 'disable' | 'random'
   /** Extras that take the place of the connection's own, such as `{ sslmode: 'verify-ca' }`. */
   readonly extra?: Readonly<Record<string, unknown>>
   /** Listeners that are added before the first connection is opened. `pool.on` adds more. */

@@ -6,6 +6,7 @@ import { sameSecret } from '../credentials/same-secret.ts'
 import type { Driver } from '../drivers/driver.ts'
 import { openingError, placed, traceOrigin, type Whereabouts } from '../drivers/whereabouts.ts'
 import { type Phase, PoolsmithError } from '../errors.ts'
+import type { Place } from '../hosts/place.ts'
 import { type ConnectTrace, PhaseTracer, traced } from '../tracing.ts'
 import { asPoolsmithError, endedAtLoginError, hangingError, NotTried } from './failures.ts'
 
@@ -29,6 +30,8 @@ export interface AttemptConfig<Raw extends object> {
   readonly limitMillis: number
   /** The refusal for which a login with this credential is not tried. */
   readonly refusalOf: (credential: Credential) => PoolsmithError | undefined
+  /** The only place to open it at. Absent: the driver decides. */
+  readonly at?: Place | undefined
 }
 
 /**
@@ -190,9 +193,9 @@ export class Attempt<Raw extends object> {
   }
 
   async #openAlive(credential: Credential, signal: AbortSignal): Promise<Raw> {
-    const { driver, where } = this.#config
+    const { driver, where, at } = this.#config
     const deadline = this.#startedAt + this.#config.limitMillis
-    const raw = await driver.open(credential, { signal, enter: (phase) => this.#enter(phase), deadline })
+    const raw = await driver.open(credential, { signal, enter: (phase) => this.#enter(phase), deadline, at })
     // Cut at once when the attempt is aborted meanwhile, so that the pool's end does not resolve before its socket closes.
     using _ = onAbort(signal, () => driver.abort(raw))
     // The server may have ended the session in the packet that accepted the login.

@@ -6,8 +6,8 @@ import type { PoolsmithError } from '../errors.ts'
 import type { EventName } from '../events.ts'
 import type { EventHub, Listener } from './events.ts'
 import { closedError } from './failures.ts'
-import type { Listening } from './listening.ts'
-import type { AcquireOptions, ListenOptions, NotificationHandler } from './types.ts'
+import type { Listening, ListeningConfig } from './listening.ts'
+import type { AcquireOptions, ListenOptions, NotificationHandler, PlaceVisit } from './types.ts'
 import { statementAborted, underSignal } from './under-signal.ts'
 
 export interface LeasingConfig<Raw extends object> {
@@ -43,8 +43,8 @@ export abstract class Leasing<Raw extends object> implements AsyncDisposable {
   abstract release(raw: Raw): boolean
   abstract destroy(): Promise<void>
   abstract stats(): { readonly closed: boolean }
-  /** Loads and makes the part that holds sessions which listen. */
-  protected abstract makeListening(): Promise<Listening<Raw>>
+  /** The parts for sessions that do not belong to the pool's. */
+  protected abstract apart(): ListeningConfig<Raw>
 
   /**
    * Acquires, calls `fn` with the connection and releases it afterwards, also when `fn` throws.
@@ -93,10 +93,25 @@ export abstract class Leasing<Raw extends object> implements AsyncDisposable {
    * await db.pool.listen('jobs', ({ payload }) => work(payload), { onListen: () => workOnAllThatWait(), signal })
    */
   async listen(channel: string, handler: NotificationHandler, options?: ListenOptions): Promise<void> {
-    this.#listening ??= this.makeListening()
+    this.#listening ??= import('./listening.ts').then((module) => new module.Listening(this.apart()))
     const listening = await this.#listening
     if (this.stats().closed) throw closedError(this.where)
     await listening.listen(channel, handler, options)
+  }
+
+  /**
+   * Opens a session of its own at every server of the connection, whatever its role, and closes it again. All at once,
+   * each within `pool_timeout`, and beyond `pool_size`.
+   *
+   * @returns one for each of `stats().places`, in the same order; never rejects because of a server
+   *
+   * @example
+   * for (const { host, role, lagMillis, error } of await db.pool.visitPlaces()) log.info(host, role, lagMillis, error)
+   */
+  async visitPlaces(): Promise<readonly PlaceVisit[]> {
+    const { visitPlaces } = await import('./visit-places.ts')
+    if (this.stats().closed) throw closedError(this.where)
+    return visitPlaces(this.#driver, this.apart())
   }
 
   /** Opens the sessions that listen anew. */

@@ -6,6 +6,7 @@ import type { Driver } from '../drivers/driver.ts'
 import type { Whereabouts } from '../drivers/whereabouts.ts'
 import { ConfigError, PoolsmithError } from '../errors.ts'
 import type { CloseReason, Emit } from '../events.ts'
+import type { Place } from '../hosts/place.ts'
 import { abortedError, asksToWait, NotTried } from './failures.ts'
 import { sayGoodbye } from './goodbye.ts'
 import type { Policy } from './options.ts'
@@ -23,7 +24,7 @@ export interface ListeningConfig<Raw extends object> {
   readonly emit: Emit
   readonly random: () => number
   /** Opens and prepares a session that does not belong to the pool's sessions. */
-  readonly open: () => Promise<Session<Raw>>
+  readonly open: (at?: Place) => Promise<Session<Raw>>
 }
 
 interface Subscription extends ListenOptions {

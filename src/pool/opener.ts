@@ -3,6 +3,7 @@ import { sameSecret } from '../credentials/same-secret.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { Whereabouts } from '../drivers/whereabouts.ts'
 import { PoolsmithError } from '../errors.ts'
+import type { Place } from '../hosts/place.ts'
 import { Attempt, type Opened } from './attempt.ts'
 import { isRefusal } from './failures.ts'
 import type { Prepare } from './prepare.ts'
@@ -51,13 +52,14 @@ export class Opener<Raw extends object> {
   }
 
   /**
+   * @param at the only place to open it at; undefined: the driver decides
    * @param promising no attempt has failed since the last one that succeeded
    * @throws PoolsmithError, NotTried
    */
-  async open(generation: number, promising: boolean): Promise<Session<Raw>> {
+  async open(generation: number, promising: boolean, at?: Place): Promise<Session<Raw>> {
     const { driver, where, source, limitMillis, prepare } = this.#config
     const refusalOf = (credential: Credential) => this.#refusalOf(credential)
-    const attempt = new Attempt({ driver, where, source, limitMillis, refusalOf })
+    const attempt = new Attempt({ driver, where, source, limitMillis, refusalOf, at })
     this.#attempts.add(attempt)
     if (promising) this.#promising++
     try {

@@ -7,7 +7,7 @@ import { callSite } from './call-site.ts'
 import { EventHub } from './events.ts'
 import { abortedError, acquireTimeoutError, closedError, type Occupancy } from './failures.ts'
 import { Leasing } from './leasing.ts'
-import type { Listening, ListeningConfig } from './listening.ts'
+import type { ListeningConfig } from './listening.ts'
 import { type Policy, poolPolicy } from './options.ts'
 import { placeStats } from './place-stats.ts'
 import { preparation } from './prepare.ts'
@@ -228,9 +228,8 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
     return this.#destroyed
   }
 
-  protected async makeListening(): Promise<Listening<Raw>> {
-    const { Listening: Made } = await import('./listening.ts')
-    return new Made({ ...this.#shared, open: () => this.#supply.openApart() })
+  protected apart(): ListeningConfig<Raw> {
+    return { ...this.#shared, open: (at) => this.#supply.openApart(at) }
   }
 
   // ---- handing out

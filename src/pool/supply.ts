@@ -3,6 +3,7 @@ import type { Driver } from '../drivers/driver.ts'
 import type { Whereabouts } from '../drivers/whereabouts.ts'
 import type { PoolsmithError } from '../errors.ts'
 import type { Emit } from '../events.ts'
+import type { Place } from '../hosts/place.ts'
 import { inBackground } from '../tracing.ts'
 import { asksToWait, type Hanging, isTimeLimit, NotTried } from './failures.ts'
 import { Opener } from './opener.ts'
@@ -85,8 +86,8 @@ export class Supply<Raw extends object> {
   }
 
   /** Opens one that serves no caller of the pool. */
-  openApart(): Promise<Session<Raw>> {
-    return inBackground(() => this.#opener.open(this.#config.sessions.generation, false))
+  openApart(at?: Place): Promise<Session<Raw>> {
+    return inBackground(() => this.#opener.open(this.#config.sessions.generation, false, at))
   }
 
   /** Begins the attempts that are missing, as far as there is room and the pacer allows. */

@@ -2,7 +2,8 @@
 
 import type { Credential, CredentialSource } from '../credentials/credential.ts'
 import type { Driver, Notification, SessionInfo } from '../drivers/driver.ts'
-import type { PlaceFacts } from '../hosts/place.ts'
+import type { PoolsmithError } from '../errors.ts'
+import type { PlaceFacts, PlaceName } from '../hosts/place.ts'
 import type { EventHub } from './events.ts'
 import type { Occupancy } from './failures.ts'
 import type { PoolOptions } from './options.ts'
@@ -81,6 +82,18 @@ export interface ListenOptions {
 export interface PlaceStats extends PlaceFacts {
   /** Open connections of this pool there. */
   readonly sessions: number
+}
+
+/** The finding of {@link ConnectionPool.visitPlaces} at one server. */
+export interface PlaceVisit extends PlaceName {
+  /** Undefined where no session was opened. */
+  readonly info: SessionInfo | undefined
+  /** How long the opening took, without the time for the credential. */
+  readonly openingMillis: number | undefined
+  /** How far a standby is behind; undefined for a primary, or where it is not known. */
+  readonly lagMillis: number | undefined
+  /** Why no session was opened. */
+  readonly error: PoolsmithError | undefined
 }
 
 /** How many connections there are and what they do, as `pool.stats()` counts them. */

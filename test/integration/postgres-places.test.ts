@@ -2,6 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { Kysely, sql } from 'kysely'
+import { postgresDialect } from '../../src/engine/kysely/index.ts'
+import { createPgPool } from '../../src/engine/pg/index.ts'
 import { createEngine, type EngineOptions } from '../../src/index.ts'
 import { type FakePostgres, type Peer, startFakePostgres } from '../support/fake-postgres.ts'
 import { freePort } from '../support/free-port.ts'
@@ -74,6 +77,25 @@ test('a refused login is the last error of its place, which is not down', async 
   const [place] = db.pool.stats().places
   assert.notEqual(place?.state, 'down')
   assert.equal(place?.lastError?.code, 'LOGIN_REFUSED')
+})
+
+test('target_session_attrs is an option of every data layer, beside the same record', async () => {
+  const places = `127.0.0.1:${primary.port},127.0.0.1:${standby.port}`
+  const login = `postgres:${encodeURIComponent(primary.superuserPassword)}`
+  const record = `postgres://${login}@${places}/postgres?sslmode=disable&target_session_attrs=primary`
+  const options = { target_session_attrs: 'prefer-standby', load_balance_hosts: 'random', pool_size: 1 } as const
+  await using knex = await createEngine(record, options)
+  await using pool = await createPgPool(record, options)
+  await using kysely = new Kysely({ dialect: postgresDialect(record, options) })
+  const text = 'select pg_is_in_recovery() as standby'
+  const answers = [await knex.raw(text), await pool.query(text), await sql.raw(text).execute(kysely)]
+  assert.deepEqual(
+    answers.map(({ rows }) => rows),
+    answers.map(() => [{ standby: true }]),
+  )
+  await assert.rejects(createEngine(record, { target_session_attrs: 'writer' as never }), {
+    message: /options\.target_session_attrs/,
+  })
 })
 
 test('a place that goes down and comes up again is told to every engine that names it', async () => {

@@ -4,7 +4,7 @@ import type { EncryptionInfo, ProxyInfo } from '../../drivers/driver.ts'
 import { createEngine, type Engine } from '../../engine/knex/create-engine.ts'
 import { type Phase, PoolsmithError } from '../../errors.ts'
 import { startTrace, type Trace } from '../../kerberos/trace.ts'
-import type { ConnectionInfo } from '../../pool/types.ts'
+import type { ConnectionInfo, PlaceVisit } from '../../pool/types.ts'
 import { printable } from '../../printable.ts'
 import type { Call, Command, Outcome } from '../command.ts'
 import {
@@ -17,6 +17,7 @@ import {
 } from '../kerberos-report.ts'
 import { duration, moment, rows } from '../layout.ts'
 import { type Notice, noticeListeners } from '../notices.ts'
+import { placesData, placesText } from '../places-report.ts'
 import { CONNECTION_ARGUMENT, STORE_OPTIONS, storesOf, TIMEOUT_OPTION, timeoutOf } from '../shared-options.ts'
 import type { Screen } from '../terminal.ts'
 
@@ -79,6 +80,8 @@ async function check(call: Call, trace?: Trace): Promise<Outcome> {
     timings[phase] = (timings[phase] ?? 0) + millis
   }
   const found: Finding = {
+    // A single server has been visited already.
+    visits: db.pool.stats().places.length > 1 ? await db.pool.visitPlaces() : [],
     name: connection.id,
     dialect: connection.type,
     strategy,
@@ -133,10 +136,12 @@ interface Finding {
   readonly totalMillis: number
   readonly notices: readonly Notice[]
   readonly kerberos: KerberosFindings | undefined
+  /** The servers of a list. */
+  readonly visits: readonly PlaceVisit[]
 }
 
 function dataOf(found: Finding): Record<string, unknown> {
-  const { name, dialect, strategy, session, timings, totalMillis, notices, kerberos } = found
+  const { name, dialect, strategy, session, timings, totalMillis, notices, kerberos, visits } = found
   const rounded = (millis: number): number => Math.round(millis * 10) / 10
   return {
     ...(name === undefined ? {} : { connection: name }),
@@ -145,6 +150,7 @@ function dataOf(found: Finding): Record<string, unknown> {
       version: session.serverVersion,
       peer: session.peer,
       database: session.database,
+      role: session.place?.role,
       processId: session.processId,
     },
     ...(session.proxy === undefined ? {} : { proxy: session.proxy }),
@@ -161,6 +167,7 @@ function dataOf(found: Finding): Record<string, unknown> {
       ...Object.fromEntries(Object.entries(timings).map(([phase, millis]) => [phase, rounded(millis)])),
       total: rounded(totalMillis),
     },
+    ...(visits.length === 0 ? {} : { places: placesData(visits) }),
     notices,
     ...(kerberos === undefined ? {} : { kerberos: kerberosData(kerberos) }),
   }
@@ -178,7 +185,7 @@ function withIsoTimes(encryption: EncryptionInfo): Record<string, unknown> {
 }
 
 function textOf(found: Finding, screen: Screen): string {
-  const { name, dialect, strategy, session, timings, totalMillis, notices, kerberos } = found
+  const { name, dialect, strategy, session, timings, totalMillis, notices, kerberos, visits } = found
   const { encryption } = session
   const steps = PHASES.flatMap((phase) => {
     const millis = timings[phase]
@@ -203,6 +210,7 @@ function textOf(found: Finding, screen: Screen): string {
       screen.width,
     ),
   ]
+  if (visits.length > 0) lines.push('', `${visits.length} hosts`, placesText(visits, screen.width))
   for (const { kind, message } of notices) {
     lines.push(screen.style('yellow', rows([[`${kind} warning`, message]], screen.width)))
   }

@@ -107,6 +107,16 @@ export function postgresWhereabouts({ host, port, database, login }: PostgresTar
   }
 }
 
+/**
+ * Milliseconds since the last transaction that a standby has replayed was committed; 0 where it receives from its primary
+ * and has replayed everything (PostgreSQL Documentation, "Recovery Information Functions"). From PostgreSQL 10 on.
+ */
+const LAG = `select case when pg_catalog.pg_is_in_recovery() then case
+  when pg_catalog.pg_last_wal_receive_lsn() = pg_catalog.pg_last_wal_replay_lsn()
+    and exists (select from pg_catalog.pg_stat_wal_receiver) then 0
+  else pg_catalog.round((extract(epoch from pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp()) * 1000)::numeric)
+  end end`
+
 class SessionDriver implements PostgresDriver {
   readonly #places: Places<SessionPlan, Session>
   readonly #states = new WeakMap<pg.Client, SessionState>()
@@ -122,7 +132,8 @@ class SessionDriver implements PostgresDriver {
   }
 
   async open(credential: Credential, context: OpenContext): Promise<pg.Client> {
-    const { signal } = context
+    const { signal, at } = context
+    const where = at === undefined ? this.where : { ...this.where, host: at.host, port: at.port }
     const clock = new PhaseClock(context)
     try {
       const module = await orAbort(loadPg(), signal)
@@ -131,10 +142,12 @@ class SessionDriver implements PostgresDriver {
         enter: (phase) => clock.enter(phase),
         phase: () => clock.phase,
         deadline: context.deadline,
+        at,
       })
       const { current: doubt } = this.#doubt
       const place = this.#places.of(session.plan)
-      const state = newState({ session, place, credential, timings: clock.stop(), doubt })
+      const target = at === undefined ? session.plan.options.target_session_attrs : 'any'
+      const state = newState({ session, place, target, credential, timings: clock.stop(), doubt })
       const client = await adoptSession(module, {
         stream: session.transport.stream,
         user: session.user,
@@ -156,16 +169,13 @@ class SessionDriver implements PostgresDriver {
       }
       return client
     } catch (error) {
-      if (!signal.aborted) throw openingError(error, this.where)
+      if (!signal.aborted) throw openingError(error, where)
       if (signal.reason instanceof PoolsmithError) throw error
-      throw new PoolsmithError(
-        `The attempt to connect to ${this.where.host} was aborted in the phase ${clock.phase}.`,
-        {
-          code: 'ABORTED',
-          phase: clock.phase,
-          cause: signal.reason,
-        },
-      )
+      throw new PoolsmithError(`The attempt to connect to ${where.host} was aborted in the phase ${clock.phase}.`, {
+        code: 'ABORTED',
+        phase: clock.phase,
+        cause: signal.reason,
+      })
     }
   }
 
@@ -190,9 +200,9 @@ class SessionDriver implements PostgresDriver {
 
   async #assertRole(raw: pg.Client, state: SessionState): Promise<void> {
     const { current } = this.#doubt
-    const { plan, login } = state.session
-    const { host, options } = plan
-    const { target_session_attrs: target } = options
+    const { target, session } = state
+    const { plan, login } = session
+    const { host } = plan
     if (target === 'standby' || target === 'read-only') {
       const { value } = await askOn(raw, 'select pg_catalog.pg_is_in_recovery()')
       if (value === 'f' && leavesTarget(target, 'in_hot_standby', 'off', login.parameters))
@@ -297,6 +307,11 @@ class SessionDriver implements PostgresDriver {
 
   placeOf(raw: pg.Client): Place | undefined {
     return this.#state(raw).place
+  }
+
+  async lagMillis(raw: pg.Client): Promise<number | undefined> {
+    const { value } = await askOn(raw, LAG)
+    return value === undefined || value === null ? undefined : Number(value)
   }
 
   cancel(raw: pg.Client, signal: AbortSignal): Promise<void> {

@@ -4,6 +4,7 @@ import { printable } from '../../printable.ts'
 import type { SessionInfo } from '../driver.ts'
 import { addressOf, showEndpoint } from '../network/socket.ts'
 import { type RoleDoubt, roleError } from '../role-doubt.ts'
+import type { SessionTarget } from '../session-target.ts'
 import { advised } from '../statement-error.ts'
 import type { Watcher } from './pg-client.ts'
 import { endsSession } from './server-error.ts'
@@ -18,6 +19,8 @@ export interface SessionState {
   readonly session: Session
   /** The facts about the server that it was opened at. */
   readonly place: Place | undefined
+  /** The role that its server must keep. */
+  readonly target: SessionTarget
   readonly credential: Credential
   readonly info: SessionInfo
   /** The settings that decide how values arrive, as the server last reported them. */
@@ -39,18 +42,20 @@ export interface SessionState {
 export interface NewSession {
   readonly session: Session
   readonly place: Place | undefined
+  readonly target: SessionTarget
   readonly credential: Credential
   readonly timings: SessionInfo['timings']
   readonly doubt: number
 }
 
-export function newState({ session, place, credential, timings, doubt }: NewSession): SessionState {
+export function newState({ session, place, target, credential, timings, doubt }: NewSession): SessionState {
   const { plan, login, transport } = session
   // Only these, so that a server cannot fill memory with settings of any name.
   const parameters = [...login.parameters].filter(([name]) => REPORTED_SETTINGS.has(name))
   return {
     session,
     place,
+    target,
     credential,
     parameters: new Map(parameters),
     broken: false,
@@ -78,8 +83,8 @@ export function newState({ session, place, credential, timings, doubt }: NewSess
 
 /** Keeps the state of a session up to date. */
 export function watcherOf(state: SessionState, doubt: RoleDoubt): Watcher {
+  const { target } = state
   const { plan, login } = state.session
-  const { target_session_attrs: target } = plan.options
   const atLogin = login.parameters
   const end = (error?: Error): void => {
     state.broken = true
