@@ -11,7 +11,7 @@ export interface Connection {
   /** The id under which a store knows it. */
   readonly id?: string
   readonly type: Dialect
-  /** Several hosts of PostgreSQL are one text: `db1,db2`, or `db1:5432,db2:5433` where their ports differ. */
+  /** Several hosts are one text: `db1,db2`, or `db1:5432,db2:5433` where their ports differ. */
   readonly host?: string
   readonly port?: number
   readonly login?: string

@@ -1,15 +1,15 @@
 /**
  * Several hosts of one database, as libpq has them: `host=a,b` with `port=5432,5433` (PostgreSQL documentation,
- * "Specifying Multiple Hosts"). A connection keeps them as one text, `a,b`, or `a:5432,b:5433` where the ports differ.
+ * "Specifying Multiple Hosts"); a connection of SQL Server can have them too. A connection keeps them as one text, `a,b`,
+ * or `a:5432,b:5433` where the ports differ.
  */
 
 import { isIPv6 } from 'node:net'
 import type { ConfigProblem } from '../errors.ts'
-import type { Connection } from './connection.ts'
+import type { Connection, Dialect } from './connection.ts'
 import { hostProblem } from './host-name.ts'
 
-/** PostgreSQL's port; only its connections have several hosts. */
-const DEFAULT_PORT = 5432
+const DEFAULT_PORTS: Readonly<Record<Dialect, number>> = { postgres: 5432, mssql: 1433 }
 
 /** One server of a connection. */
 export interface HostAndPort {
@@ -41,13 +41,13 @@ export interface HostList {
 /**
  * Reads a list of hosts, with one port for all or one for each. No message repeats a part of it.
  *
- * @param port a number, or a list as text (`5432,5433`), where an empty place stands for 5432
+ * @param port a number, or a list as text (`5432,5433`), where an empty place stands for the default of the database
  */
-export function readHostList(text: string, port: number | string | undefined): HostList {
+export function readHostList(text: string, port: number | string | undefined, type: Dialect): HostList {
   const problems: ConfigProblem[] = []
   const hosts = text.split(',').map((one) => splitPort(one.trim()))
   for (const [index, { host }] of hosts.entries()) {
-    const problem = problemInList(host)
+    const problem = problemInList(host, index, type)
     if (problem !== undefined) problems.push({ path: 'host', message: `${ordinal(index)} of the list: ${problem}` })
   }
   const within = hosts.some((host) => host.port !== undefined)
@@ -61,7 +61,7 @@ export function readHostList(text: string, port: number | string | undefined): H
       message: `names ${given.length} ports for ${hosts.length} hosts; write one for all, or one for each host`,
     })
   }
-  const ports = given.map((one) => portOf(one, problems))
+  const ports = given.map((one) => portOf(one, type, problems))
   const first = ports[0]
   if (ports.every((one) => one === first)) {
     const isDefault = given.every((one) => one.trim() === '')
@@ -71,16 +71,20 @@ export function readHostList(text: string, port: number | string | undefined): H
   return { host: written.join(','), port: undefined, problems }
 }
 
-function portOf(text: string, problems: ConfigProblem[]): number {
+function portOf(text: string, type: Dialect, problems: ConfigProblem[]): number {
   const plain = text.trim()
-  if (plain === '') return DEFAULT_PORT
+  if (plain === '') return DEFAULT_PORTS[type]
   const port = /^\d{1,5}$/.test(plain) ? Number(plain) : 0
   if (port < 1 || port > 65_535) problems.push({ path: 'port', message: 'expected ports from 1 to 65535' })
   return port
 }
 
-function problemInList(host: string): string | undefined {
+function problemInList(host: string, index: number, type: Dialect): string | undefined {
   if (host === '') return 'is empty; write localhost where it is meant'
+  if (type === 'mssql' && index > 0 && /^\d+$/.test(host)) {
+    return 'is a number: a port behind a comma, as ADO.NET has it, belongs into port'
+  }
+  if (host.includes('\\')) return 'holds an instance; write instance_name, which holds for all hosts, or the ports'
   if (host.startsWith('/')) return 'is the folder of a Unix socket, which stands alone; write localhost'
   return hostProblem(host)
 }

@@ -4,9 +4,9 @@ import { isPlausiblePath } from '../plausible-path.ts'
 const LONGEST_HOST = 253
 const LONGEST_LABEL = 63
 
-/** For `h1,h2` as libpq, JDBC and others take it. */
+/** For `h1,h2` in a form that has no list here. */
 export const SEVERAL_HOSTS =
-  'names several hosts, which only a connection of PostgreSQL has, written as host=a,b; else write the name that leads to the primary (a listener, a load balancer)'
+  'names several hosts, which this form cannot have; write an object with host: "a,b", or the name that leads to the primary (a listener, a load balancer)'
 
 /**
  * The problem of a host name, an address or the folder of a Unix socket, if any. It does not repeat the host: a text that

@@ -3,7 +3,7 @@
 import { isIPv6 } from 'node:net'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
 import type { Secret } from '../secret.ts'
-import type { Connection } from './connection.ts'
+import type { Connection, Dialect } from './connection.ts'
 import { frozenSecret, readExtra } from './extra.ts'
 import { readForm } from './forms/forms.ts'
 import { type HostList, isHostList, readHostList } from './host-list.ts'
@@ -18,7 +18,7 @@ export interface ConnectionObject {
   /** `postgres` (also `postgresql`) or `mssql` (also `sqlserver`). */
   readonly type?: string | null
   readonly conn_type?: string | null
-  /** A host name, an address, or the path of the folder that holds a Unix socket; for PostgreSQL also `db1,db2`. */
+  /** A host name, an address, a list of them such as `db1,db2`, or the path of the folder that holds a Unix socket. */
   readonly host?: string | null
   /** With a list of hosts: one for all, or `5432,5433`. */
   readonly port?: number | string | null
@@ -95,8 +95,7 @@ export function readConnection(input: unknown, options: ParseConnectionOptions =
 
   const { type, login, database, description } = parsed.values
   const given = parsed.values.host?.trim() || undefined
-  const list = type === 'postgres' && given !== undefined && isHostList(given) ? given : undefined
-  const { host, port, problems: problemsOfHost } = readHosts(list ?? given, parsed.values.port, list !== undefined)
+  const { host, port, problems: problemsOfHost } = readHosts(given, parsed.values.port, type)
   problems.push(...problemsOfHost)
   const password = parsed.values.password?.reveal() === '' ? undefined : parsed.values.password
   const id = options.id ?? parsed.values.id
@@ -126,13 +125,12 @@ export function readConnection(input: unknown, options: ParseConnectionOptions =
   return { connection, part, ...about }
 }
 
-/** @param isList whether the host is a list of PostgreSQL's hosts */
 function readHosts(
   text: string | undefined,
   port: number | string | undefined,
-  isList: boolean,
+  type: Dialect | undefined,
 ): Omit<HostList, 'host'> & { readonly host: string | undefined } {
-  if (text !== undefined && isList) return readHostList(text, port)
+  if (text !== undefined && type !== undefined && isHostList(text)) return readHostList(text, port, type)
   const host = unbracketed(text)
   const problem = host === undefined ? undefined : hostProblem(host)
   const problems = problem === undefined ? [] : [{ path: 'host', message: problem }]

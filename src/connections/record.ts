@@ -60,7 +60,7 @@ const extraField: Field<unknown> = {
 export const RECORD = {
   id: text({ description: 'The id under which a store knows the connection.', aliases: ['conn_id'] }),
   type: typeField,
-  host: text({ description: 'Host name, address, or folder of a Unix socket; for PostgreSQL also a list, `db1,db2`.' }),
+  host: text({ description: 'Host name, address, a list of them such as `db1,db2`, or folder of a Unix socket.' }),
   port: portField,
   login: text({ description: 'The user to log in as.' }),
   password: secret({ description: 'The password, where the strategy needs one.' }),

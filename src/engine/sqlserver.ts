@@ -1,7 +1,8 @@
 import { normaliseMssqlExtras } from '../drivers/sqlserver/ado-names.ts'
 import { createSqlServerDriver, sqlServerWhereabouts } from '../drivers/sqlserver/driver.ts'
 import { foreignSqlServerOption } from '../drivers/sqlserver/foreign-options.ts'
-import { checkSqlServerOptions, sqlServerFields } from '../drivers/sqlserver/options.ts'
+import { checkSqlServerOptions } from '../drivers/sqlserver/option-checks.ts'
+import { sqlServerFields } from '../drivers/sqlserver/options.ts'
 import { loadConnectionClass, type SqlServerConnection } from '../drivers/sqlserver/tedious-connection.ts'
 import type { EngineDialect } from './dialect.ts'
 

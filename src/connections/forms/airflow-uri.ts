@@ -58,10 +58,11 @@ function readAirflowUri(text: string): FormReading {
   const { parts, rest } = forLibpq && !hasJson ? takeLibpqParts(options) : { parts: {}, rest: options }
   if (rest !== options) problems.push(...plusProblems(query))
   const place = authority.slice(authority.lastIndexOf('@') + 1)
-  const location = forLibpq && place.includes(',') ? splitHosts(place, problems) : splitHost(place, problems)
+  const isList = place.includes(',') && (forLibpq || /^mssql$/i.test(type))
+  const location = isList ? splitHosts(place, forLibpq, problems) : splitHost(place, problems)
   const port = parts.port ?? location.port
-  const portIsNumber = (forLibpq ? /^[\d,]*$/ : /^\d*$/).test(port)
-  if (!forLibpq && port.includes(',')) problems.push({ path: 'host', message: SEVERAL_HOSTS })
+  const portIsNumber = (isList || forLibpq ? /^[\d,]*$/ : /^\d*$/).test(port)
+  if (!forLibpq && !isList && port.includes(',')) problems.push({ path: 'host', message: SEVERAL_HOSTS })
   else if (!portIsNumber) problems.push({ path: 'port', message: `expected a whole number; ${ENCODE_HINT}` })
   const userinfo = authority.slice(0, Math.max(0, authority.lastIndexOf('@')))
   const colon = userinfo.indexOf(':')
@@ -105,14 +106,18 @@ const PORT_OF_A_LIST: Readings = [
 ]
 
 /** `a:5432,b:5433`, each with a port of its own (PostgreSQL documentation, "Connection URIs"). */
-function splitHosts(text: string, problems: ConfigProblem[]): { host: string; port: string } {
+function splitHosts(text: string, forLibpq: boolean, problems: ConfigProblem[]): { host: string; port: string } {
   const places = text.split(',').map((one) => splitHost(one, problems))
   const ports = places.map(({ port }) => port)
   const host = places.map((place) => place.host).join(',')
   if (ports.every((port) => port === '')) return { host, port: '' }
   const last = ports.at(-1) ?? ''
-  if (!['', '5432'].includes(last) && ports.slice(0, -1).every((port) => port === '')) {
-    problems.push(readDifferently('port', PORT_OF_A_LIST, 'write a port behind each host'))
+  if (!['', forLibpq ? '5432' : '1433'].includes(last) && ports.slice(0, -1).every((port) => port === '')) {
+    problems.push(
+      forLibpq
+        ? readDifferently('port', PORT_OF_A_LIST, 'write a port behind each host')
+        : { path: 'port', message: 'stands behind the last host of the list only; write a port behind each host' },
+    )
   }
   return { host, port: ports.join(',') }
 }

@@ -63,7 +63,7 @@ export const goSqlServer: TextForm = {
     const given = Object.fromEntries(
       Object.entries({ host, login, password }).filter(([, value]) => typeof value === 'string' && value !== ''),
     )
-    const reading: FormReading = sqlServerReading(pairs, GO, given)
+    const reading: FormReading = sqlServerReading(withPartnersPort(pairs), GO, given)
     if (typeof instance === 'string' && instance !== '' && reading.record['database'] === undefined) {
       const readings: Readings = ['go-mssqldb reads the path as an instance', 'other programs as a database']
       found.push(readDifferently('database', readings, 'write mssql://… for a database, or ?database=NAME'))
@@ -79,4 +79,15 @@ export const goSqlServer: TextForm = {
       problems: [...found, ...reading.problems],
     }
   },
+}
+
+/** `failoverport` counts where the partner names no instance. */
+function withPartnersPort(pairs: readonly Pair[]): readonly Pair[] {
+  const port = pairs.find(([key]) => /^failoverport$/i.test(key))?.[1]
+  if (port === undefined) return pairs
+  return pairs
+    .filter(([key]) => !/^failoverport$/i.test(key))
+    .map(([key, value]) => {
+      return [key, /^failoverpartner$/i.test(key) && !value.includes('\\') ? `${value},${port}` : value]
+    })
 }

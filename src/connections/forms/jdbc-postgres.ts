@@ -6,7 +6,6 @@
 import { isIPv6 } from 'node:net'
 import type { ConfigProblem } from '../../errors.ts'
 import { Secret } from '../../secret.ts'
-import { SEVERAL_HOSTS } from '../host-name.ts'
 import { childPath } from '../problem-path.ts'
 import { type FormReading, type TextForm, unreadable } from './form.ts'
 import { unquote } from './percent.ts'
@@ -28,14 +27,25 @@ const RENAMED: Readonly<Record<string, string>> = {
 /** Properties with the same name and meaning. */
 const SAME = new Set('sslmode sslrootcert sslcert sslkey sslpassword options service'.split(' '))
 
+/** `targetServerType` as `target_session_attrs`: to pgjdbc, a server whose transactions are read-only is a secondary. */
+const TARGETS: Readonly<Record<string, string>> = {
+  any: 'any',
+  primary: 'read-write',
+  master: 'read-write',
+  secondary: 'read-only',
+  slave: 'read-only',
+  preferSecondary: 'prefer-standby',
+  preferSlave: 'prefer-standby',
+}
+
 /** Properties that change nothing here. */
 const UNUSED = new Set(
   [
     'adaptiveFetch adaptiveFetchMaximum adaptiveFetchMinimum allowEncodingChanges assumeMinServerVersion autosave',
     'binaryTransfer binaryTransferDisable binaryTransferEnable cancelSignalTimeout cleanupSavepoints convertBooleanToNumeric',
     'databaseMetadataCacheFields databaseMetadataCacheFieldsMiB defaultRowFetchSize disableColumnSanitiser',
-    'escapeSyntaxCallMode groupStartupParameters gssResponseTimeout gsslib hideUnprivilegedObjects hostRecheckSeconds',
-    'includeThreadId jaasApplicationName jaasLogin loadBalanceHosts logServerErrorDetail logUnclosedConnections loggerFile',
+    'escapeSyntaxCallMode groupStartupParameters gssResponseTimeout gsslib hideUnprivilegedObjects',
+    'includeThreadId jaasApplicationName jaasLogin logServerErrorDetail logUnclosedConnections loggerFile',
     'loggerLevel loginTimeout maxResultBuffer maxSendBufferSize preferQueryMode prepareThreshold',
     'preparedStatementCacheQueries preparedStatementCacheSizeMiB queryTimeout quoteReturningIdentifiers',
     'reWriteBatchedInserts readOnlyMode receiveBufferSize sendBufferSize socketTimeout sslResponseTimeout',
@@ -64,6 +74,7 @@ export const jdbcPostgres: TextForm = {
   },
 }
 
+const RECHECK = 'is not supported: a host that failed, or has another role, is tried after the others for 10 s; ignored'
 const NO_ESCAPE = 'a % begins no escape; write it as %25'
 const SLASH = 'expected jdbc:postgresql://host:port/database; pgjdbc needs the slash before the database'
 
@@ -82,13 +93,27 @@ function placeOf(text: string): Place | string {
   const database = decode(text.slice(slash + 1))
   if (database === undefined) return NO_ESCAPE
   if (authority.includes('@')) return 'an @ stands before the host; pgjdbc takes the login as ?user=…&password=…'
-  if (authority.includes(',')) return SEVERAL_HOSTS
-  const [, bracketed, name, port] = /^(?:\[([^[\]]*)\]|([^:[\]]*))(?::(\d*))?$/.exec(authority) ?? []
+  const servers = authority.split(',').map(serverOf)
+  const wrong = servers.find((server) => typeof server === 'string')
+  if (wrong !== undefined) return wrong
+  const places = servers.filter((server) => typeof server !== 'string')
+  const ports = places.map(({ port }) => port)
+  return {
+    host: places.map(({ host }) => host).join(','),
+    // pgjdbc takes 5432 for each host without a port.
+    port: ports.every((port) => port === undefined) ? undefined : ports.map((port) => port ?? '').join(','),
+    database,
+  }
+}
+
+/** `db:5432`, or what is wrong. */
+function serverOf(text: string): Pick<Place, 'host' | 'port'> | string {
+  const [, bracketed, name, port] = /^(?:\[([^[\]]*)\]|([^:[\]]*))(?::(\d*))?$/.exec(text) ?? []
   if (bracketed === undefined && name === undefined)
     return 'expected a host and a port in digits, as in //db:5432/sales'
   if (bracketed !== undefined && !isIPv6(bracketed)) return 'expected an IPv6 address in square brackets'
   if (port === '') return 'the port behind the colon is missing'
-  return { host: bracketed ?? name, port, database }
+  return { host: bracketed ?? name, port }
 }
 
 function readingOf(place: Place, pairs: readonly (readonly [string, string])[]): FormReading {
@@ -112,7 +137,13 @@ function readingOf(place: Place, pairs: readonly (readonly [string, string])[]):
     else if (SAME.has(key)) extra[key] = value
     else if (key === 'ssl') sslOf(value, extra, problems)
     else if (key === 'currentSchema') flags.push(`-c search_path=${value.replaceAll(/[\\\s]/g, '\\$&')}`)
-    else if (key === 'targetServerType' && value === 'any') notes.push({ path, message: 'is the default; ignored' })
+    else if (key === 'targetServerType') {
+      if (Object.hasOwn(TARGETS, value)) extra['target_session_attrs'] = TARGETS[value] as string
+      else problems.push({ path, message: `expected ${Object.keys(TARGETS).join(', ')}` })
+    } else if (key === 'loadBalanceHosts') {
+      if (/^true$/i.test(value)) extra['load_balance_hosts'] = 'random'
+      else notes.push({ path, message: 'is the default; ignored' })
+    } else if (key === 'hostRecheckSeconds') notes.push({ path, message: RECHECK })
     else if (key === 'readOnly' && value === 'false') notes.push({ path, message: 'is the default; ignored' })
     else if (UNUSED.has(key)) notes.push({ path, message: 'has a meaning for pgjdbc only; ignored' })
     else if (/^(PGHOST|PGPORT|PGDBNAME)$/.test(key))

@@ -4,6 +4,7 @@
  */
 
 import { childPath, isPort, looksLikeServer, serverAddress, show } from '../../connections/fields.ts'
+import { isHostList } from '../../connections/host-list.ts'
 import type { ConfigProblem } from '../../errors.ts'
 import { Secret } from '../../secret.ts'
 import { IGNORED } from './ado-ignored.ts'
@@ -46,6 +47,8 @@ const RENAMED: Readonly<Record<string, string>> = {
   workstationid: 'workstation_id',
   wsid: 'workstation_id',
   serverspn: 'mssql_spn',
+  failoverpartner: 'failover_partner',
+  failoverpartnerspn: 'failover_partner_spn',
   instancename: 'instance_name',
   currentlanguage: 'language',
   language: 'language',
@@ -235,7 +238,7 @@ function withHostAlone(record: MssqlRecord, problems: ConfigProblem[]): MssqlRec
   if (record.host === undefined || !looksLikeServer(record.host)) return record
   const address = serverAddress(record.host)
   if (typeof address === 'string') {
-    problems.push({ path: 'host', message: address })
+    if (!isHostList(record.host)) problems.push({ path: 'host', message: address })
     return record
   }
   const { host, port = record.port, instance } = address

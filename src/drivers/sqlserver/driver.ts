@@ -1,25 +1,30 @@
-import { orAbort, TimeLimit } from '../../abort.ts'
+import { orAbort } from '../../abort.ts'
+import { hostsOf } from '../../connections/host-list.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
-import { connectTimeout } from '../connect-timeout.ts'
 import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
 import { keepFirstListeners, keepListeners, removeForeignListeners } from '../foreign-listeners.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import { Reachability } from '../network/reachability.ts'
 import { type Lookup, systemLookup } from '../network/socket.ts'
 import { PhaseClock } from '../phase-clock.ts'
+import type { Places } from '../places.ts'
+import { RoleDoubt } from '../role-doubt.ts'
 import { openingError, type Whereabouts } from '../whereabouts.ts'
+import { addressesOf } from './addresses.ts'
 import { gssSspi } from './gss-sspi.ts'
-import { checkSqlServerOptions, type SqlServerOptions, type SqlServerTarget } from './options.ts'
+import { sqlServerPlaces } from './open-place.ts'
+import { checkSqlServerOptions } from './option-checks.ts'
+import type { SqlServerOptions, SqlServerTarget } from './options.ts'
 import { isBusy, isReady, runBatch, untilIdle } from './requests.ts'
 import { resetConnection } from './reset.ts'
+import { SessionRole } from './role.ts'
 import { endsSession, type ServerError } from './server-error.ts'
-import { openSession, type SessionPlan } from './session.ts'
+import type { Session, SessionPlan } from './session.ts'
 import type { SspiFactory } from './sspi.ts'
 import { sqlServerStatementError } from './statement-error.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
-import { patiently } from './throttling.ts'
 import { TlsSettings } from './tls-settings.ts'
 
 const DEFAULT_PORT = 1433
@@ -53,6 +58,7 @@ export interface SqlServerDriver extends Driver<SqlServerConnection> {
 
 interface SessionState {
   readonly info: SessionInfo
+  readonly role: SessionRole
   broken: boolean
   endedBy: Error | undefined
   onEnd: (() => void) | undefined
@@ -73,16 +79,13 @@ export function createSqlServerDriver(
   const problems = checkSqlServerOptions(target, options)
   if (problems.length > 0) throw new ConfigError(problems)
   const { emit } = context
-  const named = options.instance_name !== undefined && target.port === undefined
-  const host = hostOf(target)
-  if (named && context.route?.(host, BROWSER_PORT) !== undefined) {
+  const addresses = addressesOf(target, options)
+  if (addresses.some(({ host, port }) => port === undefined && context.route?.(host, BROWSER_PORT) !== undefined)) {
     throw new ConfigError([
       { path: 'extra.instance_name', message: 'is looked up by UDP, which no proxy carries; give the port instead' },
     ])
   }
-  const plan: SessionPlan = {
-    host,
-    port: named ? undefined : (target.port ?? DEFAULT_PORT),
+  const shared = {
     login: target.login,
     database: target.database === '' ? undefined : target.database,
     options,
@@ -94,7 +97,8 @@ export function createSqlServerDriver(
     browserPort: context.browserPort,
   }
   const where = context.where ?? sqlServerWhereabouts(target, options)
-  return new SessionDriver(plan, where, () => warnOfWeakness(options, emit))
+  const plans = addresses.map((address): SessionPlan => ({ ...shared, ...address }))
+  return new SessionDriver(plans, where, () => warnOfWeakness(options, emit))
 }
 
 /** The place of the sessions: of the target, with the defaults of what it leaves out. */
@@ -102,18 +106,16 @@ export function sqlServerWhereabouts(
   target: SqlServerTarget,
   { instance_name: instance }: SqlServerOptions,
 ): Whereabouts {
-  const named = instance !== undefined && target.port === undefined
-  const host = hostOf(target)
+  const host = target.host === undefined || target.host === '' ? 'localhost' : target.host
+  // Several hosts with different ports name them.
+  const isWhole = target.port === undefined && hostsOf({ host }).some(({ port }) => port !== undefined)
+  const named = instance !== undefined && target.port === undefined && !isWhole
   return {
     system: 'microsoft.sql_server',
     host: named ? `${host}\\${instance}` : host,
-    port: named ? undefined : (target.port ?? DEFAULT_PORT),
+    port: named || isWhole ? undefined : (target.port ?? DEFAULT_PORT),
     database: target.database === '' ? undefined : target.database,
   }
-}
-
-function hostOf({ host }: SqlServerTarget): string {
-  return host === undefined || host === '' ? 'localhost' : host
 }
 
 function warnOfWeakness(options: SqlServerOptions, emit: Emit): void {
@@ -132,14 +134,17 @@ function warnOfWeakness(options: SqlServerOptions, emit: Emit): void {
 }
 
 class SessionDriver implements SqlServerDriver {
-  readonly #plan: SessionPlan
+  readonly #places: Places<SessionPlan, Session>
   readonly #states = new WeakMap<SqlServerConnection, SessionState>()
+  readonly #doubt = new RoleDoubt()
   readonly where: Whereabouts
   #warn: (() => void) | undefined
   #database: string | undefined
 
-  constructor(plan: SessionPlan, where: Whereabouts, warn: () => void) {
-    this.#plan = plan
+  constructor(plans: readonly SessionPlan[], where: Whereabouts, warn: () => void) {
+    const isAsked = plans[0]?.options.target_session_attrs !== 'any'
+    // After the first doubt the role of each session is known, so that one which is read-only by its nature causes none.
+    this.#places = sqlServerPlaces(plans, () => isAsked || this.#doubt.current > 0)
     this.where = where
     this.#warn = warn
   }
@@ -147,51 +152,40 @@ class SessionDriver implements SqlServerDriver {
   async open(credential: Credential, context: OpenContext): Promise<SqlServerConnection> {
     this.#warn?.()
     this.#warn = undefined
+    const { signal, deadline } = context
     const clock = new PhaseClock(context)
-    const limit = new AbortController()
-    const { connect_timeout: seconds } = this.#plan.options
-    using _ =
-      seconds === 0
-        ? undefined
-        : new TimeLimit(seconds * 1000, () => limit.abort(timeoutError(this.#plan, clock, seconds)))
-    const signal = AbortSignal.any([context.signal, limit.signal])
-    const endsAt = seconds === 0 ? Number.POSITIVE_INFINITY : performance.now() + seconds * 1000
-    const opening = {
-      clock,
-      signal,
-      deadline: Math.min(endsAt, context.deadline ?? Number.POSITIVE_INFINITY),
-      timeout: (limitMillis: number) => timeoutError(this.#plan, clock, limitMillis / 1000),
-    }
     try {
-      const session = await patiently(() => openSession(this.#plan, credential, opening), {
+      const session = await this.#places.open(credential, {
         signal,
-        left: () => endsAt - performance.now(),
+        deadline,
+        enter: (phase) => clock.enter(phase),
+        phase: () => clock.phase,
       })
+      const { connection } = session
       if (signal.aborted) {
-        session.connection.close()
+        connection.close()
         throw signal.reason
       }
-      const { connection } = session
-      this.#adopt(connection, {
+      this.#adopt(session, {
         user: session.user,
         database: session.database,
         peer: session.peer,
         serverVersion: connection.greeting.version ?? 'unknown',
-        ...(connection.greeting.processId === undefined ? {} : { processId: connection.greeting.processId }),
+        processId: connection.greeting.processId,
         authentication: AUTHENTICATION[credential.kind],
         encryption: session.encryption,
-        ...(connection.kerberos === undefined ? {} : { kerberos: connection.kerberos }),
-        ...(session.proxy === undefined ? {} : { proxy: session.proxy }),
+        kerberos: connection.kerberos,
+        proxy: session.proxy,
         timings: clock.stop(),
       })
       return connection
     } catch (error) {
-      if (!context.signal.aborted) throw openingError(error, this.where)
-      if (context.signal.reason instanceof PoolsmithError) throw error
-      throw new PoolsmithError(`Connecting to ${this.#plan.host} was given up in the phase ${clock.phase}.`, {
+      if (!signal.aborted) throw openingError(error, this.where)
+      if (signal.reason instanceof PoolsmithError) throw error
+      throw new PoolsmithError(`Connecting to ${this.where.host} was given up in the phase ${clock.phase}.`, {
         code: 'ABORTED',
         phase: clock.phase,
-        cause: context.signal.reason,
+        cause: signal.reason,
       })
     }
   }
@@ -200,10 +194,13 @@ class SessionDriver implements SqlServerDriver {
     return this.#database
   }
 
-  #adopt(connection: SqlServerConnection, info: SessionInfo): void {
+  #adopt(session: Session, info: SessionInfo): void {
+    const { connection } = session
     this.#database = info.database
+    const role = new SessionRole(session, this.#doubt)
     const state: SessionState = {
       info,
+      role,
       broken: false,
       endedBy: undefined,
       onEnd: undefined,
@@ -220,6 +217,7 @@ class SessionDriver implements SqlServerDriver {
     connection.on('error', end)
     connection.on('end', () => end())
     connection.on('errorMessage', (error: ServerError) => {
+      role.heard(error)
       if (endsSession(error)) end(new Error(`${error.message} (error ${error.number}, state ${error.state})`))
     })
     this.#states.set(connection, state)
@@ -236,8 +234,13 @@ class SessionDriver implements SqlServerDriver {
   async ping(raw: SqlServerConnection): Promise<void> {
     const state = this.#state(raw)
     const clean = state.cleanAt === raw.requestCount
-    await runBatch(raw, 'select 1')
+    if (state.role.isAsked) await state.role.prove(raw)
+    else await runBatch(raw, 'select 1')
     if (clean) state.cleanAt = raw.requestCount
+  }
+
+  mustPing(raw: SqlServerConnection): boolean {
+    return this.#state(raw).role.isDoubtful
   }
 
   needsReset(raw: SqlServerConnection, mode: 'rollback' | 'full'): boolean {
@@ -252,6 +255,7 @@ class SessionDriver implements SqlServerDriver {
   async reset(raw: SqlServerConnection, mode: 'rollback' | 'full'): Promise<void> {
     const state = this.#state(raw)
     await resetConnection(raw, mode)
+    if (state.role.isDoubtful) await state.role.prove(raw)
     if (mode === 'full') state.cleanAt = raw.requestCount
   }
 
@@ -279,6 +283,10 @@ class SessionDriver implements SqlServerDriver {
   }
 
   isBroken(raw: SqlServerConnection): boolean {
+    return this.#isDead(raw) || this.#state(raw).role.outdatedBy !== undefined
+  }
+
+  #isDead(raw: SqlServerConnection): boolean {
     return this.#state(raw).broken || !(isReady(raw) || isBusy(raw))
   }
 
@@ -289,14 +297,15 @@ class SessionDriver implements SqlServerDriver {
   }
 
   endedBy(raw: SqlServerConnection): Error | undefined {
-    return this.#state(raw).endedBy
+    const { endedBy, role } = this.#state(raw)
+    return endedBy ?? role.outdatedBy
   }
 
   statementError(raw: SqlServerConnection, error: Error): Error {
     const { info, endedBy } = this.#state(raw)
     return sqlServerStatementError(error, {
       where: { ...this.where, database: info.database },
-      broken: this.isBroken(raw),
+      broken: this.#isDead(raw),
       endedBy,
     })
   }
@@ -319,15 +328,3 @@ const AUTHENTICATION = {
   ntlm: 'ntlm',
   certificate: 'certificate',
 } as const
-
-function timeoutError(plan: SessionPlan, { phase }: PhaseClock, seconds: number): PoolsmithError {
-  const { host, port, options, route } = plan
-  return connectTimeout({
-    host,
-    phase,
-    seconds,
-    limitSeconds: options.connect_timeout,
-    proxy: phase === 'proxy' ? route?.(host, port ?? DEFAULT_PORT)?.proxy : undefined,
-    isInstance: port === undefined,
-  })
-}

@@ -9,13 +9,7 @@ import {
   text,
   type ValuesOf,
 } from '../../connections/fields.ts'
-import type { ConfigProblem } from '../../errors.ts'
-
-/** The longest text in a login (MS-TDS 2.2.6.4), in characters; a server closes the connection over a longer one. */
-const LONGEST_TEXT = 128
-
-/** A packet must fit into one record of TLS (Microsoft Learn, "network packet size"). */
-const LARGEST_ENCRYPTED_PACKET = 16_383
+import { SESSION_TARGETS, TARGET_SYNONYMS } from '../session-target.ts'
 
 const ENCRYPT = ['true', 'false', 'strict'] as const
 
@@ -58,6 +52,27 @@ export const sqlServerFields = {
     default: 'ReadWrite',
     description: '`ReadOnly` lets an availability group send the session to a secondary replica.',
   }),
+  failover_partner: text({
+    description:
+      'The other server of a mirrored database, as `db2`, `db2,1444` or `db2\\SALES`: it is tried after `host`, as in a ' +
+      'list of two. As in SqlClient it needs a database, and stands beside no `multi_subnet_failover` and no ' +
+      '`application_intent=ReadOnly`. A partner that the server names is not used.',
+  }),
+  failover_partner_spn: text({
+    description: 'As `mssql_spn`, for `failover_partner`.',
+  }),
+  target_session_attrs: oneOf(SESSION_TARGETS, {
+    synonyms: TARGET_SYNONYMS,
+    description:
+      'What the database must allow; where it does not, the next host is tried. `read-write` and `primary`: it can be ' +
+      'written. `read-only` and `standby`: it cannot (a readable secondary replica). `prefer-standby`: one that cannot ' +
+      'be written if there is one, else any. A session whose database changes in this is not handed out again.',
+    default: 'any',
+  }),
+  load_balance_hosts: oneOf(['disable', 'random'], {
+    description: '`random`: each opening tries the hosts of a list in another order. `disable`: in theirs.',
+    default: 'disable',
+  }),
   server_routing: oneOf(['any', 'domain', 'none'], {
     default: 'any',
     description:
@@ -72,7 +87,8 @@ export const sqlServerFields = {
   connect_timeout: seconds({
     default: 15,
     max: LONGEST_TIMER_SECONDS,
-    description: 'The time limit for opening one session, from name resolution to login. 0 for none.',
+    description:
+      'The time limit for opening one session, from name resolution to login. Of a list of hosts, for each. 0 for none.',
   }),
   request_timeout: seconds({
     default: 0,
@@ -144,42 +160,3 @@ export type SqlServerOptions = ValuesOf<typeof sqlServerFields>
 
 /** Where the server is. */
 export type SqlServerTarget = Pick<Connection, 'host' | 'port' | 'login' | 'database'>
-
-/** The problems of the options taken together. */
-export function checkSqlServerOptions(target: SqlServerTarget, options: SqlServerOptions): readonly ConfigProblem[] {
-  const problems: ConfigProblem[] = []
-  if (target.host?.startsWith('/')) {
-    problems.push({ path: 'host', message: 'SQL Server has no Unix sockets; give a host name or an address' })
-  }
-  for (const [path, text] of [
-    ['login', target.login],
-    ['database', target.database],
-    ['extra.application_name', options.application_name],
-    ['extra.workstation_id', options.workstation_id],
-    ['extra.language', options.language],
-  ] as const) {
-    if ((text?.length ?? 0) > LONGEST_TEXT) {
-      problems.push({ path, message: `SQL Server takes at most ${LONGEST_TEXT} characters` })
-    }
-  }
-  if (options.encrypt === 'strict' && options.trust_server_certificate) {
-    problems.push({
-      path: 'extra.trust_server_certificate',
-      message: 'encrypt=strict always verifies the certificate; give ca_file or host_name_in_certificate instead',
-    })
-  }
-  for (const name of ['server_certificate', 'ca_file'] as const) {
-    if (!options.trust_server_certificate || options[name] === undefined) continue
-    problems.push({
-      path: `extra.${name}`,
-      message: 'checks nothing under trust_server_certificate=true; leave one of them out',
-    })
-  }
-  if (options.encrypt !== 'false' && options.packet_size > LARGEST_ENCRYPTED_PACKET) {
-    problems.push({
-      path: 'extra.packet_size',
-      message: `the server takes at most ${LARGEST_ENCRYPTED_PACKET} where the session is encrypted`,
-    })
-  }
-  return problems
-}

@@ -1,6 +1,7 @@
 /** Short requests on an open session. tedious says by the name of its state alone whether a statement is running. */
 
 import { onAbort } from '../../abort.ts'
+import { setRowMode } from './row-reader.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
 import { stateOf } from './tedious-internals.ts'
 
@@ -38,6 +39,20 @@ export async function runBatch(connection: SqlServerConnection, sql: string): Pr
   const { Request: TediousRequest } = await import('tedious')
   await new Promise<void>((resolve, reject) => {
     connection.execSqlBatch(new TediousRequest(sql, (error) => (error ? reject(error) : resolve())))
+  })
+}
+
+/** Runs a batch, and gives the text in its last row; null for NULL, and without a row. */
+export async function askText(connection: SqlServerConnection, sql: string): Promise<string | null> {
+  const { Request: TediousRequest } = await import('tedious')
+  return await new Promise((resolve, reject) => {
+    let answer: string | null = null
+    const request = new TediousRequest(sql, (error) => (error ? reject(error) : resolve(answer)))
+    setRowMode(request, { exact: false, bare: true })
+    request.on('row', ([value]: readonly unknown[]) => {
+      answer = typeof value === 'string' ? value : null
+    })
+    connection.execSqlBatch(request)
   })
 }
 

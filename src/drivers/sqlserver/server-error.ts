@@ -104,14 +104,24 @@ function adviceFor(error: ServerError, credential: Credential): Advice {
       }
     case 916:
       return { code: 'DATABASE_NOT_PERMITTED', hint: 'CREATE USER … FOR LOGIN … in this database.' }
+    case 954:
+      return {
+        code: 'SERVER_NOT_READY',
+        transient: true,
+        hint: 'This server has the mirror of the database: connect to its partner, or name it in failover_partner.',
+      }
+    case 952:
+    case 955:
+    case 956:
     case 976:
     case 983:
+    case 988:
       return {
         code: 'SERVER_NOT_READY',
         transient: true,
         hint:
           'This replica does not serve the database now: connect to the listener of the availability group, with ' +
-          'multi_subnet_failover=true, or wait for the failover to end.',
+          'multi_subnet_failover=true, or list its hosts, or wait for the failover to end.',
       }
     case 978:
       return {
@@ -235,6 +245,29 @@ const ENDS_SESSION_CLASS = 20
 /** Whether an error that the server sent on a standing session ends it. */
 export function endsSession(error: Pick<ServerError, 'number' | 'class'>): boolean {
   return error.class >= ENDS_SESSION_CLASS
+}
+
+/** Of those, the database is on its way to another server. */
+const MOVING = new Set([40_197, 40_613, 40_143, 40_540, 4221])
+
+/** Whether Azure SQL is moving the database. */
+export function isMoving(number: number): boolean {
+  return MOVING.has(number)
+}
+
+/** The server is no longer, or not yet, the one that serves a database of a mirror or an availability group. */
+const NOT_SERVED = new Set([952, 954, 955, 956, 976, 983, 988])
+
+/** Whether an error on an open session shows that the database has gone to another server. */
+export function outdatesSession({ number }: Pick<ServerError, 'number'>): boolean {
+  return NOT_SERVED.has(number) || isMoving(number)
+}
+
+/** Failed to update the database, because it is read-only: as after a failover, or one that is always so. */
+const READ_ONLY_DATABASE = 3906
+
+export function isReadOnlyRefusal({ number }: Pick<ServerError, 'number'>): boolean {
+  return number === READ_ONLY_DATABASE
 }
 
 /** Whether Azure SQL asks to come back later. */

@@ -14,7 +14,7 @@ import type { Reachability } from '../network/reachability.ts'
 import type { Lookup } from '../network/socket.ts'
 import { resolveHost } from '../network/socket.ts'
 import { describeTls } from '../network/tls.ts'
-import type { PhaseClock } from '../phase-clock.ts'
+import type { Attempt } from '../places.ts'
 import { channelBindings } from './channel-bindings.ts'
 import { configuration, requestLimitMillis } from './configuration.ts'
 import { dialerFor, type Reach, type Reached, reach } from './connect.ts'
@@ -37,11 +37,15 @@ const LONGEST_NAME = 128
 /** How long a call to Kerberos may take to notice that it is not waited for any more. */
 const LONGEST_GOODBYE_MILLIS = 1000
 
-/** All that stays the same for every session of one driver. */
+/** The parts that are the same for every session of one driver at one place. */
 export interface SessionPlan {
   readonly host: string
   /** Undefined: to be asked of the Browser. */
   readonly port: number | undefined
+  /** The named instance, where there is no port. */
+  readonly instance: string | undefined
+  /** The principal of the server, where the user names it. */
+  readonly spn: string | undefined
   readonly login: string | undefined
   readonly database: string | undefined
   readonly options: SqlServerOptions
@@ -55,6 +59,8 @@ export interface SessionPlan {
 }
 
 export interface Session {
+  /** Of the place that it was opened at. */
+  readonly plan: SessionPlan
   readonly connection: SqlServerConnection
   readonly user: string
   readonly database: string
@@ -64,11 +70,9 @@ export interface Session {
 }
 
 /** Limits and progress of one opening. */
-export interface Opening {
-  readonly clock: PhaseClock
-  readonly signal: AbortSignal
-  /** When the signal will end it, on the clock of performance.now(). */
-  readonly deadline: number | undefined
+export interface Opening extends Omit<Attempt, 'target'> {
+  /** Whether the first batch asks if the database can be written. */
+  readonly asksRole: boolean
   /** The error of a server that has used up its time. */
   readonly timeout: (limitMillis: number) => PoolsmithError
 }
@@ -81,8 +85,8 @@ export async function openSession(plan: SessionPlan, credential: Credential, ope
     // Its hash of the password can be guessed at offline, and the login be passed on to another server.
     if (credential.kind === 'ntlm') throw exposed("NTLM's proof of the password")
   }
-  const { clock, signal, deadline, timeout } = opening
-  const port = plan.port ?? (await findInstance(plan, clock, signal))
+  const { signal, deadline, enter, timeout } = opening
+  const port = plan.port ?? (await findInstance(plan, opening))
   const { lookup, reachability, route } = plan
   const multiSubnetFailover = options.multi_subnet_failover
   const how: Reach = {
@@ -92,25 +96,25 @@ export async function openSession(plan: SessionPlan, credential: Credential, ope
     multiSubnetFailover,
     signal,
     deadline,
-    enter: (phase) => clock.enter(phase),
+    enter,
   }
   const dialer = await dialerFor(host, port, how)
   const limits = { signal, limitMillis: undefined, timeout }
   return eachAddress(dialer, limits, (limited) =>
-    logIn(plan, credential, clock, port, dialer, { ...how, signal: limited }),
+    logIn(plan, credential, opening, port, dialer, { ...how, signal: limited }),
   )
 }
 
 async function logIn(
   plan: SessionPlan,
   credential: Credential,
-  clock: PhaseClock,
+  opening: Opening,
   port: number,
   dialer: Dialer,
   how: Reach,
 ): Promise<Session> {
   const { options, host } = plan
-  const { signal } = how
+  const { signal, enter } = how
   const Connection = await orAbort(loadConnectionClass(), signal)
   const setup = await orAbort(plan.tls.load(), signal)
   let reached: Reached | undefined
@@ -130,7 +134,7 @@ async function logIn(
       secret,
       packetSize: options.packet_size,
       signal,
-      enter: (phase) => clock.enter(phase),
+      enter,
     })
     return secured.stream
   }
@@ -143,10 +147,11 @@ async function logIn(
       return secured
     },
     // NTLM's messages are no GSSAPI.
-    enter: (phase) => clock.enter(credential.kind === 'ntlm' ? 'login' : phase),
+    enter: (phase) => enter(credential.kind === 'ntlm' ? 'login' : phase),
     silenceLimitMillis: options.request_timeout === 0 ? undefined : requestLimitMillis(options),
     ...(options.exact_values ? { rowMode: { exact: true, bare: false } } : {}),
     asksUser: credential.kind !== 'password',
+    asksRole: opening.asksRole,
     language: options.language,
     sspi: sspiFor(plan, credential, port, {
       signal,
@@ -169,11 +174,12 @@ async function logIn(
   connection.on('databaseChange', (name: string) => {
     database = name
   })
-  await establish(connection, { credential, host, clock, signal, asked: () => asked })
+  await establish(connection, { credential, host, phase: opening.phase, signal, asked: () => asked })
   if (reached === undefined || secured === undefined) throw new TypeError('tedious has logged in before it connected.')
   const { socket, peer, proxy } = reached
   watchAcknowledgements(socket, secured.stream, connection)
   return {
+    plan,
     connection,
     user: printable(connection.greeting.user ?? credential.user ?? plan.login ?? credential.identity, LONGEST_NAME),
     database: printable(database, LONGEST_NAME),
@@ -207,18 +213,12 @@ export function certificateName(given: string | undefined, server: string, sentO
   return withoutFinalDot(sentOn && isBelow ? `*${server.slice(server.indexOf('.'))}` : given)
 }
 
-async function findInstance(plan: SessionPlan, clock: PhaseClock, signal: AbortSignal): Promise<number> {
-  const { host, lookup, options, browserPort } = plan
-  clock.enter('dns')
+async function findInstance(plan: SessionPlan, { enter, signal }: Opening): Promise<number> {
+  const { host, lookup, instance = '', browserPort } = plan
+  enter('dns')
   const addresses = await resolveHost(host, lookup, signal)
-  clock.enter('connect')
-  return instancePort({
-    host,
-    addresses,
-    instance: options.instance_name ?? '',
-    signal,
-    browserPort,
-  })
+  enter('connect')
+  return instancePort({ host, addresses, instance, signal, browserPort })
 }
 
 interface SspiSurroundings {
@@ -246,8 +246,8 @@ function sspiFor(
   return async (host, port = ownPort, untilClosed) => {
     // A server that we are sent to has a principal of its own; what the user said was about the first one.
     const sentOn = host !== plan.host || port !== ownPort
-    const instance = sentOn || plan.port !== undefined ? undefined : options.instance_name
-    const spn = sentOn ? undefined : options.mssql_spn
+    const instance = sentOn || plan.port !== undefined ? undefined : plan.instance
+    const spn = sentOn ? undefined : plan.spn
     if (credential.kind === 'ntlm') {
       return ntlmProvider({
         credential,
@@ -288,7 +288,7 @@ function endingWith(signal: AbortSignal, untilClosed: AbortSignal): Disposable &
 interface Establishing {
   readonly credential: Credential
   readonly host: string
-  readonly clock: PhaseClock
+  readonly phase: Attempt['phase']
   readonly signal: AbortSignal
   /** The call to Kerberos that the login waits for. */
   readonly asked: () => Promise<unknown> | undefined
@@ -296,7 +296,7 @@ interface Establishing {
 
 async function establish(
   connection: SqlServerConnection,
-  { credential, host, clock, signal, asked }: Establishing,
+  { credential, host, phase, signal, asked }: Establishing,
 ): Promise<void> {
   const errors: ServerError[] = []
   const onServerError = (error: ServerError): void => {
@@ -311,8 +311,8 @@ async function establish(
     })
   } catch (error) {
     connection.close()
-    if (signal.aborted) throw clock.phase === 'gss' ? await ofKerberos(asked(), signal.reason) : signal.reason
-    throw refusalError(errors, credential) ?? openError(error, host, clock.phase)
+    if (signal.aborted) throw phase() === 'gss' ? await ofKerberos(asked(), signal.reason) : signal.reason
+    throw refusalError(errors, credential) ?? openError(error, host, phase())
   } finally {
     connection.off('errorMessage', onServerError)
   }

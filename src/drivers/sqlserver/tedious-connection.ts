@@ -15,7 +15,7 @@ import { orAbort } from '../../abort.ts'
 import type { KerberosInfo } from '../driver.ts'
 import type { Whereabouts } from '../whereabouts.ts'
 import { clientIdentity } from './client-identity.ts'
-import { Greeting, INTRODUCTION } from './greeting.ts'
+import { Greeting, INTRODUCTION, ROLE_QUESTION } from './greeting.ts'
 import { withClient, withSspi } from './login-bytes.ts'
 import { finishLogin, type LoginContext, type LoginExchange } from './login-exchange.ts'
 import { assertPacketSize, PacketGuard } from './packet-guard.ts'
@@ -41,6 +41,8 @@ export interface LoginPlan {
   readonly rowMode?: RowMode
   /** Whether the server has a name for the user that we do not know: every login but one by name and password. */
   readonly asksUser: boolean
+  /** Whether the first batch asks if the database can be written. */
+  readonly asksRole: boolean
   /** SET LANGUAGE. Undefined: the login's own language. */
   readonly language: string | undefined
   /** For a login by Kerberos or NTLM: the exchange with the given server. */
@@ -108,7 +110,7 @@ async function buildClass(): Promise<ConnectionClass> {
     #guard: PacketGuard | undefined
     #stands = false
     /** The end of the first batch. */
-    #question: string | undefined
+    #questions: readonly string[] = []
 
     constructor(config: ConnectionConfiguration, plan: LoginPlan) {
       super(config)
@@ -249,15 +251,15 @@ async function buildClass(): Promise<ConnectionClass> {
     override sendInitialSql(): void {
       this.#endLoginTls()
       this.greeting.processId = this.#guard?.sessionId
-      if (this.#plan.asksUser) {
-        const onInfo = ({ message }: { message: string }): void => {
-          if (this.greeting.introduced(message)) this.off('infoMessage', onInfo)
-        }
-        this.on('infoMessage', onInfo)
-        this.#question = INTRODUCTION
+      const { asksUser, asksRole } = this.#plan
+      this.#questions = [...(asksUser ? [INTRODUCTION] : []), ...(asksRole ? [ROLE_QUESTION] : [])]
+      let unanswered = this.#questions.length
+      const onInfo = ({ message }: { message: string }): void => {
+        if (this.greeting.answered(message) && --unanswered === 0) this.off('infoMessage', onInfo)
       }
+      if (unanswered > 0) this.on('infoMessage', onInfo)
       super.sendInitialSql()
-      this.#question = undefined
+      this.#questions = []
     }
 
     /** Also sent with a reset, which asks nothing. */
@@ -266,7 +268,7 @@ async function buildClass(): Promise<ConnectionClass> {
       return [
         super.getInitialSql(),
         language === undefined ? undefined : `set language N'${language.replaceAll("'", "''")}'`,
-        this.#question,
+        ...this.#questions,
       ]
         .filter((line) => line !== undefined)
         .join('\n')

@@ -17,6 +17,7 @@ const DEFAULT_LOCK_TIMEOUT = -1
 const DESCRIBE = 'dm_exec_describe_first_result_set'
 const HELD = /with \(tablock, holdlock\)/i
 const LOCK_TIMEOUT = 1222
+const WRITES = new Set(['insert', 'update', 'delete', 'merge', 'create', 'drop', 'alter', 'truncate'])
 
 /** Tests name memory-optimized tables so; transactions read them with this hint. */
 const IN_MEMORY = /\[in_memory[^\]]*\](?<hint> with \(snapshot\))?/i
@@ -219,6 +220,10 @@ export class Batches {
   }
 
   async #query(tokens: readonly Token[], parameters: readonly Parameter[], response: Response): Promise<void> {
+    if (this.#faults.readOnly && WRITES.has(wordOf(tokens.find((token) => token.kind !== 'space')) ?? '')) {
+      const message = `Failed to update database "${this.database}" because the database is read-only.`
+      throw new SqlError(3906, 1, 16, message)
+    }
     if (tokens.some((token) => wordOf(token) === DESCRIBE)) {
       const inTransaction = this.transactions.count > 0
       await describeStatement({ backend: this.backend, globals: this.globals(), inTransaction }, tokens, parameters)
@@ -292,6 +297,7 @@ export class Batches {
       lockTimeout: this.lockTimeout,
       login: this.#who.login,
       database: this.database,
+      readOnly: this.#faults.readOnly,
       encrypted: this.#who.encrypted,
       scheme: this.#who.scheme,
     }

@@ -35,6 +35,8 @@ export interface FaultRule {
 }
 
 export class Faults {
+  /** The database can only be read, as on a secondary replica: writes fail with error 3906. */
+  readOnly = false
   #rules: { readonly rule: FaultRule; left: number; skip: number }[] = []
 
   add(rule: FaultRule): void {

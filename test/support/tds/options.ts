@@ -26,6 +26,8 @@ export interface SspiLogin {
 
 export interface TdsServerOptions {
   readonly postgres: Pick<PostgresServer, 'host' | 'port' | 'superuser' | 'superuserPassword'>
+  /** The address and the port to listen at. Default: 127.0.0.1, and a free port. */
+  readonly listen?: { readonly host?: string; readonly port?: number }
   /** SQL logins by name. */
   readonly logins?: Readonly<Record<string, string | SqlLogin>>
   /**

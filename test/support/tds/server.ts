@@ -13,7 +13,7 @@ import { Transport } from './packets.ts'
 import { type Replays, Session } from './session.ts'
 
 export interface TdsServer extends AsyncDisposable {
-  readonly host: '127.0.0.1'
+  readonly host: string
   readonly port: number
   readonly faults: Faults
   readonly journal: Journal
@@ -57,7 +57,8 @@ export async function startTdsServer(options: TdsServerOptions): Promise<TdsServ
     running.add(done)
     done.finally(() => running.delete(done))
   })
-  server.listen(0, '127.0.0.1')
+  const { host = '127.0.0.1', port = 0 } = options.listen ?? {}
+  server.listen(port, host)
   await once(server, 'listening')
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('no port')
@@ -69,7 +70,7 @@ export async function startTdsServer(options: TdsServerOptions): Promise<TdsServ
     await Promise.all([closed, ...running])
   }
   return {
-    host: '127.0.0.1',
+    host,
     port: address.port,
     faults,
     journal,

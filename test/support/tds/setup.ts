@@ -15,7 +15,7 @@ import { createIssuer, type TokenIssuer } from './issuer.ts'
 import type { TdsServerOptions } from './options.ts'
 import { startTdsServer, type TdsServer } from './server.ts'
 
-const SA = 'Pa55word!ü'
+export const SA = 'Pa55word!ü'
 
 export interface SqlServerSetup {
   readonly folder: { readonly path: string }

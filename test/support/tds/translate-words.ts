@@ -14,6 +14,7 @@ export interface Globals {
   readonly lockTimeout: number
   readonly login: string
   readonly database: string
+  readonly readOnly: boolean
   readonly encrypted: boolean
   /** `SQL` or `KERBEROS`, as in sys.dm_exec_connections. */
   readonly scheme: string
@@ -118,6 +119,9 @@ export function functionOf(word: string, globals: Globals): string | undefined {
   switch (word) {
     case 'db_name':
       return `${quoteText(globals.database)}::varchar(128)`
+    case 'databasepropertyex':
+      // Asked for Updateability alone.
+      return `'${globals.readOnly ? 'READ_ONLY' : 'READ_WRITE'}'::varchar(128)`
     case 'suser_sname':
     case 'suser_name':
     case 'original_login':

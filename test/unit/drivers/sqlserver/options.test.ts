@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseFields } from '../../../../src/connections/fields.ts'
-import { checkSqlServerOptions, sqlServerFields } from '../../../../src/drivers/sqlserver/options.ts'
+import { checkSqlServerOptions } from '../../../../src/drivers/sqlserver/option-checks.ts'
+import { sqlServerFields } from '../../../../src/drivers/sqlserver/options.ts'
 
 const problemsOf = (extra: object, host = 'db'): readonly string[] =>
   checkSqlServerOptions({ host }, parseFields(sqlServerFields, { ...extra }).values).map(({ path }) => path)
