@@ -1,5 +1,6 @@
+import { sqlServerWhereabouts } from '../drivers/sqlserver/addresses.ts'
 import { normaliseMssqlExtras } from '../drivers/sqlserver/ado-names.ts'
-import { createSqlServerDriver, sqlServerWhereabouts } from '../drivers/sqlserver/driver.ts'
+import { createSqlServerDriver } from '../drivers/sqlserver/driver.ts'
 import { foreignSqlServerOption } from '../drivers/sqlserver/foreign-options.ts'
 import { checkSqlServerOptions } from '../drivers/sqlserver/option-checks.ts'
 import { sqlServerFields } from '../drivers/sqlserver/options.ts'

@@ -105,6 +105,8 @@ test('after a failover one write fails, and all others go to the new primary', a
   await using db = await engineOf([first, second], { target_session_attrs: 'primary' })
   await db.raw('create table failed_over (n int)')
   await fill(db)
+  const roles: unknown[] = []
+  db.pool.on('place:role', ({ port, before, role }) => roles.push({ port, before, role }))
   await db('failed_over').insert({ n: 1 })
   first.faults.readOnly = true
   // There is no primary for a moment: callers wait for one.
@@ -115,6 +117,12 @@ test('after a failover one write fails, and all others go to the new primary', a
   assert.deepEqual(await db('failed_over').orderBy('n').pluck('n'), [1, 3, 4, 5, 6])
   for (const raw of await fill(db)) assert.equal(db.pool.infoOf(raw)?.peer, `127.0.0.1:${second.port}`)
   await db.raw('drop table failed_over')
+  assert.partialDeepStrictEqual(roles, [{ port: first.port, before: 'primary', role: 'secondary' }])
+  const places = db.pool.stats().places.map(({ port, role, state, sessions }) => ({ port, role, state, sessions }))
+  assert.deepEqual(places, [
+    { port: first.port, role: 'secondary', state: 'up', sessions: 0 },
+    { port: second.port, role: 'primary', state: 'up', sessions: 3 },
+  ])
 })
 
 test('a check of a session for readers finds that its database can be written now', async () => {

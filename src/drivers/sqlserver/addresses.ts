@@ -3,6 +3,7 @@
 import { serverAddress } from '../../connections/fields.ts'
 import { hostsOf, isHostList } from '../../connections/host-list.ts'
 import type { ConfigProblem } from '../../errors.ts'
+import type { Whereabouts } from '../whereabouts.ts'
 import type { SqlServerOptions, SqlServerTarget } from './options.ts'
 
 const DEFAULT_PORT = 1433
@@ -46,6 +47,23 @@ function addressOf({ port, instance, ...rest }: Address): Address {
 /** `db:1433`, `db\SALES`: the same for the same server. */
 function keyOf({ host, port, instance }: Address): string {
   return (port === undefined ? `${host}\\${instance}` : `${host}:${port}`).toLowerCase()
+}
+
+/** The place of the sessions: of the target, with the defaults of what it leaves out. */
+export function sqlServerWhereabouts(
+  target: SqlServerTarget,
+  { instance_name: instance }: SqlServerOptions,
+): Whereabouts {
+  const host = target.host === undefined || target.host === '' ? 'localhost' : target.host
+  // Several hosts with different ports name them.
+  const isWhole = target.port === undefined && hostsOf({ host }).some(({ port }) => port !== undefined)
+  const named = instance !== undefined && target.port === undefined && !isWhole
+  return {
+    system: 'microsoft.sql_server',
+    host: named ? `${host}\\${instance}` : host,
+    port: named || isWhole ? undefined : (target.port ?? DEFAULT_PORT),
+    database: target.database === '' ? undefined : target.database,
+  }
 }
 
 /** The problems of several servers, and of the options beside them. */

@@ -4,7 +4,7 @@ import type { ProxyInfo } from '../driver.ts'
 import { Dialer } from '../network/dialer.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import type { Reachability } from '../network/reachability.ts'
-import { type Lookup, resolveHost, showEndpoint } from '../network/socket.ts'
+import { addressOf, type Lookup, resolveHost, showEndpoint } from '../network/socket.ts'
 
 /** The probes of TCP that notice a peer that is gone while the session is idle. */
 const KEEP_ALIVE_IDLE_MILLIS = 30_000
@@ -25,6 +25,8 @@ export interface Reached {
   readonly socket: Socket
   /** `127.0.0.1:1433` */
   readonly peer: string
+  /** `127.0.0.1`, or the name that a proxy resolves. */
+  readonly address: string
   /** The proxy in between, and how it let us through. */
   readonly proxy?: ProxyInfo | undefined
 }
@@ -55,5 +57,5 @@ export async function reach(dialer: Dialer, { signal, enter }: Pick<Reach, 'sign
     enter,
     keepAliveIdleMillis: KEEP_ALIVE_IDLE_MILLIS,
   })
-  return { socket, peer: showEndpoint(endpoint), proxy }
+  return { socket, peer: showEndpoint(endpoint), address: addressOf(endpoint), proxy }
 }

@@ -1,8 +1,8 @@
 import { orAbort } from '../../abort.ts'
-import { hostsOf } from '../../connections/host-list.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { ConfigError, PoolsmithError } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
+import type { Place } from '../../hosts/place.ts'
 import type { Driver, OpenContext, SessionInfo } from '../driver.ts'
 import { keepFirstListeners, keepListeners, removeForeignListeners } from '../foreign-listeners.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
@@ -12,7 +12,8 @@ import { PhaseClock } from '../phase-clock.ts'
 import type { Places } from '../places.ts'
 import { RoleDoubt } from '../role-doubt.ts'
 import { openingError, type Whereabouts } from '../whereabouts.ts'
-import { addressesOf } from './addresses.ts'
+import { addressesOf, sqlServerWhereabouts } from './addresses.ts'
+import { roleOf } from './greeting.ts'
 import { gssSspi } from './gss-sspi.ts'
 import { sqlServerPlaces } from './open-place.ts'
 import { checkSqlServerOptions } from './option-checks.ts'
@@ -27,7 +28,6 @@ import { sqlServerStatementError } from './statement-error.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
 import { TlsSettings } from './tls-settings.ts'
 
-const DEFAULT_PORT = 1433
 const BROWSER_PORT = 1434
 /** Events of a session that its users listen to. */
 const USERS_EVENTS = ['infoMessage', 'errorMessage', 'error'] as const
@@ -58,6 +58,8 @@ export interface SqlServerDriver extends Driver<SqlServerConnection> {
 
 interface SessionState {
   readonly info: SessionInfo
+  /** The facts about the server that it was opened at. */
+  readonly place: Place | undefined
   readonly role: SessionRole
   broken: boolean
   endedBy: Error | undefined
@@ -101,23 +103,6 @@ export function createSqlServerDriver(
   return new SessionDriver(plans, where, () => warnOfWeakness(options, emit))
 }
 
-/** The place of the sessions: of the target, with the defaults of what it leaves out. */
-export function sqlServerWhereabouts(
-  target: SqlServerTarget,
-  { instance_name: instance }: SqlServerOptions,
-): Whereabouts {
-  const host = target.host === undefined || target.host === '' ? 'localhost' : target.host
-  // Several hosts with different ports name them.
-  const isWhole = target.port === undefined && hostsOf({ host }).some(({ port }) => port !== undefined)
-  const named = instance !== undefined && target.port === undefined && !isWhole
-  return {
-    system: 'microsoft.sql_server',
-    host: named ? `${host}\\${instance}` : host,
-    port: named || isWhole ? undefined : (target.port ?? DEFAULT_PORT),
-    database: target.database === '' ? undefined : target.database,
-  }
-}
-
 function warnOfWeakness(options: SqlServerOptions, emit: Emit): void {
   if (options.encrypt === 'false') {
     emit('security:warning', {
@@ -136,7 +121,8 @@ function warnOfWeakness(options: SqlServerOptions, emit: Emit): void {
 class SessionDriver implements SqlServerDriver {
   readonly #places: Places<SessionPlan, Session>
   readonly #states = new WeakMap<SqlServerConnection, SessionState>()
-  readonly #doubt = new RoleDoubt()
+  readonly #doubt: RoleDoubt
+  readonly places: readonly Place[]
   readonly where: Whereabouts
   #warn: (() => void) | undefined
   #database: string | undefined
@@ -145,6 +131,8 @@ class SessionDriver implements SqlServerDriver {
     const isAsked = plans[0]?.options.target_session_attrs !== 'any'
     // After the first doubt the role of each session is known, so that one which is read-only by its nature causes none.
     this.#places = sqlServerPlaces(plans, () => isAsked || this.#doubt.current > 0)
+    this.places = this.#places.known
+    this.#doubt = new RoleDoubt(this.places)
     this.where = where
     this.#warn = warn
   }
@@ -161,7 +149,7 @@ class SessionDriver implements SqlServerDriver {
         enter: (phase) => clock.enter(phase),
         phase: () => clock.phase,
       })
-      const { connection } = session
+      const { connection, plan } = session
       if (signal.aborted) {
         connection.close()
         throw signal.reason
@@ -170,6 +158,12 @@ class SessionDriver implements SqlServerDriver {
         user: session.user,
         database: session.database,
         peer: session.peer,
+        place: {
+          host: plan.host,
+          port: plan.port,
+          address: session.address,
+          role: roleOf(connection.greeting.readOnly),
+        },
         serverVersion: connection.greeting.version ?? 'unknown',
         processId: connection.greeting.processId,
         authentication: AUTHENTICATION[credential.kind],
@@ -197,9 +191,11 @@ class SessionDriver implements SqlServerDriver {
   #adopt(session: Session, info: SessionInfo): void {
     const { connection } = session
     this.#database = info.database
-    const role = new SessionRole(session, this.#doubt)
+    const place = this.#places.of(session.plan)
+    const role = new SessionRole(session, place, this.#doubt)
     const state: SessionState = {
       info,
+      place,
       role,
       broken: false,
       endedBy: undefined,
@@ -312,6 +308,10 @@ class SessionDriver implements SqlServerDriver {
 
   info(raw: SqlServerConnection): SessionInfo {
     return this.#state(raw).info
+  }
+
+  placeOf(raw: SqlServerConnection): Place | undefined {
+    return this.#state(raw).place
   }
 
   async cancel(raw: SqlServerConnection): Promise<void> {

@@ -1,5 +1,6 @@
 /** Facts about the server and the session, as the server reports them during the login. */
 
+import type { PlaceRole } from '../../events.ts'
 import type { LoginAck } from './tedious-internals.ts'
 
 /** `READ_WRITE`, `READ_ONLY`, or null for a database that cannot be opened now (Transact-SQL, DATABASEPROPERTYEX). */
@@ -33,6 +34,11 @@ export class Greeting {
     else this.user = answer === '' ? undefined : answer
     return true
   }
+}
+
+/** The role of a server whose database is so; a database that is set read-only counts as a secondary's. */
+export function roleOf(readOnly: boolean | undefined): PlaceRole | undefined {
+  return readOnly === undefined ? undefined : readOnly ? 'secondary' : 'primary'
 }
 
 /** Reads {@link UPDATEABILITY}; undefined: the server does not say. */

@@ -3,9 +3,12 @@
 import { TimeLimit } from '../../abort.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import type { Phase, PoolsmithError } from '../../errors.ts'
+import { Place, sharedPlace } from '../../hosts/place.ts'
 import { connectTimeout } from '../connect-timeout.ts'
+import { systemLookup } from '../network/socket.ts'
 import { type Attempt, Places } from '../places.ts'
 import type { SessionTarget } from '../session-target.ts'
+import { roleOf } from './greeting.ts'
 import { isMoving } from './server-error.ts'
 import { openSession, type Session, type SessionPlan } from './session.ts'
 import { patiently } from './throttling.ts'
@@ -30,10 +33,24 @@ export function sqlServerPlaces(
       return { ...session, misfit: misfitOf(attempt.target ?? 'any', session.connection.greeting.readOnly) }
     },
     misfitOf: ({ misfit }) => misfit,
+    serverOf: ({ connection, address, wasRouted }) => ({
+      address,
+      role: wasRouted ? undefined : roleOf(connection.greeting.readOnly),
+    }),
+    knownAs,
     leave: ({ connection }) => connection.close(),
     goesOn,
     timeout: timeoutError,
   })
+}
+
+/** The role is a database's. A resolver of its own, as in tests, leads to other servers. */
+function knownAs(plan: SessionPlan): Place {
+  const { port, database, lookup, route } = plan
+  const host = plan.instance === undefined ? plan.host : `${plan.host}\\${plan.instance}`
+  if (lookup !== systemLookup) return new Place({ host, port })
+  const proxy = port === undefined ? undefined : route?.(plan.host, port)?.proxy
+  return sharedPlace({ host, port }, 'microsoft.sql_server', database?.toLowerCase(), proxy)
 }
 
 interface Fitting {

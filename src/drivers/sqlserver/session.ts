@@ -65,6 +65,9 @@ export interface Session {
   readonly user: string
   readonly database: string
   readonly peer: string
+  readonly address: string
+  /** Whether the server of the place has sent us on to another one. */
+  readonly wasRouted: boolean
   readonly encryption: EncryptionInfo
   readonly proxy: ProxyInfo | undefined
 }
@@ -176,7 +179,7 @@ async function logIn(
   })
   await establish(connection, { credential, host, phase: opening.phase, signal, asked: () => asked })
   if (reached === undefined || secured === undefined) throw new TypeError('tedious has logged in before it connected.')
-  const { socket, peer, proxy } = reached
+  const { socket, peer, address, proxy } = reached
   watchAcknowledgements(socket, secured.stream, connection)
   return {
     plan,
@@ -184,6 +187,8 @@ async function logIn(
     user: printable(connection.greeting.user ?? credential.user ?? plan.login ?? credential.identity, LONGEST_NAME),
     database: printable(database, LONGEST_NAME),
     peer,
+    address,
+    wasRouted: servers > 1,
     encryption: describe(secured?.tls, options),
     proxy,
   }
