@@ -16,8 +16,8 @@ import { POSTGRES_ADVICE, POSTGRES_LOST } from '../src/drivers/postgres/statemen
 import { SQLSERVER_ADVICE, TEDIOUS_ADVICE } from '../src/drivers/sqlserver/statement-error.ts'
 import type { StatementAdvice } from '../src/drivers/statement-error.ts'
 import { loadDialect } from '../src/engine/load-dialect.ts'
-import { engineFields } from '../src/engine/options.ts'
-import { ERROR_CODES } from '../src/errors.ts'
+import { auditFields, engineFields } from '../src/engine/options.ts'
+import { ERROR_CODES } from '../src/error-codes.ts'
 import { poolFields } from '../src/pool/options.ts'
 import { storeFields } from '../src/stores/fields.ts'
 import { strategies } from '../src/strategies/index.ts'
@@ -83,6 +83,9 @@ async function extrasPage(): Promise<string> {
       'with `_from` at the end, such as `client_secret_from`; docs/secrets.md says more. These options hold for all of them. A store of AWS ' +
       'also takes the options of `auth_method=iam`, under any strategy.',
     fieldsReference(storeFields),
+    '## The audit log',
+    'docs/audit.md says more.',
+    fieldsReference(auditFields),
     '## Strategies',
     ...strategies.list().map(strategySection),
   ]

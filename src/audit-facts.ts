@@ -1,4 +1,4 @@
-/** What is told to the audit log besides logins and statements: operations on secrets, credentials and API keys. */
+/** The facts of operations on secrets, credentials and API keys, and of extracts, for the audit log. */
 
 import { channel } from 'node:diagnostics_channel'
 
@@ -14,7 +14,7 @@ interface OperationFacts {
 /** A credential was changed, or one step of that was done. */
 export interface RotationFacts extends OperationFacts {
   readonly kind: 'rotation'
-  /** What was changed: `password`, `keytab`, `certificate`, `client_secret`. */
+  /** The kind of it: `password`, `keytab`, `certificate`, `client_secret`. */
   readonly credential: string
   /** The id of the connection, or the user at the database. */
   readonly service: string
@@ -43,8 +43,17 @@ export interface SecretFacts extends OperationFacts {
   readonly version?: string | undefined
 }
 
+/** A table or a query was extracted into files, or into a function. Its statements have lines of their own. */
+export interface ExtractFacts extends OperationFacts {
+  readonly kind: 'extract'
+  /** `schema.table`; absent for a query. */
+  readonly table?: string | undefined
+  readonly rows?: number | undefined
+  readonly bytes?: number | undefined
+}
+
 /** One line for the audit log. No property holds a secret. */
-export type AuditFacts = RotationFacts | ApiKeyFacts | SecretFacts
+export type AuditFacts = RotationFacts | ApiKeyFacts | SecretFacts | ExtractFacts
 
 /** Takes lines for an audit log: `openAuditLog` of `poolsmith/audit` makes one. */
 export interface AuditRecorder {

@@ -52,7 +52,8 @@ export {
   type MssqlPoolExtras,
   type MssqlPoolOptions,
 } from './engine/mssql/create-mssql-pool.ts'
-export { ConfigError, type ConfigProblem, ERROR_CODES, type ErrorCode, type Phase, PoolsmithError } from './errors.ts'
+export { ERROR_CODES, type ErrorCode } from './error-codes.ts'
+export { ConfigError, type ConfigProblem, type Phase, PoolsmithError } from './errors.ts'
 export type {
   CloseReason,
   DatabaseSystem,

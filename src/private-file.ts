@@ -3,7 +3,7 @@
  * may write them, and made exclusively. For folders that other users can write, such as /tmp.
  */
 
-import { constants, type Stats } from 'node:fs'
+import { closeSync, constants, fstatSync, lstatSync, openSync, type Stats } from 'node:fs'
 import { type FileHandle, lstat, open } from 'node:fs/promises'
 import { errorCode } from './any-error.ts'
 
@@ -188,5 +188,39 @@ export async function syncFolder(folder: string): Promise<void> {
     await handle.sync()
   } finally {
     await handle.close()
+  }
+}
+
+/**
+ * Opens a trusted file for reading and appending, and makes it with mode 0600 where it is missing. Blocks for the length of
+ * the calls.
+ *
+ * @returns its descriptor
+ * @throws DistrustedFile, or the error of the file system
+ */
+export function appendTrusted(path: string, trust: Omit<Trust, 'type'> = {}): number {
+  const { O_RDWR, O_APPEND, O_CREAT } = constants
+  const fd = openForAppending(path, O_RDWR | O_APPEND | O_CREAT | NO_FOLLOW | NO_WAIT, trust)
+  try {
+    assertTrusted(path, fstatSync(fd), trust)
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
+
+function openForAppending(path: string, flags: number, trust: Trust): number {
+  const look = (): void => {
+    const stats = lstatSync(path, { throwIfNoEntry: false })
+    if (stats !== undefined) assertTrusted(path, stats, trust)
+  }
+  if (NO_FOLLOW === 0) look()
+  try {
+    return openSync(path, flags, 0o600)
+  } catch (error) {
+    // The owner of the file, or that it is a link, explains more than the refusal to open it.
+    look()
+    throw error
   }
 }

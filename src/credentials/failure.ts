@@ -1,5 +1,6 @@
 import { isAggregate, isError } from '../any-error.ts'
-import { ERROR_CODES, type ErrorCode, PoolsmithError } from '../errors.ts'
+import { ERROR_CODES, type ErrorCode } from '../error-codes.ts'
+import { PoolsmithError } from '../errors.ts'
 import { redact, type Secret } from '../secret.ts'
 
 /** Faults of the network below HTTP: the same call may succeed a moment later. */

@@ -1,6 +1,7 @@
 import type { Credential } from '../credentials/credential.ts'
 import type { Phase } from '../errors.ts'
 import type { Place, SessionPlace } from '../hosts/place.ts'
+import type { StatementWatcher } from './statement-watch.ts'
 import type { Whereabouts } from './whereabouts.ts'
 
 /** How a session is encrypted, as far as the client knows. */
@@ -48,6 +49,8 @@ export interface SessionInfo {
   readonly peer: string
   /** The server of the list that it was opened at. Absent where the driver does not say. */
   readonly place?: SessionPlace
+  /** Our end of the connection, to the server or to a proxy: `127.0.0.1:40312`. Absent for a Unix socket. */
+  readonly client?: string | undefined
   readonly serverVersion: string
   readonly processId?: number
   /** How the server let us in: `scram-sha-256`, `scram-sha-256-plus`, `md5`, `password`, `gss`, `none`. */
@@ -146,4 +149,6 @@ export interface Driver<Raw extends object> {
   /** Why a broken session has ended: the server's last words, or the error of its socket. Undefined: without a word. */
   endedBy?(raw: Raw): Error | undefined
   info(raw: Raw): SessionInfo
+  /** From now on a watcher is told of each statement of the session. */
+  watch?(raw: Raw, watcher: StatementWatcher): void
 }

@@ -1,3 +1,6 @@
+import type { AuditLog } from '../audit/log.ts'
+import type { AuditOptions } from '../audit/options.ts'
+import type { AuditedPool } from '../audit/watch-pool.ts'
 import type { Connection } from '../connections/connection.ts'
 import { childPath } from '../connections/fields.ts'
 import type { ConnectionInput } from '../connections/parse.ts'
@@ -16,8 +19,9 @@ import { type ConnectionInfo, ConnectionPool } from '../pool/pool.ts'
 import { strategies } from '../strategies/index.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
 import type { StrategyContext } from '../strategies/strategy.ts'
-import { configure, refuse } from './configure.ts'
+import { type Configuration, configure, refuse } from './configure.ts'
 import type { DialectParts } from './dialect.ts'
+import type { AuditSettings } from './options.ts'
 
 /** Options that every data layer takes: the pool's, under their names in the extras, and those that are no text. */
 export interface BuildPoolOptions extends PoolOptions {
@@ -42,6 +46,14 @@ export interface BuildPoolOptions extends PoolOptions {
    * onSession: async (client: pg.Client) => void (await client.query('set role reporting'))
    */
   onSession?(session: object, info: ConnectionInfo): Promise<void> | void
+  /**
+   * The audit log: a line for each login, refusal and statement (docs/audit.md). Default: `audit_file` of the record, else
+   * none. A log that `openAuditLog` has opened stays open when the pool ends.
+   *
+   * @example
+   * audit: { file: '/var/log/sales/audit.jsonl', mode: 'required' }
+   */
+  readonly audit?: AuditLog | AuditOptions
   /** The strategies to choose from. Default: the built-in ones and those added with `register`. */
   readonly registry?: StrategyRegistry
   /** Where connection ids are looked up, and the environment that strategies read. */
@@ -67,7 +79,7 @@ export async function buildPool(
   options: BuildPoolOptions,
   accept: (connection: Connection) => ConfigProblem | undefined = () => undefined,
 ): Promise<BuiltPool> {
-  const { extra, on, onSession, registry = strategies, stores = {}, ...poolOptions } = options
+  const { extra, on, onSession, audit, registry = strategies, stores = {}, ...poolOptions } = options
   const events = new EventHub()
   for (const [name, listener] of Object.entries(on ?? {})) {
     if (listener !== undefined) events.on(name as EventName, listener as Listener<EventName>)
@@ -107,10 +119,12 @@ export async function buildPool(
     settings: settings.all,
     agents: proxies?.agents,
   }
-  const source =
-    settings.references.size === 0
-      ? await settings.strategy.credentials(connection, settings.strategyOptions, context)
-      : (await import('./stored-source.ts')).sourceFromStores(connection, settings, context)
+  const pooled = { driver: parts.driver, events, where, connection: connection.id, method: settings.strategy.name }
+  const endAudit = await startAudit(audit, settings.audit, pooled)
+  const source = await sourceFor(connection, settings, context).catch((error: unknown) => {
+    endAudit?.()
+    throw error
+  })
   const pool = new ConnectionPool({
     driver: parts.driver,
     source: proxies === undefined ? source : endingSource(source, () => closeAgents(proxies)),
@@ -119,6 +133,23 @@ export async function buildPool(
     events,
   })
   return { pool, parts, connection, strategy: settings.strategy.name }
+}
+
+async function sourceFor(connection: Connection, settings: Configuration['settings'], context: StrategyContext) {
+  if (settings.references.size === 0)
+    return settings.strategy.credentials(connection, settings.strategyOptions, context)
+  return (await import('./stored-source.ts')).sourceFromStores(connection, settings, context)
+}
+
+/** Loaded for a connection that has an audit log. @returns ends it */
+async function startAudit(
+  given: BuildPoolOptions['audit'],
+  recorded: AuditSettings,
+  pool: AuditedPool<object>,
+): Promise<(() => void) | undefined> {
+  const { audit_file: file, audit: mode = file === undefined ? 'off' : 'on' } = recorded
+  if (given === undefined && mode === 'off') return undefined
+  return (await import('../audit/attach.ts')).attachAudit(given, recorded, pool)
 }
 
 function closeAgents({ agents }: Proxies): void {

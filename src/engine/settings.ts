@@ -13,13 +13,14 @@ import { loginFields, storeFields } from '../stores/fields.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
 import type { Strategy } from '../strategies/strategy.ts'
 import type { EngineDialect } from './dialect.ts'
-import { engineFields } from './options.ts'
+import { type AuditSettings, auditFields, engineFields } from './options.ts'
 import { type ReferencedOptions, referenceFields, referencesIn, secretsOf } from './references.ts'
 
 export interface Settings<DriverFields extends Fields> {
   readonly strategy: Strategy
   readonly pool: ValuesOf<typeof poolFields>
   readonly proxy: ProxyOptions
+  readonly audit: AuditSettings
   readonly driver: ValuesOf<DriverFields>
   /** The strategy's own options. */
   readonly strategyOptions: Readonly<Record<string, unknown>>
@@ -54,7 +55,7 @@ export function resolveSettings<DriverFields extends Fields>(
   const { values: head } = parseFields(engineFields, given)
   const strategy = selected(registry, connection.type, head.auth_method ?? defaultStrategy(connection))
   const known = strategy instanceof PoolsmithError ? undefined : strategy
-  const fields = { ...engineFields, ...poolFields, ...proxyFields, ...driverFields, ...known?.fields }
+  const fields = { ...engineFields, ...poolFields, ...auditFields, ...proxyFields, ...driverFields, ...known?.fields }
   const parsed = parseFields(
     { ...fields, ...referenceFields(fields), ...storeFields, ...loginFields(schemesIn(given)) },
     given,
@@ -77,6 +78,7 @@ export function resolveSettings<DriverFields extends Fields>(
     strategy,
     pool: pick(all, poolFields) as ValuesOf<typeof poolFields>,
     proxy: pick(all, proxyFields) as ProxyOptions,
+    audit: pick(all, auditFields) as AuditSettings,
     driver: pick(all, driverFields) as ValuesOf<DriverFields>,
     strategyOptions: pick(all, strategy.fields),
     all,

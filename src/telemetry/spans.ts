@@ -1,9 +1,10 @@
 /** Spans of what the tracing channels tell, and the duration of statements. */
 
 import type { TracingChannelSubscribers } from 'node:diagnostics_channel'
+import { sanitised } from '../sanitised-sql.ts'
 import { type TraceContext, type Traces, traces } from '../tracing.ts'
 import type { Attributes, Histogram, OpenTelemetryApi, Span, SpanOptions, Tracer } from './api.ts'
-import { errorAttributes, placeAttributes, querySummary, sanitised } from './attributes.ts'
+import { errorAttributes, placeAttributes, querySummary } from './attributes.ts'
 
 interface Begun {
   readonly span: Span

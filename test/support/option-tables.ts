@@ -3,7 +3,7 @@ import type { Field, Fields } from '../../src/connections/fields.ts'
 import { proxyFields } from '../../src/drivers/network/proxy/options.ts'
 import { postgresFields } from '../../src/drivers/postgres/options.ts'
 import { sqlServerFields } from '../../src/drivers/sqlserver/options.ts'
-import { engineFields } from '../../src/engine/options.ts'
+import { auditFields, engineFields } from '../../src/engine/options.ts'
 import { poolFields } from '../../src/pool/options.ts'
 import { strategies } from '../../src/strategies/index.ts'
 
@@ -23,7 +23,9 @@ function spellings(table: Fields, type: Dialect, authMethod?: string): OptionSpe
 
 /** Every option of every field table, under every name. */
 export const OPTION_SPELLINGS: readonly OptionSpelling[] = [
-  ...[engineFields, poolFields, proxyFields, postgresFields].flatMap((table) => spellings(table, 'postgres')),
+  ...[engineFields, auditFields, poolFields, proxyFields, postgresFields].flatMap((table) =>
+    spellings(table, 'postgres'),
+  ),
   ...spellings(sqlServerFields, 'mssql'),
   ...strategies
     .list()

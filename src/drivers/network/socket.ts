@@ -25,6 +25,11 @@ export function addressOf(endpoint: Endpoint): string {
   return endpoint.kind === 'unix' ? endpoint.path : endpoint.address
 }
 
+/** Our end of a TCP connection, as {@link showEndpoint} has it; undefined for a Unix socket. */
+export function ownEnd({ localAddress: address, localPort: port }: Socket): string | undefined {
+  return address === undefined || port === undefined ? undefined : showEndpoint({ kind: 'tcp', address, port })
+}
+
 /** Resolves a host name to all of its addresses, in the resolver's order. Replaced in tests. */
 export type Lookup = (host: string) => Promise<readonly string[]>
 

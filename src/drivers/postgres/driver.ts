@@ -15,6 +15,7 @@ import { type Lookup, systemLookup } from '../network/socket.ts'
 import { PhaseClock } from '../phase-clock.ts'
 import type { Places } from '../places.ts'
 import { RoleDoubt, readOnlyError, roleError } from '../role-doubt.ts'
+import type { StatementWatcher } from '../statement-watch.ts'
 import { warnOnce } from '../warn-once.ts'
 import { openingError, type Whereabouts } from '../whereabouts.ts'
 import { parseRequireAuth } from './auth-policy.ts'
@@ -34,6 +35,7 @@ import { postgresStatementError } from './statement-error.ts'
 import { tellStatements } from './tell-statements.ts'
 import { TlsSettings } from './tls-settings.ts'
 import { type Answer, ValueSettings } from './value-settings.ts'
+import { watchStatements } from './watch-statements.ts'
 
 const DEFAULT_PORT = 5432
 const DEFAULT_HOST = 'localhost'
@@ -312,6 +314,10 @@ class SessionDriver implements PostgresDriver {
   async lagMillis(raw: pg.Client): Promise<number | undefined> {
     const { value } = await askOn(raw, LAG)
     return value === undefined || value === null ? undefined : Number(value)
+  }
+
+  watch(raw: pg.Client, watcher: StatementWatcher): void {
+    watchStatements(raw, watcher)
   }
 
   cancel(raw: pg.Client, signal: AbortSignal): Promise<void> {

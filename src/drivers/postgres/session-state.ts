@@ -2,7 +2,7 @@ import type { Credential } from '../../credentials/credential.ts'
 import type { Place } from '../../hosts/place.ts'
 import { printable } from '../../printable.ts'
 import type { SessionInfo } from '../driver.ts'
-import { addressOf, showEndpoint } from '../network/socket.ts'
+import { addressOf, ownEnd, showEndpoint } from '../network/socket.ts'
 import { type RoleDoubt, roleError } from '../role-doubt.ts'
 import type { SessionTarget } from '../session-target.ts'
 import { advised } from '../statement-error.ts'
@@ -69,6 +69,7 @@ export function newState({ session, place, target, credential, timings, doubt }:
       user: session.user,
       database: session.database,
       peer: showEndpoint(session.endpoint),
+      client: ownEnd(session.socket),
       place: { host: plan.host, port: plan.port, address: addressOf(session.endpoint), role: login.role },
       serverVersion: printable(login.parameters.get('server_version') ?? 'unknown', 100),
       processId: login.processId,

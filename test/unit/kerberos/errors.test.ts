@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ERROR_CODES, type ErrorCode } from '../../../src/errors.ts'
+import { ERROR_CODES, type ErrorCode } from '../../../src/error-codes.ts'
 import { kerberosError, statusError } from '../../../src/kerberos/errors.ts'
 import { realmIn } from '../../../src/kerberos/facts.ts'
 

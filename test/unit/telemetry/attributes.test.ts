@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { errorAttributes, placeAttributes, querySummary, sanitised } from '../../../src/telemetry/attributes.ts'
+import { sanitised } from '../../../src/sanitised-sql.ts'
+import { errorAttributes, placeAttributes, querySummary } from '../../../src/telemetry/attributes.ts'
 
 test('a statement is told without the values in its text', () => {
   const cases: readonly (readonly [string, string])[] = [
