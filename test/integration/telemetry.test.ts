@@ -12,6 +12,7 @@ import { sqlServerSide } from '../support/sides/sqlserver.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..')
 const FOLDER = join(ROOT, 'examples', 'telemetry')
+const PRELOAD = ['self-import.ts', 'telemetry/preload.ts'].map((file) => `--import=${join(ROOT, 'test/support', file)}`)
 
 interface Told {
   readonly spans: readonly {
@@ -30,14 +31,11 @@ interface Told {
 
 async function tell(kind: SideKind): Promise<Told & { readonly port: number }> {
   await using side = await kind.start()
-  const preload = ['self-import.ts', 'telemetry/preload.ts'].map(
-    (file) => `--import=${join(ROOT, 'test/support', file)}`,
-  )
   const env = {
     PATH: process.env.PATH,
     DATABASE: JSON.stringify(side.connection),
   }
-  const { stdout } = await promisify(execFile)(process.execPath, [...preload, join(FOLDER, 'print.mjs')], {
+  const { stdout } = await promisify(execFile)(process.execPath, [...PRELOAD, join(FOLDER, 'print.mjs')], {
     cwd: FOLDER,
     env,
     timeout: 60_000,
@@ -102,5 +100,38 @@ for (const kind of [postgresSide, sqlServerSide]) {
       valuesOf('db.client.operation.duration')?.reduce((sum, count) => sum + count),
       4,
     )
+  })
+}
+
+interface InstrumentedSpan {
+  readonly name: string
+  readonly scope: string
+  readonly text?: string
+  readonly parent?: string
+}
+
+for (const [kind, instrumentation] of [
+  [postgresSide, '@opentelemetry/instrumentation-pg'],
+  [sqlServerSide, '@opentelemetry/instrumentation-tedious'],
+] as const) {
+  test(`${kind.name}: beside ${instrumentation} each statement has one span, and the pool's own work none`, async () => {
+    await using side = await kind.start()
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      [...PRELOAD, join(ROOT, 'test', 'support', 'telemetry', 'instrumented.mjs')],
+      { env: { PATH: process.env.PATH, DATABASE: JSON.stringify(side.connection) }, timeout: 60_000 },
+    )
+    const spans = JSON.parse(stdout) as InstrumentedSpan[]
+    const statements = spans.filter(({ text }) => text !== undefined)
+    assert.deepEqual(
+      statements.map(({ scope, parent }) => [scope, parent]),
+      [
+        [instrumentation, 'request'],
+        [instrumentation, 'request'],
+      ],
+      JSON.stringify(spans),
+    )
+    assert.equal(spans.filter(({ scope }) => scope === instrumentation).length, 2, JSON.stringify(spans))
+    assert.ok(spans.some(({ name, parent }) => name.startsWith('connect ') && parent === undefined))
   })
 }

@@ -10,6 +10,7 @@ import { asError } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { printable } from '../../printable.ts'
+import { unobserved } from '../../tracing.ts'
 import { guardedTypes } from './bytea.ts'
 import type { RowMessage } from './data-rows.ts'
 import { MessageRules } from './message-rules.ts'
@@ -149,7 +150,8 @@ export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.C
   watch(client, watcher)
   stream.unshift(pending)
   try {
-    await client.connect()
+    // The login is done: a span of it, which instrumentations of pg make, would be untrue.
+    await unobserved(() => client.connect())
     // After the listener of pg, which gives the query its parsers.
     connection.on('rowDescription', () => connection.readColumns(parts(client)._getActiveQuery()?._result?._parsers))
     return client
