@@ -29,6 +29,8 @@ export interface Call {
 export interface Outcome {
   readonly data: Readonly<Record<string, unknown>>
   readonly text: string
+  /** The text is for a program: where the output is no terminal, nothing in it is changed. Default false. */
+  readonly verbatim?: boolean
   /** Default 0. */
   readonly exitCode?: number
 }
@@ -47,6 +49,8 @@ export interface Command {
     readonly repeated?: boolean
   }[]
   readonly options: Readonly<Record<string, CommandOption>>
+  /** Whether an argument in the wrong place may be a secret, so that no message repeats it. Default false. */
+  readonly takesSecrets?: boolean
   /** Whether it ends with an exit code of its own when the same call may succeed later. Default false. */
   readonly saysTryAgain?: boolean
   run(call: Call): Promise<Outcome>

@@ -3,6 +3,7 @@ import { checkCommand } from './commands/check.ts'
 import { connectionsCommand } from './commands/connections.ts'
 import { extractCommand } from './commands/extract.ts'
 import { rotationCommand } from './commands/rotation.ts'
+import { secretsCommand } from './commands/secrets.ts'
 import { ticketCommand } from './commands/ticket.ts'
 
 /** Every command, in the order in which the help lists them. */
@@ -12,4 +13,5 @@ export const COMMANDS: readonly Command[] = [
   connectionsCommand,
   ticketCommand,
   rotationCommand,
+  secretsCommand,
 ]

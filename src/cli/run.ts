@@ -43,7 +43,9 @@ export async function run(args: readonly string[], context: ProgramContext): Pro
     checkArguments(command, values, positionals)
     checkPositionals(command, positionals)
     const outcome = await command.run({ ...context, values, positionals, facts })
-    terminal.out.line(json ? toJson({ ok: true, command: command.name, ...facts, ...outcome.data }) : outcome.text)
+    if (json) terminal.out.line(toJson({ ok: true, command: command.name, ...facts, ...outcome.data }))
+    else if (outcome.verbatim === true) terminal.out.verbatim(outcome.text)
+    else terminal.out.line(outcome.text)
     return context.exitCodeOfSignal() ?? outcome.exitCode ?? EXIT_CODES.success
   } catch (error) {
     const failure = describeFailure(error instanceof UsageError ? withoutConnections(error, args) : error, label)
@@ -96,6 +98,7 @@ function readArguments(
   try {
     return parseArgs({ args: [...args], options, allowPositionals: true, strict: true })
   } catch (error) {
+    if (command.takesSecrets) throw new UsageError('an option is unknown, or its value is missing or too much.')
     // Node's message names the option that is unknown or lacks its value.
     throw new UsageError(errorText(error), { cause: error })
   }
@@ -106,5 +109,5 @@ function checkPositionals(command: Command, given: readonly string[]): void {
   if (missing !== undefined && missing.optional !== true) throw new UsageError(`<${missing.name}> is missing.`)
   const extra = given[command.positionals.length]
   if (extra !== undefined && command.positionals.at(-1)?.repeated !== true)
-    throw new UsageError(`one argument too many: ${extra}`)
+    throw new UsageError(`one argument too many${command.takesSecrets ? '.' : `: ${extra}`}`)
 }

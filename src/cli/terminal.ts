@@ -32,6 +32,11 @@ export class Screen {
     return this.#stream.isTTY === true && process.env['TERM'] !== 'dumb'
   }
 
+  /** Whether people see what is written. */
+  get isTerminal(): boolean {
+    return this.#stream.isTTY === true
+  }
+
   /** The columns of the terminal. One that does not know says 0. */
   get columns(): number {
     return this.isTTY ? this.#stream.columns || 80 : Number.POSITIVE_INFINITY
@@ -51,6 +56,17 @@ export class Screen {
   /** Writes lines; a line break in the text begins a new one. */
   line(text = ''): void {
     this.#stream.write(`${this.#filtered(text)}\n`)
+  }
+
+  /** Writes lines as they are, for a program; on a terminal as {@link line} does. */
+  verbatim(text: string): void {
+    if (this.isTerminal) this.line(text)
+    else this.#stream.write(`${text}\n`)
+  }
+
+  /** Writes the beginning of a line. */
+  begin(text: string): void {
+    this.#stream.write(this.#filtered(text))
   }
 
   /** Draws over the current line. Only on a terminal. */

@@ -24,6 +24,10 @@ export interface StoreContext {
 
 type Kind = Scheme | 'k8s-api'
 
+function kindOf({ scheme, path }: Reference): Kind {
+  return scheme === 'k8s' && isKubernetesName(path) ? 'k8s-api' : scheme
+}
+
 /** The stores that references of one connection name, each opened when it is first used. */
 export class OpenStores {
   readonly #options: StoreFieldValues
@@ -35,8 +39,13 @@ export class OpenStores {
     this.#context = context
   }
 
-  readonly readerOf = ({ scheme, path }: Reference): CachedReader => {
-    const kind = scheme === 'k8s' && isKubernetesName(path) ? 'k8s-api' : scheme
+  /** A store without a cache, for a program that writes. The caller closes it. */
+  open(reference: Reference): SecretReader {
+    return this.#open(kindOf(reference))
+  }
+
+  readonly readerOf = (reference: Reference): CachedReader => {
+    const kind = kindOf(reference)
     const known = this.#opened.get(kind)
     if (known !== undefined) return known
     const { secrets_ttl: ttl, secrets_grace: grace } = this.#options

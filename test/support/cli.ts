@@ -1,6 +1,7 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import type { Readable, Writable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { unprivileged } from './unprivileged.ts'
 
@@ -20,6 +21,8 @@ export interface CliOptions {
   readonly unprivileged?: boolean
   /** Runs it on a pseudo-terminal of 80 columns; `stdout` then has all its output. */
   readonly terminal?: boolean
+  /** What is typed on the pseudo-terminal, each once the output after the one before matches. */
+  readonly typed?: readonly (readonly [when: RegExp, text: string])[]
   /** A signal to send as soon as the output (either of them) matches, or the promise resolves. */
   readonly interrupt?: { readonly when: RegExp | Promise<unknown>; readonly signal: NodeJS.Signals }
 }
@@ -35,8 +38,9 @@ export async function runCli(args: readonly string[], options: CliOptions = {}):
   const child = spawn(program, rest, {
     cwd: options.cwd ?? process.cwd(),
     env: { PATH: process.env.PATH, ...options.environment },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+    stdio: [options.typed === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+  }) as ChildProcessByStdio<Writable | null, Readable, Readable>
+  if (options.typed !== undefined) type(child, options.typed)
   const { interrupt } = options
   if (interrupt?.when instanceof Promise) {
     void interrupt.when.then(() => child.kill(interrupt.signal))
@@ -59,4 +63,20 @@ export async function runCli(args: readonly string[], options: CliOptions = {}):
     once(child, 'close') as Promise<[number | null]>,
   ])
   return { code, stdout, stderr }
+}
+
+function type(
+  { stdin, stdout }: ChildProcessByStdio<Writable | null, Readable, Readable>,
+  typed: CliOptions['typed'] = [],
+): void {
+  let seen = ''
+  let next = 0
+  stdout.on('data', (chunk: Buffer) => {
+    seen += chunk
+    const [when, text] = typed[next] ?? []
+    if (when === undefined || text === undefined || !when.test(seen)) return
+    seen = ''
+    next++
+    stdin?.write(text)
+  })
 }

@@ -12,7 +12,7 @@ export function encryptedReader(file: EncryptedFile): SecretReader {
   return {
     distance: 'local',
     placeOf,
-    read: async (name, signal) => secretOf(await entryOf(file, name, signal)),
+    read: async (name, signal) => secretOf(known(file, (await file.read(signal)).entries, name)),
     async write(name, fields, { replaces, signal }) {
       const version = replaces?.version
       if (fields.has('') && fields.size > 1) throw mixed(placeOf(name))
@@ -27,13 +27,7 @@ export function encryptedReader(file: EncryptedFile): SecretReader {
   }
 }
 
-/** @throws PoolsmithError SECRET_MISSING, and those of {@link EncryptedFile.read} */
-export async function entryOf(file: EncryptedFile, name: string, signal: AbortSignal): Promise<Entry> {
-  const { entries } = await file.read(signal)
-  return known(file, entries, name)
-}
-
-/** Removes a secret. @throws as {@link entryOf} and {@link EncryptedFile.update} */
+/** Removes a secret. @throws PoolsmithError SECRET_MISSING, and those of {@link EncryptedFile.update} */
 export async function removeEntry(file: EncryptedFile, name: string, signal: AbortSignal): Promise<void> {
   await file.update(({ revision, entries }) => {
     known(file, entries, name)

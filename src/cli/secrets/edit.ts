@@ -1,0 +1,122 @@
+/** A secret in an editor: by a file that only this user can read, and that is wiped whatever ends the program but SIGKILL. */
+
+import { spawn } from 'node:child_process'
+import { closeSync, fstatSync, fsyncSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs'
+import { lstat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { onAbort, within } from '../../abort.ts'
+import { errorCode } from '../../any-error.ts'
+import { PoolsmithError } from '../../errors.ts'
+import { assertTrusted, DistrustedFile, onlyThisUser, readTrusted } from '../../private-file.ts'
+import { textOf } from '../../vault/credential-file.ts'
+import { type Call, UsageError } from '../command.ts'
+
+const LONGEST_BYTES = 1024 * 1024
+const EDITOR_END_MILLIS = 2000
+
+/**
+ * The text as the user leaves it in the editor of VISUAL or EDITOR.
+ *
+ * @param extension of the file, by which editors know its form: `.json`
+ * @throws UsageError without an editor, or when it fails; ABORTED
+ */
+export async function edit(text: string, extension: string, call: Call): Promise<string> {
+  const { environment, signal } = call
+  const editor = environment.VISUAL || environment.EDITOR
+  if (!editor) throw new UsageError('which editor? Set VISUAL or EDITOR.')
+  // A folder of mode 0700: editors put their own copies beside the file.
+  const folder = mkdtempSync(join(await baseFolder(environment), 'poolsmith-'))
+  const wipe = (): void => wipeFolder(folder)
+  process.on('exit', wipe)
+  try {
+    const path = join(folder, `secret${extension}`)
+    await writeFile(path, text, { mode: 0o600, flag: 'wx' })
+    await runEditor(editor, path, environment, signal)
+    const edited = textOf(await editedBytes(path))
+    if (edited === undefined) throw new UsageError('the editor left no text in UTF-8; nothing was changed.')
+    return edited
+  } finally {
+    wipe()
+    process.off('exit', wipe)
+  }
+}
+
+async function editedBytes(path: string): Promise<Buffer> {
+  try {
+    // An editor may give the file any mode; the folder keeps other users out.
+    return await readTrusted(path, { ...onlyThisUser(), maxBytes: LONGEST_BYTES, forbiddenMode: 0 })
+  } catch (error) {
+    const reason =
+      error instanceof DistrustedFile ? error.reason : `cannot be read (${errorCode(error) ?? 'unknown error'})`
+    throw new UsageError(`the edited file ${reason}; nothing was changed.`)
+  }
+}
+
+/** The folder of this user in memory, where the system has one; else the one for temporary files. */
+async function baseFolder(environment: Call['environment']): Promise<string> {
+  const { XDG_RUNTIME_DIR: runtime, TMPDIR: temporary } = environment
+  if (runtime) {
+    try {
+      assertTrusted(runtime, await lstat(runtime), { ...onlyThisUser(), type: 'folder', forbiddenMode: 0o077 })
+      return runtime
+    } catch {
+      // It is not there, or not for this user alone.
+    }
+  }
+  return temporary || tmpdir()
+}
+
+async function runEditor(
+  editor: string,
+  path: string,
+  environment: Call['environment'],
+  signal: AbortSignal,
+): Promise<void> {
+  // By a shell, as git does: EDITOR may have arguments. On Windows, `exec` is unknown.
+  const command = process.platform === 'win32' ? `${editor} "${path}"` : `exec ${editor} "$POOLSMITH_EDITED"`
+  const child = spawn(command, {
+    shell: true,
+    stdio: 'inherit',
+    env: { ...environment, POOLSMITH_EDITED: path },
+  })
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.once('exit', resolve)
+    child.once('error', (error) =>
+      reject(new UsageError(`the editor could not be started (${errorCode(error) ?? 'unknown error'}).`)),
+    )
+  })
+  using _ = onAbort(signal, () => child.kill())
+  const code = await (signal.aborted ? within(ended, EDITOR_END_MILLIS).catch(() => null) : ended)
+  if (signal.aborted) {
+    throw new PoolsmithError('Interrupted; nothing was changed.', { code: 'ABORTED', phase: 'credential' })
+  }
+  if (code !== 0) throw new UsageError(`the editor failed (exit code ${code}); nothing was changed.`)
+}
+
+/** Overwrites and removes all files. Without waiting, since the process may be ending. */
+function wipeFolder(folder: string): void {
+  for (const name of namesIn(folder)) {
+    try {
+      const file = openSync(join(folder, name), 'r+')
+      try {
+        writeSync(file, Buffer.alloc(fstatSync(file).size))
+        fsyncSync(file)
+      } finally {
+        closeSync(file)
+      }
+    } catch {
+      // A folder, or a file that the editor has removed meanwhile: it is removed below.
+    }
+  }
+  rmSync(folder, { recursive: true, force: true })
+}
+
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    // It was wiped before.
+    return []
+  }
+}

@@ -1,0 +1,100 @@
+/** `poolsmith secrets` as a process of its own: on a terminal, and ended by signals. */
+
+import assert from 'node:assert/strict'
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type CliOptions, type CliRun, runCli } from '../../support/cli.ts'
+import { temporaryFolder } from '../../support/folder.ts'
+
+const VALUE = 'the-secret-value'
+const signal = AbortSignal.timeout(120_000)
+
+/** A file with the secret `sales#password`. */
+async function startSecrets() {
+  const folder = await temporaryFolder()
+  const path = (name: string): string => join(folder.path, name)
+  await mkdir(path('tmp'))
+  const environment = {
+    POOLSMITH_SECRETS_FILE: path('secrets'),
+    POOLSMITH_SECRETS_KEY: Buffer.alloc(32, 7).toString('base64'),
+    TMPDIR: path('tmp'),
+  }
+  const run = (args: readonly string[], { environment: more, ...options }: CliOptions = {}): Promise<CliRun> =>
+    runCli(['secrets', ...args], { environment: { ...environment, ...more }, ...options })
+  return { path, run, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() }
+}
+
+const typing = (...texts: readonly [string, string]): CliOptions => ({
+  terminal: true,
+  typed: [
+    [/Value \(not shown\): /, texts[0]],
+    [/Again: /, texts[1]],
+  ],
+})
+
+test('a value that is typed is not shown, and a value is shown on a terminal only on demand', async () => {
+  await using secrets = await startSecrets()
+  const { run } = secrets
+  const typed = await run(['set', 'sales#password'], typing(`${VALUE}\r`, `${VALUE}\r`))
+  assert.equal(typed.code, 0, typed.stdout)
+  assert.match(typed.stdout, /encrypted:sales#password is written/)
+  assert.ok(!typed.stdout.includes('secret-value'), typed.stdout)
+  const refused = await run(['get', 'sales#password'], { terminal: true })
+  assert.equal(refused.code, 2)
+  assert.match(refused.stdout, /Add --show/)
+  assert.ok(!refused.stdout.includes(VALUE))
+  const json = await run(['get', 'sales#password', '--json'], { terminal: true })
+  assert.deepEqual([json.code, json.stdout.includes(VALUE)], [2, false])
+  const shown = await run(['get', 'sales#password', '--show'], { terminal: true })
+  assert.match(shown.stdout, /^the-secret-value\r?\n$/)
+  assert.equal((await run(['get', 'sales#password'])).stdout, `${VALUE}\n`)
+  assert.equal((await run(['new-key'], { terminal: true })).code, 2)
+})
+
+test('two values that differ, and Ctrl-C, change nothing', async () => {
+  await using secrets = await startSecrets()
+  const { run, path } = secrets
+  const differing = await run(['set', 'sales#password'], typing('one\r', 'two\r'))
+  assert.equal(differing.code, 2)
+  assert.match(differing.stdout, /the two values differ; nothing was changed/)
+  const interrupted = await run(['set', 'sales#password'], typing(`${VALUE}\r`, '\x03'))
+  assert.equal(interrupted.code, 130)
+  assert.ok(!interrupted.stdout.includes(VALUE))
+  assert.deepEqual(await readdir(path('.')), ['tmp'])
+})
+
+for (const [name, code] of [
+  ['SIGTERM', 143],
+  ['SIGINT', 130],
+  ['SIGHUP', 129],
+] as const) {
+  test(`${name} during an edit ends the editor, and wipes and removes its file`, async () => {
+    await using secrets = await startSecrets()
+    const { run, path } = secrets
+    assert.equal((await run(['set', 'sales#password'], typing(`${VALUE}\r`, `${VALUE}\r`))).code, 0)
+    const before = await readFile(path('secrets'), 'utf8')
+    const editor = path('editor')
+    // A hard link still shows what was in the file when it is gone.
+    const body = `ln "$1" '${path('linked')}'; echo changed >> "$1"; mv '${path('linked')}' '${path('ready')}'; exec sleep 600`
+    await writeFile(editor, `#!/bin/sh\n${body}\n`)
+    await chmod(editor, 0o755)
+    const isReady = async (): Promise<void> => {
+      while (!(await readdir(path('.'))).includes('ready')) {
+        signal.throwIfAborted()
+        await sleep(20)
+      }
+    }
+    const edited = await run(['edit', 'sales#password'], {
+      environment: { EDITOR: `'${editor}'` },
+      interrupt: { when: isReady(), signal: name },
+    })
+    assert.equal(edited.code, code, edited.stderr)
+    assert.match(edited.stderr, /interrupted/)
+    assert.deepEqual(await readdir(path('tmp')), [])
+    const wiped = await readFile(path('ready'))
+    assert.ok(wiped.length > VALUE.length && wiped.every((byte) => byte === 0), wiped.toString('utf8'))
+    assert.equal(await readFile(path('secrets'), 'utf8'), before)
+  })
+}
