@@ -13,6 +13,7 @@ export type CloseReason =
   | 'ping-failed'
   | 'reset-failed'
   | 'invalidated'
+  | 'rebalanced'
   | 'drained'
   | 'drain-timeout'
 

@@ -99,6 +99,11 @@ export interface Driver<Raw extends object> {
   readonly places?: readonly Place[]
   /** The one of a session. */
   placeOf?(raw: Raw): Place | undefined
+  /**
+   * The rank of a place by the driver's order and the role that it has now: 0 comes first; Infinity does not fit, or is not
+   * known to fit. Places that are taken by chance have the same.
+   */
+  rankOf?(place: Place): number
   /** How far the server of a session is behind its primary, in milliseconds. Undefined for a primary, or where it is not known. */
   lagMillis?(raw: Raw): Promise<number | undefined>
   open(credential: Credential, context: OpenContext): Promise<Raw>

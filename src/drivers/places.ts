@@ -83,6 +83,17 @@ export class Places<P extends PlacePlan, S> {
     this.known = this.#all.map(({ place }) => place)
   }
 
+  /** See `rankOf` of the driver. */
+  rankOf(place: Place): number {
+    const { target, shuffles } = this.#rules
+    const order = shuffles ? 0 : this.known.indexOf(place)
+    if (target === 'any') return order
+    if (target === 'prefer-standby') return order + (place.role === 'primary' ? this.known.length : 0)
+    if (place.role === undefined) return Number.POSITIVE_INFINITY
+    const forReaders = target === 'standby' || target === 'read-only'
+    return forReaders === (place.role !== 'primary') ? order : Number.POSITIVE_INFINITY
+  }
+
   /** The facts about the place of a plan. */
   of(plan: P): Place | undefined {
     return this.#all.find((one) => one.plan === plan)?.place
@@ -139,7 +150,9 @@ export class Places<P extends PlacePlan, S> {
         place.answered(rules.serverOf?.(session))
         const misfit = rules.misfitOf(session)
         if (misfit === undefined) {
-          if (attempt.at === undefined) this.#misfits.answered(candidate)
+          if (attempt.at === undefined || this.rankOf(place) < Number.POSITIVE_INFINITY) {
+            this.#misfits.answered(candidate)
+          }
           return session
         }
         rules.leave(session)

@@ -8,7 +8,7 @@ import type { EventHub, Listener } from './events.ts'
 import { closedError } from './failures.ts'
 import type { Listening, ListeningConfig } from './listening.ts'
 import type { AcquireOptions, ListenOptions, NotificationHandler, PlaceVisit } from './types.ts'
-import { statementAborted, underSignal } from './under-signal.ts'
+import { cut, statementAborted, underSignal } from './under-signal.ts'
 
 export interface LeasingConfig<Raw extends object> {
   readonly driver: Driver<Raw>
@@ -43,6 +43,9 @@ export abstract class Leasing<Raw extends object> implements AsyncDisposable {
   abstract release(raw: Raw): boolean
   abstract destroy(): Promise<void>
   abstract stats(): { readonly closed: boolean }
+  abstract invalidate(raw?: Raw): void
+  /** The connection, if it is one of the pool's. */
+  protected abstract find(which: Raw | number): Raw | undefined
   /** The parts for sessions that do not belong to the pool's. */
   protected abstract apart(): ListeningConfig<Raw>
 
@@ -75,6 +78,26 @@ export abstract class Leasing<Raw extends object> implements AsyncDisposable {
    */
   underSignal<T>(raw: Raw, signal: AbortSignal, work: () => Promise<T> | T): Promise<T> {
     return underSignal(work, { raw, driver: this.#driver, where: this.where, signal })
+  }
+
+  /**
+   * Has the server end the statement that runs on a connection, if one does. Its caller gets the server's error. Resolves
+   * when the connection runs nothing any more.
+   *
+   * @param which the connection, or its process id as in {@link infoOf}
+   * @throws when the statement does not end within `pool_ping_timeout`
+   */
+  async cancel(which: Raw | number): Promise<void> {
+    const raw = this.find(which)
+    if (raw !== undefined) await this.#driver.interrupt?.(raw, AbortSignal.timeout(this.apart().policy.checkMillis))
+  }
+
+  /** Cuts a connection in use, and has the server end the statement that it runs. */
+  async kill(which: Raw | number): Promise<void> {
+    const raw = this.find(which)
+    if (raw === undefined) return
+    this.invalidate(raw)
+    await cut(this.#driver, raw)
   }
 
   /**

@@ -86,6 +86,12 @@ export const poolFields = {
     description:
       'Close open sessions when their credential changes (`rotation`) or expires (`expiry`): when they are idle or returned, never while in use. `never`: they stay open, since a server checks a credential at login only.',
   }),
+  pool_rebalance: seconds({
+    default: 0,
+    max: LONGEST_TIMER_SECONDS,
+    description:
+      'With a list of hosts: bring sessions back to the servers that come first, one in this time at most. A session is opened at such a server first, to see that it is up and has the role; then one that is open elsewhere is closed, when it is idle or returned. 0: they stay where they are until they are closed for another reason.',
+  }),
   drain_timeout: seconds({
     default: 10,
     max: LONGEST_TIMER_SECONDS,
@@ -115,6 +121,7 @@ export interface Policy {
   readonly leakMillis: number
   readonly retireOn: 'never' | 'rotation' | 'expiry'
   readonly drainMillis: number
+  readonly rebalanceMillis: number
 }
 
 /**
@@ -142,6 +149,7 @@ export function poolPolicy(options: PoolOptions = {}): Policy {
     leakMillis: orNever(values.leak_detection_threshold),
     retireOn: values.retire_on,
     drainMillis: millis(values.drain_timeout),
+    rebalanceMillis: orNever(values.pool_rebalance),
   }
 }
 

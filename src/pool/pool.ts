@@ -15,7 +15,6 @@ import { connectionInfo, type Session } from './session.ts'
 import { Sessions } from './sessions.ts'
 import { Supply } from './supply.ts'
 import type { AcquireOptions, ConnectionInfo, ConnectionPoolConfig, PoolStats } from './types.ts'
-import { cut } from './under-signal.ts'
 import { Waiters } from './waiters.ts'
 
 export type * from './types.ts'
@@ -84,6 +83,7 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
       this.#unsubscribe.push(this.#source.onChange((credential) => this.#sessions.rotate(credential)))
     }
     if (this.#policy.minIdle > 0) this.#pump()
+    if (policy.rebalanceMillis < Number.POSITIVE_INFINITY) void this.#rebalance()
   }
 
   /**
@@ -122,29 +122,9 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
     return true
   }
 
-  /**
-   * Has the server end the statement that runs on a connection, if one does. Its caller gets the server's error. Resolves
-   * when the connection runs nothing any more.
-   *
-   * @param which the connection, or its process id as in {@link infoOf}
-   * @throws when the statement does not end within `pool_ping_timeout`
-   */
-  async cancel(which: Raw | number): Promise<void> {
-    const raw = this.#find(which)
-    if (raw !== undefined) await this.#driver.interrupt?.(raw, AbortSignal.timeout(this.#policy.checkMillis))
-  }
-
-  /** Cuts a connection in use, and has the server end the statement that it runs. */
-  async kill(which: Raw | number): Promise<void> {
-    const raw = this.#find(which)
-    if (raw === undefined) return
-    this.invalidate(raw)
-    await cut(this.#driver, raw)
-  }
-
-  #find(which: Raw | number): Raw | undefined {
+  protected find(which: Raw | number): Raw | undefined {
     if (typeof which !== 'number') return this.#sessions.of(which)?.raw
-    return [...this.#sessions.raws].find((one) => this.#driver.info(one).processId === which)
+    return this.#sessions.all.find(({ raw }) => this.#driver.info(raw).processId === which)?.raw
   }
 
   /**
@@ -189,7 +169,7 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
       total: size,
       suspended: this.#suspended,
       closed: this.#closed,
-      places: placeStats(this.#driver, this.#sessions.raws),
+      places: placeStats(this.#driver, this.#sessions.all),
       counts: { ...this.#counts, ...counts, failed: this.#supply.failed },
     }
   }
@@ -226,6 +206,13 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
   destroy(): Promise<void> {
     this.#destroyed ??= this.#destroy()
     return this.#destroyed
+  }
+
+  async #rebalance(): Promise<void> {
+    const { Rebalancing } = await import('./rebalancing.ts')
+    if (this.#closed) return
+    const one = new Rebalancing({ ...this.apart(), sessions: this.#sessions, pump: () => this.#pump() })
+    this.#unsubscribe.push(() => one.end())
   }
 
   protected apart(): ListeningConfig<Raw> {

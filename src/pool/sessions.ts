@@ -103,13 +103,13 @@ export class Sessions<Raw extends object> {
     return this.#byRaw.get(raw)
   }
 
-  get raws(): MapIterator<Raw> {
-    return this.#byRaw.keys()
+  get all(): Session<Raw>[] {
+    return [...this.#byRaw.values()]
   }
 
   /** Those in use for longest. */
   longestHeld(now: number): Holder[] {
-    return [...this.#byRaw.values()]
+    return this.all
       .filter((session) => session.busy)
       .sort((a, b) => a.acquiredAt - b.acquiredAt)
       .slice(0, HOLDERS_SHOWN)

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, sql } from 'kysely'
 import { postgresDialect } from '../../src/engine/kysely/index.ts'
 import { createPgPool } from '../../src/engine/pg/index.ts'
@@ -183,6 +184,31 @@ test('a write that is refused as read-only in one engine has the sessions of the
     await primary.sql('alter system reset default_transaction_read_only')
     await primary.sql('select pg_reload_conf()')
   }
+})
+
+test('with pool_rebalance the sessions of readers return to a standby that is up again', async () => {
+  await using reader = await engineOn([primary.port, standby.port], {
+    target_session_attrs: 'prefer-standby',
+    pool_rebalance: 0.05,
+  })
+  const { pool } = reader
+  const reasons: string[] = []
+  pool.on('connection:closed', ({ reason }) => reasons.push(reason))
+  const useAll = async () => {
+    const held = await Promise.all([pool.acquire().promise, pool.acquire().promise])
+    for (const raw of held) pool.release(raw)
+  }
+  const at = () => pool.stats().places.map(({ sessions }) => sessions)
+  await standby.stop()
+  await useAll()
+  assert.deepEqual(at(), [2, 0])
+  await standby.start()
+  const limit = AbortSignal.timeout(30_000)
+  while (at()[1] !== 2) {
+    await sleep(20, undefined, { signal: limit })
+    await useAll()
+  }
+  assert.deepEqual(reasons, ['rebalanced', 'rebalanced'])
 })
 
 test('a promotion that a session hears of is told to every engine that names the server', async () => {

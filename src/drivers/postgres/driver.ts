@@ -311,6 +311,10 @@ class SessionDriver implements PostgresDriver {
     return this.#state(raw).place
   }
 
+  rankOf(place: Place): number {
+    return this.#places.rankOf(place)
+  }
+
   async lagMillis(raw: pg.Client): Promise<number | undefined> {
     const { value } = await askOn(raw, LAG)
     return value === undefined || value === null ? undefined : Number(value)

@@ -20,6 +20,7 @@ test('the defaults', () => {
     leakMillis: Number.POSITIVE_INFINITY,
     retireOn: 'never',
     drainMillis: 10_000,
+    rebalanceMillis: Number.POSITIVE_INFINITY,
   })
 })
 
