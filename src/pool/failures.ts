@@ -210,6 +210,16 @@ export function abortedError(signal: AbortSignal, where: Whereabouts | undefined
   })
 }
 
+/** The error of a statement, or of work on a session, that its caller has aborted. */
+export function statementAborted(signal: AbortSignal, where: Whereabouts | undefined): PoolsmithError {
+  return new PoolsmithError(`The caller aborted the statement${show(' on', where)}.`, {
+    code: 'ABORTED',
+    phase: 'query',
+    details: { ...where },
+    cause: signal.reason,
+  })
+}
+
 /** A session that ended before it could be handed out. */
 export function endedAtLoginError(reason: Error | undefined): PoolsmithError {
   const words = reason === undefined ? '.' : `: ${printable(reason.message)}`

@@ -5,10 +5,9 @@ import { placeName, type Whereabouts } from '../drivers/whereabouts.ts'
 import type { PoolsmithError } from '../errors.ts'
 import type { EventName } from '../events.ts'
 import type { EventHub, Listener } from './events.ts'
-import { closedError } from './failures.ts'
+import { closedError, statementAborted } from './failures.ts'
 import type { Listening, ListeningConfig } from './listening.ts'
 import type { AcquireOptions, ListenOptions, NotificationHandler, PlaceVisit } from './types.ts'
-import { cut, statementAborted, underSignal } from './under-signal.ts'
 
 export interface LeasingConfig<Raw extends object> {
   readonly driver: Driver<Raw>
@@ -76,7 +75,8 @@ export abstract class Leasing<Raw extends object> implements AsyncDisposable {
    *
    * @throws PoolsmithError ABORTED after an abort, with the signal's reason as cause
    */
-  underSignal<T>(raw: Raw, signal: AbortSignal, work: () => Promise<T> | T): Promise<T> {
+  async underSignal<T>(raw: Raw, signal: AbortSignal, work: () => Promise<T> | T): Promise<T> {
+    const { underSignal } = await import('./under-signal.ts')
     return underSignal(work, { raw, driver: this.#driver, where: this.where, signal })
   }
 
@@ -97,6 +97,7 @@ export abstract class Leasing<Raw extends object> implements AsyncDisposable {
     const raw = this.find(which)
     if (raw === undefined) return
     this.invalidate(raw)
+    const { cut } = await import('./under-signal.ts')
     await cut(this.#driver, raw)
   }
 

@@ -2,8 +2,8 @@
 
 import { nextPoll, onAbort } from '../abort.ts'
 import type { Driver } from '../drivers/driver.ts'
-import { showWhereabouts, type Whereabouts } from '../drivers/whereabouts.ts'
-import { PoolsmithError } from '../errors.ts'
+import type { Whereabouts } from '../drivers/whereabouts.ts'
+import { statementAborted } from './failures.ts'
 
 /** How long a statement may take to end after a cancel request; then its session is cut. */
 const CANCEL_LIMIT_MILLIS = 5000
@@ -75,15 +75,4 @@ async function succeeded(working: Promise<unknown>, settled: () => boolean): Pro
     () => true,
     () => false,
   )
-}
-
-/** The error of a statement, or of work on a session, that its caller has aborted. */
-export function statementAborted(signal: AbortSignal, where: Whereabouts | undefined): PoolsmithError {
-  const place = where === undefined ? '' : ` on ${showWhereabouts(where)}`
-  return new PoolsmithError(`The caller aborted the statement${place}.`, {
-    code: 'ABORTED',
-    phase: 'query',
-    details: { ...where },
-    cause: signal.reason,
-  })
 }

@@ -194,6 +194,24 @@ test('the error of a list names every place with its phase and its cause', async
   assert.match(error.message, new RegExp(`${dead} \\(connect\\): .*${starting.port} \\(login\\): `))
 })
 
+test('a session can be opened at one host of the list, whatever its role', async () => {
+  await using first = await start()
+  await using second = await start()
+  first.faults.readOnly = true
+  const driver = driverOf([first, second], { target_session_attrs: 'primary' })
+  const found: unknown[] = []
+  for (const place of driver.places ?? []) {
+    const raw = await driver.open(sa(), { signal: AbortSignal.timeout(10_000), enter: () => undefined, at: place })
+    const { peer, place: told } = driver.info(raw)
+    found.push([Number(peer.split(':').at(-1)), told?.role, driver.rankOf?.(place)])
+    await driver.close(raw)
+  }
+  assert.deepEqual(found, [
+    [first.port, 'secondary', Number.POSITIVE_INFINITY],
+    [second.port, 'primary', 1],
+  ])
+})
+
 test('failover_partner is tried after the host', async () => {
   await using principal = await start()
   await using partner = await start()

@@ -30,7 +30,7 @@ import { interruptClient, resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
 import { newState, type SessionState, watcherOf } from './session-state.ts'
-import { leavesTarget, mayWrite } from './session-target.ts'
+import { LAG, leavesTarget, mayWrite } from './session-target.ts'
 import { postgresStatementError } from './statement-error.ts'
 import { tellStatements } from './tell-statements.ts'
 import { TlsSettings } from './tls-settings.ts'
@@ -108,16 +108,6 @@ export function postgresWhereabouts({ host, port, database, login }: PostgresTar
     database: database === undefined || database === '' ? login : database,
   }
 }
-
-/**
- * Milliseconds since the last transaction that a standby has replayed was committed; 0 where it receives from its primary
- * and has replayed everything (PostgreSQL Documentation, "Recovery Information Functions"). From PostgreSQL 10 on.
- */
-const LAG = `select case when pg_catalog.pg_is_in_recovery() then case
-  when pg_catalog.pg_last_wal_receive_lsn() = pg_catalog.pg_last_wal_replay_lsn()
-    and exists (select from pg_catalog.pg_stat_wal_receiver) then 0
-  else pg_catalog.round((extract(epoch from pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp()) * 1000)::numeric)
-  end end`
 
 class SessionDriver implements PostgresDriver {
   readonly #places: Places<SessionPlan, Session>

@@ -8,6 +8,16 @@ import type { Ask } from './value-settings.ts'
 const STANDBY = 'in_hot_standby'
 const READ_ONLY = 'default_transaction_read_only'
 
+/**
+ * Milliseconds since the last transaction that a standby has replayed was committed; 0 where it receives from its primary
+ * and has replayed everything (PostgreSQL Documentation, "Recovery Information Functions"). From PostgreSQL 10 on.
+ */
+export const LAG = `select case when pg_catalog.pg_is_in_recovery() then case
+  when pg_catalog.pg_last_wal_receive_lsn() = pg_catalog.pg_last_wal_replay_lsn()
+    and exists (select from pg_catalog.pg_stat_wal_receiver) then 0
+  else pg_catalog.round((extract(epoch from pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp()) * 1000)::numeric)
+  end end`
+
 type Reported = ReadonlyMap<string, string>
 
 /** The server of a login, as far as it told or was asked. */

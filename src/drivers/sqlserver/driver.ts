@@ -140,12 +140,14 @@ class SessionDriver implements SqlServerDriver {
   async open(credential: Credential, context: OpenContext): Promise<SqlServerConnection> {
     this.#warn?.()
     this.#warn = undefined
-    const { signal, deadline } = context
+    const { signal, deadline, at } = context
+    const where = at === undefined ? this.where : { ...this.where, host: at.host, port: at.port }
     const clock = new PhaseClock(context)
     try {
       const session = await this.#places.open(credential, {
         signal,
         deadline,
+        at,
         enter: (phase) => clock.enter(phase),
         phase: () => clock.phase,
       })
@@ -174,9 +176,9 @@ class SessionDriver implements SqlServerDriver {
       })
       return connection
     } catch (error) {
-      if (!signal.aborted) throw openingError(error, this.where)
+      if (!signal.aborted) throw openingError(error, where)
       if (signal.reason instanceof PoolsmithError) throw error
-      throw new PoolsmithError(`Connecting to ${this.where.host} was given up in the phase ${clock.phase}.`, {
+      throw new PoolsmithError(`Connecting to ${where.host} was given up in the phase ${clock.phase}.`, {
         code: 'ABORTED',
         phase: clock.phase,
         cause: signal.reason,
@@ -308,6 +310,10 @@ class SessionDriver implements SqlServerDriver {
 
   info(raw: SqlServerConnection): SessionInfo {
     return this.#state(raw).info
+  }
+
+  rankOf(place: Place): number {
+    return this.#places.rankOf(place)
   }
 
   placeOf(raw: SqlServerConnection): Place | undefined {
