@@ -187,3 +187,29 @@ describe('cancelling', () => {
     })
   }
 })
+
+describe('LISTEN through a pooler that keeps the session', () => {
+  const poolers: Record<string, () => Promise<readonly [Pooler, login: string]>> = {
+    'PgBouncer (session)': async () => [await startPgbouncer(server, { users: { etl: PASSWORD } }), 'etl'],
+    'pgpool-II': async () => [await startPgpool(server), 'trusted'],
+  }
+  for (const [name, start] of Object.entries(poolers)) {
+    test(`${name}: notifications arrive, and again after the server has ended the session`, async () => {
+      const [pooler, login] = await start()
+      stack.use(pooler)
+      await using db = await engineTo(pooler, login)
+      const seen: string[] = []
+      let listening = 0
+      await db.pool.listen('news', ({ payload }) => void seen.push(payload), { onListen: () => void listening++ })
+      const arrives = async (payload: string): Promise<void> => {
+        await server.sql(`select pg_notify('news', '${payload}')`)
+        while (!seen.includes(payload)) await sleep(20)
+      }
+      await arrives('first')
+      await server.sql(`select pg_terminate_backend(pid) from pg_stat_activity where query = 'listen "news"'`)
+      while (listening < 2) await sleep(20)
+      await arrives('second')
+      assert.deepEqual(seen, ['first', 'second'])
+    })
+  }
+})
