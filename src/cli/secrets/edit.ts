@@ -1,7 +1,7 @@
-/** A secret in an editor: by a file that only this user can read, and that is wiped whatever ends the program but SIGKILL. */
+/** A secret in an editor: by a file that only this user can read, and that is removed whatever ends the program but SIGKILL. */
 
 import { spawn } from 'node:child_process'
-import { closeSync, fstatSync, fsyncSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { lstat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -27,8 +27,9 @@ export async function edit(text: string, extension: string, call: Call): Promise
   if (!editor) throw new UsageError('which editor? Set VISUAL or EDITOR.')
   // A folder of mode 0700: editors put their own copies beside the file.
   const folder = mkdtempSync(join(await baseFolder(environment), 'poolsmith-'))
-  const wipe = (): void => wipeFolder(folder)
-  process.on('exit', wipe)
+  // Without waiting, since the process may be ending. A link that the editor has left is removed, not followed.
+  const remove = (): void => rmSync(folder, { recursive: true, force: true })
+  process.on('exit', remove)
   try {
     const path = join(folder, `secret${extension}`)
     await writeFile(path, text, { mode: 0o600, flag: 'wx' })
@@ -37,8 +38,8 @@ export async function edit(text: string, extension: string, call: Call): Promise
     if (edited === undefined) throw new UsageError('the editor left no text in UTF-8; nothing was changed.')
     return edited
   } finally {
-    wipe()
-    process.off('exit', wipe)
+    remove()
+    process.off('exit', remove)
   }
 }
 
@@ -92,31 +93,4 @@ async function runEditor(
     throw new PoolsmithError('Interrupted; nothing was changed.', { code: 'ABORTED', phase: 'credential' })
   }
   if (code !== 0) throw new UsageError(`the editor failed (exit code ${code}); nothing was changed.`)
-}
-
-/** Overwrites and removes all files. Without waiting, since the process may be ending. */
-function wipeFolder(folder: string): void {
-  for (const name of namesIn(folder)) {
-    try {
-      const file = openSync(join(folder, name), 'r+')
-      try {
-        writeSync(file, Buffer.alloc(fstatSync(file).size))
-        fsyncSync(file)
-      } finally {
-        closeSync(file)
-      }
-    } catch {
-      // A folder, or a file that the editor has removed meanwhile: it is removed below.
-    }
-  }
-  rmSync(folder, { recursive: true, force: true })
-}
-
-function namesIn(folder: string): readonly string[] {
-  try {
-    return readdirSync(folder)
-  } catch {
-    // It was wiped before.
-    return []
-  }
 }

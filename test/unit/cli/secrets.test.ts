@@ -121,12 +121,13 @@ test('a secret is edited as JSON, a field as text, in a file that is gone afterw
   await good(['edit', 'sales#password'], '', { EDITOR: field })
   assert.equal(await good(['get', 'sales#password']), `${VALUE}\nmore\n`)
   assert.match(await good(['edit', 'sales'], '', { EDITOR: 'true' }), /Nothing was changed/)
+  await writeFile(path('bystander'), 'another file of the user')
   const refused: Readonly<Record<string, RegExp>> = {
     false: /the editor failed \(exit code 1\); nothing was changed/,
     'cp /dev/null': /the text is not JSON; nothing was changed/,
     [await editorAt(path('wrong'), 'echo \'{"user": 1}\' > "$1"')]: /the field user is not a text/,
     [await editorAt(path('empty'), 'echo "{}" > "$1"')]: /there are no fields/,
-    [await editorAt(path('link'), 'ln -sf /etc/passwd "$1"')]: /is a symbolic link/,
+    [await editorAt(path('link'), `ln -sf ${path('bystander')} "$1"`)]: /is a symbolic link/,
     '/no/such/editor': /the editor failed \(exit code 12[67]\)/,
   }
   for (const [EDITOR, message] of Object.entries(refused)) {
@@ -136,6 +137,7 @@ test('a secret is edited as JSON, a field as text, in a file that is gone afterw
     assert.deepEqual(findSecrets([log], [VALUE]), [])
   }
   assert.match((await run(['edit', 'sales'])).log, /Set VISUAL or EDITOR/)
+  assert.equal(await readFile(path('bystander'), 'utf8'), 'another file of the user')
   const left = (await readdir(path('.'))).filter((name) => name.startsWith('poolsmith-'))
   assert.deepEqual(left, [])
 })
