@@ -81,7 +81,7 @@ async function extrasPage(): Promise<string> {
     '## Secrets in stores',
     'Every option of the type `secret`, the `password` and the `login` can be in a store: write a reference under its name ' +
       'with `_from` at the end, such as `client_secret_from`; docs/secrets.md says more. These options hold for all of them. A store of AWS ' +
-      'also takes the options of `auth_method=iam`, under any strategy.',
+      'also takes the options of `auth_method=iam`, under any strategy, and Azure Key Vault those of `auth_method=azure_ad`.',
     fieldsReference(storeFields),
     '## The audit log',
     'docs/audit.md says more.',

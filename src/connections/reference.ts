@@ -5,7 +5,7 @@ import { LiveSecret, Secret } from '../secret.ts'
 import { type Field, FieldMismatch, homeFolder } from './field-types.ts'
 
 /** The kinds of stores that a reference can name. */
-export const SCHEMES = ['file', 'env', 'k8s', 'encrypted', 'vault', 'aws-sm', 'aws-ssm'] as const
+export const SCHEMES = ['file', 'env', 'k8s', 'encrypted', 'vault', 'aws-sm', 'aws-ssm', 'azure-kv'] as const
 export type Scheme = (typeof SCHEMES)[number]
 
 /** The place of one secret in a store. It holds no secret itself. */
@@ -97,11 +97,19 @@ const RULES: Readonly<Record<Scheme, (path: string, field: string | undefined) =
   vault: (path) => (isVaultPath(path) ? path : undefined),
   'aws-sm': (path) => (AWS_SECRET.test(path) ? path : undefined),
   'aws-ssm': (path) => (AWS_PARAMETER.test(path) ? path : undefined),
+  'azure-kv': (path) => (KEY_VAULT_SECRET.test(path) ? path : undefined),
 }
 
 /** Names and ARNs of AWS (API references, CreateSecret and GetParameter). A version or label of a parameter follows a colon. */
 const AWS_SECRET = /^(arn:aws[-a-z]*:secretsmanager:[-a-z0-9]+:\d{12}:secret:)?[\w/+=.@!-]{1,512}$/
 const AWS_PARAMETER = /^(arn:aws[-a-z]*:ssm:[-a-z0-9]+:\d{12}:parameter)?[\w./-]{1,1011}(:[\w.-]{1,100})?$/
+
+/**
+ * A vault or its URL, a secret and perhaps a version, as Azure names them (Microsoft Learn, "Azure Key Vault keys, secrets
+ * and certificates overview"). `secrets/` stands in the identifier of a secret.
+ */
+export const KEY_VAULT_SECRET =
+  /^(?:https:\/\/(?<host>[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?(?::\d{1,5})?)\/(?:secrets\/)?|(?<vault>[a-z](?:[a-z0-9-]{1,22}[a-z0-9]))\/)(?<name>[a-z0-9-]{1,127})(?:\/(?<version>[0-9a-f]{32}))?$/i
 
 /** `namespace/name`, as the API has it, and no folder (RFC 1123 labels). */
 export function isKubernetesName(path: string): boolean {

@@ -57,7 +57,7 @@ export function resolveSettings<DriverFields extends Fields>(
   const known = strategy instanceof PoolsmithError ? undefined : strategy
   const fields = { ...engineFields, ...poolFields, ...auditFields, ...proxyFields, ...driverFields, ...known?.fields }
   const parsed = parseFields(
-    { ...fields, ...referenceFields(fields), ...storeFields, ...loginFields(schemesIn(given)) },
+    { ...loginFields(schemesIn(given)), ...fields, ...referenceFields(fields), ...storeFields },
     given,
     {
       strict: head.strict_extras,

@@ -15,8 +15,8 @@ export function sourceFromStores(
   { strategy, strategyOptions, all, fields, references }: Settings<Fields>,
   context: StrategyContext,
 ): CredentialSource {
-  const { environment, agents, emit } = context
-  const stores = new OpenStores(all as StoreFieldValues, { environment, connection, agents, emit })
+  const { environment, agents, emit, listens } = context
+  const stores = new OpenStores(all as StoreFieldValues, { environment, connection, agents, listens, emit })
   return referencedSource({
     references: new References(references, stores.readerOf),
     emit,

@@ -4,9 +4,10 @@ import type { Connection } from '../connections/connection.ts'
 import { type Fields, LONGEST_TIMER_SECONDS, path, seconds, text, type ValuesOf } from '../connections/fields.ts'
 import { fromName, isKubernetesName, type ReferencedSecret, type Scheme } from '../connections/reference.ts'
 import type { ConfigProblem } from '../errors.ts'
-import { awsFields } from '../strategies/aws/fields.ts'
+import { type AwsOptions, awsFields } from '../strategies/aws/fields.ts'
+import { type AzureOptions, azureFields, azureProblems, credentialKind } from '../strategies/azure/fields.ts'
 import { vaultFields, vaultProblems } from '../vault/fields.ts'
-import { awsStoreFields, awsStoreProblems } from './aws/fields.ts'
+import { type AwsStoreOptions, awsStoreFields, awsStoreProblems } from './aws/fields.ts'
 
 export const storeFields = {
   secrets_ttl: seconds({
@@ -44,12 +45,10 @@ export const storeFields = {
 } as const
 
 /** The tables of strategies by whose options a store logs in. They count where a reference names the store. */
-const LOGINS = { 'aws-sm': awsFields, 'aws-ssm': awsFields } as const
-
-type Login = (typeof LOGINS)[keyof typeof LOGINS]
+const LOGINS = { 'aws-sm': awsFields, 'aws-ssm': awsFields, 'azure-kv': azureFields } as const
 
 /** The values of a connection's options for its stores: those of a login, where a reference names its store. */
-export type StoreFieldValues = ValuesOf<typeof storeFields> & Partial<ValuesOf<Login>>
+export type StoreFieldValues = ValuesOf<typeof storeFields> & Partial<AwsOptions & AzureOptions>
 
 /** The encrypted file of secrets; undefined where none is named. */
 export function secretsFileOf(
@@ -96,9 +95,17 @@ export function storeProblems(
   for (const service of ['aws-sm', 'aws-ssm'] as const) {
     const names = paths.get(service)
     if (names === undefined) continue
-    problems.push(
-      ...awsStoreProblems(service, names, options as ValuesOf<Login> & typeof options, environment, connection),
-    )
+    problems.push(...awsStoreProblems(service, names, options as AwsStoreOptions, environment, connection))
   }
+  if (paths.has('azure-kv')) problems.push(...keyVaultProblems(options as AzureOptions, environment))
   return problems
+}
+
+function keyVaultProblems(
+  options: AzureOptions,
+  environment: Readonly<Record<string, string | undefined>>,
+): readonly ConfigProblem[] {
+  if (credentialKind(options) !== 'password') return azureProblems(options, environment)
+  const message = "password is not for a store: the password of the connection is the database's"
+  return [{ path: 'extra.azure_credential', message }]
 }

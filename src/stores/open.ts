@@ -1,7 +1,8 @@
 import type { Connection } from '../connections/connection.ts'
 import { isKubernetesName, type Reference, type Scheme } from '../connections/reference.ts'
 import type { Emit } from '../events.ts'
-import type { RequestAgents } from '../strategies/strategy.ts'
+import type { AzureOptions } from '../strategies/azure/fields.ts'
+import type { StrategyContext } from '../strategies/strategy.ts'
 import type { AwsStoreOptions } from './aws/fields.ts'
 import { CachedReader } from './cache.ts'
 import { EncryptedFile } from './encrypted/file.ts'
@@ -18,7 +19,8 @@ export interface StoreContext {
   /** The database, whose region a store may share. */
   readonly connection: Pick<Connection, 'host' | 'port'>
   /** Where requests go through a proxy. */
-  readonly agents?: RequestAgents | undefined
+  readonly agents?: StrategyContext['agents'] | undefined
+  readonly listens?: StrategyContext['listens'] | undefined
   readonly emit: Emit
 }
 
@@ -86,6 +88,13 @@ export class OpenStores {
         return lazyReader(placeOf, async () => {
           const { secretsManagerReader } = await import('./aws/secrets-manager.ts')
           return secretsManagerReader(placeOf, this.#options as AwsStoreOptions, this.#context)
+        })
+      }
+      case 'azure-kv': {
+        const placeOf = (path: string): string => `The secret ${path} of Azure Key Vault`
+        return lazyReader(placeOf, async () => {
+          const { keyVaultReader } = await import('./azure/key-vault.ts')
+          return keyVaultReader(placeOf, this.#options as AzureOptions, this.#context)
         })
       }
       case 'aws-ssm': {

@@ -3,7 +3,7 @@ import { ReferencedSecret, reference } from '../../src/connections/reference.ts'
 import { ConfigError, PoolsmithError } from '../../src/errors.ts'
 import type { Secret } from '../../src/secret.ts'
 import { loginFields, type StoreFieldValues, storeFields, storeProblems } from '../../src/stores/fields.ts'
-import { OpenStores } from '../../src/stores/open.ts'
+import { OpenStores, type StoreContext } from '../../src/stores/open.ts'
 import type { StoredSecret } from '../../src/vault/stored-secret.ts'
 
 export interface OpenedStore extends Disposable {
@@ -21,6 +21,7 @@ export function openStore(
   text: string,
   options: Readonly<Record<string, unknown>>,
   environment: Readonly<Record<string, string | undefined>> = {},
+  agents?: StoreContext['agents'],
 ): OpenedStore {
   const { present } = parseFields({ present: reference('') }, { present: text }).values
   if (!(present instanceof ReferencedSecret)) throw new Error(`${text} is no reference`)
@@ -30,7 +31,7 @@ export function openStore(
   const references = new Map([['password', present]])
   const all = [...problems, ...storeProblems(references, checked, environment, {})]
   if (all.length > 0) throw new ConfigError(all)
-  const stores = new OpenStores(checked, { environment, connection: {}, emit: () => undefined })
+  const stores = new OpenStores(checked, { environment, connection: {}, agents, emit: () => undefined })
   const reader = stores.readerOf(named)
   const limit = AbortSignal.timeout(60_000)
   const read = async (signal = limit): Promise<StoredSecret> =>

@@ -28,11 +28,16 @@ const PASSWORD_WARNING = {
     "azure_credential=password hands a person's password to Entra: Microsoft has deprecated it, and no account with a second factor gets in by it.",
 }
 
-/** Tokens of the identity that the options name. */
+/**
+ * Tokens of the identity that the options name.
+ *
+ * @param maxAttempts in a row. Default: as the identity needs them
+ */
 export async function tokenSource(
   connection: Connection,
   options: AzureOptions,
   context: StrategyContext,
+  maxAttempts?: number,
 ): Promise<CredentialSource> {
   const { emit, environment } = context
   const secrets = [options.client_secret, options.client_certificate_password, connection.password]
@@ -41,6 +46,7 @@ export async function tokenSource(
   const source = refreshingSource({
     emit,
     ...attemptsFor(credentialKind(options), options),
+    ...(maxAttempts === undefined ? {} : { maxAttempts }),
     fetch: settled(async (signal) => {
       const requests: SupervisedRequest[] = []
       try {

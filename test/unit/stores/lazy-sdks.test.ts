@@ -24,7 +24,9 @@ const AWS = {
   aws_secret_access_key: 'secret',
 }
 
-const SDKS = ['@aws-sdk/client-secrets-manager', '@aws-sdk/client-ssm']
+const AZURE = { tenant_id: 'tenant', client_id: 'app', client_secret: 'secret' }
+
+const SDKS = ['@aws-sdk/client-secrets-manager', '@aws-sdk/client-ssm', '@azure/keyvault-secrets']
 
 /** The SDKs that a program loads which wants a session with these options. */
 async function loadedBy(extra: Readonly<Record<string, unknown>>): Promise<readonly string[]> {
@@ -56,6 +58,7 @@ const USED: readonly (readonly [reference: string, options: object, sdks: readon
   ['env:SALES', {}, []],
   ['aws-sm:prod/sales#password', AWS, ['@aws-sdk/client-secrets-manager']],
   ['aws-ssm:/prod/sales', AWS, ['@aws-sdk/client-ssm']],
+  [`azure-kv:${address.replace('http:', 'https:')}/sales`, AZURE, ['@azure/keyvault-secrets']],
 ]
 
 for (const [reference, options, sdks] of USED) {
