@@ -1,10 +1,11 @@
 /** The decisions about a connection record before a driver is loaded or a session is opened. */
 
 import type { Connection } from '../connections/connection.ts'
+import type { Fields } from '../connections/fields.ts'
 import type { ReadConnection } from '../connections/parse.ts'
 import { checkProxyOptions } from '../drivers/network/proxy/options.ts'
 import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
-import { type StoreFieldValues, storeProblems } from '../stores/fields.ts'
+import type { StoreFieldValues } from '../stores/fields.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
 import type { EngineDialect, Normalised } from './dialect.ts'
 import { loadDialect } from './load-dialect.ts'
@@ -38,7 +39,7 @@ export interface ConfigureOptions {
  */
 export async function configure(given: Connection, options: ConfigureOptions): Promise<Configuration> {
   const dialect = await loadDialect(given.type)
-  const { connection, settings, notes, problems } = settle(given, dialect, options)
+  const { connection, settings, notes, problems } = await settle(given, dialect, options)
   if (problems.length > 0) throw new ConfigError(problems, { subject: subjectOf(problems, given, options) })
   return { connection, dialect, settings, warnings: [...notes, ...settings.warnings] }
 }
@@ -60,27 +61,27 @@ function subjectOf(
  * @throws ConfigError
  */
 export async function refuse({ part, problems, subject }: ReadConnection, options: ConfigureOptions): Promise<never> {
-  const more = part === undefined ? [] : problemsOfExtras(part, await loadDialect(part.type), options)
+  const more = part === undefined ? [] : await problemsOfExtras(part, await loadDialect(part.type), options)
   throw new ConfigError([...problems, ...more], { subject })
 }
 
-function problemsOfExtras(
+async function problemsOfExtras(
   part: Connection,
   dialect: EngineDialect,
   options: ConfigureOptions,
-): readonly ConfigProblem[] {
+): Promise<readonly ConfigProblem[]> {
   try {
-    return settle(part, dialect, options).problems
+    return (await settle(part, dialect, options)).problems
   } catch (error) {
     return problemsIn(error)
   }
 }
 
-function settle(
+async function settle(
   given: Connection,
   dialect: EngineDialect,
   { registry, overrides = {}, environment = process.env, closed = false, writtenAt }: ConfigureOptions,
-): Omit<Normalised, 'overrides'> & Pick<Configuration, 'settings'> {
+): Promise<Omit<Normalised, 'overrides'> & Pick<Configuration, 'settings'>> {
   const inOurWords = dialect.normalise?.(given, overrides) ?? { connection: given, overrides, notes: [], problems: [] }
   const { connection, notes, problems } = inOurWords
   try {
@@ -90,7 +91,7 @@ function settle(
       ...dialect.check(whole, settings.driver),
       ...checkProxyOptions(settings.proxy, environment, connection.host),
       ...(settings.strategy.check?.(whole, settings.strategyOptions, environment) ?? []),
-      ...storeProblems(settings.references, settings.all as StoreFieldValues, environment, connection),
+      ...(await problemsOfStores(settings, environment, connection)),
     ]
     const warnings = placed(settings.warnings, writtenAt)
     const all = firstOfEach([...problems, ...settings.problems, ...together])
@@ -98,6 +99,17 @@ function settle(
   } catch (error) {
     throw problems.length === 0 ? error : new ConfigError([...problems, ...problemsIn(error)])
   }
+}
+
+/** Most connections have no reference to a store, so the checks of stores are loaded on demand. */
+async function problemsOfStores(
+  { references, all }: Settings<Fields>,
+  environment: Readonly<Record<string, string | undefined>>,
+  connection: Connection,
+): Promise<readonly ConfigProblem[]> {
+  if (references.size === 0) return []
+  const { storeProblems } = await import('../stores/problems.ts')
+  return storeProblems(references, all as StoreFieldValues, environment, connection)
 }
 
 /** The problems with the paths that their author wrote. */

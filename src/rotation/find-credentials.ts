@@ -13,7 +13,7 @@ import { PEM_LABELS, pemBlocks } from '../pem-blocks.ts'
 import { printable } from '../printable.ts'
 import { Secret } from '../secret.ts'
 import type { StoreFieldValues } from '../stores/fields.ts'
-import { OpenStores } from '../stores/open.ts'
+import type { OpenStores } from '../stores/open.ts'
 import type { FoundCredential } from './credential-age.ts'
 import { assertGoesOn } from './goes-on.ts'
 import type { CredentialKind } from './policy.ts'
@@ -53,7 +53,10 @@ export async function findCredentials(
   options: Options,
   context: FindContext,
 ): Promise<FoundCredential[]> {
-  const finder = new Finder(connection, options, context)
+  const { environment } = context
+  const { OpenStores } = await import('../stores/open.ts')
+  const stores = new OpenStores(options.all as StoreFieldValues, { environment, connection, emit: () => undefined })
+  const finder = new Finder(connection, options, context, stores)
   try {
     return await finder.all()
   } finally {
@@ -67,12 +70,11 @@ class Finder {
   readonly #context: FindContext
   readonly #stores: OpenStores
 
-  constructor(connection: Connection, options: Options, context: FindContext) {
+  constructor(connection: Connection, options: Options, context: FindContext, stores: OpenStores) {
     this.#connection = connection
     this.#options = options
     this.#context = context
-    const { environment } = context
-    this.#stores = new OpenStores(options.all as StoreFieldValues, { environment, connection, emit: () => undefined })
+    this.#stores = stores
   }
 
   close(): void {

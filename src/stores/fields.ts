@@ -1,13 +1,10 @@
 /** The options of references to stores of secrets, which every connection takes. */
 
-import type { Connection } from '../connections/connection.ts'
 import { type Fields, LONGEST_TIMER_SECONDS, path, seconds, text, type ValuesOf } from '../connections/fields.ts'
-import { fromName, isKubernetesName, type ReferencedSecret, type Scheme } from '../connections/reference.ts'
-import type { ConfigProblem } from '../errors.ts'
+import type { Scheme } from '../connections/reference.ts'
 import { type AwsOptions, awsFields } from '../strategies/aws/fields.ts'
-import { type AzureOptions, azureFields, azureProblems, credentialKind } from '../strategies/azure/fields.ts'
-import { vaultFields, vaultProblems } from '../vault/fields.ts'
-import { type AwsStoreOptions, awsStoreFields, awsStoreProblems } from './aws/fields.ts'
+import { type AzureOptions, azureFields } from '../strategies/azure/fields.ts'
+import { vaultFields } from '../vault/fields.ts'
 
 export const storeFields = {
   secrets_ttl: seconds({
@@ -40,7 +37,11 @@ export const storeFields = {
     description:
       'The file with its key. Default: POOLSMITH_SECRETS_KEY (the key itself), POOLSMITH_SECRETS_KEY_FILE or POOLSMITH_SECRETS_KEY_COMMAND.',
   }),
-  ...awsStoreFields,
+  aws_endpoint_url: text({
+    aliases: ['endpoint_url'],
+    description:
+      'For `aws-sm:` and `aws-ssm:`: the address of the service, such as that of a VPC endpoint. Default: AWS_ENDPOINT_URL_SECRETS_MANAGER or AWS_ENDPOINT_URL_SSM, then AWS_ENDPOINT_URL, then the public one of the region.',
+  }),
   ...vaultFields,
 } as const
 
@@ -62,50 +63,4 @@ export function secretsFileOf(
 export function loginFields(schemes: Iterable<Scheme>): Fields {
   const all: Readonly<Partial<Record<Scheme, Fields>>> = LOGINS
   return Object.assign({}, ...[...schemes].map((scheme) => all[scheme]))
-}
-
-/** The problems of the stores that the references of a connection name. */
-export function storeProblems(
-  references: ReadonlyMap<string, ReferencedSecret>,
-  options: StoreFieldValues,
-  environment: Readonly<Record<string, string | undefined>>,
-  connection: Pick<Connection, 'host' | 'port'>,
-): readonly ConfigProblem[] {
-  const paths = new Map<Scheme, string[]>()
-  const problems: ConfigProblem[] = []
-  for (const [name, { reference }] of references) {
-    const { scheme, path: at } = reference
-    paths.set(scheme, [...(paths.get(scheme) ?? []), at])
-    const usesApi = scheme === 'k8s' && isKubernetesName(at)
-    if (scheme === 'encrypted' && secretsFileOf(options, environment) === undefined) {
-      const message = `${fromName(name)} needs it; set it, or POOLSMITH_SECRETS_FILE`
-      problems.push({ path: 'extra.secrets_file', message })
-    }
-    if (!usesApi || environment.KUBERNETES_SERVICE_HOST) continue
-    const message = 'needs KUBERNETES_SERVICE_HOST, which every pod has; outside of one, name a folder'
-    problems.push({ path: `extra.${fromName(name)}`, message })
-  }
-  const logins: Fields = { ...loginFields(paths.keys()), ...(paths.has('vault') ? vaultFields : {}) }
-  for (const name of references.keys()) {
-    if (logins[name] === undefined) continue
-    const message = 'a store logs in with it, so it cannot be in a store; give the option itself'
-    problems.push({ path: `extra.${fromName(name)}`, message })
-  }
-  if (paths.has('vault')) problems.push(...vaultProblems(options, environment))
-  for (const service of ['aws-sm', 'aws-ssm'] as const) {
-    const names = paths.get(service)
-    if (names === undefined) continue
-    problems.push(...awsStoreProblems(service, names, options as AwsStoreOptions, environment, connection))
-  }
-  if (paths.has('azure-kv')) problems.push(...keyVaultProblems(options as AzureOptions, environment))
-  return problems
-}
-
-function keyVaultProblems(
-  options: AzureOptions,
-  environment: Readonly<Record<string, string | undefined>>,
-): readonly ConfigProblem[] {
-  if (credentialKind(options) !== 'password') return azureProblems(options, environment)
-  const message = "password is not for a store: the password of the connection is the database's"
-  return [{ path: 'extra.azure_credential', message }]
 }

@@ -3,7 +3,7 @@ import { isKubernetesName, type Reference, type Scheme } from '../connections/re
 import type { Emit } from '../events.ts'
 import type { AzureOptions } from '../strategies/azure/fields.ts'
 import type { StrategyContext } from '../strategies/strategy.ts'
-import type { AwsStoreOptions } from './aws/fields.ts'
+import type { AwsStoreOptions } from './aws/options.ts'
 import { CachedReader } from './cache.ts'
 import { EncryptedFile } from './encrypted/file.ts'
 import { encryptedReader } from './encrypted/reader.ts'

@@ -1,6 +1,6 @@
 import { after } from 'node:test'
 import { parseFields } from '../../src/connections/fields.ts'
-import type { AwsStoreOptions } from '../../src/stores/aws/fields.ts'
+import type { AwsStoreOptions } from '../../src/stores/aws/options.ts'
 import { secretsManagerReader } from '../../src/stores/aws/secrets-manager.ts'
 import { loginFields, type StoreFieldValues, storeFields } from '../../src/stores/fields.ts'
 import { REGION, startAwsDouble } from '../support/aws/stores-double.ts'

@@ -2,8 +2,9 @@ import { parseFields } from '../../src/connections/fields.ts'
 import { ReferencedSecret, reference } from '../../src/connections/reference.ts'
 import { ConfigError, PoolsmithError } from '../../src/errors.ts'
 import type { Secret } from '../../src/secret.ts'
-import { loginFields, type StoreFieldValues, storeFields, storeProblems } from '../../src/stores/fields.ts'
+import { loginFields, type StoreFieldValues, storeFields } from '../../src/stores/fields.ts'
 import { OpenStores, type StoreContext } from '../../src/stores/open.ts'
+import { storeProblems } from '../../src/stores/problems.ts'
 import type { StoredSecret } from '../../src/vault/stored-secret.ts'
 
 export interface OpenedStore extends Disposable {

@@ -13,7 +13,7 @@ import type { RequestAgents } from '../../strategies/strategy.ts'
 import { type SupervisedRequest, supervise } from '../../strategies/supervise.ts'
 import { ask, objectOf, type StoreAnswer, unusable } from '../../vault/https.ts'
 import { type AwsQuestion, awsStoreFailure, isSignatureFault } from './failure.ts'
-import { type AwsService, type AwsStoreOptions, endpointOf, regionOfSecret } from './fields.ts'
+import { type AwsService, type AwsStoreOptions, endpointOf, regionOfSecret } from './options.ts'
 
 export interface AwsAccessContext {
   readonly environment: Readonly<Record<string, string | undefined>>

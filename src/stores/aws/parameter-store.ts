@@ -6,7 +6,7 @@ import { StoredSecret } from '../../vault/stored-secret.ts'
 import type { SecretReader } from '../reader.ts'
 import { AwsAccess, type AwsAccessContext } from './access.ts'
 import { withoutValue } from './failure.ts'
-import type { AwsStoreOptions } from './fields.ts'
+import type { AwsStoreOptions } from './options.ts'
 
 /** A version or label behind the name, or behind the ARN, which has six parts of its own. */
 const SELECTOR = /^(?:arn:(?:[^:]*:){4}[^:]*|[^:]*):[^:]+$/

@@ -10,7 +10,7 @@ import type { SecretReader, WriteOptions } from '../reader.ts'
 import { conflict, textFollowing } from '../text-content.ts'
 import { AwsAccess, type AwsAccessContext, type AwsClientSettings } from './access.ts'
 import { withoutValue } from './failure.ts'
-import type { AwsStoreOptions } from './fields.ts'
+import type { AwsStoreOptions } from './options.ts'
 
 /**
  * While a secret is rotated, the new password is AWSPENDING until the server has it and it is tested; then it becomes

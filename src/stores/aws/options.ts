@@ -1,20 +1,11 @@
-/** The options of Secrets Manager and the Parameter Store beside those of the strategy `iam`. */
+/** The options of Secrets Manager and the Parameter Store, which log in by those of the strategy `iam`. */
 
 import type { Connection } from '../../connections/connection.ts'
-import { text } from '../../connections/fields.ts'
 import { hostsOf } from '../../connections/host-list.ts'
 import type { ConfigProblem } from '../../errors.ts'
 import { type AwsOptions, awsProblems } from '../../strategies/aws/fields.ts'
 import { regionOfHost } from '../../strategies/aws/region.ts'
 import { isProtected } from '../../vault/fields.ts'
-
-export const awsStoreFields = {
-  aws_endpoint_url: text({
-    aliases: ['endpoint_url'],
-    description:
-      'For `aws-sm:` and `aws-ssm:`: the address of the service, such as that of a VPC endpoint. Default: AWS_ENDPOINT_URL_SECRETS_MANAGER or AWS_ENDPOINT_URL_SSM, then AWS_ENDPOINT_URL, then the public one of the region.',
-  }),
-} as const
 
 export interface AwsStoreOptions extends AwsOptions {
   readonly aws_endpoint_url: string | undefined
