@@ -5,8 +5,9 @@ import { type Reference, reference, SCHEMES } from '../../connections/reference.
 import { ConfigError } from '../../errors.ts'
 import { EncryptedFile } from '../../stores/encrypted/file.ts'
 import { encryptedReader } from '../../stores/encrypted/reader.ts'
-import { loginFields, type StoreFieldValues, secretsFileOf, storeFields, storeProblems } from '../../stores/fields.ts'
+import { loginFields, type StoreFieldValues, secretsFileOf, storeFields } from '../../stores/fields.ts'
 import { OpenStores } from '../../stores/open.ts'
+import { storeProblems } from '../../stores/problems.ts'
 import type { SecretReader } from '../../stores/reader.ts'
 import { type Call, type CommandOption, UsageError } from '../command.ts'
 
