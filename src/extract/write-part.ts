@@ -8,7 +8,7 @@ import type { TargetFile } from './files/target-file.ts'
 import { FORMATS } from './formats.ts'
 import type { BatchConsumer } from './options.ts'
 import { bronzeOf, choicesOf, type ExtractPlan } from './plan.ts'
-import type { OpenTable } from './read/table.ts'
+import type { Lines, OpenTable } from './read/table.ts'
 import type { BatchFormat, Format, TextFormat } from './sinks/format.ts'
 
 export interface Written {
@@ -72,10 +72,23 @@ async function writeLines(
   if (header !== '') await file.write(Buffer.from(header))
   const style = { suffix: format.suffix(bronzeOf(plan), columnNames, options), guardFormulas: options.guardFormulas }
   const rows = open.asLines(format.lines, style, choicesOf(plan, number))
-  for await (const lines of rows.lines()) {
+  // Lines are written while the next ones are read.
+  let writing = Promise.resolve()
+  const write = async (lines: Lines): Promise<void> => {
     await file.write(lines.bytes)
     count(lines.rows)
     rows.reuse?.(lines)
+  }
+  try {
+    for await (const lines of rows.lines()) {
+      await writing
+      writing = write(lines)
+      // The next turn gets its error. There may be none before the error occurs.
+      writing.catch(() => undefined)
+    }
+    await writing
+  } finally {
+    await writing.catch(() => undefined)
   }
   return []
 }

@@ -37,6 +37,28 @@ test('a file has its name only when it is on the disk', async (t) => {
   assert.deepEqual(atSync, [['.part.csv.tmp'], ['part.csv']])
 })
 
+test('a long file is brought to the disk ahead of its end, which gets the error of that', async (t) => {
+  await using folder = await temporaryFolder()
+  const probe = await open(join(folder.path, 'probe'), 'w')
+  const prototype = Object.getPrototypeOf(probe) as typeof probe
+  await probe.close()
+  const block = Buffer.alloc(32 << 20)
+  let synced = 0
+  const failures: (Error | undefined)[] = [undefined, undefined, new Error('EIO: i/o error, fdatasync'), undefined]
+  t.mock.method(prototype, 'datasync', async () => {
+    const failure = failures[synced++]
+    if (failure !== undefined) throw failure
+  })
+  await using good = await TargetFile.create(folder.path, 'good.csv')
+  for (let count = 0; count < 5; count++) await good.write(block)
+  await good.finish()
+  assert.equal(synced, 2)
+  await using bad = await TargetFile.create(folder.path, 'bad.csv')
+  for (let count = 0; count < 4; count++) await bad.write(block)
+  await assert.rejects(bad.finish(), { code: 'WRITE_FAILED' })
+  assert.equal(synced, 3, 'the system may tell of no failure the next time')
+})
+
 test('bytes that the system takes in part are written to the end', async (t) => {
   await using folder = await temporaryFolder()
   await using file = await TargetFile.create(folder.path, 'part.csv')
