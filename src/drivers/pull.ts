@@ -6,6 +6,9 @@
 import { onAbort } from '../abort.ts'
 import { asError } from '../any-error.ts'
 
+/** How long bytes gather before they are read. */
+const REST_MILLIS = 1
+
 /** Where the bytes of a statement's answer come from. */
 export interface PullSource {
   pause(): void
@@ -23,6 +26,7 @@ export class Pull<Item> {
   readonly #ready: Item[] = []
   #failure: Error | undefined
   #paused = false
+  #rest: NodeJS.Timeout | undefined
   #discarding = false
   #settled = false
   #wake: (() => void) | undefined
@@ -63,14 +67,33 @@ export class Pull<Item> {
   offer(): void {
     if (this.#ready.length > 0 && !this.#settled && !this.#paused) {
       this.#paused = true
-      this.#source.pause()
+      if (this.#rest === undefined) this.#source.pause()
     }
     this.#wake?.()
+  }
+
+  /**
+   * Lets the source rest for a moment in which bytes gather, since all have been read. A server sends few at a time, and
+   * being woken for each costs more than reading them.
+   */
+  rest(): void {
+    if (this.#settled || this.#paused || this.#rest !== undefined) return
+    this.#source.pause()
+    this.#rest = setTimeout(() => this.#endRest(), REST_MILLIS)
+  }
+
+  #endRest(): void {
+    if (this.#rest === undefined) return
+    clearTimeout(this.#rest)
+    this.#rest = undefined
+    if (!this.#paused) this.#source.resume()
   }
 
   /** @param error what ended the statement, if it ended badly */
   settle(error?: Error): void {
     this.#settled = true
+    // The session may go on.
+    this.#endRest()
     if (error !== undefined) this.#failure ??= error
     this.#wake?.()
   }
@@ -119,7 +142,7 @@ export class Pull<Item> {
   #resume(): void {
     if (!this.#paused) return
     this.#paused = false
-    this.#source.resume()
+    if (this.#rest === undefined) this.#source.resume()
   }
 
   async #change(signal: AbortSignal | undefined): Promise<void> {

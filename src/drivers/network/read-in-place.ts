@@ -3,7 +3,8 @@ import { connect, type NetConnectOpts, type Socket } from 'node:net'
 /** How many bytes the system reads at once: the same as in Node. */
 const READ_BYTES = 65_536
 
-type Reader = (bytes: Buffer) => void
+/** @param isDrained the system has no more bytes for now, and room in which those that come can gather */
+type Reader = (bytes: Buffer, isDrained?: boolean) => void
 
 const readers = new WeakMap<object, Reader>()
 
@@ -26,11 +27,13 @@ function readRoom(): Buffer {
  */
 export function connectReadingInPlace(options: NetConnectOpts): Socket {
   const room = readRoom()
+  // TCP's memory grows with what is read at once; a Unix socket's does not. Elsewhere a timer may take 16 ms.
+  const gathers = process.platform === 'linux' && !('path' in options)
   const callback = (size: number): boolean => {
     const bytes = room.subarray(0, size)
     const reader = readers.get(socket)
     if (reader === undefined) return socket.push(Buffer.from(bytes))
-    reader(bytes)
+    reader(bytes, gathers && size < READ_BYTES)
     return true
   }
   const socket: Socket = connect({ ...options, onread: { buffer: room, callback } })

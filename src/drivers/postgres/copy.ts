@@ -153,6 +153,7 @@ export class CopyOut<Item> {
 
   /** Gives the socket back to pg at once, because pg may start its next query before it returns to us. */
   #settle(error?: Error): void {
+    this.#pull.settle(error)
     if (this.#socket !== undefined && this.#parse !== undefined) {
       readInPlace(this.#socket, undefined)
       this.#socket.off('data', this.#listener)
@@ -160,7 +161,6 @@ export class CopyOut<Item> {
     }
     this.#socket = undefined
     this.#parse = undefined
-    this.#pull.settle(error)
     this.callback?.()
   }
 
@@ -184,7 +184,10 @@ export class CopyOut<Item> {
     this.#parse = parse
     stream.off('data', parse)
     stream.on('data', this.#listener)
-    readInPlace(stream, this.#listener)
+    readInPlace(stream, (bytes, isDrained) => {
+      this.#onData(bytes)
+      if (isDrained) this.#pull.rest()
+    })
     ;(connection as PgConnection).query(this.#text)
     return null
   }

@@ -11,25 +11,26 @@ export function viewed({ buffer, byteOffset, byteLength }: Uint8Array): Viewed {
   }
 }
 
-/**
- * Up to this many bytes a loop is faster than the call that copies any number; by eight bytes at once, three times as
- * fast.
- */
-const LONG = 128
+/** From this many bytes on the call that copies any number is as fast as a loop; below, it takes up to four times as long. */
+const LONG = 192
+const WORD = 8
 
 /** Copies `from[start, end)` to `to[at, ...)`, which must not overlap. */
 export function copyBytes(from: Viewed, start: number, end: number, to: Viewed, at: number): void {
-  if (end - start >= LONG) {
+  const length = end - start
+  if (length >= LONG) {
     from.buffer.copy(to.buffer, at, start, end)
-    return
+  } else if (length < WORD) {
+    for (let offset = 0; offset < length; offset += 1) to.buffer[at + offset] = from.buffer[start + offset] as number
+  } else {
+    // As integers eight bytes keep every bit, which they need not do as floating-point numbers. The last word may have
+    // bytes of the one before it.
+    const last = length - WORD
+    for (let offset = 0; offset < last; offset += WORD) {
+      to.view.setBigInt64(at + offset, from.view.getBigInt64(start + offset, true), true)
+    }
+    to.view.setBigInt64(at + last, from.view.getBigInt64(start + last, true), true)
   }
-  let source = start
-  let target = at
-  // As integers eight bytes keep every bit, which they need not do as floating-point numbers.
-  for (const last = end - 8; source <= last; source += 8, target += 8) {
-    to.view.setBigInt64(target, from.view.getBigInt64(source))
-  }
-  for (; source < end; source += 1, target += 1) to.buffer[target] = from.buffer[source] as number
 }
 
 /** Copies all of `bytes` to `to` at `at`; returns where they end there. */

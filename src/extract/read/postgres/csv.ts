@@ -2,7 +2,7 @@
 
 import type { CopyConsumer } from '../../../drivers/postgres/copy.ts'
 import { PoolsmithError } from '../../../errors.ts'
-import { copyBytes, type Viewed, viewed } from '../columns/copy-bytes.ts'
+import { copyBytes, putBytes, type Viewed, viewed } from '../columns/copy-bytes.ts'
 import type { Lines } from '../table.ts'
 import { LineBlocks } from '../text/line-blocks.ts'
 
@@ -11,10 +11,13 @@ const NEWLINE = 0x0a
 export class CsvLines implements CopyConsumer<Lines> {
   readonly #suffix: Viewed
   readonly #blocks = new LineBlocks()
+  #chunk: Buffer | undefined
+  #from: Viewed
 
   /** @param suffix ends each row, a newline included */
   constructor(suffix: string) {
     this.#suffix = viewed(Buffer.from(suffix))
+    this.#from = this.#suffix
   }
 
   data(chunk: Buffer, start: number, end: number): void {
@@ -25,17 +28,21 @@ export class CsvLines implements CopyConsumer<Lines> {
         hint: 'A proxy on the way cuts the rows in another way; use format parquet.',
       })
     }
+    if (chunk !== this.#chunk) {
+      this.#chunk = chunk
+      this.#from = viewed(chunk)
+    }
     const blocks = this.#blocks
     const suffix = this.#suffix
     const length = end - 1 - start
     blocks.reserve(length + suffix.buffer.length)
-    chunk.copy(blocks.block.buffer, blocks.used, start, end - 1)
-    copyBytes(suffix, 0, suffix.buffer.length, blocks.block, blocks.used + length)
-    blocks.used += length + suffix.buffer.length
+    copyBytes(this.#from, start, end - 1, blocks.block, blocks.used)
+    blocks.used = putBytes(suffix, blocks.block, blocks.used + length)
     blocks.endLine()
   }
 
   flush(): Lines[] {
+    this.#chunk = undefined
     return this.#blocks.take()
   }
 
