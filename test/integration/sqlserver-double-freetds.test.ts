@@ -97,6 +97,38 @@ describe("FreeTDS' tsql", () => {
     assert.match(output, /Msg 18456/)
   })
 
+  test('is refused plainly with TDS 7.1', async () => {
+    await using server = await start()
+    const login = {
+      folder: folder.path,
+      port: server.port,
+      user: 'sa',
+      password: LOGINS.sa,
+      encryption: 'off',
+    } as const
+    const { code, output } = await tsql({ ...login, tdsVersion: '7.1' }, ['select 1'])
+    assert.notEqual(code, 0)
+    assert.match(output, /speaks TDS 7\.2 and later/)
+    assert.deepEqual(server.complaints, [])
+  })
+
+  test('gets text of a UTF-8 collation, for which it does not ask, as nvarchar', async () => {
+    await using server = await start()
+    const login = {
+      folder: folder.path,
+      port: server.port,
+      user: 'sa',
+      password: LOGINS.sa,
+      encryption: 'off',
+    } as const
+    const { output } = await tsql(login, [
+      'create table #utf8 (t varchar(20) collate Latin1_General_100_CI_AS_SC_UTF8)',
+      "insert into #utf8 values (N'ä🐘')",
+      'select t from #utf8',
+    ])
+    assert.match(output, /^ä🐘$/m)
+  })
+
   test("logs in by NTLMv2 at the acceptor of our own client's tests", async () => {
     const account = { domain: 'CORP', user: 'etl', ntHash: Buffer.from('8846f7eaee8fb117ad06bdd830b7586c', 'hex') }
     await using server = await start({ sspi: { acceptor: () => ntlmAcceptor(account) } })

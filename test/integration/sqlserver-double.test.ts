@@ -286,6 +286,16 @@ describe('stock tedious', () => {
     await assert.rejects(attempt(byToken(await issuer.issue({ forged: true }))), /Login failed/)
   })
 
+  test('is refused with a token in the clear', async () => {
+    await using server = await start({ tokens: issuer.rules })
+    const authentication: StockAuthentication = {
+      type: 'azure-active-directory-access-token',
+      options: { token: await issuer.issue() },
+    }
+    const attempt = connectStock({ port: server.port, authentication, options: { encrypt: false } })
+    await assert.rejects(attempt, /A token needs an encrypted login/)
+  })
+
   test('is routed to another server', async () => {
     await using target = await start({ tls: certificate })
     await using gateway = await start({ routing: { server: 'localhost', port: target.port } })

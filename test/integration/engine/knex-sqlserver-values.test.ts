@@ -8,6 +8,7 @@ import { createPki, type IssuedCertificate } from '../../support/pki.ts'
 import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
 import { password } from '../../support/tds/driver.ts'
 import { type TestEngine, testEngine } from '../../support/tds/engine.ts'
+import type { TdsServerOptions } from '../../support/tds/options.ts'
 import { startTdsServer, type TdsServer } from '../../support/tds/server.ts'
 
 let postgres: PostgresServer
@@ -20,7 +21,8 @@ before(async () => {
 
 after(() => postgres[Symbol.asyncDispose]())
 
-const start = (): Promise<TdsServer> => startTdsServer({ postgres, logins: { sa: 'pw' }, tls: certificate })
+const start = (options: Partial<TdsServerOptions> = {}): Promise<TdsServer> =>
+  startTdsServer({ postgres, logins: { sa: 'pw' }, tls: certificate, ...options })
 
 const engine = (
   server: TdsServer,
@@ -185,4 +187,17 @@ describe('values', () => {
     await assert.rejects(async () => db.raw('select ? as lost', [2 ** 60]), /safe integer/)
     assert.deepEqual(server.complaints, [])
   })
+})
+
+test('text of a UTF-8 collation is the same from a server that sends UTF-8 and from one that does not know it', async () => {
+  for (const utf8 of [true, false]) {
+    await using server = await start({ utf8 })
+    for (const exact_values of [true, false]) {
+      await using own = await engine(server, { exact_values })
+      await own.db.raw('create table words (t varchar(20) collate Latin1_General_100_CI_AS_SC_UTF8)')
+      await own.db('words').insert([{ t: 'ä🐘' }, { t: null }])
+      assert.deepEqual(await own.db('words').pluck('t'), ['ä🐘', null])
+      await own.db.raw('drop table words')
+    }
+  }
 })

@@ -2,16 +2,18 @@
 
 import { type Answer, Backend } from './backend.ts'
 import type { Faults } from './faults.ts'
-import { backendConfig, PROGRAM, refusal, SERVER_NAME, strike, VERSION } from './login.ts'
+import { backendConfig, PROGRAM, SERVER_NAME, VERSION } from './login.ts'
 import type { Journal, TdsServerOptions } from './options.ts'
 import type { Transport } from './packets.ts'
 import type { Parameter } from './parameters.ts'
 import type { Response } from './response.ts'
 import { applicationLock, describeStatement, lockTable } from './server-functions.ts'
+import { refusal, strike } from './strike.ts'
 import { colMetadata, DONE, envText, errorToken, rowToken } from './tokens.ts'
 import { Transactions } from './transactions.ts'
 import { type Globals, SqlError, translate } from './translate.ts'
 import { BEGINNERS, items, statements, type Token, tokenize, wordOf } from './tsql.ts'
+import type { Column } from './types.ts'
 
 const DEFAULT_LOCK_TIMEOUT = -1
 const DESCRIBE = 'dm_exec_describe_first_result_set'
@@ -27,6 +29,8 @@ export interface BatchSurroundings {
   readonly spid: number
   readonly login: string
   readonly encrypted: boolean
+  /** Whether the client takes UTF-8. */
+  readonly utf8: boolean
   /** `SQL` or `KERBEROS`. */
   readonly scheme: string
   readonly transport: Transport
@@ -35,6 +39,10 @@ export interface BatchSurroundings {
   readonly journal: Journal
   readonly isStopping: () => boolean
   readonly kill: () => void
+}
+
+function widened(column: Column): Column {
+  return { ...column, type: column.type.wide ?? column.type }
 }
 
 export class Batches {
@@ -241,17 +249,18 @@ export class Batches {
     try {
       if (guarded && HELD.test(plain)) await lockTable(this.backend, tokens, this.lockTimeout)
       answer = await this.backend.run(translated)
-      if (answer.columns.length > 0) await response.write(colMetadata(answer.columns))
+      const columns = this.#who.utf8 ? answer.columns : answer.columns.map(widened)
+      if (columns.length > 0) await response.write(colMetadata(columns))
       let sent = 0
       for (let rows = await answer.read(); rows.length > 0 && !this.#isStopping(); rows = await answer.read()) {
-        if (answer.columns.length === 0) break
+        if (columns.length === 0) break
         for (const row of rows) {
           if (this.#faults.has('rows')) {
             await response.writer.flush()
             const refused = await strike(this.#transport, this.#faults, 'rows', sent)
             if (refused !== undefined) throw refusal(refused)
           }
-          await response.write(rowToken(answer.columns, row))
+          await response.write(rowToken(columns, row))
           sent++
           if (this.#isStopping() || this.#transport.closed) break
         }

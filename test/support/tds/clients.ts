@@ -64,6 +64,8 @@ export interface TsqlOptions {
   readonly port: number
   readonly user?: string
   readonly password?: string
+  /** Default 7.4. */
+  readonly tdsVersion?: string
   /** FreeTDS: `off`, `request` (the login only), `require`. */
   readonly encryption: 'off' | 'request' | 'require'
   /** Verifies the server's certificate with this file. */
@@ -85,7 +87,7 @@ export async function tsql(options: TsqlOptions, batches: readonly string[]): Pr
       '[double]',
       'host = localhost',
       `port = ${options.port}`,
-      'tds version = 7.4',
+      `tds version = ${options.tdsVersion ?? '7.4'}`,
       'client charset = UTF-8',
       `encryption = ${options.encryption}`,
       'use ntlmv2 = yes',

@@ -1,14 +1,15 @@
 /** Part of the TDS server test double: from the first byte to LOGINACK (MS-TDS 3.3.5). */
 
 import { createSecureContext } from 'node:tls'
+import { authenticate } from './authenticate.ts'
 import { Backend, sqlError } from './backend.ts'
 import { bindingsOf } from './channel-bindings.ts'
-import type { Fault, Faults, Step } from './faults.ts'
-import { verifyToken } from './fedauth.ts'
-import { type Login7, readLogin7 } from './login7.ts'
+import type { Faults } from './faults.ts'
+import { isBefore72, type Login7, readLogin7 } from './login7.ts'
 import type { Journal, LoginRecord, TdsServerOptions } from './options.ts'
 import { type Message, PACKET, type Transport } from './packets.ts'
 import { ENCRYPT, negotiate, readPrelogin, writePrelogin } from './prelogin.ts'
+import { LoginEnded, refusal, strike } from './strike.ts'
 import {
   DONE,
   doneToken,
@@ -17,9 +18,8 @@ import {
   envText,
   errorToken,
   featureExtAck,
-  fedAuthInfo,
   loginAck,
-  sspiToken,
+  oldErrorToken,
 } from './tokens.ts'
 import { SqlError } from './translate.ts'
 import { COLLATION } from './types.ts'
@@ -34,10 +34,9 @@ export interface LoggedIn {
   readonly database: string
   readonly backend: Backend
   readonly record: LoginRecord
+  /** Whether the client takes UTF-8. */
+  readonly utf8: boolean
 }
-
-/** The login has ended: refused, routed, or the client has disconnected. */
-export class LoginEnded extends Error {}
 
 export function backendConfig(options: TdsServerOptions, database: string): object {
   return {
@@ -47,45 +46,6 @@ export function backendConfig(options: TdsServerOptions, database: string): obje
     password: options.postgres.superuserPassword,
     database: database.toLowerCase() === 'master' ? 'postgres' : database,
   }
-}
-
-export const GARBAGE = 'HTTP/1.1 400 Bad Request\r\n\r\n not a TDS packet at all'
-
-/** Applies the script's fault at this step; returns a refusal for the caller to send. */
-export async function strike(
-  transport: Transport,
-  faults: Faults,
-  step: Step,
-  rows = 0,
-  sql = '',
-): Promise<Extract<Fault, { do: 'refuse' }> | undefined> {
-  const fault = faults.take(step, rows, sql)
-  switch (fault?.do) {
-    case undefined:
-      return undefined
-    case 'refuse':
-      return fault
-    case 'delay':
-      await new Promise((resolve) => setTimeout(resolve, fault.millis))
-      return undefined
-    case 'hang':
-      while ((await transport.read()) !== undefined);
-      throw new LoginEnded('hung')
-    case 'cut':
-      transport.end()
-      throw new LoginEnded('cut')
-    case 'reset':
-      transport.socket.resetAndDestroy()
-      throw new LoginEnded('reset')
-    case 'garble':
-      await transport.writeRaw(Buffer.from(GARBAGE))
-      while ((await transport.read()) !== undefined);
-      throw new LoginEnded('garbled')
-  }
-}
-
-export function refusal(fault: Extract<Fault, { do: 'refuse' }>): SqlError {
-  return new SqlError(fault.number, fault.state ?? 1, fault.class ?? 14, fault.message ?? `Error ${fault.number}.`)
 }
 
 export async function logIn(
@@ -141,7 +101,13 @@ export async function logIn(
   }
   const tlsServerName = transport.tls?.servername || undefined
   if (transport.tls !== undefined) transport.channelBindings = bindingsOf(transport.tls, isStrict, options)
-  const login = readLogin7((await expect(PACKET.login7)).data)
+  const { data } = await expect(PACKET.login7)
+  if (isBefore72(data)) {
+    await transport.send(PACKET.response, oldErrorToken('The TDS test double speaks TDS 7.2 and later.', SERVER_NAME))
+    transport.end()
+    throw new LoginEnded('TDS 7.1 or older')
+  }
+  const login = readLogin7(data)
   transport.spid = spid
   const loginOnly = agreed === ENCRYPT.off
   if (loginOnly) transport.stopTls()
@@ -175,8 +141,9 @@ export async function logIn(
   try {
     const refused = await strike(transport, faults, 'login')
     if (refused !== undefined) throw refusal(refused)
-    const { name, prefix } = await authenticate(transport, login, options, faults, expect)
-    const ack = [...prefix, loginAck(login.tdsVersion, PROGRAM, VERSION), ...acknowledgedFeatures(login)]
+    const { name, prefix } = await authenticate(transport, login, options, faults, expect, record.encryption)
+    const utf8 = options.utf8 !== false && login.features.includes(FEATURE.utf8)
+    const ack = [...prefix, loginAck(login.tdsVersion, PROGRAM, VERSION), ...acknowledgedFeatures(login, utf8)]
     if (options.routing !== undefined) {
       await transport.send(
         PACKET.response,
@@ -207,7 +174,7 @@ export async function logIn(
     )
     transport.packetSize = packetSize
     record.accepted = true
-    return { login: name, database, backend, record }
+    return { login: name, database, backend, record, utf8 }
   } catch (error) {
     if (!(error instanceof SqlError)) throw error
     const errors = [error]
@@ -227,99 +194,11 @@ function authenticationOf(login: Login7): LoginRecord['authentication'] {
   return login.integratedSecurity ? 'sspi' : 'sql'
 }
 
-function acknowledgedFeatures(login: Login7): Buffer[] {
+function acknowledgedFeatures(login: Login7, utf8: boolean): Buffer[] {
   const features: [number, Buffer][] = []
   if (login.fedAuth !== undefined) features.push([FEATURE.fedAuth, Buffer.alloc(0)])
-  if (login.features.includes(FEATURE.utf8)) features.push([FEATURE.utf8, Buffer.from([1])])
+  if (utf8) features.push([FEATURE.utf8, Buffer.from([1])])
   return features.length === 0 ? [] : [featureExtAck(features)]
-}
-
-async function authenticate(
-  transport: Transport,
-  login: Login7,
-  options: TdsServerOptions,
-  faults: Faults,
-  expect: (type: number) => Promise<Message>,
-): Promise<{ readonly name: string; readonly prefix: readonly Buffer[] }> {
-  if (login.fedAuth !== undefined) {
-    const rules = options.tokens
-    if (rules === undefined) throw new SqlError(18456, 1, 14, `Login failed for user ''.`)
-    if (options.fedAuthRequired === true && !login.fedAuth.echo) {
-      throw new LoginEnded('the client did not repeat that federated authentication is required')
-    }
-    const refused = await strike(transport, faults, 'fedauth')
-    if (refused !== undefined) throw refusal(refused)
-    let token = login.fedAuth.token
-    if (token === undefined) {
-      await transport.send(
-        PACKET.response,
-        Buffer.concat([
-          fedAuthInfo(
-            rules.stsUrl ?? 'https://login.microsoftonline.com/common',
-            rules.audience ?? 'https://database.windows.net/',
-          ),
-          doneToken(DONE.final),
-        ]),
-      )
-      const { data } = await expect(PACKET.fedAuthToken)
-      token = data.subarray(8, 8 + data.readUInt32LE(4)).toString('utf16le')
-    }
-    return { name: await verifyToken(token, rules), prefix: [] }
-  }
-  if (login.integratedSecurity) return acceptSspi(transport, login, options, faults, expect)
-
-  const entry = options.logins?.[login.user]
-  const known = typeof entry === 'string' ? { password: entry } : entry
-  if (known === undefined || known.password !== login.password) {
-    throw new SqlError(18456, 1, 14, `Login failed for user '${login.user}'.`)
-  }
-  const reason = (number: number, text: string): SqlError =>
-    new SqlError(number, 1, 14, `Login failed for user '${login.user}'.  Reason: ${text}`)
-  if (known.mustChange === true) throw reason(18488, 'The password of the account must be changed.')
-  if (known.expired === true) throw reason(18487, 'The password of the account has expired.')
-  return { name: login.user, prefix: [] }
-}
-
-async function acceptSspi(
-  transport: Transport,
-  login: Login7,
-  options: TdsServerOptions,
-  faults: Faults,
-  expect: (type: number) => Promise<Message>,
-): Promise<{ readonly name: string; readonly prefix: readonly Buffer[] }> {
-  const untrusted = (): SqlError =>
-    new SqlError(
-      18452,
-      1,
-      14,
-      'Login failed. The login is from an untrusted domain and cannot be used with Integrated authentication.',
-    )
-  const sspi = options.sspi
-  if (sspi === undefined) throw untrusted()
-  const acceptor = await sspi.acceptor({ channelBindings: () => transport.channelBindings })
-  try {
-    let token = login.sspi
-    for (;;) {
-      const refused = await strike(transport, faults, 'sspi')
-      if (refused !== undefined) throw refusal(refused)
-      const { output, principal } = await acceptor.step(token).catch((cause: unknown) => {
-        throw Object.assign(untrusted(), { cause })
-      })
-      const reply = output === undefined || output.length === 0 ? [] : [sspiToken(output)]
-      if (principal !== undefined) {
-        if (sspi.principals !== undefined && !sspi.principals.includes(principal)) {
-          throw new SqlError(18456, 1, 14, `Login failed for user '${principal}'.`)
-        }
-        if (sspi.reply === 'together' || reply.length === 0) return { name: principal, prefix: reply }
-        await transport.send(PACKET.response, Buffer.concat(reply))
-        return { name: principal, prefix: [] }
-      }
-      await transport.send(PACKET.response, Buffer.concat(reply))
-      token = (await expect(PACKET.sspi)).data
-    }
-  } finally {
-    acceptor.close()
-  }
 }
 
 async function openDatabase(

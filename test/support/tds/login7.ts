@@ -41,6 +41,11 @@ function revealPassword(bytes: Buffer): string {
   return plain.toString('utf16le')
 }
 
+/** Whether the message is of TDS 7.0 or 7.1, which is shorter and has other tokens. */
+export function isBefore72(data: Buffer): boolean {
+  return [0x70, 0x71].includes(data[7] ?? 0)
+}
+
 export function readLogin7(data: Buffer): Login7 {
   const flags2 = data[25] ?? 0
   const typeFlags = data[26] ?? 0
@@ -79,7 +84,7 @@ export function readLogin7(data: Buffer): Login7 {
     clientId: Buffer.from(data.subarray(72, 78)),
     language: text(64),
     database: text(68),
-    newPassword: revealPassword(field(86)),
+    newPassword: (flags3 & 0x01) === 0 ? '' : revealPassword(field(86)),
     integratedSecurity: (flags2 & 0x80) !== 0,
     readOnlyIntent: (typeFlags & 0x20) !== 0,
     sspi: data.subarray(sspiOffset, sspiOffset + sspiLength),

@@ -48,6 +48,8 @@ export interface TdsServerOptions {
     /** The principals that may log in. Default: every principal with a valid ticket. */
     readonly principals?: readonly string[]
   }
+  /** Whether UTF8_SUPPORT is acknowledged, as from SQL Server 2019 on. Default: yes. */
+  readonly utf8?: boolean
   /** Routes every login to another server. */
   readonly routing?: { readonly server: string; readonly port: number }
   /**

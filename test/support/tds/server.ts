@@ -7,10 +7,11 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { Faults } from './faults.ts'
-import { LoginEnded, logIn } from './login.ts'
+import { logIn } from './login.ts'
 import type { Journal, TdsServerOptions } from './options.ts'
 import { Transport } from './packets.ts'
 import { type Replays, Session } from './session.ts'
+import { LoginEnded } from './strike.ts'
 
 export interface TdsServer extends AsyncDisposable {
   readonly host: string
@@ -24,7 +25,9 @@ export interface TdsServer extends AsyncDisposable {
   stop(): Promise<void>
 }
 
-export async function startTdsServer(options: TdsServerOptions): Promise<TdsServer> {
+export async function startTdsServer(given: TdsServerOptions): Promise<TdsServer> {
+  // A login that changes its password changes it on this server alone.
+  const options = { ...given, logins: { ...given.logins } }
   const faults = new Faults()
   const journal: Journal = { logins: [], requests: [], declarations: [], resets: 0, attentions: 0, ignored: 0 }
   const replays: Replays = new Map()

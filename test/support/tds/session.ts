@@ -4,11 +4,12 @@ import { Batches } from './batches.ts'
 import { readBulkLoad } from './bulk.ts'
 import { Calls } from './calls.ts'
 import type { Faults } from './faults.ts'
-import { GARBAGE, type LoggedIn, refusal, SERVER_NAME, strike } from './login.ts'
+import { type LoggedIn, SERVER_NAME } from './login.ts'
 import type { Journal, TdsServerOptions } from './options.ts'
 import { type Message, PACKET, type Transport } from './packets.ts'
 import { readHeaders } from './parameters.ts'
 import { Response } from './response.ts'
+import { GARBAGE, refusal, strike } from './strike.ts'
 import { DONE, doneToken, envBytes, errorToken } from './tokens.ts'
 import { SqlError, translate } from './translate.ts'
 import { tokenize } from './tsql.ts'
@@ -53,6 +54,7 @@ export class Session {
       spid,
       login: who.login,
       encrypted: who.record.encryption === 'tls' || who.record.encryption === 'strict',
+      utf8: who.utf8,
       scheme: who.record.authentication === 'sspi' ? 'KERBEROS' : 'SQL',
       transport,
       options,

@@ -50,6 +50,13 @@ export function errorToken(error: ServerMessage, server: string, isInfo = false)
   )
 }
 
+/** An error for a client of TDS 7.1 or older: its LineNumber has two bytes. */
+export function oldErrorToken(message: string, server: string): Buffer {
+  const body = [u32(50_000), Buffer.from([1, 16]), usVarchar(message), bVarchar(server), bVarchar(''), u16(1)]
+  // Its DONE counts rows in four bytes.
+  return Buffer.concat([sized(0xaa, ...body), Buffer.from([0xfd, DONE.error, 0, 0, 0, 0, 0, 0, 0])])
+}
+
 const ENV_TEXT = { database: 1, language: 2, packetSize: 4 } as const
 
 export function envText(kind: keyof typeof ENV_TEXT, next: string, previous: string): Buffer {

@@ -33,6 +33,8 @@ export interface TdsType {
   encode(text: string): Buffer
   /** The bytes of a null in a plain ROW. */
   readonly absent: Buffer
+  /** The type for a client that does not ask for UTF-8. */
+  readonly wide?: TdsType
 }
 
 export interface Column {
@@ -41,6 +43,7 @@ export interface Column {
 }
 
 const MAX = 0xffff
+const UTF8 = 65_001
 const NO_BYTES = Buffer.from([0])
 const NO_SHORT = Buffer.from([0xff, 0xff])
 const NO_LONG = Buffer.from([0, 0, 0, 0])
@@ -142,7 +145,11 @@ function collated(name: string): TdsType | undefined {
   const found = COLLATED.find((one) => one.type === name)
   if (found === undefined) return undefined
   const info = Buffer.concat([Buffer.from([0xa7, 0x40, 0x1f]), found.collation])
-  return { info, encode: (text) => sized16(found.encode(text)), absent: NO_SHORT }
+  const type = { info, encode: (text: string) => sized16(found.encode(text)), absent: NO_SHORT }
+  if (found.codePage !== UTF8) return type
+  // As SQL Server 2022 was seen to do: NVARCHAR, and the collation still says UTF-8.
+  const wideInfo = Buffer.concat([Buffer.from([0xe7, 0x40, 0x1f]), found.collation])
+  return { ...type, wide: { ...type, info: wideInfo, encode: (text) => sized16(Buffer.from(text, 'utf16le')) } }
 }
 
 const guid: TdsType = { info: Buffer.from([0x24, 16]), encode: (text) => short(guidBytes(text)), absent: NO_BYTES }
