@@ -15,10 +15,24 @@ export class PacketGuard {
   /** How much of the present packet's body is still to come. */
   #remaining = 0
   #budget = LARGEST_LOGIN_BYTES
+  #largest = LARGEST_PACKET
 
   /** The session's number, which stands in every packet of the server (SPID, MS-TDS 2.2.3.1.4); 0 where it does not. */
   get sessionId(): number | undefined {
     return this.#header.readUInt16BE(4) || undefined
+  }
+
+  /**
+   * The server has set the size of packets (ENVCHANGE 4), which its own keep to from the next answer on, as Microsoft's
+   * JDBC driver insists too. With a size below that of the header tedious would send empty packets without end.
+   *
+   * @throws NotSqlServer for a size that cannot be one
+   */
+  grant(size: number): void {
+    if (!Number.isInteger(size) || size < SMALLEST_PACKET || size > LARGEST_PACKET) {
+      throw new NotSqlServer(`packets of ${size} bytes, where ${SMALLEST_PACKET} to ${LARGEST_PACKET} are allowed`)
+    }
+    this.#largest = size
   }
 
   /** The session is open: answers may have any length. */
@@ -45,18 +59,10 @@ export class PacketGuard {
       if (this.#headerBytes < HEADER_BYTES) return
       const length = this.#header.readUInt16BE(2)
       if (length < HEADER_BYTES || length > LARGEST_PACKET) throw new NotSqlServer('a TDS packet of impossible length')
+      if (length > this.#largest)
+        throw new NotSqlServer(`a packet of ${length} bytes, where ${this.#largest} were agreed on`)
       this.#headerBytes = 0
       this.#remaining = length - HEADER_BYTES
     }
   }
-}
-
-/**
- * With a size below that of the header tedious would send empty packets without end.
- *
- * @throws NotSqlServer
- */
-export function assertPacketSize(size: number): void {
-  if (Number.isInteger(size) && size >= SMALLEST_PACKET && size <= LARGEST_PACKET) return
-  throw new NotSqlServer(`packets of ${size} bytes, where ${SMALLEST_PACKET} to ${LARGEST_PACKET} are allowed`)
 }

@@ -247,8 +247,8 @@ export function fieldParserClass(parts: TediousParts, Base: StreamParserClass): 
       const type = this.buffer[this.position]
       if (type !== TOKEN.row && type !== TOKEN.compressedRow) return super.readToken()
       if (this.#scanner === undefined || this.#columns !== this.colMetadata) {
-        this.#columns = this.colMetadata
-        this.#scanner = new FieldScanner(this.colMetadata, parts.isPLPStream)
+        this.#columns = this.rowColumns()
+        this.#scanner = new FieldScanner(this.#columns, parts.isPLPStream)
       }
       return this.startTokenReader(new RunReader(parts, this.#scanner, type === TOKEN.compressedRow))
     }

@@ -99,8 +99,8 @@ export function rowParserClass(
       const type = this.buffer[this.position]
       if (type !== TOKEN.row && type !== TOKEN.compressedRow) return super.readToken()
       if (this.#columns !== this.colMetadata) {
-        this.#columns = this.colMetadata
-        this.#decoders = this.colMetadata.map((metadata) =>
+        this.#columns = this.rowColumns()
+        this.#decoders = this.#columns.map((metadata) =>
           parts.isPLPStream(metadata) ? undefined : decoderFor(metadata, exact),
         )
       }

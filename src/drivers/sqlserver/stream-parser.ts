@@ -27,6 +27,10 @@ export type AnswerKind = 'login' | 'statement'
 export interface OwnStreamParser extends StreamParser {
   /** Stops reading, until more has arrived, unless the buffer reaches up to `end`. */
   need(end: number): void
+  /** The columns of the row that comes next. @throws NotSqlServer where none were announced */
+  rowColumns(): readonly ColumnMetadata[]
+  /** Throws unless the last result has ended, which tedious does not look at: rows could be missing. */
+  assertComplete(): void
   /** The next value, as tedious reads it. */
   stockValue(metadata: ColumnMetadata): unknown
 }
@@ -51,6 +55,10 @@ const LOGIN_TOKENS: ReadonlySet<number> = new Set([
 /** The kinds of ENVCHANGE (MS-TDS 2.2.7.9) that tedious knows. It writes a line to the console for each other one. */
 const ENV_CHANGES: ReadonlySet<number> = new Set([1, 2, 3, 4, 7, 8, 9, 10, 13, 18, 20])
 
+/** DONE_MORE (MS-TDS 2.2.7.6): another result follows. */
+const DONE_MORE = 0x01
+const NO_COLUMNS: readonly ColumnMetadata[] = []
+
 /** Errors of one answer. tedious copies all earlier ones for each new one. */
 const MOST_ERRORS = 1000
 
@@ -60,6 +68,7 @@ export function streamParserClass(parts: TediousParts): StreamParserClass {
   return class extends parts.StreamParser implements OwnStreamParser {
     readonly #isLogin: boolean
     #errors = 0
+    #isComplete = false
 
     constructor(options: object, kind: AnswerKind) {
       super(options)
@@ -68,6 +77,15 @@ export function streamParserClass(parts: TediousParts): StreamParserClass {
 
     need(end: number): void {
       if (this.buffer.length < end) throw new NotEnoughDataError(end)
+    }
+
+    rowColumns(): readonly ColumnMetadata[] {
+      if (this.colMetadata.length === 0) throw new NotSqlServer('a row without its columns')
+      return this.colMetadata
+    }
+
+    assertComplete(): void {
+      if (!this.#isComplete) throw new NotSqlServer('an answer that breaks off before the end of a result')
     }
 
     stockValue(metadata: ColumnMetadata): unknown {
@@ -82,7 +100,15 @@ export function streamParserClass(parts: TediousParts): StreamParserClass {
         throw new NotSqlServer(`a token of type ${type} in the answer to a login`)
       }
       if (type === TOKEN.envChange && this.#skipsEnvChange()) return undefined
+      if (type === TOKEN.row || type === TOKEN.compressedRow) this.rowColumns()
+      if (type === TOKEN.columnMetadata) this.#isComplete = false
+      const statusAt = this.position + 1
       const token = super.readToken()
+      if (type >= TOKEN.done) {
+        this.#isComplete = ((this.buffer[statusAt] ?? 0) & DONE_MORE) === 0
+        // A row belongs to the columns of its own result.
+        this.colMetadata = NO_COLUMNS
+      }
       if (type === TOKEN.error && ++this.#errors > MOST_ERRORS) return undefined
       return token
     }

@@ -18,7 +18,7 @@ import { clientIdentity } from './client-identity.ts'
 import { Greeting, INTRODUCTION, ROLE_QUESTION } from './greeting.ts'
 import { withClient, withSspi } from './login-bytes.ts'
 import { finishLogin, type LoginContext, type LoginExchange } from './login-exchange.ts'
-import { assertPacketSize, PacketGuard } from './packet-guard.ts'
+import { PacketGuard } from './packet-guard.ts'
 import { type RowMode, rowModeFor } from './row-reader.ts'
 import type { SecureStream } from './secure-stream.ts'
 import { SilenceWatch } from './silence.ts'
@@ -162,7 +162,7 @@ async function buildClass(): Promise<ConnectionClass> {
         silence?.heard()
         guard.accept(chunk)
       })
-      line.watchPacketSize(assertPacketSize)
+      line.watchPacketSize((size) => guard.grant(size))
       const { loginTls } = this.#plan.secured()
       if (loginTls !== undefined) line.writeTo(loginTls.stream)
       this.#line = line

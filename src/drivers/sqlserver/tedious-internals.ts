@@ -76,7 +76,7 @@ export interface ColumnMetadata {
 
 export interface StreamParser {
   readonly options: object
-  readonly colMetadata: readonly ColumnMetadata[]
+  colMetadata: readonly ColumnMetadata[]
   readonly buffer: Buffer
   position: number
   /** How many bytes behind `position` must be there before it goes on. */

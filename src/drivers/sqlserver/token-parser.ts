@@ -45,6 +45,11 @@ export function tokenParserFactory(parts: TediousParts): MakeTokenParser {
   }
 }
 
+/** The answer to a cancelled statement may break off anywhere (MS-TDS 2.2.1.7). */
+function isCancelled(handler: object): boolean {
+  return 'request' in handler && (handler.request as { readonly canceled?: boolean } | undefined)?.canceled === true
+}
+
 /**
  * tedious' parser of one answer with another one of its tokens inside. The constructor of tedious' class starts `run`
  * before a field of ours could be set: what it needs comes by closure.
@@ -67,6 +72,7 @@ function tokenParserClass(parts: TediousParts, Parser: StreamParserClass, kind: 
       parser.bytesNeeded = parser.buffer.length - parser.position + 1
       await this.#tokens(parser, handler)
       parser.end()
+      if (kind === 'statement' && !isCancelled(handler)) parser.assertComplete()
     }
 
     async #tokens(parser: StreamParser, handler: Handler): Promise<void> {

@@ -82,6 +82,10 @@ export function readChallenge(message: Buffer): Challenge {
     throw new ChallengeError('has target information that is longer than the message')
   }
   const targetInfo = readPairs(message.subarray(offset, offset + length))
+  // The server's time is what asks for a MIC; the flag says that one is there, which only our message can.
+  const claimsMic = ((targetInfo.get(AV.flags)?.readUInt32LE() ?? 0) & AV_FLAG_MIC) !== 0
+  if (claimsMic && !targetInfo.has(AV.timestamp))
+    throw new ChallengeError('claims a MIC, and sends no time to ask for one')
   return { flags, serverChallenge: message.subarray(24, 32), targetInfo }
 }
 

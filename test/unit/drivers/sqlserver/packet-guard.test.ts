@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { assertPacketSize, PacketGuard } from '../../../../src/drivers/sqlserver/packet-guard.ts'
+import { PacketGuard } from '../../../../src/drivers/sqlserver/packet-guard.ts'
 import { NotSqlServer } from '../../../../src/drivers/sqlserver/packets.ts'
 
 function packet(type: number, length: number): Buffer {
@@ -52,8 +52,16 @@ test('an answer to a login ends at a mebibyte, and rows do not', () => {
 })
 
 test('a size of packets is refused below 512 and above 32767 bytes', () => {
-  for (const size of [512, 4096, 32_767]) assertPacketSize(size)
+  for (const size of [512, 4096, 32_767]) new PacketGuard().grant(size)
   for (const size of [-1, 0, 8, 511, 32_768, 512.5, Number.NaN]) {
-    assert.throws(() => assertPacketSize(size), NotSqlServer, String(size))
+    assert.throws(() => new PacketGuard().grant(size), NotSqlServer, String(size))
   }
+})
+
+test('a packet that is larger than the server has granted is refused', () => {
+  const guard = new PacketGuard()
+  guard.accept(packet(0x04, 5000))
+  guard.grant(4096)
+  guard.accept(packet(0x04, 4096))
+  assert.throws(() => guard.accept(packet(0x04, 4097)), /a packet of 4097 bytes, where 4096 were agreed on/)
 })

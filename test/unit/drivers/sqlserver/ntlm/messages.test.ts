@@ -147,6 +147,7 @@ describe('readChallenge', () => {
     ['target information without its end', damaged(withTargetInfo([2, Buffer.from('ab')])), /without its end/],
     ['empty target information', withTargetInfo(), /empty/],
     ['a time of four bytes', withTargetInfo([7, Buffer.alloc(4)]), /damaged/],
+    ['a MIC without a time', withTargetInfo([6, Buffer.from([2, 0, 0, 0])]), /claims a MIC/],
     ['the same pair twice', withTargetInfo([2, Buffer.alloc(2)], [2, Buffer.alloc(2)]), /damaged/],
   ] as const) {
     test(`${name} is refused by name`, () => {
