@@ -3,7 +3,17 @@
  * the file; what takes time, fsync, runs beside, once for all lines that wait (group commit).
  */
 
-import { closeSync, fdatasync, fdatasyncSync, fstatSync, statSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fdatasync,
+  fdatasyncSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import type { PoolsmithError } from '../errors.ts'
@@ -201,6 +211,8 @@ export class AuditFile {
     assertSafeFolder(dirname(path))
     const fd = appendTrusted(path)
     const tail = readTail(fd)
+    // Before that, a new file may be gone after a crash of the machine.
+    if (tail.hash === null) syncFolderNow(dirname(path))
     if (this.#fd >= 0) this.#closeLater(this.#fd)
     this.#fd = fd
     if (chain) this.#chain ??= new Chain(tail.hash)
@@ -275,6 +287,17 @@ export class AuditFile {
       }
       return { lines: whole, error }
     }
+  }
+}
+
+function syncFolderNow(folder: string): void {
+  // Windows cannot open folders.
+  if (process.platform === 'win32') return
+  const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+  try {
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
   }
 }
 

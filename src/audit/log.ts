@@ -53,7 +53,7 @@ export class AuditLog implements AuditRecorder, AsyncDisposable {
 
   /** Adds a line. @returns under `required` a promise that resolves when the line is durable, and rejects with AUDIT_FAILED */
   settle(line: AuditLine): Promise<void> | undefined {
-    if (this.mode === 'required') return this.#sink?.takeDurably(line)
+    if (this.mode === 'required') return this.#sink?.takeDurably(line).catch(rejectOne)
     this.#sink?.take(line)
     return undefined
   }
@@ -65,15 +65,22 @@ export class AuditLog implements AuditRecorder, AsyncDisposable {
 
   /** Adds a line, which under `required` is durable when this returns. @throws PoolsmithError AUDIT_FAILED under `required` */
   takeNow(line: AuditLine): void {
-    if (this.mode === 'required') this.#sink?.takeNow(line)
-    else this.#sink?.take(line)
+    if (this.mode !== 'required') {
+      this.#sink?.take(line)
+      return
+    }
+    try {
+      this.#sink?.takeNow(line)
+    } catch (error) {
+      throw notSent(error as PoolsmithError)
+    }
   }
 
   /** Why nothing may be done now, under `required`. */
   get refusal(): PoolsmithError | undefined {
     const failure = this.mode === 'required' ? this.#sink?.failure : undefined
     if (failure === undefined) return undefined
-    return failure.with({ message: `${failure.message} Nothing was sent.`, details: { sent: false } })
+    return notSent(failure)
   }
 
   /** Opens the file anew under its name, as SIGHUP does: for a worker thread, which gets no signals. */
@@ -89,6 +96,15 @@ export class AuditLog implements AuditRecorder, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
+}
+
+function notSent(error: PoolsmithError): PoolsmithError {
+  return error.with({ message: `${error.message} Nothing was sent.`, details: { sent: false } })
+}
+
+/** Each caller gets an error of its own: knex writes the statement into the message. */
+function rejectOne(error: PoolsmithError): never {
+  throw error.with({ details: { sent: true } })
 }
 
 /** `oldHash` becomes `old_hash`. */

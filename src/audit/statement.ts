@@ -33,7 +33,17 @@ const BEFORE_TABLE: ReadonlySet<string> = new Set([
   'copy',
 ])
 /** Words between those and the name. */
-const PASSED: ReadonlySet<string> = new Set(['only', 'table', 'if', 'not', 'exists', 'into', 'temporary', 'temp'])
+const PASSED: ReadonlySet<string> = new Set([
+  'only',
+  'table',
+  'if',
+  'not',
+  'exists',
+  'into',
+  'bulk',
+  'temporary',
+  'temp',
+])
 /** These words are no names. */
 const NO_NAME: ReadonlySet<string> = new Set([
   'set',

@@ -26,6 +26,11 @@ export function advised(error: Error, { hint, transient = false }: StatementAdvi
   return Object.assign(error, { phase: 'query' as const, transient }, known)
 }
 
+/** Whether the audit log refuses the answer of a statement: that is no word of the driver, and no loss of the session. */
+export function isAuditFailure(error: unknown): error is PoolsmithError {
+  return error instanceof PoolsmithError && error.code === 'AUDIT_FAILED'
+}
+
 const RUN_AGAIN =
   'Run it again: the pool opens a new session. If it changes data, look first whether the change was made.'
 

@@ -1,7 +1,7 @@
 /** The meaning of the errors of statements, by their SQLSTATE (PostgreSQL documentation, "PostgreSQL Error Codes"). */
 
 import { PoolsmithError } from '../../errors.ts'
-import { advised, connectionLost, type StatementAdvice } from '../statement-error.ts'
+import { advised, connectionLost, isAuditFailure, type StatementAdvice } from '../statement-error.ts'
 import type { Whereabouts } from '../whereabouts.ts'
 import { poolerEndHint } from './pooler-words.ts'
 import { endsSession } from './server-error.ts'
@@ -70,6 +70,7 @@ const ENDED = new Error('the connection was closed before the statement was sent
  * the server's last words.
  */
 export function postgresStatementError(error: Error, session: FailedSession): Error {
+  if (isAuditFailure(error)) return error
   const isServers = (error as ServerWords).severity !== undefined
   if (NOT_QUERYABLE.test(error.message)) return lostBy(session.endedBy ?? ENDED, session)
   if (isServers ? !endsSession(error as ServerWords) : !session.broken) {

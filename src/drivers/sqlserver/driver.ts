@@ -11,6 +11,7 @@ import { type Lookup, systemLookup } from '../network/socket.ts'
 import { PhaseClock } from '../phase-clock.ts'
 import type { Places } from '../places.ts'
 import { RoleDoubt } from '../role-doubt.ts'
+import type { StatementWatcher } from '../statement-watch.ts'
 import { openingError, type Whereabouts } from '../whereabouts.ts'
 import { addressesOf, sqlServerWhereabouts } from './addresses.ts'
 import { roleOf } from './greeting.ts'
@@ -160,6 +161,7 @@ class SessionDriver implements SqlServerDriver {
         user: session.user,
         database: session.database,
         peer: session.peer,
+        client: session.client,
         place: {
           host: plan.host,
           port: plan.port,
@@ -306,6 +308,10 @@ class SessionDriver implements SqlServerDriver {
       broken: this.#isDead(raw),
       endedBy,
     })
+  }
+
+  watch(raw: SqlServerConnection, watcher: StatementWatcher): void {
+    raw.watcher = watcher
   }
 
   info(raw: SqlServerConnection): SessionInfo {

@@ -11,8 +11,7 @@ import type { Dialer } from '../network/dialer.ts'
 import { eachAddress } from '../network/each-address.ts'
 import type { ProxyRouter } from '../network/proxy/tunnel.ts'
 import type { Reachability } from '../network/reachability.ts'
-import type { Lookup } from '../network/socket.ts'
-import { resolveHost } from '../network/socket.ts'
+import { type Lookup, ownEnd, resolveHost } from '../network/socket.ts'
 import { describeTls } from '../network/tls.ts'
 import type { Attempt } from '../places.ts'
 import { channelBindings } from './channel-bindings.ts'
@@ -65,6 +64,8 @@ export interface Session {
   readonly user: string
   readonly database: string
   readonly peer: string
+  /** Our end of the connection. */
+  readonly client: string | undefined
   readonly address: string
   /** Whether the server of the place has sent us on to another one. */
   readonly wasRouted: boolean
@@ -187,6 +188,7 @@ async function logIn(
     user: printable(connection.greeting.user ?? credential.user ?? plan.login ?? credential.identity, LONGEST_NAME),
     database: printable(database, LONGEST_NAME),
     peer,
+    client: ownEnd(socket),
     address,
     wasRouted: servers > 1,
     encryption: describe(secured?.tls, options),

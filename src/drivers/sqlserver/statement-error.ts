@@ -1,6 +1,6 @@
 /** The meaning of statement errors, by their number (sys.messages) or tedious' code. */
 
-import { advised, connectionLost, type StatementAdvice } from '../statement-error.ts'
+import { advised, connectionLost, isAuditFailure, type StatementAdvice } from '../statement-error.ts'
 import type { Whereabouts } from '../whereabouts.ts'
 import { endsSession, isThrottled } from './server-error.ts'
 
@@ -48,6 +48,7 @@ interface TediousError extends Error {
  * the server's last words.
  */
 export function sqlServerStatementError(error: Error, session: FailedSession): Error {
+  if (isAuditFailure(error)) return error
   const { code, number, class: severity = 0 } = error as TediousError
   // Where the server does not confirm the cancelling either, the session is closed; the reason is still the time limit.
   const isTimeout = code === 'ETIMEOUT'

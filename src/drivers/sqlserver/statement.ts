@@ -12,6 +12,7 @@ import type { FieldRun } from './row-fields.ts'
 import { setRowMode } from './row-reader.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
 import type { ColumnMetadata } from './tedious-internals.ts'
+import { collected } from './watch-request.ts'
 
 export { setRowMode } from './row-reader.ts'
 export type { ColumnMetadata, FieldRun, SqlServerConnection }
@@ -57,7 +58,7 @@ export async function asker(connection: SqlServerConnection): Promise<AskStateme
       const request = new Request(text, (error) => (error ? reject(firstError(error)) : resolve(rows)))
       request.setTimeout(0)
       setRowMode(request, { exact: true, bare: true })
-      request.on('row', (row: unknown) => rows.push(row as readonly unknown[]))
+      collected(request).on('row', (row: unknown) => rows.push(row as readonly unknown[]))
       for (const [name, value] of Object.entries(parameters)) request.addParameter(name, TYPES.NVarChar, value)
       bind(request, TYPES, values, connection)
       connection.execSql(request)

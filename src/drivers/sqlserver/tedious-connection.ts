@@ -13,6 +13,7 @@ import { EventEmitter } from 'node:events'
 import type { Connection, ConnectionConfiguration } from 'tedious'
 import { orAbort } from '../../abort.ts'
 import type { KerberosInfo } from '../driver.ts'
+import type { StatementWatcher } from '../statement-watch.ts'
 import type { Whereabouts } from '../whereabouts.ts'
 import { clientIdentity } from './client-identity.ts'
 import { Greeting, INTRODUCTION, ROLE_QUESTION } from './greeting.ts'
@@ -26,6 +27,7 @@ import type { SspiProvider } from './sspi.ts'
 import { type LoginHandler, loadTediousParts, MessageLine } from './tedious-internals.ts'
 import { tellRequest } from './tell-request.ts'
 import { tokenParserFactory } from './token-parser.ts'
+import { watchRequest } from './watch-request.ts'
 
 /** The level that a session begins with, and a transaction that says nothing (MS-TDS 2.2.6.9). */
 const READ_COMMITTED = 2
@@ -64,6 +66,8 @@ export interface SqlServerConnection extends Connection {
   explain: ((error: Error) => Error) | undefined
   /** Where the session goes, for traces of its requests; undefined before it is open. */
   place: Whereabouts | undefined
+  /** Is told of its requests. */
+  watcher: StatementWatcher | undefined
 }
 
 interface Answered {
@@ -105,6 +109,7 @@ async function buildClass(): Promise<ConnectionClass> {
     isolationLeft = false
     explain: ((error: Error) => Error) | undefined
     place: Whereabouts | undefined
+    watcher: StatementWatcher | undefined
     readonly #silence: SilenceWatch | undefined
     #line: MessageLine | undefined
     #guard: PacketGuard | undefined
@@ -319,6 +324,7 @@ async function buildClass(): Promise<ConnectionClass> {
     }
 
     override makeRequest(request: object, type: number, payload: object): void {
+      if (this.watcher !== undefined && !watchRequest(request, type, payload, this.watcher)) return
       this.#requests++
       if (this.#silence !== undefined && request instanceof EventEmitter) {
         // Once for a request that is made again.

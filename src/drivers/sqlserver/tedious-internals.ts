@@ -10,6 +10,7 @@ import type { Connection, ConnectionConfiguration } from 'tedious'
 import { asError } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
+import type { Operation } from '../statement-watch.ts'
 
 /** The streams between a connection and its socket. */
 interface MessageIo {
@@ -285,4 +286,28 @@ export async function whole(message: AsyncIterable<Buffer> | Iterable<Buffer>): 
   const parts: Buffer[] = []
   for await (const part of message) parts.push(part)
   return Buffer.concat(parts)
+}
+
+/** Kinds of messages (MS-TDS 2.2.3.1.1). */
+const RPC = 0x03
+const BULK_LOAD = 0x07
+const TRANSACTION_MANAGER = 0x0e
+/** The numbers of special procedures (MS-TDS 2.2.6.6) that read and change nothing. */
+const PREPARING: Readonly<Record<number, string>> = { 11: 'prepare', 15: 'unprepare' }
+
+/** The operation of a request that has no SQL text of its own; undefined for one that has. */
+export function operationOf(request: object, type: number, payload: object): Operation | undefined {
+  if (type === TRANSACTION_MANAGER) {
+    // `Commit Transaction: name=`
+    return { name: /^\w+/.exec(String(payload))?.[0].toLowerCase() ?? 'transaction' }
+  }
+  if (type === BULK_LOAD) {
+    const { table } = request as { readonly table?: unknown }
+    return { name: 'bulk_load', table: typeof table === 'string' ? table : undefined }
+  }
+  const { procedure } = payload as { readonly procedure?: unknown }
+  if (type !== RPC) return undefined
+  if (typeof procedure === 'string') return { name: 'execute', table: procedure }
+  const name = PREPARING[Number(procedure)]
+  return name === undefined ? undefined : { name }
 }

@@ -16,6 +16,7 @@ import { pause } from '../../abort.ts'
 import { isAggregate, isError } from '../../any-error.ts'
 import { isAscii } from '../../drivers/sqlserver/bound-value.ts'
 import { type ColumnMetadata, type SqlServerConnection, setRowMode } from '../../drivers/sqlserver/statement.ts'
+import { collected } from '../../drivers/sqlserver/watch-request.ts'
 import { loadPackage } from '../../optional-package.ts'
 import type { ClientBackend } from './backend.ts'
 import { closed, overPool } from './pooled-client.ts'
@@ -163,7 +164,7 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
               resolve(query)
             })
             if (exactFor(query) !== exactValues) setRowMode(request, { exact: exactFor(query), bare: false })
-            request.on('row', (row: unknown) => rows.push(row))
+            collected(request).on('row', (row: unknown) => rows.push(row))
             this._assignBindings(request, query.bindings)
             connection.execSql(request)
           }),

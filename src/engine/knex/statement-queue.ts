@@ -1,3 +1,5 @@
+import { AsyncResource } from 'node:async_hooks'
+
 interface Waiting {
   readonly statement: object
   readonly send: () => void
@@ -51,7 +53,9 @@ export class StatementQueue {
   run<T>(statement: object, send: () => Promise<T>): Promise<T> {
     if (this.idle) return this.#send(statement, send)
     return new Promise<T>((resolve, reject) => {
-      this.#waiting.push({ statement, send: () => this.#send(statement, send).then(resolve, reject), reject })
+      // In the context of its caller, although the statement before sends it.
+      const sendLater = AsyncResource.bind(() => void this.#send(statement, send).then(resolve, reject))
+      this.#waiting.push({ statement, send: sendLater, reject })
     })
   }
 
