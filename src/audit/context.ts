@@ -4,7 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { printable } from '../printable.ts'
 import { Part } from './line.ts'
 
-/** The caller's own facts for the lines of the audit log. Texts are cut at 1,000 characters. */
+/** The caller's own facts for the lines of the audit log. Texts are cut at 1,000 characters; of further facts, 20 are taken. */
 export interface AuditContext {
   readonly requestId?: string
   /** The user of the application. */
@@ -17,6 +17,8 @@ interface Kept {
   readonly given: AuditContext
   readonly part: Part
 }
+
+const MOST_FACTS = 20
 
 const storage = new AsyncLocalStorage<Kept>()
 
@@ -40,7 +42,9 @@ export function currentContext(): Part {
 }
 
 function partOf({ requestId, endUser, ...more }: AuditContext): Part {
-  const others = Object.entries(more).filter(([, value]) => value !== undefined)
+  const others = Object.entries(more)
+    .filter(([, value]) => value !== undefined)
+    .slice(0, MOST_FACTS)
   return new Part({
     request_id: plain(requestId),
     end_user: plain(endUser),

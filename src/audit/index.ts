@@ -15,3 +15,10 @@ export type { AuditEvent, AuditEventKind } from './line.ts'
 export { AuditLog, openAuditLog } from './log.ts'
 export type { AuditLogger, AuditOptions } from './options.ts'
 export { queryHash } from './statement.ts'
+export {
+  type AuditFault,
+  type AuditVerdict,
+  type AuditVerification,
+  type VerifiedChain,
+  verifyAudit,
+} from './verify.ts'

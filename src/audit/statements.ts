@@ -12,6 +12,7 @@ const MOST_KEPT = 500
 const LONGEST_KEPT = 10_000
 /** In characters, of a text or a value on a line. */
 const LONGEST_TEXT = 10_000
+const MOST_VALUES = 50
 
 export class Statements {
   readonly #system: DatabaseSystem | undefined
@@ -42,7 +43,7 @@ export class Statements {
       ...summaryOf(text, this.#system),
       query_hash: queryHash(text, this.#system),
       query: this.#query === 'hash' ? undefined : cut(query),
-      values: values?.map((value) => shown(value)),
+      values: values?.slice(0, MOST_VALUES).map((value) => shown(value)),
     })
   }
 }

@@ -4,7 +4,7 @@ import { fstatSync, readSync } from 'node:fs'
 import { lineHash } from './chain.ts'
 
 /** No line of ours is longer. */
-export const LONGEST_LINE = 1 << 17
+export const LONGEST_LINE = 1 << 19
 
 export interface Tail {
   /** The hash of the last line; null in an empty file. */

@@ -1,4 +1,5 @@
 import type { Command } from './command.ts'
+import { auditCommand } from './commands/audit.ts'
 import { checkCommand } from './commands/check.ts'
 import { connectionsCommand } from './commands/connections.ts'
 import { extractCommand } from './commands/extract.ts'
@@ -14,4 +15,5 @@ export const COMMANDS: readonly Command[] = [
   ticketCommand,
   rotationCommand,
   secretsCommand,
+  auditCommand,
 ]

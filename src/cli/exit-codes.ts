@@ -23,6 +23,9 @@ export const EXIT_CODES = {
   rotationSoon: 20,
   rotationDue: 21,
   rotationUnknown: 22,
+  auditBroken: 25,
+  auditTruncated: 26,
+  auditUnlinked: 27,
   /** EX_TEMPFAIL of sysexits.h: the same call may succeed later. */
   tryAgain: 75,
   /** By convention 128 + the signal's number. */

@@ -13,6 +13,18 @@ export async function linesOf(path: string): Promise<readonly Line[]> {
     .map((line) => JSON.parse(line) as Line)
 }
 
+/** Those that are whole. */
+export async function wholeLinesOf(path: string): Promise<readonly Line[]> {
+  const text = await readFile(path, 'utf8')
+  return text.split('\n').flatMap((line) => {
+    try {
+      return [JSON.parse(line) as Line]
+    } catch {
+      return []
+    }
+  })
+}
+
 /** A line without the properties that are the same on all lines of a pool, and with those that differ checked by their form. */
 export function core(line: Line, common: Line = {}): Line {
   const rest: Record<string, unknown> = {}
