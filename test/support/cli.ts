@@ -21,7 +21,7 @@ export interface CliOptions {
   readonly unprivileged?: boolean
   /** Runs it on a pseudo-terminal of 80 columns; `stdout` then has all its output. */
   readonly terminal?: boolean
-  /** What is typed on the pseudo-terminal, each once the output after the one before matches. */
+  /** The texts that are typed on the pseudo-terminal, each once the output after the one before matches. */
   readonly typed?: readonly (readonly [when: RegExp, text: string])[]
   /** A signal to send as soon as the output (either of them) matches, or the promise resolves. */
   readonly interrupt?: { readonly when: RegExp | Promise<unknown>; readonly signal: NodeJS.Signals }
