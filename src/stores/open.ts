@@ -1,6 +1,7 @@
 import type { Connection } from '../connections/connection.ts'
 import { isKubernetesName, type Reference, type Scheme } from '../connections/reference.ts'
 import type { Emit } from '../events.ts'
+import { awsProver } from '../strategies/aws/vault-login.ts'
 import type { AzureOptions } from '../strategies/azure/fields.ts'
 import type { StrategyContext } from '../strategies/strategy.ts'
 import type { AwsStoreOptions } from './aws/options.ts'
@@ -82,7 +83,11 @@ export class OpenStores {
         return encryptedReader(new EncryptedFile({ path, keyFile: this.#options.secrets_key_file, environment }))
       }
       case 'vault':
-        return vaultReader(this.#options, { environment, agent })
+        return vaultReader(this.#options, {
+          environment,
+          agent,
+          proveAws: awsProver(this.#options, environment, agents),
+        })
       case 'aws-sm': {
         const placeOf = (path: string): string => `The secret ${path} of AWS Secrets Manager`
         return lazyReader(placeOf, async () => {

@@ -1,6 +1,7 @@
+import type { VaultContext } from '../vault/context.ts'
 import type { VaultOptions } from '../vault/fields.ts'
 import { KeyValues } from '../vault/kv.ts'
-import { Vault, type VaultContext } from '../vault/vault.ts'
+import { Vault } from '../vault/vault.ts'
 import type { SecretReader } from './reader.ts'
 
 /** The key-value engines of Vault or OpenBao. After a refused login the version before the present one is tried. */

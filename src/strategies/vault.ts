@@ -45,7 +45,9 @@ export const vault = defineStrategy({
   async credentials(connection, options, { emit, environment, agents }) {
     refuse(vault.check?.(connection, options, environment) ?? [])
     const { databaseUsers } = await import('../vault/database.ts')
-    return databaseUsers(options, { emit, environment, agent: agents?.https })
+    const { awsProver } = await import('./aws/vault-login.ts')
+    const proveAws = awsProver(options, environment, agents)
+    return databaseUsers(options, { emit, environment, agent: agents?.https, proveAws })
   },
 })
 

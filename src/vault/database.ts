@@ -5,10 +5,11 @@ import { refreshingSource } from '../credentials/refreshing-source.ts'
 import { PoolsmithError } from '../errors.ts'
 import type { Emit } from '../events.ts'
 import { Secret } from '../secret.ts'
+import type { VaultContext } from './context.ts'
 import type { VaultOptions } from './fields.ts'
 import { isRecord } from './https.ts'
 import type { Answer } from './query.ts'
-import { Vault, type VaultContext } from './vault.ts'
+import { Vault } from './vault.ts'
 
 export interface DatabaseOptions extends VaultOptions {
   readonly vault_database_role: string | undefined

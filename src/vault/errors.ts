@@ -50,6 +50,7 @@ export function failureOf({ vault, query, answer, body, hide }: Refusal): Poolsm
   const said = Array.isArray(body?.errors) ? body.errors.filter((text) => typeof text === 'string').join('; ') : ''
   const isConflict = status === 400 && said.includes('check-and-set parameter did not match')
   const { code, transient, hint } = isConflict ? CONFLICT : meaningOf(status, query)
+  const aheadMillis = clockAhead(headers.date)
   const words = said === '' ? '' : `: ${printable(hide(said), 300)}`
   const wait = retryAfterMillis(headers['retry-after'])
   const deleted = status === 404 ? deletedVersion(body) : undefined
@@ -61,14 +62,30 @@ export function failureOf({ vault, query, answer, body, hide }: Refusal): Poolsm
     code: deleted === undefined ? code : 'SECRET_DELETED',
     phase: 'credential',
     transient,
-    hint: deleted === undefined ? hint : 'Undelete the version, or write the secret anew.',
+    hint:
+      deleted === undefined ? `${hint}${clockWords(aheadMillis)}` : 'Undelete the version, or write the secret anew.',
     details: {
       status,
       path: query.path,
       ...(deleted && { version: deleted.version }),
       ...(wait === undefined ? {} : { retryAfterMillis: wait }),
+      ...(aheadMillis === 0 ? {} : { clockAheadMillis: aheadMillis }),
     },
   })
+}
+
+/** From this difference on, signatures and tokens of this machine are refused as old or as of the future. */
+const SKEW_MILLIS = 240_000
+
+/** How far the clock of this machine is ahead of Vault's, in milliseconds; 0 where they agree well enough. */
+function clockAhead(date: string | undefined): number {
+  const ahead = Date.now() - Date.parse(date ?? '')
+  return Math.abs(ahead) >= SKEW_MILLIS ? ahead : 0
+}
+
+function clockWords(aheadMillis: number): string {
+  const minutes = Math.round(Math.abs(aheadMillis) / 60_000)
+  return minutes === 0 ? '' : ` The clock of this machine differs from Vault's by ${minutes} minutes.`
 }
 
 function meaningOf(status: number, { path }: Query): Meaning {

@@ -25,10 +25,10 @@ export const vaultFields = {
     description:
       'The hosts of the other nodes, to which a standby may redirect a request. Default: none but the host of `vault_addr`; nodes forward requests unless they are told not to.',
   }),
-  vault_auth: oneOf(['token', 'approle', 'kubernetes', 'jwt', 'cert'], {
+  vault_auth: oneOf(['token', 'approle', 'kubernetes', 'jwt', 'cert', 'aws'], {
     default: 'token',
     description:
-      'How to log in to Vault: a token that exists already, an AppRole, the service account of a Kubernetes pod, any signed JWT, or a TLS client certificate.',
+      'How to log in to Vault: a token that exists already, an AppRole, the service account of a Kubernetes pod, any signed JWT, a TLS client certificate, or an AWS identity.',
   }),
   vault_auth_mount: text({ description: 'Where the login method is mounted. Default: its name.' }),
   vault_token: secret({ description: 'The token. Default: VAULT_TOKEN, then `vault_token_file`.' }),
@@ -45,11 +45,30 @@ export const vaultFields = {
       'The secret id is a wrapping token, which is unwrapped once. If it was unwrapped before, the secret id is known to another program.',
   }),
   vault_role: text({
-    description: 'The role for `kubernetes` and `jwt`, or the name of the certificate role for `cert`.',
+    description: 'The role for `kubernetes`, `jwt` and `aws`, or the name of the certificate role for `cert`.',
   }),
   vault_jwt_file: path({
     description:
       "The file with the JWT, read again at each login. Default for `kubernetes`: the pod's token in `/var/run/secrets/kubernetes.io/serviceaccount`.",
+  }),
+  vault_aws_region: text({
+    pattern: { matches: /^[a-z]{2,}(-[a-z]+)+-\d{1,2}$/, expected: 'the name of an AWS region' },
+    default: 'us-east-1',
+    description:
+      'For `aws`: the region of the STS that Vault asks who this is; that of its setting `sts_region`. `us-east-1` stands for the global endpoint.',
+  }),
+  vault_aws_server_id: text({
+    description:
+      'For `aws`: the value of X-Vault-AWS-IAM-Server-ID, where Vault asks for it (`iam_server_id_header_value`).',
+  }),
+  vault_aws_profile: text({
+    description: 'For `aws`: a profile of the shared AWS files. Default: the default AWS chain, as for `iam`.',
+  }),
+  vault_aws_access_key_id: text({ description: 'For `aws`: an access key, instead of the default AWS chain.' }),
+  vault_aws_secret_access_key: secret({ description: "The access key's secret." }),
+  vault_aws_session_token: secret({ description: 'The session token of temporary keys.' }),
+  vault_aws_role_arn: text({
+    description: 'For `aws`: a role to assume first with the keys, the profile or the chain.',
   }),
   vault_ca_file: path({
     description:
@@ -109,6 +128,11 @@ export function vaultProblems(options: VaultOptions, environment: Environment): 
   const certificate = options.vault_client_cert ?? environment.VAULT_CLIENT_CERT
   const key = options.vault_client_key ?? environment.VAULT_CLIENT_KEY
   if (method === 'cert' && certificate === undefined) needs('vault_client_cert')
+  if (options.vault_aws_access_key_id !== undefined) needs('vault_aws_secret_access_key')
+  else if (options.vault_aws_secret_access_key ?? options.vault_aws_session_token) needs('vault_aws_access_key_id')
+  if (options.vault_aws_access_key_id !== undefined && options.vault_aws_profile !== undefined) {
+    say('vault_aws_profile', 'vault_aws_access_key_id is set too; keep one of them')
+  }
   if (certificate !== undefined && key === undefined) say('vault_client_key', 'the client certificate needs it')
   if (options.vault_secret_id !== undefined && options.vault_secret_id_file !== undefined) {
     say('vault_secret_id_file', 'vault_secret_id is set too; keep one of them')

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { homeFolder } from '../connections/fields.ts'
 import { PoolsmithError } from '../errors.ts'
 import { Secret } from '../secret.ts'
+import type { VaultContext } from './context.ts'
 import { readSecretText } from './credential-file.ts'
 import type { VaultOptions } from './fields.ts'
 import { isRecord } from './https.ts'
@@ -26,14 +27,16 @@ const POD_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token'
 
 export class LoginFlow {
   readonly #options: VaultOptions
-  readonly #environment: Readonly<Record<string, string | undefined>>
+  readonly #context: VaultContext
+  readonly #signal: AbortSignal
   readonly #send: Send
   /** A wrapping token can be used once; the secret id that it gave serves further logins. */
   #unwrapped: { readonly wrapping: Secret; readonly secretId: Secret } | undefined
 
-  constructor(options: VaultOptions, environment: Readonly<Record<string, string | undefined>>, send: Send) {
+  constructor(options: VaultOptions, context: VaultContext, signal: AbortSignal, send: Send) {
     this.#options = options
-    this.#environment = environment
+    this.#context = context
+    this.#signal = signal
     this.#send = send
   }
 
@@ -64,7 +67,37 @@ export class LoginFlow {
       }
       case 'cert':
         return tokenOf(await this.#send({ ...query, body: role === undefined ? {} : { name: role } }, undefined))
+      case 'aws':
+        return tokenOf(await this.#byAws(query))
     }
+  }
+
+  /** With Vault's own clock where this machine's differs: AWS refuses a signature that is older than a few minutes. */
+  async #byAws(query: Query): Promise<Answer> {
+    try {
+      return await this.#proveAws(query, 0)
+    } catch (error) {
+      const aheadMillis = error instanceof PoolsmithError ? Number(error.details.clockAheadMillis ?? 0) : 0
+      if (aheadMillis === 0) throw error
+      return this.#proveAws(query, aheadMillis)
+    }
+  }
+
+  async #proveAws(query: Query, aheadMillis: number): Promise<Answer> {
+    const { proveAws } = this.#context
+    if (proveAws === undefined) throw new Error('The AWS login is not set up.')
+    const proof = await proveAws(this.#signal, Date.now() - aheadMillis)
+    const { url, body: content, headers } = proof
+    const base64 = (text: string): string => Buffer.from(text).toString('base64')
+    const body = {
+      role: this.#options.vault_role,
+      iam_http_request_method: 'POST',
+      iam_request_url: base64(url.href),
+      iam_request_body: base64(content),
+      iam_request_headers: base64(JSON.stringify(headers)),
+    }
+    const secrets = [headers.authorization, headers['x-amz-security-token']].filter((text) => text !== undefined)
+    return this.#send({ ...query, body, secrets: secrets.map((text) => new Secret(text)) }, undefined)
   }
 
   async renew(token: Secret): Promise<Login> {
@@ -88,7 +121,7 @@ export class LoginFlow {
   async #givenToken(): Promise<Secret> {
     const { vault_token: given, vault_token_file: file } = this.#options
     if (given !== undefined) return given
-    const { VAULT_TOKEN: variable } = this.#environment
+    const { VAULT_TOKEN: variable } = this.#context.environment
     if (variable && file === undefined) return new Secret(variable)
     const path = file ?? join(homeFolder(), '.vault-token')
     return readSecretText(path, { what: 'file of the Vault token', option: 'vault_token_file' })

@@ -1,10 +1,10 @@
 /** Vault and OpenBao over HTTP: requests with a token that is obtained, renewed and replaced here. */
 
-import type { RequestOptions } from 'node:http'
 import type { SecureContextOptions } from 'node:tls'
 import { orAbort } from '../abort.ts'
 import { PoolsmithError } from '../errors.ts'
 import { redact, type Secret } from '../secret.ts'
+import type { VaultContext } from './context.ts'
 import { readSecretFile } from './credential-file.ts'
 import { failureOf, redirected } from './errors.ts'
 import { isProtected, type VaultOptions } from './fields.ts'
@@ -18,13 +18,6 @@ const RENEW_AFTER = 2 / 3
 /** A renewal that gives less than this part of the first life nears the end that the role sets: a login follows. */
 const SHRUNK = 0.5
 const LONGEST_TIMER_MILLIS = 2 ** 31 - 1
-
-export interface VaultContext {
-  readonly environment: Readonly<Record<string, string | undefined>>
-  readonly agent?: RequestOptions['agent'] | undefined
-  /** Milliseconds since the epoch. Default `Date.now`. */
-  readonly now?: () => number
-}
 
 /** A token with the end of its life. Times in milliseconds since the epoch. */
 interface Token extends Login {
@@ -50,9 +43,8 @@ export class Vault {
     this.#context = context
     this.address = new URL(options.vault_addr ?? environment.VAULT_ADDR ?? '')
     this.#namespace = options.vault_namespace ?? (environment.VAULT_NAMESPACE || undefined)
-    this.#login = new LoginFlow(options, environment, (query, token) =>
-      this.#checked(query, token, this.#closing.signal),
-    )
+    const { signal } = this.#closing
+    this.#login = new LoginFlow(options, context, signal, (query, token) => this.#checked(query, token, signal))
   }
 
   /** The server, as errors name it. */

@@ -9,6 +9,7 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { importSPKI, jwtVerify } from 'jose'
+import { refusalOfAws } from './aws-logins.ts'
 import { DatabaseEngine } from './database-double.ts'
 import type { Asked, Reply, VaultServer } from './server.ts'
 
@@ -47,6 +48,8 @@ export interface VaultDouble extends VaultServer {
   readonly asked: Asked[]
   /** Answers in place of the server, as long as it is set; undefined lets a request through. */
   fault: ((asked: Asked, response: ServerResponse) => Reply | 'handled' | undefined) | undefined
+  /** How far its clock is ahead, in milliseconds. */
+  aheadMillis: number
 }
 
 /** The TLS side of the double: its certificate, and the authority of its clients. */
@@ -59,7 +62,7 @@ export interface VaultTls {
 export async function startVaultDouble(tls?: VaultTls): Promise<VaultDouble> {
   const core = new Core()
   const asked: Asked[] = []
-  const double: { fault: VaultDouble['fault'] } = { fault: undefined }
+  const double: Pick<VaultDouble, 'fault' | 'aheadMillis'> = { fault: undefined, aheadMillis: 0 }
   const answerTo = (request: IncomingMessage, response: ServerResponse): void => {
     void bodyOf(request).then(async (body) => {
       const path = (request.url ?? '').replace(/^\/v1\//, '')
@@ -73,8 +76,9 @@ export async function startVaultDouble(tls?: VaultTls): Promise<VaultDouble> {
       asked.push(one)
       const fault = double.fault?.(one, response)
       if (fault === 'handled') return
-      const { status, body: answer, headers } = fault ?? (await core.answer(one))
-      response.writeHead(status, { 'content-type': 'application/json', ...headers })
+      const { status, body: answer, headers } = fault ?? (await core.answer(one, Date.now() + double.aheadMillis))
+      const date = new Date(Date.now() + double.aheadMillis).toUTCString()
+      response.writeHead(status, { 'content-type': 'application/json', date, ...headers })
       response.end(typeof answer === 'string' ? answer : answer === undefined ? '' : JSON.stringify(answer))
     })
   }
@@ -122,8 +126,10 @@ class Core {
   readonly database = new DatabaseEngine()
   #sealed = false
   #jwtKey = ''
+  #awsServerId = ''
 
-  async answer(asked: Asked): Promise<Reply> {
+  /** @param now in milliseconds since the epoch */
+  async answer(asked: Asked, now: number): Promise<Reply> {
     const { method, headers, body } = asked
     const [path = '', query = ''] = asked.path.split('?')
     const given = String(headers['x-vault-token'] ?? '')
@@ -133,6 +139,11 @@ class Core {
     if (path === 'sys/wrapping/unwrap') return this.#unwrap(given)
     if (path === 'auth/approle/login') return this.#login(body)
     if (path === 'auth/jwt/login') return this.#jwtLogin(body)
+    if (path === 'auth/aws/login') {
+      const role = this.#roles.get(String(body.role))
+      if (role === undefined) return bad(`entry for role ${body.role} not found`)
+      return refusalOfAws(body, this.#awsServerId, now) ?? this.#issue({ ...role, renewable: true })
+    }
     if (path === 'auth/cert/login') {
       const role = asked.client === undefined ? undefined : this.#roles.get(asked.client)
       return role === undefined
@@ -165,8 +176,10 @@ class Core {
   #administer(path: string, headers: IncomingHttpHeaders, body: Record<string, unknown>): Reply {
     const [, mount] = /^sys\/mounts\/(.+)$/.exec(path) ?? []
     const [, policy] = /^sys\/policies\/acl\/(.+)$/.exec(path) ?? []
-    const [, role = '', leaf] = /^auth\/(?:approle\/role|jwt\/role|cert\/certs)\/([^/]+)(?:\/(.+))?$/.exec(path) ?? []
+    const [, role = '', leaf] =
+      /^auth\/(?:approle\/role|jwt\/role|aws\/role|cert\/certs)\/([^/]+)(?:\/(.+))?$/.exec(path) ?? []
     if (path === 'auth/jwt/config') [this.#jwtKey = ''] = body.jwt_validation_pubkeys as readonly string[]
+    else if (path === 'auth/aws/config/client') this.#awsServerId = String(body.iam_server_id_header_value)
     else if (path === 'sys/seal') this.#sealed = true
     else if (mount !== undefined)
       this.#mounts.set(`${mount}/`, Number((body.options as { version?: string } | undefined)?.version ?? 1))
