@@ -24,6 +24,7 @@ export const ERROR_CODES = {
   STORE_TIMEOUT: 'The store of secrets did not answer within the time limit of one request.',
   STORE_SEALED: 'The store of secrets is sealed or in maintenance.',
   STORE_KEY_UNUSABLE: 'The store cannot decrypt the secret: its key is disabled, deleted or not allowed.',
+  STORE_READ_ONLY: 'The store of secrets cannot be written from here.',
   STORE_FAILED: 'The store of secrets reports a fault of its own, or asks for fewer requests.',
   STORE_REFUSED: 'The store of secrets refuses the login, the token, or the access to the path.',
   STORE_REDIRECTED: 'The store of secrets redirects to a place to which no token is sent.',
@@ -41,6 +42,11 @@ export const ERROR_CODES = {
   ENCRYPTED_KEY_MISSING: 'No key for the encrypted file of secrets is given, or several.',
   ENCRYPTED_KEY_INVALID: 'The key for the encrypted file of secrets has another form, or its command failed.',
   ENCRYPTED_KEY_WRONG: 'The encrypted file of secrets is encrypted with another key, or was altered on purpose.',
+  // credential: rotation
+  ROTATION_RUNNING: 'Another rotation of the same credential is under way.',
+  ROTATION_REFUSED: 'The server refuses the new password, or the right to set it; the old one stays.',
+  ROTATION_COMMAND_FAILED: 'The command that makes the new credential failed.',
+  ROTATION_STUCK: 'The server accepts neither the present password of the store nor the pending one.',
   // credential: from a Kerberos ticket to a token of Entra
   FEDERATION_MISSING: 'The domain of the user has no federation that accepts a Kerberos ticket.',
   FEDERATION_NO_ENDPOINT: 'The federation service has no https endpoint that accepts a Kerberos ticket.',

@@ -3,6 +3,7 @@ import { auditCommand } from './commands/audit.ts'
 import { checkCommand } from './commands/check.ts'
 import { connectionsCommand } from './commands/connections.ts'
 import { extractCommand } from './commands/extract.ts'
+import { rotateCommand } from './commands/rotate.ts'
 import { rotationCommand } from './commands/rotation.ts'
 import { secretsCommand } from './commands/secrets.ts'
 import { ticketCommand } from './commands/ticket.ts'
@@ -14,6 +15,7 @@ export const COMMANDS: readonly Command[] = [
   connectionsCommand,
   ticketCommand,
   rotationCommand,
+  rotateCommand,
   secretsCommand,
   auditCommand,
 ]

@@ -5,7 +5,7 @@
 
 import type { Connection, Dialect } from '../connections/connection.ts'
 import { type Fields, parseFields, type ValuesOf } from '../connections/fields.ts'
-import { schemesIn } from '../connections/reference.ts'
+import { fromName, schemesIn } from '../connections/reference.ts'
 import { type ProxyOptions, proxyFields } from '../drivers/network/proxy/options.ts'
 import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
 import { poolFields } from '../pool/options.ts'
@@ -53,7 +53,7 @@ export function resolveSettings<DriverFields extends Fields>(
   for (const [key, value] of Object.entries(overrides)) if (value !== undefined) given[key] = value
 
   const { values: head } = parseFields(engineFields, given)
-  const strategy = selected(registry, connection.type, head.auth_method ?? defaultStrategy(connection))
+  const strategy = selected(registry, connection.type, head.auth_method ?? defaultStrategy(connection, given))
   const known = strategy instanceof PoolsmithError ? undefined : strategy
   const fields = { ...engineFields, ...poolFields, ...auditFields, ...proxyFields, ...driverFields, ...known?.fields }
   const parsed = parseFields(
@@ -95,8 +95,12 @@ function defaultsOf(strategy: Strategy, given: Readonly<Record<string, unknown>>
 }
 
 /** SQL Server admits a client without a login only by Windows authentication, as Microsoft's drivers name it. */
-function defaultStrategy({ type, login }: Pick<Connection, 'type' | 'login'>): string {
-  return type === 'mssql' && login === undefined ? 'kerberos' : 'password'
+function defaultStrategy(
+  { type, login }: Pick<Connection, 'type' | 'login'>,
+  given: Readonly<Record<string, unknown>>,
+): string {
+  const hasLogin = login !== undefined || given[fromName('login')] !== undefined
+  return type === 'mssql' && !hasLogin ? 'kerberos' : 'password'
 }
 
 /** The strategy, or the error that there is none of this name: the record may have further problems. */

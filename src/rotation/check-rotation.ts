@@ -3,7 +3,6 @@ import type { Connection } from '../connections/connection.ts'
 import type { ConnectionInput } from '../connections/parse.ts'
 import { resolveConnection } from '../connections/resolve.ts'
 import { listConnections, type StoreOptions } from '../connections/stores/find.ts'
-import { placeName } from '../drivers/whereabouts.ts'
 import { configure } from '../engine/configure.ts'
 import { PoolsmithError } from '../errors.ts'
 import { printable } from '../printable.ts'
@@ -11,6 +10,7 @@ import { strategies } from '../strategies/index.ts'
 import type { CredentialAge, FoundCredential } from './credential-age.ts'
 import { findCredentials } from './find-credentials.ts'
 import { assertGoesOn } from './goes-on.ts'
+import { nameOf } from './name-of.ts'
 import { judge, type PolicyOptions, type RotationPolicy, rotationPolicy } from './policy.ts'
 import type { ServerAge } from './server-age.ts'
 
@@ -88,10 +88,6 @@ async function chosen(
     connections: listed.flatMap(({ connection }) => connection ?? []),
     failures: listed.flatMap(({ id, error }) => (error === undefined ? [] : [{ connection: id, error }])),
   }
-}
-
-function nameOf({ id, type, host = 'localhost', port, database }: Connection): string {
-  return id ?? `${type} ${placeName({ host, port, database })}`
 }
 
 interface Look {

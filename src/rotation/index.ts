@@ -4,6 +4,7 @@ import '../supported-node.ts'
 
 export { type CheckRotationOptions, checkRotation, type RotationReport } from './check-rotation.ts'
 export type { CredentialAge, FoundCredential } from './credential-age.ts'
+export type { RotationStep } from './password-rotation.ts'
 export type {
   CredentialKind,
   Life,
@@ -12,3 +13,4 @@ export type {
   RotationRule,
   RotationStatus,
 } from './policy.ts'
+export { type RotateOptions, type RotationResult, rotate } from './rotate.ts'

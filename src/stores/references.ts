@@ -32,8 +32,9 @@ export class References {
   /**
    * All values, each secret read once.
    *
-   * Where the present password was refused, the other versions of its secret follow, each once, and then the present one
-   * again: the server may have changed to it meanwhile.
+   * Where the present password was refused, the one that a rotation has pending follows, then the other versions of its
+   * secret, each once, and then the present one again: the server may have changed to it meanwhile. A pending one that was
+   * taken stays until the rotation ends, or it is refused.
    *
    * @param isFresh reads past the cache, after a refusal
    */
@@ -41,7 +42,6 @@ export class References {
     readonly signal: AbortSignal
     readonly isFresh: boolean
   }): Promise<{ readonly values: SecretValues; readonly goodUntil: number }> {
-    if (!options.isFresh) this.#refused = []
     const readings = new Map<string, Promise<Reading>>()
     for (const reference of this.#references.values()) {
       const place = placeOf(reference)
@@ -56,7 +56,7 @@ export class References {
       chosen.set(placeOf(reference), reading.secret)
       goodUntil = Math.min(goodUntil, this.#readerOf(reference).goodUntil(reading))
     }
-    await this.#replaceRefused(chosen, options.signal)
+    await this.#replaceRefused(chosen, options)
     const values = [...this.#references].map(
       ([option, reference]) =>
         [option, this.#valueIn(reference, chosen.get(placeOf(reference)) as StoredSecret)] as const,
@@ -64,7 +64,10 @@ export class References {
     return { values: new Map(values), goodUntil }
   }
 
-  async #replaceRefused(chosen: Map<string, StoredSecret>, signal: AbortSignal): Promise<void> {
+  async #replaceRefused(
+    chosen: Map<string, StoredSecret>,
+    { signal, isFresh }: { readonly signal: AbortSignal; readonly isFresh: boolean },
+  ): Promise<void> {
     const reference = this.#references.get('password')
     const present = reference === undefined ? undefined : chosen.get(placeOf(reference))
     if (reference === undefined || present === undefined) return
@@ -73,7 +76,14 @@ export class References {
     // A refusal from before the store had this version says nothing of it, nor of the one before it.
     if (!password.equals(this.#present)) this.#refused = this.#refused.filter((each) => each.equals(password))
     this.#present = password
+    const pending = present.pending()
+    const isPendingGood = pending !== undefined && !this.#isRefused(passwordIn(pending))
+    if (!isFresh && !isPendingGood) this.#refused = []
     if (!this.#isRefused(password)) return
+    if (isPendingGood) {
+      chosen.set(placeOf(reference), pending)
+      return
+    }
     const others = await this.#readerOf(reference).others(reference.path, present, signal)
     const next = others.find((secret) => !this.#isRefused(passwordIn(secret)))
     if (next !== undefined) chosen.set(placeOf(reference), next)

@@ -34,7 +34,8 @@ export class StoredSecret {
         'Leave out the field behind #.',
       )
     }
-    const names = Object.keys(fields)
+    const all = Object.keys(fields)
+    const names = field === undefined ? all.filter((name) => !isPending(name, fields)) : all
     const [name] = field === undefined ? names : names.filter((each) => each === field)
     if (name === undefined || (field === undefined && names.length > 1)) {
       const known = names.length === 0 ? 'no fields' : `the fields ${printable(names.join(', '), 200)}`
@@ -42,6 +43,19 @@ export class StoredSecret {
       throw fault('SECRET_FIELD_MISSING', `${place} ${what}; it has ${known}.`, 'Name one of them behind #.')
     }
     return usable(fields[name], `The field ${printable(name, 100)} of ${place}`)
+  }
+
+  /**
+   * The secret as a rotation that is under way will leave it: `password` has the value of `password_pending`, and so each
+   * field that has one. Undefined where there is none.
+   */
+  pending(): StoredSecret | undefined {
+    const fields = this.fields() ?? {}
+    const waiting = Object.keys(fields).filter((name) => isPending(name, fields))
+    if (waiting.length === 0) return undefined
+    const next = waiting.map((name) => [name.slice(0, -PENDING.length), fields[name]] as const)
+    const kept = Object.entries(fields).filter(([name]) => !isPending(name, fields))
+    return new StoredSecret(Object.fromEntries([...kept, ...next]), this.version, this.writtenAt)
   }
 
   /** The fields that are texts, or can be written as texts. */
@@ -77,6 +91,13 @@ export class StoredSecret {
   fields(): Readonly<Record<string, unknown>> | undefined {
     return typeof this.#content === 'string' ? objectOf(this.#content) : this.#content
   }
+}
+
+/** The suffix of the field that holds the next value of another while that is rotated. */
+export const PENDING = '_pending'
+
+function isPending(name: string, fields: Readonly<Record<string, unknown>>): boolean {
+  return name.endsWith(PENDING) && Object.hasOwn(fields, name.slice(0, -PENDING.length))
 }
 
 function isText(value: unknown): value is string | number | boolean {

@@ -114,6 +114,21 @@ async function saltedPassword(password: Secret, salt: string, iterations: number
   return key
 }
 
+/**
+ * A password as PostgreSQL keeps it, so that the password itself is never sent to be set (PostgreSQL documentation,
+ * "pg_authid"; RFC 5803). The server takes it in place of the password.
+ */
+export async function scramVerifier(
+  password: Secret,
+  iterations: number,
+  salt: Buffer = randomBytes(16),
+): Promise<string> {
+  const salted = await deriveKey(await prepare(password.reveal()), salt, iterations, 32, 'sha256')
+  const storedKey = createHash('sha256').update(hmac(salted, 'Client Key')).digest('base64')
+  const serverKey = hmac(salted, 'Server Key').toString('base64')
+  return `SCRAM-SHA-256$${iterations}:${salt.toString('base64')}$${storedKey}:${serverKey}`
+}
+
 /** SASLprep (RFC 4013). A password that does not conform is used unchanged, as in PostgreSQL. */
 async function prepare(password: string): Promise<string> {
   if (/^[\x20-\x7e]*$/.test(password)) return password

@@ -56,6 +56,16 @@ export async function askText(connection: SqlServerConnection, sql: string): Pro
   })
 }
 
+/** Runs SQL that holds a secret: as the value of a parameter, which no trace tells. */
+export async function runSecretly(connection: SqlServerConnection, sql: string): Promise<void> {
+  const { Request: TediousRequest, TYPES } = await import('tedious')
+  await new Promise<void>((resolve, reject) => {
+    const request = new TediousRequest('exec (@text)', (error) => (error ? reject(error) : resolve()))
+    request.addParameter('text', TYPES.NVarChar, sql)
+    connection.execSql(request)
+  })
+}
+
 /** Ends the open transaction by a request of the protocol (MS-TDS 2.2.6.9). */
 export function rollback(connection: SqlServerConnection): Promise<void> {
   return new Promise<void>((resolve, reject) => {

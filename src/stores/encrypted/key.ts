@@ -1,12 +1,11 @@
 /** The key of an encrypted file of secrets: from a file, the environment, or a command. */
 
-import { spawn } from 'node:child_process'
 import { createSecretKey, type KeyObject } from 'node:crypto'
 import { realpath } from 'node:fs/promises'
-import { onAbort } from '../../abort.ts'
 import { errorCode } from '../../any-error.ts'
 import { type ErrorCode, PoolsmithError } from '../../errors.ts'
 import { assertTrusted, DistrustedFile, openTrusted } from '../../private-file.ts'
+import { shellOutput } from '../../shell-command.ts'
 import { KEY_BYTES } from './format.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -102,49 +101,16 @@ async function readKeyFile(path: string): Promise<string> {
   return file.readFile('utf8')
 }
 
-/** The standard output of a shell command. Its standard error, which may show secrets, is dropped. */
 function commandReader(command: string, environment: Environment): KeyPlace['read'] {
-  const subject = `The command in ${COMMAND_VARIABLE}`
-  const failed = (what: string, transient = false): PoolsmithError =>
-    new PoolsmithError(`${subject} ${what}.`, {
+  const failed = (what: string, transient: boolean): PoolsmithError =>
+    new PoolsmithError(`The command in ${COMMAND_VARIABLE} ${what}.`, {
       code: 'ENCRYPTED_KEY_INVALID',
       phase: 'credential',
       transient,
       hint: 'Run it by hand as this user to see why. It has to print the key alone, and must not ask for anything.',
     })
-  return async (signal) => {
-    const limit = AbortSignal.timeout(COMMAND_LIMIT_MILLIS)
-    const child = spawn(command, {
-      shell: true,
-      // A group of its own, so that what the shell has started ends with it.
-      detached: process.platform !== 'win32',
-      env: { ...environment },
-      stdio: ['ignore', 'pipe', 'ignore'],
-    })
-    let text = ''
-    const stop = (): void => {
-      if (child.pid === undefined || child.exitCode !== null) return
-      if (process.platform === 'win32') child.kill()
-      else process.kill(-child.pid, 'SIGKILL')
-      // A program that has left the group may hold the pipe for ever.
-      child.stdout.destroy()
-    }
-    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-      text += chunk
-      if (text.length > LONGEST_BYTES) stop()
-    })
-    using _signal = onAbort(signal, stop)
-    using _limit = onAbort(limit, stop)
-    const code = await new Promise<number | null>((resolve, reject) => {
-      child.once('error', (error) => reject(failed(`could not be started (${errorCode(error) ?? 'unknown error'})`)))
-      child.once('close', resolve)
-    })
-    signal.throwIfAborted()
-    if (limit.aborted) throw failed(`did not end within ${COMMAND_LIMIT_MILLIS / 1000} s`, true)
-    if (text.length > LONGEST_BYTES) throw failed(`printed more than ${LONGEST_BYTES} bytes`)
-    if (code !== 0) throw failed(`failed (exit code ${code})`, true)
-    return text
-  }
+  const limits = { limitMillis: COMMAND_LIMIT_MILLIS, longestBytes: LONGEST_BYTES }
+  return (signal) => shellOutput({ command, environment, signal, failed, ...limits })
 }
 
 function fault(code: ErrorCode, message: string, hint: string, cause?: unknown): PoolsmithError {

@@ -50,10 +50,10 @@ function known(file: EncryptedFile, entries: Contents['entries'], name: string):
   )
 }
 
-function secretOf({ fields, version }: Entry): StoredSecret {
+function secretOf({ fields, version, writtenAt }: Entry): StoredSecret {
   const text = fields.get('')
   const values = [...fields].map(([field, value]) => [field, value.reveal()] as const)
-  return new StoredSecret(text?.reveal() ?? Object.fromEntries(values), String(version))
+  return new StoredSecret(text?.reveal() ?? Object.fromEntries(values), String(version), Date.parse(writtenAt))
 }
 
 function conflict(place: string, present: Entry | undefined): PoolsmithError {

@@ -7,7 +7,7 @@ import type { Journal, TdsServerOptions } from './options.ts'
 import type { Transport } from './packets.ts'
 import type { Parameter } from './parameters.ts'
 import type { Response } from './response.ts'
-import { applicationLock, describeStatement, lockTable } from './server-functions.ts'
+import { alterLogin, applicationLock, describeStatement, lockTable } from './server-functions.ts'
 import { refusal, strike } from './strike.ts'
 import { colMetadata, DONE, envText, errorToken, rowToken } from './tokens.ts'
 import { Transactions } from './transactions.ts'
@@ -164,8 +164,16 @@ export class Batches {
       case 'select':
         if (words[1]?.kind === 'variable' && words[2]?.text === '=') return this.#assign(tokens.slice(1), parameters)
         break
+      case 'alter':
+        if (second === 'login') return alterLogin(words, this.#who.login, this.#options)
+        break
       case 'exec':
       case 'execute':
+        if (words[1]?.text === '(' && words[2]?.kind === 'variable') {
+          const text = parameters.find(({ name }) => name === words[2]?.text)?.value ?? ''
+          for (const inner of statements(tokenize(text))) await this.#statement(inner, parameters, response)
+          return
+        }
         if (words.some((word) => /^sp_(get|release)applock$/i.test(word.text))) {
           return applicationLock(this.backend, words, parameters)
         }

@@ -28,8 +28,12 @@ export interface TdsServerOptions {
   readonly postgres: Pick<PostgresServer, 'host' | 'port' | 'superuser' | 'superuserPassword'>
   /** The address and the port to listen at. Default: 127.0.0.1, and a free port. */
   readonly listen?: { readonly host?: string; readonly port?: number }
-  /** SQL logins by name. */
+  /** SQL logins by name. ALTER LOGIN changes the object. */
   readonly logins?: Readonly<Record<string, string | SqlLogin>>
+  /** The logins that may alter others. */
+  readonly administrators?: readonly string[]
+  /** The problem of a password that ALTER LOGIN would set, where it has one. */
+  readonly passwordRule?: (password: string) => string | undefined
   /**
    * `off`: TLS where the client asks for it. `required`: always TLS. `strict`: TDS 8.0 only. `not-supported`: no TLS.
    * Default: `off` with a certificate, else `not-supported`.

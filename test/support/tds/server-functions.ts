@@ -1,6 +1,7 @@
 /** Part of the TDS server test double: procedures and functions of the server, as PostgreSQL can do them. */
 
 import type { Backend } from './backend.ts'
+import type { TdsServerOptions } from './options.ts'
 import type { Parameter } from './parameters.ts'
 import { type Globals, SqlError, translate } from './translate.ts'
 import { type Token, tokenize, wordOf } from './tsql.ts'
@@ -36,6 +37,27 @@ export async function applicationLock(
   const at = parameters.findIndex((one) => one.name === variable)
   const found = parameters[at]
   if (found !== undefined) parameters[at] = { ...found, value: row?.[0] === 't' ? '0' : '-1' }
+}
+
+/** ALTER LOGIN … WITH PASSWORD = … OLD_PASSWORD = …; an administrator needs no old one. */
+export function alterLogin(words: readonly Token[], login: string, options: TdsServerOptions): void {
+  const { logins = {}, administrators = [], passwordRule } = options
+  const after = (name: string): string | undefined => {
+    const at = words.findIndex((word) => wordOf(word) === name)
+    return at < 0 ? undefined : words[at + 2]?.text.slice(1, -1).replaceAll("''", "'")
+  }
+  const name = words[2]?.text ?? ''
+  const known = logins[name]
+  const present = typeof known === 'string' ? known : known?.password
+  const isAllowed = administrators.includes(login) || (login === name && after('old_password') === present)
+  if (known === undefined || !isAllowed) {
+    const why = 'because it does not exist or you do not have permission'
+    throw new SqlError(15151, 1, 16, `Cannot alter the login '${name}', ${why}.`)
+  }
+  const next = after('password') ?? ''
+  const problem = passwordRule?.(next)
+  if (problem !== undefined) throw new SqlError(15118, 1, 16, `Password validation failed. ${problem}`)
+  Object.assign(logins, { [name]: next })
 }
 
 /** A shared lock on a whole table, until the transaction ends. */

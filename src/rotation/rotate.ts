@@ -1,0 +1,184 @@
+import { createHash } from 'node:crypto'
+import { type AuditRecorder, tellAudit } from '../audit-facts.ts'
+import type { Connection } from '../connections/connection.ts'
+import type { Fields } from '../connections/fields.ts'
+import type { ConnectionInput } from '../connections/parse.ts'
+import { resolveConnection } from '../connections/resolve.ts'
+import type { StoreOptions } from '../connections/stores/find.ts'
+import { configure } from '../engine/configure.ts'
+import type { Settings } from '../engine/settings.ts'
+import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
+import { Secret } from '../secret.ts'
+import type { StoreFieldValues } from '../stores/fields.ts'
+import { OpenStores } from '../stores/open.ts'
+import { strategies } from '../strategies/index.ts'
+import { generatePassword } from './generate-password.ts'
+import { nameOf } from './name-of.ts'
+import { PasswordRotation, type RotationStep } from './password-rotation.ts'
+import { StoredPassword } from './stored-password.ts'
+
+/** Options of {@link rotate}. */
+export interface RotateOptions {
+  /** Where ids are looked up. */
+  readonly stores?: StoreOptions
+  /**
+   * Two users that take turns: the password of the one that is not in use is set, and the secret changes to it. The user
+   * must be in the same secret (`login_from`). Needs `admin`. Default: the password of the one user changes.
+   */
+  readonly users?: readonly [string, string]
+  /** A connection whose role may set the password. Default: the user sets its own. */
+  readonly admin?: ConnectionInput
+  /** Makes a password by the rules of the server. Default: 32 letters, digits and `-_.~`. */
+  readonly generate?: () => string | Secret | Promise<string | Secret>
+  /**
+   * How long readers that see changes late, such as secrets that Kubernetes mounts, get to see the pending password
+   * before the server takes it, in seconds. Default 0.
+   */
+  readonly wait?: number
+  readonly audit?: AuditRecorder
+  /** Who has it done, for the audit log. */
+  readonly by?: string
+  /** Called when a step begins. */
+  readonly onStep?: (step: RotationStep) => void | Promise<void>
+  readonly signal?: AbortSignal
+}
+
+/** The result of {@link rotate}. */
+export interface RotationResult {
+  readonly connection: string
+  /** The user whose password is new. */
+  readonly user: string
+  /** The secret that holds it. */
+  readonly place: string
+  /** Whether it went on where an earlier rotation had stopped. */
+  readonly resumed: boolean
+}
+
+/**
+ * Changes the password of a database that a record has in a store (`password_from`), while pools use it. At each moment
+ * the present password of the store works, or the pending one beside it (`<field>_pending`), which pools try after a
+ * refused login. The same call goes on after a failure or a kill; docs/rotation.md has the states.
+ *
+ * @throws PoolsmithError with `details.step`, the step at which it stands: ROTATION_RUNNING, ROTATION_REFUSED,
+ *   ROTATION_STUCK, STORE_…, SECRET_…, the errors of a login; ConfigError for a record whose password cannot be rotated
+ *
+ * @example
+ * await rotate('sales')
+ */
+export async function rotate(input: ConnectionInput, options: RotateOptions = {}): Promise<RotationResult> {
+  const { stores = {}, users, admin, signal = new AbortController().signal, audit, by } = options
+  const given = await resolveConnection(input, stores)
+  const { environment = process.env } = stores
+  const { connection, settings } = await configure(given, { registry: strategies, environment })
+  assertFits(connection, settings, options)
+  const open = new OpenStores(
+    // Nothing that was read before counts.
+    { ...(settings.all as StoreFieldValues), secrets_ttl: 0, secrets_grace: 0 },
+    { environment, connection, emit: () => undefined },
+  )
+  const stored = storedPassword(connection, settings, open)
+  const rotation = new PasswordRotation({
+    connection: given,
+    stored,
+    stores,
+    signal,
+    users,
+    admin,
+    waitMillis: (options.wait ?? 0) * 1000,
+    generate: async () => Secret.from(await (options.generate ?? generatePassword)()),
+    onStep: options.onStep ?? (() => undefined),
+  })
+  const service = nameOf(given)
+  const started = performance.now()
+  const tell = (facts: object, step?: RotationStep): Promise<void> => {
+    const durationMillis = performance.now() - started
+    const head = { kind: 'rotation', credential: 'password', service, by, step, durationMillis } as const
+    return tellAudit({ ...head, outcome: 'success', ...facts }, audit)
+  }
+  let done: Awaited<ReturnType<PasswordRotation['run']>>
+  try {
+    done = await rotation.run()
+  } catch (error) {
+    await tell({ outcome: 'failure', code: error instanceof PoolsmithError ? error.code : undefined }, rotation.step)
+    throw at(rotation.step, service, error)
+  } finally {
+    open.close()
+  }
+  const { before, after, resumed } = done
+  // With two users the old password goes on to work, so its hash is not told.
+  const oldHash = before.user === after.user ? hashOf(before.password) : undefined
+  await tell({ oldHash, newHash: hashOf(after.password) })
+  return { connection: service, user: after.user, place: stored.name, resumed }
+}
+
+function hashOf(secret: Secret): string {
+  return createHash('sha256').update(secret.reveal()).digest('hex')
+}
+
+const AFTER: Readonly<Record<RotationStep, string>> = {
+  read: 'Nothing has changed.',
+  login: 'Nothing has changed.',
+  pending: 'The old password works; a new one may be pending in the store.',
+  alter: 'The old password works, or the new one, which is pending in the store.',
+  verify: 'The server has the new password, which is pending in the store.',
+  promote: 'The server has the new password, which is pending in the store.',
+}
+
+/** The error with the step in it, and what to do there. */
+function at(step: RotationStep, service: string, error: unknown): unknown {
+  if (!(error instanceof PoolsmithError)) return error
+  const isFinal = ['ROTATION_REFUSED', 'ROTATION_STUCK', 'ROTATION_RUNNING'].includes(error.code)
+  const state = isFinal ? '' : ` ${AFTER[step]} Run the same rotation again.`
+  return error.with({
+    message: `The rotation of ${service} stopped at the step ${step}: ${error.message}`,
+    hint: `${error.hint ?? ''}${state}`.trim(),
+    details: { step },
+  })
+}
+
+/** @throws ConfigError */
+function assertFits(
+  { login }: Connection,
+  { strategy, references }: Settings<Fields>,
+  { users, admin, wait = 0 }: RotateOptions,
+): void {
+  const problems: ConfigProblem[] = []
+  const say = (path: string, message: string): void => void problems.push({ path, message })
+  const password = references.get('password')?.reference
+  const user = references.get('login')?.reference
+  const isSame = user?.scheme === password?.scheme && user?.path === password?.path
+  if (strategy.name !== 'password' && strategy.name !== 'sql_auth') {
+    say('extra.auth_method', `is ${strategy.name}; only passwords of databases are rotated (password, sql_auth)`)
+  } else if (password === undefined) {
+    say('extra.password_from', 'missing; the password must be in a store that can be written')
+  } else if (password.field === undefined) {
+    say(
+      'extra.password_from',
+      'names no field; the pending password needs one beside it, as in vault:secret/sales#password',
+    )
+  }
+  if (user === undefined && login === undefined) say('login', 'missing; whose password is it?')
+  if (user !== undefined && (!isSame || user.field === undefined)) {
+    say('extra.login_from', 'must name a field of the same secret as password_from')
+  }
+  if (users !== undefined) {
+    if (users.length !== 2 || users[0] === users[1] || users.some((one) => typeof one !== 'string' || one === '')) {
+      say('options.users', 'expected two users')
+    }
+    if (user === undefined) say('extra.login_from', 'missing; with two users the user must be in the secret too')
+    if (admin === undefined) say('options.admin', 'missing; with two users an administrator sets the password')
+  }
+  if (!(wait >= 0 && wait <= 86_400)) say('options.wait', 'expected a number of seconds from 0 to 86400')
+  if (problems.length > 0) {
+    const hint = 'docs/rotation.md says what a rotation needs.'
+    throw new ConfigError(problems, { subject: 'The rotation', hint })
+  }
+}
+
+function storedPassword({ login }: Connection, { references }: Settings<Fields>, open: OpenStores): StoredPassword {
+  const password = references.get('password')?.reference
+  if (password?.field === undefined) throw new Error('The record was not checked.')
+  const userField = references.get('login')?.reference.field
+  const { path, field } = password
+  return new StoredPassword({ store: open.readerOf(password), path, field, userField, user: login })
+}
