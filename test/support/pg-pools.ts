@@ -1,6 +1,7 @@
 /** A `pg.Pool` and the pool of `poolsmith/pg` with the same options, for the cases that hold for both. */
 
 import assert from 'node:assert/strict'
+import { after } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { createPgPool, type PgPoolOptions } from '../../src/engine/pg/index.ts'
@@ -72,3 +73,20 @@ export async function until(condition: () => boolean): Promise<void> {
 
 /** With one value, `hi`. */
 export const HI = 'select $1::text as name'
+
+export async function hi(pool: pg.Pool): Promise<unknown> {
+  return (await pool.query(HI, ['hi'])).rows
+}
+
+/** Opens pools, and ends those that are left after the suite. */
+export function opener(make: Pools[string]): (options?: Options) => Promise<pg.Pool> {
+  const pools: pg.Pool[] = []
+  after(async () => {
+    for (const pool of pools) if (!pool.ending) await pool.end()
+  })
+  return async (options = {}) => {
+    const pool = await make(options)
+    pools.push(pool)
+    return pool
+  }
+}

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
 import { errorResponse, type Peer, startFakePostgres } from '../../support/fake-postgres.ts'
 import { freePort } from '../../support/free-port.ts'
-import { bothPools, called, connect, HI, type Options } from '../../support/pg-pools.ts'
+import { bothPools, called, connect, HI, hi, opener } from '../../support/pg-pools.ts'
 import { startPostgres } from '../../support/postgres.ts'
 
 const server = await startPostgres()
@@ -19,16 +19,7 @@ after(() => server[Symbol.asyncDispose]())
 
 for (const [name, make] of Object.entries(bothPools(server))) {
   describe(name, () => {
-    const pools: pg.Pool[] = []
-    after(async () => {
-      for (const pool of pools) if (!pool.ending) await pool.end()
-    })
-    const open = async (options: Options = {}): Promise<pg.Pool> => {
-      const pool = await make(options)
-      pools.push(pool)
-      return pool
-    }
-    const name = async (pool: pg.Pool): Promise<unknown> => (await pool.query(HI, ['hi'])).rows
+    const open = opener(make)
 
     describe('callbacks', () => {
       test('connect, query and end call back, and never before they return', async () => {
@@ -68,7 +59,7 @@ for (const [name, make] of Object.entries(bothPools(server))) {
     describe('pooling', () => {
       test('thirty callers share nine clients', async () => {
         const pool = await open({ max: 9 })
-        const answers = await Promise.all(Array.from({ length: 30 }, () => name(pool)))
+        const answers = await Promise.all(Array.from({ length: 30 }, () => hi(pool)))
         assert.equal(answers.length, 30)
         assert.ok(pool.totalCount <= 9)
       })
@@ -98,13 +89,13 @@ for (const [name, make] of Object.entries(bothPools(server))) {
         const pool = await open()
         const failures = await Promise.allSettled(Array.from({ length: 30 }, () => pool.query('select no_such_column')))
         assert.ok(failures.every(({ status }) => status === 'rejected'))
-        assert.deepEqual(await name(pool), [{ name: 'hi' }])
+        assert.deepEqual(await hi(pool), [{ name: 'hi' }])
       })
 
       test('a query that is null is an error', async () => {
         const pool = await open()
         await assert.rejects(async () => pool.query(null as unknown as string))
-        assert.deepEqual(await name(pool), [{ name: 'hi' }])
+        assert.deepEqual(await hi(pool), [{ name: 'hi' }])
       })
     })
 
@@ -125,7 +116,7 @@ for (const [name, make] of Object.entries(bothPools(server))) {
         await assert.rejects(pool.query('select now()'))
         assert.equal(pool.waitingCount, 0)
         client.release()
-        assert.deepEqual(await name(pool), [{ name: 'hi' }])
+        assert.deepEqual(await hi(pool), [{ name: 'hi' }])
       })
 
       test('a caller whose time ends takes nothing from those behind it', async () => {
@@ -166,7 +157,7 @@ for (const [name, make] of Object.entries(bothPools(server))) {
 
       test('statements that were given before are finished', async () => {
         const pool = await open({ max: 20 })
-        const answers = Promise.all(Array.from({ length: 20 }, () => name(pool)))
+        const answers = Promise.all(Array.from({ length: 20 }, () => hi(pool)))
         await pool.end()
         assert.equal((await answers).length, 20)
       })

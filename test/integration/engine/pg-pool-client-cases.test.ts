@@ -9,9 +9,9 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type pg from 'pg'
+
 import { freePort } from '../../support/free-port.ts'
-import { bothPools, connect, HI, type Options, until } from '../../support/pg-pools.ts'
+import { bothPools, connect, HI, hi, opener, until } from '../../support/pg-pools.ts'
 import { startPostgres } from '../../support/postgres.ts'
 
 const server = await startPostgres()
@@ -19,16 +19,7 @@ after(() => server[Symbol.asyncDispose]())
 
 for (const [name, make] of Object.entries(bothPools(server))) {
   describe(name, () => {
-    const pools: pg.Pool[] = []
-    after(async () => {
-      for (const pool of pools) if (!pool.ending) await pool.end()
-    })
-    const open = async (options: Options = {}): Promise<pg.Pool> => {
-      const pool = await make(options)
-      pools.push(pool)
-      return pool
-    }
-    const name = async (pool: pg.Pool): Promise<unknown> => (await pool.query(HI, ['hi'])).rows
+    const open = opener(make)
 
     describe('errors of clients', () => {
       test('an idle client whose session ends leaves the pool, with the event error', async () => {
@@ -57,7 +48,7 @@ for (const [name, make] of Object.entries(bothPools(server))) {
         assert.deepEqual([ofPool, pool.totalCount, pool.idleCount], [[], 1, 0])
         client.release()
         await until(() => pool.totalCount === 0)
-        assert.deepEqual(await name(pool), [{ name: 'hi' }])
+        assert.deepEqual(await hi(pool), [{ name: 'hi' }])
       })
 
       test('a client that its user has ended leaves the pool at its release', async () => {
@@ -68,7 +59,7 @@ for (const [name, make] of Object.entries(bothPools(server))) {
         void client.end()
         client.release()
         await until(() => pool.totalCount === 0)
-        assert.deepEqual(await name(pool), [{ name: 'hi' }])
+        assert.deepEqual(await hi(pool), [{ name: 'hi' }])
       })
 
       test('a session that ends under pool.query is the error of that query', async () => {
@@ -79,7 +70,7 @@ for (const [name, make] of Object.entries(bothPools(server))) {
           "select count(pg_terminate_backend(pid)) from pg_stat_activity where query like '%under_a_query' and state = 'active'"
         while ((await server.sql(kill)) === '0') await sleep(20)
         await slow
-        assert.deepEqual(await name(pool), [{ name: 'hi' }])
+        assert.deepEqual(await hi(pool), [{ name: 'hi' }])
       })
 
       test('a second release throws each time', async () => {
@@ -96,7 +87,7 @@ for (const [name, make] of Object.entries(bothPools(server))) {
       test('twenty clients that are released with an error are replaced', async () => {
         const pool = await open({ max: 1 })
         for (let round = 0; round < 20; round++) (await pool.connect()).release(new Error('condemned'))
-        assert.deepEqual(await name(pool), [{ name: 'hi' }])
+        assert.deepEqual(await hi(pool), [{ name: 'hi' }])
         await until(() => pool.totalCount === 1)
       })
     })
@@ -150,7 +141,7 @@ for (const [name, make] of Object.entries(bothPools(server))) {
         await pool.query('select pg_sleep(1.4)')
         await removed
         assert.deepEqual([pool.totalCount, pool.expiredCount], [0, 0])
-        assert.deepEqual(await name(pool), [{ name: 'hi' }])
+        assert.deepEqual(await hi(pool), [{ name: 'hi' }])
         assert.equal(pool.totalCount, 1)
       })
     })
@@ -183,7 +174,7 @@ for (const [name, make] of Object.entries(bothPools(server))) {
         })
         for (let round = 0; round < 5; round++) await assert.rejects(pool.connect(), /no_such_column/)
         await until(() => pool.totalCount === 0)
-        assert.deepEqual(await name(pool), [{ name: 'hi' }])
+        assert.deepEqual(await hi(pool), [{ name: 'hi' }])
       })
     })
   })
