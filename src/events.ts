@@ -75,7 +75,14 @@ export interface EventFacts {
   }
   /** A store of secrets is down, and a secret that was read before is used. `ageMillis` is the time since then. */
   'secret:stale': { readonly place: string; readonly error: PoolsmithError; readonly ageMillis: number }
-  'connection:opened': { readonly id: number; readonly identity: string; readonly durationMillis: number }
+  /** `host` and `port` are those of the server of the list, as in `connection:closed`. */
+  'connection:opened': {
+    readonly host: string | undefined
+    readonly port: number | undefined
+    readonly id: number
+    readonly identity: string
+    readonly durationMillis: number
+  }
   'connection:failed': { readonly error: PoolsmithError; readonly phase: Phase }
   /**
    * PostgreSQL: a notice or warning that came with a login, from a login trigger or about a setting. On one line, and each
@@ -90,6 +97,8 @@ export interface EventFacts {
     readonly hint: string | undefined
   }
   'connection:closed': {
+    readonly host: string | undefined
+    readonly port: number | undefined
     readonly id: number
     readonly reason: CloseReason
     readonly ageMillis: number

@@ -8,7 +8,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
 import type { Phase } from './errors.ts'
-import type { EventOrigin } from './events.ts'
+import type { EventOrigin, PlaceRole } from './events.ts'
 
 /** The part of every trace: the pool. `error` is set when it failed. */
 export interface TraceContext extends EventOrigin {
@@ -24,9 +24,20 @@ export interface ConnectTrace extends TraceContext {
   identity?: string | undefined
   /** Logins so far: more than one when a credential was refused. */
   logins: number
+  /** The server that the session was opened at, where the record may lead to several. Known at the end. */
+  place?: TracedPlace | undefined
 }
 
-/** A step of an attempt. */
+/** One server of a list of hosts. */
+export interface TracedPlace {
+  readonly host: string
+  readonly port: number | undefined
+  /** The IP address. */
+  readonly address: string | undefined
+  readonly role: PlaceRole | undefined
+}
+
+/** A step of an attempt. Of several hosts, `host` and `port` are those of the one that is tried. */
 export interface PhaseTrace extends TraceContext {
   readonly phase: Phase
   /** The attempt that it belongs to: the same object as in its own trace. */
@@ -119,9 +130,11 @@ export class PhaseTracer {
     this.#connect = connect
   }
 
-  enter(phase: Phase): void {
+  /** @param place the server that is tried, if the step is about one */
+  enter(phase: Phase, place: Pick<EventOrigin, 'host' | 'port'> = this.#connect): void {
     this.end()
-    const { poolName, system, host, port, database } = this.#connect
+    const { poolName, system, database } = this.#connect
+    const { host, port } = place
     const context = { poolName, system, host, port, database, phase, connect: this.#connect }
     this.#finish = begin('connect:phase', context)
   }

@@ -1,6 +1,6 @@
 import type { Credential } from '../credentials/credential.ts'
 import type { Phase } from '../errors.ts'
-import type { Place, SessionPlace } from '../hosts/place.ts'
+import type { Place, PlaceName, SessionPlace } from '../hosts/place.ts'
 import type { StatementWatcher } from './statement-watch.ts'
 import type { Whereabouts } from './whereabouts.ts'
 
@@ -77,8 +77,8 @@ export interface Notification {
 export interface OpenContext {
   /** Ends the attempt: the driver closes whatever it has open and rejects. */
   readonly signal: AbortSignal
-  /** The driver says which phase begins, so that a time limit can say what hung. */
-  readonly enter: (phase: Phase) => void
+  /** The driver says which phase begins, and at which place, so that a time limit can say what hung. */
+  readonly enter: (phase: Phase, place?: PlaceName) => void
   /**
    * When the signal will end the attempt, on the clock of performance.now(): addresses that do not answer are given up in
    * time for the others. Absent: it is not known.

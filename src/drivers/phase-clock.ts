@@ -1,4 +1,5 @@
 import type { Phase } from '../errors.ts'
+import type { PlaceName } from '../hosts/place.ts'
 import type { OpenContext } from './driver.ts'
 
 /** Tells the phases of an opening on, and how long each took. */
@@ -16,11 +17,11 @@ export class PhaseClock {
     return this.#phase
   }
 
-  enter(phase: Phase): void {
+  enter(phase: Phase, place?: PlaceName): void {
     this.stop()
     this.#phase = phase
     this.#since = performance.now()
-    this.#context.enter(phase)
+    this.#context.enter(phase, place)
   }
 
   /** Adds the current phase's time, since a phase may come twice, and gives the sums. */

@@ -24,7 +24,7 @@ export interface PlacePlan {
 export interface Attempt {
   readonly signal: AbortSignal
   /** Reports that a phase begins. */
-  readonly enter: (phase: Phase) => void
+  readonly enter: (phase: Phase, place?: PlaceName) => void
   /** When the signal will end it, on the clock of performance.now(). */
   readonly deadline: number | undefined
   /** The current phase. */
@@ -145,7 +145,11 @@ export class Places<P extends PlacePlan, S> {
       attempt.signal.throwIfAborted()
       try {
         const session = await this.#withinShare(places.length - index, candidate, attempt, (limited) =>
-          rules.open(plan, credentialFor(credential, plan), { ...limited, target }),
+          rules.open(plan, credentialFor(credential, plan), {
+            ...limited,
+            target,
+            enter: (phase) => attempt.enter(phase, place),
+          }),
         )
         place.answered(rules.serverOf?.(session))
         const misfit = rules.misfitOf(session)

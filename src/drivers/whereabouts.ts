@@ -1,5 +1,6 @@
 import { ConfigError, PoolsmithError } from '../errors.ts'
 import type { DatabaseSystem } from '../events.ts'
+import type { PlaceName } from '../hosts/place.ts'
 import { printable } from '../printable.ts'
 import type { TraceContext } from '../tracing.ts'
 
@@ -13,6 +14,11 @@ export interface Whereabouts {
   readonly port: number | undefined
   /** Undefined where the server chooses it. */
   readonly database: string | undefined
+}
+
+/** The whereabouts of one session, of a record that may lead to several servers. */
+export function atPlace(where: Whereabouts, place: PlaceName | undefined): Whereabouts {
+  return place === undefined ? where : { ...where, host: place.host, port: place.port }
 }
 
 /** The place as the traces tell it. */

@@ -6,7 +6,7 @@ import { sameSecret } from '../credentials/same-secret.ts'
 import type { Driver } from '../drivers/driver.ts'
 import { openingError, placed, traceOrigin, type Whereabouts } from '../drivers/whereabouts.ts'
 import { type Phase, PoolsmithError } from '../errors.ts'
-import type { Place } from '../hosts/place.ts'
+import type { Place, PlaceName } from '../hosts/place.ts'
 import { type ConnectTrace, PhaseTracer, traced } from '../tracing.ts'
 import { asPoolsmithError, endedAtLoginError, hangingError, NotTried } from './failures.ts'
 
@@ -129,6 +129,8 @@ export class Attempt<Raw extends object> {
     for (let logins = 1; ; logins++) {
       try {
         const raw = await this.#login(credential, signal)
+        const { place } = this.#config.driver.info(raw)
+        if (this.#trace !== undefined && place !== undefined) this.#trace.place = place
         return { raw, credential, credentialMillis: this.#credentialMillis }
       } catch (error) {
         if (!(error instanceof PoolsmithError) || error.code !== 'LOGIN_REFUSED' || signal.aborted) throw error
@@ -195,7 +197,12 @@ export class Attempt<Raw extends object> {
   async #openAlive(credential: Credential, signal: AbortSignal): Promise<Raw> {
     const { driver, where, at } = this.#config
     const deadline = this.#startedAt + this.#config.limitMillis
-    const raw = await driver.open(credential, { signal, enter: (phase) => this.#enter(phase), deadline, at })
+    const raw = await driver.open(credential, {
+      signal,
+      enter: (phase, place) => this.#enter(phase, place),
+      deadline,
+      at,
+    })
     // Cut at once when the attempt is aborted meanwhile, so that the pool's end does not resolve before its socket closes.
     using _ = onAbort(signal, () => driver.abort(raw))
     // The server may have ended the session in the packet that accepted the login.
@@ -205,9 +212,9 @@ export class Attempt<Raw extends object> {
     throw openingError(endedAtLoginError(driver.endedBy?.(raw)), where)
   }
 
-  #enter(phase: Phase): void {
+  #enter(phase: Phase, place?: PlaceName): void {
     this.#phase = phase
     this.#phaseSince = performance.now()
-    this.#tracer?.enter(phase)
+    this.#tracer?.enter(phase, place)
   }
 }

@@ -10,7 +10,7 @@ import { Leasing } from './leasing.ts'
 import type { ListeningConfig } from './listening.ts'
 import { type Policy, poolPolicy } from './options.ts'
 import { placeStats } from './place-stats.ts'
-import { preparation } from './prepare.ts'
+import type { Prepare } from './prepare.ts'
 import { connectionInfo, type Session } from './session.ts'
 import { Sessions } from './sessions.ts'
 import { Supply } from './supply.ts'
@@ -60,7 +60,13 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
     this.#policy = policy
     this.#now = config.now ?? (() => performance.now())
     const place = { driver, where: this.where, now: this.#now }
-    const prepare = preparation({ ...place, sessionInit: policy.sessionInit, onSession })
+    const { sessionInit } = policy
+    // Most pools prepare nothing, and do not load the code for it.
+    const prepare: Prepare<Raw> =
+      sessionInit === undefined && onSession === undefined
+        ? undefined
+        : async (session) =>
+            (await import('./prepare.ts')).prepareSession(session, { ...place, sessionInit, onSession })
     const shared = { ...place, policy, emit: events.emit, prepare, random: config.random ?? Math.random }
     this.#shared = shared
     this.#sessions = new Sessions({
@@ -169,7 +175,7 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
       total: size,
       suspended: this.#suspended,
       closed: this.#closed,
-      places: placeStats(this.#driver, this.#sessions.all),
+      places: placeStats(this.#driver, this.#sessions.all, this.#sessions.shelf.idle),
       counts: { ...this.#counts, ...counts, failed: this.#supply.failed },
     }
   }

@@ -20,26 +20,25 @@ export interface PreparationConfig<Raw extends object> {
 /** Prepares one session; undefined when there is nothing to do. Rejects when the session must be closed. */
 export type Prepare<Raw extends object> = ((session: Session<Raw>) => Promise<void>) | undefined
 
-export function preparation<Raw extends object>(config: PreparationConfig<Raw>): Prepare<Raw> {
-  const { driver, where, sessionInit, onSession, now } = config
-  if (sessionInit === undefined && onSession === undefined) return undefined
-  return async (session) => {
-    const { raw } = session
-    let step = 'session_init'
-    try {
-      if (sessionInit !== undefined) await driver.run?.(raw, sessionInit)
-      step = 'onSession'
-      await onSession?.(raw, connectionInfo(session, driver.info(raw), now()))
-      // The hook may have left a statement running, or a transaction open.
-      if (!driver.isBroken(raw) && driver.needsReset(raw, 'rollback')) await driver.reset(raw, 'rollback')
-    } catch (cause) {
-      throw preparationError(step, cause, where)
-    }
-    // The end of the session may have arrived, but not been read.
-    await nextPoll()
-    if (driver.isBroken(raw)) throw preparationError(step, driver.endedBy?.(raw) ?? ENDED, where)
-    driver.markClean?.(raw)
+export async function prepareSession<Raw extends object>(
+  session: Session<Raw>,
+  { driver, where, sessionInit, onSession, now }: PreparationConfig<Raw>,
+): Promise<void> {
+  const { raw } = session
+  let step = 'session_init'
+  try {
+    if (sessionInit !== undefined) await driver.run?.(raw, sessionInit)
+    step = 'onSession'
+    await onSession?.(raw, connectionInfo(session, driver.info(raw), now()))
+    // The hook may have left a statement running, or a transaction open.
+    if (!driver.isBroken(raw) && driver.needsReset(raw, 'rollback')) await driver.reset(raw, 'rollback')
+  } catch (cause) {
+    throw preparationError(step, cause, where)
   }
+  // The end of the session may have arrived, but not been read.
+  await nextPoll()
+  if (driver.isBroken(raw)) throw preparationError(step, driver.endedBy?.(raw) ?? ENDED, where)
+  driver.markClean?.(raw)
 }
 
 const ENDED = new Error('the session has ended')

@@ -10,6 +10,7 @@ import { Alarm } from './alarm.ts'
 import { closeCause, type Holder } from './failures.ts'
 import { sayGoodbye } from './goodbye.ts'
 import type { Policy } from './options.ts'
+import { serverOf } from './place-stats.ts'
 import type { Prepare } from './prepare.ts'
 import { type Circumstances, FRESH_MILLIS, type Session, verdict } from './session.ts'
 import { Shelf } from './shelf.ts'
@@ -283,7 +284,8 @@ export class Sessions<Raw extends object> {
     const { id, raw, credential, openingMillis } = session
     this.#byRaw.set(raw, session)
     this.#counts.opened++
-    this.#config.emit('connection:opened', { id, identity: credential.identity, durationMillis: openingMillis })
+    const facts = { id, identity: credential.identity, durationMillis: openingMillis }
+    this.#config.emit('connection:opened', { ...serverOf(raw, this.#config), ...facts })
     this.#config.driver.onEnd?.(raw, () => this.#ended(session))
     return session
   }
@@ -315,7 +317,8 @@ export class Sessions<Raw extends object> {
     void this.shelf.discard(session)
     const { driver, where, emit } = this.#config
     const cause = closeCause(reason, driver.endedBy?.(session.raw) ?? failure, where)
-    emit('connection:closed', { id: session.id, reason, ageMillis: now - session.openedAt, cause })
+    const { id, openedAt } = session
+    emit('connection:closed', { ...serverOf(session.raw, this.#config), id, reason, ageMillis: now - openedAt, cause })
     if (this.#busy + this.#checking === 0) this.#onQuiet?.()
   }
 

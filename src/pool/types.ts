@@ -80,8 +80,9 @@ export interface ListenOptions {
 
 /** A server of the connection's list of hosts, as `pool.stats()` tells it. */
 export interface PlaceStats extends PlaceFacts {
-  /** Open connections of this pool there. */
+  /** Open connections of this pool there, and those of them that are idle. */
   readonly sessions: number
+  readonly idle: number
 }
 
 /** The finding of {@link ConnectionPool.visitPlaces} at one server. */

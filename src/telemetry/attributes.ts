@@ -1,18 +1,31 @@
 /** Attributes of the semantic conventions for databases (OpenTelemetry, "Semantic conventions for database client calls"). */
 
 import { errorCode, isError } from '../any-error.ts'
-import type { TraceContext } from '../tracing.ts'
+import type { EventOrigin } from '../events.ts'
+import type { ConnectTrace, TraceContext } from '../tracing.ts'
 import type { Attributes } from './api.ts'
 
 const DEFAULT_PORTS = { postgresql: 5432, 'microsoft.sql_server': 1433 } as const
 
 /** Where a session goes. The port is given if it is not the default one. */
-export function placeAttributes({ system, host, port, database }: TraceContext): Attributes {
+export function placeAttributes(context: Omit<TraceContext, 'poolName'>): Attributes {
+  const { system, database } = context
+  return { 'db.system.name': system, 'db.namespace': database, ...serverAttributes(context) }
+}
+
+/** A server. The port is given if it is not the default one. */
+export function serverAttributes({ system, host, port }: Partial<EventOrigin>): Attributes {
+  const isDefault = system !== undefined && port === DEFAULT_PORTS[system]
+  return { 'server.address': host, 'server.port': isDefault ? undefined : port }
+}
+
+/** The server of a list that a session was opened at, in place of the whole list. */
+export function sessionAttributes({ place, system }: ConnectTrace): Attributes {
+  if (place === undefined) return {}
   return {
-    'db.system.name': system,
-    'db.namespace': database,
-    'server.address': host,
-    'server.port': system !== undefined && port === DEFAULT_PORTS[system] ? undefined : port,
+    ...serverAttributes({ ...place, system }),
+    'network.peer.address': place.address,
+    'poolsmith.place.role': place.role,
   }
 }
 

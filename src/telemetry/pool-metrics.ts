@@ -4,6 +4,7 @@ import type { EventName } from '../events.ts'
 import type { Listener, PoolMeter } from '../pool/events.ts'
 import type { PoolStats } from '../pool/types.ts'
 import type { Attributes, Histogram, Meter, ObservableCallback } from './api.ts'
+import { serverAttributes } from './attributes.ts'
 import { poolAttribute } from './spans.ts'
 
 /** The buckets that the conventions give to durations of operations, in seconds. */
@@ -50,19 +51,23 @@ export function tellPools(meter: Meter, pools: readonly MeasuredPool[]): () => v
   })
   const stops = [
     gauge('count', '{connection}', 'Connections that are open.', (pool) => {
-      const { idle, total } = pool.stats()
-      return [
-        [idle, { 'db.client.connection.state': 'idle' }],
-        [total - idle, { 'db.client.connection.state': 'used' }],
-      ]
+      const { idle, total, places } = pool.stats()
+      const all = places.length === 0 ? [{ idle, sessions: total }] : places
+      return all.flatMap((one): Values => {
+        const place = 'host' in one ? serverAttributes(one) : {}
+        return [
+          [one.idle, { ...place, 'db.client.connection.state': 'idle' }],
+          [one.sessions - one.idle, { ...place, 'db.client.connection.state': 'used' }],
+        ]
+      })
     }),
     gauge('max', '{connection}', 'The greatest number of open connections.', (pool) => [[pool.stats().max, {}]]),
     gauge('pending_requests', '{request}', 'Acquires that wait.', (pool) => [[pool.stats().waiting, {}]]),
   ]
   for (const pool of pools) {
     const attributes = poolOf(pool)
-    const opened = ({ durationMillis }: { readonly durationMillis: number }): void =>
-      create.record(durationMillis / 1000, attributes)
+    const opened: Listener<'connection:opened'> = ({ durationMillis, host, port }) =>
+      create.record(durationMillis / 1000, { ...attributes, ...serverAttributes({ host, port }) })
     const late = (): void => timeouts.add(1, attributes)
     const waits = new GroupedHistogram(wait, attributes)
     const uses = new GroupedHistogram(use, attributes)

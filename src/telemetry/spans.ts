@@ -4,7 +4,7 @@ import type { TracingChannelSubscribers } from 'node:diagnostics_channel'
 import { sanitised } from '../sanitised-sql.ts'
 import { type TraceContext, type Traces, traces } from '../tracing.ts'
 import type { Attributes, Histogram, OpenTelemetryApi, Span, SpanOptions, Tracer } from './api.ts'
-import { errorAttributes, placeAttributes, querySummary } from './attributes.ts'
+import { errorAttributes, placeAttributes, querySummary, sessionAttributes } from './attributes.ts'
 
 interface Begun {
   readonly span: Span
@@ -53,11 +53,16 @@ export function tellSpans(api: OpenTelemetryApi, tracer: Tracer, durations: Hist
           options: { kind: CLIENT, attributes: { ...placeAttributes(context), ...poolAttribute(context) } },
         }),
       asyncEnd: (context) => {
-        finish(context, { 'poolsmith.credential.kind': context.credentialKind, 'poolsmith.logins': context.logins })
+        const { credentialKind, logins } = context
+        const own = { 'poolsmith.credential.kind': credentialKind, 'poolsmith.logins': logins }
+        finish(context, { ...own, ...sessionAttributes(context) })
       },
     }),
     subscribe('connect:phase', {
-      start: (context) => begin(context, { name: context.phase, options: { kind: INTERNAL }, parent: context.connect }),
+      start: (context) => {
+        const options = { kind: INTERNAL, attributes: placeAttributes(context) }
+        begin(context, { name: context.phase, options, parent: context.connect })
+      },
       asyncEnd: (context) => void finish(context),
     }),
     subscribe('acquire', {

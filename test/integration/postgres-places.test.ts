@@ -7,6 +7,7 @@ import { Kysely, sql } from 'kysely'
 import { postgresDialect } from '../../src/engine/kysely/index.ts'
 import { createPgPool } from '../../src/engine/pg/index.ts'
 import { createEngine, type EngineOptions } from '../../src/index.ts'
+import { type ConnectTrace, type PhaseTrace, type QueryTrace, traces } from '../../src/tracing.ts'
 import { type FakePostgres, type Peer, startFakePostgres } from '../support/fake-postgres.ts'
 import { freePort } from '../support/free-port.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
@@ -56,7 +57,15 @@ test('stats name every place with its role, state, sessions and last error, and 
   const dead = await freePort()
   await using db = await engineOn([dead, primary.port, standby.port])
   const host = '127.0.0.1'
-  const unknown = { host, address: undefined, role: undefined, state: 'unknown', sessions: 0, lastError: undefined }
+  const unknown = {
+    host,
+    address: undefined,
+    role: undefined,
+    state: 'unknown',
+    sessions: 0,
+    idle: 0,
+    lastError: undefined,
+  }
   assert.deepEqual(
     db.pool.stats().places.map(({ port, state, sessions }) => [port, state, sessions]),
     [dead, primary.port, standby.port].map((port) => [port, 'unknown', 0]),
@@ -65,7 +74,7 @@ test('stats name every place with its role, state, sessions and last error, and 
   assert.deepEqual(place, { host, port: primary.port, address: host, role: 'primary' })
   const [first, second, third] = db.pool.stats().places
   assert.deepEqual([first?.state, first?.sessions, first?.lastError?.code], ['down', 0, 'CONNECT_REFUSED'])
-  assert.deepEqual(second, { ...place, state: 'up', sessions: 1, lastError: undefined })
+  assert.deepEqual(second, { ...place, state: 'up', sessions: 1, idle: 1, lastError: undefined })
   assert.deepEqual(third, { ...unknown, port: standby.port })
 })
 
@@ -97,6 +106,38 @@ test('target_session_attrs is an option of every data layer, beside the same rec
   await assert.rejects(createEngine(record, { target_session_attrs: 'writer' as never }), {
     message: /options\.target_session_attrs/,
   })
+})
+
+test('traces, events and errors of a session name its server and not the whole list', async (t) => {
+  const dead = await freePort()
+  const told: unknown[][] = []
+  const subscribe = (name: 'connect' | 'connect:phase' | 'query', tell: (facts: never) => unknown[]): void => {
+    const nothing = (): void => undefined
+    const on = (facts: unknown): void => void told.push([name, ...tell(facts as never)])
+    const all = { start: nothing, end: nothing, asyncStart: nothing, error: nothing, asyncEnd: on }
+    traces[name].subscribe(all as never)
+    t.after(() => traces[name].unsubscribe(all as never))
+  }
+  subscribe('connect', ({ place }: ConnectTrace) => [place?.port, place?.role])
+  subscribe('connect:phase', ({ phase, port }: PhaseTrace) => (phase === 'login' ? [port] : ['other']))
+  subscribe('query', ({ port }: QueryTrace) => [port])
+  await using db = await engineOn([dead, primary.port])
+  db.pool.on('connection:opened', ({ host, port }) => told.push(['opened', host, port]))
+  db.pool.on('connection:closed', ({ host, port }) => told.push(['closed', host, port]))
+  await db.raw('select 1')
+  const lost = Promise.resolve(db.raw('select pg_terminate_backend(pg_backend_pid())'))
+  await assert.rejects(lost, { code: 'CONNECTION_LOST', message: new RegExp(`127.0.0.1:${primary.port} `) })
+  assert.deepEqual(
+    told.filter(([, what]) => what !== 'other'),
+    [
+      ['connect:phase', primary.port],
+      ['connect', primary.port, 'primary'],
+      ['opened', '127.0.0.1', primary.port],
+      ['query', primary.port],
+      ['query', primary.port],
+      ['closed', '127.0.0.1', primary.port],
+    ],
+  )
 })
 
 test('a place that goes down and comes up again is told to every engine that names it', async () => {

@@ -17,7 +17,7 @@ import type { Places } from '../places.ts'
 import { RoleDoubt, readOnlyError, roleError } from '../role-doubt.ts'
 import type { StatementWatcher } from '../statement-watch.ts'
 import { warnOnce } from '../warn-once.ts'
-import { openingError, type Whereabouts } from '../whereabouts.ts'
+import { atPlace, openingError, type Whereabouts } from '../whereabouts.ts'
 import { parseRequireAuth } from './auth-policy.ts'
 import { cancelSession } from './cancel.ts'
 import { rememberCancel } from './cancel-client.ts'
@@ -125,13 +125,13 @@ class SessionDriver implements PostgresDriver {
 
   async open(credential: Credential, context: OpenContext): Promise<pg.Client> {
     const { signal, at } = context
-    const where = at === undefined ? this.where : { ...this.where, host: at.host, port: at.port }
+    const where = atPlace(this.where, at)
     const clock = new PhaseClock(context)
     try {
       const module = await orAbort(loadPg(), signal)
       const session = await this.#places.open(credential, {
         signal,
-        enter: (phase) => clock.enter(phase),
+        enter: (phase, place) => clock.enter(phase, place),
         phase: () => clock.phase,
         deadline: context.deadline,
         at,
@@ -150,7 +150,7 @@ class SessionDriver implements PostgresDriver {
         watcher: watcherOf(state, this.#doubt),
       })
       watchUsers(client)
-      tellStatements(client, this.where)
+      tellStatements(client, atPlace(this.where, place))
       state.cleanAt = state.finished
       this.#states.set(client, state)
       rememberCancel(client, (cancelSignal) => this.cancel(client, cancelSignal))
@@ -285,9 +285,9 @@ class SessionDriver implements PostgresDriver {
   }
 
   statementError(raw: pg.Client, error: Error): Error {
-    const { info, endedBy } = this.#state(raw)
+    const { info, place, endedBy } = this.#state(raw)
     return postgresStatementError(error, {
-      where: { ...this.where, database: info.database },
+      where: { ...atPlace(this.where, place), database: info.database },
       broken: this.#isDead(raw),
       endedBy,
     })

@@ -12,7 +12,7 @@ import { PhaseClock } from '../phase-clock.ts'
 import type { Places } from '../places.ts'
 import { RoleDoubt } from '../role-doubt.ts'
 import type { StatementWatcher } from '../statement-watch.ts'
-import { openingError, type Whereabouts } from '../whereabouts.ts'
+import { atPlace, openingError, type Whereabouts } from '../whereabouts.ts'
 import { addressesOf, sqlServerWhereabouts } from './addresses.ts'
 import { roleOf } from './greeting.ts'
 import { gssSspi } from './gss-sspi.ts'
@@ -142,14 +142,14 @@ class SessionDriver implements SqlServerDriver {
     this.#warn?.()
     this.#warn = undefined
     const { signal, deadline, at } = context
-    const where = at === undefined ? this.where : { ...this.where, host: at.host, port: at.port }
+    const where = atPlace(this.where, at)
     const clock = new PhaseClock(context)
     try {
       const session = await this.#places.open(credential, {
         signal,
         deadline,
         at,
-        enter: (phase) => clock.enter(phase),
+        enter: (phase, place) => clock.enter(phase, place),
         phase: () => clock.phase,
       })
       const { connection, plan } = session
@@ -221,7 +221,7 @@ class SessionDriver implements SqlServerDriver {
       if (endsSession(error)) end(new Error(`${error.message} (error ${error.number}, state ${error.state})`))
     })
     this.#states.set(connection, state)
-    connection.place = this.where
+    connection.place = atPlace(this.where, place)
     keepListeners(connection, USERS_EVENTS)
   }
 
@@ -302,9 +302,9 @@ class SessionDriver implements SqlServerDriver {
   }
 
   statementError(raw: SqlServerConnection, error: Error): Error {
-    const { info, endedBy } = this.#state(raw)
+    const { info, place, endedBy } = this.#state(raw)
     return sqlServerStatementError(error, {
-      where: { ...this.where, database: info.database },
+      where: { ...atPlace(this.where, place), database: info.database },
       broken: this.#isDead(raw),
       endedBy,
     })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { sanitised } from '../../../src/sanitised-sql.ts'
-import { errorAttributes, placeAttributes, querySummary } from '../../../src/telemetry/attributes.ts'
+import { errorAttributes, placeAttributes, querySummary, sessionAttributes } from '../../../src/telemetry/attributes.ts'
 
 test('a statement is told without the values in its text', () => {
   const cases: readonly (readonly [string, string])[] = [
@@ -22,6 +22,18 @@ test('a statement is told without the values in its text', () => {
 test('a summary is the first word of the statement', () => {
   assert.equal(querySummary('  select 1'), 'SELECT')
   assert.equal(querySummary('$$'), undefined)
+})
+
+test('an attempt at a list of hosts is told with the server that gave the session', () => {
+  const trace = { poolName: 'p', system: 'postgresql', host: 'db1,db2', port: 5432, database: 'd', logins: 1 } as const
+  assert.deepEqual(sessionAttributes(trace), {})
+  const place = { host: 'db2', port: 5433, address: '10.0.0.2', role: 'standby' } as const
+  assert.deepEqual(sessionAttributes({ ...trace, place }), {
+    'server.address': 'db2',
+    'server.port': 5433,
+    'network.peer.address': '10.0.0.2',
+    'poolsmith.place.role': 'standby',
+  })
 })
 
 test('the port is told if it is not the default one, and the kind of an error by its status or code', () => {
