@@ -1,7 +1,19 @@
-/** A secret in an editor: by a file that only this user can read, and that is removed whatever ends the program but SIGKILL. */
+/** A secret in an editor: by a file that only this user can read, and that is overwritten and removed whatever ends the program but SIGKILL. */
 
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  lstatSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  type Stats,
+  writeSync,
+} from 'node:fs'
 import { lstat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -27,8 +39,7 @@ export async function edit(text: string, extension: string, call: Call): Promise
   if (!editor) throw new UsageError('which editor? Set VISUAL or EDITOR.')
   // A folder of mode 0700: editors put their own copies beside the file.
   const folder = mkdtempSync(join(await baseFolder(environment), 'poolsmith-'))
-  // Without waiting, since the process may be ending. A link that the editor has left is removed, not followed.
-  const remove = (): void => rmSync(folder, { recursive: true, force: true })
+  const remove = (): void => removeFolder(folder)
   process.on('exit', remove)
   try {
     const path = join(folder, `secret${extension}`)
@@ -93,4 +104,40 @@ async function runEditor(
     throw new PoolsmithError('Interrupted; nothing was changed.', { code: 'ABORTED', phase: 'credential' })
   }
   if (code !== 0) throw new UsageError(`the editor failed (exit code ${code}); nothing was changed.`)
+}
+
+/** Without waiting, since the process may be ending. A link that the editor has left is removed, and not followed. */
+function removeFolder(folder: string): void {
+  try {
+    for (const name of readdirSync(folder)) overwrite(join(folder, name))
+  } catch {
+    // The editor has removed the folder.
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Windows lacks the flag. */
+const NO_FOLLOW = constants.O_NOFOLLOW ?? 0
+
+function isAlone(stats: Stats): boolean {
+  return stats.isFile() && stats.nlink === 1
+}
+
+/** Overwrites a file that has this one name alone: one with another link is a file of another place too. */
+function overwrite(path: string): void {
+  try {
+    if (!isAlone(lstatSync(path))) return
+    const file = openSync(path, constants.O_RDWR | NO_FOLLOW)
+    try {
+      const stats = fstatSync(file)
+      if (!isAlone(stats)) return
+      writeSync(file, Buffer.alloc(stats.size))
+      fsyncSync(file)
+    } finally {
+      closeSync(file)
+    }
+  } catch {
+    // Removing is what counts: a file that cannot be overwritten is removed as it is.
+  }
 }

@@ -1,7 +1,7 @@
 /** `poolsmith secrets` as a process of its own: on a terminal, and ended by signals. */
 
 import assert from 'node:assert/strict'
-import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, type FileHandle, mkdir, open as openFile, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -70,21 +70,24 @@ for (const [name, code] of [
   ['SIGINT', 130],
   ['SIGHUP', 129],
 ] as const) {
-  test(`${name} during an edit ends the editor, and wipes and removes its file`, async () => {
+  test(`${name} during an edit ends the editor, and overwrites and removes its file`, async () => {
     await using secrets = await startSecrets()
     const { run, path } = secrets
     assert.equal((await run(['set', 'sales#password'], typing(`${VALUE}\r`, `${VALUE}\r`))).code, 0)
     const before = await readFile(path('secrets'), 'utf8')
     const editor = path('editor')
-    // A hard link still shows what was in the file when it is gone.
-    const body = `ln "$1" '${path('linked')}'; echo changed >> "$1"; mv '${path('linked')}' '${path('ready')}'; exec sleep 600`
+    const body = `echo changed >> "$1"; touch '${path('ready')}'; exec sleep 600`
     await writeFile(editor, `#!/bin/sh\n${body}\n`)
     await chmod(editor, 0o755)
+    // An open file still shows what is in it when its name is gone.
+    let open: FileHandle | undefined
     const isReady = async (): Promise<void> => {
       while (!(await readdir(path('.'))).includes('ready')) {
         signal.throwIfAborted()
         await sleep(20)
       }
+      const [folder = ''] = await readdir(path('tmp'))
+      open = await openFile(join(path('tmp'), folder, 'secret.txt'))
     }
     const edited = await run(['edit', 'sales#password'], {
       environment: { EDITOR: `'${editor}'` },
@@ -93,8 +96,13 @@ for (const [name, code] of [
     assert.equal(edited.code, code, edited.stderr)
     assert.match(edited.stderr, /interrupted/)
     assert.deepEqual(await readdir(path('tmp')), [])
-    const wiped = await readFile(path('ready'))
-    assert.ok(wiped.length > VALUE.length && wiped.every((byte) => byte === 0), wiped.toString('utf8'))
+    await using file = open
+    const left = await file?.readFile()
+    assert.ok(left !== undefined && left.length > VALUE.length, 'the file was there')
+    assert.ok(
+      left.every((byte) => byte === 0),
+      left.toString('utf8'),
+    )
     assert.equal(await readFile(path('secrets'), 'utf8'), before)
   })
 }

@@ -128,6 +128,8 @@ test('a secret is edited as JSON, a field as text, in a file that is gone afterw
     [await editorAt(path('wrong'), 'echo \'{"user": 1}\' > "$1"')]: /the field user is not a text/,
     [await editorAt(path('empty'), 'echo "{}" > "$1"')]: /there are no fields/,
     [await editorAt(path('link'), `ln -sf ${path('bystander')} "$1"`)]: /is a symbolic link/,
+    [await editorAt(path('hard'), `ln -f ${path('bystander')} "$1"`)]: /the text is not JSON/,
+    [await editorAt(path('beside'), `ln -s ${path('bystander')} "$1~"; exit 1`)]: /the editor failed/,
     '/no/such/editor': /the editor failed \(exit code 12[67]\)/,
   }
   for (const [EDITOR, message] of Object.entries(refused)) {
