@@ -5,7 +5,7 @@ import { LiveSecret, Secret } from '../secret.ts'
 import { type Field, FieldMismatch, homeFolder } from './field-types.ts'
 
 /** The kinds of stores that a reference can name. */
-export const SCHEMES = ['file', 'env', 'k8s', 'encrypted', 'vault', 'aws-sm', 'aws-ssm', 'azure-kv'] as const
+export const SCHEMES = ['file', 'env', 'k8s', 'encrypted', 'vault', 'aws-sm', 'aws-ssm', 'azure-kv', 'gcp-sm'] as const
 export type Scheme = (typeof SCHEMES)[number]
 
 /** The place of one secret in a store. It holds no secret itself. */
@@ -98,6 +98,7 @@ const RULES: Readonly<Record<Scheme, (path: string, field: string | undefined) =
   'aws-sm': (path) => (AWS_SECRET.test(path) ? path : undefined),
   'aws-ssm': (path) => (AWS_PARAMETER.test(path) ? path : undefined),
   'azure-kv': (path) => (KEY_VAULT_SECRET.test(path) ? path : undefined),
+  'gcp-sm': (path) => (googleSecret(path) === undefined ? undefined : path),
 }
 
 /** Names and ARNs of AWS (API references, CreateSecret and GetParameter). A version or label of a parameter follows a colon. */
@@ -110,6 +111,16 @@ const AWS_PARAMETER = /^(arn:aws[-a-z]*:ssm:[-a-z0-9]+:\d{12}:parameter)?[\w./-]
  */
 export const KEY_VAULT_SECRET =
   /^(?:https:\/\/(?<host>[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?(?::\d{1,5})?)\/(?:secrets\/)?|(?<vault>[a-z](?:[a-z0-9-]{1,22}[a-z0-9]))\/)(?<name>[a-z0-9-]{1,127})(?:\/(?<version>[0-9a-f]{32}))?$/i
+
+const GOOGLE_SHORT =
+  /^(?<project>(?:[a-z0-9.-]{1,63}:)?[a-z0-9-]{1,63})\/(?<name>[\w-]{1,255})(?:\/(?<version>\d{1,19}|[A-Za-z][\w-]{0,62}))?$/
+const GOOGLE_RESOURCE =
+  /^projects\/(?<project>(?:[a-z0-9.-]{1,63}:)?[a-z0-9-]{1,63})\/(?:locations\/(?<location>[a-z0-9-]{1,63})\/)?secrets\/(?<name>[\w-]{1,255})(?:\/versions\/(?<version>\d{1,19}|[A-Za-z][\w-]{0,62}))?$/
+
+/** The parts of a secret of Google: project, name and perhaps a version or its alias, or the name of the resource. */
+export function googleSecret(path: string): Readonly<Record<string, string | undefined>> | undefined {
+  return (GOOGLE_RESOURCE.exec(path) ?? GOOGLE_SHORT.exec(path))?.groups
+}
 
 /** `namespace/name`, as the API has it, and no folder (RFC 1123 labels). */
 export function isKubernetesName(path: string): boolean {

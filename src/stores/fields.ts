@@ -5,6 +5,7 @@ import type { Scheme } from '../connections/reference.ts'
 import { type AwsOptions, awsFields } from '../strategies/aws/fields.ts'
 import { type AzureOptions, azureFields } from '../strategies/azure/fields.ts'
 import { vaultFields } from '../vault/fields.ts'
+import { type GoogleOptions, googleFields } from './google/fields.ts'
 
 export const storeFields = {
   secrets_ttl: seconds({
@@ -46,10 +47,10 @@ export const storeFields = {
 } as const
 
 /** The tables of strategies by whose options a store logs in. They count where a reference names the store. */
-const LOGINS = { 'aws-sm': awsFields, 'aws-ssm': awsFields, 'azure-kv': azureFields } as const
+const LOGINS = { 'aws-sm': awsFields, 'aws-ssm': awsFields, 'azure-kv': azureFields, 'gcp-sm': googleFields } as const
 
 /** The values of a connection's options for its stores: those of a login, where a reference names its store. */
-export type StoreFieldValues = ValuesOf<typeof storeFields> & Partial<AwsOptions & AzureOptions>
+export type StoreFieldValues = ValuesOf<typeof storeFields> & Partial<AwsOptions & AzureOptions & GoogleOptions>
 
 /** The encrypted file of secrets; undefined where none is named. */
 export function secretsFileOf(

@@ -9,6 +9,7 @@ import { CachedReader } from './cache.ts'
 import { EncryptedFile } from './encrypted/file.ts'
 import { encryptedReader } from './encrypted/reader.ts'
 import { type StoreFieldValues, secretsFileOf } from './fields.ts'
+import type { GoogleOptions } from './google/fields.ts'
 import { apiAddress, kubernetesApiReader } from './kubernetes-api.ts'
 import { lazyReader } from './lazy.ts'
 import { environmentReader, fileReader, kubernetesFolderReader } from './local.ts'
@@ -100,6 +101,13 @@ export class OpenStores {
         return lazyReader(placeOf, async () => {
           const { keyVaultReader } = await import('./azure/key-vault.ts')
           return keyVaultReader(placeOf, this.#options as AzureOptions, this.#context)
+        })
+      }
+      case 'gcp-sm': {
+        const placeOf = (path: string): string => `The secret ${path} of Google Secret Manager`
+        return lazyReader(placeOf, async () => {
+          const { googleSecretReader } = await import('./google/secret-manager.ts')
+          return googleSecretReader(placeOf, this.#options as GoogleOptions, this.#context)
         })
       }
       case 'aws-ssm': {

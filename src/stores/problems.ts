@@ -6,7 +6,7 @@ import { fromName, isKubernetesName, type ReferencedSecret, type Scheme } from '
 import type { ConfigProblem } from '../errors.ts'
 import { type AzureOptions, azureProblems, credentialKind } from '../strategies/azure/fields.ts'
 import { vaultFields, vaultProblems } from '../vault/fields.ts'
-import { type AwsStoreOptions, awsStoreProblems } from './aws/options.ts'
+import { type AwsStoreOptions, awsStoreProblems, isStoreAddress } from './aws/options.ts'
 import { loginFields, type StoreFieldValues, secretsFileOf } from './fields.ts'
 
 /** The problems of the stores that the references of a connection name. */
@@ -43,7 +43,14 @@ export function storeProblems(
     problems.push(...awsStoreProblems(service, names, options as AwsStoreOptions, environment, connection))
   }
   if (paths.has('azure-kv')) problems.push(...keyVaultProblems(options as AzureOptions, environment))
+  if (paths.has('gcp-sm')) problems.push(...googleProblems(options))
   return problems
+}
+
+function googleProblems({ google_endpoint_url: endpoint }: StoreFieldValues): readonly ConfigProblem[] {
+  if (endpoint === undefined || isStoreAddress(endpoint)) return []
+  const message = 'expected https://host (or http to this machine alone), without a login or query'
+  return [{ path: 'extra.google_endpoint_url', message }]
 }
 
 function keyVaultProblems(

@@ -51,7 +51,7 @@ export function awsStoreProblems(
 ): readonly ConfigProblem[] {
   const problems = awsProblems(options)
   const endpoint = endpointOf(service, options, environment)
-  if (endpoint !== undefined && !isAddress(endpoint)) {
+  if (endpoint !== undefined && !isStoreAddress(endpoint)) {
     const message = `expected https://host (or http to this machine alone) for ${service}, without a login or query; it comes from the option or from ${ENDPOINT_VARIABLES[service]} or AWS_ENDPOINT_URL`
     problems.push({ path: 'extra.aws_endpoint_url', message })
   }
@@ -63,7 +63,8 @@ export function awsStoreProblems(
   return problems
 }
 
-function isAddress(text: string): boolean {
+/** Whether secrets may be asked for at an address. */
+export function isStoreAddress(text: string): boolean {
   if (!URL.canParse(text)) return false
   const url = new URL(text)
   return isProtected(url) && url.username === '' && url.password === '' && url.search === '' && url.hash === ''

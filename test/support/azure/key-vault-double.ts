@@ -5,10 +5,11 @@
 
 import { randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
-import { Agent, createServer, type RequestOptions } from 'node:https'
+import { type Agent, createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import tls from 'node:tls'
+import { agentTo } from '../agent-to.ts'
 import { createPki } from '../pki.ts'
 
 /** Those of the clouds, and one for names with a port. */
@@ -166,16 +167,9 @@ export async function startKeyVaultDouble(
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
 
-  class ToDouble extends Agent {
-    override createConnection(options: RequestOptions, done?: (error: Error | null, stream: Duplex) => void) {
-      const isVault = DOMAINS.some((domain) => options.host?.endsWith(`.${domain}`))
-      return super.createConnection(isVault ? { ...options, host: '127.0.0.1', port } : options, done)
-    }
-  }
-
   return Object.assign(state, {
     port,
-    agents: { http: undefined as never, https: new ToDouble() },
+    agents: { http: undefined as never, https: agentTo(() => port, DOMAINS) },
     put: (name: string, value: string) => put(name, value),
     disable(name: string) {
       const last = secrets.get(name)?.at(-1)

@@ -26,7 +26,12 @@ const AWS = {
 
 const AZURE = { tenant_id: 'tenant', client_id: 'app', client_secret: 'secret' }
 
-const SDKS = ['@aws-sdk/client-secrets-manager', '@aws-sdk/client-ssm', '@azure/keyvault-secrets']
+const SDKS = [
+  '@aws-sdk/client-secrets-manager',
+  '@aws-sdk/client-ssm',
+  '@azure/keyvault-secrets',
+  'google-auth-library',
+]
 
 /** The SDKs that a program loads which wants a session with these options. */
 async function loadedBy(extra: Readonly<Record<string, unknown>>): Promise<readonly string[]> {
@@ -59,6 +64,7 @@ const USED: readonly (readonly [reference: string, options: object, sdks: readon
   ['aws-sm:prod/sales#password', AWS, ['@aws-sdk/client-secrets-manager']],
   ['aws-ssm:/prod/sales', AWS, ['@aws-sdk/client-ssm']],
   [`azure-kv:${address.replace('http:', 'https:')}/sales`, AZURE, ['@azure/keyvault-secrets']],
+  ['gcp-sm:sales-prod/db', { google_credentials_file: '/not/there' }, ['google-auth-library']],
 ]
 
 for (const [reference, options, sdks] of USED) {
