@@ -20,8 +20,6 @@ export {
 export { toAirflowUri } from './connections/forms/airflow-uri.ts'
 export { toAirflowJson } from './connections/forms/json-text.ts'
 export { type ConnectionInput, type ConnectionObject, parseConnection } from './connections/parse.ts'
-export { resolveConnection } from './connections/resolve.ts'
-export { findConnection, type ListedConnection, listConnections, type StoreOptions } from './connections/stores/find.ts'
 export type {
   CertificateCredential,
   Credential,
@@ -78,6 +76,8 @@ export type {
   PoolStats,
 } from './pool/types.ts'
 export { Secret } from './secret.ts'
+export type { ListedConnection, StoreOptions } from './stores/options.ts'
+export { findConnection, listConnections, resolveConnection } from './stores/resolve.ts'
 export { register, strategies } from './strategies/index.ts'
 export { StrategyRegistry } from './strategies/registry.ts'
 export { defineStrategy, type Strategy, type StrategyContext } from './strategies/strategy.ts'

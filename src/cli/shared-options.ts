@@ -1,7 +1,7 @@
 /** Arguments and options that several commands have, and what they mean to the engine. */
 
 import { LONGEST_TIMER_SECONDS } from '../connections/fields.ts'
-import type { StoreOptions } from '../connections/stores/find.ts'
+import type { StoreOptions } from '../stores/options.ts'
 import { type Call, type CommandOption, UsageError } from './command.ts'
 
 export const CONNECTION_ARGUMENT = {

@@ -3,14 +3,29 @@
 import { isPlausiblePath } from '../plausible-path.ts'
 import { LiveSecret, Secret } from '../secret.ts'
 import { type Field, FieldMismatch, homeFolder } from './field-types.ts'
+import { idProblem } from './record.ts'
 
 /** The kinds of stores that a reference can name. */
-export const SCHEMES = ['file', 'env', 'k8s', 'encrypted', 'vault', 'aws-sm', 'aws-ssm', 'azure-kv', 'gcp-sm'] as const
+export const SCHEMES = [
+  'file',
+  'env',
+  'k8s',
+  'encrypted',
+  'vault',
+  'aws-sm',
+  'aws-ssm',
+  'azure-kv',
+  'gcp-sm',
+  'store',
+] as const
 export type Scheme = (typeof SCHEMES)[number]
+
+/** The scheme of login and password in the record that the connection itself was read from. */
+export const RECORD = 'record'
 
 /** The place of one secret in a store. It holds no secret itself. */
 export interface Reference {
-  readonly scheme: Scheme
+  readonly scheme: Scheme | typeof RECORD
   /** As the store knows it: a path, a name. */
   readonly path: string
   /** The field of the secret, where it has several. */
@@ -49,14 +64,24 @@ const EXAMPLES =
   'vault:secret/sales#password, aws-sm:prod/sales#password, k8s:/etc/secrets/sales#password, file:/run/secrets/sales or env:SALES'
 
 /** The kinds of stores that the references among given options name. */
-export function schemesIn(given: Readonly<Record<string, unknown>>): ReadonlySet<Scheme> {
-  const found = new Set<Scheme>()
+export function schemesIn(given: Readonly<Record<string, unknown>>): ReadonlySet<Reference['scheme']> {
+  const found = new Set<Reference['scheme']>()
   for (const [key, value] of Object.entries(given)) {
     const text = value instanceof Secret ? value.reveal() : value
     const parsed = key.endsWith(SUFFIX) && typeof text === 'string' ? parse(text) : undefined
     if (parsed !== undefined) found.add(parsed.scheme)
   }
   return found
+}
+
+/** Whether a text begins as a reference does. */
+export function namesScheme(text: string): boolean {
+  return SCHEMES.some((name) => text.startsWith(`${name}:`))
+}
+
+/** The place of a whole connection, for which no field need be named; undefined for a text that is none. */
+export function recordReference(text: string): Reference | undefined {
+  return parse(text, true)
 }
 
 /** An option that takes a reference. A text that is none is not repeated: it may be the secret itself. */
@@ -76,11 +101,11 @@ export function reference(description: string): Field<ReferencedSecret | undefin
   }
 }
 
-function parse(text: string): Reference | undefined {
+function parse(text: string, isRecord = false): Reference | undefined {
   const { scheme, path = '', field } = FORM.exec(text)?.groups ?? {}
   const known = SCHEMES.find((name) => name === scheme)
   if (known === undefined || /\p{Cc}/u.test(text) || text.length > 1024) return undefined
-  const read = RULES[known](path, field)
+  const read = RULES[known](path, field ?? (isRecord ? 'connection' : undefined))
   return read === undefined ? undefined : { scheme: known, path: read, field }
 }
 
@@ -99,6 +124,7 @@ const RULES: Readonly<Record<Scheme, (path: string, field: string | undefined) =
   'aws-ssm': (path) => (AWS_PARAMETER.test(path) ? path : undefined),
   'azure-kv': (path) => (KEY_VAULT_SECRET.test(path) ? path : undefined),
   'gcp-sm': (path) => (googleSecret(path) === undefined ? undefined : path),
+  store: (path) => (idProblem(path) === undefined ? path : undefined),
 }
 
 /** Names and ARNs of AWS (API references, CreateSecret and GetParameter). A version or label of a parameter follows a colon. */

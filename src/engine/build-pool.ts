@@ -4,8 +4,6 @@ import type { AuditedPool } from '../audit/watch-pool.ts'
 import type { Connection } from '../connections/connection.ts'
 import { childPath } from '../connections/fields.ts'
 import type { ConnectionInput } from '../connections/parse.ts'
-import { readInput } from '../connections/resolve.ts'
-import type { StoreOptions } from '../connections/stores/find.ts'
 import { endingSource } from '../credentials/ending-source.ts'
 import type { ProxyOptions } from '../drivers/network/proxy/options.ts'
 import type { Proxies, ProxyContext } from '../drivers/network/proxy/proxies.ts'
@@ -16,6 +14,8 @@ import type { EventName } from '../events.ts'
 import { EventHub, type Listener } from '../pool/events.ts'
 import type { PoolOptions } from '../pool/options.ts'
 import { type ConnectionInfo, ConnectionPool } from '../pool/pool.ts'
+import type { Origin, StoreOptions } from '../stores/options.ts'
+import { readInput } from '../stores/resolve.ts'
 import { strategies } from '../strategies/index.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
 import type { StrategyContext } from '../strategies/strategy.ts'
@@ -95,10 +95,12 @@ export async function buildPool(
   using _ = { [Symbol.dispose]: tell }
 
   const { environment = process.env } = stores
-  const read = await readInput(input, { onWarning: (note) => notes.push(note), ...stores })
+  const overrides = { ...extra, ...poolOptions }
+  const read = await readInput(input, { onWarning: (note) => notes.push(note), ...stores }, overrides)
+  using unused = new DisposableStack()
+  unused.defer(() => read.origin?.close())
   const named = Object.keys(poolOptions).filter((key) => Reflect.get(poolOptions, key) !== undefined)
   const writtenAt = new Map(named.map((key) => [childPath('extra', key), childPath('options', key)]))
-  const overrides = { ...extra, ...poolOptions }
   const choices = { registry, overrides, writtenAt, environment, closed: read.closed }
   const given = read.connection ?? (await refuse(read, choices))
   const unacceptable = accept(given)
@@ -121,10 +123,13 @@ export async function buildPool(
   }
   const pooled = { driver: parts.driver, events, where, connection: connection.id, method: settings.strategy.name }
   const endAudit = await startAudit(audit, settings.audit, pooled)
-  const source = await sourceFor(connection, settings, context).catch((error: unknown) => {
+  // A password is read again from the store that gave the connection.
+  const origin = connection.password === undefined ? undefined : read.origin
+  const source = await sourceFor(connection, settings, context, { origin, stores }).catch((error: unknown) => {
     endAudit?.()
     throw error
   })
+  if (origin !== undefined) unused.move()
   const pool = new ConnectionPool({
     driver: parts.driver,
     source: proxies === undefined ? source : endingSource(source, () => closeAgents(proxies)),
@@ -135,10 +140,15 @@ export async function buildPool(
   return { pool, parts, connection, strategy: settings.strategy.name }
 }
 
-async function sourceFor(connection: Connection, settings: Configuration['settings'], context: StrategyContext) {
-  if (settings.references.size === 0)
+async function sourceFor(
+  connection: Connection,
+  settings: Configuration['settings'],
+  context: StrategyContext,
+  from: { readonly origin: Origin | undefined; readonly stores: StoreOptions },
+) {
+  if (settings.references.size === 0 && from.origin === undefined)
     return settings.strategy.credentials(connection, settings.strategyOptions, context)
-  return (await import('./stored-source.ts')).sourceFromStores(connection, settings, context)
+  return (await import('./stored-source.ts')).sourceFromStores(connection, settings, context, from)
 }
 
 /** Loaded for a connection that has an audit log. @returns ends it */

@@ -1,7 +1,7 @@
 /** The options of references to stores of secrets, which every connection takes. */
 
 import { type Fields, LONGEST_TIMER_SECONDS, path, seconds, text, type ValuesOf } from '../connections/fields.ts'
-import type { Scheme } from '../connections/reference.ts'
+import type { Reference } from '../connections/reference.ts'
 import { type AwsOptions, awsFields } from '../strategies/aws/fields.ts'
 import { type AzureOptions, azureFields } from '../strategies/azure/fields.ts'
 import { vaultFields } from '../vault/fields.ts'
@@ -61,7 +61,7 @@ export function secretsFileOf(
 }
 
 /** The options by which the stores of these kinds log in, beside those that every connection takes. */
-export function loginFields(schemes: Iterable<Scheme>): Fields {
-  const all: Readonly<Partial<Record<Scheme, Fields>>> = LOGINS
+export function loginFields(schemes: Iterable<Reference['scheme']>): Fields {
+  const all: Readonly<Partial<Record<Reference['scheme'], Fields>>> = LOGINS
   return Object.assign({}, ...[...schemes].map((scheme) => all[scheme]))
 }

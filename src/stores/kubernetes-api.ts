@@ -43,7 +43,11 @@ export function kubernetesApiReader(
     const [namespace, name] = path.split('/')
     const collection = `/api/v1/namespaces/${namespace}/secrets`
     const url = new URL(method === 'POST' ? collection : `${collection}/${name}`, address)
-    const use = { what: 'file of the service account', option: 'k8s_account_folder' }
+    const use = {
+      what: 'file of the service account',
+      option: 'k8s_account_folder',
+      missing: 'CREDENTIAL_MISSING',
+    } as const
     // The kubelet replaces the token about hourly.
     const token = await readSecretText(join(folder, 'token'), use)
     const ca = await readSecretFile(join(folder, 'ca.crt'), use)
@@ -148,10 +152,15 @@ function failureOf(
   const words = typeof message === 'string' && message !== '' ? `: ${printable(redact(message, secrets), 300)}` : ''
   const retry = retryAfterMillis(headers['retry-after'])
   return new PoolsmithError(`${subject} could not ${VERBS[method]} the secret ${path} (HTTP ${status})${words}.`, {
-    ...meaningOf(status, path, method),
+    ...(status === 404 && body?.kind !== 'Status' ? NOT_THE_API : meaningOf(status, path, method)),
     phase: 'credential',
     details: { status, path, ...(retry === undefined ? {} : { retryAfterMillis: retry }) },
   })
+}
+
+const NOT_THE_API: Meaning = {
+  code: 'STORE_ANSWER_UNUSABLE',
+  hint: 'A proxy or a web page may stand in place of the API server: check KUBERNETES_SERVICE_HOST.',
 }
 
 const VERBS = { GET: 'give', POST: 'create', PUT: 'update' } as const

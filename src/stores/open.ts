@@ -1,5 +1,5 @@
 import type { Connection } from '../connections/connection.ts'
-import { isKubernetesName, type Reference, type Scheme } from '../connections/reference.ts'
+import { isKubernetesName, RECORD, type Reference } from '../connections/reference.ts'
 import type { Emit } from '../events.ts'
 import { awsProver } from '../strategies/aws/vault-login.ts'
 import type { AzureOptions } from '../strategies/azure/fields.ts'
@@ -10,9 +10,9 @@ import { EncryptedFile } from './encrypted/file.ts'
 import { encryptedReader } from './encrypted/reader.ts'
 import { type StoreFieldValues, secretsFileOf } from './fields.ts'
 import type { GoogleOptions } from './google/fields.ts'
-import { apiAddress, kubernetesApiReader } from './kubernetes-api.ts'
 import { lazyReader } from './lazy.ts'
 import { environmentReader, fileReader, kubernetesFolderReader } from './local.ts'
+import type { Origin, StoreOptions } from './options.ts'
 import type { SecretReader } from './reader.ts'
 import { vaultReader } from './vault.ts'
 
@@ -23,10 +23,14 @@ export interface StoreContext {
   /** Where requests go through a proxy. */
   readonly agents?: StrategyContext['agents'] | undefined
   readonly listens?: StrategyContext['listens'] | undefined
+  /** Where `store:` looks connections up. */
+  readonly stores?: StoreOptions | undefined
+  /** The store that gave the connection itself. */
+  readonly origin?: Origin | undefined
   readonly emit: Emit
 }
 
-type Kind = Scheme | 'k8s-api'
+type Kind = Reference['scheme'] | 'k8s-api'
 
 function kindOf({ scheme, path }: Reference): Kind {
   return scheme === 'k8s' && isKubernetesName(path) ? 'k8s-api' : scheme
@@ -61,6 +65,7 @@ export class OpenStores {
 
   close(): void {
     for (const reader of this.#opened.values()) reader.close()
+    this.#context.origin?.close()
   }
 
   #open(kind: Kind): SecretReader {
@@ -74,9 +79,13 @@ export class OpenStores {
       case 'k8s':
         return kubernetesFolderReader
       case 'k8s-api': {
-        const address = apiAddress(environment)
-        if (address === undefined) throw new Error('The options were not checked.')
-        return kubernetesApiReader(address, this.#options, { environment, agent })
+        const placeOf = (path: string): string => `The secret ${path} of Kubernetes`
+        return lazyReader(placeOf, async () => {
+          const { apiAddress, kubernetesApiReader } = await import('./kubernetes-api.ts')
+          const address = apiAddress(environment)
+          if (address === undefined) throw new Error('The options were not checked.')
+          return kubernetesApiReader(address, this.#options, { environment, agent })
+        })
       }
       case 'encrypted': {
         const path = secretsFileOf(this.#options, environment)
@@ -120,6 +129,17 @@ export class OpenStores {
           },
           { isWritable: false },
         )
+      }
+      case 'store': {
+        const options = { ...this.#context.stores, environment }
+        const load = async () => (await import('./connection-reader.ts')).connectionReader(options)
+        return lazyReader((id) => `The connection ${id}`, load, { isWritable: false })
+      }
+      case RECORD: {
+        const { origin } = this.#context
+        if (origin === undefined) throw new Error('The connection is not from a store.')
+        const load = async () => (await import('./record.ts')).recordReader(origin)
+        return lazyReader(() => origin.place, load, { isWritable: false })
       }
     }
   }

@@ -2,7 +2,7 @@
 
 import type { Connection } from '../connections/connection.ts'
 import type { Fields } from '../connections/fields.ts'
-import { fromName, isKubernetesName, type ReferencedSecret, type Scheme } from '../connections/reference.ts'
+import { fromName, isKubernetesName, type Reference, type ReferencedSecret } from '../connections/reference.ts'
 import type { ConfigProblem } from '../errors.ts'
 import { type AzureOptions, azureProblems, credentialKind } from '../strategies/azure/fields.ts'
 import { vaultFields, vaultProblems } from '../vault/fields.ts'
@@ -11,12 +11,12 @@ import { loginFields, type StoreFieldValues, secretsFileOf } from './fields.ts'
 
 /** The problems of the stores that the references of a connection name. */
 export function storeProblems(
-  references: ReadonlyMap<string, ReferencedSecret>,
+  references: ReadonlyMap<string, Pick<ReferencedSecret, 'reference'>>,
   options: StoreFieldValues,
   environment: Readonly<Record<string, string | undefined>>,
   connection: Pick<Connection, 'host' | 'port'>,
 ): readonly ConfigProblem[] {
-  const paths = new Map<Scheme, string[]>()
+  const paths = new Map<Reference['scheme'], string[]>()
   const problems: ConfigProblem[] = []
   for (const [name, { reference }] of references) {
     const { scheme, path: at } = reference

@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises'
 import { errorCode } from '../any-error.ts'
-import { PoolsmithError } from '../errors.ts'
+import { type ErrorCode, PoolsmithError } from '../errors.ts'
 import { DistrustedFile, readTrusted } from '../private-file.ts'
 import { Secret } from '../secret.ts'
 
@@ -12,6 +12,8 @@ export interface FileUse {
   /** `file of the Vault token` */
   readonly what: string
   readonly option: string
+  /** The code for a file that is missing or empty: that of a login differs from that of a secret. Default: SECRET_MISSING. */
+  readonly missing?: 'SECRET_MISSING' | 'CREDENTIAL_MISSING'
 }
 
 /**
@@ -36,13 +38,17 @@ async function read(path: string): Promise<Buffer> {
   return readTrusted(await realpath(path), { maxBytes: LONGEST_BYTES, owners: 'anyone' })
 }
 
-export function secretFileError(path: string, { what, option }: FileUse, cause: unknown): PoolsmithError {
+export function secretFileError(
+  path: string,
+  { what, option, missing = 'SECRET_MISSING' }: FileUse,
+  cause: unknown,
+): PoolsmithError {
   const code = errorCode(cause)
   const details = { file: path }
   if (code === 'ENOENT' || code === 'ENOTDIR') {
     const hint = `Check the path in ${option}, and that the file has been written or mounted.`
     return new PoolsmithError(`The ${what} ${path} does not exist.`, {
-      code: 'SECRET_MISSING',
+      code: missing,
       phase: 'credential',
       hint,
       details,
@@ -68,7 +74,7 @@ export async function readSecretText(path: string, use: FileUse): Promise<Secret
   const text = textOf(bytes)
   if (text === undefined || text.includes('\0')) throw fault(path, use, 'SECRET_UNUSABLE', 'holds no text')
   const line = text.replace(/\r?\n$/, '')
-  if (line === '') throw fault(path, use, 'SECRET_MISSING', 'is empty')
+  if (line === '') throw fault(path, use, use.missing ?? 'SECRET_MISSING', 'is empty')
   return new Secret(line)
 }
 
@@ -82,7 +88,7 @@ export function textOf(bytes: Uint8Array): string | undefined {
   }
 }
 
-function fault(path: string, use: FileUse, code: 'SECRET_MISSING' | 'SECRET_UNUSABLE', what: string): PoolsmithError {
+function fault(path: string, use: FileUse, code: ErrorCode, what: string): PoolsmithError {
   return new PoolsmithError(`The ${use.what} ${path} ${what}.`, {
     code,
     phase: 'credential',

@@ -49,7 +49,11 @@ export function failureOf({ vault, query, answer, body, hide }: Refusal): Poolsm
   const { status, headers } = answer
   const said = Array.isArray(body?.errors) ? body.errors.filter((text) => typeof text === 'string').join('; ') : ''
   const isConflict = status === 400 && said.includes('check-and-set parameter did not match')
-  const { code, transient, hint } = isConflict ? CONFLICT : meaningOf(status, query)
+  const { code, transient, hint } = isConflict
+    ? CONFLICT
+    : status === 404
+      ? missing(query, body, said)
+      : meaningOf(status, query)
   const aheadMillis = clockAhead(headers.date)
   const words = said === '' ? '' : `: ${printable(hide(said), 300)}`
   const wait = retryAfterMillis(headers['retry-after'])
@@ -98,12 +102,28 @@ function meaningOf(status: number, { path }: Query): Meaning {
       hint: `The token has expired or was revoked, or its policy does not allow ${path}.`,
     }
   }
-  if (status === 404) {
-    return { code: 'SECRET_MISSING', transient: false, hint: 'Check the mount, the path and the namespace.' }
-  }
   if (status === 408 || status >= 500)
     return { ...LATER, hint: 'The fault is on the side of Vault; it is asked again.' }
   return { code: 'STORE_FAILED', transient: false, hint: 'See the log of Vault for the request.' }
+}
+
+/** A path that Vault does not have differs from one that leads to no engine, and from the page of another server. */
+function missing({ path }: Query, body: Refusal['body'], said: string): Meaning {
+  if (!Array.isArray(body?.errors) && !isRecord(body?.data)) {
+    const hint = 'A proxy or a web page may stand in place of Vault: check vault_addr.'
+    return { code: 'STORE_ANSWER_UNUSABLE', transient: false, hint }
+  }
+  if (path.startsWith('auth/')) {
+    return { code: 'STORE_REFUSED', transient: false, hint: 'Check vault_auth, vault_auth_mount and the namespace.' }
+  }
+  if (said.includes('no handler for route')) {
+    return {
+      code: 'STORE_REFUSED',
+      transient: false,
+      hint: 'No engine is mounted there: check the mount and the namespace.',
+    }
+  }
+  return { code: 'SECRET_MISSING', transient: false, hint: 'Check the mount, the path and the namespace.' }
 }
 
 /** Vault answers 404 for a version that was deleted too, with a body that says when; undefined for any other. */

@@ -25,10 +25,10 @@ export const vaultFields = {
     description:
       'The hosts of the other nodes, to which a standby may redirect a request. Default: none but the host of `vault_addr`; nodes forward requests unless they are told not to.',
   }),
-  vault_auth: oneOf(['token', 'approle', 'kubernetes', 'jwt', 'cert', 'aws'], {
+  vault_auth: oneOf(['token', 'approle', 'kubernetes', 'jwt', 'cert', 'aws', 'userpass', 'ldap'], {
     default: 'token',
     description:
-      'How to log in to Vault: a token that exists already, an AppRole, the service account of a Kubernetes pod, any signed JWT, a TLS client certificate, or an AWS identity.',
+      'How to log in to Vault: a token that exists already, an AppRole, the service account of a Kubernetes pod, any signed JWT, a TLS client certificate, an AWS identity, or a user and password of Vault or of LDAP.',
   }),
   vault_auth_mount: text({ description: 'Where the login method is mounted. Default: its name.' }),
   vault_token: secret({ description: 'The token. Default: VAULT_TOKEN, then `vault_token_file`.' }),
@@ -36,6 +36,8 @@ export const vaultFields = {
     description:
       'A file with the token, as a Vault agent writes it; read again at each login. Default: `~/.vault-token`.',
   }),
+  vault_username: text({ description: 'The user for `userpass` and `ldap`.' }),
+  vault_password: secret({ description: 'The password for `userpass` and `ldap`.' }),
   vault_role_id: text({ description: 'The role id of the AppRole.' }),
   vault_secret_id: secret({ description: 'The secret id of the AppRole, where the role needs one.' }),
   vault_secret_id_file: path({ description: 'A file with the secret id, read again at each login.' }),
@@ -47,6 +49,7 @@ export const vaultFields = {
   vault_role: text({
     description: 'The role for `kubernetes`, `jwt` and `aws`, or the name of the certificate role for `cert`.',
   }),
+  vault_jwt: secret({ description: 'The JWT itself for `jwt`, in place of `vault_jwt_file`.' }),
   vault_jwt_file: path({
     description:
       "The file with the JWT, read again at each login. Default for `kubernetes`: the pod's token in `/var/run/secrets/kubernetes.io/serviceaccount`.",
@@ -124,7 +127,11 @@ export function vaultProblems(options: VaultOptions, environment: Environment): 
   if (method === 'approle') needs('vault_role_id')
   else if (options.vault_role_id !== undefined) say('vault_role_id', `has no effect under vault_auth=${method}`)
   if (method === 'kubernetes' || method === 'jwt') needs('vault_role')
-  if (method === 'jwt') needs('vault_jwt_file')
+  if (method === 'jwt' && options.vault_jwt === undefined) needs('vault_jwt_file')
+  if (method === 'userpass' || method === 'ldap') {
+    needs('vault_username')
+    needs('vault_password')
+  }
   const certificate = options.vault_client_cert ?? environment.VAULT_CLIENT_CERT
   const key = options.vault_client_key ?? environment.VAULT_CLIENT_KEY
   if (method === 'cert' && certificate === undefined) needs('vault_client_cert')

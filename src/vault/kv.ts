@@ -19,10 +19,14 @@ export class KeyValues {
   readonly #version: 1 | 2 | undefined
   readonly #mounts: Mount[] = []
 
-  /** @param version where it is known, so that Vault need not be asked */
-  constructor(vault: Vault, version: 1 | 2 | undefined) {
+  /**
+   * @param version where it is known, so that Vault need not be asked
+   * @param mount where the engine is mounted, if `version` is known too; undefined: the first part of each path
+   */
+  constructor(vault: Vault, version: 1 | 2 | undefined, mount?: string) {
     this.#vault = vault
     this.#version = version
+    if (version !== undefined && mount !== undefined) this.#mounts.push({ path: `${mount}/`, version })
   }
 
   /** @throws PoolsmithError STORE_…, SECRET_MISSING, SECRET_DELETED */
@@ -126,9 +130,9 @@ export class KeyValues {
 
   /** The mount that holds a path, and its version. */
   async #mountOf(path: string, signal: AbortSignal): Promise<Mount> {
-    if (this.#version !== undefined) return { path: path.slice(0, path.indexOf('/') + 1), version: this.#version }
     const known = this.#mounts.find((mount) => path.startsWith(mount.path))
     if (known !== undefined) return known
+    if (this.#version !== undefined) return { path: path.slice(0, path.indexOf('/') + 1), version: this.#version }
     const mount = await this.#askMount(path, signal)
     this.#mounts.push(mount)
     return mount

@@ -45,7 +45,7 @@ export class LoginFlow {
     return this.#options.vault_auth !== 'token'
   }
 
-  /** @throws PoolsmithError STORE_…, SECRET_MISSING, SECRET_FILE_REFUSED */
+  /** @throws PoolsmithError STORE_…, CREDENTIAL_MISSING, SECRET_FILE_REFUSED */
   async run(): Promise<Login> {
     const { vault_auth: method, vault_role: role, vault_auth_mount: mount = method } = this.#options
     const query = { step: `log in by ${method}`, path: `auth/${mount}/login` }
@@ -60,10 +60,17 @@ export class LoginFlow {
       }
       case 'kubernetes':
       case 'jwt': {
-        const { vault_jwt_file: file = POD_TOKEN } = this.#options
-        const jwt = await readSecretText(file, { what: 'file of the JWT for Vault', option: 'vault_jwt_file' })
+        const jwt = await this.#jwt()
         const body = { role, jwt: jwt.reveal() }
         return tokenOf(await this.#send({ ...query, body, secrets: [jwt] }, undefined))
+      }
+      case 'userpass':
+      case 'ldap': {
+        const { vault_username: user = '', vault_password: password } = this.#options
+        const body = { password: password?.reveal() }
+        const secrets = password === undefined ? [] : [password]
+        const path = `${query.path}/${encodeURIComponent(user)}`
+        return tokenOf(await this.#send({ ...query, path, body, secrets }, undefined))
       }
       case 'cert':
         return tokenOf(await this.#send({ ...query, body: role === undefined ? {} : { name: role } }, undefined))
@@ -124,12 +131,26 @@ export class LoginFlow {
     const { VAULT_TOKEN: variable } = this.#context.environment
     if (variable && file === undefined) return new Secret(variable)
     const path = file ?? join(homeFolder(), '.vault-token')
-    return readSecretText(path, { what: 'file of the Vault token', option: 'vault_token_file' })
+    return readSecretText(path, {
+      what: 'file of the Vault token',
+      option: 'vault_token_file',
+      missing: 'CREDENTIAL_MISSING',
+    })
+  }
+
+  async #jwt(): Promise<Secret> {
+    const { vault_jwt: given, vault_jwt_file: file = POD_TOKEN } = this.#options
+    const use = { what: 'file of the JWT for Vault', option: 'vault_jwt_file', missing: 'CREDENTIAL_MISSING' } as const
+    return given ?? readSecretText(file, use)
   }
 
   async #secretId(): Promise<Secret | undefined> {
     const { vault_secret_id: given, vault_secret_id_file: file, vault_secret_id_wrapped: isWrapped } = this.#options
-    const use = { what: 'file of the secret id', option: 'vault_secret_id_file' }
+    const use = {
+      what: 'file of the secret id',
+      option: 'vault_secret_id_file',
+      missing: 'CREDENTIAL_MISSING',
+    } as const
     const secret = given ?? (file === undefined ? undefined : await readSecretText(file, use))
     if (secret === undefined || !isWrapped) return secret
     if (this.#unwrapped?.wrapping.equals(secret)) return this.#unwrapped.secretId

@@ -202,7 +202,7 @@ export class Vault {
     const { environment } = this.#context
     const read = async (given: string | undefined, variable: string, option: string) => {
       const path = given ?? environment[variable]
-      return path ? readSecretFile(path, { what: 'file', option }) : undefined
+      return path ? readSecretFile(path, { what: 'file', option, missing: 'CREDENTIAL_MISSING' }) : undefined
     }
     const { vault_ca_file: ca, vault_client_cert: cert, vault_client_key: key } = this.#options
     if (this.address.protocol !== 'https:') return {}

@@ -16,12 +16,17 @@ const TEAM_END = '___'
 /** The name of a team as Airflow reads it, and an id behind it. */
 const OF_A_TEAM = /^_([A-Za-z0-9-]{3,50})___(.+)$/s
 
-/** The variables that may hold a connection, in the order in which they are searched. */
-export function environmentNames(id: string, team?: string): readonly string[] {
+/** Our variable for a connection. */
+export function ownName(id: string): string {
+  return OWN + id.toUpperCase()
+}
+
+/** Airflow's variables that may hold a connection, in the order in which they are searched. */
+export function airflowNames(id: string, team?: string): readonly string[] {
   const name = id.toUpperCase()
   const ofTeam = team === undefined ? [] : [`${AIRFLOW}_${team.toUpperCase()}${TEAM_END}${name}`]
   // As in Airflow, an id never leads into the names of a team.
-  return [OWN + name, ...ofTeam, ...(OF_A_TEAM.test(id) ? [] : [AIRFLOW + name])]
+  return [...ofTeam, ...(OF_A_TEAM.test(id) ? [] : [AIRFLOW + name])]
 }
 
 /** The key of a team's connection in a file. */
@@ -29,8 +34,9 @@ export function teamKey(id: string, team: string): string {
   return `${team}${TEAM_END}${id}`
 }
 
-export function findInEnvironment(id: string, environment: Environment, team?: string): Stored | undefined {
-  for (const name of environmentNames(id, team)) {
+/** @param names the variables that may hold it, in their order */
+export function findInEnvironment(id: string, environment: Environment, names: readonly string[]): Stored | undefined {
+  for (const name of names) {
     const value = environment[name]
     if (isSet(value)) return { id, store: `environment variable ${name}`, value }
   }

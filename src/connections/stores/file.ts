@@ -18,9 +18,14 @@ import type { Stored } from './stored.ts'
 export const FILE_VARIABLE = 'POOLSMITH_CONNECTIONS_FILE'
 const DEFAULT_NAMES = ['connections.yaml', 'connections.yml', 'connections.json']
 
+/** The key of the list of stores. A connection of this name is written as a text or an object. */
+const STORES = 'stores'
+
 export interface ConnectionsFile {
   readonly path: string
   readonly connections: ReadonlyMap<string, Stored>
+  /** The list under `stores`: the stores that are searched after the file. */
+  readonly stores: readonly unknown[] | undefined
   /** Whether users other than the owner may read it. */
   readonly readableByOthers: boolean
 }
@@ -65,12 +70,17 @@ export async function readConnectionsFile(path: string): Promise<ConnectionsFile
     throw fileError(path, 'expected a mapping from connection ids to connections')
   }
   const connections = new Map<string, Stored>()
+  let stores: readonly unknown[] | undefined
   for (const [id, value] of Object.entries(content as Record<string, unknown>)) {
+    if (id === STORES && Array.isArray(value)) {
+      stores = value
+      continue
+    }
     // Airflow also takes a list, as long as it holds a single connection; anything else, parsing refuses.
     const single: unknown = Array.isArray(value) && value.length === 1 ? value[0] : value
     connections.set(id, { id, store: `file ${path}`, value: single as ConnectionInput })
   }
-  return { path, connections, readableByOthers: process.platform !== 'win32' && (mode & 0o077) !== 0 }
+  return { path, connections, stores, readableByOthers: process.platform !== 'win32' && (mode & 0o077) !== 0 }
 }
 
 function fileError(path: string, message: string, cause?: unknown): ConfigError {

@@ -6,7 +6,7 @@ import { describeConnection } from '../../../src/connections/describe.ts'
 import { toAirflowUri } from '../../../src/connections/forms/airflow-uri.ts'
 import { toAirflowJson } from '../../../src/connections/forms/json-text.ts'
 import { type ConnectionObject, parseConnection } from '../../../src/connections/parse.ts'
-import { resolveConnection } from '../../../src/connections/resolve.ts'
+import { resolveConnection } from '../../../src/stores/resolve.ts'
 import { revealed } from './revealed.ts'
 
 /** Any Unicode text but NUL, the signs that URIs reserve well represented. */

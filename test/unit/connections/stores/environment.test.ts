@@ -1,14 +1,24 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { environmentNames, findInEnvironment, listEnvironment } from '../../../../src/connections/stores/environment.ts'
+import {
+  airflowNames,
+  type Environment,
+  findInEnvironment,
+  listEnvironment,
+  ownName,
+} from '../../../../src/connections/stores/environment.ts'
+
+const namesOf = (id: string, team?: string) => [ownName(id), ...airflowNames(id, team)]
+const findIn = (id: string, environment: Environment, team?: string) =>
+  findInEnvironment(id, environment, namesOf(id, team))
 
 describe('connections in the environment', () => {
   it('are named by the id in capitals, ours before Airflow’s', () => {
-    assert.deepEqual(environmentNames('my-db.1'), ['POOLSMITH_CONN_MY-DB.1', 'AIRFLOW_CONN_MY-DB.1'])
+    assert.deepEqual(namesOf('my-db.1'), ['POOLSMITH_CONN_MY-DB.1', 'AIRFLOW_CONN_MY-DB.1'])
     const environment = { AIRFLOW_CONN_A: 'postgres://two', POOLSMITH_CONN_A: 'postgres://one' }
-    assert.equal(findInEnvironment('a', environment)?.value, 'postgres://one')
-    assert.equal(findInEnvironment('A', environment)?.store, 'environment variable POOLSMITH_CONN_A')
-    assert.equal(findInEnvironment('b', environment), undefined)
+    assert.equal(findIn('a', environment)?.value, 'postgres://one')
+    assert.equal(findIn('A', environment)?.store, 'environment variable POOLSMITH_CONN_A')
+    assert.equal(findIn('b', environment), undefined)
   })
 
   it('count as not there when they are blank', () => {
@@ -18,7 +28,7 @@ describe('connections in the environment', () => {
       AIRFLOW_CONN_B: '',
       AIRFLOW_CONN_C: undefined,
     }
-    assert.equal(findInEnvironment('a', environment)?.store, 'environment variable AIRFLOW_CONN_A')
+    assert.equal(findIn('a', environment)?.store, 'environment variable AIRFLOW_CONN_A')
     assert.deepEqual(
       listEnvironment(environment).map(({ id }) => id),
       ['a'],
@@ -46,7 +56,7 @@ describe('connections in the environment', () => {
   })
 
   it('of a team are named as in Airflow, come before those of all teams, and are nobody else’s', () => {
-    assert.deepEqual(environmentNames('sales', 'data-1'), [
+    assert.deepEqual(namesOf('sales', 'data-1'), [
       'POOLSMITH_CONN_SALES',
       'AIRFLOW_CONN__DATA-1___SALES',
       'AIRFLOW_CONN_SALES',
@@ -57,7 +67,7 @@ describe('connections in the environment', () => {
       AIRFLOW_CONN_SALES: 'postgres://all',
       AIRFLOW_CONN__AB___X: 'postgres://no-team',
     }
-    const found = (id: string, team?: string) => findInEnvironment(id, environment, team)?.value
+    const found = (id: string, team?: string) => findIn(id, environment, team)?.value
     assert.deepEqual(
       [found('sales', 'data'), found('sales', 'ops'), found('sales')],
       ['postgres://data', 'postgres://ops', 'postgres://all'],

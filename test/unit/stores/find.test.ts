@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import { chmod, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { findConnection, listConnections, type StoreOptions } from '../../../../src/connections/stores/find.ts'
-import { ConfigError, type ConfigProblem, PoolsmithError } from '../../../../src/errors.ts'
-import { temporaryFolder } from '../../../support/folder.ts'
+import { ConfigError, type ConfigProblem, PoolsmithError } from '../../../src/errors.ts'
+import type { StoreOptions } from '../../../src/stores/options.ts'
+import { findConnection, listConnections } from '../../../src/stores/resolve.ts'
+import { temporaryFolder } from '../../support/folder.ts'
 
 async function rejection(promise: Promise<unknown>): Promise<PoolsmithError> {
   try {

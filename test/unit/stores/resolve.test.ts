@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { promisify } from 'node:util'
-import { resolveConnection } from '../../../src/connections/resolve.ts'
+import { resolveConnection } from '../../../src/stores/resolve.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 
 describe('resolveConnection', () => {
@@ -37,7 +37,7 @@ describe('resolveConnection', () => {
     await writeFile(join(folder.path, 'connections.yaml'), 'filed: postgres://h', { mode: 0o600 })
     const script = `
       import { createRequire } from 'node:module'
-      import { resolveConnection } from ${JSON.stringify(import.meta.resolve('../../../src/connections/resolve.ts'))}
+      import { resolveConnection } from ${JSON.stringify(import.meta.resolve('../../../src/stores/resolve.ts'))}
       const isLoaded = () => Object.keys(createRequire('/').cache).some((path) => path.includes('/node_modules/'))
       const options = { environment: { POOLSMITH_CONN_SALES: 'postgres://h' }, cwd: ${JSON.stringify(folder.path)} }
       await resolveConnection('sales', options)

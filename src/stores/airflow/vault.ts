@@ -1,0 +1,177 @@
+/** Airflow's VaultBackend, and its keyword arguments (providers/hashicorp). */
+
+import { boolean, integer, list, oneOf, parseFields, path, seconds, secret, text } from '../../connections/fields.ts'
+import type { ConnectionInput } from '../../connections/parse.ts'
+import { ConfigError } from '../../errors.ts'
+import { vaultFields, vaultProblems } from '../../vault/fields.ts'
+import type { StoredSecret } from '../../vault/stored-secret.ts'
+import { CachedReader } from '../cache.ts'
+import type { StoreKindContext } from '../kind.ts'
+import type { Store } from '../store.ts'
+import { vaultReader } from '../vault.ts'
+import { type Kwargs, prefix, prefixes, readKwargs } from './kwargs.ts'
+import { type ReadValue, storeOver } from './over-reader.ts'
+
+const off = '; `null` turns these look-ups off'
+
+export const vaultKwargs = {
+  connections_path: prefixes({
+    default: 'connections',
+    description: `The path of connections below the mount, or a list of paths that are tried in order${off}.`,
+  }),
+  variables_path: prefixes({ default: 'variables', description: `The path of variables${off}.` }),
+  config_path: prefixes({ default: 'config', description: `The path of configuration${off}.` }),
+  use_team_secrets_path: boolean({
+    default: true,
+    description: 'For a team, look under `<path>/<team>` first.',
+  }),
+  global_secrets_path: prefix({ default: '', description: 'For a team, the path of what all teams share.' }),
+  url: text({ description: 'The address of Vault. Default: VAULT_ADDR.' }),
+  auth_type: oneOf(['token', 'approle', 'kubernetes', 'jwt', 'userpass', 'ldap', 'cert'], {
+    default: 'token',
+    description: 'How to log in. `cert` is ours: it takes `cert`, and `cert_role` for the name of its role.',
+  }),
+  auth_mount_point: text({ description: 'Where the login method is mounted. Default: its name.' }),
+  mount_point: text({
+    default: 'secret',
+    description: 'Where the engine is mounted; `null`: the first part of each id is the mount.',
+  }),
+  kv_engine_version: integer({ default: 2, min: 1, max: 2, description: 'The version of the key-value engine.' }),
+  token: secret({ description: 'The token. Default: VAULT_TOKEN.' }),
+  token_path: path({ description: 'A file with the token.' }),
+  username: text({ description: 'For `userpass` and `ldap`.' }),
+  password: secret({ description: 'For `userpass` and `ldap`.' }),
+  role_id: text({ description: 'The role id of the AppRole.' }),
+  secret_id: secret({ description: 'The secret id of the AppRole.' }),
+  kubernetes_role: text({ description: 'The role for `kubernetes`.' }),
+  kubernetes_jwt_path: path({ description: 'The file with the token of the pod.' }),
+  jwt_role: text({ description: 'The role for `jwt`.' }),
+  jwt_token: secret({ description: 'The JWT.' }),
+  jwt_token_path: path({ description: 'The file with the JWT.' }),
+  namespace: text({ description: 'The namespace. Default: VAULT_NAMESPACE.' }),
+  verify: text({ description: 'The file with the authorities that sign the certificate of Vault, or `true`.' }),
+  cert: list({ description: 'The files of the client certificate and of its key.' }),
+  cert_role: text({ description: 'The certificate role for `cert`.' }),
+  timeout: seconds({ min: 0.1, description: 'How long one request may take.' }),
+} as const
+
+const LOGIN = 'log in by token, approle, kubernetes, jwt, userpass, ldap or cert'
+const UNSUPPORTED: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    [
+      'key_id',
+      'assume_role_kwargs',
+      'region',
+      'gcp_key_path',
+      'gcp_keyfile_dict',
+      'gcp_scopes',
+      'azure_tenant_id',
+      'azure_resource',
+      'radius_host',
+      'radius_secret',
+      'radius_port',
+    ].map((name) => [name, LOGIN]),
+  ),
+  proxies: 'Vault is reached directly',
+  session: 'it is an object of Python',
+  adapter: 'it is an object of Python',
+  allow_redirects: 'redirections are followed to nodes of Vault alone',
+  strict: 'it is an option of Python',
+}
+
+type VaultKwargs = Kwargs<typeof vaultKwargs>
+
+/** The arguments in our words for the options of Vault, by the names of the arguments. */
+function optionsOf({ values }: VaultKwargs): Readonly<Record<string, readonly [option: string, value: unknown]>> {
+  const { auth_type: method, cert = [], verify } = values
+  const isKubernetes = method === 'kubernetes'
+  return {
+    url: ['vault_addr', values.url],
+    auth_type: ['vault_auth', method],
+    auth_mount_point: ['vault_auth_mount', values.auth_mount_point],
+    token: ['vault_token', values.token],
+    token_path: ['vault_token_file', values.token_path],
+    username: ['vault_username', values.username],
+    password: ['vault_password', values.password],
+    role_id: ['vault_role_id', values.role_id],
+    secret_id: ['vault_secret_id', values.secret_id],
+    [isKubernetes ? 'kubernetes_role' : method === 'cert' ? 'cert_role' : 'jwt_role']: [
+      'vault_role',
+      isKubernetes ? values.kubernetes_role : method === 'cert' ? values.cert_role : values.jwt_role,
+    ],
+    jwt_token: ['vault_jwt', method === 'jwt' ? values.jwt_token : undefined],
+    [isKubernetes ? 'kubernetes_jwt_path' : 'jwt_token_path']: [
+      'vault_jwt_file',
+      isKubernetes ? values.kubernetes_jwt_path : values.jwt_token_path,
+    ],
+    namespace: ['vault_namespace', values.namespace],
+    verify: ['vault_ca_file', /^true$/i.test(verify ?? 'true') ? undefined : verify],
+    cert: ['vault_client_cert', cert[0]],
+    'cert[1]': ['vault_client_key', cert[1] ?? cert[0]],
+    timeout: ['vault_timeout', values.timeout],
+    kv_engine_version: ['vault_kv_version', values.kv_engine_version],
+  }
+}
+
+/** @throws ConfigError */
+export function openVaultStore(given: Readonly<Record<string, unknown>>, context: StoreKindContext): Store {
+  const { subject, environment } = context
+  const kwargs = readKwargs(vaultKwargs, given, subject, UNSUPPORTED)
+  if (/^(false|0|no)$/i.test(kwargs.values.verify ?? '')) {
+    const message = 'the certificate of Vault is always verified; name the file of its authority'
+    throw new ConfigError([{ path: 'verify', message }], { subject })
+  }
+  const byArgument = optionsOf(kwargs)
+  const { values, problems } = parseFields(vaultFields, Object.fromEntries(Object.values(byArgument)))
+  const all = [...problems, ...vaultProblems(values, environment)]
+  if (all.length > 0) {
+    const inTheirWords = all.map(({ path: at, message }) => {
+      const found = Object.entries(byArgument).find(([, [option]]) => at === `extra.${option}`)
+      return { path: found?.[0] ?? at, message }
+    })
+    throw new ConfigError(inTheirWords, { subject })
+  }
+  const mount = kwargs.isNull('mount_point') ? undefined : kwargs.values.mount_point.replace(/\/+$/, '')
+  const reader = new CachedReader(vaultReader(values, { environment }, mount), context)
+  const address = new URL(values.vault_addr ?? environment['VAULT_ADDR'] ?? '')
+  return storeOver({
+    name: `Vault ${address.host}`,
+    reader,
+    pathsOf: (kind, id, team) => pathsOf(kwargs, mount, PATHS[kind], id, team),
+    connectionIn,
+    textIn: (stored, place) => stored.read('value', place),
+  })
+}
+
+const PATHS = { connection: 'connections_path', variable: 'variables_path', config: 'config_path' } as const
+
+function pathsOf(
+  { values, isNull }: VaultKwargs,
+  mount: string | undefined,
+  name: (typeof PATHS)[keyof typeof PATHS],
+  id: string,
+  team: string | undefined,
+): readonly string[] {
+  if (isNull(name)) return []
+  const [, ownMount, rest] = mount === undefined ? (/^([^/]+)\/(.+)$/s.exec(id) ?? []) : [id, mount, id]
+  if (ownMount === undefined || rest === undefined) return []
+  const bases = values[name].map((base) => base.replace(/\/+$/, ''))
+  const shared = values.global_secrets_path.replace(/\/+$/, '')
+  const isShared = team !== undefined && shared !== ''
+  const ofTeam = team !== undefined && values.use_team_secrets_path && name !== 'config_path'
+  return [
+    ...(ofTeam ? bases.map((base) => joined(base, team)) : []),
+    ...bases.map((base) => (isShared && name !== 'config_path' ? joined(base, shared) : base)),
+  ].map((base) => joined(ownMount, base, rest))
+}
+
+function joined(...parts: readonly string[]): string {
+  return parts.filter((part) => part !== '').join('/')
+}
+
+/** The URI under `conn_uri`, else all fields as the parts of a connection. */
+function connectionIn(stored: StoredSecret): ReadValue<ConnectionInput> {
+  const fields = stored.fields() ?? {}
+  const { conn_uri: uri } = fields
+  return { value: typeof uri === 'string' && uri !== '' ? uri : (fields as ConnectionInput) }
+}

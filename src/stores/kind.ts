@@ -1,0 +1,10 @@
+import type { CacheOptions } from './cache.ts'
+
+/** Where a store is opened. */
+export interface StoreKindContext extends CacheOptions {
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** The folder to which paths are relative. */
+  readonly cwd: string
+  /** How errors name the settings. */
+  readonly subject: string
+}
