@@ -19,7 +19,7 @@ const SECRET_NAME =
   /pass(word|wd|phrase)|passw?$|pwd|secret|token|jwt|bearer|assertion|authorization|cookie|(private|api|account|shared|signing|encryption|master|storage)key|accesskey(?!id)|credentials$|keyfile(dict|json)|serviceaccount(key|json|info)|signature|^sas|sas$|^pin$/
 /** ... unless the name goes on to say that the value only leads to a secret or describes one. */
 const ONLY_ABOUT_A_SECRET =
-  /(file|path|dir|url|uri|endpoint|host|type|name|method|command|provider|scope|audience|lifetime|timeout|seconds|interval|threshold|expiry|ttl|wrapped)$/
+  /(file|path|dir|url|uri|endpoint|host|type|name|method|command|provider|scope|audience|lifetime|timeout|seconds|interval|threshold|expiry|expires|grace|ttl|wrapped)$/
 
 /** Words that make a name a secret's also with a slip in them: what is under `sslpasswrod` is no less a password. */
 const SECRET_WORDS = ['password', 'passphrase', 'sslpassword', 'secret', 'token']

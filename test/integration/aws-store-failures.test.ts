@@ -1,4 +1,4 @@
-/** What a failing Secrets Manager or Parameter Store means, on a double. */
+/** The errors of a failing Secrets Manager or Parameter Store, on a double. */
 
 import assert from 'node:assert/strict'
 import type { ServerResponse } from 'node:http'
