@@ -61,6 +61,19 @@ export class Shelf<T extends object> extends Pool<T> {
     return held.resource
   }
 
+  /** Puts a used item back on top of the free ones. tarn would make a promise each time, which has no use here. */
+  override release(item: T): boolean {
+    const { used } = this
+    for (let index = used.length - 1; index >= 0; index--) {
+      const held = used[index]
+      if (held?.resource !== item) continue
+      used.splice(index, 1)
+      this.free.push(held)
+      return true
+    }
+    return false
+  }
+
   /** Moves one particular item from the free to the used. */
   withdraw(item: T): boolean {
     const index = this.free.findIndex((held) => held.resource === item)

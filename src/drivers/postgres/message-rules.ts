@@ -107,7 +107,7 @@ export class MessageRules {
   check(code: number, bytes: Buffer, start: number, end: number): void {
     this.assertLength(code, end - start)
     const { check } = ruleFor(code)
-    if (check !== undefined) check(new BodyReader(bytes.subarray(start, end)), this)
+    if (check !== undefined) check(new BodyReader(bytes, start, end), this)
   }
 
   /**

@@ -126,25 +126,27 @@ async function bareError(wire: Wire, head: Buffer): Promise<ServerMessage> {
 
 /** Reads the parts of a message's body. @throws NotPostgres when the body is too short */
 export class BodyReader {
-  readonly #body: Buffer
-  #offset = 0
+  readonly #bytes: Buffer
+  readonly #end: number
+  #offset: number
 
-  constructor(body: Buffer) {
-    this.#body = body
+  /** @param start where the body begins in `bytes`, @param end where it ends */
+  constructor(bytes: Buffer, start = 0, end = bytes.length) {
+    this.#bytes = bytes
+    this.#offset = start
+    this.#end = end
   }
 
   int32(): number {
-    if (this.#offset + 4 > this.#body.length) throw new NotPostgres('a message that is too short')
-    const value = this.#body.readInt32BE(this.#offset)
-    this.#offset += 4
-    return value
+    const at = this.#offset
+    this.skip(4)
+    return this.#bytes.readInt32BE(at)
   }
 
   byte(): number {
-    const value = this.#body[this.#offset]
-    if (value === undefined) throw new NotPostgres('a message that is too short')
-    this.#offset++
-    return value
+    const at = this.#offset
+    this.skip(1)
+    return this.#bytes[at] as number
   }
 
   /** A count or a format in two bytes. */
@@ -156,28 +158,28 @@ export class BodyReader {
 
   skip(bytes: number): this {
     this.#offset += bytes
-    if (this.#offset > this.#body.length) throw new NotPostgres('a message that is too short')
+    if (this.#offset > this.#end) throw new NotPostgres('a message that is too short')
     return this
   }
 
   skipText(): this {
-    const end = this.#body.indexOf(0, this.#offset)
-    if (end === -1) throw new NotPostgres('a text without its end')
-    this.#offset = end + 1
+    // Most texts are short, and a call out of JavaScript takes longer than this.
+    let at = this.#offset
+    while (at < this.#end && this.#bytes[at] !== 0) at++
+    if (at === this.#end) throw new NotPostgres('a text without its end')
+    this.#offset = at + 1
     return this
   }
 
   expectEnd(): void {
-    if (this.#offset !== this.#body.length) throw new NotPostgres('a message that is too long')
+    if (this.#offset !== this.#end) throw new NotPostgres('a message that is too long')
   }
 
   /** The text up to the next zero byte. */
   string(): string {
-    const end = this.#body.indexOf(0, this.#offset)
-    if (end === -1) throw new NotPostgres('a text without its end')
-    const value = this.#body.toString('utf8', this.#offset, end)
-    this.#offset = end + 1
-    return value
+    const start = this.#offset
+    this.skipText()
+    return this.#bytes.toString('utf8', start, this.#offset - 1)
   }
 
   /** The first value of a DataRow; undefined for NULL or no value. */
@@ -187,11 +189,11 @@ export class BodyReader {
     if (length === -1) return undefined
     const start = this.#offset
     this.skip(length)
-    return this.#body.toString('utf8', start, this.#offset)
+    return this.#bytes.toString('utf8', start, this.#offset)
   }
 
   rest(): Buffer {
-    return this.#body.subarray(this.#offset)
+    return this.#bytes.subarray(this.#offset, this.#end)
   }
 }
 

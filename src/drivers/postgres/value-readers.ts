@@ -58,8 +58,15 @@ export function parserFor(id: number, registered: Parse): Parse {
 
 /** The readers for the columns of a result, by its parsers. Undefined: it has none. */
 export function readersFor(parsers: readonly Parse[] | undefined): readonly (ValueReader | undefined)[] | undefined {
-  const readers = parsers?.map((parser) => readerOf.get(parser))
-  return readers?.some((reader) => reader !== undefined) ? readers : undefined
+  if (parsers === undefined) return undefined
+  let readers: (ValueReader | undefined)[] | undefined
+  for (let index = 0; index < parsers.length; index++) {
+    const reader = readerOf.get(parsers[index] as Parse)
+    if (reader === undefined) continue
+    readers ??= new Array<ValueReader | undefined>(parsers.length)
+    readers[index] = reader
+  }
+  return readers
 }
 
 /** The parsers that pg-types begins with. */

@@ -114,9 +114,28 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
       return undefined
     }
 
-    async #lease(signal?: AbortSignal): Promise<pg.PoolClient> {
-      if (this.ending) throw new Error(ENDED)
-      const client = (await this.#acquire(signal)) as pg.PoolClient
+    /** Without a function that is `async`: each would take a turn of its own. */
+    #lease(signal?: AbortSignal): Promise<pg.PoolClient> {
+      if (this.ending) return Promise.reject(new Error(ENDED))
+      this.#waiting++
+      return this.poolsmith.acquire(signal && { signal }).promise.then(
+        (client) => {
+          this.#served()
+          return this.#lend(client as pg.PoolClient)
+        },
+        (error: unknown) => {
+          this.#served()
+          throw inPgsWords(error)
+        },
+      )
+    }
+
+    #served(): void {
+      this.#waiting--
+      if (this.#waiting === 0) this.#onServed?.()
+    }
+
+    #lend(client: pg.PoolClient): pg.PoolClient {
       this.#leased.add(client)
       let released = false
       client.release = (error) => {
@@ -127,18 +146,6 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
       if (!this.#announced.has(client)) this.#announce(client)
       this.emit('acquire', client)
       return client
-    }
-
-    async #acquire(signal: AbortSignal | undefined): Promise<pg.Client> {
-      this.#waiting++
-      try {
-        return await this.poolsmith.acquire(signal && { signal }).promise
-      } catch (error) {
-        throw inPgsWords(error)
-      } finally {
-        this.#waiting--
-        if (this.#waiting === 0) this.#onServed?.()
-      }
     }
 
     /** Listeners to `connect` send their statements now, so these run before those of the client's user. */
