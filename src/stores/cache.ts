@@ -48,7 +48,9 @@ export class CachedReader {
   /** @throws PoolsmithError STORE_…, SECRET_…; the signal's reason */
   async read(path: string, { signal, isFresh = false }: ReadOptions): Promise<Reading> {
     const known = this.#readings.get(path)
-    const isYoung = known !== undefined && this.#now() - known.readAt < this.#ttlMillis
+    const age = this.#now() - (known?.readAt ?? 0)
+    // Negative when the clock was set back.
+    const isYoung = known !== undefined && age >= 0 && age < this.#ttlMillis
     if (isYoung && !isFresh) return known
     try {
       return await orAbort(this.#fly(path), signal)

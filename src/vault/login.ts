@@ -56,13 +56,13 @@ export class LoginFlow {
         const secretId = await this.#secretId()
         const body = { role_id: this.#options.vault_role_id, secret_id: secretId?.reveal() }
         const secrets = secretId === undefined ? [] : [secretId]
-        return tokenOf(await this.#send({ ...query, body, secrets }, undefined))
+        return this.#tokenOf(await this.#send({ ...query, body, secrets }, undefined))
       }
       case 'kubernetes':
       case 'jwt': {
         const jwt = await this.#jwt()
         const body = { role, jwt: jwt.reveal() }
-        return tokenOf(await this.#send({ ...query, body, secrets: [jwt] }, undefined))
+        return this.#tokenOf(await this.#send({ ...query, body, secrets: [jwt] }, undefined))
       }
       case 'userpass':
       case 'ldap': {
@@ -73,9 +73,9 @@ export class LoginFlow {
         return tokenOf(await this.#send({ ...query, path, body, secrets }, undefined))
       }
       case 'cert':
-        return tokenOf(await this.#send({ ...query, body: role === undefined ? {} : { name: role } }, undefined))
+        return this.#tokenOf(await this.#send({ ...query, body: role === undefined ? {} : { name: role } }, undefined))
       case 'aws':
-        return tokenOf(await this.#byAws(query))
+        return this.#tokenOf(await this.#byAws(query))
     }
   }
 
@@ -93,7 +93,7 @@ export class LoginFlow {
   async #proveAws(query: Query, aheadMillis: number): Promise<Answer> {
     const { proveAws } = this.#context
     if (proveAws === undefined) throw new Error('The AWS login is not set up.')
-    const proof = await proveAws(this.#signal, Date.now() - aheadMillis)
+    const proof = await proveAws(this.#signal, this.#now() - aheadMillis)
     const { url, body: content, headers } = proof
     const base64 = (text: string): string => Buffer.from(text).toString('base64')
     const body = {
@@ -108,7 +108,7 @@ export class LoginFlow {
   }
 
   async renew(token: Secret): Promise<Login> {
-    return tokenOf(await this.#send({ step: 'renew the token', path: 'auth/token/renew-self', body: {} }, token))
+    return this.#tokenOf(await this.#send({ step: 'renew the token', path: 'auth/token/renew-self', body: {} }, token))
   }
 
   /** A token that exists already. Its life is asked for, so that it can be renewed. */
@@ -117,10 +117,10 @@ export class LoginFlow {
     try {
       const { body } = await this.#send({ step: 'look the token up', path: 'auth/token/lookup-self' }, secret)
       const data = isRecord(body.data) ? body.data : {}
-      return lifeOf(secret, data.ttl, data.renewable)
+      return this.#lifeOf(secret, data.ttl, data.renewable)
     } catch (error) {
       // The policy of a token may not allow that; one that is not valid is refused by the request that follows.
-      if (error instanceof PoolsmithError && error.details.status === 403) return lifeOf(secret, 0, false)
+      if (error instanceof PoolsmithError && error.details.status === 403) return this.#lifeOf(secret, 0, false)
       throw error
     }
   }
@@ -171,20 +171,24 @@ export class LoginFlow {
       })
     }
   }
-}
 
-function tokenOf({ body: { auth } }: Answer): Login {
-  const { client_token: token, lease_duration: seconds, renewable } = isRecord(auth) ? auth : {}
-  if (typeof token !== 'string' || token === '' || /[^\x21-\x7e]/.test(token)) {
-    throw noToken('The answer to the login holds no token')
+  #tokenOf({ body: { auth } }: Answer): Login {
+    const { client_token: token, lease_duration: seconds, renewable } = isRecord(auth) ? auth : {}
+    if (typeof token !== 'string' || token === '' || /[^\x21-\x7e]/.test(token)) {
+      throw noToken('The answer to the login holds no token')
+    }
+    return this.#lifeOf(new Secret(token), seconds, renewable)
   }
-  return lifeOf(new Secret(token), seconds, renewable)
-}
 
-function lifeOf(secret: Secret, seconds: unknown, renewable: unknown): Login {
-  const lifeMillis = typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : undefined
-  const expiresAt = lifeMillis === undefined ? undefined : Date.now() + lifeMillis
-  return { secret, renewable: renewable === true, expiresAt, lifeMillis }
+  #lifeOf(secret: Secret, seconds: unknown, renewable: unknown): Login {
+    const lifeMillis = typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : undefined
+    const expiresAt = lifeMillis === undefined ? undefined : this.#now() + lifeMillis
+    return { secret, renewable: renewable === true, expiresAt, lifeMillis }
+  }
+
+  #now(): number {
+    return (this.#context.now ?? Date.now)()
+  }
 }
 
 function noToken(message: string): PoolsmithError {

@@ -165,7 +165,6 @@ export class Vault {
     if (token !== undefined) headers['x-vault-token'] = token.reveal()
     if (this.#namespace !== undefined) headers['x-vault-namespace'] = this.#namespace
     if (body !== undefined) headers['content-type'] = 'application/json'
-    const tls = await this.#tls()
     for (let hops = 0; ; hops++) {
       const answer = await ask(
         {
@@ -178,7 +177,7 @@ export class Vault {
         {
           signal: AbortSignal.any([signal, this.#closing.signal]),
           limitMillis: this.#options.vault_timeout * 1000,
-          tls,
+          tls: await this.#tls(url),
           agent: this.#context.agent,
         },
       )
@@ -191,21 +190,22 @@ export class Vault {
   #target({ status, headers: { location = '' } }: StoreAnswer, from: URL, hops: number): URL {
     const to = URL.canParse(location, from.href) ? new URL(location, from.href) : undefined
     const isSame = to?.hostname === this.address.hostname
-    const isNode = to !== undefined && (isSame || this.#options.vault_nodes?.includes(to.hostname) === true)
+    const isPlain = to?.username === '' && to.password === ''
+    const isNode = to !== undefined && isPlain && (isSame || this.#options.vault_nodes?.includes(to.hostname) === true)
     const isSafe = to !== undefined && isProtected(to) && (to.protocol === 'https:' || from.protocol === 'http:')
     if (to !== undefined && isNode && isSafe && (status === 307 || status === 308) && hops < MOST_REDIRECTS) return to
     throw redirected(this.name, to, { isNode, isSafe })
   }
 
   /** Read anew for each request, so that a certificate may be replaced. */
-  async #tls(): Promise<SecureContextOptions> {
+  async #tls(url: URL): Promise<SecureContextOptions> {
     const { environment } = this.#context
     const read = async (given: string | undefined, variable: string, option: string) => {
       const path = given ?? environment[variable]
       return path ? readSecretFile(path, { what: 'file', option, missing: 'CREDENTIAL_MISSING' }) : undefined
     }
     const { vault_ca_file: ca, vault_client_cert: cert, vault_client_key: key } = this.#options
-    if (this.address.protocol !== 'https:') return {}
+    if (url.protocol !== 'https:') return {}
     return {
       ca: await read(ca, 'VAULT_CACERT', 'vault_ca_file'),
       cert: await read(cert, 'VAULT_CLIENT_CERT', 'vault_client_cert'),

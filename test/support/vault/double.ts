@@ -60,7 +60,7 @@ export interface VaultTls {
 }
 
 export async function startVaultDouble(tls?: VaultTls): Promise<VaultDouble> {
-  const core = new Core()
+  const core = new Core(new Map([['secret/', 2]]))
   const asked: Asked[] = []
   const double: Pick<VaultDouble, 'fault' | 'aheadMillis'> = { fault: undefined, aheadMillis: 0 }
   const answerTo = (request: IncomingMessage, response: ServerResponse): void => {
@@ -76,7 +76,11 @@ export async function startVaultDouble(tls?: VaultTls): Promise<VaultDouble> {
       asked.push(one)
       const fault = double.fault?.(one, response)
       if (fault === 'handled') return
-      const { status, body: answer, headers } = fault ?? (await core.answer(one, Date.now() + double.aheadMillis))
+      const {
+        status,
+        body: answer,
+        headers,
+      } = fault ?? (await core.in(String(one.headers['x-vault-namespace'] ?? ''), one)(Date.now() + double.aheadMillis))
       const date = new Date(Date.now() + double.aheadMillis).toUTCString()
       response.writeHead(status, { 'content-type': 'application/json', date, ...headers })
       response.end(typeof answer === 'string' ? answer : answer === undefined ? '' : JSON.stringify(answer))
@@ -93,7 +97,7 @@ export async function startVaultDouble(tls?: VaultTls): Promise<VaultDouble> {
     rootToken: ROOT,
     asked,
     async [Symbol.asyncDispose]() {
-      core.database.close()
+      core.close()
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
     },
@@ -112,8 +116,10 @@ async function bodyOf(request: IncomingMessage): Promise<Record<string, unknown>
   return text === '' ? {} : (JSON.parse(text) as Record<string, unknown>)
 }
 
+/** One namespace. A namespace in it has mounts, policies and tokens of its own; the root token is good in all. */
 class Core {
-  readonly #mounts = new Map<string, number>([['secret/', 2]])
+  readonly #mounts: Map<string, number>
+  readonly #namespaces = new Map<string, Core>()
   readonly #tokens = new Map<string, Token>([
     [ROOT, { policies: ['root'], ttlMillis: 0, maxEndsAt: Infinity, renewable: false, endsAt: Infinity }],
   ])
@@ -127,6 +133,23 @@ class Core {
   #sealed = false
   #jwtKey = ''
   #awsServerId = ''
+
+  constructor(mounts: Map<string, number>) {
+    this.#mounts = mounts
+  }
+
+  close(): void {
+    this.database.close()
+    for (const one of this.#namespaces.values()) one.close()
+  }
+
+  /** The answer of a namespace below this one: `team/part`. @returns takes the time in milliseconds since the epoch */
+  in(path: string, asked: Asked): (now: number) => Promise<Reply> {
+    const [name = '', ...rest] = path.split('/').filter((part) => part !== '')
+    if (name === '') return (now) => this.answer(asked, now)
+    const inner = this.#namespaces.get(name)
+    return inner === undefined ? async () => NOTHING : inner.in(rest.join('/'), asked)
+  }
 
   /** @param now in milliseconds since the epoch */
   async answer(asked: Asked, now: number): Promise<Reply> {
@@ -180,7 +203,10 @@ class Core {
       /^auth\/(?:approle\/role|jwt\/role|aws\/role|cert\/certs)\/([^/]+)(?:\/(.+))?$/.exec(path) ?? []
     if (path === 'auth/jwt/config') [this.#jwtKey = ''] = body.jwt_validation_pubkeys as readonly string[]
     else if (path === 'auth/aws/config/client') this.#awsServerId = String(body.iam_server_id_header_value)
-    else if (path === 'sys/seal') this.#sealed = true
+    else if (path.startsWith('sys/namespaces/')) {
+      this.#namespaces.set(path.slice('sys/namespaces/'.length), new Core(new Map()))
+      return ok({ data: {} })
+    } else if (path === 'sys/seal') this.#sealed = true
     else if (mount !== undefined)
       this.#mounts.set(`${mount}/`, Number((body.options as { version?: string } | undefined)?.version ?? 1))
     else if (policy !== undefined) this.#policies.set(policy, String(body.policy))

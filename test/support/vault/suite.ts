@@ -34,16 +34,36 @@ export async function appRole(
   name: string,
   options: Record<string, unknown> = {},
   policy: string = READER,
+  inside: Readonly<Record<string, string>> = {},
 ) {
-  await administer(server, 'POST', `sys/policies/acl/${name}`, { policy })
-  await administer(server, 'POST', 'sys/auth/approle', { type: 'approle' }).catch(() => undefined)
-  await administer(server, 'POST', `auth/approle/role/${name}`, { token_policies: [name], ...options })
-  const { data } = await administer(server, 'GET', `auth/approle/role/${name}/role-id`)
+  await administer(server, 'POST', `sys/policies/acl/${name}`, { policy }, inside)
+  await administer(server, 'POST', 'sys/auth/approle', { type: 'approle' }, inside).catch(() => undefined)
+  await administer(server, 'POST', `auth/approle/role/${name}`, { token_policies: [name], ...options }, inside)
+  const { data } = await administer(server, 'GET', `auth/approle/role/${name}/role-id`, undefined, inside)
   const secretId = async (headers = {}): Promise<{ secret_id: string; token: string }> => {
-    const answer = await administer(server, 'POST', `auth/approle/role/${name}/secret-id`, {}, headers)
+    const answer = await administer(
+      server,
+      'POST',
+      `auth/approle/role/${name}/secret-id`,
+      {},
+      { ...inside, ...headers },
+    )
     return (answer.data ?? answer.wrap_info) as never
   }
   return { roleId: (data as { role_id: string }).role_id, secretId }
+}
+
+/** A new engine of the real server upgrades itself for a moment. */
+async function eventually(attempt: () => Promise<unknown>): Promise<void> {
+  for (;;) {
+    try {
+      await attempt()
+      return
+    } catch (error) {
+      if (signal.aborted) throw error
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
 }
 
 const failsWith =
@@ -162,6 +182,36 @@ export function vaultSuite(kind: string, start: () => Promise<VaultServer>): voi
     const values = new KeyValues(reader, undefined)
     assert.equal((await values.read('secret/allowed/sales', signal)).read('password', PLACE).reveal(), 'one')
     await assert.rejects(values.read('secret/other', signal), refused)
+  })
+
+  test(`${kind}: secrets and logins of a namespace are its own`, async () => {
+    await using server = await start()
+    for (const [outer, name] of [
+      [{}, 'team'],
+      [{ 'x-vault-namespace': 'team' }, 'part'],
+    ] as const) {
+      await administer(server, 'POST', `sys/namespaces/${name}`, {}, outer)
+    }
+    await administer(server, 'POST', 'secret/data/allowed/sales', { data: { password: 'outer' } })
+    for (const namespace of ['team', 'team/part']) {
+      const inside = { 'x-vault-namespace': namespace }
+      const mount = { type: 'kv', options: { version: '2' } }
+      await administer(server, 'POST', 'sys/mounts/secret', mount, inside)
+      await eventually(() =>
+        administer(server, 'POST', 'secret/data/allowed/sales', { data: { password: namespace } }, inside),
+      )
+      const { roleId, secretId } = await appRole(server, 'reader', {}, READER, inside)
+      const login = { vault_auth: 'approle', vault_role_id: roleId, vault_secret_id: (await secretId()).secret_id }
+      using vault = vaultOf(server, { ...login, vault_namespace: namespace })
+      const values = new KeyValues(vault, undefined)
+      const secret = await values.read('secret/allowed/sales', signal)
+      assert.equal(secret.read('password', PLACE).reveal(), namespace)
+      using elsewhere = vaultOf(server, login)
+      await assert.rejects(
+        new KeyValues(elsewhere, 2).read('secret/allowed/sales', signal),
+        failsWith('STORE_REFUSED', /log in by approle/),
+      )
+    }
   })
 
   test(`${kind}: a token that is revoked in the middle is replaced by a login`, async () => {
