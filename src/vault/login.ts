@@ -70,7 +70,7 @@ export class LoginFlow {
         const body = { password: password?.reveal() }
         const secrets = password === undefined ? [] : [password]
         const path = `${query.path}/${encodeURIComponent(user)}`
-        return tokenOf(await this.#send({ ...query, path, body, secrets }, undefined))
+        return this.#tokenOf(await this.#send({ ...query, path, body, secrets }, undefined))
       }
       case 'cert':
         return this.#tokenOf(await this.#send({ ...query, body: role === undefined ? {} : { name: role } }, undefined))
