@@ -16,6 +16,7 @@ const suites: Readonly<Record<string, () => Promise<{ run: (options: SuiteOption
   pool: () => import('./pool.ts'),
   rows: () => import('./rows.ts'),
   faces: () => import('./faces.ts'),
+  hosts: () => import('./hosts.ts'),
   idle: () => import('./idle.ts'),
   import: () => import('./import.ts'),
   extract: () => import('./extract.ts'),

@@ -1,7 +1,7 @@
 /** Doubt about the role of a server, and the errors of a session whose server has another role by now. */
 
 import { PoolsmithError } from '../errors.ts'
-import type { Place } from '../hosts/place.ts'
+import { Place } from '../hosts/place.ts'
 
 /**
  * Whether the sessions of a driver still have the role that they were opened for.
@@ -12,23 +12,26 @@ import type { Place } from '../hosts/place.ts'
  */
 export class RoleDoubt {
   readonly #places: readonly Place[]
-  #raised = 0
+  #sum = 0
+  /** {@link Place.doubts} when the sum was taken. */
+  #sumAt = -1
 
-  /** @param places the servers of the driver, where other drivers are to hear of a doubt */
-  constructor(places: readonly Place[] = []) {
+  /** @param places the servers of the driver */
+  constructor(places: readonly Place[]) {
     this.#places = places
   }
 
   /** The value for a session that was just opened, or has just proved its role. On the hot path. */
   get current(): number {
-    let sum = this.#raised
-    for (const place of this.#places) sum += place.doubts
-    return sum
+    if (this.#sumAt !== Place.doubts) {
+      this.#sumAt = Place.doubts
+      this.#sum = this.#places.reduce((sum, { doubts }) => sum + doubts, 0)
+    }
+    return this.#sum
   }
 
   /** A server has changed its role. */
   raise(): void {
-    this.#raised++
     for (const place of this.#places) place.doubt()
   }
 }

@@ -35,6 +35,8 @@ export interface PlaceFacts extends PlaceName {
 
 /** A place and its facts, which the driver keeps up to date for all engines that name it. */
 export class Place implements PlaceFacts {
+  /** The number of doubts about all places of the process. On the hot path. */
+  static doubts = 0
   readonly host: string
   readonly port: number | undefined
   address: string | undefined
@@ -118,7 +120,7 @@ export class Place implements PlaceFacts {
     return { [Symbol.dispose]: () => this.#attempts.delete(giveUp) }
   }
 
-  /** The number of doubts whether sessions there still have the role that they were opened for. On the hot path. */
+  /** The number of doubts whether sessions there still have the role that they were opened for. */
   get doubts(): number {
     return this.#doubts
   }
@@ -126,6 +128,7 @@ export class Place implements PlaceFacts {
   /** Every session that is open there now must prove its role before it is handed out again. */
   doubt(): void {
     this.#doubts++
+    Place.doubts++
   }
 
   /** Tells what changes, as events. @returns ends that */

@@ -5,6 +5,8 @@ const FIRST_PAUSE_MILLIS = 100
 const LONGEST_PAUSE_MILLIS = 5000
 /** While attempts fail or hang and callers wait, a further attempt may start beside them, once in this time. */
 const LONGEST_PROBE_MILLIS = 1000
+/** The same while no server has the role that is asked for: a failover ends at a moment, and an attempt is cheap. */
+const ROLE_PROBE_MILLIS = 400
 /**
  * Logins at a time of an account that can be locked, until one of them has succeeded. Fewer would hold up the opening of
  * many sessions at once (`npm run bench -- pool`).
@@ -37,6 +39,7 @@ export class Pacer {
   #startedAt = Number.NEGATIVE_INFINITY
   #retryAt = Number.NEGATIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
+  #wakeAt = Number.POSITIVE_INFINITY
 
   constructor(config: PacerConfig) {
     this.#config = config
@@ -58,13 +61,14 @@ export class Pacer {
     const wait = at - this.#config.now()
     if (wait <= 0) return true
     // Without end: the attempt under way says how it goes on.
-    if (wait < Number.POSITIVE_INFINITY) this.#arm(wait)
+    if (wait < Number.POSITIVE_INFINITY) this.#arm(at, wait)
     return false
   }
 
   #nextStart(inFlight: number, lockable: boolean, isUrgent: () => boolean): number {
     const atOnce = Number.NEGATIVE_INFINITY
-    const probeAt = this.#startedAt + this.#probeMillis
+    const isFailover = this.#failure?.code === 'SERVER_ROLE_MISMATCH'
+    const probeAt = this.#startedAt + (isFailover ? Math.min(this.#probeMillis, ROLE_PROBE_MILLIS) : this.#probeMillis)
     if (this.#failure === undefined) {
       return !lockable || this.#proven || inFlight < UNPROVEN_LOGINS ? atOnce : probeAt
     }
@@ -103,11 +107,17 @@ export class Pacer {
   close(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
+    this.#wakeAt = Number.POSITIVE_INFINITY
   }
 
-  #arm(millis: number): void {
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined
+  #arm(at: number, millis: number): void {
+    // A server that asks to wait may be asked again sooner than was known when the timer was set.
+    const isSooner = this.#failure !== undefined && asksToWait(this.#failure) && at < this.#wakeAt
+    if (this.#timer !== undefined && !isSooner) return
+    this.close()
+    this.#wakeAt = at
+    this.#timer = setTimeout(() => {
+      this.close()
       this.#config.wake()
     }, millis).unref()
   }

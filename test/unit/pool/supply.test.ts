@@ -59,6 +59,22 @@ describe('a refused connect', () => {
 })
 
 describe('a server that asks to be tried again', () => {
+  test('is tried after a short pause, also if more callers wait than may log in at once', async (t) => {
+    const setup = setUp(t)
+    const { driver, clock } = setup
+    driver.onOpen = async () => {
+      throw failure('SERVER_ROLE_MISMATCH')
+    }
+    const callers = Array.from({ length: 10 }, () => attempt(setup))
+    await settled()
+    const { opens } = driver
+    assert.equal(opens, 5)
+    driver.onOpen = () => undefined
+    await clock.advance(100)
+    assert.ok(driver.opens > opens)
+    assert.ok(callers.every(({ raw, at }) => raw !== undefined && (at ?? 0) <= 100))
+  })
+
   for (const code of ['SERVER_FULL', 'SERVER_NOT_READY', 'SERVER_THROTTLED'] as const) {
     test(`callers wait up to pool_timeout on ${code} also if no session exists yet`, async (t) => {
       const setup = setUp(t, { pool_timeout: 15 })
