@@ -15,6 +15,10 @@ type Credential = import('poolsmith').Credential
 declare const db: import('poolsmith').Engine
 declare const log: Record<'info' | 'warn', (...words: unknown[]) => void>
 declare const metrics: { count(name: string, labels: Record<string, string>): void }
+declare const app: {
+  use(handler: (request: { id: string; user: { name: string } }, response: unknown, next: () => void) => void): void
+}
+declare const known: ReadonlyMap<string, string>
 declare const carrier: string, password: string, since: Date, url: string
 interface Database {
   flights: { carrier: string }

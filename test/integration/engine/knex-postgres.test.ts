@@ -70,7 +70,7 @@ test('a second argument that is no object, and listeners to unknown events, are 
     assert.ok(error instanceof ConfigError)
     const told = Object.fromEntries(error.problems.map(({ path, message }) => [path, message]))
     assert.match(told['on.pool:aquired'] ?? '', /did you mean pool:acquired\?/)
-    assert.match(told['on.pool:drained'] ?? '', /one of config:warning, .*, pool:destroyed$/)
+    assert.match(told['on.pool:drained'] ?? '', /one of config:warning, .*, pool:destroyed\b/)
     assert.equal(told['on.pool:resumed'], 'expected a function')
     return true
   })
