@@ -20,7 +20,6 @@ import { auditFields, engineFields } from '../src/engine/options.ts'
 import { ERROR_CODES } from '../src/error-codes.ts'
 import { poolFields } from '../src/pool/options.ts'
 import { storeFields } from '../src/stores/fields.ts'
-import { googleFields } from '../src/stores/google/fields.ts'
 import { strategies } from '../src/strategies/index.ts'
 import type { Strategy } from '../src/strategies/strategy.ts'
 import { apiReference } from './api-reference.ts'
@@ -81,11 +80,10 @@ async function extrasPage(): Promise<string> {
     fieldsReference(proxyFields),
     '## Secrets in stores',
     'Every option of the type `secret`, the `password` and the `login` can be in a store: write a reference under its name ' +
-      'with `_from` at the end, such as `client_secret_from`; docs/secrets.md says more. These options hold for all of them. A store of AWS ' +
-      'also takes the options of `auth_method=iam`, under any strategy, and Azure Key Vault those of `auth_method=azure_ad`.',
+      'with `_from` at the end, such as `client_secret_from`; docs/secrets.md says more. These options hold for all of them. ' +
+      'A store of AWS also takes the options of `auth_method=iam`, under any strategy, and Azure Key Vault those of ' +
+      '`auth_method=azure_ad`; `credential_timeout` limits each request to a store of a cloud.',
     fieldsReference(storeFields),
-    'Beside a reference to Google Secret Manager (`gcp-sm:`) also:',
-    fieldsReference(googleFields),
     '## The audit log',
     'docs/audit.md says more.',
     fieldsReference(auditFields),

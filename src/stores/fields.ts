@@ -5,7 +5,7 @@ import type { Reference } from '../connections/reference.ts'
 import { type AwsOptions, awsFields } from '../strategies/aws/fields.ts'
 import { type AzureOptions, azureFields } from '../strategies/azure/fields.ts'
 import { vaultFields } from '../vault/fields.ts'
-import { type GoogleOptions, googleFields } from './google/fields.ts'
+import { type GoogleOptions, googleFields, googleLoginFields } from './google/fields.ts'
 
 export const storeFields = {
   secrets_ttl: seconds({
@@ -43,11 +43,17 @@ export const storeFields = {
     description:
       'For `aws-sm:` and `aws-ssm:`: the address of the service, such as that of a VPC endpoint. Default: AWS_ENDPOINT_URL_SECRETS_MANAGER or AWS_ENDPOINT_URL_SSM, then AWS_ENDPOINT_URL, then the public one of the region.',
   }),
+  ...googleFields,
   ...vaultFields,
 } as const
 
 /** The tables of strategies by whose options a store logs in. They count where a reference names the store. */
-const LOGINS = { 'aws-sm': awsFields, 'aws-ssm': awsFields, 'azure-kv': azureFields, 'gcp-sm': googleFields } as const
+const LOGINS = {
+  'aws-sm': awsFields,
+  'aws-ssm': awsFields,
+  'azure-kv': azureFields,
+  'gcp-sm': googleLoginFields,
+} as const
 
 /** The values of a connection's options for its stores: those of a login, where a reference names its store. */
 export type StoreFieldValues = ValuesOf<typeof storeFields> & Partial<AwsOptions & AzureOptions & GoogleOptions>

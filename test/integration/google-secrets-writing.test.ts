@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after } from 'node:test'
 import { parseFields } from '../../src/connections/fields.ts'
-import { googleFields } from '../../src/stores/google/fields.ts'
+import { googleFields, googleLoginFields } from '../../src/stores/google/fields.ts'
 import { googleSecretReader } from '../../src/stores/google/secret-manager.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { startGoogleDouble } from '../support/google/double.ts'
@@ -18,7 +18,7 @@ resources.defer(() => google.agents.https.destroy())
 google.readers.add(ACCOUNT)
 const file = join(folder.path, 'key.json')
 await writeFile(file, google.keyFile(ACCOUNT), { mode: 0o600 })
-const { values: options } = parseFields(googleFields, { google_credentials_file: file })
+const { values: options } = parseFields({ ...googleFields, ...googleLoginFields }, { google_credentials_file: file })
 
 writingSuite(
   'Google Secret Manager',

@@ -6,7 +6,6 @@ import { sqlServerFields } from '../../src/drivers/sqlserver/options.ts'
 import { auditFields, engineFields } from '../../src/engine/options.ts'
 import { poolFields } from '../../src/pool/options.ts'
 import { storeFields } from '../../src/stores/fields.ts'
-import { googleFields } from '../../src/stores/google/fields.ts'
 import { strategies } from '../../src/strategies/index.ts'
 
 /** One spelling of one option, and a type of connection that reads it. */
@@ -25,7 +24,7 @@ function spellings(table: Fields, type: Dialect, authMethod?: string): OptionSpe
 
 /** Every option of every field table, under every name. */
 export const OPTION_SPELLINGS: readonly OptionSpelling[] = [
-  ...[engineFields, auditFields, poolFields, proxyFields, postgresFields, storeFields, googleFields].flatMap((table) =>
+  ...[engineFields, auditFields, poolFields, proxyFields, postgresFields, storeFields].flatMap((table) =>
     spellings(table, 'postgres'),
   ),
   ...spellings(sqlServerFields, 'mssql'),
