@@ -25,6 +25,7 @@ const suites: Readonly<Record<string, () => Promise<{ run: (options: SuiteOption
   gss: () => import('./gss.ts'),
   sqlserver: () => import('./sqlserver.ts'),
   secrets: () => import('./secrets.ts'),
+  audit: () => import('./audit.ts'),
 }
 
 function usage(message: string): never {

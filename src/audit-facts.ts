@@ -38,7 +38,7 @@ export interface ApiKeyFacts extends OperationFacts {
 export interface SecretFacts extends OperationFacts {
   readonly kind: 'secret'
   readonly action: 'read' | 'write'
-  /** As references name it, without its value: `vault:secret/sales`. */
+  /** As messages name it: `secret/sales in Vault vault.example.com:8200`. */
   readonly place: string
   readonly version?: string | undefined
 }

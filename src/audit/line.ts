@@ -44,23 +44,24 @@ function timeNow(): string {
 }
 
 export class AuditLine {
-  readonly #kind: AuditEventKind
-  readonly #time = timeNow()
-  readonly #facts: Readonly<Record<string, unknown>>
-  readonly #parts: readonly Part[]
+  /** On one line. */
+  readonly json: string
 
-  constructor(kind: AuditEventKind, facts: Readonly<Record<string, unknown>>, ...parts: readonly Part[]) {
-    this.#kind = kind
-    this.#facts = facts
-    this.#parts = parts
+  private constructor(json: string) {
+    this.json = json
   }
 
-  /** On one line. */
-  get json(): string {
-    const own = JSON.stringify(this.#facts).slice(1, -1)
-    let text = `{"time":"${this.#time}","event":"${this.#kind}"${own === '' ? '' : `,${own}`}`
-    for (const part of this.#parts) text += part.json
-    return `${text}}`
+  static of(kind: AuditEventKind, facts: Readonly<Record<string, unknown>>, ...parts: readonly Part[]): AuditLine {
+    let json = `{"time":"${timeNow()}","event":"${kind}"${new Part(facts).json}`
+    for (const part of parts) json += part.json
+    return new AuditLine(`${json}}`)
+  }
+
+  /** A statement that succeeded: on the hot path. */
+  static ofSuccess(rows: number | undefined, millis: number, statement: Part, session: Part, context: Part): AuditLine {
+    const count = rows === undefined ? '' : `"rows":${rows},`
+    const rest = `"duration_ms":${millis}${statement.json}${session.json}${context.json}}`
+    return new AuditLine(`{"time":"${timeNow()}","event":"data_access","outcome":"success",${count}${rest}`)
   }
 
   get event(): AuditEvent {

@@ -1,7 +1,7 @@
 import type { AuditFacts, AuditRecorder } from '../audit-facts.ts'
 import type { PoolsmithError } from '../errors.ts'
 import { currentContext } from './context.ts'
-import { AuditLine } from './line.ts'
+import { AuditLine, type Part } from './line.ts'
 import { type AuditOptions, checkAuditOptions } from './options.ts'
 import { processPart } from './process-part.ts'
 import { type AuditSink, type OnFailure, openSink } from './sinks.ts'
@@ -46,9 +46,10 @@ export class AuditLog implements AuditRecorder, AsyncDisposable {
     for (const listener of this.#listeners) listener(error, lost)
   }
 
-  async record(facts: AuditFacts): Promise<void> {
+  /** @param pool the facts of the pool that it belongs to */
+  async record(facts: AuditFacts, ...pool: readonly Part[]): Promise<void> {
     const { kind, ...rest } = facts
-    await this.settle(new AuditLine(kind, inLineWords(rest), processPart(), currentContext()))
+    await this.settle(AuditLine.of(kind, inLineWords(rest), ...pool, processPart(), currentContext()))
   }
 
   /** Adds a line. @returns under `required` a promise that resolves when the line is durable, and rejects with AUDIT_FAILED */

@@ -1,11 +1,17 @@
 import { hostname, userInfo } from 'node:os'
 import { Part } from './line.ts'
 
+let facts: Readonly<Record<string, unknown>> | undefined
 let part: Part | undefined
 
 /** The facts about this process, on every line. */
+export function processFacts(): Readonly<Record<string, unknown>> {
+  facts ??= { os_user: systemUser(), machine: hostname(), pid: process.pid }
+  return facts
+}
+
 export function processPart(): Part {
-  part ??= new Part({ os_user: systemUser(), machine: hostname(), pid: process.pid })
+  part ??= new Part(processFacts())
   return part
 }
 

@@ -151,7 +151,7 @@ function openFile(path: string, chain: boolean): Shared {
 }
 
 function logLine({ action, torn, lost }: LogFacts): string {
-  return new AuditLine('log', { action, torn, lost }, processPart()).json
+  return AuditLine.of('log', { action, torn, lost }, processPart()).json
 }
 
 function flushAll(): void {

@@ -1,6 +1,7 @@
 /** Tells an audit log of the logins and statements of one pool. */
 
 import { errorCode } from '../any-error.ts'
+import type { AuditFacts } from '../audit-facts.ts'
 import type { Credential } from '../credentials/credential.ts'
 import type { Driver, OpenContext } from '../drivers/driver.ts'
 import type { StatementEnd, StatementWatcher, WatchedStatement } from '../drivers/statement-watch.ts'
@@ -12,7 +13,7 @@ import { isOwnWork } from '../tracing.ts'
 import { currentContext } from './context.ts'
 import { AuditLine, Part } from './line.ts'
 import type { AuditLog } from './log.ts'
-import { processPart } from './process-part.ts'
+import { processFacts, processPart } from './process-part.ts'
 import { Statements } from './statements.ts'
 
 export interface AuditedPool<Raw extends object> {
@@ -54,13 +55,13 @@ export function auditPool<Raw extends object>(log: AuditLog, pool: AuditedPool<R
       raw = await open(credential, watched)
     } catch (error) {
       const facts = { outcome: 'failure', ...codesOf(error), phase, duration_ms: since(begunAt), ...common }
-      await log.settle(new AuditLine('authentication', facts, processPart()))
+      await log.settle(AuditLine.of('authentication', facts, processPart()))
       throw error
     }
-    const session = new Part({ ...common, ...sessionFacts(driver, raw, credential) })
+    const session = new Part({ ...common, ...sessionFacts(driver, raw, credential), ...processFacts() })
     try {
       const facts = { outcome: 'success', duration_ms: since(begunAt) }
-      await log.settle(new AuditLine('authentication', facts, session, processPart()))
+      await log.settle(AuditLine.of('authentication', facts, session))
     } catch (error) {
       driver.abort(raw)
       throw error
@@ -70,11 +71,11 @@ export function auditPool<Raw extends object>(log: AuditLog, pool: AuditedPool<R
   }
   events.on('credential:failed', ({ error }) => {
     const facts = { outcome: 'failure', ...codesOf(error), phase: error.phase, ...place }
-    log.take(new AuditLine('authentication', facts, processPart()))
+    log.take(AuditLine.of('authentication', facts, processPart()))
   })
   events.on('audit', ({ kind, poolName, system, host, port, ...facts }) => {
     // Its failure is told as audit:failed.
-    log.record({ kind, ...facts } as never).catch(() => undefined)
+    log.record({ kind, ...facts } as AuditFacts, new Part(place)).catch(() => undefined)
   })
 }
 
@@ -144,7 +145,8 @@ class Statement implements WatchedStatement {
 
   #lineOf(error: unknown, rows: number | undefined): AuditLine {
     const duration_ms = since(this.#begunAt)
-    if (error === undefined) return this.#line('data_access', { outcome: 'success', rows, duration_ms })
+    if (error === undefined)
+      return AuditLine.ofSuccess(rows, duration_ms, this.#statement, this.#session, this.#context)
     const codes = codesOf(error)
     if (REFUSED.has(codes.server_code ?? codes.code)) {
       return this.#line('authorization', { outcome: 'denied', ...codes, duration_ms })
@@ -153,7 +155,7 @@ class Statement implements WatchedStatement {
   }
 
   #line(kind: 'data_access' | 'authorization', facts: Readonly<Record<string, unknown>>): AuditLine {
-    return new AuditLine(kind, facts, this.#statement, this.#session, processPart(), this.#context)
+    return AuditLine.of(kind, facts, this.#statement, this.#session, this.#context)
   }
 }
 

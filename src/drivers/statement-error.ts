@@ -27,7 +27,7 @@ export function advised(error: Error, { hint, transient = false }: StatementAdvi
 }
 
 /** Whether the audit log refuses the answer of a statement: that is no word of the driver, and no loss of the session. */
-export function isAuditFailure(error: unknown): error is PoolsmithError {
+export function isAuditFailure(error: unknown): boolean {
   return error instanceof PoolsmithError && error.code === 'AUDIT_FAILED'
 }
 

@@ -1,3 +1,5 @@
+import { errorCode } from '../any-error.ts'
+import type { ExtractFacts } from '../audit-facts.ts'
 import { PoolsmithError } from '../errors.ts'
 import { type ExtractTrace, traced } from '../tracing.ts'
 import { DayFolder } from './files/day-folder.ts'
@@ -55,24 +57,54 @@ export async function extractTable(
     'extract',
     () => traceOf(db, source),
     async (trace) => {
-      const content = await extract(db, source, options)
+      const content = await audited(db, source, () => extract(db, source, options))
       if (trace !== undefined) {
         trace.rows = content.rows
-        trace.bytes = content.files.reduce((sum, { bytes }) => sum + bytes, 0)
+        trace.bytes = bytesOf(content)
       }
       return content
     },
   )
 }
 
+/** Does an extract, and tells the audit log of its end. */
+async function audited(
+  { pool }: ExtractEngine,
+  source: ExtractSource,
+  work: () => Promise<ManifestContent>,
+): Promise<ManifestContent> {
+  const begunAt = performance.now()
+  const tell = (facts: Omit<ExtractFacts, 'kind' | 'table' | 'durationMillis'>): void => {
+    const durationMillis = Math.round(performance.now() - begunAt)
+    pool.events?.emit('audit', { kind: 'extract', ...facts, table: tableOf(source), durationMillis })
+  }
+  try {
+    const content = await work()
+    tell({ outcome: 'success', rows: content.rows, bytes: bytesOf(content) })
+    return content
+  } catch (error) {
+    tell({ outcome: 'failure', code: errorCode(error) ?? 'UNKNOWN' })
+    throw error
+  }
+}
+
+function bytesOf({ files }: ManifestContent): number {
+  return files.reduce((sum, { bytes }) => sum + bytes, 0)
+}
+
+/** `schema.table`; undefined for a query. */
+function tableOf(source: ExtractSource): string | undefined {
+  const { schema, table } = source as { readonly schema?: string; readonly table?: string }
+  return schema === undefined ? table : `${schema}.${table}`
+}
+
 /** Of one extract, for its trace. */
 function traceOf({ connection, pool }: ExtractEngine, source: ExtractSource): ExtractTrace {
   const { type, host, port, database } = connection
   const { name } = pool as { readonly name?: string }
-  const { schema, table } = source as { readonly schema?: string; readonly table?: string }
   const system = type === 'postgres' ? 'postgresql' : 'microsoft.sql_server'
-  const target = schema === undefined ? table : `${schema}.${table}`
-  return { poolName: name ?? '', system, host, port, database, table: target, rows: undefined, bytes: undefined }
+  const table = tableOf(source)
+  return { poolName: name ?? '', system, host, port, database, table, rows: undefined, bytes: undefined }
 }
 
 async function extract(

@@ -1,4 +1,5 @@
 import { orAbort } from '../abort.ts'
+import { errorCode } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
 import type { Emit } from '../events.ts'
 import type { Secret } from '../secret.ts'
@@ -110,8 +111,7 @@ export class CachedReader {
     const known = this.#flights.get(path)
     if (known !== undefined) return known
     const readAt = this.#now()
-    const flight = this.#reader
-      .read(path, this.#closing.signal)
+    const flight = this.#audited(path)
       .then((secret) => {
         const reading = { secret, readAt }
         if (!this.#closing.signal.aborted) this.#readings.set(path, reading)
@@ -121,6 +121,22 @@ export class CachedReader {
     flight.catch(() => undefined)
     this.#flights.set(path, flight)
     return flight
+  }
+
+  /** Reads, and tells the audit log. A local secret is read every second, and told the first time. */
+  async #audited(path: string): Promise<StoredSecret> {
+    const { emit } = this.#options
+    const reading = this.#reader.read(path, this.#closing.signal)
+    if (emit === undefined || (this.#reader.distance === 'local' && this.#readings.has(path))) return reading
+    const facts = { kind: 'secret', action: 'read', place: this.placeOf(path) } as const
+    try {
+      const secret = await reading
+      emit('audit', { ...facts, outcome: 'success', version: secret.version })
+      return secret
+    } catch (error) {
+      emit('audit', { ...facts, outcome: 'failure', code: errorCode(error) ?? 'UNKNOWN' })
+      throw error
+    }
   }
 
   get #ttlMillis(): number {

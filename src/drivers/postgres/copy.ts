@@ -37,7 +37,8 @@ interface PgConnection {
 
 /** One copy, which pg runs as its active query (pg calls the interface Submittable). */
 export class CopyOut<Item> {
-  readonly #text: string
+  /** Read by what watches the statements of a session. */
+  readonly text: string
   readonly #consumer: CopyConsumer<Item>
   readonly #pull: Pull<Item>
   #socket: Socket | undefined
@@ -49,7 +50,7 @@ export class CopyOut<Item> {
   #rows = 0
 
   constructor(text: string, consumer: CopyConsumer<Item>) {
-    this.#text = text
+    this.text = text
     this.#consumer = consumer
     this.#pull = new Pull({ pause: () => this.#socket?.pause(), resume: () => this.#socket?.resume() })
   }
@@ -188,7 +189,7 @@ export class CopyOut<Item> {
       this.#onData(bytes)
       if (isDrained) this.#pull.rest()
     })
-    ;(connection as PgConnection).query(this.#text)
+    ;(connection as PgConnection).query(this.text)
     return null
   }
 

@@ -24,27 +24,27 @@ export function watchStatements(client: pg.Client, watcher: StatementWatcher): v
   const query = client.query as Query
   const watching: Query = (...given) => {
     const [first] = given
-    if (typeof first === 'string') return watched(client, query, given, { text: first, values: given[1] }, watcher)
+    if (typeof first === 'string') return watched(client, query, given, { text: first }, watcher)
     const config = (first ?? {}) as Partial<Submittable> & { readonly callback?: Callback }
     if (config.submit !== undefined) return submit(client, query, given, config as Submittable, watcher)
     if (typeof config.text !== 'string') return query.apply(client, given)
-    return watched(client, query, given, { ...config, text: config.text, values: given[1] ?? config.values }, watcher)
+    return watched(client, query, given, config as Given, watcher)
   }
   client.query = watching as typeof client.query
 }
 
 interface Given {
   readonly text: string
-  readonly values: unknown
+  readonly values?: unknown
   readonly callback?: Callback
 }
 
 function watched(client: pg.Client, query: Query, given: unknown[], asked: Given, watcher: StatementWatcher): unknown {
-  const place = given.findIndex((one) => typeof one === 'function')
+  const place = placeOfCallback(given)
   const callback = place >= 0 ? (given[place] as Callback) : asked.callback
   let statement: WatchedStatement | undefined
   try {
-    statement = watcher.begin(asked.text, bound(asked.values))
+    statement = watcher.begin(asked.text, bound(given[1]) ?? bound(asked.values))
   } catch (error) {
     if (callback === undefined) return Promise.reject(error)
     process.nextTick(callback, error)
@@ -63,6 +63,12 @@ function watched(client: pg.Client, query: Query, given: unknown[], asked: Given
       )
   }
   return query.apply(client, place >= 0 ? given.with(place, told) : [{ ...asked, callback: told }, ...given.slice(1)])
+}
+
+/** -1 without one. On the hot path. */
+function placeOfCallback(given: readonly unknown[]): number {
+  for (let place = 1; place < given.length; place++) if (typeof given[place] === 'function') return place
+  return -1
 }
 
 function promised(statement: WatchedStatement, result: Promise<unknown>): Promise<unknown> {
@@ -133,11 +139,14 @@ function bound(values: unknown): readonly unknown[] | undefined {
 
 /** Of a result, or of one for each statement in the text. */
 function rowsOf(result: unknown): number | undefined {
-  const counts = [result]
-    .flat()
-    .map((one) => (one as { readonly rowCount?: unknown } | undefined)?.rowCount)
-    .filter((count) => typeof count === 'number')
+  if (!Array.isArray(result)) return countIn(result)
+  const counts = result.map(countIn).filter((count) => count !== undefined)
   return counts.length === 0 ? undefined : counts.reduce((sum, count) => sum + count, 0)
+}
+
+function countIn(result: unknown): number | undefined {
+  const { rowCount } = (result ?? {}) as { readonly rowCount?: unknown }
+  return typeof rowCount === 'number' ? rowCount : undefined
 }
 
 /** The number in a command tag (PostgreSQL Documentation, "Message Formats", CommandComplete). */

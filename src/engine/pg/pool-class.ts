@@ -6,6 +6,7 @@ import { within } from '../../abort.ts'
 import { isError } from '../../any-error.ts'
 import type { Connection } from '../../connections/connection.ts'
 import { keepPgListeners } from '../../drivers/postgres/client-statements.ts'
+import { isAuditFailure } from '../../drivers/statement-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { ConnectionPool } from '../../pool/pool.ts'
 import { heedSignals, signalOf } from './signals.ts'
@@ -237,7 +238,8 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
  * decide what to do; the PoolsmithError with its hint is its cause. An error that pg does not have stays as it is.
  */
 function inPgsWords(error: unknown): unknown {
-  if (!(error instanceof PoolsmithError)) return error
+  // The system's code below it is the log's.
+  if (!(error instanceof PoolsmithError) || isAuditFailure(error)) return error
   const code = error.details.sqlstate ?? systemCode(error.cause)
   return code === undefined ? error : Object.assign(new Error(error.message, { cause: error }), { code })
 }

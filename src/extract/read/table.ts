@@ -4,6 +4,7 @@ import type { Knex } from 'knex'
 import type { Connection } from '../../connections/connection.ts'
 import type { BoundValue } from '../../drivers/sqlserver/bound-value.ts'
 import type { PoolsmithError } from '../../errors.ts'
+import type { Emit } from '../../events.ts'
 import type { RecordBatch, Schema } from '../arrow-types.ts'
 
 export type { BoundValue }
@@ -107,6 +108,8 @@ export interface ExtractEngine {
     invalidate(raw?: object): void
     /** Says how many connections the pool allows; without it partitions are read one after the other. */
     stats?(): { readonly max: number }
+    /** Takes the event `audit`. */
+    readonly events?: { readonly emit: Emit }
   }
 }
 
