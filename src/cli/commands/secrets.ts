@@ -56,7 +56,7 @@ export const secretsCommand: Command = {
 
 async function list(call: Call): Promise<Outcome> {
   if (call.positionals[1] !== undefined) return listFields(call)
-  const file = encryptedFile(call)
+  const file = await encryptedFile(call)
   const { entries } = await file.read(call.signal)
   const secrets = [...entries]
     .map(([name, { fields, version, writtenAt }]) => ({ name, fields: namesOf(fields.keys()), version, writtenAt }))
@@ -73,7 +73,7 @@ async function list(call: Call): Promise<Outcome> {
 }
 
 async function listFields(call: Call): Promise<Outcome> {
-  using place = placeOf(call)
+  using place = await placeOf(call)
   const secret = await place.reader.read(place.path, call.signal)
   const fields = namesOf(Object.keys(secret.fields() ?? {}))
   const text = fields.join('\n') || `${place.reader.placeOf(place.path)} is a text without fields.`
@@ -87,7 +87,7 @@ function namesOf(fields: Iterable<string>): readonly string[] {
 
 async function get(call: Call): Promise<Outcome> {
   refuseTerminal(call, 'the value')
-  using place = placeOf(call)
+  using place = await placeOf(call)
   const secret = await place.reader.read(place.path, call.signal)
   const value = secret.read(place.field, place.reader.placeOf(place.path)).reveal()
   return { data: { secret: place.name, version: secret.version, value }, text: value, verbatim: true }
@@ -99,7 +99,7 @@ function refuseTerminal({ terminal, values }: Call, what: string): void {
 }
 
 async function set(call: Call): Promise<Outcome> {
-  using place = placeOf(call)
+  using place = await placeOf(call)
   writable(place)
   const value = await readValue(call)
   const present = await presentOf(place, call.signal)
@@ -120,7 +120,7 @@ async function set(call: Call): Promise<Outcome> {
 }
 
 async function remove(call: Call): Promise<Outcome> {
-  using place = placeOf(call)
+  using place = await placeOf(call)
   const { file, path, field, name } = place
   writable(place)
   if (field === undefined) {
@@ -145,7 +145,7 @@ function removed(name: string): Outcome {
 }
 
 async function editSecret(call: Call): Promise<Outcome> {
-  using place = placeOf(call)
+  using place = await placeOf(call)
   const { reader, path, field } = place
   writable(place)
   const present = await reader.read(path, call.signal)
@@ -243,7 +243,7 @@ async function newKey(call: Call): Promise<Outcome> {
 }
 
 async function rekey(call: Call): Promise<Outcome> {
-  const file = encryptedFile(call)
+  const file = await encryptedFile(call)
   // To fail for a file that does not exist, which a writer would make.
   await file.read(call.signal)
   const { entries } = await file.update((contents) => contents, call.signal)

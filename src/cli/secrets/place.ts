@@ -1,7 +1,8 @@
 /** The place of a secret that a command names, and the store that holds it. */
 
-import { FieldMismatch, parseFields } from '../../connections/fields.ts'
-import { type Reference, reference, SCHEMES } from '../../connections/reference.ts'
+import type { Connection } from '../../connections/connection.ts'
+import { FieldMismatch, type Fields, parseFields } from '../../connections/fields.ts'
+import { type ReferencedSecret, reference, SCHEMES } from '../../connections/reference.ts'
 import { ConfigError } from '../../errors.ts'
 import { EncryptedFile } from '../../stores/encrypted/file.ts'
 import { encryptedReader } from '../../stores/encrypted/reader.ts'
@@ -9,7 +10,9 @@ import { loginFields, type StoreFieldValues, secretsFileOf, storeFields } from '
 import { OpenStores } from '../../stores/open.ts'
 import { storeProblems } from '../../stores/problems.ts'
 import type { SecretReader } from '../../stores/reader.ts'
+import { findConnection } from '../../stores/resolve.ts'
 import { type Call, type CommandOption, UsageError } from '../command.ts'
+import { STORE_OPTIONS, storesOf } from '../shared-options.ts'
 
 export const PLACE_OPTIONS = {
   file: {
@@ -23,6 +26,13 @@ export const PLACE_OPTIONS = {
     description:
       'The file with its key. Default: POOLSMITH_SECRETS_KEY, POOLSMITH_SECRETS_KEY_FILE or POOLSMITH_SECRETS_KEY_COMMAND.',
   },
+  connection: {
+    type: 'string',
+    value: 'ID',
+    description:
+      'A configured connection whose options say where the store is and how to log in to it. Default: the variables of the store.',
+  },
+  ...STORE_OPTIONS,
 } as const satisfies Record<string, CommandOption>
 
 export interface Place extends Disposable {
@@ -35,44 +45,60 @@ export interface Place extends Disposable {
   readonly file: EncryptedFile | undefined
 }
 
-/** @throws UsageError */
-export function encryptedFile({ values, environment }: Call): EncryptedFile {
-  const given = (name: keyof typeof PLACE_OPTIONS): string | undefined => {
-    const value = values[name]
-    if (value === '') throw new UsageError(`--${name} is empty.`)
-    return typeof value === 'string' ? value : undefined
-  }
-  const path = secretsFileOf({ secrets_file: given('file') }, environment)
-  if (path === undefined) throw new UsageError('which file? Name it by --file, or set POOLSMITH_SECRETS_FILE.')
-  return new EncryptedFile({ path, keyFile: given('key-file'), environment })
+/** @throws UsageError; ConfigError for options of the connection */
+export async function encryptedFile(call: Call): Promise<EncryptedFile> {
+  const { options } = await optionsFor('encrypted', call)
+  const file = filledOption(call, 'file') ?? secretsFileOf(options, call.environment)
+  if (file === undefined) throw new UsageError('which file? Name it by --file, or set POOLSMITH_SECRETS_FILE.')
+  const keyFile = filledOption(call, 'key-file') ?? options.secrets_key_file
+  return new EncryptedFile({ path: file, keyFile, environment: call.environment })
 }
 
-/** @throws UsageError; ConfigError when the environment does not say where the store is, or how to log in */
-export function placeOf(call: Call): Place {
+/** @throws UsageError; ConfigError when nothing says where the store is, or how to log in */
+export async function placeOf(call: Call): Promise<Place> {
   const [, given = ''] = call.positionals
-  const text = SCHEMES.some((scheme) => given.startsWith(`${scheme}:`)) ? given : `encrypted:${given}`
-  const found = referenceIn(text)
-  const { scheme, path, field } = found
+  const found = referenceIn(SCHEMES.some((scheme) => given.startsWith(`${scheme}:`)) ? given : `encrypted:${given}`)
+  const { scheme, path, field } = found.reference
   const name = `${scheme}:${path}`
   if (scheme === 'encrypted') {
-    const file = encryptedFile(call)
+    const file = await encryptedFile(call)
     return { name, path, field, file, reader: encryptedReader(file), [Symbol.dispose]: () => undefined }
   }
-  const stores = new OpenStores(optionsFor(text, found, call), {
-    environment: call.environment,
-    connection: NO_DATABASE,
-    emit: () => undefined,
-  })
-  const reader = stores.open(found)
+  const { environment } = call
+  const { options, connection, problems } = await optionsFor(scheme, call)
+  const named = new Map([['password', found]])
+  const all = [...problems, ...storeProblems(named, options, environment, connection)]
+  if (all.length > 0) throw new ConfigError(all, { subject: 'The store', hint: STORE_HINT })
+  const stores = new OpenStores(options, { environment, connection, stores: storesOf(call), emit: () => undefined })
+  const reader = stores.open(found.reference)
   return { name, path, field, file: undefined, reader, [Symbol.dispose]: () => reader.close?.() }
 }
 
-const NO_DATABASE = { host: undefined, port: undefined }
+const STORE_HINT =
+  'Set the variables of the store, such as VAULT_ADDR and VAULT_TOKEN, or name a connection with its options by --connection.'
 
-function referenceIn(text: string): Reference {
+function filledOption({ values }: Call, name: keyof typeof PLACE_OPTIONS): string | undefined {
+  const value = values[name]
+  if (value === '') throw new UsageError(`--${name} is empty.`)
+  return typeof value === 'string' ? value : undefined
+}
+
+/** The options of a store: those of the connection that is named, else their defaults. */
+async function optionsFor(scheme: string, call: Call) {
+  const id = filledOption(call, 'connection')
+  const connection: Pick<Connection, 'host' | 'port' | 'extra'> =
+    id === undefined ? { extra: {} } : await findConnection(id, storesOf(call))
+  const fields: Fields = { ...storeFields, ...loginFields(SCHEMES.filter((one) => one === scheme)) }
+  const names = new Set(Object.entries(fields).flatMap(([name, { aliases }]) => [name, ...aliases]))
+  const given = Object.entries(connection.extra).filter(([name]) => names.has(name))
+  const { values, problems } = parseFields(fields, Object.fromEntries(given))
+  return { options: values as StoreFieldValues, connection, problems }
+}
+
+function referenceIn(text: string): ReferencedSecret {
   try {
     const parsed = reference('').parse(text)
-    if (parsed !== undefined) return parsed.reference
+    if (parsed !== undefined) return parsed
   } catch (error) {
     if (!(error instanceof FieldMismatch)) throw error
   }
@@ -81,16 +107,3 @@ function referenceIn(text: string): Reference {
 
 /** A secret that was given in the wrong place must not be shown. */
 const NOT_REPEATED = 'The argument is not repeated, since it may be a secret.'
-
-/** The options of the store, of which the environment gives what a connection could. */
-function optionsFor(text: string, { scheme }: Reference, { environment }: Call): StoreFieldValues {
-  const { values } = parseFields({ ...storeFields, ...loginFields([scheme]) }, {})
-  const options = values as StoreFieldValues
-  const given = reference('').parse(text)
-  const named = new Map(given === undefined ? [] : [['password', given] as const])
-  const problems = storeProblems(named, options, environment, NO_DATABASE)
-  if (problems.length > 0) throw new ConfigError(problems, { subject: 'The store', hint: STORE_HINT })
-  return options
-}
-
-const STORE_HINT = 'Set the variables of the store, such as VAULT_ADDR and VAULT_TOKEN, or AWS_REGION.'

@@ -196,14 +196,42 @@ test('a secret of Vault is written over the version that was read', async () => 
   assert.match((await run(['get', 'vault:secret/sales#password'])).log, /vault_addr[\s\S]*VAULT_ADDR/)
 })
 
-test('a secret of Kubernetes is asked for with the service account of the pod', async () => {
+test('a configured connection says where the store is, and how to log in to it', async () => {
   await using secrets = await startSecrets()
   await using api = await startKubernetesApi('first')
-  // The account is where a pod has it, unless a connection says otherwise.
-  const { run } = secrets
+  const { good, run, path } = secrets
+  const configured = (extra: Readonly<Record<string, unknown>>) => ({
+    ...api.environment,
+    POOLSMITH_CONN_SALES: JSON.stringify({ conn_type: 'postgres', host: 'db', extra }),
+  })
+  const more = configured({ ...api.extra, sslmode: 'require' })
+  const by = ['--connection', 'sales']
+  await good(['set', 'k8s:prod/sales#password', ...by], VALUE, more)
+  assert.equal(await good(['get', 'k8s:prod/sales#password', ...by], '', more), `${VALUE}\n`)
+  // Without it, the account is where a pod has it.
   const { code, log } = await run(['get', 'k8s:prod/sales#password'], '', api.environment)
   assert.equal(code, 4)
   assert.match(log, /file of the service account/)
+  await good(['set', 'sales#password'], VALUE)
+  const inFile = { ...configured({ secrets_file: path('secrets') }), POOLSMITH_SECRETS_FILE: '' }
+  assert.equal(await good(['get', 'sales#password', ...by], '', inFile), `${VALUE}\n`)
+  const wrong = await run(['get', 'k8s:prod/sales#password', ...by], '', configured({ k8s_timeout: 'soon' }))
+  assert.equal(wrong.code, 3)
+  assert.match(wrong.log, /extra.k8s_timeout/)
+  assert.match((await run(['list', '--connection', 'other'])).log, /CONNECTION_NOT_FOUND/)
+})
+
+test('a store that does not answer ends the command', async () => {
+  await using secrets = await startSecrets()
+  await using vault = await startVaultDouble()
+  vault.fault = () => 'handled'
+  const extra = { vault_addr: vault.address, vault_token: 'x', vault_timeout: 0.2 }
+  const more = { POOLSMITH_CONN_SALES: JSON.stringify({ conn_type: 'postgres', host: 'db', extra }) }
+  for (const action of ['get', 'set', 'list', 'remove', 'edit']) {
+    const { code, log } = await secrets.run([action, 'vault:secret/sales#password', '--connection', 'sales'], 'x', more)
+    assert.equal(code, 4, action)
+    assert.match(log, /STORE_TIMEOUT/)
+  }
 })
 
 test('a file or a variable can only be read', async () => {
