@@ -13,6 +13,7 @@ export type {
 export { type AuditContext, withAuditContext } from './context.ts'
 export type { AuditEvent, AuditEventKind } from './line.ts'
 export { AuditLog, openAuditLog } from './log.ts'
+export { type OpenTelemetryLogger, openTelemetryLogs } from './open-telemetry.ts'
 export type { AuditLogger, AuditOptions } from './options.ts'
 export { queryHash } from './statement.ts'
 export {
