@@ -6,14 +6,15 @@ import { ConfigError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 import type { environmentKwargs, fileKwargs } from './airflow/local.ts'
 import type { vaultKwargs } from './airflow/vault.ts'
+import type { encryptedKwargs } from './encrypted/kind.ts'
 import type { StoreKindContext } from './kind.ts'
 import type { Store } from './store.ts'
 
 type Open = (given: Readonly<Record<string, unknown>>, context: StoreKindContext) => Store
 
 interface KindOfStore {
-  /** The class of Airflow that it stands for. */
-  readonly airflow: string
+  /** The class of Airflow that it stands for, where there is one. */
+  readonly airflow?: string
   readonly load: () => Promise<Open>
 }
 
@@ -26,6 +27,9 @@ const KINDS: Readonly<Record<keyof KwargsByKind, KindOfStore>> = {
     airflow: 'airflow.secrets.local_filesystem.LocalFilesystemBackend',
     load: async () => (await import('./airflow/local.ts')).openFileStore,
   },
+  encrypted: {
+    load: async () => (await import('./encrypted/kind.ts')).openEncryptedStore,
+  },
   vault: {
     airflow: 'airflow.providers.hashicorp.secrets.vault.VaultBackend',
     load: async () => (await import('./airflow/vault.ts')).openVaultStore,
@@ -33,6 +37,7 @@ const KINDS: Readonly<Record<keyof KwargsByKind, KindOfStore>> = {
 }
 
 interface KwargsByKind {
+  encrypted: typeof encryptedKwargs
   environment: typeof environmentKwargs
   file: typeof fileKwargs
   vault: typeof vaultKwargs
@@ -64,14 +69,16 @@ export async function openStore(settings: unknown, context: StoreKindContext): P
     throw refused('', `expected an object with a type: ${Object.keys(KINDS).join(', ')}`)
   }
   const { type, ...kwargs } = settings as Readonly<Record<string, unknown>>
-  const found = Object.entries(KINDS).find(([name, { airflow }]) => type === name || type === airflow)
+  const found = Object.entries(KINDS).find(
+    ([name, { airflow }]) => type === name || (airflow !== undefined && type === airflow),
+  )
   if (found !== undefined) return (await found[1].load())(kwargs, context)
   throw refused('type', unknownKind(type))
 }
 
 function unknownKind(type: unknown): string {
   if (typeof type !== 'string') return `missing; expected one of ${Object.keys(KINDS).join(', ')}`
-  const classes = Object.values(KINDS).map(({ airflow }) => airflow)
+  const classes = Object.values(KINDS).flatMap(({ airflow }) => airflow ?? [])
   const near = nearest(type, [...Object.keys(KINDS), ...classes])
   const hint =
     near === undefined ? `expected one of ${[...Object.keys(KINDS), ...classes].join(', ')}` : didYouMean([near])
