@@ -1,14 +1,11 @@
 import { errorText } from '../any-error.ts'
 import type { Connection } from '../connections/connection.ts'
 import type { ConnectionInput } from '../connections/parse.ts'
-import { configure } from '../engine/configure.ts'
 import { PoolsmithError } from '../errors.ts'
 import { printable } from '../printable.ts'
 import type { StoreOptions } from '../stores/options.ts'
 import { listConnections, resolveConnection } from '../stores/resolve.ts'
-import { strategies } from '../strategies/index.ts'
 import type { CredentialAge, FoundCredential } from './credential-age.ts'
-import { findCredentials } from './find-credentials.ts'
 import { assertGoesOn } from './goes-on.ts'
 import { nameOf } from './name-of.ts'
 import { judge, type PolicyOptions, type RotationPolicy, rotationPolicy } from './policy.ts'
@@ -101,6 +98,10 @@ async function lookAt(
   given: Connection,
   { stores, askServers, signal, checkedAt }: Look,
 ): Promise<{ readonly strategy: string; readonly found: readonly FoundCredential[] }> {
+  // The code of all strategies and stores, which importing the door does not load.
+  const { configure } = await import('../engine/configure.ts')
+  const { strategies } = await import('../strategies/index.ts')
+  const { findCredentials } = await import('./find-credentials.ts')
   const { environment = process.env } = stores
   const { connection, settings } = await configure(given, { registry: strategies, environment })
   const strategy = settings.strategy.name

@@ -192,8 +192,8 @@ class Finder {
 
   /** The end that the record says. */
   #endOf(option: string): { readonly expiresAt?: number; readonly sources: readonly string[] } {
-    const said = option === 'client_secret' ? textOf(this.#options.all['client_secret_expires']) : undefined
-    return said === undefined ? { sources: [] } : { expiresAt: Date.parse(said), sources: ['client_secret_expires'] }
+    const said = option === 'client_secret' ? textOf(this.#options.all['client_expires']) : undefined
+    return said === undefined ? { sources: [] } : { expiresAt: Date.parse(said), sources: ['client_expires'] }
   }
 
   #words(error: unknown): string {

@@ -3,15 +3,13 @@ import { type AuditRecorder, tellAudit } from '../audit-facts.ts'
 import type { Connection } from '../connections/connection.ts'
 import type { Fields } from '../connections/fields.ts'
 import type { ConnectionInput } from '../connections/parse.ts'
-import { configure } from '../engine/configure.ts'
 import type { Settings } from '../engine/settings.ts'
 import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
 import { Secret } from '../secret.ts'
 import type { StoreFieldValues } from '../stores/fields.ts'
-import { OpenStores } from '../stores/open.ts'
+import type { OpenStores } from '../stores/open.ts'
 import type { StoreOptions } from '../stores/options.ts'
 import { resolveConnection } from '../stores/resolve.ts'
-import { strategies } from '../strategies/index.ts'
 import { generatePassword } from './generate-password.ts'
 import { nameOf } from './name-of.ts'
 import { PasswordRotation, type RotationStep } from './password-rotation.ts'
@@ -67,6 +65,10 @@ export interface RotationResult {
  */
 export async function rotate(input: ConnectionInput, options: RotateOptions = {}): Promise<RotationResult> {
   const { stores = {}, users, admin, signal = new AbortController().signal, audit, by } = options
+  // The code of all strategies and stores, which importing the door does not load.
+  const { configure } = await import('../engine/configure.ts')
+  const { strategies } = await import('../strategies/index.ts')
+  const { OpenStores } = await import('../stores/open.ts')
   const given = await resolveConnection(input, stores)
   const { environment = process.env } = stores
   const { connection, settings } = await configure(given, { registry: strategies, environment })

@@ -152,9 +152,9 @@ test('a keytab tells the time of its newest key and its versions', async () => {
 
 test('the record tells the end of a client secret; what is renewed by itself is named', async () => {
   const azure = { auth_method: 'azure_ad', tenant_id: 't.example', client_id: 'app', client_secret: 'hush' }
-  const extra = { ...azure, client_secret_expires: '2027-01-10' }
+  const extra = { ...azure, client_expires: '2027-01-10' }
   const secret = await only({ connections: [{ ...NOWHERE, extra }], now: () => Date.parse('2026-12-20') })
-  assert.deepEqual([secret.status, secret.identity, secret.sources], ['soon', 'app', ['client_secret_expires']])
+  assert.deepEqual([secret.status, secret.identity, secret.sources], ['soon', 'app', ['client_expires']])
   assert.equal((await only({ connections: [{ ...NOWHERE, extra: azure }] })).status, 'unknown')
 
   const iam = { ...NOWHERE, id: 'lake', extra: { auth_method: 'iam', region: 'eu-west-1' } }

@@ -50,7 +50,7 @@ export const azureFields = {
     aliases: ['azure_client_secret'],
     description: "The service principal's secret (its value, not its id).",
   }),
-  client_secret_expires: text({
+  client_expires: text({
     pattern: { matches: /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?Z)?$/, expected: 'a day such as 2027-03-31' },
     description:
       'When client_secret ends, as Entra showed it, for `poolsmith rotation`: no application may ask Entra for it.',
