@@ -47,6 +47,11 @@ export const ERROR_CODES = {
   ROTATION_REFUSED: 'The server refuses the new password, or the right to set it; the old one stays.',
   ROTATION_COMMAND_FAILED: 'The command that makes the new credential failed.',
   ROTATION_STUCK: 'The server accepts neither the present password of the store nor the pending one.',
+  // credential: API keys
+  API_KEY_EXISTS: 'The service has a valid API key already.',
+  API_KEY_MISSING: 'The service has no valid API key.',
+  API_KEY_REVOKED: 'The API keys of the service were revoked.',
+  API_KEY_INVALID: 'The API key is unknown, wrong, expired or revoked.',
   // credential: from a Kerberos ticket to a token of Entra
   FEDERATION_MISSING: 'The domain of the user has no federation that accepts a Kerberos ticket.',
   FEDERATION_NO_ENDPOINT: 'The federation service has no https endpoint that accepts a Kerberos ticket.',

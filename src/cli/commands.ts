@@ -1,4 +1,5 @@
 import type { Command } from './command.ts'
+import { apiKeysCommand } from './commands/api-keys.ts'
 import { auditCommand } from './commands/audit.ts'
 import { checkCommand } from './commands/check.ts'
 import { connectionsCommand } from './commands/connections.ts'
@@ -16,6 +17,7 @@ export const COMMANDS: readonly Command[] = [
   ticketCommand,
   rotationCommand,
   rotateCommand,
+  apiKeysCommand,
   secretsCommand,
   auditCommand,
 ]

@@ -5,6 +5,7 @@ import { PoolsmithError } from '../errors.ts'
 import { printable } from '../printable.ts'
 import type { StoreOptions } from '../stores/options.ts'
 import { listConnections, resolveConnection } from '../stores/resolve.ts'
+import type { ApiKeys } from './api-keys/api-keys.ts'
 import type { CredentialAge, FoundCredential } from './credential-age.ts'
 import { assertGoesOn } from './goes-on.ts'
 import { nameOf } from './name-of.ts'
@@ -17,6 +18,8 @@ export interface CheckRotationOptions {
   readonly connections?: readonly ConnectionInput[]
   /** The rules that differ from the default: 90 days for an API key, 180 for a password of a database, 365 for the rest. */
   readonly policy?: PolicyOptions
+  /** API keys to look at too. Default: none. */
+  readonly apiKeys?: ApiKeys
   /** Where ids are looked up. */
   readonly stores?: StoreOptions
   /** Whether databases are asked what they know of their passwords, by one login each. Default true. */
@@ -70,7 +73,28 @@ export async function checkRotation(options: CheckRotationOptions = {}): Promise
       failures.push({ connection: name, error })
     }
   }
+  for (const one of await keysIn(options.apiKeys, signal)) {
+    credentials.push({ connection: one.identity ?? '', ...one, ...judge(one, policy.api_key, checkedAt) })
+  }
   return { checkedAt, policy, credentials, withoutAny, failures }
+}
+
+/** The current key of each service: the others go by themselves. */
+async function keysIn(keys: ApiKeys | undefined, signal: AbortSignal): Promise<readonly FoundCredential[]> {
+  const found = (await keys?.list(undefined, signal)) ?? []
+  return found
+    .filter(({ state }) => state === 'current')
+    .map(({ service, version, createdAt, rotateAfter, expiresAt }) => ({
+      kind: 'api_key',
+      option: `version ${version}`,
+      identity: service,
+      place: keys?.name ?? '',
+      setAt: createdAt,
+      rotateAfter,
+      expiresAt,
+      sources: ['its metadata'],
+      notes: [],
+    }))
 }
 
 async function chosen(

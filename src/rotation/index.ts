@@ -1,7 +1,10 @@
-/** The door `poolsmith/rotation`: how old the credentials of connections are, and what is due. */
+/** The door `poolsmith/rotation`: how old credentials are, changing the passwords of databases, and API keys. */
 
 import '../supported-node.ts'
 
+export { ApiKeys, type ApiKeysOptions, type NewApiKey, type NewKeyOptions } from './api-keys/api-keys.ts'
+export type { ApiKeyInfo } from './api-keys/entries.ts'
+export { openApiKeys } from './api-keys/open-api-keys.ts'
 export { type CheckRotationOptions, checkRotation, type RotationReport } from './check-rotation.ts'
 export type { CredentialAge, FoundCredential } from './credential-age.ts'
 export type { RotationStep } from './password-rotation.ts'

@@ -105,16 +105,18 @@ export interface Life {
   readonly setAt?: number | undefined
   /** When it ends by itself. */
   readonly expiresAt?: number | undefined
+  /** When it is to be replaced, as its own metadata say. */
+  readonly rotateAfter?: number | undefined
 }
 
 /** The verdict of a rule on a credential. `dueAt` is the earlier of its end and the end of the age that the rule allows. */
 export function judge(
-  { setAt, expiresAt }: Life,
+  { setAt, expiresAt, rotateAfter }: Life,
   { maxAgeDays, warnDays }: RotationRule,
   now: number,
 ): { readonly status: RotationStatus; readonly dueAt?: number } {
   const maxAgeMillis = maxAgeDays * DAY_MILLIS
-  const ends = [expiresAt, setAt === undefined ? undefined : setAt + maxAgeMillis]
+  const ends = [expiresAt, rotateAfter, setAt === undefined ? undefined : setAt + maxAgeMillis]
   const dueAt = Math.min(...ends.filter((end) => end !== undefined))
   if (dueAt === Number.POSITIVE_INFINITY) return { status: 'unknown' }
   if (expiresAt !== undefined && expiresAt <= now) return { status: 'expired', dueAt }

@@ -9,6 +9,7 @@ import { Secret } from '../secret.ts'
 import type { StoreFieldValues } from '../stores/fields.ts'
 import type { OpenStores } from '../stores/open.ts'
 import type { StoreOptions } from '../stores/options.ts'
+import type { SecretReader } from '../stores/reader.ts'
 import { resolveConnection } from '../stores/resolve.ts'
 import { generatePassword } from './generate-password.ts'
 import { nameOf } from './name-of.ts'
@@ -73,14 +74,10 @@ export async function rotate(input: ConnectionInput, options: RotateOptions = {}
   const { environment = process.env } = stores
   const { connection, settings } = await configure(given, { registry: strategies, environment })
   assertFits(connection, settings, options)
-  const open = new OpenStores(
-    // Nothing that was read before counts.
-    { ...(settings.all as StoreFieldValues), secrets_ttl: 0, secrets_grace: 0 },
-    { environment, connection, emit: () => undefined },
-  )
-  const stored = storedPassword(connection, settings, open)
+  const open = new OpenStores(settings.all as StoreFieldValues, { environment, connection, emit: () => undefined })
+  const { store, stored } = storedPassword(connection, settings, open)
   const rotation = new PasswordRotation({
-    connection: given,
+    connection: await withoutLogins(given, settings),
     stored,
     stores,
     signal,
@@ -104,7 +101,7 @@ export async function rotate(input: ConnectionInput, options: RotateOptions = {}
     await tell({ outcome: 'failure', code: error instanceof PoolsmithError ? error.code : undefined }, rotation.step)
     throw at(rotation.step, service, error)
   } finally {
-    open.close()
+    store.close?.()
   }
   const { before, after, resumed } = done
   // With two users the old password goes on to work, so its hash is not told.
@@ -177,10 +174,24 @@ function assertFits(
   }
 }
 
-function storedPassword({ login }: Connection, { references }: Settings<Fields>, open: OpenStores): StoredPassword {
+/** Without the options by which a store logs in: they have no effect beside a password in the record. */
+async function withoutLogins(connection: Connection, { references }: Settings<Fields>): Promise<Connection> {
+  const { loginFields } = await import('../stores/fields.ts')
+  const schemes = [...references.values()].map(({ reference }) => reference.scheme)
+  const logins = Object.entries(loginFields(schemes)).flatMap(([name, { aliases }]) => [name, ...aliases])
+  const extra = Object.entries(connection.extra).filter(([name]) => !logins.includes(name))
+  return { ...connection, extra: Object.fromEntries(extra) }
+}
+
+function storedPassword(
+  { login }: Connection,
+  { references }: Settings<Fields>,
+  stores: OpenStores,
+): { readonly store: SecretReader; readonly stored: StoredPassword } {
   const password = references.get('password')?.reference
   if (password?.field === undefined) throw new Error('The record was not checked.')
+  const store = stores.open(password)
   const userField = references.get('login')?.reference.field
   const { path, field } = password
-  return new StoredPassword({ store: open.readerOf(password), path, field, userField, user: login })
+  return { store, stored: new StoredPassword({ store, path, field, userField, user: login }) }
 }

@@ -2,8 +2,9 @@
 
 import { PoolsmithError } from '../errors.ts'
 import { Secret } from '../secret.ts'
-import type { CachedReader } from '../stores/cache.ts'
+import type { SecretReader } from '../stores/reader.ts'
 import { PENDING, type StoredSecret } from '../vault/stored-secret.ts'
+import { writeSecret } from './write-secret.ts'
 
 export interface Account {
   readonly user: string
@@ -19,7 +20,7 @@ export interface PasswordState {
 }
 
 export interface StoredPasswordPlace {
-  readonly store: CachedReader
+  readonly store: SecretReader
   readonly path: string
   readonly field: string
   /** The field of the user, where the user is in the secret too. */
@@ -46,8 +47,7 @@ export class StoredPassword {
   /** @throws PoolsmithError STORE_…, SECRET_… */
   async read(signal: AbortSignal): Promise<PasswordState> {
     const { store, path } = this.#place
-    const { secret } = await store.read(path, { signal, isFresh: true })
-    return this.#stateOf(secret)
+    return this.#stateOf(await store.read(path, signal))
   }
 
   /** Puts the next account beside the present one. @throws PoolsmithError ROTATION_RUNNING, STORE_… */
@@ -107,7 +107,7 @@ export class StoredPassword {
   async #write(state: PasswordState, fields: ReadonlyMap<string, Secret>, signal: AbortSignal): Promise<StoredSecret> {
     const { store, path } = this.#place
     try {
-      return await store.write(path, fields, { replaces: state.secret, signal })
+      return await writeSecret(store, path, fields, { replaces: state.secret, signal })
     } catch (error) {
       if (error instanceof PoolsmithError && error.code === 'SECRET_CONFLICT') {
         throw running(`${this.name} was changed by another program at the same time`, error)

@@ -2,9 +2,8 @@ import { orAbort } from '../abort.ts'
 import { errorCode } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
 import type { Emit } from '../events.ts'
-import type { Secret } from '../secret.ts'
 import type { StoredSecret } from '../vault/stored-secret.ts'
-import type { SecretReader, WriteOptions } from './reader.ts'
+import type { SecretReader } from './reader.ts'
 
 export interface CacheOptions {
   /** How long a secret of a remote store is used before it is read again, in milliseconds. */
@@ -62,23 +61,6 @@ export class CachedReader {
       this.#options.emit?.('secret:stale', { place: this.placeOf(path), error, ageMillis })
       return known
     }
-  }
-
-  /**
-   * Writes a secret; the next reading gives what was written.
-   *
-   * @throws PoolsmithError STORE_READ_ONLY, SECRET_CONFLICT, STORE_…
-   */
-  async write(path: string, fields: ReadonlyMap<string, Secret>, options: WriteOptions): Promise<StoredSecret> {
-    if (this.#reader.write === undefined) {
-      throw new PoolsmithError(`${this.placeOf(path)} cannot be written from here.`, {
-        code: 'STORE_READ_ONLY',
-        phase: 'credential',
-        hint: 'Keep the secret in a store that can be written: an encrypted file, Vault, the API of Kubernetes.',
-      })
-    }
-    this.#readings.delete(path)
-    return this.#reader.write(path, fields, options)
   }
 
   /** The versions that may be right where `current` was refused. */

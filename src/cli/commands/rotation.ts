@@ -2,6 +2,8 @@ import { readFile } from 'node:fs/promises'
 import { errorText } from '../../any-error.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { printable } from '../../printable.ts'
+import type { ApiKeys } from '../../rotation/api-keys/api-keys.ts'
+import { openApiKeys } from '../../rotation/api-keys/open-api-keys.ts'
 import { type CheckRotationOptions, checkRotation, type RotationReport } from '../../rotation/check-rotation.ts'
 import type { CredentialAge } from '../../rotation/credential-age.ts'
 import { DAY_MILLIS, type RotationStatus } from '../../rotation/policy.ts'
@@ -28,6 +30,11 @@ export const rotationCommand: Command = {
         'A file in YAML or JSON with the rules that differ from the default, as in ' +
         'database_password: { maxAgeDays: 90, warnDays: 7 }.',
     },
+    'api-keys': {
+      type: 'string',
+      value: 'PLACE',
+      description: 'Look at these API keys too. Default: POOLSMITH_API_KEYS.',
+    },
     offline: { type: 'boolean', description: 'Ask no database.' },
     ...STORE_OPTIONS,
   },
@@ -36,7 +43,9 @@ export const rotationCommand: Command = {
 
 async function show(call: Call): Promise<Outcome> {
   const { positionals, values, signal, terminal } = call
+  using apiKeys = await keysOf(call)
   const report = await checkRotation({
+    apiKeys,
     connections: positionals.length === 0 ? undefined : positionals,
     policy: await policyIn(values['policy']),
     stores: storesOf(call),
@@ -47,6 +56,11 @@ async function show(call: Call): Promise<Outcome> {
   const failures = report.failures.map(({ connection, error }) => ({ connection, error: error.toJSON() }))
   const data = { checkedAt: iso(checkedAt), policy, credentials: credentials.map(dataOf), withoutAny, failures }
   return { data, text: textOf(report, terminal.out), exitCode: exitCodeOf(report) }
+}
+
+async function keysOf({ values, environment }: Call): Promise<ApiKeys | undefined> {
+  const place = values['api-keys'] ?? environment['POOLSMITH_API_KEYS']
+  return typeof place === 'string' && place !== '' ? openApiKeys(place, { environment }) : undefined
 }
 
 async function policyIn(file: string | boolean | undefined): Promise<CheckRotationOptions['policy']> {

@@ -109,6 +109,7 @@ export class Batches {
         ?.text.slice(1, -1)
         .replaceAll("''", "'") ?? ''
     const numbers = words.filter((token) => token.kind === 'number').map((token) => Number(token.text))
+    if (alterLogin(words, parameters, this.#who.login, this.#options)) return
     switch (first) {
       case 'set':
         if (second === 'nocount') this.noCount = wordOf(words[2]) === 'on'
@@ -164,16 +165,8 @@ export class Batches {
       case 'select':
         if (words[1]?.kind === 'variable' && words[2]?.text === '=') return this.#assign(tokens.slice(1), parameters)
         break
-      case 'alter':
-        if (second === 'login') return alterLogin(words, this.#who.login, this.#options)
-        break
       case 'exec':
       case 'execute':
-        if (words[1]?.text === '(' && words[2]?.kind === 'variable') {
-          const text = parameters.find(({ name }) => name === words[2]?.text)?.value ?? ''
-          for (const inner of statements(tokenize(text))) await this.#statement(inner, parameters, response)
-          return
-        }
         if (words.some((word) => /^sp_(get|release)applock$/i.test(word.text))) {
           return applicationLock(this.backend, words, parameters)
         }

@@ -39,8 +39,22 @@ export async function applicationLock(
   if (found !== undefined) parameters[at] = { ...found, value: row?.[0] === 't' ? '0' : '-1' }
 }
 
-/** ALTER LOGIN … WITH PASSWORD = … OLD_PASSWORD = …; an administrator needs no old one. */
-export function alterLogin(words: readonly Token[], login: string, options: TdsServerOptions): void {
+/**
+ * ALTER LOGIN … WITH PASSWORD = … OLD_PASSWORD = …, also as the text of EXEC (@text); an administrator needs no old one.
+ *
+ * @returns whether it is one
+ */
+export function alterLogin(
+  given: readonly Token[],
+  parameters: readonly Parameter[],
+  login: string,
+  options: TdsServerOptions,
+): boolean {
+  const [first, open, variable] = given
+  const isText = wordOf(first) === 'exec' && open?.text === '(' && variable?.kind === 'variable'
+  const text = isText ? parameters.find(({ name }) => name === variable.text)?.value : undefined
+  const words = text == null ? given : tokenize(text).filter((token) => token.kind !== 'space')
+  if (wordOf(words[0]) !== 'alter' || wordOf(words[1]) !== 'login') return false
   const { logins = {}, administrators = [], passwordRule } = options
   const after = (name: string): string | undefined => {
     const at = words.findIndex((word) => wordOf(word) === name)
@@ -58,6 +72,7 @@ export function alterLogin(words: readonly Token[], login: string, options: TdsS
   const problem = passwordRule?.(next)
   if (problem !== undefined) throw new SqlError(15118, 1, 16, `Password validation failed. ${problem}`)
   Object.assign(logins, { [name]: next })
+  return true
 }
 
 /** A shared lock on a whole table, until the transaction ends. */
