@@ -30,8 +30,23 @@ interface Place {
 
 const QUESTION = "select current_setting('port')"
 
-/** The port that answers psql, or `refused`. */
+/** The port that answers psql, or `refused`: by the libpq of Debian 12 (15), and by that of PostgreSQL 18, which must agree. */
 async function byPsql(places: readonly Place[], extra: Record<string, string>, password: string): Promise<string> {
+  const [old, current] = await Promise.all([
+    // It knows no load_balance_hosts.
+    extra['load_balance_hosts'] === undefined ? askPsql(places, extra, password, {}) : undefined,
+    askPsql(places, extra, password, await libpq18()),
+  ])
+  if (old !== undefined) assert.equal(current, old, 'both versions of libpq')
+  return current
+}
+
+async function askPsql(
+  places: readonly Place[],
+  extra: Record<string, string>,
+  password: string,
+  library: Readonly<Record<string, string>>,
+): Promise<string> {
   const words = {
     host: places.map(({ host }) => host).join(','),
     port: places.map(({ port }) => port).join(','),
@@ -42,7 +57,6 @@ async function byPsql(places: readonly Place[], extra: Record<string, string>, p
     ...extra,
   }
   const line = Object.entries(words).map(([key, value]) => `${key}='${value}'`)
-  const library = extra['load_balance_hosts'] === undefined ? {} : await libpq18()
   const { code, stdout } = await psql(['-Atc', QUESTION, line.join(' ')], { PGPASSWORD: password, ...library })
   return code === 0 ? stdout.trim() : 'refused'
 }

@@ -175,7 +175,7 @@ test('attempts that wait at a place give up as soon as one of them has reached i
   const host = `127.0.0.1:${silent.port},127.0.0.1:${primary.port}`
   const target = { host, login: 'postgres', database: 'postgres' }
   const credential = passwordCredential(primary.superuserPassword)
-  const impatient = driverFor(target, { sslmode: 'disable', connect_timeout: 1 }).driver
+  const impatient = driverFor(target, { sslmode: 'disable', connect_timeout: 5 }).driver
   const patient = driverFor(target, { sslmode: 'disable', connect_timeout: 600 }).driver
   const limit = AbortSignal.timeout(60_000)
   for (const session of await Promise.all([
@@ -187,7 +187,7 @@ test('attempts that wait at a place give up as soon as one of them has reached i
 
 test('an engine does not wait at a place where another engine has waited', async () => {
   await using silent = await startSilent()
-  const extra = { connect_timeout: 1 }
+  const extra = { connect_timeout: 5 }
   await using writer = await engineOn([silent.port, primary.port], extra)
   await writer.raw('select 1')
   const { accepted } = silent
