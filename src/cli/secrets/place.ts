@@ -2,7 +2,7 @@
 
 import type { Connection } from '../../connections/connection.ts'
 import { FieldMismatch, type Fields, parseFields } from '../../connections/fields.ts'
-import { type ReferencedSecret, reference, SCHEMES } from '../../connections/reference.ts'
+import { ReferencedSecret, reference, SCHEMES } from '../../connections/reference.ts'
 import { ConfigError } from '../../errors.ts'
 import { EncryptedFile } from '../../stores/encrypted/file.ts'
 import { encryptedReader } from '../../stores/encrypted/reader.ts'
@@ -95,14 +95,22 @@ async function optionsFor(scheme: string, call: Call) {
   return { options: values as StoreFieldValues, connection, problems }
 }
 
+/** A whole secret may be named without a field, also where an option of a connection needs one. */
 function referenceIn(text: string): ReferencedSecret {
-  try {
-    const parsed = reference('').parse(text)
-    if (parsed !== undefined) return parsed
-  } catch (error) {
-    if (!(error instanceof FieldMismatch)) throw error
-  }
+  const named = parsed(text)
+  if (named !== undefined) return named
+  const whole = text.includes('#') ? undefined : parsed(`${text}#any`)
+  if (whole !== undefined) return new ReferencedSecret({ ...whole.reference, field: undefined })
   throw new UsageError(`<secret> is NAME#FIELD, or a reference such as vault:secret/sales#password. ${NOT_REPEATED}`)
+}
+
+function parsed(text: string): ReferencedSecret | undefined {
+  try {
+    return reference('').parse(text)
+  } catch (error) {
+    if (error instanceof FieldMismatch) return undefined
+    throw error
+  }
 }
 
 /** A secret that was given in the wrong place must not be shown. */

@@ -208,6 +208,8 @@ test('a configured connection says where the store is, and how to log in to it',
   const by = ['--connection', 'sales']
   await good(['set', 'k8s:prod/sales#password', ...by], VALUE, more)
   assert.equal(await good(['get', 'k8s:prod/sales#password', ...by], '', more), `${VALUE}\n`)
+  assert.equal(await good(['list', 'k8s:prod/sales', ...by], '', more), 'keystore\npassword\n')
+  assert.match((await run(['get', 'k8s:prod/sales', ...by], '', more)).log, /has several fields/)
   // Without it, the account is where a pod has it.
   const { code, log } = await run(['get', 'k8s:prod/sales#password'], '', api.environment)
   assert.equal(code, 4)
