@@ -12,11 +12,14 @@ export interface Task {
   readonly connection: ConnectionObject
   readonly table: string
   readonly to: string
-  readonly format: ExtractFormat
+  /** `batches`: as Arrow, discarded. */
+  readonly format: ExtractFormat | 'batches'
 }
 
 export interface Took {
   readonly seconds: number
+  /** Of this process alone. */
+  readonly processorSeconds: number
   readonly rows: number
   readonly peakMegabytes: number
   /** The file's path. */
@@ -28,11 +31,31 @@ await using db = await createEngine(task.connection)
 // Connected before the clock starts, as psql is not; that is a few milliseconds.
 await db.raw('select 1')
 const started = performance.now()
-const { rows, folder, files } = await extractTable(db, { table: task.table }, { to: task.to, format: task.format })
+const used = process.cpuUsage()
+const { rows, file } = await extracted(task)
+const { user, system } = process.cpuUsage(used)
 const took: Took = {
   seconds: (performance.now() - started) / 1000,
+  processorSeconds: (user + system) / 1e6,
   rows,
   peakMegabytes: process.resourceUsage().maxRSS / 1024,
-  file: join(folder, files[0]?.name ?? ''),
+  file,
 }
 console.log(JSON.stringify(took))
+
+async function extracted({ table, to, format }: Task): Promise<{ readonly rows: number; readonly file: string }> {
+  if (format !== 'batches') {
+    const { rows: written, folder, files } = await extractTable(db, { table }, { to, format })
+    return { rows: written, file: join(folder, files[0]?.name ?? '') }
+  }
+  const read = await extractTable(
+    db,
+    { table },
+    {
+      to: async (batches) => {
+        for await (const _batch of batches);
+      },
+    },
+  )
+  return { rows: read.rows, file: '' }
+}

@@ -2,6 +2,8 @@
  * The cost of an extract, compared with psql's \copy of the same table in the same minutes and with the same work
  * without poolsmith; each in a process of its own. Needs psql.
  *
+ * Python and PyPI give two more programs to compare with (extract-python.ts).
+ *
  * `--rows N` (or POOLSMITH_BENCH_ROWS) says how many rows, default five million, which takes about six minutes on two
  * cores; `--long` adds four times as many at the end, to show that the memory stays the same.
  */
@@ -14,6 +16,7 @@ import { promisify } from 'node:util'
 import { temporaryFolder } from '../test/support/folder.ts'
 import { type PostgresServer, psql, startPostgres } from '../test/support/postgres.ts'
 import type { Task, Took } from './extract-process.ts'
+import { againstPython } from './extract-python.ts'
 import { sqlServer } from './extract-sqlserver.ts'
 import { fill, hashes } from './extract-table.ts'
 import type { UsersTask } from './extract-users-way.ts'
@@ -23,6 +26,7 @@ const DEFAULT_ROWS = 5_000_000
 const LONG = 4
 const ROUNDS = 3
 const SQL_SERVER_ROWS = 300_000
+const PYTHON_ROWS = 2_000_000
 /** The memory limit of a process, for any number of rows. */
 const MOST_MEGABYTES = 400
 
@@ -57,12 +61,22 @@ async function postgres(rows: number, long: boolean, folder: string): Promise<Re
       peer: () => sides.usersWay('bench_tenth', tenth),
     }),
     await sides.readBack(rows),
+    ...(await python(sides, server, rows, folder)),
   ]
   if (!long) return results
   await server.sql(fill('bench', rows * LONG, rows))
   await server.sql('vacuum bench')
   const { peakMegabytes } = await sides.ours('parquet', 'bench', rows * LONG)
   return [...results, memory(rows * LONG, peakMegabytes)]
+}
+
+/** On fewer rows, because ConnectorX holds all of them in memory. */
+async function python(sides: Sides, server: PostgresServer, most: number, folder: string): Promise<Result[]> {
+  const rows = Math.min(most, PYTHON_ROWS)
+  const table = 'bench_python'
+  await server.sql(fill(table, rows))
+  await server.sql(`vacuum ${table}`)
+  return againstPython({ server, table, rows, folder, ours: (format) => sides.ours(format, table, rows) })
 }
 
 /** Runs all sides once in each round, forwards and backwards, so that a busy machine slows all of them alike. */
@@ -94,7 +108,7 @@ async function interleaved(sides: Sides, rows: number): Promise<Result[]> {
     compared({ name: `${name}, ${rows} rows`, unit: 's', bound, ours: took[ours] ?? [], peer: took[peer] ?? [] })
   return [
     against('Parquet (zstd) to a file, against psql \\copy csv to /dev/null', 'parquet', 'null', 1 / 0.7),
-    against('CSV with bronze columns to a file, against psql \\copy csv to a file', 'csv', 'file', 1 / 0.9),
+    against('CSV with bronze columns to a file, against psql \\copy csv to a file', 'csv', 'file', 1),
     against('JSON Lines to a file, against psql \\copy csv to /dev/null', 'jsonl', 'null', 1 / 0.4),
     against('Parquet, against psql \\copy to a file and DuckDB to Parquet (zstd)', 'parquet', 'duckdb', 1 / 2),
     memory(rows, Math.max(...peaks)),

@@ -37,15 +37,19 @@ function usage(message: string): never {
 }
 
 function table(suite: string, results: readonly Result[]): string {
-  const rows = results.map((result) => [
-    result.name,
-    `${result.ours} ${result.unit}`,
-    `${result.peer} ${result.unit}`,
-    result.ratio.toFixed(3),
-    result.spread?.map((edge) => edge.toFixed(3)).join(' to ') ?? '',
-    `<= ${Number(result.bound.toPrecision(4))}`,
-    verdictOf(result),
-  ])
+  const rows = results.map((result) =>
+    result.missing !== undefined
+      ? [result.name, '', '', '', '', '', verdictOf(result)]
+      : [
+          result.name,
+          `${result.ours} ${result.unit}`,
+          `${result.peer} ${result.unit}`,
+          result.ratio.toFixed(3),
+          result.spread?.map((edge) => edge.toFixed(3)).join(' to ') ?? '',
+          `<= ${Number(result.bound.toPrecision(4))}`,
+          verdictOf(result),
+        ],
+  )
   const all = [[suite, 'ours', 'peer', 'ratio', 'spread', 'bound', ''], ...rows]
   const widths = [0, 1, 2, 3, 4, 5, 6].map((column) => Math.max(...all.map((row) => (row[column] ?? '').length)))
   return all.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')).join('\n')
@@ -86,7 +90,7 @@ for (const suite of positionals.length === 0 ? Object.keys(suites) : positionals
   const loadBefore = load1()
   const results = await (await suiteOf()).run({ rows, long: values.long })
   const machine = { cores: availableParallelism(), loadBefore, loadAfter: load1() }
-  met &&= results.every((result) => verdictOf(result) === 'met')
+  met &&= results.every((result) => result.missing !== undefined || verdictOf(result) === 'met')
   const shown = `${table(suite, results)}\nload ${loadBefore} before, ${machine.loadAfter} after, on ${machine.cores} cores\n`
   if (values.readme) writeTable(suite, results)
   const verdicts = results.map((result) => ({ ...result, verdict: verdictOf(result) }))

@@ -16,12 +16,15 @@ export interface Result {
   /** The greatest permitted ratio. */
   readonly bound: number
   readonly met: boolean
+  /** What the machine lacks, so that nothing was measured. */
+  readonly missing?: string
 }
 
 export type Spread = readonly [least: number, greatest: number]
 
 /** Whether the bound is met; `undecided` when the spread covers it. */
-export function verdictOf({ spread, bound, met }: Result): 'met' | 'NOT MET' | 'undecided' {
+export function verdictOf({ spread, bound, met, missing: lacks }: Result): string {
+  if (lacks !== undefined) return `missing: ${lacks}`
   if (spread !== undefined && spread[0] <= bound && bound < spread[1]) return 'undecided'
   return met ? 'met' : 'NOT MET'
 }
@@ -94,6 +97,11 @@ function spreadOf(values: readonly number[]): Spread {
     rounded(sorted[Math.min(sorted.length - 1, Math.max(0, Math.round(rank)))] ?? Number.NaN)
   const middle = (sorted.length - 1) / 2
   return [at(middle - reach), at(middle + reach)]
+}
+
+/** A comparison with a program that the machine lacks. */
+export function missing(name: string, what: string): Result {
+  return { name, ours: Number.NaN, peer: Number.NaN, unit: '', ratio: Number.NaN, bound: 1, met: true, missing: what }
 }
 
 /** A figure that must have an exact value, such as a count. */
