@@ -60,6 +60,11 @@ export function isReference(key: string, value: unknown): boolean {
   return key.endsWith(SUFFIX) && typeof value === 'string' && parse(value) !== undefined
 }
 
+/** Whether a store can have a secret of this name, so that it is worth while to ask. */
+export function isStorePath(scheme: Scheme, path: string): boolean {
+  return !/\p{Cc}/u.test(path) && RULES[scheme](path, undefined) !== undefined
+}
+
 const EXAMPLES =
   'vault:secret/sales#password, aws-sm:prod/sales#password, k8s:/etc/secrets/sales#password, file:/run/secrets/sales or env:SALES'
 

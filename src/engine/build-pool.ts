@@ -14,8 +14,9 @@ import type { EventName } from '../events.ts'
 import { EventHub, type Listener } from '../pool/events.ts'
 import type { PoolOptions } from '../pool/options.ts'
 import { type ConnectionInfo, ConnectionPool } from '../pool/pool.ts'
-import type { Origin, StoreOptions } from '../stores/options.ts'
+import type { StoreOptions } from '../stores/options.ts'
 import { readInput } from '../stores/resolve.ts'
+import type { Origin } from '../stores/store.ts'
 import { strategies } from '../strategies/index.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
 import type { StrategyContext } from '../strategies/strategy.ts'
@@ -101,7 +102,7 @@ export async function buildPool(
   unused.defer(() => read.origin?.close())
   const named = Object.keys(poolOptions).filter((key) => Reflect.get(poolOptions, key) !== undefined)
   const writtenAt = new Map(named.map((key) => [childPath('extra', key), childPath('options', key)]))
-  const choices = { registry, overrides, writtenAt, environment, closed: read.closed }
+  const choices = { registry, overrides, writtenAt, environment, closed: read.closed, scheme: read.origin?.scheme }
   const given = read.connection ?? (await refuse(read, choices))
   const unacceptable = accept(given)
   if (unacceptable !== undefined) throw new ConfigError([unacceptable])

@@ -3,6 +3,7 @@
 import type { Connection } from '../connections/connection.ts'
 import type { Fields } from '../connections/fields.ts'
 import type { ReadConnection } from '../connections/parse.ts'
+import type { Reference } from '../connections/reference.ts'
 import { checkProxyOptions } from '../drivers/network/proxy/options.ts'
 import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
 import type { StoreFieldValues } from '../stores/fields.ts'
@@ -30,6 +31,8 @@ export interface ConfigureOptions {
   readonly environment?: Readonly<Record<string, string | undefined>>
   /** Whether an option that is unknown is an error: the connection is written in a form that has no place for others. */
   readonly closed?: boolean
+  /** The store that gave the connection, whose options are known too. */
+  readonly scheme?: Reference['scheme'] | undefined
 }
 
 /**
@@ -80,12 +83,12 @@ async function problemsOfExtras(
 async function settle(
   given: Connection,
   dialect: EngineDialect,
-  { registry, overrides = {}, environment = process.env, closed = false, writtenAt }: ConfigureOptions,
+  { registry, overrides = {}, environment = process.env, closed = false, scheme, writtenAt }: ConfigureOptions,
 ): Promise<Omit<Normalised, 'overrides'> & Pick<Configuration, 'settings'>> {
   const inOurWords = dialect.normalise?.(given, overrides) ?? { connection: given, overrides, notes: [], problems: [] }
   const { connection, notes, problems } = inOurWords
   try {
-    const settings = resolveSettings(connection, dialect, registry, inOurWords.overrides, closed)
+    const settings = resolveSettings(connection, dialect, registry, inOurWords.overrides, closed, scheme)
     const whole = withParts(connection, settings.references)
     const together = [
       ...dialect.check(whole, settings.driver),

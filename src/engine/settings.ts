@@ -5,7 +5,7 @@
 
 import type { Connection, Dialect } from '../connections/connection.ts'
 import { type Fields, parseFields, type ValuesOf } from '../connections/fields.ts'
-import { fromName, schemesIn } from '../connections/reference.ts'
+import { fromName, type Reference, schemesIn } from '../connections/reference.ts'
 import { type ProxyOptions, proxyFields } from '../drivers/network/proxy/options.ts'
 import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
 import { poolFields } from '../pool/options.ts'
@@ -39,6 +39,7 @@ export interface Settings<DriverFields extends Fields> {
  * Reads the extras of a connection, with `overrides` (the caller's options under the same names) on top.
  *
  * @param closed whether an option that is unknown is an error
+ * @param scheme the store that gave the connection, whose options are known too
  * @throws PoolsmithError STRATEGY_UNKNOWN when no strategy has the given `auth_method`, or ConfigError when that is
  *   not the only problem
  */
@@ -48,6 +49,7 @@ export function resolveSettings<DriverFields extends Fields>(
   registry: StrategyRegistry,
   overrides: Readonly<Record<string, unknown>> = {},
   closed = false,
+  scheme?: Reference['scheme'],
 ): Settings<DriverFields> {
   const given: Record<string, unknown> = { ...connection.extra }
   for (const [key, value] of Object.entries(overrides)) if (value !== undefined) given[key] = value
@@ -57,7 +59,12 @@ export function resolveSettings<DriverFields extends Fields>(
   const known = strategy instanceof PoolsmithError ? undefined : strategy
   const fields = { ...engineFields, ...poolFields, ...auditFields, ...proxyFields, ...driverFields, ...known?.fields }
   const parsed = parseFields(
-    { ...loginFields(schemesIn(given)), ...fields, ...referenceFields(fields), ...storeFields },
+    {
+      ...loginFields([...schemesIn(given), ...(scheme === undefined ? [] : [scheme])]),
+      ...fields,
+      ...referenceFields(fields),
+      ...storeFields,
+    },
     given,
     {
       strict: head.strict_extras,

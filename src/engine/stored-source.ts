@@ -2,11 +2,13 @@ import type { Connection } from '../connections/connection.ts'
 import type { Fields } from '../connections/fields.ts'
 import { RECORD, ReferencedSecret } from '../connections/reference.ts'
 import type { CredentialSource } from '../credentials/credential.ts'
+import { connectionsIn } from '../stores/connections.ts'
 import type { StoreFieldValues } from '../stores/fields.ts'
 import { OpenStores } from '../stores/open.ts'
-import type { Origin, StoreOptions } from '../stores/options.ts'
+import type { StoreOptions } from '../stores/options.ts'
 import { referencedSource } from '../stores/referenced-source.ts'
 import { References } from '../stores/references.ts'
+import type { Origin } from '../stores/store.ts'
 import type { StrategyContext } from '../strategies/strategy.ts'
 import { secretsOf, withParts } from './references.ts'
 import type { Settings } from './settings.ts'
@@ -39,7 +41,7 @@ export function sourceFromStores(
     connection,
     agents,
     origin,
-    stores: options,
+    connections: connectionsIn({ ...options, environment }),
     listens,
     emit,
   })

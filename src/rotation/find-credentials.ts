@@ -12,6 +12,7 @@ import { PoolsmithError } from '../errors.ts'
 import { PEM_LABELS, pemBlocks } from '../pem-blocks.ts'
 import { printable } from '../printable.ts'
 import { Secret } from '../secret.ts'
+import { connectionsIn } from '../stores/connections.ts'
 import type { StoreFieldValues } from '../stores/fields.ts'
 import type { OpenStores } from '../stores/open.ts'
 import type { FoundCredential } from './credential-age.ts'
@@ -55,7 +56,12 @@ export async function findCredentials(
 ): Promise<FoundCredential[]> {
   const { environment } = context
   const { OpenStores } = await import('../stores/open.ts')
-  const stores = new OpenStores(options.all as StoreFieldValues, { environment, connection, emit: () => undefined })
+  const stores = new OpenStores(options.all as StoreFieldValues, {
+    environment,
+    connection,
+    connections: connectionsIn({ environment }),
+    emit: () => undefined,
+  })
   const finder = new Finder(connection, options, context, stores)
   try {
     return await finder.all()

@@ -6,6 +6,7 @@ import type { ConnectionInput } from '../connections/parse.ts'
 import type { Settings } from '../engine/settings.ts'
 import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
 import { Secret } from '../secret.ts'
+import { connectionsIn } from '../stores/connections.ts'
 import type { StoreFieldValues } from '../stores/fields.ts'
 import type { OpenStores } from '../stores/open.ts'
 import type { StoreOptions } from '../stores/options.ts'
@@ -74,7 +75,12 @@ export async function rotate(input: ConnectionInput, options: RotateOptions = {}
   const { environment = process.env } = stores
   const { connection, settings } = await configure(given, { registry: strategies, environment })
   assertFits(connection, settings, options)
-  const open = new OpenStores(settings.all as StoreFieldValues, { environment, connection, emit: () => undefined })
+  const open = new OpenStores(settings.all as StoreFieldValues, {
+    environment,
+    connection,
+    connections: connectionsIn({ environment }),
+    emit: () => undefined,
+  })
   const { store, stored } = storedPassword(connection, settings, open)
   const rotation = new PasswordRotation({
     connection: await withoutLogins(given, settings),

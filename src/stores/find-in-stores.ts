@@ -4,8 +4,8 @@ import type { ConnectionsFile } from '../connections/stores/file.ts'
 import type { Stored } from '../connections/stores/stored.ts'
 import { type ConfigProblem, PoolsmithError } from '../errors.ts'
 import { OpenedStores } from './opened.ts'
-import type { Origin, StoreOptions } from './options.ts'
-import type { AskOptions, Found, Store } from './store.ts'
+import type { StoreOptions } from './options.ts'
+import type { AskOptions, Found, Origin, Store } from './store.ts'
 
 interface FoundInStores {
   readonly stored: Stored

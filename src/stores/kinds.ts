@@ -4,13 +4,17 @@ import type { Fields } from '../connections/fields.ts'
 import { didYouMean, nearest } from '../did-you-mean.ts'
 import { ConfigError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
+import type { parameterStoreKwargs, secretsManagerKwargs } from './airflow/aws.ts'
+import type { keyVaultKwargs } from './airflow/azure.ts'
+import type { googleKwargs } from './airflow/google.ts'
+import type { kubernetesKwargs } from './airflow/kubernetes.ts'
 import type { environmentKwargs, fileKwargs } from './airflow/local.ts'
 import type { vaultKwargs } from './airflow/vault.ts'
 import type { encryptedKwargs } from './encrypted/kind.ts'
 import type { StoreKindContext } from './kind.ts'
 import type { Store } from './store.ts'
 
-type Open = (given: Readonly<Record<string, unknown>>, context: StoreKindContext) => Store
+type Open = (given: Readonly<Record<string, unknown>>, context: StoreKindContext) => Store | Promise<Store>
 
 interface KindOfStore {
   /** The class of Airflow that it stands for, where there is one. */
@@ -34,6 +38,26 @@ const KINDS: Readonly<Record<keyof KwargsByKind, KindOfStore>> = {
     airflow: 'airflow.providers.hashicorp.secrets.vault.VaultBackend',
     load: async () => (await import('./airflow/vault.ts')).openVaultStore,
   },
+  'aws-sm': {
+    airflow: 'airflow.providers.amazon.aws.secrets.secrets_manager.SecretsManagerBackend',
+    load: async () => (await import('./airflow/aws.ts')).openSecretsManagerStore,
+  },
+  'aws-ssm': {
+    airflow: 'airflow.providers.amazon.aws.secrets.systems_manager.SystemsManagerParameterStoreBackend',
+    load: async () => (await import('./airflow/aws.ts')).openParameterStore,
+  },
+  'azure-kv': {
+    airflow: 'airflow.providers.microsoft.azure.secrets.key_vault.AzureKeyVaultBackend',
+    load: async () => (await import('./airflow/azure.ts')).openKeyVaultStore,
+  },
+  k8s: {
+    airflow: 'airflow.providers.cncf.kubernetes.secrets.kubernetes_secrets_backend.KubernetesSecretsBackend',
+    load: async () => (await import('./airflow/kubernetes.ts')).openKubernetesStore,
+  },
+  'gcp-sm': {
+    airflow: 'airflow.providers.google.cloud.secrets.secret_manager.CloudSecretManagerBackend',
+    load: async () => (await import('./airflow/google.ts')).openGoogleStore,
+  },
 }
 
 interface KwargsByKind {
@@ -41,6 +65,11 @@ interface KwargsByKind {
   environment: typeof environmentKwargs
   file: typeof fileKwargs
   vault: typeof vaultKwargs
+  'aws-sm': typeof secretsManagerKwargs
+  'aws-ssm': typeof parameterStoreKwargs
+  'azure-kv': typeof keyVaultKwargs
+  'gcp-sm': typeof googleKwargs
+  k8s: typeof kubernetesKwargs
 }
 
 /** A value as people write it: a secret as a text, and `null` for what is turned off. */

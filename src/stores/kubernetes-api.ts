@@ -30,19 +30,23 @@ export function apiAddress(environment: KubernetesApiContext['environment']): UR
   return host && URL.canParse(address) ? new URL(address) : undefined
 }
 
-/** @param address as {@link apiAddress} gives it */
-export function kubernetesApiReader(
+type AskApi = (asked: ApiRequest, signal: AbortSignal) => Promise<Readonly<Record<string, unknown>>>
+
+/** Sends requests with the token of the pod's service account. @param address as {@link apiAddress} gives it */
+function apiOf(
   address: URL,
   { k8s_account_folder: folder, k8s_timeout: timeout }: KubernetesApiOptions,
   { agent }: KubernetesApiContext,
-): SecretReader {
+): AskApi {
   const subject = `The Kubernetes API ${address.host}`
 
-  const request = async (asked: ApiRequest, signal: AbortSignal): Promise<Readonly<Record<string, unknown>>> => {
+  return async (asked, signal) => {
     const { method, path, object, secrets = [] } = asked
-    const [namespace, name] = path.split('/')
+    const [, namespace, name = ''] = /^([^/]*)\/(.*)$/s.exec(path) ?? []
     const collection = `/api/v1/namespaces/${namespace}/secrets`
-    const url = new URL(method === 'POST' ? collection : `${collection}/${name}`, address)
+    const selected = `${collection}?labelSelector=${encodeURIComponent(name)}&resourceVersion=0`
+    const at = { GET: `${collection}/${name}`, PUT: `${collection}/${name}`, POST: collection, LIST: selected }[method]
+    const url = new URL(at, address)
     const use = {
       what: 'file of the service account',
       option: 'k8s_account_folder',
@@ -57,15 +61,48 @@ export function kubernetesApiReader(
       headers: { ...headers, 'content-type': 'application/json' },
       body: JSON.stringify(object),
     }
-    const answer = await ask({ subject, url, method, headers, ...content }, channel)
+    const question = { subject, url, method: method === 'LIST' ? 'GET' : method, headers, ...content } as const
+    const answer = await ask(question, channel)
     const body = objectOf(answer.text)
     if (answer.status !== 200 && !(answer.status === 201 && method === 'POST')) {
       throw failureOf(subject, asked, answer, body, [token, ...secrets])
     }
-    if (body?.kind !== 'Secret') throw unusable(subject, url, 'is no Secret')
+    const kind = method === 'LIST' ? 'SecretList' : 'Secret'
+    if (body?.kind !== kind) throw unusable(subject, url, `is no ${kind}`)
     return body
   }
+}
 
+/**
+ * The first secret of a namespace with these labels, by paths such as `prod/app=sales,!team`. The API server answers from
+ * its cache.
+ */
+export function kubernetesLabelReader(...given: Parameters<typeof apiOf>): SecretReader {
+  const request = apiOf(...given)
+  const placeOf = (path: string): string => {
+    const [, namespace, selector] = /^([^/]*)\/(.*)$/s.exec(path) ?? []
+    return `The secret with the label ${selector} in the namespace ${namespace} of Kubernetes`
+  }
+  return {
+    distance: 'remote',
+    placeOf,
+    async read(path, signal) {
+      const { items } = await request({ method: 'LIST', path }, signal)
+      const [first] = Array.isArray(items) ? items.filter(isRecord) : []
+      if (first !== undefined) return secretOf(first)
+      throw new PoolsmithError(`${placeOf(path)} does not exist.`, {
+        code: 'SECRET_MISSING',
+        phase: 'credential',
+        hint: 'Label the secret, or check the namespace.',
+        details: { path },
+      })
+    },
+  }
+}
+
+/** Secrets by namespace and name. */
+export function kubernetesApiReader(...given: Parameters<typeof apiOf>): SecretReader {
+  const request = apiOf(...given)
   return {
     distance: 'remote',
     placeOf: (path) => `The secret ${path} of Kubernetes`,
@@ -88,8 +125,8 @@ export function kubernetesApiReader(
 }
 
 interface ApiRequest {
-  readonly method: 'GET' | 'POST' | 'PUT'
-  /** Namespace and name. */
+  readonly method: 'GET' | 'POST' | 'PUT' | 'LIST'
+  /** Namespace and name; for LIST, namespace and selector. */
   readonly path: string
   readonly object?: Readonly<Record<string, unknown>>
   /** The secrets in the object, which are taken out of the words of the API server. */
@@ -163,7 +200,7 @@ const NOT_THE_API: Meaning = {
   hint: 'A proxy or a web page may stand in place of the API server: check KUBERNETES_SERVICE_HOST.',
 }
 
-const VERBS = { GET: 'give', POST: 'create', PUT: 'update' } as const
+const VERBS = { GET: 'give', POST: 'create', PUT: 'update', LIST: 'find' } as const
 
 function meaningOf(status: number, path: string, method: ApiRequest['method']): Meaning {
   const [namespace, name] = path.split('/')
@@ -172,13 +209,14 @@ function meaningOf(status: number, path: string, method: ApiRequest['method']): 
   }
   if (status === 403) {
     const rights =
-      method === 'POST'
-        ? 'verb create on secrets'
+      method === 'POST' || method === 'LIST'
+        ? `verb ${method === 'POST' ? 'create' : 'list'} on secrets`
         : `verb ${method === 'GET' ? 'get' : 'update'} on secrets, resourceNames [${name}]`
     const hint = `Bind the service account to a Role with the ${rights}, in the namespace ${namespace}.`
     return { code: 'STORE_REFUSED', hint }
   }
-  if (status === 404) return { code: 'SECRET_MISSING', hint: 'Check the namespace and the name of the secret.' }
+  if (status === 404 && method !== 'LIST')
+    return { code: 'SECRET_MISSING', hint: 'Check the namespace and the name of the secret.' }
   if (status === 409) return { code: 'SECRET_CONFLICT', hint: CONFLICT_HINT }
   if (status === 422)
     return { code: 'STORE_REFUSED', hint: 'The secret is immutable, or one of its keys is not valid.' }

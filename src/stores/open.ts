@@ -12,8 +12,8 @@ import { type StoreFieldValues, secretsFileOf } from './fields.ts'
 import type { GoogleOptions } from './google/fields.ts'
 import { lazyReader } from './lazy.ts'
 import { environmentReader, fileReader, kubernetesFolderReader } from './local.ts'
-import type { Origin, StoreOptions } from './options.ts'
 import type { SecretReader } from './reader.ts'
+import type { Origin } from './store.ts'
 import { vaultReader } from './vault.ts'
 
 export interface StoreContext {
@@ -23,8 +23,8 @@ export interface StoreContext {
   /** Where requests go through a proxy. */
   readonly agents?: StrategyContext['agents'] | undefined
   readonly listens?: StrategyContext['listens'] | undefined
-  /** Where `store:` looks connections up. */
-  readonly stores?: StoreOptions | undefined
+  /** Loads the reader of connections by their ids, for `store:`. */
+  readonly connections: () => Promise<SecretReader>
   /** The store that gave the connection itself. */
   readonly origin?: Origin | undefined
   readonly emit: Emit
@@ -130,11 +130,8 @@ export class OpenStores {
           { isWritable: false },
         )
       }
-      case 'store': {
-        const options = { ...this.#context.stores, environment }
-        const load = async () => (await import('./connection-reader.ts')).connectionReader(options)
-        return lazyReader((id) => `The connection ${id}`, load, { isWritable: false })
-      }
+      case 'store':
+        return lazyReader((id) => `The connection ${id}`, this.#context.connections, { isWritable: false })
       case RECORD: {
         const { origin } = this.#context
         if (origin === undefined) throw new Error('The connection is not from a store.')

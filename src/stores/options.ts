@@ -1,10 +1,10 @@
 import type { Connection } from '../connections/connection.ts'
-import type { ConnectionInput, ReadConnection } from '../connections/parse.ts'
+import type { ReadConnection } from '../connections/parse.ts'
 import type { Environment } from '../connections/stores/environment.ts'
 import type { ConfigError, ConfigProblem } from '../errors.ts'
 import type { StoreSettings } from './kinds.ts'
 import type { OpenedStores } from './opened.ts'
-import type { Found, Store } from './store.ts'
+import type { Origin, Store } from './store.ts'
 
 /**
  * Where connections are looked up, in this order: `POOLSMITH_CONN_<ID>`, the secrets backend of an Airflow worker where its
@@ -32,15 +32,6 @@ export interface StoreOptions {
   readonly opened?: OpenedStores
   /** Called for a file that holds secrets and that other users may read, and for keys of a form that are left out. */
   readonly onWarning?: (warning: ConfigProblem) => void
-}
-
-/** A record that a store gave. Close it. */
-export interface Origin {
-  /** As errors name it. */
-  readonly place: string
-  /** The record as the store has it now. @throws PoolsmithError SECRET_MISSING, STORE_… */
-  read(signal: AbortSignal): Promise<Found<ConnectionInput>>
-  close(): void
 }
 
 /** A connection as it was read, and the store that can be asked for it again. */

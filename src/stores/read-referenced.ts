@@ -4,11 +4,13 @@ import { type Fields, parseFields } from '../connections/fields.ts'
 import { type ReadConnection, readConnection } from '../connections/parse.ts'
 import { fromName, type Reference, recordReference, SCHEMES } from '../connections/reference.ts'
 import { ConfigError } from '../errors.ts'
+import { connectionsIn } from './connections.ts'
 import { loginFields, type StoreFieldValues, storeFields } from './fields.ts'
 import { OpenStores } from './open.ts'
-import type { Origin, StoreOptions } from './options.ts'
+import type { StoreOptions } from './options.ts'
 import { storeProblems } from './problems.ts'
 import { recordIn } from './record.ts'
+import type { Origin } from './store.ts'
 
 /**
  * @param extra options, among which are those of the store
@@ -27,6 +29,7 @@ export async function readReferenced(
     const place = reader.placeOf(reference.path)
     const origin: Origin = {
       place,
+      scheme: reference.scheme,
       async read(signal) {
         const { secret } = await reader.read(reference.path, { signal, isFresh: true })
         return {
@@ -62,7 +65,8 @@ function openFor(reference: Reference, extra: Readonly<Record<string, unknown>>,
     }))
     throw new ConfigError(inPlace, { subject: `The store of ${reference.scheme}:${reference.path}` })
   }
-  return new OpenStores(options, { environment, connection: NO_DATABASE, stores, emit: () => undefined })
+  const connections = connectionsIn(stores)
+  return new OpenStores(options, { environment, connection: NO_DATABASE, connections, emit: () => undefined })
 }
 
 /** As problems of options name a reference; the record is written in none. */

@@ -3,8 +3,8 @@
 import { type ConnectionInput, readConnection } from '../connections/parse.ts'
 import { PoolsmithError } from '../errors.ts'
 import { StoredSecret } from '../vault/stored-secret.ts'
-import type { Origin } from './options.ts'
 import type { SecretReader } from './reader.ts'
+import type { Origin } from './store.ts'
 
 /**
  * The connection in a secret: a text in one of the forms of a connection, the URI in the field `conn_uri`, or all fields as

@@ -1,4 +1,5 @@
 import type { ConnectionInput } from '../connections/parse.ts'
+import type { Reference } from '../connections/reference.ts'
 import type { ConfigProblem } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 
@@ -51,4 +52,15 @@ export interface Store {
   /** The ids of its connections, for a store that can list them. */
   connectionIds?(options: AskOptions): Promise<readonly string[]>
   close?(): void
+}
+
+/** A record that a store gave. Close it. */
+export interface Origin {
+  /** As errors name it. */
+  readonly place: string
+  /** Of the reference that named it. */
+  readonly scheme?: Reference['scheme'] | undefined
+  /** The record as the store has it now. @throws PoolsmithError SECRET_MISSING, STORE_… */
+  read(signal: AbortSignal): Promise<Found<ConnectionInput>>
+  close(): void
 }

@@ -183,13 +183,18 @@ test('a mount of null is the first part of the id, and a path of null turns look
   assert.equal(inSecond.database, 'by-id')
 })
 
-test('the connection of a team comes before that of all teams', async () => {
+test('a team sees its own connections alone, as in Airflow', async () => {
   await using vault = await startVaultDouble()
   await write(vault, 'connections/data/sales', { conn_uri: 'postgres://team' })
   await write(vault, 'connections/sales', { conn_uri: 'postgres://all' })
-  const environment = worker(vault)
-  assert.equal((await findConnection('sales', { environment, cwd: '/', team: 'data' })).host, 'team')
-  assert.equal((await findConnection('sales', { environment, cwd: '/', team: 'ops' })).host, 'all')
+  await write(vault, 'shared/lake', { conn_uri: 'postgres://shared' })
+  const environment = worker(vault, { use_team_secrets_path: false, global_secrets_path: 'shared' })
+  const find = (id: string, team: string, more: Record<string, string>) =>
+    findConnection(id, { environment: more, cwd: '/', team })
+  assert.equal((await find('sales', 'data', worker(vault))).host, 'team')
+  assert.equal((await rejection(find('sales', 'ops', worker(vault)))).code, 'CONNECTION_NOT_FOUND')
+  assert.equal((await find('sales', 'ops', environment)).host, 'all')
+  assert.equal((await find('lake', 'ops', environment)).host, 'shared')
 })
 
 async function inFile(content: string, use: (options: StoreOptions & { cwd: string }) => Promise<void>): Promise<void> {

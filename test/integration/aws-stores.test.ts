@@ -277,3 +277,13 @@ describe('the options', () => {
     }
   })
 })
+
+test('a whole record is read from Secrets Manager, and its options are those of the store', async () => {
+  const record = { engine: 'postgres', host: 'h', port: 5432, username: 'etl', password: 'one', dbname: 'sales' }
+  aws.secrets.put('prod/record', JSON.stringify(record))
+  const warnings: string[] = []
+  const on = { 'config:warning': ({ message }: { readonly message: string }) => warnings.push(message) }
+  await using db = await createEngine('aws-sm:prod/record', { extra: OPTIONS, on, stores: { environment: {} } })
+  const { host, login, database } = db.connection
+  assert.deepEqual([host, login, database, warnings], ['h', 'etl', 'sales', []])
+})

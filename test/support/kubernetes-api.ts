@@ -28,6 +28,15 @@ export interface ApiSecret {
   readonly data: Readonly<Record<string, string>>
 }
 
+/** `a=b`, `a` and `!a`, with commas between them (Kubernetes documentation, "Labels and Selectors"). */
+function isSelected(labels: object, selector: string): boolean {
+  return selector.split(',').every((one) => {
+    const [label = '', value] = one.split('=')
+    if (label.startsWith('!')) return !Object.hasOwn(labels, label.slice(1))
+    return value === undefined ? Object.hasOwn(labels, label) : Reflect.get(labels, label) === value
+  })
+}
+
 const base64 = (value: string | Buffer): string => Buffer.from(value as string).toString('base64')
 
 /** The API server; `fault` answers in its place. */
@@ -57,12 +66,18 @@ export async function startKubernetesApi(password: string) {
   const answer = (method: string, url: string, authorization: string | undefined, body: string): ApiReply => {
     if (state.fault !== undefined) return state.fault
     if (authorization !== `Bearer ${state.token}`) return failure(401, 'Unauthorized', 'Unauthorized')
-    const [, namespace, asked] = /^\/api\/v1\/namespaces\/([^/]+)\/secrets(?:\/([^/]+))?$/.exec(url) ?? []
+    const { pathname, searchParams } = new URL(url, 'https://h')
+    const [, namespace, asked] = /^\/api\/v1\/namespaces\/([^/]+)\/secrets(?:\/([^/]+))?$/.exec(pathname) ?? []
     const object = body === '' ? undefined : (JSON.parse(body) as ApiSecret)
     const name = asked ?? String(object?.metadata.name)
     if (namespace !== 'prod') {
       const who = 'User "system:serviceaccount:prod:etl" cannot get resource "secrets"'
       return failure(403, 'Forbidden', `secrets "${name}" is forbidden: ${who}`)
+    }
+    if (method === 'GET' && asked === undefined) {
+      const selector = searchParams.get('labelSelector') ?? ''
+      const items = [...secrets.values()].filter(({ metadata }) => isSelected(metadata.labels ?? {}, selector))
+      return { status: 200, body: { kind: 'SecretList', apiVersion: 'v1', items } }
     }
     const known = secrets.get(name)
     if (method === 'POST' && object !== undefined) {

@@ -2,6 +2,7 @@ import { parseFields } from '../../src/connections/fields.ts'
 import { ReferencedSecret, reference } from '../../src/connections/reference.ts'
 import { ConfigError, PoolsmithError } from '../../src/errors.ts'
 import type { Secret } from '../../src/secret.ts'
+import { connectionsIn } from '../../src/stores/connections.ts'
 import { loginFields, type StoreFieldValues, storeFields } from '../../src/stores/fields.ts'
 import { OpenStores, type StoreContext } from '../../src/stores/open.ts'
 import { storeProblems } from '../../src/stores/problems.ts'
@@ -32,7 +33,13 @@ export function openStore(
   const references = new Map([['password', present]])
   const all = [...problems, ...storeProblems(references, checked, environment, {})]
   if (all.length > 0) throw new ConfigError(all)
-  const stores = new OpenStores(checked, { environment, connection: {}, agents, emit: () => undefined })
+  const stores = new OpenStores(checked, {
+    environment,
+    connection: {},
+    connections: connectionsIn({ environment }),
+    agents,
+    emit: () => undefined,
+  })
   const reader = stores.readerOf(named)
   const limit = AbortSignal.timeout(60_000)
   const read = async (signal = limit): Promise<StoredSecret> =>

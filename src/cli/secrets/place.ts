@@ -4,6 +4,7 @@ import type { Connection } from '../../connections/connection.ts'
 import { FieldMismatch, type Fields, parseFields } from '../../connections/fields.ts'
 import { ReferencedSecret, reference, SCHEMES } from '../../connections/reference.ts'
 import { ConfigError } from '../../errors.ts'
+import { connectionsIn } from '../../stores/connections.ts'
 import { EncryptedFile } from '../../stores/encrypted/file.ts'
 import { encryptedReader } from '../../stores/encrypted/reader.ts'
 import { loginFields, type StoreFieldValues, secretsFileOf, storeFields } from '../../stores/fields.ts'
@@ -69,7 +70,8 @@ export async function placeOf(call: Call): Promise<Place> {
   const named = new Map([['password', found]])
   const all = [...problems, ...storeProblems(named, options, environment, connection)]
   if (all.length > 0) throw new ConfigError(all, { subject: 'The store', hint: STORE_HINT })
-  const stores = new OpenStores(options, { environment, connection, stores: storesOf(call), emit: () => undefined })
+  const connections = connectionsIn(storesOf(call))
+  const stores = new OpenStores(options, { environment, connection, connections, emit: () => undefined })
   const reader = stores.open(found.reference)
   return { name, path, field, file: undefined, reader, [Symbol.dispose]: () => reader.close?.() }
 }

@@ -28,7 +28,7 @@ export function readRdsSecret(given: Readonly<Record<string, unknown>>): FormRea
       problems.push({ path: key, message: `says the same as ${name}; keep one of them` })
     else if (key !== 'engine') record[name] = value
   }
-  const type = typeOf(String(given['engine']))
+  const type = rdsType(String(given['engine']))
   if (type === undefined) problems.push({ path: 'engine', message: ENGINES })
   // AWS documents these databases for a secret without a name.
   else record['database'] ||= type === 'postgres' ? 'postgres' : 'master'
@@ -37,7 +37,8 @@ export function readRdsSecret(given: Readonly<Record<string, unknown>>): FormRea
 
 const ENGINES = 'expected postgres, aurora-postgresql, or sqlserver (also with an edition, as in sqlserver-se)'
 
-function typeOf(engine: string): 'postgres' | 'mssql' | undefined {
+/** The type of a connection for AWS' name of an engine. */
+export function rdsType(engine: string): 'postgres' | 'mssql' | undefined {
   if (/^(aurora-)?postgres(ql)?$/i.test(engine)) return 'postgres'
   return /^(custom-)?(sqlserver|mssql)(-\w+)?$/i.test(engine) ? 'mssql' : undefined
 }

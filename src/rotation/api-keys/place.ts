@@ -3,6 +3,7 @@
 import { FieldMismatch, parseFields } from '../../connections/fields.ts'
 import { type ReferencedSecret, reference } from '../../connections/reference.ts'
 import { ConfigError } from '../../errors.ts'
+import { connectionsIn } from '../../stores/connections.ts'
 import type { StoreFieldValues } from '../../stores/fields.ts'
 import type { SecretReader } from '../../stores/reader.ts'
 
@@ -42,6 +43,7 @@ export async function openPlace(
   const stores = new OpenStores(values as StoreFieldValues, {
     environment,
     connection: NO_DATABASE,
+    connections: connectionsIn({ environment }),
     emit: () => undefined,
   })
   const separator = FLAT.has(scheme) ? '-' : '/'

@@ -28,6 +28,49 @@ export function prefixes(options: {
   }
 }
 
+/** An object, also as JSON text: a single argument in a variable is always a text. */
+export function object(description: string): Field<Readonly<Record<string, unknown>> | undefined> {
+  return {
+    ...text({ description }),
+    type: 'object',
+    default: undefined,
+    // Its values are not shown.
+    secret: true,
+    parse(value) {
+      const plain = value instanceof Secret ? value.reveal() : value
+      const given = typeof plain === 'string' ? jsonOf(plain) : plain
+      if (typeof given === 'object' && given !== null && !Array.isArray(given)) return given as Record<string, unknown>
+      throw new FieldMismatch('expected an object')
+    },
+  }
+}
+
+function jsonOf(given: string): unknown {
+  try {
+    return JSON.parse(given)
+  } catch {
+    // The parser's message quotes the text.
+    throw new FieldMismatch('expected an object in JSON')
+  }
+}
+
+/** A regular expression of Python, which an id must match from its beginning, whatever the case. */
+export function pattern(description: string): Field<RegExp | undefined> {
+  return {
+    ...text({ description }),
+    default: undefined,
+    parse(value) {
+      const source = value instanceof Secret ? value.reveal() : value
+      if (typeof source !== 'string') throw new FieldMismatch('expected a regular expression', value)
+      try {
+        return new RegExp(`^(?:${source.replaceAll('(?P<', '(?<').replaceAll('\\A', '^').replaceAll('\\Z', '$')})`, 'i')
+      } catch {
+        throw new FieldMismatch('expected a regular expression that JavaScript has too', value)
+      }
+    },
+  }
+}
+
 /** Arguments as they were read. */
 export interface Kwargs<F extends Fields> {
   readonly values: ValuesOf<F>

@@ -2,6 +2,7 @@
 
 import { boolean, integer, list, oneOf, parseFields, path, seconds, secret, text } from '../../connections/fields.ts'
 import type { ConnectionInput } from '../../connections/parse.ts'
+import { isStorePath } from '../../connections/reference.ts'
 import { ConfigError } from '../../errors.ts'
 import { vaultFields, vaultProblems } from '../../vault/fields.ts'
 import type { StoredSecret } from '../../vault/stored-secret.ts'
@@ -9,7 +10,8 @@ import { CachedReader } from '../cache.ts'
 import type { StoreKindContext } from '../kind.ts'
 import type { Store } from '../store.ts'
 import { vaultReader } from '../vault.ts'
-import { type Kwargs, prefix, prefixes, readKwargs } from './kwargs.ts'
+import { type Kwargs, prefixes, readKwargs } from './kwargs.ts'
+import { type OptionsByArgument, refuse } from './our-options.ts'
 import { type ReadValue, storeOver } from './over-reader.ts'
 
 const off = '; `null` turns these look-ups off'
@@ -23,9 +25,9 @@ export const vaultKwargs = {
   config_path: prefixes({ default: 'config', description: `The path of configuration${off}.` }),
   use_team_secrets_path: boolean({
     default: true,
-    description: 'For a team, look under `<path>/<team>` first.',
+    description: 'For a team, look under `<path>/<team>` alone.',
   }),
-  global_secrets_path: prefix({ default: '', description: 'For a team, the path of what all teams share.' }),
+  global_secrets_path: text({ description: 'Deprecated in Airflow: one more path, which is tried last.' }),
   url: text({ description: 'The address of Vault. Default: VAULT_ADDR.' }),
   auth_type: oneOf(['token', 'approle', 'kubernetes', 'jwt', 'userpass', 'ldap', 'cert'], {
     default: 'token',
@@ -82,7 +84,7 @@ const UNSUPPORTED: Readonly<Record<string, string>> = {
 type VaultKwargs = Kwargs<typeof vaultKwargs>
 
 /** The arguments in our words for the options of Vault, by the names of the arguments. */
-function optionsOf({ values }: VaultKwargs): Readonly<Record<string, readonly [option: string, value: unknown]>> {
+function optionsOf({ values }: VaultKwargs): OptionsByArgument {
   const { auth_type: method, cert = [], verify } = values
   const isKubernetes = method === 'kubernetes'
   return {
@@ -123,14 +125,7 @@ export function openVaultStore(given: Readonly<Record<string, unknown>>, context
   }
   const byArgument = optionsOf(kwargs)
   const { values, problems } = parseFields(vaultFields, Object.fromEntries(Object.values(byArgument)))
-  const all = [...problems, ...vaultProblems(values, environment)]
-  if (all.length > 0) {
-    const inTheirWords = all.map(({ path: at, message }) => {
-      const found = Object.entries(byArgument).find(([, [option]]) => at === `extra.${option}`)
-      return { path: found?.[0] ?? at, message }
-    })
-    throw new ConfigError(inTheirWords, { subject })
-  }
+  refuse([...problems, ...vaultProblems(values, environment)], byArgument, subject)
   const mount = kwargs.isNull('mount_point') ? undefined : kwargs.values.mount_point.replace(/\/+$/, '')
   const reader = new CachedReader(vaultReader(values, { environment }, mount), context)
   const address = new URL(values.vault_addr ?? environment['VAULT_ADDR'] ?? '')
@@ -152,17 +147,15 @@ function pathsOf(
   id: string,
   team: string | undefined,
 ): readonly string[] {
-  if (isNull(name)) return []
   const [, ownMount, rest] = mount === undefined ? (/^([^/]+)\/(.+)$/s.exec(id) ?? []) : [id, mount, id]
   if (ownMount === undefined || rest === undefined) return []
-  const bases = values[name].map((base) => base.replace(/\/+$/, ''))
-  const shared = values.global_secrets_path.replace(/\/+$/, '')
-  const isShared = team !== undefined && shared !== ''
-  const ofTeam = team !== undefined && values.use_team_secrets_path && name !== 'config_path'
-  return [
-    ...(ofTeam ? bases.map((base) => joined(base, team)) : []),
-    ...bases.map((base) => (isShared && name !== 'config_path' ? joined(base, shared) : base)),
-  ].map((base) => joined(ownMount, base, rest))
+  const { global_secrets_path: shared, use_team_secrets_path: hasTeams } = values
+  const bases = [...(isNull(name) ? [] : values[name]), ...(shared === undefined ? [] : [shared])]
+  // A team sees its own entries alone.
+  const within = team !== undefined && hasTeams && name !== 'config_path' ? team : ''
+  return bases
+    .map((base) => joined(ownMount, base.replace(/\/+$/, ''), within, rest))
+    .filter((path) => isStorePath('vault', path))
 }
 
 function joined(...parts: readonly string[]): string {

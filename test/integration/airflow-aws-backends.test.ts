@@ -1,0 +1,138 @@
+/** Airflow's backends for AWS, with their layouts and arguments, on a double of the services. */
+
+import assert from 'node:assert/strict'
+import { after, beforeEach, describe, test } from 'node:test'
+import { ConfigError, findConnection, resolveConnection } from '../../src/index.ts'
+import { failureOf, openSettings, textOf } from '../support/airflow-store.ts'
+import { REGION, refuse, startAwsDouble } from '../support/aws/stores-double.ts'
+import { clearAwsEnvironment } from '../support/aws-environment.ts'
+import { temporaryFolder } from '../support/folder.ts'
+
+const resources = new AsyncDisposableStack()
+after(() => resources.disposeAsync())
+const folder = resources.use(await temporaryFolder())
+const aws = resources.use(await startAwsDouble())
+
+beforeEach(() => {
+  clearAwsEnvironment(folder.path)
+  aws.fault = undefined
+  aws.asked.length = 0
+})
+
+const KEYS = { aws_access_key_id: 'AKIATEST', aws_secret_access_key: 'secret-of-the-test-key' }
+const AWS = { ...KEYS, region_name: REGION, endpoint_url: aws.url }
+const SECRETS_MANAGER = 'airflow.providers.amazon.aws.secrets.secrets_manager.SecretsManagerBackend'
+const PARAMETER_STORE = 'airflow.providers.amazon.aws.secrets.systems_manager.SystemsManagerParameterStoreBackend'
+
+const signal = AbortSignal.timeout(120_000)
+const ask = { signal }
+
+describe('Secrets Manager', () => {
+  test('connections, variables and configuration are at the paths of Airflow', async () => {
+    aws.secrets.put('airflow/connections/sales', 'postgres://h/sales')
+    aws.secrets.put('airflow/variables/bucket', 'bronze')
+    aws.secrets.put('airflow/config/sql', 'sqlite://')
+    aws.secrets.put('mine:sales', 'postgres://h/mine')
+    const store = await openSettings({ type: SECRETS_MANAGER, ...AWS })
+    assert.equal(await textOf(store.getConnection?.('sales', ask)), 'postgres://h/sales')
+    assert.equal(await textOf(store.getVariable?.('bucket', ask)), 'bronze')
+    assert.equal(await textOf(store.getConfig?.('sql', ask)), 'sqlite://')
+    assert.equal(await store.getConnection?.('never', ask), undefined)
+    const environment = {
+      AIRFLOW__SECRETS__BACKEND: SECRETS_MANAGER,
+      AIRFLOW__SECRETS__BACKEND_KWARGS: JSON.stringify({ ...AWS, connections_prefix: 'airflow/connections///' }),
+    }
+    assert.equal((await findConnection('sales', { environment, cwd: '/' })).database, 'sales')
+  })
+
+  test('the words of its JSON are those of Airflow, and what Airflow drops is said', async () => {
+    const secret = {
+      engine: 'aurora-postgresql',
+      user_name: 'etl',
+      pass: 'x',
+      server: 'h',
+      port: 5433,
+      dbname: 'sales',
+    }
+    aws.secrets.put('airflow/connections/words', JSON.stringify(secret))
+    const find = async (kwargs: object) => {
+      const warnings: string[] = []
+      const environment = {
+        AIRFLOW__SECRETS__BACKEND: SECRETS_MANAGER,
+        AIRFLOW__SECRETS__BACKEND_KWARGS: JSON.stringify({ ...AWS, ...kwargs }),
+      }
+      const onWarning = ({ message }: { readonly message: string }) => void warnings.push(message)
+      const found = await resolveConnection('words', { environment, cwd: '/', onWarning })
+      return { ...found, password: found.password?.reveal(), warnings: warnings.length }
+    }
+    const { id, extra, ...plain } = await find({})
+    assert.deepEqual(plain, { type: 'postgres', host: 'h', port: 5433, login: 'etl', password: 'x', warnings: 1 })
+    assert.deepEqual([id, extra], ['words', {}])
+    const added = await find({ extra_conn_words: { schema: ['dbname'] } })
+    assert.deepEqual([added.database, added.warnings], ['sales', 0])
+  })
+
+  test('an id that the pattern excludes is not asked for, and a prefix may be empty or null', async () => {
+    aws.secrets.put('sales', 'postgres://h/bare')
+    const bare = await openSettings({
+      type: 'aws-sm',
+      ...AWS,
+      connections_prefix: '',
+      connections_lookup_pattern: '(?P<x>s)al',
+    })
+    assert.equal(await textOf(bare.getConnection?.('sales', ask)), 'postgres://h/bare')
+    aws.asked.length = 0
+    assert.equal(await bare.getConnection?.('other-sales', ask), undefined)
+    const none = await openSettings({ type: 'aws-sm', ...AWS, connections_prefix: null })
+    assert.equal(await none.getConnection?.('sales', ask), undefined)
+    assert.equal(aws.asked.length, 0)
+  })
+
+  test('the secret of a team comes before that of all teams', async () => {
+    aws.secrets.put('airflow/connections/data--lake', 'postgres://team')
+    aws.secrets.put('airflow/connections/lake', 'postgres://all')
+    const store = await openSettings({ type: 'aws-sm', ...AWS })
+    assert.equal(await textOf(store.getConnection?.('lake', { signal, team: 'data' })), 'postgres://team')
+    assert.equal(await textOf(store.getConnection?.('lake', { signal, team: 'ops' })), 'postgres://all')
+    assert.equal(await store.getConnection?.('data--lake', { signal, team: 'ops' }), undefined)
+  })
+
+  test('a failure is an error, also where Airflow takes it for a secret that is missing', async () => {
+    const store = await openSettings({ type: 'aws-sm', ...AWS })
+    for (const name of ['DecryptionFailure', 'InternalServiceError', 'AccessDeniedException', 'ThrottlingException']) {
+      aws.fault = (_, response) => {
+        refuse(response, name, 'no', { status: name === 'InternalServiceError' ? 500 : 400 })
+        return true
+      }
+      const error = await failureOf(store.getConnection?.('sales', ask))
+      assert.match(error.code, /^STORE_/)
+      assert.match(error.message, /AWS Secrets Manager .*airflow\/connections\/sales/)
+    }
+  })
+
+  test('arguments that are wrong are all reported, under their own names', async () => {
+    const wrong = { connections_lookup_pattern: '(', session_kwargs: {}, region: 'x' }
+    const error = await failureOf(openSettings({ type: 'aws-sm', ...wrong }))
+    assert.ok(error instanceof ConfigError)
+    const paths = error.problems.map(({ path }) => path).sort()
+    assert.deepEqual(paths, ['connections_lookup_pattern', 'region', 'session_kwargs'])
+    const placeless = await failureOf(openSettings({ type: 'aws-sm', ...KEYS }))
+    assert.match(placeless.message, /region_name: missing/)
+    const half = await failureOf(
+      openSettings({ type: 'aws-sm', region_name: REGION, aws_access_key_id: 'x', role_arn: 'y' }),
+    )
+    assert.match(half.message, /aws_secret_access_key: aws_access_key_id needs it/)
+  })
+})
+
+describe('the Parameter Store', () => {
+  test('a leading slash is added, and texts are taken as they are', async () => {
+    aws.parameters.put('/airflow/connections/sales', 'postgres://h/sales')
+    aws.parameters.put('/mine/lake', '{"conn_type": "postgres", "host": "h", "schema": "lake"}')
+    const store = await openSettings({ type: PARAMETER_STORE, ...AWS })
+    assert.equal(await textOf(store.getConnection?.('sales', ask)), 'postgres://h/sales')
+    assert.equal(await store.getConnection?.('never', ask), undefined)
+    const mine = await openSettings({ type: 'aws-ssm', ...AWS, connections_prefix: 'mine/' })
+    assert.match(String(await textOf(mine.getConnection?.('lake', ask))), /"schema": "lake"/)
+  })
+})

@@ -1,0 +1,52 @@
+/** Airflow's backend for Google Secret Manager, with its layout and arguments, on a double of the service. */
+
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, beforeEach, describe, test } from 'node:test'
+import { gcpMetadata } from 'google-auth-library'
+import { failureOf, openSettings, textOf } from '../support/airflow-store.ts'
+import { temporaryFolder } from '../support/folder.ts'
+import { startGoogleDouble } from '../support/google/double.ts'
+
+const SECRET = 'a-secret-that-nobody-may-see'
+const ACCOUNT = 'etl@sales-prod.iam.gserviceaccount.com'
+
+const resources = new AsyncDisposableStack()
+after(() => resources.disposeAsync())
+const folder = resources.use(await temporaryFolder())
+const google = resources.use(await startGoogleDouble())
+resources.defer(() => google.agents.https.destroy())
+const keyFile = join(folder.path, 'key.json')
+await writeFile(keyFile, google.keyFile(ACCOUNT), { mode: 0o600 })
+google.readers.add(ACCOUNT)
+
+beforeEach(() => {
+  for (const name of Object.keys(process.env)) if (/^(GOOGLE_|GCE_|CLOUDSDK_)/.test(name)) delete process.env[name]
+  process.env.CLOUDSDK_CONFIG = folder.path
+  process.env.METADATA_SERVER_DETECTION = 'none'
+  // Also on a machine of Google.
+  gcpMetadata.setGCPResidency(false)
+})
+
+const ask = { signal: AbortSignal.timeout(120_000) }
+
+describe('Secret Manager of Google', () => {
+  test('_ stays, and the project is that of the key file', async () => {
+    google.secrets.put('projects/sales-prod/secrets/airflow-connections-my_sales', 'postgres://h/sales')
+    const settings = { type: 'gcp-sm', gcp_key_path: keyFile }
+    const store = await openSettings(settings, { agents: google.agents })
+    assert.equal(await textOf(store.getConnection?.('my_sales', ask)), 'postgres://h/sales')
+    assert.equal(await store.getConnection?.('never', ask), undefined)
+    google.readers.clear()
+    const refused = await failureOf(store.getConnection?.('my_sales', ask))
+    assert.equal(refused.code, 'STORE_REFUSED')
+    google.readers.add(ACCOUNT)
+  })
+
+  test('arguments that have no counterpart are named', async () => {
+    const error = await failureOf(openSettings({ type: 'gcp-sm', gcp_keyfile_dict: { private_key: SECRET } }))
+    assert.match(error.message, /gcp_keyfile_dict: is not supported; write it to a file/)
+    assert.match((await failureOf(openSettings({ type: 'gcp-sm' }))).message, /project_id: missing/)
+  })
+})
