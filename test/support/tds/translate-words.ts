@@ -120,8 +120,8 @@ export function functionOf(word: string, globals: Globals): string | undefined {
     case 'db_name':
       return `${quoteText(globals.database)}::varchar(128)`
     case 'databasepropertyex':
-      // Asked for Updateability alone.
-      return `'${globals.readOnly ? 'READ_ONLY' : 'READ_WRITE'}'::varchar(128)`
+      // Asked for Updateability alone. Else a setting of the database decides.
+      return globals.readOnly ? `'READ_ONLY'::varchar(128)` : undefined
     case 'suser_sname':
     case 'suser_name':
     case 'original_login':
