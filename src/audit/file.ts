@@ -77,6 +77,7 @@ export class AuditFile {
       this.#open('opened')
       this.#write()
     } catch (error) {
+      if (this.#fd >= 0) closeSync(this.#fd)
       throw auditFileRefused(options.path, error)
     }
   }
@@ -88,7 +89,7 @@ export class AuditFile {
 
   /** Adds a line, which is written soon. */
   take(line: string): void {
-    if (this.#length > MOST_KEPT) {
+    if (this.#length > MOST_KEPT || this.#fd < 0) {
       this.#lost++
       return
     }
@@ -142,17 +143,26 @@ export class AuditFile {
     this.flush()
   }
 
+  /** Writes the lines that wait. Nothing may be added any more. */
   close(): void {
     clearTimeout(this.#timer)
+    const waiting = this.#waiting
+    this.#waiting = []
     this.#lines.push(this.#options.logLine({ action: 'closed', lost: this.#lost || undefined }))
     try {
       if (this.#failure !== undefined) this.#open('resumed')
       this.#write()
       fdatasyncSync(this.#fd)
+      for (const { resolve } of waiting) resolve()
     } catch (error) {
-      this.#options.onFailure(auditFailed(this.#options.path, error), this.#lost + this.#lines.length - 1)
+      const failure = auditFailed(this.#options.path, error)
+      for (const { reject } of waiting) reject(failure)
+      this.#options.onFailure(failure, this.#lost + this.#lines.length - 1)
     }
     this.#closeLater(this.#fd)
+    // The descriptor may become another file's. With a failure nothing is written.
+    this.#fd = -1
+    this.#failure = auditFailed(this.#options.path, new Error('the log is closed'))
   }
 
   /** One fsync for all that wait; those that come meanwhile wait for the next. */
@@ -163,12 +173,14 @@ export class AuditFile {
       const waiting = this.#waiting
       this.#waiting = []
       try {
+        // What follows a line that is not whole would become a part of it.
+        if (this.#failure !== undefined) throw this.#failure
         this.#write()
         this.#syncing = sync(this.#fd)
         await this.#syncing
         for (const { resolve } of waiting) resolve()
       } catch (error) {
-        const failure = this.#fail(error)
+        const failure = this.#failure ?? this.#fail(error)
         for (const { reject } of [...waiting, ...this.#waiting.splice(0)]) reject(failure)
       }
       this.#syncing = undefined

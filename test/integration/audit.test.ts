@@ -127,6 +127,23 @@ test('a refused login and a login that was never reached have a line with the co
   assert.deepEqual(unreached, { ...login, code: 'CONNECT_REFUSED', phase: 'connect' })
 })
 
+test('statements that wait for each other in a transaction keep the contexts of their callers', async () => {
+  await using server = await startPostgres()
+  const events: AuditEvent[] = []
+  const audit = { sink: (event: AuditEvent) => void events.push(event), query: 'values' as const }
+  await using db = await createEngine(recordOf(server), { ...ONE, audit })
+  await db.transaction(async (transaction) => {
+    const ask = (id: string) => withAuditContext({ requestId: id }, async () => transaction.raw('select ?::text', [id]))
+    await Promise.all(['a', 'b', 'c'].map(ask))
+  })
+  const told = events.filter(({ operation }) => operation === 'select').map(({ values, request_id: id }) => [values, id])
+  assert.deepEqual(told, [
+    [['a'], 'a'],
+    [['b'], 'b'],
+    [['c'], 'c'],
+  ])
+})
+
 test('every form of statement has one line: promises, callbacks, cursors, streams, Kysely, several at once', async () => {
   await using server = await startPostgres()
   const events: AuditEvent[] = []

@@ -127,6 +127,18 @@ test('a line that was torn by a crash is left as it is, and noted by the next wr
   assert.equal(await verdictOf(file), 'whole')
 })
 
+test('a log that is closed answers for the lines that wait, and for no others', async (t) => {
+  const file = join(await place(t), 'audit.jsonl')
+  const log = openAuditLog({ file, mode: 'required' })
+  const waiting = ['a', 'b', 'c'].map((name) => record(log, name))
+  await log.close()
+  await Promise.all(waiting)
+  assert.deepEqual(await told(file), ['opened', 'a', 'b', 'c', 'closed'])
+  await assert.rejects(record(log, 'd'), { code: 'AUDIT_FAILED', message: /: the log is closed\.$/ })
+  await log.close()
+  assert.deepEqual(await told(file), ['opened', 'a', 'b', 'c', 'closed'])
+})
+
 test('logs of one process share a file, and one with and one without a chain do not', async (t) => {
   const file = join(await place(t), 'audit.jsonl')
   const a = opened(t, { file, chain: true })
