@@ -136,7 +136,9 @@ test('statements that wait for each other in a transaction keep the contexts of 
     const ask = (id: string) => withAuditContext({ requestId: id }, async () => transaction.raw('select ?::text', [id]))
     await Promise.all(['a', 'b', 'c'].map(ask))
   })
-  const told = events.filter(({ operation }) => operation === 'select').map(({ values, request_id: id }) => [values, id])
+  const told = events
+    .filter(({ operation }) => operation === 'select')
+    .map(({ values, request_id: id }) => [values, id])
   assert.deepEqual(told, [
     [['a'], 'a'],
     [['b'], 'b'],
