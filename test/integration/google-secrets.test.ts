@@ -287,8 +287,12 @@ describe('a Secret Manager that gives no secret', () => {
   })
 
   test('a service that does not answer fails by credential_timeout, and at once by the signal', async () => {
+    using quick = open('gcp-sm:sales-prod/quick', { google_credentials_file: file, credential_timeout: 0.5 })
     google.fault = () => true
-    assert.equal((await failure('any', { credential_timeout: 0.5 })).code, 'STORE_TIMEOUT')
+    let error = await quick.failure()
+    // A busy machine may not obtain the token within the limit either.
+    while (error.code.startsWith('CREDENTIAL_')) error = await quick.failure()
+    assert.equal(error.code, 'STORE_TIMEOUT')
     for (const silent of ['fault', 'tokenFault'] as const) {
       using slow = open('gcp-sm:sales-prod/any', { google_credentials_file: file, credential_timeout: 600 })
       const reason = new Error('given up')
