@@ -16,6 +16,7 @@ import { createPki } from '../test/support/pki.ts'
 import { startPostgres } from '../test/support/postgres.ts'
 import { startTdsServer } from '../test/support/tds/server.ts'
 import { compare, exactly, type Result } from './measure.ts'
+import { logins } from './sqlserver-logins.ts'
 import { bareKnex, engine } from './sqlserver-sides.ts'
 import type { Task, Took } from './sqlserver-stream.ts'
 
@@ -153,5 +154,5 @@ async function tokenFetches(): Promise<Result> {
 
 export async function run(): Promise<Result[]> {
   await using server = await startServer()
-  return [...(await small(server.port)), await tokenFetches(), ...(await streams(server.port))]
+  return [...(await small(server.port)), await tokenFetches(), ...(await logins()), ...(await streams(server.port))]
 }

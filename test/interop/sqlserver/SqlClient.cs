@@ -5,6 +5,7 @@ using System.Data.SqlClient;
 using System.Globalization;
 using System.Text;
 using System.Threading;
+using System.Threading.Tasks;
 
 /// <summary>Microsoft's SqlClient, as Mono has it, driven by lines: see clients.ts.</summary>
 internal static class Program
@@ -97,8 +98,10 @@ internal static class Program
                     return "{\"out\":" + output.Value + "}";
                 }
                 case "cancel":
-                    using (new Timer(_ => command.Cancel(), null, 1000, Timeout.Infinite))
-                        return Results(command);
+                    // A call that waits holds the lock that Cancel needs; a task does not.
+                    using (var source = new CancellationTokenSource(1000))
+                    using (SqlDataReader rows = Awaited(command.ExecuteReaderAsync(source.Token)))
+                        return Results(rows);
                 case "leave":
                     using (SqlDataReader rows = command.ExecuteReader())
                     {
@@ -146,26 +149,41 @@ internal static class Program
         }
     }
 
+    private static T Awaited<T>(Task<T> task)
+    {
+        try
+        {
+            return task.Result;
+        }
+        catch (AggregateException error)
+        {
+            throw error.InnerException;
+        }
+    }
+
     private static string Results(SqlCommand command)
     {
         notices.Clear();
-        var parts = new List<string>();
         using (SqlDataReader rows = command.ExecuteReader())
+            return Results(rows);
+    }
+
+    private static string Results(SqlDataReader rows)
+    {
+        var parts = new List<string>();
+        do
         {
-            do
+            if (rows.FieldCount == 0) continue;
+            var lines = new List<string>();
+            while (rows.Read())
             {
-                if (rows.FieldCount == 0) continue;
-                var lines = new List<string>();
-                while (rows.Read())
-                {
-                    var values = new List<string>();
-                    for (int column = 0; column < rows.FieldCount; column++)
-                        values.Add(Quoted(rows.IsDBNull(column) ? null : TextOf(rows.GetValue(column))));
-                    lines.Add("[" + string.Join(",", values) + "]");
-                }
-                parts.Add("{\"rows\":[" + string.Join(",", lines) + "]}");
-            } while (rows.NextResult());
-        }
+                var values = new List<string>();
+                for (int column = 0; column < rows.FieldCount; column++)
+                    values.Add(Quoted(rows.IsDBNull(column) ? null : TextOf(rows.GetValue(column))));
+                lines.Add("[" + string.Join(",", values) + "]");
+            }
+            parts.Add("{\"rows\":[" + string.Join(",", lines) + "]}");
+        } while (rows.NextResult());
         return "{\"results\":[" + string.Join(",", parts) + "],\"notices\":[" + string.Join(",", notices) + "]}";
     }
 

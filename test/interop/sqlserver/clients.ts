@@ -211,8 +211,8 @@ export const CLIENTS: readonly ClientKind[] = [
     encrypts: ['false', 'true'],
     packetSizes: { false: [512, 4096, 32_767], true: [512, 4096, 16_383, 32_767] },
     mark: (index) => `@p${index}`,
-    // Mono's sockets cannot end a wait.
-    lacks: ['batch', 'timeout', 'cancel'],
+    // Mono's sockets cannot end the wait of a call.
+    lacks: ['batch', 'timeout'],
   },
 ]
 

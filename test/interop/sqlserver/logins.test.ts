@@ -115,3 +115,15 @@ for (const kind of CLIENTS) {
     })
   })
 }
+
+test('go changes a password that must be changed with the login', async () => {
+  const kind = CLIENTS.find(({ name }) => name === 'go')
+  assert.ok(kind)
+  const server = await start()
+  await using client = new Client(kind)
+  const [url = ''] = kind.address(at(server), { user: 'late', password: 'x' }) ?? []
+  assert.deepEqual(await client.ask('connect', `${url}&change%20password=new`), {})
+  assert.equal((await client.connect(at(server), { user: 'late', password: 'x' })).error, 18456)
+  assert.deepEqual(await client.connect(at(server), { user: 'late', password: 'new' }), {})
+  assert.deepEqual(await client.rows('select suser_sname() as n'), [['late']])
+})

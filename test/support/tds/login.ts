@@ -134,6 +134,8 @@ export async function logIn(
     sspiLength: login.sspi.length,
     sspiHead: Buffer.from(login.sspi.subarray(0, 32)),
     fedAuthEcho: login.fedAuth?.echo,
+    fedAuth: login.fedAuth?.data,
+    prelogin: prelogin.options,
     accepted: false,
   }
   journal.logins.push(record)

@@ -1,6 +1,7 @@
 /** Part of the TDS server test double: LOGIN7 (MS-TDS 2.2.6.4), read. */
 
 export interface FedAuthRequest {
+  readonly data: Buffer
   readonly library: 'security-token' | 'adal'
   /** The client confirms that the PRELOGIN answer asked for federated authentication. */
   readonly echo: boolean
@@ -100,10 +101,10 @@ function readFedAuth(data: Buffer): FedAuthRequest {
   switch (options >> 1) {
     case 1: {
       const length = data.readUInt32LE(1)
-      return { library: 'security-token', echo, token: data.subarray(5, 5 + length).toString('utf16le') }
+      return { data, library: 'security-token', echo, token: data.subarray(5, 5 + length).toString('utf16le') }
     }
     case 2:
-      return { library: 'adal', echo, workflow: data[1] === 1 ? 'password' : 'integrated' }
+      return { data, library: 'adal', echo, workflow: data[1] === 1 ? 'password' : 'integrated' }
     default:
       throw new Error(`LOGIN7: federated authentication by library ${options >> 1}`)
   }

@@ -92,6 +92,10 @@ export interface LoginRecord {
   /** The first bytes of the first GSS token. */
   readonly sspiHead: Buffer
   readonly fedAuthEcho: boolean | undefined
+  /** The feature FEDAUTH of LOGIN7 as it arrived. */
+  readonly fedAuth: Buffer | undefined
+  /** The options of PRELOGIN by their ids, in the client's order. */
+  readonly prelogin: ReadonlyMap<number, Buffer>
   /** True when the login succeeded. */
   accepted: boolean
 }

@@ -8,6 +8,7 @@ export interface Prelogin {
   readonly encryption: number
   readonly instance: string
   readonly fedAuthRequired: number | undefined
+  readonly options: ReadonlyMap<number, Buffer>
 }
 
 export function readPrelogin(data: Buffer): Prelogin {
@@ -21,6 +22,7 @@ export function readPrelogin(data: Buffer): Prelogin {
     encryption: options.get(OPTION.encryption)?.[0] ?? ENCRYPT.notSupported,
     instance: instance.toString('latin1').replace(/\0.*$/s, ''),
     fedAuthRequired: options.get(OPTION.fedAuthRequired)?.[0],
+    options,
   }
 }
 
