@@ -47,6 +47,7 @@ describe('finding the server', () => {
       const named = testDriver({ login: 'sa' }, { ca_file: caFile, instance_name: 'sales' }, context)
       const { raw } = await open(named.driver, sa())
       assert.equal(named.driver.info(raw).peer, `127.0.0.1:${server.port}`)
+      assert.equal(named.driver.info(raw).place?.host, 'localhost\\sales')
       await named.driver.close(raw)
       assert.deepEqual(questions, ['sales', 'sales'])
       const wrong = testDriver({}, { instance_name: 'OTHER', connect_timeout: 0.6 }, context)

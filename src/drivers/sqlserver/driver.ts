@@ -163,7 +163,8 @@ class SessionDriver implements SqlServerDriver {
         peer: session.peer,
         client: session.client,
         place: {
-          host: plan.host,
+          // With the instance, as the pool tells of it.
+          host: this.#places.of(plan)?.host ?? plan.host,
           port: plan.port,
           address: session.address,
           role: roleOf(connection.greeting.readOnly),

@@ -19,7 +19,10 @@ import { patiently } from './throttling.ts'
  */
 const NOT_HERE: ReadonlySet<unknown> = new Set([978, 979, 4060])
 
-/** @param all at least one, with the same options */
+/**
+ * @param all at least one, with the same options
+ * @param asksRole whether a session that may be opened anywhere asks for the role of its server
+ */
 export function sqlServerPlaces(
   all: readonly SessionPlan[],
   asksRole: () => boolean,
@@ -29,7 +32,8 @@ export function sqlServerPlaces(
     target,
     shuffles: balance === 'random',
     open: async (plan, credential, attempt) => {
-      const session = await openWithin(plan, credential, attempt, { asksRole: asksRole(), isAlone: all.length === 1 })
+      const asks = asksRole() || attempt.at !== undefined
+      const session = await openWithin(plan, credential, attempt, { asksRole: asks, isAlone: all.length === 1 })
       return { ...session, misfit: misfitOf(attempt.target ?? 'any', session.connection.greeting.readOnly) }
     },
     misfitOf: ({ misfit }) => misfit,
