@@ -78,6 +78,45 @@ test('rows are read whole, wherever the network cuts them', async () => {
   )
 })
 
+/** A column `nvarchar(max)` whose values are sent in these chunks, under this total length. */
+function inChunks(chunks: readonly Buffer[], total: bigint): Column {
+  const length = (bytes: number): Buffer => Buffer.from(Uint32Array.of(bytes).buffer)
+  const parts = chunks.flatMap((chunk) => [length(chunk.length), chunk])
+  const value = Buffer.concat([Buffer.from(BigUint64Array.of(total).buffer), ...parts, length(0)])
+  return { name: 'big', type: { ...nvarchar(undefined), encode: () => value } }
+}
+
+test('a text in chunks is read in each form in which it may be sent, and refused if its length is another', async () => {
+  const UNKNOWN = 0xffff_ffff_ffff_fffen
+  const text = 'a text with ä, € and 😀'
+  const bytes = Buffer.from(text, 'utf16le')
+  const halves = [bytes.subarray(0, 11), bytes.subarray(11)]
+  const answerOf = (column: Column): Buffer =>
+    Buffer.concat([
+      colMetadata([column]),
+      rowToken([column], ['x']),
+      rowToken([column], ['x']),
+      doneToken(DONE.final, 2),
+    ])
+  const cuts = fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1, maxLength: 8 })
+  for (const column of [
+    inChunks([bytes], BigInt(bytes.length)),
+    inChunks(halves, BigInt(bytes.length)),
+    inChunks([bytes], UNKNOWN),
+    inChunks(halves, UNKNOWN),
+  ]) {
+    await fc.assert(
+      fc.asyncProperty(cuts, async (sizes) => {
+        assert.deepEqual(await read(answerOf(column), { exact: true, bare: true }, sizes), [[text], [text]])
+      }),
+      { numRuns: 20 },
+    )
+  }
+  for (const total of [BigInt(bytes.length) + 1n, BigInt(bytes.length) + (1n << 32n), 0n]) {
+    await assert.rejects(read(answerOf(inChunks([bytes], total)), { exact: true, bare: true }))
+  }
+})
+
 test('without exactness values are as tedious gives them, and with metadata where that is wanted', async () => {
   const [first] = (await read(ANSWER, { exact: false, bare: true })) as unknown[][]
   // A number, and so not the one that was sent.
