@@ -14,6 +14,7 @@ import {
 } from '../../src/index.ts'
 import { openStores, Secret } from '../../src/stores/index.ts'
 import { temporaryFolder } from '../support/folder.ts'
+import { AWS_USER_KEYS } from '../support/vault/aws-logins.ts'
 import { startVaultDouble, type VaultDouble } from '../support/vault/double.ts'
 import { administer } from '../support/vault/server.ts'
 
@@ -111,6 +112,27 @@ test('a login that is missing is no connection that is missing', async () => {
   const elsewhere = worker(vault, { auth_type: 'approle', role_id: 'x', auth_mount_point: 'nowhere' })
   const refused = await rejection(findConnection('sales', { environment: elsewhere, cwd: '/' }))
   assert.equal(refused.code, 'STORE_REFUSED')
+})
+
+test('aws_iam logs in by the keys, the role and the region of the arguments', async () => {
+  await using vault = await startVaultDouble()
+  await write(vault, 'connections/sales', { conn_uri: 'postgres://backend/sales' })
+  const policy = 'path "secret/data/connections/*" { capabilities = ["read"] }'
+  await administer(vault, 'POST', 'sys/policies/acl/reader', { policy })
+  await administer(vault, 'POST', 'auth/aws/role/etl', { token_policies: ['reader'] })
+  const { accessKeyId: key, secretAccessKey: secret } = AWS_USER_KEYS
+  const login = { token: null, auth_type: 'aws_iam', key_id: key, secret_id: secret, role_id: 'etl' }
+  for (const region of [null, 'eu-west-1']) {
+    const environment = worker(vault, { ...login, region })
+    assert.equal((await findConnection('sales', { environment, cwd: '/' })).host, 'backend')
+  }
+  const other = await rejection(
+    findConnection('sales', { environment: worker(vault, { ...login, role_id: 'other' }), cwd: '/' }),
+  )
+  assert.match(other.message, /log in by aws .*entry for role other not found/)
+  const half = worker(vault, { ...login, secret_id: null })
+  const problem = await rejection(findConnection('sales', { environment: half, cwd: '/' }))
+  assert.match(problem.message, /secret_id: /)
 })
 
 test('a connection that no store has names the places that were looked at', async () => {

@@ -4,6 +4,7 @@ import { boolean, integer, list, oneOf, parseFields, path, seconds, secret, text
 import type { ConnectionInput } from '../../connections/parse.ts'
 import { isStorePath } from '../../connections/reference.ts'
 import { ConfigError } from '../../errors.ts'
+import { awsProver } from '../../strategies/aws/vault-login.ts'
 import { vaultFields, vaultProblems } from '../../vault/fields.ts'
 import type { StoredSecret } from '../../vault/stored-secret.ts'
 import { CachedReader } from '../cache.ts'
@@ -29,7 +30,7 @@ export const vaultKwargs = {
   }),
   global_secrets_path: text({ description: 'Deprecated in Airflow: one more path, which is tried last.' }),
   url: text({ description: 'The address of Vault. Default: VAULT_ADDR.' }),
-  auth_type: oneOf(['token', 'approle', 'kubernetes', 'jwt', 'userpass', 'ldap', 'cert'], {
+  auth_type: oneOf(['token', 'approle', 'kubernetes', 'jwt', 'userpass', 'ldap', 'aws_iam', 'cert'], {
     default: 'token',
     description: 'How to log in. `cert` is ours: it takes `cert`, and `cert_role` for the name of its role.',
   }),
@@ -43,8 +44,10 @@ export const vaultKwargs = {
   token_path: path({ description: 'A file with the token.' }),
   username: text({ description: 'For `userpass` and `ldap`.' }),
   password: secret({ description: 'For `userpass` and `ldap`.' }),
-  role_id: text({ description: 'The role id of the AppRole.' }),
-  secret_id: secret({ description: 'The secret id of the AppRole.' }),
+  role_id: text({ description: 'The role id of the AppRole, or the role for `aws_iam`.' }),
+  secret_id: secret({ description: 'The secret id of the AppRole; for `aws_iam` the secret of the access key.' }),
+  key_id: text({ description: 'For `aws_iam`: the access key. Default: the chain of AWS.' }),
+  region: text({ description: 'For `aws_iam`: the region of the STS that Vault asks.' }),
   kubernetes_role: text({ description: 'The role for `kubernetes`.' }),
   kubernetes_jwt_path: path({ description: 'The file with the token of the pod.' }),
   jwt_role: text({ description: 'The role for `jwt`.' }),
@@ -57,13 +60,10 @@ export const vaultKwargs = {
   timeout: seconds({ min: 0.1, description: 'How long one request may take.' }),
 } as const
 
-const LOGIN = 'log in by token, approle, kubernetes, jwt, userpass, ldap or cert'
+const LOGIN = 'log in by token, approle, kubernetes, jwt, userpass, ldap, aws_iam or cert'
 const UNSUPPORTED: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
     [
-      'key_id',
-      'assume_role_kwargs',
-      'region',
       'gcp_key_path',
       'gcp_keyfile_dict',
       'gcp_scopes',
@@ -74,6 +74,7 @@ const UNSUPPORTED: Readonly<Record<string, string>> = {
       'radius_port',
     ].map((name) => [name, LOGIN]),
   ),
+  assume_role_kwargs: 'name the role in a profile, by AWS_PROFILE',
   proxies: 'Vault is reached directly',
   session: 'it is an object of Python',
   adapter: 'it is an object of Python',
@@ -87,20 +88,28 @@ type VaultKwargs = Kwargs<typeof vaultKwargs>
 function optionsOf({ values }: VaultKwargs): OptionsByArgument {
   const { auth_type: method, cert = [], verify } = values
   const isKubernetes = method === 'kubernetes'
+  const isAws = method === 'aws_iam'
+  const role = {
+    kubernetes: ['kubernetes_role', values.kubernetes_role],
+    cert: ['cert_role', values.cert_role],
+    aws_iam: ['role_id', values.role_id],
+  } as const
+  const [roleArgument, roleName] = Object.hasOwn(role, method)
+    ? role[method as keyof typeof role]
+    : (['jwt_role', values.jwt_role] as const)
   return {
     url: ['vault_addr', values.url],
-    auth_type: ['vault_auth', method],
+    auth_type: ['vault_auth', isAws ? 'aws' : method],
     auth_mount_point: ['vault_auth_mount', values.auth_mount_point],
     token: ['vault_token', values.token],
     token_path: ['vault_token_file', values.token_path],
     username: ['vault_username', values.username],
     password: ['vault_password', values.password],
     role_id: ['vault_role_id', values.role_id],
-    secret_id: ['vault_secret_id', values.secret_id],
-    [isKubernetes ? 'kubernetes_role' : method === 'cert' ? 'cert_role' : 'jwt_role']: [
-      'vault_role',
-      isKubernetes ? values.kubernetes_role : method === 'cert' ? values.cert_role : values.jwt_role,
-    ],
+    [roleArgument]: ['vault_role', roleName],
+    secret_id: [isAws ? 'vault_aws_secret_access_key' : 'vault_secret_id', values.secret_id],
+    key_id: ['vault_aws_access_key_id', isAws ? values.key_id : undefined],
+    region: ['vault_aws_region', values.region],
     jwt_token: ['vault_jwt', method === 'jwt' ? values.jwt_token : undefined],
     [isKubernetes ? 'kubernetes_jwt_path' : 'jwt_token_path']: [
       'vault_jwt_file',
@@ -127,7 +136,8 @@ export function openVaultStore(given: Readonly<Record<string, unknown>>, context
   const { values, problems } = parseFields(vaultFields, Object.fromEntries(Object.values(byArgument)))
   refuse([...problems, ...vaultProblems(values, environment)], byArgument, subject)
   const mount = kwargs.isNull('mount_point') ? undefined : kwargs.values.mount_point.replace(/\/+$/, '')
-  const reader = new CachedReader(vaultReader(values, { environment }, mount), context)
+  const proveAws = awsProver(values, environment, undefined)
+  const reader = new CachedReader(vaultReader(values, { environment, proveAws }, mount), context)
   const address = new URL(values.vault_addr ?? environment['VAULT_ADDR'] ?? '')
   return storeOver({
     name: `Vault ${address.host}`,

@@ -13,6 +13,9 @@ export const AWS_KEYS = {
   sessionToken: 'the-aws-session',
 }
 
+/** Those of a user, which have no session. */
+export const AWS_USER_KEYS = { accessKeyId: 'AKIDOFAUSER', secretAccessKey: 'the-secret-key-of-a-user' }
+
 /** AWS takes a signature for this long. */
 const VALID_MILLIS = 15 * 60_000
 
@@ -33,8 +36,8 @@ export function refusalOfAws(
   const url = new URL(decoded('iam_request_url'))
   const content = decoded('iam_request_body')
   const { authorization = '', ...headers } = JSON.parse(decoded('iam_request_headers')) as Record<string, string>
-  const [, region = '', names = ''] =
-    /Credential=[^/]+\/\d{8}\/([^/]+)\/sts\/aws4_request, SignedHeaders=([^,]+)/.exec(authorization) ?? []
+  const [, keyId, region = '', names = ''] =
+    /Credential=([^/]+)\/\d{8}\/([^/]+)\/sts\/aws4_request, SignedHeaders=([^,]+)/.exec(authorization) ?? []
   if (serverId !== '') {
     const given = headers['x-vault-aws-iam-server-id']
     const problem =
@@ -53,10 +56,11 @@ export function refusalOfAws(
   if (url.href !== `https://${host}/` || headers.host !== host) return ofSts('SignatureDoesNotMatch')
   const time = String(headers['x-amz-date']).replace(/^(....)(..)(..T..)(..)(..Z)$/, '$1-$2-$3:$4:$5')
   if (Math.abs(now - Date.parse(time)) > VALID_MILLIS) return ofSts('SignatureDoesNotMatch: Signature expired')
-  if (headers['x-amz-security-token'] !== AWS_KEYS.sessionToken) return ofSts('InvalidClientTokenId')
+  const keys = [AWS_KEYS, { ...AWS_USER_KEYS, sessionToken: undefined }].find((known) => known.accessKeyId === keyId)
+  if (keys === undefined || headers['x-amz-security-token'] !== keys.sessionToken) return ofSts('InvalidClientTokenId')
   const own = ['host', 'x-amz-date', 'x-amz-security-token']
   const signed = Object.fromEntries(Object.entries(headers).filter(([name]) => !own.includes(name)))
   const request = { method: 'POST', url, headers: signed, body: content } as const
-  const expected = signedHeaders(request, { region, service: 'sts', date: new Date(time) }, AWS_KEYS)
+  const expected = signedHeaders(request, { region, service: 'sts', date: new Date(time) }, keys)
   return expected.authorization === authorization ? undefined : ofSts('SignatureDoesNotMatch')
 }
