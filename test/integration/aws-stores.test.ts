@@ -204,6 +204,14 @@ describe('the identity that signs', () => {
   })
 })
 
+test('an address without TLS that only the SDK reads gets no request', async () => {
+  process.env.AWS_ENDPOINT_URL_SECRETS_MANAGER = 'http://vpce.example.com'
+  using store = open('aws-sm:prod/sales', { aws_endpoint_url: undefined })
+  const error = await store.failure()
+  assert.equal(error.code, 'STORE_REFUSED')
+  assert.match(error.message, /without TLS, at http:\/\/vpce\.example\.com/)
+})
+
 describe('the options', () => {
   const problems = (reference: string, options: object, environment = {}): string[] => {
     try {

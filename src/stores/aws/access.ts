@@ -11,6 +11,7 @@ import { type AwsKeys, type KeyProvider, keyProvider, namedProfile } from '../..
 import { metadataTrouble } from '../../strategies/aws/metadata-trouble.ts'
 import type { RequestAgents } from '../../strategies/strategy.ts'
 import { type SupervisedRequest, supervise } from '../../strategies/supervise.ts'
+import { isProtected } from '../../vault/fields.ts'
 import { ask, objectOf, type StoreAnswer, unusable } from '../../vault/https.ts'
 import { type AwsQuestion, awsStoreFailure, isSignatureFault } from './failure.ts'
 import { type AwsService, type AwsStoreOptions, endpointOf, regionOfSecret } from './options.ts'
@@ -173,6 +174,7 @@ class Wire {
   async handle(request: AwsRequest): Promise<{ readonly response: AwsResponse }> {
     const { protocol, hostname, port, path, headers, body } = request
     const url = new URL(`${protocol}//${hostname}${port === undefined ? '' : `:${port}`}${path}`)
+    if (!isProtected(url)) throw unprotected(this.#subject, url)
     const question = { subject: this.#subject, url, method: 'POST', headers, body } as const
     const answer = await ask(question, { signal: this.#signal, limitMillis: this.#limitMillis, agent: this.#agent })
     this.answer = answer
@@ -190,6 +192,16 @@ class Wire {
     const response = { statusCode: status, headers: plain(answer.headers), body: Buffer.from(answer.text) }
     return { response }
   }
+}
+
+/** The SDK has read it from the shared configuration files, past the option that is checked. */
+function unprotected(subject: string, url: URL): PoolsmithError {
+  return new PoolsmithError(`${subject} would be asked without TLS, at ${url.origin}.`, {
+    code: 'STORE_REFUSED',
+    phase: 'credential',
+    hint: 'Nothing was sent. Set an https address as endpoint_url in the AWS configuration, or aws_endpoint_url.',
+    details: { host: url.host },
+  })
 }
 
 function plain(headers: StoreAnswer['headers']): Record<string, string> {
