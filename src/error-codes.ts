@@ -44,7 +44,9 @@ export const ERROR_CODES = {
   ENCRYPTED_KEY_WRONG: 'The encrypted file of secrets is encrypted with another key, or was altered on purpose.',
   // credential: rotation
   ROTATION_RUNNING: 'Another rotation of the same credential is under way.',
-  ROTATION_REFUSED: 'The server refuses the new password, or the right to set it; the old one stays.',
+  ROTATION_FAILED: 'A statement of a rotation failed; `details.step` names the step.',
+  ROTATION_REFUSED:
+    'The new credential is refused: by the server, or because it does not fit the old one, which stays.',
   ROTATION_COMMAND_FAILED: 'The command that makes the new credential failed.',
   ROTATION_STUCK: 'The server accepts neither the present password of the store nor the pending one.',
   // credential: API keys

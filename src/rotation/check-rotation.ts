@@ -122,14 +122,11 @@ async function lookAt(
   given: Connection,
   { stores, askServers, signal, checkedAt }: Look,
 ): Promise<{ readonly strategy: string; readonly found: readonly FoundCredential[] }> {
-  // The code of all strategies and stores, which importing the door does not load.
-  const { configure } = await import('../engine/configure.ts')
-  const { strategies } = await import('../strategies/index.ts')
+  const { configured } = await import('./configured.ts')
   const { findCredentials } = await import('./find-credentials.ts')
-  const { environment = process.env } = stores
-  const { connection, settings } = await configure(given, { registry: strategies, environment })
-  const strategy = settings.strategy.name
-  const found = await findCredentials(connection, settings, { environment, signal })
+  const record = await configured(given, stores)
+  const strategy = record.settings.strategy.name
+  const found = await findCredentials(record, signal)
   const isPassword = (one: FoundCredential): boolean =>
     one.kind === 'database_password' && (strategy === 'password' || strategy === 'sql_auth')
   if (!askServers || !found.some(isPassword)) return { strategy, found }

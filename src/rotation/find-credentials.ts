@@ -5,24 +5,17 @@ import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errorCode, errorText } from '../any-error.ts'
 import type { Connection } from '../connections/connection.ts'
-import { type Fields, homeFolder } from '../connections/fields.ts'
+import { homeFolder } from '../connections/fields.ts'
 import { subjectOf } from '../credentials/certificate-files.ts'
-import type { Settings } from '../engine/settings.ts'
 import { PoolsmithError } from '../errors.ts'
 import { PEM_LABELS, pemBlocks } from '../pem-blocks.ts'
 import { printable } from '../printable.ts'
 import { Secret } from '../secret.ts'
-import { connectionsIn } from '../stores/connections.ts'
-import type { StoreFieldValues } from '../stores/fields.ts'
 import type { OpenStores } from '../stores/open.ts'
+import type { Configured } from './configured.ts'
 import type { FoundCredential } from './credential-age.ts'
 import { assertGoesOn } from './goes-on.ts'
 import type { CredentialKind } from './policy.ts'
-
-export interface FindContext {
-  readonly environment: Readonly<Record<string, string | undefined>>
-  readonly signal: AbortSignal
-}
 
 /** Secrets that stay until they are replaced, by the options that hold them. */
 const SECRETS: Readonly<Record<string, CredentialKind>> = {
@@ -46,45 +39,26 @@ const OWNERS: Readonly<Record<string, string>> = {
   vault_secret_id_file: 'vault_role_id',
 }
 
-type Options = Settings<Fields>
-
 /** @throws PoolsmithError ABORTED; what a place does not tell is in the notes of its credential */
-export async function findCredentials(
-  connection: Connection,
-  options: Options,
-  context: FindContext,
-): Promise<FoundCredential[]> {
-  const { environment } = context
-  const { OpenStores } = await import('../stores/open.ts')
-  const stores = new OpenStores(options.all as StoreFieldValues, {
-    environment,
-    connection,
-    connections: connectionsIn({ environment }),
-    emit: () => undefined,
-  })
-  const finder = new Finder(connection, options, context, stores)
+export async function findCredentials(record: Configured, signal: AbortSignal): Promise<FoundCredential[]> {
   try {
-    return await finder.all()
+    return await new Finder(record, signal).all()
   } finally {
-    finder.close()
+    record.stores.close()
   }
 }
 
 class Finder {
   readonly #connection: Connection
-  readonly #options: Options
-  readonly #context: FindContext
+  readonly #options: Configured['settings']
   readonly #stores: OpenStores
+  readonly #signal: AbortSignal
 
-  constructor(connection: Connection, options: Options, context: FindContext, stores: OpenStores) {
+  constructor({ connection, settings, stores }: Configured, signal: AbortSignal) {
     this.#connection = connection
-    this.#options = options
-    this.#context = context
+    this.#options = settings
     this.#stores = stores
-  }
-
-  close(): void {
-    this.#stores.close()
+    this.#signal = signal
   }
 
   async all(): Promise<FoundCredential[]> {
@@ -107,7 +81,7 @@ class Finder {
     const reader = this.#stores.readerOf(reference)
     const place = reader.placeOf(reference.path)
     try {
-      const { secret } = await reader.read(reference.path, { signal: this.#context.signal })
+      const { secret } = await reader.read(reference.path, { signal: this.#signal })
       secret.read(reference.field, place)
       const { writtenAt, version } = secret
       if (writtenAt === undefined) return { ...head, place, notes: ['the store does not say when it was written'] }
@@ -142,7 +116,7 @@ class Finder {
       const text =
         reader && reference
           ? await reader
-              .read(reference.path, { signal: this.#context.signal })
+              .read(reference.path, { signal: this.#signal })
               .then(({ secret }) => secret.read(reference.field, String(place)).reveal())
           : given instanceof Secret
             ? given.reveal()
@@ -203,7 +177,7 @@ class Finder {
   }
 
   #words(error: unknown): string {
-    assertGoesOn(this.#context.signal)
+    assertGoesOn(this.#signal)
     if (error instanceof PoolsmithError) return error.message
     const code = errorCode(error)
     return code === undefined ? printable(errorText(error), 200) : `it cannot be read (${code})`

@@ -17,3 +17,9 @@ export type {
   RotationStatus,
 } from './policy.ts'
 export { type RotateOptions, type RotationResult, rotate } from './rotate.ts'
+export {
+  type CertificateRotated,
+  type CertificateStep,
+  type RotateCertificateOptions,
+  rotateCertificate,
+} from './rotate-certificate.ts'

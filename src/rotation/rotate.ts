@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto'
+import { isError } from '../any-error.ts'
 import { type AuditRecorder, tellAudit } from '../audit-facts.ts'
 import type { Connection } from '../connections/connection.ts'
 import type { Fields } from '../connections/fields.ts'
 import type { ConnectionInput } from '../connections/parse.ts'
 import type { Settings } from '../engine/settings.ts'
 import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
+import { printable } from '../printable.ts'
 import { Secret } from '../secret.ts'
-import { connectionsIn } from '../stores/connections.ts'
-import type { StoreFieldValues } from '../stores/fields.ts'
 import type { OpenStores } from '../stores/open.ts'
 import type { StoreOptions } from '../stores/options.ts'
 import type { SecretReader } from '../stores/reader.ts'
@@ -67,21 +67,11 @@ export interface RotationResult {
  */
 export async function rotate(input: ConnectionInput, options: RotateOptions = {}): Promise<RotationResult> {
   const { stores = {}, users, admin, signal = new AbortController().signal, audit, by } = options
-  // The code of all strategies and stores, which importing the door does not load.
-  const { configure } = await import('../engine/configure.ts')
-  const { strategies } = await import('../strategies/index.ts')
-  const { OpenStores } = await import('../stores/open.ts')
+  const { configured } = await import('./configured.ts')
   const given = await resolveConnection(input, stores)
-  const { environment = process.env } = stores
-  const { connection, settings } = await configure(given, { registry: strategies, environment })
+  const { connection, settings, stores: own } = await configured(given, stores)
   assertFits(connection, settings, options)
-  const open = new OpenStores(settings.all as StoreFieldValues, {
-    environment,
-    connection,
-    connections: connectionsIn({ environment }),
-    emit: () => undefined,
-  })
-  const { store, stored } = storedPassword(connection, settings, open)
+  const { store, stored } = storedPassword(connection, settings, own)
   const rotation = new PasswordRotation({
     connection: await withoutLogins(given, settings),
     stored,
@@ -130,14 +120,24 @@ const AFTER: Readonly<Record<RotationStep, string>> = {
 }
 
 /** The error with the step in it, and what to do there. */
-function at(step: RotationStep, service: string, error: unknown): unknown {
-  if (!(error instanceof PoolsmithError)) return error
+function at(step: RotationStep, service: string, given: unknown): unknown {
+  if (!isError(given)) return given
+  const error = given instanceof PoolsmithError ? given : statementFailed(given)
   const isFinal = ['ROTATION_REFUSED', 'ROTATION_STUCK', 'ROTATION_RUNNING'].includes(error.code)
   const state = isFinal ? '' : ` ${AFTER[step]} Run the same rotation again.`
   return error.with({
     message: `The rotation of ${service} stopped at the step ${step}: ${error.message}`,
     hint: `${error.hint ?? ''}${state}`.trim(),
     details: { step },
+  })
+}
+
+function statementFailed(cause: Error): PoolsmithError {
+  return new PoolsmithError(printable(cause.message, 300), {
+    code: 'ROTATION_FAILED',
+    phase: 'query',
+    transient: (cause as { readonly transient?: unknown }).transient === true,
+    cause,
   })
 }
 

@@ -26,7 +26,7 @@ const LIMITS: Readonly<Record<string, Size>> = {
   'poolsmith/kerberos': { modules: 50, bytes: 218_000, packages: [] },
   'poolsmith/kysely': { modules: 136, bytes: 530_000, packages: ['kysely', 'tarn'] },
   'poolsmith/pg': { modules: 133, bytes: 520_000, packages: ['tarn'] },
-  'poolsmith/rotation': { modules: 75, bytes: 295_000, packages: [] },
+  'poolsmith/rotation': { modules: 80, bytes: 325_000, packages: [] },
   'poolsmith/secrets': { modules: 62, bytes: 260_000, packages: [] },
   'poolsmith/telemetry': { modules: 13, bytes: 42_000, packages: [] },
 }

@@ -1,12 +1,13 @@
 import { printable } from '../../printable.ts'
 import { type RotateOptions, rotate } from '../../rotation/rotate.ts'
+import { rotateCertificate } from '../../rotation/rotate-certificate.ts'
 import { passwordOf } from '../../rotation/site-command.ts'
 import { type Call, type Command, type Outcome, UsageError } from '../command.ts'
 import { CONNECTION_ARGUMENT, STORE_OPTIONS, storesOf } from '../shared-options.ts'
 
 export const rotateCommand: Command = {
   name: 'rotate',
-  summary: 'Change the password of a connection in its store and on its server, while pools use it.',
+  summary: 'Change the password or the client certificate of a connection, while pools use it.',
   description:
     'The password must be in a store that can be written (password_from). The same command goes on after a failure or ' +
     'a kill; the error says at which step it stands. docs/rotation.md has the steps.',
@@ -28,6 +29,12 @@ export const rotateCommand: Command = {
       description:
         'A shell command that prints a password by the rules of the server. Default: 32 characters are made.',
     },
+    'certificate-command': {
+      type: 'string',
+      value: 'COMMAND',
+      description:
+        'Replace the client certificate instead: a shell command that prints a certificate with its chain, and its key.',
+    },
     wait: {
       type: 'string',
       value: 'SECONDS',
@@ -44,21 +51,38 @@ export const rotateCommand: Command = {
 async function run(call: Call): Promise<Outcome> {
   const { positionals, signal, terminal, values } = call
   const { users, admin, 'password-command': command } = values
+  const onStep = (step: string): void => {
+    if (values['json'] !== true) terminal.log.line(step)
+  }
+  if (typeof values['certificate-command'] === 'string') {
+    return replaceCertificate(call, values['certificate-command'], onStep)
+  }
   const options: RotateOptions = {
     stores: storesOf(call),
     users: typeof users === 'string' ? twoOf(users) : undefined,
     admin: typeof admin === 'string' ? admin : undefined,
-    generate: typeof command === 'string' ? () => passwordOf(command, call.environment, signal) : undefined,
+    generate:
+      typeof command === 'string' ? () => passwordOf(command, { environment: call.environment, signal }) : undefined,
     wait: waitOf(values['wait']),
-    onStep: (step) => {
-      if (values['json'] !== true) terminal.log.line(step)
-    },
+    onStep,
     signal,
   }
   const result = await rotate(positionals[0] ?? '', options)
   const { connection, user, place, resumed } = result
   const how = resumed ? ' (an earlier rotation was finished)' : ''
   return { data: { ...result }, text: printable(`${connection}: ${user} has a new password in ${place}${how}`, 1000) }
+}
+
+async function replaceCertificate(call: Call, issue: string, onStep: (step: string) => void): Promise<Outcome> {
+  for (const name of ['users', 'admin', 'password-command', 'wait']) {
+    if (call.values[name] !== undefined) throw new UsageError(`--${name} has no effect beside --certificate-command.`)
+  }
+  const { positionals, signal } = call
+  const result = await rotateCertificate(positionals[0] ?? '', { issue, stores: storesOf(call), onStep, signal })
+  const { connection, subject, place, expiresAt } = result
+  const until = new Date(expiresAt).toISOString()
+  const text = printable(`${connection}: ${subject} has a new certificate in ${place}, until ${until}`, 1000)
+  return { data: { ...result, expiresAt: until }, text }
 }
 
 function twoOf(given: string): readonly [string, string] {

@@ -3,7 +3,6 @@
 import { FieldMismatch, parseFields } from '../../connections/fields.ts'
 import { type ReferencedSecret, reference } from '../../connections/reference.ts'
 import { ConfigError } from '../../errors.ts'
-import { connectionsIn } from '../../stores/connections.ts'
 import type { StoreFieldValues } from '../../stores/fields.ts'
 import type { SecretReader } from '../../stores/reader.ts'
 
@@ -32,6 +31,7 @@ export async function openPlace(
   const { loginFields, storeFields } = await import('../../stores/fields.ts')
   const { storeProblems } = await import('../../stores/problems.ts')
   const { OpenStores } = await import('../../stores/open.ts')
+  const { connectionsIn } = await import('../../stores/connections.ts')
   const found = referenceTo(place)
   const { scheme, path } = found.reference
   const { values, problems } = parseFields({ ...storeFields, ...loginFields([scheme]) }, options, { strict: true })
