@@ -16,7 +16,7 @@ export interface Result {
   /** The greatest permitted ratio. */
   readonly bound: number
   readonly met: boolean
-  /** What the machine lacks, so that nothing was measured. */
+  /** Set if nothing was measured: the program or package that the machine lacks. */
   readonly missing?: string
 }
 

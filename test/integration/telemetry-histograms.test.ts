@@ -39,7 +39,7 @@ function readerOf(temporality: number): Reader {
   return new PeriodicExportingMetricReader({ exporter: new InMemoryMetricExporter(temporality) })
 }
 
-/** What the exporter of a reader gets of each histogram. */
+/** The points of each histogram that the exporter of a reader gets. */
 async function pointsOf(reader: Reader): Promise<Record<string, Metric['dataPoints']>> {
   const { resourceMetrics } = await reader.collect()
   const all = resourceMetrics.scopeMetrics.flatMap(({ metrics }) => metrics)
