@@ -173,7 +173,7 @@ export class AuditFile {
       const waiting = this.#waiting
       this.#waiting = []
       try {
-        // What follows a line that is not whole would become a part of it.
+        // A line that follows one that is not whole would become a part of it.
         if (this.#failure !== undefined) throw this.#failure
         this.#write()
         this.#syncing = sync(this.#fd)

@@ -35,8 +35,7 @@ const NAMES: Readonly<Record<string, string>> = {
  * on, what failed or was denied has the severity WARN. Under `required` only the call is waited for.
  *
  * @example
- * import { logs } from '@opentelemetry/api' // before its version 1.10: '@opentelemetry/api-logs'
- *
+ * // logs: of the package @opentelemetry/api, or of @opentelemetry/api-logs for an older SDK
  * const sink = openTelemetryLogs(logs.getLogger('poolsmith'))
  * await using db = await createEngine('sales', { audit: { sink } })
  */

@@ -98,8 +98,9 @@ export async function buildPool(
   const { environment = process.env } = stores
   const overrides = { ...extra, ...poolOptions }
   const read = await readInput(input, { onWarning: (note) => notes.push(note), ...stores }, overrides)
-  using unused = new DisposableStack()
-  unused.defer(() => read.origin?.close())
+  // Node 22 has no DisposableStack.
+  let isKept = false
+  using _origin = { [Symbol.dispose]: () => (isKept ? undefined : read.origin?.close()) }
   const named = Object.keys(poolOptions).filter((key) => Reflect.get(poolOptions, key) !== undefined)
   const writtenAt = new Map(named.map((key) => [childPath('extra', key), childPath('options', key)]))
   const choices = { registry, overrides, writtenAt, environment, closed: read.closed, scheme: read.origin?.scheme }
@@ -130,7 +131,7 @@ export async function buildPool(
     endAudit?.()
     throw error
   })
-  if (origin !== undefined) unused.move()
+  isKept = origin !== undefined
   const pool = new ConnectionPool({
     driver: parts.driver,
     source: proxies === undefined ? source : endingSource(source, () => closeAgents(proxies)),

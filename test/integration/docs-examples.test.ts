@@ -14,6 +14,7 @@ const READERS_OWN = `
 type Credential = import('poolsmith').Credential
 declare const db: import('poolsmith').Engine
 declare const log: Record<'info' | 'warn', (...words: unknown[]) => void>
+declare const logs: { getLogger(name: string): import('poolsmith/audit').OpenTelemetryLogger }
 declare const metrics: { count(name: string, labels: Record<string, string>): void }
 declare const app: {
   use(handler: (request: { id: string; user: { name: string } }, response: unknown, next: () => void) => void): void
