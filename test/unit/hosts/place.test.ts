@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolsmithError } from '../../../src/errors.ts'
 import type { EventName } from '../../../src/events.ts'
 import { Place, sharedPlace } from '../../../src/hosts/place.ts'
+import { collectGarbage } from '../../support/collect-garbage.ts'
 
 const NAME = { host: 'db1', port: 5432 }
 const REFUSED = new PoolsmithError('No.', { code: 'CONNECT_REFUSED', phase: 'connect' })
@@ -95,4 +97,15 @@ test('one name is one place, unless another way leads there', () => {
     sharedPlace(name, undefined, 'http://proxy:3128'),
   ])
     assert.notEqual(other, place)
+})
+
+test('a place that no engine keeps is forgotten', async () => {
+  const name = { host: 'forgotten.example.com', port: 5432 }
+  sharedPlace(name).failed(REFUSED)
+  // Weak references hold until the turn of the event loop in which they were read has ended.
+  const limit = AbortSignal.timeout(30_000)
+  while (sharedPlace(name).state === 'down') {
+    await sleep(1, undefined, { signal: limit })
+    collectGarbage()
+  }
 })
