@@ -2,8 +2,9 @@ import { orAbort } from '../abort.ts'
 import { errorCode } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
 import type { Emit } from '../events.ts'
+import type { Secret } from '../secret.ts'
 import type { StoredSecret } from '../vault/stored-secret.ts'
-import type { SecretReader } from './reader.ts'
+import type { SecretReader, WriteOptions } from './reader.ts'
 
 export interface CacheOptions {
   /** How long a secret of a remote store is used before it is read again, in milliseconds. */
@@ -61,6 +62,18 @@ export class CachedReader {
       this.#options.emit?.('secret:stale', { place: this.placeOf(path), error, ageMillis })
       return known
     }
+  }
+
+  get isWritable(): boolean {
+    return this.#reader.write !== undefined
+  }
+
+  /** Stores a secret, and keeps it as if it had been read. @throws as `SecretReader.write` */
+  async write(path: string, fields: ReadonlyMap<string, Secret>, options: WriteOptions): Promise<void> {
+    if (this.#reader.write === undefined) throw new Error('The store cannot be written.')
+    const readAt = this.#now()
+    const secret = await this.#reader.write(path, fields, options)
+    if (!this.#closing.signal.aborted) this.#readings.set(path, { secret, readAt })
   }
 
   /** The versions that may be right where `current` was refused. */

@@ -63,7 +63,12 @@ export async function listInStores(
   const listed: Stored[] = []
   try {
     const ask = { signal: NEVER, team: options.team }
-    const backend = hasBackend ? [await opened.backend()] : []
+    const tell = (error: unknown): [] => {
+      if (!(error instanceof PoolsmithError)) throw error
+      options.onWarning?.({ path: 'stores', message: error.message })
+      return []
+    }
+    const backend = hasBackend ? await opened.backend().then((store) => [store], tell) : []
     for (const store of [...backend, ...(await listedStores(opened, options, file))]) {
       if (store.connectionIds === undefined) {
         const message = `${store.name} cannot be listed; it is asked for each connection by its id`

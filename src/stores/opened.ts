@@ -33,9 +33,12 @@ export class OpenedStores {
    * @throws ConfigError for a class that is unknown and for arguments that are wrong
    */
   backend(): Promise<Store> {
-    this.#backend ??= workerBackend(this.#options.environment).then(({ settings, from }) =>
-      openStore(settings, { ...this.#options, subject: from }),
-    )
+    this.#backend ??= workerBackend(this.#options.environment)
+      .then(({ settings, from }) => openStore(settings, { ...this.#options, subject: from }))
+      .catch((error: unknown) => {
+        this.#backend = undefined
+        throw error
+      })
     return this.#backend
   }
 
@@ -61,7 +64,10 @@ export class OpenedStores {
       .digest('base64')
     const known = this.#listed.get(key)
     if (known !== undefined) return known
-    const opening = openStore(settings, { ...this.#options, subject })
+    const opening = openStore(settings, { ...this.#options, subject }).catch((error: unknown) => {
+      this.#listed.delete(key)
+      throw error
+    })
     this.#listed.set(key, opening)
     return opening
   }

@@ -51,6 +51,10 @@ export interface Store {
   getConfig?(key: string, options: AskOptions): Promise<Found<string | Secret> | undefined>
   /** The ids of its connections, for a store that can list them. */
   connectionIds?(options: AskOptions): Promise<readonly string[]>
+  /** Writes a connection, in place of the one that is there. */
+  setConnection?(id: string, text: Secret, options: AskOptions): Promise<void>
+  /** Writes a variable, in place of the one that is there. */
+  setVariable?(key: string, text: Secret, options: AskOptions): Promise<void>
   close?(): void
 }
 

@@ -1,7 +1,8 @@
 import type { Connection } from '../connections/connection.ts'
-import { connectionOf } from '../connections/parse.ts'
+import { toAirflowJson } from '../connections/forms/json-text.ts'
+import { type ConnectionInput, connectionOf, parseConnection } from '../connections/parse.ts'
 import { locateConnectionsFile, readConnectionsFile } from '../connections/stores/file.ts'
-import { PoolsmithError } from '../errors.ts'
+import { ConfigError, PoolsmithError } from '../errors.ts'
 import type { EventFacts } from '../events.ts'
 import { Secret } from '../secret.ts'
 import { ownVariable, variableNames } from './airflow/local.ts'
@@ -107,6 +108,23 @@ export class Stores implements StoreOptions, AsyncDisposable {
     return this.#search((store) => store.getConfig?.(key, { signal, team: this.team }))
   }
 
+  /**
+   * Writes a connection, in place of the one that is there, to the first store that can be written: the backend of an
+   * Airflow worker, then those that are listed. It is written as JSON that Airflow reads too.
+   *
+   * @throws ConfigError for a connection that is wrong, and where no store can be written; PoolsmithError STORE_…,
+   *   SECRET_CONFLICT where it was changed meanwhile
+   */
+  async setConnection(id: string, connection: ConnectionInput, { signal = NEVER }: LookUpOptions = {}): Promise<void> {
+    const text = new Secret(toAirflowJson(parseConnection(connection, { id })))
+    await (await this.#writable()).setConnection?.(id, text, { signal, team: this.team })
+  }
+
+  /** Writes a variable, as {@link Stores.setConnection} does. */
+  async setVariable(key: string, value: string | Secret, { signal = NEVER }: LookUpOptions = {}): Promise<void> {
+    await (await this.#writable()).setVariable?.(key, Secret.from(value), { signal, team: this.team })
+  }
+
   /** Ends logins and their renewal. Entries that are kept are forgotten. */
   close(): void {
     this.opened.close()
@@ -137,6 +155,14 @@ export class Stores implements StoreOptions, AsyncDisposable {
       if (found !== undefined) return Secret.from(found.value)
     }
     return undefined
+  }
+
+  async #writable(): Promise<Store> {
+    const backend = namesBackend(this.environment) ? [await this.opened.backend()] : []
+    const store = [...backend, ...(await this.#listed())].find((one) => one.setConnection !== undefined)
+    if (store !== undefined) return store
+    const message = 'none of them can be written; list a store of the type vault, aws-sm, azure-kv, gcp-sm or encrypted'
+    throw new ConfigError([{ path: 'stores', message }])
   }
 
   async #listed(): Promise<readonly Store[]> {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, beforeEach, describe, test } from 'node:test'
 import { ConfigError, findConnection, resolveConnection } from '../../src/index.ts'
+import { openStores } from '../../src/stores/index.ts'
 import { failureOf, openSettings, textOf } from '../support/airflow-store.ts'
 import { REGION, refuse, startAwsDouble } from '../support/aws/stores-double.ts'
 import { clearAwsEnvironment } from '../support/aws-environment.ts'
@@ -70,6 +71,17 @@ describe('Secrets Manager', () => {
     assert.deepEqual([id, extra], ['words', {}])
     const added = await find({ extra_conn_words: { schema: ['dbname'] } })
     assert.deepEqual([added.database, added.warnings], ['sales', 0])
+  })
+
+  test('a connection is written as JSON, and read back as Airflow reads it', async () => {
+    aws.secrets.put('airflow/connections/written', 'postgres://old')
+    await using stores = openStores({ environment: {}, cwd: '/', stores: [{ type: 'aws-sm', ...AWS }] })
+    for (const id of ['written', 'fresh']) {
+      await stores.setConnection(id, 'postgres://etl:x@h:5433/sales?sslmode=require')
+      const found = await stores.getConnection(id)
+      const { host, port, login, database, extra } = found ?? {}
+      assert.deepEqual([host, port, login, database, extra], ['h', 5433, 'etl', 'sales', { sslmode: 'require' }])
+    }
   })
 
   test('an id that the pattern excludes is not asked for, and a prefix may be empty or null', async () => {

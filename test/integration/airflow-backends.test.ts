@@ -295,6 +295,32 @@ test('stores that are open ask once for many callers, keep what they got, and te
   assert.equal((await rejection(stores.getVariable('other'))).code, 'STORE_SEALED')
 })
 
+test('connections and variables are written to the first store that can be written, as Airflow reads them', async () => {
+  await using vault = await startVaultDouble()
+  await write(vault, 'connections/sales', { conn_type: 'postgres', host: 'old', password: 'hunter2' })
+  const stores = [
+    { type: 'file', connections_file_path: '/not/there.yaml' },
+    { type: 'vault', url: vault.address, token: vault.rootToken },
+  ] as const
+  await using opened = openStores({ environment: {}, cwd: '/', stores: stores.slice(1) })
+  const uri = 'postgres://etl:new@h:5433/sales?sslmode=require'
+  for (const id of ['sales', 'fresh']) {
+    await opened.setConnection(id, uri)
+    const found = await opened.getConnection(id)
+    assert.deepEqual([found?.host, found?.password?.reveal(), found?.extra], ['h', 'new', { sslmode: 'require' }])
+    const { data } = await administer(vault, 'GET', `secret/data/connections/${id}`)
+    const fields = (data as { data: Record<string, string> }).data
+    assert.deepEqual(Object.keys(fields), ['conn_uri'])
+    assert.equal(JSON.parse(fields['conn_uri'] ?? '').schema, 'sales')
+  }
+  await opened.setVariable('bucket', 'bronze')
+  await opened.setVariable('bucket', 'silver')
+  assert.equal((await opened.getVariable('bucket'))?.reveal(), 'silver')
+  await using readOnly = openStores({ environment: {}, cwd: '/', stores: stores.slice(0, 1) })
+  const refused = await rejection(readOnly.setConnection('sales', uri))
+  assert.match(refused.message, /stores: none of them can be written/)
+})
+
 test('a store of one’s own is asked like the others', async () => {
   const own = {
     name: 'the table of connections',

@@ -14,7 +14,8 @@ export const connectionsCommand: Command = {
   name: 'connections',
   summary: 'List the configured connections, secrets hidden, problems shown.',
   description:
-    'They come from POOLSMITH_CONN_<ID> and AIRFLOW_CONN_<ID> in the environment and from one connections file. ' +
+    'They come from POOLSMITH_CONN_<ID> and AIRFLOW_CONN_<ID> in the environment and from one connections file with the stores that it lists. A store that ' +
+    'cannot be listed is named. ' +
     'No connection is opened.',
   positionals: [],
   options: STORE_OPTIONS,

@@ -1,5 +1,5 @@
 import type { ConnectionInput } from '../../connections/parse.ts'
-import { type ConfigProblem, PoolsmithError } from '../../errors.ts'
+import { ConfigError, type ConfigProblem, PoolsmithError } from '../../errors.ts'
 import type { Secret } from '../../secret.ts'
 import type { StoredSecret } from '../../vault/stored-secret.ts'
 import type { CachedReader } from '../cache.ts'
@@ -20,6 +20,8 @@ export interface Layout {
   /** @param place names the secret in errors */
   connectionIn(secret: StoredSecret, place: string): ReadValue<ConnectionInput>
   textIn(secret: StoredSecret, place: string, kind: Kind): Secret
+  /** The field that is written; '' for the whole text, which is the default. */
+  fieldOf?(kind: Kind): string
 }
 
 /** A store whose entries are secrets under paths. */
@@ -33,10 +35,7 @@ export function storeOver(layout: Layout): Store {
     const { reader } = layout
     for (const path of layout.pathsOf(kind, id, team)) {
       const place = reader.placeOf(path)
-      const reading = await reader.read(path, { signal, isFresh: isFresh === true }).catch((error: unknown) => {
-        if (isMissing(error)) return undefined
-        throw error
-      })
+      const reading = await reader.read(path, { signal, isFresh: isFresh === true }).catch(missing)
       if (reading === undefined) continue
       return {
         ...valueIn(reading.secret, place),
@@ -51,13 +50,37 @@ export function storeOver(layout: Layout): Store {
   }
   const getText = (kind: Kind) => (key: string, options: AskOptions) =>
     get(kind, key, options, (secret, place) => ({ value: layout.textIn(secret, place, kind) }))
+  const set = (kind: Kind) => async (id: string, text: Secret, options: AskOptions) => {
+    const { reader } = layout
+    const { signal, team } = options
+    const paths = layout.pathsOf(kind, id, team)
+    const [first] = paths
+    if (first === undefined) {
+      const message = `${layout.name} takes no ${kind} of this name`
+      throw new ConfigError([{ path: 'id', message }])
+    }
+    // An entry stays where it is.
+    const known = await Promise.all(paths.map((path) => reader.read(path, { signal, isFresh: true }).catch(missing)))
+    const at = known.findIndex((reading) => reading !== undefined)
+    const fields = new Map([[layout.fieldOf?.(kind) ?? '', text]])
+    await reader.write(paths[at] ?? first, fields, { replaces: known[at]?.secret, signal })
+  }
+  const written = layout.reader.isWritable
+    ? { setConnection: set('connection'), setVariable: set('variable') }
+    : undefined
   return {
+    ...written,
     name: layout.name,
     getConnection: (id, options) => get('connection', id, options, (...given) => layout.connectionIn(...given)),
     getVariable: getText('variable'),
     getConfig: getText('config'),
     close: () => layout.reader.close(),
   }
+}
+
+/** @throws the error, unless it says that there is no such secret */
+function missing(error: unknown): undefined {
+  if (!isMissing(error)) throw error
 }
 
 /**

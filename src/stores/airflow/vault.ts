@@ -145,6 +145,7 @@ export function openVaultStore(given: Readonly<Record<string, unknown>>, context
     pathsOf: (kind, id, team) => pathsOf(kwargs, mount, PATHS[kind], id, team),
     connectionIn,
     textIn: (stored, place) => stored.read('value', place),
+    fieldOf: (kind) => (kind === 'connection' ? 'conn_uri' : 'value'),
   })
 }
 
