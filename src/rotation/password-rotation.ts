@@ -100,7 +100,13 @@ export class PasswordRotation {
       if (waitMillis > 0) await pause(waitMillis, { signal })
       await this.#begin('alter')
       const assertPending = async (): Promise<void> => stored.assertPending(await stored.read(signal), next)
-      const change: PasswordChange = { user: next.user, next: next.password, old, assertPending }
+      const found = { isAccepted: false, isWithdrawn: false }
+      const onRefused = async (): Promise<void> => {
+        // Another process may have set it since: the old password is wrong then.
+        found.isAccepted = await isAccepted(connection, next, this.#options)
+        if (!found.isAccepted) found.isWithdrawn = await stored.withdraw(next, signal).then(yes, no)
+      }
+      const change: PasswordChange = { user: next.user, next: next.password, old, assertPending, onRefused }
       try {
         if (connection.type === 'postgres') {
           const { changePostgresPassword } = await import('./server/postgres.ts')
@@ -110,7 +116,8 @@ export class PasswordRotation {
           await changeSqlServerPassword(session as SqlServerConnection, change)
         }
       } catch (error) {
-        throw error instanceof ChangeRefused ? await this.#refused(error, next, old) : error
+        if (!(error instanceof ChangeRefused)) throw error
+        if (!found.isAccepted) throw this.#refused(error, found.isWithdrawn, next, old)
       }
       return next
     })
@@ -125,15 +132,11 @@ export class PasswordRotation {
     return next
   }
 
-  /** The pending password is of no use any more: the next rotation makes another. */
-  async #refused(error: ChangeRefused, next: Account, old: Secret | undefined): Promise<PoolsmithError> {
-    const { stored, signal } = this.#options
+  /** A pending password that the server refuses is of no use: the next rotation makes another. */
+  #refused(error: ChangeRefused, isWithdrawn: boolean, next: Account, old: Secret | undefined): PoolsmithError {
     const words = printable(redact(error.message, [next.password, old]), 300)
     if (error.reason === 'running') return running(words, error)
-    const withdrawn = await stored.withdraw(next, signal).then(
-      () => '',
-      () => ' The pending password could not be taken out of the store.',
-    )
+    const withdrawn = isWithdrawn ? '' : ' The pending password could not be taken out of the store.'
     const isPassword = error.reason === 'password'
     const what = isPassword ? 'refuses the new password' : `does not let the password of ${next.user} be set`
     return new PoolsmithError(`The server ${what}: ${words} The old one stays.${withdrawn}`, {
@@ -157,3 +160,7 @@ export class PasswordRotation {
     })
   }
 }
+
+const yes = (): true => true
+/** The store is away: the error of the server is told, and that the pending password is still there. */
+const no = (): false => false

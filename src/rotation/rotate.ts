@@ -94,8 +94,9 @@ export async function rotate(input: ConnectionInput, options: RotateOptions = {}
   try {
     done = await rotation.run()
   } catch (error) {
-    await tell({ outcome: 'failure', code: error instanceof PoolsmithError ? error.code : undefined }, rotation.step)
-    throw at(rotation.step, service, error)
+    const failed = at(rotation.step, service, error, signal)
+    await tell({ outcome: 'failure', code: failed instanceof PoolsmithError ? failed.code : undefined }, rotation.step)
+    throw failed
   } finally {
     store.close?.()
   }
@@ -120,9 +121,9 @@ const AFTER: Readonly<Record<RotationStep, string>> = {
 }
 
 /** The error with the step in it, and what to do there. */
-function at(step: RotationStep, service: string, given: unknown): unknown {
+function at(step: RotationStep, service: string, given: unknown, signal: AbortSignal): unknown {
   if (!isError(given)) return given
-  const error = given instanceof PoolsmithError ? given : statementFailed(given)
+  const error = given instanceof PoolsmithError ? given : statementFailed(given, signal)
   const isFinal = ['ROTATION_REFUSED', 'ROTATION_STUCK', 'ROTATION_RUNNING'].includes(error.code)
   const state = isFinal ? '' : ` ${AFTER[step]} Run the same rotation again.`
   return error.with({
@@ -132,9 +133,9 @@ function at(step: RotationStep, service: string, given: unknown): unknown {
   })
 }
 
-function statementFailed(cause: Error): PoolsmithError {
+function statementFailed(cause: Error, signal: AbortSignal): PoolsmithError {
   return new PoolsmithError(printable(cause.message, 300), {
-    code: 'ROTATION_FAILED',
+    code: signal.aborted ? 'ABORTED' : 'ROTATION_FAILED',
     phase: 'query',
     transient: (cause as { readonly transient?: unknown }).transient === true,
     cause,

@@ -72,9 +72,8 @@ export class StoredPassword {
       const state = await this.read(signal)
       if (isSame(state.present, next) && state.pending === undefined) return false
       this.assertPending(state, next)
-      const fields = state.secret.pending()?.texts() ?? new Map()
       try {
-        await this.#write(state, fields, signal)
+        await this.#write(state, this.#promoted(state.secret), signal)
         return true
       } catch (error) {
         // Another field may have changed, or another process has promoted it.
@@ -100,8 +99,27 @@ export class StoredPassword {
   }
 
   #stateOf(secret: StoredSecret): PasswordState {
-    const next = secret.pending()
-    return { secret, present: this.#accountIn(secret), pending: next && this.#accountIn(next) }
+    const { field, userField, user = '' } = this.#place
+    const present = {
+      user: userField === undefined ? user : secret.read(userField, this.name).reveal(),
+      password: secret.read(field, this.name),
+    }
+    // Another field of the secret may have one of its own.
+    const texts = secret.texts()
+    const password = texts.get(field + PENDING)
+    const next = texts.get(userField + PENDING)?.reveal() ?? present.user
+    return { secret, present, pending: password && { user: next, password } }
+  }
+
+  #promoted(secret: StoredSecret): ReadonlyMap<string, Secret> {
+    const fields = secret.texts()
+    for (const name of [this.#place.field, this.#place.userField]) {
+      const next = fields.get(name + PENDING)
+      if (name === undefined || next === undefined) continue
+      fields.set(name, next)
+      fields.delete(name + PENDING)
+    }
+    return fields
   }
 
   async #write(state: PasswordState, fields: ReadonlyMap<string, Secret>, signal: AbortSignal): Promise<StoredSecret> {
@@ -113,14 +131,6 @@ export class StoredPassword {
         throw running(`${this.name} was changed by another program at the same time`, error)
       }
       throw error
-    }
-  }
-
-  #accountIn(secret: StoredSecret): Account {
-    const { field, userField, user = '' } = this.#place
-    return {
-      user: userField === undefined ? user : secret.read(userField, this.name).reveal(),
-      password: secret.read(field, this.name),
     }
   }
 }

@@ -145,6 +145,38 @@ for (const [name, start] of Object.entries(ROTATION_SIDES)) {
     await bench.comesBack()
   })
 
+  test(`${name}: a rotation whose pending password another one has set goes on`, { timeout: 60_000 }, async () => {
+    await using bench = await prepare(start)
+    const { side, record, fields } = bench
+    const stopped = new Error('stopped')
+    const result = await rotate(record, {
+      stores,
+      onStep: async (step) => {
+        if (step !== 'alter') return
+        const onStep = (other: RotationStep): void => {
+          if (other === 'promote') throw stopped
+        }
+        await failureOf(record, { onStep })
+      },
+    })
+    assert.equal(result.user, 'etl')
+    const after = await fields()
+    assert.deepEqual(Object.keys(after), ['password'])
+    assert.equal(await side.accepts('etl', String(after['password'])), true)
+  })
+
+  test(`${name}: the pending value of another field of the secret is left alone`, { timeout: 60_000 }, async () => {
+    await using bench = await prepare(start)
+    const { side, vault, record, fields } = bench
+    const other = { key: 'one', key_pending: 'two' }
+    await administer(vault, 'POST', 'secret/data/sales', { data: { password: FIRST, ...other } })
+    await rotate(record, { stores })
+    const { password = '', ...rest } = await fields()
+    assert.deepEqual(rest, other)
+    assert.equal(await side.accepts('etl', password), true)
+    assert.notEqual(password, FIRST)
+  })
+
   test(`${name}: a password of the store that the server does not know is left alone`, {
     timeout: 60_000,
   }, async () => {

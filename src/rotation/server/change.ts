@@ -12,6 +12,8 @@ export interface PasswordChange {
    * @throws when the password must not be set any more
    */
   readonly assertPending: () => Promise<void>
+  /** Called when the server has refused it, while this rotation alone can change the password. */
+  readonly onRefused: () => Promise<void>
 }
 
 /** Why a server does not set a password. */

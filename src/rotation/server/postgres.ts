@@ -15,7 +15,7 @@ const DEFAULT_ITERATIONS = 4096
  * @throws ChangeRefused; the error of the statement
  */
 export async function changePostgresPassword(client: pg.Client, change: PasswordChange): Promise<void> {
-  const { user, next, assertPending } = change
+  const { user, next, assertPending, onRefused } = change
   const { rows } = await client.query("select current_setting('scram_iterations', true) as iterations")
   const verifier = await scramVerifier(next, Number(rows[0]?.iterations ?? DEFAULT_ITERATIONS))
   await client.query('begin')
@@ -23,10 +23,15 @@ export async function changePostgresPassword(client: pg.Client, change: Password
     const lock = 'select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as taken'
     const { rows: locks } = await client.query(lock, [`poolsmith rotation ${user}`])
     if (locks[0]?.taken !== true) throw new ChangeRefused('running', 'another session holds the lock of this rotation')
-    await client.query(`alter role "${user.replaceAll('"', '""')}" password '${verifier}'`).catch((error: unknown) => {
-      const reason = refusalOf(error)
-      throw reason === undefined ? error : new ChangeRefused(reason, errorText(error), error)
-    })
+    await client
+      .query(`alter role "${user.replaceAll('"', '""')}" password '${verifier}'`)
+      .catch(async (error: unknown) => {
+        const reason = refusalOf(error)
+        if (reason === undefined) throw error
+        // The lock lasts until the rollback.
+        if (reason !== 'running') await onRefused()
+        throw new ChangeRefused(reason, errorText(error), error)
+      })
     await assertPending()
     await client.query('commit')
   } catch (error) {

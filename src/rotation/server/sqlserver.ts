@@ -13,14 +13,16 @@ const OWN_ERROR = 50_000
  * @throws ChangeRefused; the error of the statement
  */
 export async function changeSqlServerPassword(session: SqlServerConnection, change: PasswordChange): Promise<void> {
-  const { user, next, old, assertPending } = change
+  const { user, next, old, assertPending, onRefused } = change
   await lock(session, `poolsmith rotation ${user}`)
   await assertPending()
   const before = old === undefined ? '' : ` OLD_PASSWORD = ${quoted(old.reveal())}`
   const text = `ALTER LOGIN [${user.replaceAll(']', ']]')}] WITH PASSWORD = ${quoted(next.reveal())}${before}`
-  await runSecretly(session, text).catch((error: unknown) => {
+  await runSecretly(session, text).catch(async (error: unknown) => {
     const reason = refusalOf(error)
-    throw reason === undefined ? error : new ChangeRefused(reason, errorText(error), error)
+    if (reason === undefined) throw error
+    await onRefused()
+    throw new ChangeRefused(reason, errorText(error), error)
   })
 }
 
