@@ -205,6 +205,17 @@ test('a mount of null is the first part of the id, and a path of null turns look
   assert.equal(inSecond.database, 'by-id')
 })
 
+test('an id that leads out of the path of connections is not asked for', async () => {
+  await using vault = await startVaultDouble()
+  await write(vault, 'other/sales', { conn_uri: 'postgres://h' })
+  vault.asked.length = 0
+  for (const id of ['../other/sales', 'a/../../other/sales', '..', 'sales/.', '/sales']) {
+    const error = await rejection(findConnection(id, { environment: worker(vault), cwd: '/' }))
+    assert.equal(error.code, 'CONNECTION_NOT_FOUND', id)
+  }
+  assert.equal(vault.asked.length, 0)
+})
+
 test('a team sees its own connections alone, as in Airflow', async () => {
   await using vault = await startVaultDouble()
   await write(vault, 'connections/data/sales', { conn_uri: 'postgres://team' })
