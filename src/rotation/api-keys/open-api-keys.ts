@@ -14,8 +14,7 @@ import { openPlace } from './place.ts'
  * @example
  * using keys = await openApiKeys('vault:secret/api-keys')
  * const { key } = await keys.generate('billing')
- * const caller = await keys.validate(request.headers['x-api-key'])
- * if (caller === undefined) return refuse()
+ * const caller = await keys.validate(key) // undefined: it is not valid
  */
 export async function openApiKeys(place: string, options: ApiKeysOptions = {}): Promise<ApiKeys> {
   const { prefix = DEFAULT_PREFIX, ttl = 30, grace = 3600, keep = 'key' } = options

@@ -45,21 +45,25 @@ async function accepts(record: RotationSide['record'], login: string, password: 
 }
 
 async function postgresSide(flavor: Flavor): Promise<RotationSide> {
-  const server = await startPostgres({
-    flavor,
-    config: { log_statement: 'all', shared_preload_libraries: 'passwordcheck' },
-  })
+  await using stack = new AsyncDisposableStack()
+  const server = stack.use(
+    await startPostgres({
+      flavor,
+      config: { log_statement: 'all', shared_preload_libraries: 'passwordcheck' },
+    }),
+  )
   await server.sql(`create role etl login password '${FIRST}'; create role etl_b login password '${FIRST}'`)
   await server.sql(`create role boss login createrole password '${FIRST}'`)
   if (flavor === 'embedded') await server.sql('grant etl, etl_b to boss with admin option')
   const record = { type: 'postgres', host: server.host, port: server.port, database: 'postgres', extra: {} } as const
+  const held = stack.move()
   return {
     record,
     accepts: (user, password) => accepts(record, user, password),
     stop: () => server.stop('immediate'),
     start: () => server.start(),
     told: () => server.log(),
-    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => held[Symbol.asyncDispose](),
   }
 }
 
