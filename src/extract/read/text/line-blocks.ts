@@ -3,6 +3,8 @@ import type { Lines } from '../table.ts'
 
 /** Bytes that are gathered before they go on to the file. */
 const BLOCK_BYTES = 1 << 20
+/** One block is filled, one waits to be written, and one is written. */
+const MOST_SPARE = 2
 
 /** Lines that are written one after the other into large blocks, which can be filled again. */
 export class LineBlocks {
@@ -12,7 +14,7 @@ export class LineBlocks {
   #begun = 0
   #rows = 0
   #ready: Lines[] = []
-  #spare: Viewed | undefined
+  readonly #spare: Viewed[] = []
 
   /** Makes room for this many bytes; the line that has begun may move to another block. */
   reserve(bytes: number): void {
@@ -36,11 +38,10 @@ export class LineBlocks {
   }
 
   #open(room: number): void {
-    const spare = this.#spare
+    const spare = this.#spare.pop()
     const fits = spare !== undefined && spare.buffer.length >= room
     // A long line grows by doubling.
     this.block = fits ? spare : viewed(Buffer.allocUnsafeSlow(room > BLOCK_BYTES >> 1 ? room * 2 : BLOCK_BYTES))
-    this.#spare = undefined
   }
 
   /** The blocks that are full. */
@@ -58,6 +59,6 @@ export class LineBlocks {
 
   /** These lines are not read any more: their memory may be filled again. */
   reuse({ bytes }: Lines): void {
-    this.#spare = viewed(new Uint8Array(bytes.buffer))
+    if (this.#spare.length < MOST_SPARE) this.#spare.push(viewed(new Uint8Array(bytes.buffer)))
   }
 }
