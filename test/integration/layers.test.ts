@@ -30,9 +30,12 @@ before(async () => {
 })
 after(() => stack.disposeAsync())
 
-/** The errors of a statement whose session ended with the server, and of a new session while it is down. */
+/**
+ * The errors of a statement whose session ended with the server, and of a new session while it is down. P2028 is
+ * Prisma's own limit for the wait for a session.
+ */
 const LOST =
-  /57P0[123]|08006|08003|CONNECTION_LOST|terminat|ECONNRESET|EPIPE|closed the connection|not queryable|CONNECT_REFUSED|CONNECTION_CLOSED|SERVER_NOT_READY/i
+  /57P0[123]|08006|08003|CONNECTION_LOST|terminat|ECONNRESET|EPIPE|closed the connection|not queryable|CONNECT_REFUSED|CONNECTION_CLOSED|SERVER_NOT_READY|P2028/i
 
 interface Outcome {
   readonly rounds: number

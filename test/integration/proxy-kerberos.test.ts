@@ -78,12 +78,14 @@ describe('Squid with its Kerberos helper', () => {
     await using _ = { [Symbol.asyncDispose]: async () => void web.close() }
     const target = `http://db.test:${(web.address() as AddressInfo).port}/`
     const proxy = `http://localhost:${squid.port}`
+    const before = (await squid.accessLog()).length
     const { stdout } = await promisify(execFile)(
       'curl',
       ['-sS', '--proxytunnel', '--proxy', proxy, '--proxy-negotiate', '--proxy-user', ':', target],
       { env: { ...kdc.environment, KRB5CCNAME: cache('alice') } },
     )
     assert.equal(stdout, 'through')
+    await untilLogged(before + 1)
   })
 
   test('accepts one request, as the owner of the default cache', async () => {

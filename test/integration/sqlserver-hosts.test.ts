@@ -13,6 +13,20 @@ import { failure, sa, sqlServerSetup } from '../support/tds/setup.ts'
 
 const { caFile, pki, start } = await sqlServerSetup()
 
+const used = new Set<number>()
+
+/** On a port that no server had before: a place that was down is remembered for a while. */
+async function startElsewhere(): Promise<TdsServer> {
+  for (;;) {
+    const server = await start()
+    if (!used.has(server.port)) {
+      used.add(server.port)
+      return server
+    }
+    await server[Symbol.asyncDispose]()
+  }
+}
+
 type Extra = Readonly<Record<string, unknown>>
 
 function driverOf(servers: readonly Pick<TdsServer, 'port'>[], extra: Extra = {}) {
@@ -55,8 +69,8 @@ describe('after a first host that', () => {
   ]
   for (const [what, fault, goesOn] of FAULTS) {
     test(`${what}, ${goesOn ? 'the next one is tried' : 'the attempt ends'}`, async () => {
-      await using first = await start()
-      await using second = await start()
+      await using first = await startElsewhere()
+      await using second = await startElsewhere()
       first.faults.add({ at: 'login', fault })
       const extra = fault.do === 'hang' ? { connect_timeout: 1 } : {}
       if (goesOn) assert.equal(await portOf([first, second], extra), second.port)
