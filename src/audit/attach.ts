@@ -35,6 +35,11 @@ export function attachAudit<Raw extends object>(
   return end
 }
 
+/** A log by the options of a record, for operations outside of a pool. */
+export function recordedLog(recorded: RecordedAudit): AuditLog {
+  return new AuditLog(checkAuditOptions(together(undefined, recorded), 'audit'))
+}
+
 function together(given: AuditOptions | undefined, recorded: RecordedAudit): AuditOptions {
   if (given !== undefined && (typeof given !== 'object' || given === null)) return given
   const { audit, audit_file, audit_chain, audit_query } = recorded

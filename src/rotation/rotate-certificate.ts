@@ -12,6 +12,7 @@ import type { StoreOptions } from '../stores/options.ts'
 import { resolveConnection } from '../stores/resolve.ts'
 import { withSession } from './accounts.ts'
 import { nameOf } from './name-of.ts'
+import { operationLog } from './recorded-log.ts'
 import { certificateOf, type IssuedPair } from './site-command.ts'
 import { writeSecret } from './write-secret.ts'
 
@@ -26,6 +27,7 @@ export interface RotateCertificateOptions {
     | ((signal: AbortSignal) => Promise<{ readonly certificate: string; readonly privateKey: string | Secret }>)
   /** Where ids are looked up. */
   readonly stores?: StoreOptions
+  /** Default: the log that the record names (`audit_file`). */
   readonly audit?: AuditRecorder
   /** Who has it done, for the audit log. */
   readonly by?: string
@@ -63,11 +65,12 @@ export async function rotateCertificate(
   input: ConnectionInput,
   options: RotateCertificateOptions,
 ): Promise<CertificateRotated> {
-  const { stores = {}, signal = new AbortController().signal, audit, by, onStep } = options
+  const { stores = {}, signal = new AbortController().signal, by, onStep } = options
   const { configured } = await import('./configured.ts')
   const given = await resolveConnection(input, stores)
   const { settings, environment, stores: own } = await configured(given, stores)
   const { certificate, key } = placesIn(settings)
+  await using log = await operationLog(options.audit, settings.all)
   const store = own.open(certificate)
   const place = store.placeOf(certificate.path)
   const service = nameOf(given)
@@ -93,11 +96,11 @@ export async function rotateCertificate(
     fields.set(key, issued.privateKey)
     await writeSecret(store, certificate.path, fields, { replaces: before, signal })
     const newHash = fingerprint(new X509Certificate(issued.certificate))
-    await tellAudit({ ...head, outcome: 'success', oldHash: fingerprint(old), newHash }, audit)
+    await tellAudit({ ...head, outcome: 'success', oldHash: fingerprint(old), newHash }, log.recorder)
     return { connection: service, subject: loaded.subject, place, expiresAt: loaded.notAfter }
   } catch (error) {
     const code = error instanceof PoolsmithError ? error.code : undefined
-    await tellAudit({ ...head, outcome: 'failure', code, step }, audit)
+    await tellAudit({ ...head, outcome: 'failure', code, step }, log.recorder)
     if (!(error instanceof PoolsmithError)) throw error
     const message = `The rotation of the certificate of ${service} stopped at the step ${step}: ${error.message}`
     throw error.with({ message, hint: `${error.hint ?? ''} Nothing has changed.`.trim(), details: { step } })

@@ -15,6 +15,7 @@ import { resolveConnection } from '../stores/resolve.ts'
 import { generatePassword } from './generate-password.ts'
 import { nameOf } from './name-of.ts'
 import { PasswordRotation, type RotationStep } from './password-rotation.ts'
+import { operationLog } from './recorded-log.ts'
 import { StoredPassword } from './stored-password.ts'
 
 /** Options of {@link rotate}. */
@@ -35,6 +36,7 @@ export interface RotateOptions {
    * before the server takes it, in seconds. Default 0.
    */
   readonly wait?: number
+  /** Default: the log that the record names (`audit_file`). */
   readonly audit?: AuditRecorder
   /** Who has it done, for the audit log. */
   readonly by?: string
@@ -66,11 +68,12 @@ export interface RotationResult {
  * await rotate('sales')
  */
 export async function rotate(input: ConnectionInput, options: RotateOptions = {}): Promise<RotationResult> {
-  const { stores = {}, users, admin, signal = new AbortController().signal, audit, by } = options
+  const { stores = {}, users, admin, signal = new AbortController().signal, by } = options
   const { configured } = await import('./configured.ts')
   const given = await resolveConnection(input, stores)
   const { connection, settings, stores: own } = await configured(given, stores)
   assertFits(connection, settings, options)
+  await using log = await operationLog(options.audit, settings.all)
   const { store, stored } = storedPassword(connection, settings, own)
   const rotation = new PasswordRotation({
     connection: await withoutLogins(given, settings),
@@ -88,7 +91,7 @@ export async function rotate(input: ConnectionInput, options: RotateOptions = {}
   const tell = (facts: object, step?: RotationStep): Promise<void> => {
     const durationMillis = performance.now() - started
     const head = { kind: 'rotation', credential: 'password', service, by, step, durationMillis } as const
-    return tellAudit({ ...head, outcome: 'success', ...facts }, audit)
+    return tellAudit({ ...head, outcome: 'success', ...facts }, log.recorder)
   }
   let done: Awaited<ReturnType<PasswordRotation['run']>>
   try {

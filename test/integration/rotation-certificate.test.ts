@@ -1,7 +1,7 @@
 /** A client certificate in a store, replaced while a pool uses it. */
 
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -172,4 +172,20 @@ test('a record whose certificate cannot be replaced is refused with the reason',
   assert.match(await problems(files), /sslcert_from: must name a field/)
   const apart = { auth_method: 'ssl_cert', sslcert_from: 'file:/x.json#cert', sslkey_from: 'file:/y.json#key' }
   assert.match(await problems(apart), /sslkey_from: must name a field of the same secret/)
+})
+
+test('the log that the record names has a line for the rotation, and its statements', { timeout: 60_000 }, async () => {
+  await using bench = await prepare()
+  const file = join(bench.folder.path, 'audit.jsonl')
+  const record = { ...bench.record, id: 'sales', extra: { ...bench.record.extra, audit_file: file } }
+  await rotateCertificate(record, { stores, issue: () => bench.issue(), by: 'nightly' })
+  const lines = (await readFile(file, 'utf8')).trim().split('\n')
+  const events = lines.map((line) => JSON.parse(line) as { event: string; outcome?: string; by?: string })
+  assert.ok(events.some(({ event, outcome }) => event === 'authentication' && outcome === 'success'))
+  const rotations = events.filter(({ event }) => event === 'rotation')
+  assert.deepEqual(
+    rotations.map(({ outcome, by }) => [outcome, by]),
+    [['success', 'nightly']],
+  )
+  assert.equal(events.at(-1)?.event, 'log')
 })
