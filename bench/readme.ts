@@ -11,7 +11,7 @@ const ROWS: readonly (readonly [suite: string, name: string, what: string, again
   [
     'extract',
     'Parquet (zstd) to a file, against psql',
-    'a table to Parquet (zstd), 5 million rows of 12 columns',
+    'a table to Parquet (zstd), 2 million rows of 12 columns',
     "psql's `\\copy` to CSV, discarded",
   ],
   [
