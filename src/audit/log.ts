@@ -35,7 +35,7 @@ export class AuditLog implements AuditRecorder, AsyncDisposable {
     this.#sink = mode === 'off' ? undefined : openSink(options, (error, lost) => this.#tell(error, lost))
   }
 
-  /** Listens to failures; each becomes a warning of the process where nobody listens. */
+  /** Listens to failures; without a listener each becomes a warning of the process. */
   onFailure(listener: OnFailure): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -59,7 +59,7 @@ export class AuditLog implements AuditRecorder, AsyncDisposable {
     return undefined
   }
 
-  /** Adds a line that nobody waits for. */
+  /** Adds a line without waiting for it. */
   take(line: AuditLine): void {
     this.#sink?.take(line)
   }

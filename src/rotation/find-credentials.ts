@@ -144,7 +144,8 @@ class Finder {
       const principal = typeof named === 'string' ? krb.principal(named) : entries[0]?.principal
       const own = entries.filter((entry) => entry.principal === principal)
       const newest = own.reduce((a, b) => (b.kvno > a.kvno ? b : a), own[0] ?? NO_ENTRY)
-      if (newest === NO_ENTRY) return { ...head, sources: [], notes: [`it holds no key of ${principal ?? 'anybody'}`] }
+      if (newest === NO_ENTRY)
+        return { ...head, sources: [], notes: [`it holds no key of ${principal ?? 'any principal'}`] }
       const versions = [...new Set(own.map(({ kvno }) => kvno))].sort((a, b) => a - b)
       const notes = versions.length === 1 ? [] : [`it holds the key versions ${versions.join(', ')}`]
       const isDated = newest.writtenAt > 0

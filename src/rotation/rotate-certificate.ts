@@ -29,7 +29,7 @@ export interface RotateCertificateOptions {
   readonly stores?: StoreOptions
   /** Default: the log that the record names (`audit_file`). */
   readonly audit?: AuditRecorder
-  /** Who has it done, for the audit log. */
+  /** The person or job that orders the operation, for the audit log. */
   readonly by?: string
   /** Called when a step begins. */
   readonly onStep?: (step: CertificateStep) => void | Promise<void>

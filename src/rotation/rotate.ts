@@ -38,7 +38,7 @@ export interface RotateOptions {
   readonly wait?: number
   /** Default: the log that the record names (`audit_file`). */
   readonly audit?: AuditRecorder
-  /** Who has it done, for the audit log. */
+  /** The person or job that orders the operation, for the audit log. */
   readonly by?: string
   /** Called when a step begins. */
   readonly onStep?: (step: RotationStep) => void | Promise<void>

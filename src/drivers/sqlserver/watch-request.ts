@@ -18,7 +18,7 @@ const COUNTING = /;\s*select @@rowcount\s*$/i
 
 const COLLECTED = Symbol('collected')
 
-/** Says of a request that its rows reach nobody before its callback is called. */
+/** Says of a request that its rows are not handed out before its callback is called. */
 export function collected<Request extends object>(request: Request): Request {
   return Object.assign(request, { [COLLECTED]: true })
 }

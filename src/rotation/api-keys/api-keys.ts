@@ -37,7 +37,7 @@ export interface ApiKeysOptions {
   /** How much longer it counts while the store is down, in seconds. Default 3600. */
   readonly grace?: number
   readonly audit?: AuditRecorder
-  /** Who has it done, for the audit log. */
+  /** The person or job that orders the operation, for the audit log. */
   readonly by?: string
   /** Milliseconds since the epoch. Default `Date.now`. */
   readonly now?: () => number

@@ -212,8 +212,8 @@ class Tokens {
       if (name === 'credential:prompt' || name === 'security:warning') emit(name, facts)
     }
     // The record's login and password are those of the database.
-    const nobody = { type: 'postgres', extra: {} } as const
-    const made = tokenSource(nobody, { ...this.#options, scope }, { ...context, emit: asked, settings: {} }, 1)
+    const noRecord = { type: 'postgres', extra: {} } as const
+    const made = tokenSource(noRecord, { ...this.#options, scope }, { ...context, emit: asked, settings: {} }, 1)
     this.#sources.set(scope, made)
     made.then(
       (source) => this.#closed && source.close(),
