@@ -139,6 +139,7 @@ export const ERROR_CODES = {
   ROUTING_REFUSED: 'The server sent the login on to a server that `server_routing` does not allow.',
   NTLM_CHALLENGE_REFUSED: "The server's NTLM challenge is damaged, or asks for LM or NTLMv1.",
   NTLM_REFUSED: 'The GSS library was about to log in by NTLM in place of Kerberos.',
+  TDS_VERSION: 'The SQL Server accepts the login in a version of TDS that was not asked for or is not spoken.',
   NOT_SQL_SERVER: 'What answers is not a SQL Server, or its answers are damaged.',
   NOT_POSTGRES: 'What answers is not a PostgreSQL server, or its answers are damaged.',
   // proxy

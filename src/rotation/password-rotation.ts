@@ -9,7 +9,7 @@ import { PoolsmithError } from '../errors.ts'
 import { printable } from '../printable.ts'
 import { redact, type Secret } from '../secret.ts'
 import { isAccepted, recordOf, type SessionContext, withSession } from './accounts.ts'
-import { ChangeRefused, type PasswordChange } from './server/change.ts'
+import { type ChangeRefusal, ChangeRefused, type PasswordChange } from './server/change.ts'
 import { type Account, type PasswordState, running, type StoredPassword } from './stored-password.ts'
 
 /**
@@ -142,9 +142,7 @@ export class PasswordRotation {
     return new PoolsmithError(`The server ${what}: ${words} The old one stays.${withdrawn}`, {
       code: 'ROTATION_REFUSED',
       phase: 'query',
-      hint: isPassword
-        ? 'Give a function or a command that makes passwords by the rules of the server.'
-        : 'Name an administrator (admin, --admin) whose role may set it, or grant the right.',
+      hint: HINTS[error.reason],
       cause: error.cause,
     })
   }
@@ -159,6 +157,13 @@ export class PasswordRotation {
       cause,
     })
   }
+}
+
+const HINTS: Readonly<Record<Exclude<ChangeRefusal, 'running'>, string>> = {
+  password: 'Give a function or a command that makes passwords by the rules of the server.',
+  age: 'Rotate again once the password is as old as the policy of the server asks (minimum password age).',
+  locked: 'Have an administrator unlock the login (ALTER LOGIN … UNLOCK), and then rotate again.',
+  rights: 'Name an administrator (admin, --admin) whose role may set it, or grant the right.',
 }
 
 const yes = (): true => true

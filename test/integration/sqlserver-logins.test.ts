@@ -54,6 +54,34 @@ describe('refusals', () => {
     )
   })
 
+  for (const encrypt of ['true', 'strict']) {
+    test(`by a version of TDS that was not asked for or is not spoken, under encrypt=${encrypt}`, async () => {
+      const other = encrypt === 'true' ? [[0x0800_0000, 'TDS 8.0 (0x08000000)', /for TDS 8\.0 set encrypt=strict/]] : []
+      for (const [version, name, hint] of [
+        [0x7100_0001, 'TDS 7.1 (0x71000001)', /SQL Server 2005 or later/],
+        [0x0701_0000, 'TDS 7.1 (0x07010000)', /SQL Server 2005 or later/],
+        [0x0500_0000, 'an unknown version (0x05000000)', /proxy/],
+        ...other,
+      ] as const) {
+        await using server = await start({ acknowledgedVersion: Number(version), strictToo: true })
+        const error = await failure(driverFor(server, { encrypt }).driver)
+        assert.deepEqual([error.code, error.phase, error.details.host], ['TDS_VERSION', 'login', 'localhost'])
+        assert.ok(error.message.includes(`localhost accepts the login in ${String(name)}`), error.message)
+        assert.match(error.hint ?? '', hint as RegExp)
+        assert.deepEqual(server.complaints, [])
+      }
+    })
+
+    test(`not by a version of TDS that is spoken, under encrypt=${encrypt}`, async () => {
+      const strict = encrypt === 'strict' ? [0x0800_0000] : []
+      for (const version of [0x7209_0002, 0x730a_0003, 0x730b_0003, 0x7400_0004, ...strict]) {
+        await using server = await start({ acknowledgedVersion: version, strictToo: true })
+        const { driver } = driverFor(server, { encrypt })
+        await driver.close((await open(driver, sa())).raw)
+      }
+    })
+  }
+
   test('show the text of the server on one line, without control characters and of bounded length', async () => {
     await using server = await start()
     const message = `Login failed.\r\n\u001b[2Jforged line\u202e${'x'.repeat(5000)}`

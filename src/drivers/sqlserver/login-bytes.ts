@@ -85,6 +85,19 @@ export function splitLoginReply(message: Buffer): LoginReply {
   return { sspi, rest: Buffer.concat(rest) }
 }
 
+/**
+ * The version of TDS in LOGINACK (MS-TDS 2.2.7.14). Behind it the tokens may have other lengths than ours.
+ *
+ * @returns undefined for an answer that does not accept a login
+ * @throws RangeError when the bytes are no answer to a login
+ */
+export function acknowledgedVersion(message: Buffer): number | undefined {
+  for (let at = 0; at < message.length; at = tokenEnd(message, at)) {
+    if (message[at] === TOKEN.loginAck) return message.readUInt32BE(at + 4)
+  }
+  return undefined
+}
+
 function tokenEnd(message: Buffer, at: number): number {
   switch (message[at]) {
     case TOKEN.error:

@@ -2,8 +2,8 @@
 
 import { onAbort, orAbort } from '../../abort.ts'
 import type { KerberosInfo } from '../driver.ts'
-import { splitLoginReply } from './login-bytes.ts'
-import { unproven } from './login-errors.ts'
+import { acknowledgedVersion, splitLoginReply } from './login-bytes.ts'
+import { assertVersion, unproven } from './login-errors.ts'
 import { NotSqlServer, PACKET } from './packets.ts'
 import type { SspiProvider } from './sspi.ts'
 import type { LoginHandler, MessageLine } from './tedious-internals.ts'
@@ -13,6 +13,9 @@ const MOST_GSS_TOKENS = 10
 
 export interface LoginExchange {
   readonly line: MessageLine
+  readonly host: string
+  /** Whether TDS 8.0 may be acknowledged. */
+  readonly isStrict: boolean
   readonly enter: (phase: 'gss' | 'login') => void
   /** Called before our next message: it goes in plain where TLS covers LOGIN7 alone. */
   readonly endLoginTls: () => void
@@ -43,12 +46,15 @@ export interface LoginResult {
 /**
  * Reads answers until the server accepts the login, routes it to another server, or refuses it.
  *
- * @throws NotSqlServer; PoolsmithError SERVER_NOT_GENUINE; tedious' error for a refusal
+ * @throws NotSqlServer; PoolsmithError SERVER_NOT_GENUINE, TDS_VERSION; tedious' error for a refusal
  */
 export async function finishLogin(exchange: LoginExchange, context: LoginContext | undefined): Promise<LoginResult> {
   let isComplete = context?.complete ?? true
   for (let tokens = 0; ; ) {
-    const { sspi, rest } = splitLoginReply(await nextAnswer(exchange))
+    const answer = await nextAnswer(exchange)
+    const version = acknowledgedVersion(answer)
+    if (version !== undefined) assertVersion(version, exchange.host, exchange.isStrict)
+    const { sspi, rest } = splitLoginReply(answer)
     tokens += sspi.length
     if (tokens > MOST_GSS_TOKENS) throw new NotSqlServer(`more than ${MOST_GSS_TOKENS} GSS tokens`)
     for (const token of sspi) isComplete = await answerToken(token, exchange, context?.provider)

@@ -200,7 +200,7 @@ async function buildClass(): Promise<ConnectionClass> {
       const { sspi, enter } = this.#plan
       if (sspi === undefined) return this.#finishLogin(undefined, signal)
       enter('gss')
-      const { server, port } = this.routingData ?? { server: this.config.server, port: this.config.options.port }
+      const { server, port } = this.#place
       const provider = await orAbort(sspi(server, port, this.closeController.signal), signal, (late) => late.close?.())
       try {
         const first = await orAbort(provider.step(), signal)
@@ -212,10 +212,17 @@ async function buildClass(): Promise<ConnectionClass> {
       }
     }
 
+    /** The server that the login is with. */
+    get #place(): { readonly server: string; readonly port: number | undefined } {
+      return this.routingData ?? { server: this.config.server, port: this.config.options.port }
+    }
+
     async #finishLogin(context: LoginContext | undefined, signal: AbortSignal): Promise<unknown> {
       const untilClosed = this.closeController.signal
       const exchange: LoginExchange = {
         line: this.#messages(),
+        host: this.#place.server,
+        isStrict: typeof this.#plan.secured().tls?.alpnProtocol === 'string',
         enter: this.#plan.enter,
         endLoginTls: () => this.#endLoginTls(),
         parse: (tokens) => this.#parse(tokens, untilClosed),

@@ -22,6 +22,10 @@ export type ChangeRefusal =
   | 'running'
   /** The password does not fit the rules of the server. */
   | 'password'
+  /** The password was changed too recently: it has a minimum age. */
+  | 'age'
+  /** The login is locked after too many failed logins. */
+  | 'locked'
   /** The role or login may not change it. */
   | 'rights'
 

@@ -45,9 +45,35 @@ function numberOf(error: unknown): number | undefined {
   return typeof number === 'number' ? number : undefined
 }
 
-/** sys.messages: 15113 to 15120 are the password policy, 15151 and 15247 a missing right or another old password. */
+/**
+ * By error number (Microsoft Learn, "Database Engine events and errors": 15000 to 15999, and 31000 to 41399; those from
+ * 40630 on are Azure SQL Database's). 15120 and 15121 are faults of the server while it checks a password: they say
+ * nothing about the password, which the next rotation tries again.
+ */
+const REFUSALS: Readonly<Record<number, ChangeRefusal>> = {
+  15113: 'locked',
+  15114: 'age',
+  // It was used before.
+  15115: 'password',
+  // Windows' policy: too short, too long, not complex enough, and the filter DLL.
+  15116: 'password',
+  15117: 'password',
+  15118: 'password',
+  15119: 'password',
+  // More than 128 characters.
+  15156: 'password',
+  // The login does not exist, OLD_PASSWORD is wrong, or the right is missing.
+  15151: 'rights',
+  15247: 'rights',
+  // SQL Server's own policy, as on Linux: too short, too long, not complex enough.
+  33062: 'password',
+  33063: 'password',
+  33064: 'password',
+  40630: 'password',
+  40631: 'password',
+  40632: 'password',
+}
+
 function refusalOf(error: unknown): ChangeRefusal | undefined {
-  const number = numberOf(error) ?? 0
-  if (number >= 15_113 && number <= 15_128) return 'password'
-  return number === 15_151 || number === 15_247 ? 'rights' : undefined
+  return REFUSALS[numberOf(error) ?? 0]
 }

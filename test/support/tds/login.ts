@@ -145,7 +145,11 @@ export async function logIn(
     if (refused !== undefined) throw refusal(refused)
     const { name, prefix } = await authenticate(transport, login, options, faults, expect, record.encryption)
     const utf8 = options.utf8 !== false && login.features.includes(FEATURE.utf8)
-    const ack = [...prefix, loginAck(login.tdsVersion, PROGRAM, VERSION), ...acknowledgedFeatures(login, utf8)]
+    const ack = [
+      ...prefix,
+      loginAck(options.acknowledgedVersion ?? login.tdsVersion, PROGRAM, VERSION),
+      ...acknowledgedFeatures(login, utf8),
+    ]
     if (options.routing !== undefined) {
       await transport.send(
         PACKET.response,

@@ -54,6 +54,8 @@ export interface TdsServerOptions {
   }
   /** Whether UTF8_SUPPORT is acknowledged, as from SQL Server 2019 on. Default: yes. */
   readonly utf8?: boolean
+  /** The version that LOGINACK names. Default: the one of the login. */
+  readonly acknowledgedVersion?: number
   /** Routes every login to another server. */
   readonly routing?: { readonly server: string; readonly port: number }
   /**

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import * as Login7 from 'tedious/lib/login7-payload.js'
-import { splitLoginReply, withSspi } from '../../../../src/drivers/sqlserver/login-bytes.ts'
+import { acknowledgedVersion, splitLoginReply, withSspi } from '../../../../src/drivers/sqlserver/login-bytes.ts'
 import { readLogin7 } from '../../../support/tds/login7.ts'
 import {
   DONE,
@@ -80,6 +80,15 @@ test('GSS tokens are taken out of an answer, and the rest stays in order', () =>
   assert.deepEqual(sspi.map(String), ['first token', 'second'])
   assert.ok(rest.equals(Buffer.concat(others)))
   assert.deepEqual(splitLoginReply(Buffer.alloc(0)).sspi, [])
+})
+
+test('the version in LOGINACK is found, also where shorter tokens follow it', () => {
+  const info = errorToken({ number: 5701, state: 2, class: 0, message: 'context' }, 'server', true)
+  const ack = loginAck(0x7100_0001, 'SQL Server', [8, 0, 760])
+  // DONE of TDS 7.1 has four bytes less.
+  const short = doneToken(DONE.final).subarray(0, 9)
+  assert.equal(acknowledgedVersion(Buffer.concat([info, ack, short])), 0x7100_0001)
+  assert.equal(acknowledgedVersion(Buffer.concat([info, doneToken(DONE.error)])), undefined)
 })
 
 test('an answer that is damaged is a RangeError, wherever it is cut', () => {

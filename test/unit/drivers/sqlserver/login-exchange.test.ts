@@ -10,6 +10,8 @@ test('an answer that arrives while a token is checked counts, although the serve
   const answers = [sspiToken(Buffer.from('token')), doneToken(DONE.final)]
   const exchange: LoginExchange = {
     line: { read: async () => answers.shift() ?? Buffer.alloc(0) } as unknown as MessageLine,
+    host: 'db',
+    isStrict: false,
     enter: () => undefined,
     endLoginTls: () => undefined,
     parse: async () => ({ loginAckReceived: true, routingData: { server: 'next' } }) as unknown as LoginHandler,
