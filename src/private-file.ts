@@ -73,16 +73,26 @@ export interface ReadTrust extends Omit<Trust, 'type'> {
  */
 export async function readTrusted(path: string, trust: ReadTrust): Promise<Buffer> {
   await using file = await openTrusted(path, trust)
+  const content = await readAtMost(file, trust.maxBytes)
+  if (content === undefined) throw tooLong(path, trust.maxBytes)
+  return content
+}
+
+/**
+ * The rest of an open file, or undefined where it is longer: a file may grow while it is read, and a device such as
+ * /dev/zero has no end.
+ */
+export async function readAtMost(file: FileHandle, maxBytes: number): Promise<Buffer | undefined> {
   const chunks: Buffer[] = []
   let bytes = 0
-  // One byte more than allowed is asked for, because the file may grow while it is read.
-  for (;;) {
-    const { buffer, bytesRead } = await file.read({ buffer: Buffer.allocUnsafe(chunkBytes(trust.maxBytes - bytes)) })
+  while (bytes <= maxBytes) {
+    // One byte more than allowed is asked for.
+    const { buffer, bytesRead } = await file.read({ buffer: Buffer.allocUnsafe(chunkBytes(maxBytes - bytes)) })
     if (bytesRead === 0) return Buffer.concat(chunks, bytes)
     chunks.push(buffer.subarray(0, bytesRead))
     bytes += bytesRead
-    if (bytes > trust.maxBytes) throw tooLong(path, trust.maxBytes)
   }
+  return undefined
 }
 
 const CHUNK_BYTES = 1 << 20
@@ -130,10 +140,17 @@ export async function openTrusted(path: string, trust: OpenTrust = {}): Promise<
 const NO_FOLLOW = constants.O_NOFOLLOW ?? 0
 const NO_WAIT = constants.O_NONBLOCK ?? 0
 
+/**
+ * Opens a file for reading, a link followed. Opening a pipe otherwise waits for its writer, on a thread of this process
+ * that nothing ends, not even `process.exit`.
+ */
+export function openAtOnce(path: string): Promise<FileHandle> {
+  return open(path, constants.O_RDONLY | NO_WAIT)
+}
+
 async function openUnlinked(path: string, access: number): Promise<FileHandle> {
   if (NO_FOLLOW === 0) assertNoLink(path, await lstat(path))
   try {
-    // Without O_NONBLOCK, opening a pipe waits for its writer.
     return await open(path, access | NO_FOLLOW | NO_WAIT)
   } catch (error) {
     // ELOOP is also what a circle of links among the folders of the path gives.

@@ -1,8 +1,12 @@
 import { createHash } from 'node:crypto'
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { type FileHandle, stat } from 'node:fs/promises'
 import { errorCode, isError } from '../any-error.ts'
 import { type ErrorCode, type Phase, PoolsmithError } from '../errors.ts'
+import { openAtOnce, readAtMost } from '../private-file.ts'
 import { Secret } from '../secret.ts'
+
+/** The lists of revoked certificates of a large authority take tens of megabytes; nothing else here comes near. */
+const LARGEST_BYTES = 256 * 1024 * 1024
 
 /** One state of a file on disk. */
 export interface FileState {
@@ -74,10 +78,11 @@ export async function readFileState(path: FileSource, kind: FileKind): Promise<F
   }
   let handle: FileHandle | undefined
   try {
-    handle = await open(path, 'r')
+    handle = await openAtOnce(path)
     const stats = await handle.stat({ bigint: true })
-    if (!stats.isFile()) throw new NotAFile()
-    const content = await handle.readFile()
+    if (!stats.isFile()) throw new Unusable('is not a regular file')
+    const content = await readAtMost(handle, LARGEST_BYTES)
+    if (content === undefined) throw new Unusable(`is larger than ${LARGEST_BYTES} bytes`)
     return { path, version: versionOf(stats), content, mode: Number(stats.mode), uid: Number(stats.uid) }
   } catch (cause) {
     throw fileError(path, kind, cause)
@@ -86,7 +91,8 @@ export async function readFileState(path: FileSource, kind: FileKind): Promise<F
   }
 }
 
-class NotAFile extends Error {}
+/** Completes a sentence that begins with the file. */
+class Unusable extends Error {}
 
 /** The error for a file that is missing or cannot be read. */
 export function fileError(path: string, kind: FileKind, cause: unknown): PoolsmithError {
@@ -113,7 +119,7 @@ export function fileError(path: string, kind: FileKind, cause: unknown): Poolsmi
 }
 
 function unreadable(cause: unknown, code: string | undefined): string {
-  if (cause instanceof NotAFile) return 'is not a regular file'
+  if (cause instanceof Unusable) return cause.message
   if (code === RESTRICTED) return "may not be read: Node's permission model restricts this process"
   return isDenied(code) ? 'may not be read by the user that this process runs as' : `cannot be read (${code ?? cause})`
 }

@@ -20,6 +20,15 @@ export function fileBehind(cache: string): Stats | undefined {
 }
 
 /**
+ * Whether krb5 would wait, without limit, to read a cache or a keytab: for the writer of a pipe, which any user may put
+ * into a folder such as /tmp.
+ */
+export function isWaitedFor(name: string): boolean {
+  const stats = fileBehind(name)
+  return stats !== undefined && !stats.isFile() && !stats.isDirectory()
+}
+
+/**
  * Replaces a cache's file whole: readers see the old tickets or the new ones, whatever dies in between. The new file
  * is made beside it, with mode 0600 or that of the old one, reaches the disk, and is then renamed.
  *

@@ -124,6 +124,15 @@ test('a directory in place of a cache or keytab is reported as a directory', asy
   await isTold({ extra }, 'KEYTAB_CORRUPT', realm.kdc.path('folder'), 'directory')
 })
 
+test('a pipe in place of a cache or keytab is refused and not waited for', async () => {
+  const pipe = realm.kdc.path('pipe')
+  await execute('mkfifo', [pipe])
+  const told = 'It is not a regular file'
+  await isTold({ extra: { ccache: `FILE:${pipe}` } }, 'TICKET_CACHE_CORRUPT', told)
+  await isTold({ extra: { keytab: pipe } }, 'KEYTAB_CORRUPT', told)
+  await isTold({ extra: { principal: 'alice', keytab: pipe } }, 'KEYTAB_CORRUPT', told)
+})
+
 test('a cache of an unknown type and a cache without its daemon have errors of their own', async () => {
   await isTold({ extra: { ccache: 'PIGEON:1' } }, 'TICKET_CACHE_TYPE_UNKNOWN', 'PIGEON:1', 'KEYRING')
   await isTold({ extra: { ccache: 'KCM:' } }, 'TICKET_CACHE_DAEMON_MISSING', 'KCM:', 'systemctl start sssd-kcm.socket')

@@ -7,7 +7,6 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { md4 } from '../../src/drivers/sqlserver/ntlm/md4.ts'
 import type { PoolsmithError } from '../../src/errors.ts'
-import { EVENT_NAMES } from '../../src/events.ts'
 import { createEngine } from '../../src/index.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { gssAcceptor } from '../support/gss-acceptor.ts'
@@ -17,6 +16,7 @@ import { type OpenIdProvider, startOpenIdProvider } from '../support/openid-prov
 import { createPki, type IssuedCertificate, type Pki } from '../support/pki.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { startProxyDouble } from '../support/proxy-double.ts'
+import { assertHidden, type Connection, ENVIRONMENT } from '../support/session-secrets.ts'
 import { ntlmAcceptor } from '../support/tds/ntlm-acceptor.ts'
 import type { TdsServerOptions } from '../support/tds/options.ts'
 import { startTdsServer, type TdsServer } from '../support/tds/server.ts'
@@ -27,7 +27,6 @@ const PASSPHRASE = 'the-passphrase-of-the-key'
 const CLIENT_SECRET = 'the-secret-of-the-application'
 const PROXY_PASSWORD = 'the-password-at-the-proxy'
 const AWS_SECRET = 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY'
-const ENVIRONMENT = 'a-password-of-the-environment'
 
 const stack = new AsyncDisposableStack()
 let folder: string
@@ -48,34 +47,6 @@ before(async () => {
   })
 })
 after(() => stack.disposeAsync())
-
-type Connection = Readonly<Record<string, unknown>> & { readonly extra: object }
-
-/** Opens sessions, runs a statement on one, and looks for secrets in it and in all that was told. */
-async function assertHidden(
-  connection: Connection,
-  secrets: readonly (string | Buffer)[],
-  { fails = false }: { readonly fails?: boolean } = {},
-): Promise<void> {
-  const told: unknown[] = []
-  const on = Object.fromEntries(EVENT_NAMES.map((name) => [name, (payload: unknown) => told.push([name, payload])]))
-  await using db = await createEngine(connection as Parameters<typeof createEngine>[0], { pool_timeout: 10, on })
-  const all = [...secrets, ENVIRONMENT]
-  try {
-    await db.pool.use(async (raw) => {
-      assert.deepEqual(findSecrets(raw, all), [])
-      assert.deepEqual(findSecrets(db.pool.infoOf(raw), all), [])
-    })
-    await db.raw('select 1 as one')
-    await db.pool.use((raw) => assert.deepEqual(findSecrets(raw, all), []))
-    assert.equal(fails, false, 'the login went through')
-  } catch (error) {
-    if (!fails) throw error
-    assert.deepEqual(findSecrets(error, all), [])
-  }
-  assert.ok(told.length > 0)
-  assert.deepEqual(findSecrets(told, all), [])
-}
 
 describe('PostgreSQL', () => {
   let server: PostgresServer

@@ -8,6 +8,7 @@ import { basename, extname, resolve } from 'node:path'
 import { errorCode, errorText } from '../../any-error.ts'
 import { ConfigError, type ConfigProblem } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
+import { readAtMost } from '../../private-file.ts'
 import { exactInteger, parseJson } from '../exact-json.ts'
 import { textProblem } from '../field-types.ts'
 import { LARGEST_FILE, LONGEST_PATH, tooLong } from '../limits.ts'
@@ -103,9 +104,10 @@ export async function readText(
     throw fail(unreadable(cause), cause)
   }
   try {
-    const { mode, size } = await file.stat()
-    if (size > LARGEST_FILE) throw fail(`it is larger than ${LARGEST_FILE} bytes`)
-    const bytes = await file.readFile()
+    const { mode } = await file.stat()
+    // A pipe is read too, such as one of a shell (`<(gpg --decrypt ...)`).
+    const bytes = await readAtMost(file, LARGEST_FILE)
+    if (bytes === undefined) throw fail(`it is larger than ${LARGEST_FILE} bytes`)
     return { text: new TextDecoder('utf-8', { fatal: true }).decode(bytes), mode }
   } catch (cause) {
     throw cause instanceof ConfigError ? cause : fail(unreadable(cause), cause)

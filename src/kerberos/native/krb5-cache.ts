@@ -1,4 +1,4 @@
-import { fileBehind } from '../cache-file.ts'
+import { isWaitedFor } from '../cache-file.ts'
 import { kerberosError } from '../errors.ts'
 import type { KerberosFacts } from '../facts.ts'
 import type { RawCreds } from './krb5-functions.ts'
@@ -87,11 +87,9 @@ export function contentsOf(operation: Operation, choice: CacheChoice): CacheCont
   return { cache: name, principal, tickets, clockOffsetMillis }
 }
 
-/** krb5 waits without limit for the writer of a pipe, which any user may put into a folder such as /tmp. */
+/** @throws TICKET_CACHE_CORRUPT for a file that krb5 would wait for */
 export function assertCanBeRead(cache: string): void {
-  const stats = fileBehind(cache)
-  if (stats === undefined || stats.isFile() || stats.isDirectory()) return
-  throw kerberosError('TICKET_CACHE_CORRUPT', { cache }, { more: 'It is not a regular file.' })
+  if (isWaitedFor(cache)) throw kerberosError('TICKET_CACHE_CORRUPT', { cache }, { more: 'It is not a regular file.' })
 }
 
 export function ticketOf(operation: Operation, raw: RawCreds, clockOffsetMillis: number): CachedTicket {

@@ -1,5 +1,6 @@
 import type { ErrorCode, PoolsmithError } from '../../errors.ts'
-import { statusError } from '../errors.ts'
+import { isWaitedFor } from '../cache-file.ts'
+import { kerberosError, statusError } from '../errors.ts'
 import { factsIn, type KerberosFacts, realmIn } from '../facts.ts'
 import { codeOf, type KerberosCall } from '../status.ts'
 import type { Krb5Functions } from './krb5-functions.ts'
@@ -99,7 +100,10 @@ export class Operation implements Disposable {
     return text
   }
 
+  /** @throws KEYTAB_CORRUPT for a file that krb5 would wait for, such as a pipe */
   keytab(name: string, facts: KerberosFacts): Pointer {
+    if (isWaitedFor(name))
+      throw kerberosError('KEYTAB_CORRUPT', { keytab: name }, { more: 'It is not a regular file.' })
     const keytab = this.make('read-keytab', facts, (out) => this.functions.ktResolve(this.context, name, out))
     this.defer(() => this.functions.ktClose(this.context, keytab))
     return keytab

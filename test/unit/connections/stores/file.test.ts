@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { inspect } from 'node:util'
+import { inspect, promisify } from 'node:util'
 import { LARGEST_FILE } from '../../../../src/connections/limits.ts'
 import { connectionOf } from '../../../../src/connections/parse.ts'
 import { locateConnectionsFile, readConnectionsFile } from '../../../../src/connections/stores/file.ts'
@@ -114,6 +115,18 @@ lake:
 
   it('has an upper bound', async () => {
     await assert.rejects(read('c.json', Buffer.alloc(LARGEST_FILE + 1, ' ')), /it is larger than \d+ bytes/)
+  })
+
+  it('has an upper bound where it has no end either', { skip: process.platform === 'win32' }, async () => {
+    await assert.rejects(readConnectionsFile('/dev/zero'), /it is larger than \d+ bytes/)
+  })
+
+  it('may be a pipe, as a shell makes for <(command)', { skip: process.platform === 'win32' }, async () => {
+    await using folder = await temporaryFolder()
+    const path = join(folder.path, 'pipe')
+    await promisify(execFile)('mkfifo', [path])
+    const [{ connections }] = await Promise.all([readConnectionsFile(path), writeFile(path, yaml)])
+    assert.deepEqual([...connections.keys()], ['sales', 'lake'])
   })
 
   it('may be empty', async () => {
