@@ -57,10 +57,12 @@ export function resolveSettings<DriverFields extends Fields>(
   const { values: head } = parseFields(engineFields, given)
   const strategy = selected(registry, connection.type, head.auth_method ?? defaultStrategy(connection, given))
   const known = strategy instanceof PoolsmithError ? undefined : strategy
+  const schemes = [scheme, known?.logsInto].filter((one) => one !== undefined)
+  const logins = loginFields([...schemesIn(given), ...schemes], given)
   const fields = { ...engineFields, ...poolFields, ...auditFields, ...proxyFields, ...driverFields, ...known?.fields }
   const parsed = parseFields(
     {
-      ...loginFields([...schemesIn(given), ...(scheme === undefined ? [] : [scheme])]),
+      ...logins,
       ...fields,
       ...referenceFields(fields),
       ...storeFields,
@@ -87,7 +89,7 @@ export function resolveSettings<DriverFields extends Fields>(
     proxy: pick(all, proxyFields) as ProxyOptions,
     audit: pick(all, auditFields) as AuditSettings,
     driver: pick(all, driverFields) as ValuesOf<DriverFields>,
-    strategyOptions: pick(all, strategy.fields),
+    strategyOptions: pick(all, strategy.logsInto === undefined ? strategy.fields : { ...logins, ...strategy.fields }),
     all,
     fields,
     references,

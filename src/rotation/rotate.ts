@@ -188,7 +188,10 @@ function assertFits(
 async function withoutLogins(connection: Connection, { references }: Settings<Fields>): Promise<Connection> {
   const { loginFields } = await import('../stores/fields.ts')
   const schemes = [...references.values()].map(({ reference }) => reference.scheme)
-  const logins = Object.entries(loginFields(schemes)).flatMap(([name, { aliases }]) => [name, ...aliases])
+  const logins = Object.entries(loginFields(schemes, connection.extra)).flatMap(([name, { aliases }]) => [
+    name,
+    ...aliases,
+  ])
   const extra = Object.entries(connection.extra).filter(([name]) => !logins.includes(name))
   return { ...connection, extra: Object.fromEntries(extra) }
 }

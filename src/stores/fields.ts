@@ -4,8 +4,9 @@ import { type Fields, LONGEST_TIMER_SECONDS, path, seconds, text, type ValuesOf 
 import type { Reference } from '../connections/reference.ts'
 import { type AwsOptions, awsFields } from '../strategies/aws/fields.ts'
 import { type AzureOptions, azureFields } from '../strategies/azure/fields.ts'
+import { type GoogleOptions, googleFields, googleLoginFields } from '../strategies/google/fields.ts'
+import { type VaultLoginOptions, vaultLoginFields } from '../strategies/vault-login.ts'
 import { vaultFields } from '../vault/fields.ts'
-import { type GoogleOptions, googleFields, googleLoginFields } from './google/fields.ts'
 
 export const storeFields = {
   secrets_ttl: seconds({
@@ -56,7 +57,8 @@ const LOGINS = {
 } as const
 
 /** The values of a connection's options for its stores: those of a login, where a reference names its store. */
-export type StoreFieldValues = ValuesOf<typeof storeFields> & Partial<AwsOptions & AzureOptions & GoogleOptions>
+export type StoreFieldValues = ValuesOf<typeof storeFields> &
+  Partial<AwsOptions & AzureOptions & GoogleOptions & VaultLoginOptions>
 
 /** The encrypted file of secrets; undefined where none is named. */
 export function secretsFileOf(
@@ -66,8 +68,15 @@ export function secretsFileOf(
   return file ?? (environment.POOLSMITH_SECRETS_FILE || undefined)
 }
 
-/** The options by which the stores of these kinds log in, beside those that every connection takes. */
-export function loginFields(schemes: Iterable<Reference['scheme']>): Fields {
-  const all: Readonly<Partial<Record<Reference['scheme'], Fields>>> = LOGINS
+/**
+ * The options by which the stores of these kinds log in, beside those that every connection takes.
+ *
+ * @param given options, among which is `vault_auth`
+ */
+export function loginFields(
+  schemes: Iterable<Reference['scheme']>,
+  given: Readonly<Record<string, unknown>> = {},
+): Fields {
+  const all: Readonly<Partial<Record<Reference['scheme'], Fields>>> = { ...LOGINS, vault: vaultLoginFields(given) }
   return Object.assign({}, ...[...schemes].map((scheme) => all[scheme]))
 }

@@ -1,15 +1,15 @@
 import type { Connection } from '../connections/connection.ts'
 import { isKubernetesName, RECORD, type Reference } from '../connections/reference.ts'
 import type { Emit } from '../events.ts'
-import { awsProver } from '../strategies/aws/vault-login.ts'
 import type { AzureOptions } from '../strategies/azure/fields.ts'
+import type { GoogleOptions } from '../strategies/google/fields.ts'
 import type { StrategyContext } from '../strategies/strategy.ts'
+import { vaultProofs } from '../strategies/vault-proofs.ts'
 import type { AwsStoreOptions } from './aws/options.ts'
 import { CachedReader } from './cache.ts'
 import { EncryptedFile } from './encrypted/file.ts'
 import { encryptedReader } from './encrypted/reader.ts'
 import { type StoreFieldValues, secretsFileOf } from './fields.ts'
-import type { GoogleOptions } from './google/fields.ts'
 import { lazyReader } from './lazy.ts'
 import { environmentReader, fileReader, kubernetesFolderReader } from './local.ts'
 import type { SecretReader } from './reader.ts'
@@ -27,6 +27,8 @@ export interface StoreContext {
   readonly connections: () => Promise<SecretReader>
   /** The store that gave the connection itself. */
   readonly origin?: Origin | undefined
+  /** More arguments of AWS' AssumeRole, under the names of AWS. */
+  readonly assumeRole?: Readonly<Record<string, unknown>> | undefined
   readonly emit: Emit
 }
 
@@ -93,11 +95,7 @@ export class OpenStores {
         return encryptedReader(new EncryptedFile({ path, keyFile: this.#options.secrets_key_file, environment }))
       }
       case 'vault':
-        return vaultReader(this.#options, {
-          environment,
-          agent,
-          proveAws: awsProver(this.#options, environment, agents),
-        })
+        return vaultReader(this.#options, { environment, agent, proofs: vaultProofs(this.#options, this.#context) })
       case 'aws-sm': {
         const placeOf = (path: string): string => `The secret ${path} of AWS Secrets Manager`
         return lazyReader(placeOf, async () => {

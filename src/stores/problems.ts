@@ -4,8 +4,10 @@ import type { Connection } from '../connections/connection.ts'
 import type { Fields } from '../connections/fields.ts'
 import { fromName, isKubernetesName, type Reference, type ReferencedSecret } from '../connections/reference.ts'
 import type { ConfigProblem } from '../errors.ts'
-import { type AzureOptions, azureProblems, credentialKind } from '../strategies/azure/fields.ts'
-import { vaultFields, vaultProblems } from '../vault/fields.ts'
+import type { AzureOptions } from '../strategies/azure/fields.ts'
+import { googleLoginProblems } from '../strategies/google/fields.ts'
+import { azureStoreProblems, vaultLoginProblems } from '../strategies/vault-login.ts'
+import { vaultFields } from '../vault/fields.ts'
 import { type AwsStoreOptions, awsStoreProblems, isStoreAddress } from './aws/options.ts'
 import { loginFields, type StoreFieldValues, secretsFileOf } from './fields.ts'
 
@@ -30,34 +32,27 @@ export function storeProblems(
     const message = 'needs KUBERNETES_SERVICE_HOST, which every pod has; outside of one, name a folder'
     problems.push({ path: `extra.${fromName(name)}`, message })
   }
-  const logins: Fields = { ...loginFields(paths.keys()), ...(paths.has('vault') ? vaultFields : {}) }
+  const logins: Fields = { ...loginFields(paths.keys(), options), ...(paths.has('vault') ? vaultFields : {}) }
   for (const name of references.keys()) {
     if (logins[name] === undefined) continue
     const message = 'a store logs in with it, so it cannot be in a store; give the option itself'
     problems.push({ path: `extra.${fromName(name)}`, message })
   }
-  if (paths.has('vault')) problems.push(...vaultProblems(options, environment))
+  if (paths.has('vault')) problems.push(...vaultLoginProblems(options, environment))
   for (const service of ['aws-sm', 'aws-ssm'] as const) {
     const names = paths.get(service)
     if (names === undefined) continue
     problems.push(...awsStoreProblems(service, names, options as AwsStoreOptions, environment, connection))
   }
-  if (paths.has('azure-kv')) problems.push(...keyVaultProblems(options as AzureOptions, environment))
+  if (paths.has('azure-kv')) problems.push(...azureStoreProblems(options as AzureOptions, environment))
   if (paths.has('gcp-sm')) problems.push(...googleProblems(options))
   return problems
 }
 
-function googleProblems({ google_endpoint_url: endpoint }: StoreFieldValues): readonly ConfigProblem[] {
-  if (endpoint === undefined || isStoreAddress(endpoint)) return []
+function googleProblems(options: StoreFieldValues): readonly ConfigProblem[] {
+  const { google_endpoint_url: endpoint } = options
+  const problems = googleLoginProblems(options)
+  if (endpoint === undefined || isStoreAddress(endpoint)) return problems
   const message = 'expected https://host (or http to this machine alone), without a login or query'
-  return [{ path: 'extra.google_endpoint_url', message }]
-}
-
-function keyVaultProblems(
-  options: AzureOptions,
-  environment: Readonly<Record<string, string | undefined>>,
-): readonly ConfigProblem[] {
-  if (credentialKind(options) !== 'password') return azureProblems(options, environment)
-  const message = "password is not for a store: the password of the connection is the database's"
-  return [{ path: 'extra.azure_credential', message }]
+  return [...problems, { path: 'extra.google_endpoint_url', message }]
 }

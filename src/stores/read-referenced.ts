@@ -53,7 +53,7 @@ export async function readReferenced(
 
 function openFor(reference: Reference, extra: Readonly<Record<string, unknown>>, stores: StoreOptions): OpenStores {
   const { environment = process.env } = stores
-  const fields = { ...storeFields, ...loginFields([reference.scheme]) }
+  const fields = { ...storeFields, ...loginFields([reference.scheme], extra) }
   const own = Object.entries(extra).filter(([key]) => takes(fields, key))
   const { values, problems } = parseFields(fields, Object.fromEntries(own))
   const options = values as StoreFieldValues

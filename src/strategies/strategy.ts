@@ -40,6 +40,8 @@ export interface Strategy<F extends Fields = Fields> {
   readonly description: string
   /** The extras that it understands. */
   readonly fields: F
+  /** The kind of store that it logs in to: the options of that login are known too. */
+  readonly logsInto?: 'vault'
   /** Stricter defaults for options that belong to the driver, such as `{ sslmode: 'verify-full' }`. */
   readonly defaults?: Readonly<Record<string, unknown>>
   /** Defaults that depend on its own options; they come before `defaults`. */

@@ -1,8 +1,9 @@
 import { text } from '../connections/fields.ts'
 import type { ConfigProblem } from '../errors.ts'
-import { vaultFields, vaultProblems } from '../vault/fields.ts'
+import { vaultFields } from '../vault/fields.ts'
 import { refuse } from './refuse.ts'
 import { defineStrategy } from './strategy.ts'
+import { vaultLoginProblems } from './vault-login.ts'
 
 export const vault = defineStrategy({
   name: 'vault',
@@ -20,11 +21,12 @@ export const vault = defineStrategy({
     }),
     ...vaultFields,
   },
+  logsInto: 'vault',
   // A user that ends takes the rights of its sessions with it.
   defaults: { retire_on: 'rotation' },
   defaultsFor: ({ set_role: role }) => (role === undefined ? {} : { session_init: `set role ${quoted(role)}` }),
   check(connection, options, environment) {
-    const problems: ConfigProblem[] = vaultProblems(options, environment)
+    const problems: ConfigProblem[] = [...vaultLoginProblems(options, environment)]
     const say = (name: string, message: string): void => {
       problems.push({ path: `extra.${name}`, message })
     }
@@ -42,12 +44,13 @@ export const vault = defineStrategy({
     }
     return problems
   },
-  async credentials(connection, options, { emit, environment, agents }) {
+  async credentials(connection, options, context) {
+    const { emit, environment, agents } = context
     refuse(vault.check?.(connection, options, environment) ?? [])
     const { databaseUsers } = await import('../vault/database.ts')
-    const { awsProver } = await import('./aws/vault-login.ts')
-    const proveAws = awsProver(options, environment, agents)
-    return databaseUsers(options, { emit, environment, agent: agents?.https, proveAws })
+    const { vaultProofs } = await import('./vault-proofs.ts')
+    const proofs = vaultProofs({ ...context.settings, ...options }, context)
+    return databaseUsers(options, { emit, environment, agent: agents?.https, proofs })
   },
 })
 

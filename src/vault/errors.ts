@@ -32,6 +32,11 @@ const MEANINGS: Readonly<Record<number, Meaning>> = {
     transient: false,
     hint: 'Check the role and what proves it: a secret id may have been used up, a token may be for another audience.',
   },
+  401: {
+    code: 'STORE_REFUSED',
+    transient: false,
+    hint: 'The Kerberos ticket is refused: the keytab of Vault may be older than the key of its principal, or the clocks differ.',
+  },
   412: { ...LATER, hint: 'The node is behind the one that was written to; the request is made again.' },
   429: { ...LATER, hint: 'Vault asks for fewer requests: raise the rate limit quota, or secrets_ttl.' },
   472: { ...LATER, hint: 'It is a secondary for disaster recovery: set vault_addr to the primary.' },

@@ -14,6 +14,22 @@ import {
 } from '../connections/fields.ts'
 import type { ConfigProblem } from '../errors.ts'
 
+const VAULT_LOGINS = [
+  'token',
+  'approle',
+  'kubernetes',
+  'jwt',
+  'cert',
+  'aws',
+  'azure',
+  'gcp',
+  'kerberos',
+  'github',
+  'userpass',
+  'ldap',
+  'radius',
+] as const
+
 export const vaultFields = {
   vault_addr: text({
     description:
@@ -25,19 +41,22 @@ export const vaultFields = {
     description:
       'The hosts of the other nodes, to which a standby may redirect a request. Default: none but the host of `vault_addr`; nodes forward requests unless they are told not to.',
   }),
-  vault_auth: oneOf(['token', 'approle', 'kubernetes', 'jwt', 'cert', 'aws', 'userpass', 'ldap'], {
+  vault_auth: oneOf(VAULT_LOGINS, {
     default: 'token',
     description:
-      'How to log in to Vault: a token that exists already, an AppRole, the service account of a Kubernetes pod, any signed JWT, a TLS client certificate, an AWS identity, or a user and password of Vault or of LDAP.',
+      'How to log in to Vault: a token that exists already, an AppRole, the service account of a Kubernetes pod, any signed JWT, a TLS client certificate, an identity of AWS, Azure or Google, a Kerberos ticket, a token of GitHub, or a user and password of Vault, LDAP or RADIUS.',
   }),
   vault_auth_mount: text({ description: 'Where the login method is mounted. Default: its name.' }),
-  vault_token: secret({ description: 'The token. Default: VAULT_TOKEN, then `vault_token_file`.' }),
+  vault_token: secret({
+    description:
+      'The token. Default: VAULT_TOKEN, then `vault_token_file`. For `github` the personal access token, without a default.',
+  }),
   vault_token_file: path({
     description:
       'A file with the token, as a Vault agent writes it; read again at each login. Default: `~/.vault-token`.',
   }),
-  vault_username: text({ description: 'The user for `userpass` and `ldap`.' }),
-  vault_password: secret({ description: 'The password for `userpass` and `ldap`.' }),
+  vault_username: text({ description: 'The user for `userpass`, `ldap` and `radius`.' }),
+  vault_password: secret({ description: 'The password for `userpass`, `ldap` and `radius`.' }),
   vault_role_id: text({ description: 'The role id of the AppRole.' }),
   vault_secret_id: secret({ description: 'The secret id of the AppRole, where the role needs one.' }),
   vault_secret_id_file: path({ description: 'A file with the secret id, read again at each login.' }),
@@ -47,7 +66,8 @@ export const vaultFields = {
       'The secret id is a wrapping token, which is unwrapped once. If it was unwrapped before, the secret id is known to another program.',
   }),
   vault_role: text({
-    description: 'The role for `kubernetes`, `jwt` and `aws`, or the name of the certificate role for `cert`.',
+    description:
+      'The role for `kubernetes`, `jwt`, `aws`, `azure` and `gcp`, or the name of the certificate role for `cert`.',
   }),
   vault_jwt: secret({ description: 'The JWT itself for `jwt`, in place of `vault_jwt_file`.' }),
   vault_jwt_file: path({
@@ -72,6 +92,27 @@ export const vaultFields = {
   vault_aws_session_token: secret({ description: 'The session token of temporary keys.' }),
   vault_aws_role_arn: text({
     description: 'For `aws`: a role to assume first with the keys, the profile or the chain.',
+  }),
+  vault_aws_role_session_name: text({
+    default: 'poolsmith',
+    description: "The session's name under `vault_aws_role_arn`, as CloudTrail shows it.",
+  }),
+  vault_aws_external_id: text({
+    description: 'The external id that the trust policy of `vault_aws_role_arn` asks for.',
+  }),
+  vault_azure_resource: text({
+    description:
+      "For `azure`: the resource of the token, which is the `resource` in Vault's configuration, such as `https://management.azure.com/`. The identity is that of the options of `azure_ad`.",
+  }),
+  vault_azure_subscription_id: text({
+    description: 'For `azure`: the subscription of this machine, for a role that is bound to machines.',
+  }),
+  vault_azure_resource_group: text({ description: 'For `azure`: the resource group of this machine.' }),
+  vault_azure_vm: text({ description: 'For `azure`: the name of this machine.' }),
+  vault_azure_scale_set: text({ description: 'For `azure`: the scale set of this machine, in place of its name.' }),
+  vault_kerberos_service: text({
+    description:
+      'For `kerberos`: the principal of Vault, such as `HTTP/vault.example.com@EXAMPLE.COM`. Default: HTTP on the host of `vault_addr`. The ticket is that of the options `principal`, `keytab` and `ccache`.',
   }),
   vault_ca_file: path({
     description:
@@ -126,9 +167,11 @@ export function vaultProblems(options: VaultOptions, environment: Environment): 
   }
   if (method === 'approle') needs('vault_role_id')
   else if (options.vault_role_id !== undefined) say('vault_role_id', `has no effect under vault_auth=${method}`)
-  if (method === 'kubernetes' || method === 'jwt') needs('vault_role')
+  if (['kubernetes', 'jwt', 'azure', 'gcp'].includes(method)) needs('vault_role')
+  if (method === 'azure') needs('vault_azure_resource')
+  if (method === 'github' && options.vault_token === undefined) needs('vault_token_file')
   if (method === 'jwt' && options.vault_jwt === undefined) needs('vault_jwt_file')
-  if (method === 'userpass' || method === 'ldap') {
+  if (['userpass', 'ldap', 'radius'].includes(method)) {
     needs('vault_username')
     needs('vault_password')
   }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { homeFolder } from '../connections/fields.ts'
 import { PoolsmithError } from '../errors.ts'
 import { Secret } from '../secret.ts'
-import type { VaultContext } from './context.ts'
+import type { VaultContext, VaultProofs } from './context.ts'
 import { readSecretText } from './credential-file.ts'
 import type { VaultOptions } from './fields.ts'
 import { isRecord } from './https.ts'
@@ -65,6 +65,7 @@ export class LoginFlow {
         return this.#tokenOf(await this.#send({ ...query, body, secrets: [jwt] }, undefined))
       }
       case 'userpass':
+      case 'radius':
       case 'ldap': {
         const { vault_username: user = '', vault_password: password } = this.#options
         const body = { password: password?.reveal() }
@@ -74,27 +75,65 @@ export class LoginFlow {
       }
       case 'cert':
         return this.#tokenOf(await this.#send({ ...query, body: role === undefined ? {} : { name: role } }, undefined))
+      case 'github': {
+        const token = await this.#givenToken()
+        return this.#tokenOf(
+          await this.#send({ ...query, body: { token: token.reveal() }, secrets: [token] }, undefined),
+        )
+      }
       case 'aws':
-        return this.#tokenOf(await this.#byAws(query))
+        return this.#tokenOf(await this.#byClock((now) => this.#byAws(query, now)))
+      case 'azure':
+        return this.#tokenOf(await this.#byAzure(query))
+      case 'gcp':
+        return this.#tokenOf(await this.#byClock((now) => this.#byGoogle(query, now)))
+      case 'kerberos': {
+        const authorization = await this.#proofs.kerberos(this.#signal)
+        const headers = { authorization: authorization.reveal() }
+        return this.#tokenOf(await this.#send({ ...query, body: {}, headers, secrets: [authorization] }, undefined))
+      }
     }
   }
 
-  /** With Vault's own clock where this machine's differs: AWS refuses a signature that is older than a few minutes. */
-  async #byAws(query: Query): Promise<Answer> {
+  get #proofs(): VaultProofs {
+    const { proofs } = this.#context
+    if (proofs === undefined) throw new Error('The logins by identities of others are not set up.')
+    return proofs
+  }
+
+  /** With Vault's own clock where this machine's differs: a signature that is older than a few minutes is refused. */
+  async #byClock(login: (now: number) => Promise<Answer>): Promise<Answer> {
     try {
-      return await this.#proveAws(query, 0)
+      return await login(this.#now())
     } catch (error) {
       const aheadMillis = error instanceof PoolsmithError ? Number(error.details.clockAheadMillis ?? 0) : 0
       if (aheadMillis === 0) throw error
-      return this.#proveAws(query, aheadMillis)
+      return login(this.#now() - aheadMillis)
     }
   }
 
-  async #proveAws(query: Query, aheadMillis: number): Promise<Answer> {
-    const { proveAws } = this.#context
-    if (proveAws === undefined) throw new Error('The AWS login is not set up.')
-    const proof = await proveAws(this.#signal, this.#now() - aheadMillis)
-    const { url, body: content, headers } = proof
+  async #byAzure(query: Query): Promise<Answer> {
+    const jwt = await this.#proofs.azure(this.#signal)
+    const { vault_role: role } = this.#options
+    const body = {
+      role,
+      jwt: jwt.reveal(),
+      subscription_id: this.#options.vault_azure_subscription_id,
+      resource_group_name: this.#options.vault_azure_resource_group,
+      vm_name: this.#options.vault_azure_vm,
+      vmss_name: this.#options.vault_azure_scale_set,
+    }
+    return this.#send({ ...query, body, secrets: [jwt] }, undefined)
+  }
+
+  async #byGoogle(query: Query, now: number): Promise<Answer> {
+    const jwt = await this.#proofs.gcp(this.#signal, now)
+    const body = { role: this.#options.vault_role, jwt: jwt.reveal() }
+    return this.#send({ ...query, body, secrets: [jwt] }, undefined)
+  }
+
+  async #byAws(query: Query, now: number): Promise<Answer> {
+    const { url, body: content, headers } = await this.#proofs.aws(this.#signal, now)
     const base64 = (text: string): string => Buffer.from(text).toString('base64')
     const body = {
       role: this.#options.vault_role,
@@ -129,7 +168,7 @@ export class LoginFlow {
     const { vault_token: given, vault_token_file: file } = this.#options
     if (given !== undefined) return given
     const { VAULT_TOKEN: variable } = this.#context.environment
-    if (variable && file === undefined) return new Secret(variable)
+    if (variable && file === undefined && this.#options.vault_auth === 'token') return new Secret(variable)
     const path = file ?? join(homeFolder(), '.vault-token')
     return readSecretText(path, {
       what: 'file of the Vault token',

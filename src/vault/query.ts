@@ -7,7 +7,8 @@ export interface Query {
   readonly path: string
   /** Makes it a POST. */
   readonly body?: Readonly<Record<string, unknown>>
-  /** The secrets in the body, which are taken out of Vault's words. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** The secrets in the body and the headers, which are taken out of Vault's words. */
   readonly secrets?: readonly Secret[]
 }
 

@@ -83,6 +83,7 @@ export class Vault {
   /** Ends the renewals and the requests under way. */
   close(): void {
     this.#forget()
+    this.#context.proofs?.close()
     this.#closing.abort(new PoolsmithError('The store is closed.', { code: 'ABORTED', phase: 'credential' }))
   }
 
@@ -156,12 +157,12 @@ export class Vault {
   }
 
   async #send(
-    { path, body }: Query,
+    { path, body, headers: more }: Query,
     token: Secret | undefined,
     signal: AbortSignal,
   ): Promise<{ answer: StoreAnswer; url: URL }> {
     let url = new URL(`/v1/${path}`, this.address)
-    const headers: Record<string, string> = { 'x-vault-request': 'true', accept: 'application/json' }
+    const headers: Record<string, string> = { ...more, 'x-vault-request': 'true', accept: 'application/json' }
     if (token !== undefined) headers['x-vault-token'] = token.reveal()
     if (this.#namespace !== undefined) headers['x-vault-namespace'] = this.#namespace
     if (body !== undefined) headers['content-type'] = 'application/json'

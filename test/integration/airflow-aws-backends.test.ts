@@ -8,6 +8,8 @@ import { failureOf, openSettings, textOf } from '../support/airflow-store.ts'
 import { REGION, refuse, startAwsDouble } from '../support/aws/stores-double.ts'
 import { clearAwsEnvironment } from '../support/aws-environment.ts'
 import { temporaryFolder } from '../support/folder.ts'
+import { startVaultDouble } from '../support/vault/double.ts'
+import { administer } from '../support/vault/server.ts'
 
 const resources = new AsyncDisposableStack()
 after(() => resources.disposeAsync())
@@ -44,6 +46,34 @@ describe('Secrets Manager', () => {
       AIRFLOW__SECRETS__BACKEND_KWARGS: JSON.stringify({ ...AWS, connections_prefix: 'airflow/connections///' }),
     }
     assert.equal((await findConnection('sales', { environment, cwd: '/' })).database, 'sales')
+  })
+
+  test('a role is assumed with the arguments of Airflow, also for the login to Vault', async () => {
+    aws.secrets.put('airflow/connections/by-role', 'postgres://h/sales')
+    process.env.AWS_ENDPOINT_URL_STS = aws.url
+    const role_arn = 'arn:aws:iam::123456789012:role/etl'
+    const assume_role_kwargs = { RoleSessionName: 'airflow', ExternalId: 'x-1', DurationSeconds: 900 }
+    const store = await openSettings({ type: SECRETS_MANAGER, ...AWS, role_arn, assume_role_kwargs })
+    assert.equal(await textOf(store.getConnection?.('by-role', ask)), 'postgres://h/sales')
+    const expected = { RoleArn: role_arn, RoleSessionName: 'airflow', ExternalId: 'x-1', DurationSeconds: '900' }
+    const { Action: _action, Version: _version, ...asked } = aws.asked[0]?.input ?? {}
+    assert.deepEqual(asked, expected)
+    aws.asked.length = 0
+    await using vault = await startVaultDouble()
+    await administer(vault, 'POST', 'auth/aws/role/etl', { token_policies: [] })
+    const { aws_access_key_id: key_id, aws_secret_access_key: secret_id } = KEYS
+    const login = { auth_type: 'aws_iam', role_id: 'etl', region: REGION, key_id, secret_id }
+    const kwargs = { ...login, assume_role_kwargs: { ...assume_role_kwargs, RoleArn: role_arn } }
+    const byVault = await openSettings({ type: 'vault', url: vault.address, ...kwargs })
+    // The double of Vault does not know the keys of the role.
+    assert.match(
+      (await failureOf(byVault.getConnection?.('by-role', ask))).message,
+      /log in by aws.*InvalidClientTokenId/,
+    )
+    const { Action: _act, Version: _vers, ...forVault } = aws.asked[0]?.input ?? {}
+    assert.deepEqual(forVault, expected)
+    const unknown = openSettings({ type: SECRETS_MANAGER, ...AWS, role_arn, assume_role_kwargs: { TokenCode: '1' } })
+    assert.match((await failureOf(unknown)).message, /assume_role_kwargs\.TokenCode: only RoleArn/)
   })
 
   test('the words of its JSON are those of Airflow, and what Airflow drops is said', async () => {

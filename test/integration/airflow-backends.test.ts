@@ -165,8 +165,8 @@ const WRONG: Readonly<Record<string, readonly [environment: Record<string, strin
     /mount_pont: unknown key; did you mean mount_point\?/,
   ],
   'an argument that is not supported': [
-    { AIRFLOW__SECRETS__BACKEND: CLASS, AIRFLOW__SECRETS__BACKEND_KWARGS: '{"radius_secret": "hunter2"}' },
-    /radius_secret: is not supported/,
+    { AIRFLOW__SECRETS__BACKEND: CLASS, AIRFLOW__SECRETS__BACKEND_KWARGS: '{"proxies": "hunter2"}' },
+    /proxies: is not supported/,
   ],
   'a login that lacks its arguments': [
     {

@@ -18,7 +18,8 @@ const folder = resources.use(await temporaryFolder())
 const google = resources.use(await startGoogleDouble())
 resources.defer(() => google.agents.https.destroy())
 const keyFile = join(folder.path, 'key.json')
-await writeFile(keyFile, google.keyFile(ACCOUNT), { mode: 0o600 })
+const key = google.keyFile(ACCOUNT)
+await writeFile(keyFile, key, { mode: 0o600 })
 google.readers.add(ACCOUNT)
 
 beforeEach(() => {
@@ -44,9 +45,27 @@ describe('Secret Manager of Google', () => {
     google.readers.add(ACCOUNT)
   })
 
-  test('arguments that have no counterpart are named', async () => {
-    const error = await failureOf(openSettings({ type: 'gcp-sm', gcp_keyfile_dict: { private_key: SECRET } }))
-    assert.match(error.message, /gcp_keyfile_dict: is not supported; write it to a file/)
+  test('a key may be an argument itself, as an object or a text, and so may a federation', async () => {
+    google.secrets.put('projects/sales-prod/secrets/airflow-connections-dict', 'postgres://h/sales')
+    const gcp_scopes = 'https://www.googleapis.com/auth/cloud-platform'
+    for (const gcp_keyfile_dict of [JSON.parse(key), key]) {
+      const store = await openSettings({ type: 'gcp-sm', gcp_keyfile_dict, gcp_scopes }, { agents: google.agents })
+      assert.equal(await textOf(store.getConnection?.('dict', ask)), 'postgres://h/sales')
+    }
+    const byContent = { type: 'gcp-sm', gcp_credential_config_file: key }
+    const store = await openSettings(byContent, { agents: google.agents })
+    assert.equal(await textOf(store.getConnection?.('dict', ask)), 'postgres://h/sales')
+  })
+
+  test('a key that is none is named by its argument, and is not repeated', async () => {
+    const settings = { type: 'gcp-sm', project_id: 'sales-prod', gcp_keyfile_dict: { type: 'x', private_key: SECRET } }
+    const store = await openSettings(settings, { agents: google.agents })
+    const error = await failureOf(store.getConnection?.('sales', ask))
+    assert.equal(error.code, 'CREDENTIAL_INVALID')
+    assert.match(error.message, /google_credentials is of a type that is not known/)
+    assert.ok(!JSON.stringify(error).includes(SECRET))
     assert.match((await failureOf(openSettings({ type: 'gcp-sm' }))).message, /project_id: missing/)
+    const twice = { type: 'gcp-sm', gcp_key_path: keyFile, gcp_keyfile_dict: key }
+    assert.match((await failureOf(openSettings(twice))).message, /gcp_keyfile_dict: .*keep one of them/)
   })
 })

@@ -28,7 +28,7 @@ export function openStore(
   const { present } = parseFields({ present: reference('') }, { present: text }).values
   if (!(present instanceof ReferencedSecret)) throw new Error(`${text} is no reference`)
   const named = present.reference
-  const { values, problems } = parseFields({ ...storeFields, ...loginFields([named.scheme]) }, options)
+  const { values, problems } = parseFields({ ...storeFields, ...loginFields([named.scheme], options) }, options)
   const checked = values as StoreFieldValues
   const references = new Map([['password', present]])
   const all = [...problems, ...storeProblems(references, checked, environment, {})]

@@ -90,7 +90,13 @@ async function optionsFor(scheme: string, call: Call) {
   const id = filledOption(call, 'connection')
   const connection: Pick<Connection, 'host' | 'port' | 'extra'> =
     id === undefined ? { extra: {} } : await findConnection(id, storesOf(call))
-  const fields: Fields = { ...storeFields, ...loginFields(SCHEMES.filter((one) => one === scheme)) }
+  const fields: Fields = {
+    ...storeFields,
+    ...loginFields(
+      SCHEMES.filter((one) => one === scheme),
+      connection.extra,
+    ),
+  }
   const names = new Set(Object.entries(fields).flatMap(([name, { aliases }]) => [name, ...aliases]))
   const given = Object.entries(connection.extra).filter(([name]) => names.has(name))
   const { values, problems } = parseFields(fields, Object.fromEntries(given))

@@ -34,7 +34,9 @@ export async function openPlace(
   const { connectionsIn } = await import('../../stores/connections.ts')
   const found = referenceTo(place)
   const { scheme, path } = found.reference
-  const { values, problems } = parseFields({ ...storeFields, ...loginFields([scheme]) }, options, { strict: true })
+  const { values, problems } = parseFields({ ...storeFields, ...loginFields([scheme], options) }, options, {
+    strict: true,
+  })
   const all = [
     ...problems,
     ...storeProblems(new Map([['key', found]]), values as StoreFieldValues, environment, NO_DATABASE),

@@ -11,6 +11,7 @@ import { isRecord } from '../../vault/https.ts'
 import type { StoredSecret } from '../../vault/stored-secret.ts'
 import type { StoreKindContext } from '../kind.ts'
 import type { Kind, Store } from '../store.ts'
+import { assumeRoleProblems } from './assume-role.ts'
 import { type Kwargs, object, pattern, prefix, readKwargs } from './kwargs.ts'
 import { type OptionsByArgument, schemeReader } from './our-options.ts'
 import { type ReadValue, storeOver } from './over-reader.ts'
@@ -25,7 +26,9 @@ const login = {
   aws_session_token: secret({ description: 'The session token of temporary keys.' }),
   role_arn: text({ description: 'A role to assume first.' }),
   assume_role_method: text({ description: '`assume_role` alone.' }),
-  assume_role_kwargs: object('`RoleSessionName` and `ExternalId`.'),
+  assume_role_kwargs: object(
+    'More arguments of AssumeRole, such as `RoleSessionName`, `ExternalId` and `DurationSeconds`.',
+  ),
   endpoint_url: text({ description: 'The address of the service.' }),
   verify: boolean({ default: true, description: 'Certificates are always verified.' }),
   use_ssl: boolean({ default: true, description: 'TLS is always used.' }),
@@ -74,10 +77,7 @@ function optionsOf({ values }: Login, subject: string): OptionsByArgument {
   if (method !== 'assume_role') problems.push({ path: 'assume_role_method', message: 'only assume_role is supported' })
   if (!verify) problems.push({ path: 'verify', message: 'certificates are always verified' })
   if (!isTls) problems.push({ path: 'use_ssl', message: 'TLS is always used' })
-  for (const name of Object.keys(role)) {
-    if (name === 'RoleSessionName' || name === 'ExternalId') continue
-    problems.push({ path: `assume_role_kwargs.${name}`, message: 'only RoleSessionName and ExternalId are supported' })
-  }
+  problems.push(...assumeRoleProblems(role))
   if (problems.length > 0) throw new ConfigError(problems, { subject })
   return {
     region_name: ['region', values.region_name],
@@ -85,10 +85,8 @@ function optionsOf({ values }: Login, subject: string): OptionsByArgument {
     aws_access_key_id: ['aws_access_key_id', values.aws_access_key_id],
     aws_secret_access_key: ['aws_secret_access_key', values.aws_secret_access_key],
     aws_session_token: ['aws_session_token', values.aws_session_token],
-    role_arn: ['role_arn', values.role_arn],
+    role_arn: ['role_arn', values.role_arn ?? role.RoleArn],
     endpoint_url: ['aws_endpoint_url', values.endpoint_url],
-    'assume_role_kwargs.RoleSessionName': ['role_session_name', role.RoleSessionName],
-    'assume_role_kwargs.ExternalId': ['external_id', role.ExternalId],
   }
 }
 
@@ -116,7 +114,7 @@ export function openSecretsManagerStore(given: Readonly<Record<string, unknown>>
   const kwargs = readKwargs(secretsManagerKwargs, given, context.subject, UNSUPPORTED)
   const { values } = kwargs
   const words = wordsOf(values.extra_conn_words, context.subject)
-  const reader = schemeReader('aws-sm', 'x', optionsOf(kwargs, context.subject), context)
+  const reader = schemeReader('aws-sm', 'x', optionsOf(kwargs, context.subject), context, values.assume_role_kwargs)
   const nameOf = (kind: Kind, id: string): string => {
     const start = withoutEnd(values[`${STARTS[kind]}_prefix`], values.sep)
     return start === '' ? id : `${start}${values.sep}${id}`
@@ -136,7 +134,13 @@ export function openSecretsManagerStore(given: Readonly<Record<string, unknown>>
 /** @throws ConfigError */
 export function openParameterStore(given: Readonly<Record<string, unknown>>, context: StoreKindContext): Store {
   const kwargs = readKwargs(parameterStoreKwargs, given, context.subject, UNSUPPORTED)
-  const reader = schemeReader('aws-ssm', 'x', optionsOf(kwargs, context.subject), context)
+  const reader = schemeReader(
+    'aws-ssm',
+    'x',
+    optionsOf(kwargs, context.subject),
+    context,
+    kwargs.values.assume_role_kwargs,
+  )
   const nameOf = (kind: Kind, id: string): string => {
     const path = `${withoutEnd(kwargs.values[`${STARTS[kind]}_prefix`], '/')}/${id}`
     return path.startsWith('/') ? path : `/${path}`

@@ -1,13 +1,13 @@
 /** Airflow's CloudSecretManagerBackend, and its keyword arguments (providers/google). */
 
-import { list, path, text } from '../../connections/fields.ts'
+import { list, path, secret, text } from '../../connections/fields.ts'
 import { isStorePath } from '../../connections/reference.ts'
 import { ConfigError } from '../../errors.ts'
 import { readSecretFile } from '../../vault/credential-file.ts'
 import { objectOf } from '../../vault/https.ts'
 import type { StoreKindContext } from '../kind.ts'
 import type { Kind, Store } from '../store.ts'
-import { prefix, readKwargs } from './kwargs.ts'
+import { object, prefix, readKwargs } from './kwargs.ts'
 import { schemeReader } from './our-options.ts'
 import { storeOver } from './over-reader.ts'
 
@@ -20,14 +20,13 @@ export const googleKwargs = {
   sep: prefix({ default: '-', description: 'Between the start and the id.' }),
   project_id: text({ description: 'The project. Default: GOOGLE_CLOUD_PROJECT, then that of the key file.' }),
   gcp_key_path: path({ description: 'The file with the key of a service account.' }),
-  gcp_credential_config_file: path({ description: 'The file with a workload identity federation.' }),
+  gcp_keyfile_dict: object('The content of such a file.'),
+  gcp_scopes: list({ description: 'The scopes of its tokens. Default: cloud-platform.' }),
+  gcp_credential_config_file: secret({
+    description: 'The file with a workload identity federation, or its content.',
+  }),
   impersonation_chain: list({ description: 'The service accounts that delegate, and last the one that is used.' }),
 } as const
-
-const UNSUPPORTED: Readonly<Record<string, string>> = {
-  gcp_keyfile_dict: 'write it to a file, and name it in gcp_key_path',
-  gcp_scopes: 'the scope cloud-platform is used',
-}
 
 const STARTS = { connection: 'connections_prefix', variable: 'variables_prefix', config: 'config_prefix' } as const
 
@@ -39,14 +38,19 @@ export async function openGoogleStore(
   context: StoreKindContext,
 ): Promise<Store> {
   const { environment, subject } = context
-  const { values, isNull } = readKwargs(googleKwargs, given, subject, UNSUPPORTED)
-  const { gcp_key_path: key, gcp_credential_config_file: config, sep } = values
-  const file = key ?? config
+  const { values, isNull } = readKwargs(googleKwargs, given, subject)
+  const { gcp_key_path: key, gcp_keyfile_dict: keyfile, sep } = values
+  const config = values.gcp_credential_config_file?.reveal()
+  const isContent = config?.trimStart().startsWith('{') === true
+  const file = key ?? (isContent ? undefined : config)
+  const content = keyfile === undefined ? (isContent ? config : undefined) : JSON.stringify(keyfile)
   const project =
     values.project_id ||
     environment.GOOGLE_CLOUD_PROJECT ||
     environment.GCLOUD_PROJECT ||
-    (await projectIn(file ?? environment.GOOGLE_APPLICATION_CREDENTIALS))
+    (content === undefined
+      ? await projectIn(file ?? environment.GOOGLE_APPLICATION_CREDENTIALS)
+      : projectOf(objectOf(content)))
   if (project === undefined || !isStorePath('gcp-sm', `${project}/x`)) {
     const message = `${project === undefined ? 'missing; ' : ''}expected the id of a project; set it, or GOOGLE_CLOUD_PROJECT`
     throw new ConfigError([{ path: 'project_id', message }], { subject })
@@ -56,6 +60,11 @@ export async function openGoogleStore(
     `${project}/x`,
     {
       [key === undefined ? 'gcp_credential_config_file' : 'gcp_key_path']: ['google_credentials_file', file],
+      [keyfile === undefined && isContent ? 'gcp_credential_config_file' : 'gcp_keyfile_dict']: [
+        'google_credentials',
+        content,
+      ],
+      gcp_scopes: ['google_scopes', values.gcp_scopes],
       impersonation_chain: ['google_impersonate', values.impersonation_chain],
     },
     context,
@@ -83,6 +92,9 @@ export async function openGoogleStore(
 async function projectIn(file: string | undefined): Promise<string | undefined> {
   if (!file) return undefined
   const use = { what: 'file of the Google credentials', option: 'gcp_key_path', missing: 'CREDENTIAL_MISSING' } as const
-  const { project_id: project } = objectOf((await readSecretFile(file, use)).toString('utf8')) ?? {}
+  return projectOf(objectOf((await readSecretFile(file, use)).toString('utf8')))
+}
+
+function projectOf({ project_id: project }: Readonly<Record<string, unknown>> = {}): string | undefined {
   return typeof project === 'string' ? project : undefined
 }

@@ -26,6 +26,7 @@ export function refuse(problems: readonly ConfigProblem[], options: OptionsByArg
  * The reader of the secrets that references of one scheme name.
  *
  * @param example a path as the store has it, with which the options are checked
+ * @param assumeRole more arguments of AWS' AssumeRole
  * @throws ConfigError
  */
 export function schemeReader(
@@ -33,10 +34,11 @@ export function schemeReader(
   example: string,
   options: OptionsByArgument,
   context: StoreKindContext,
+  assumeRole?: Readonly<Record<string, unknown>>,
 ): CachedReader {
   const { environment, subject, emit, agents } = context
   const given = Object.fromEntries(Object.values(options))
-  const { values, problems } = parseFields({ ...storeFields, ...loginFields([scheme]) }, given)
+  const { values, problems } = parseFields({ ...storeFields, ...loginFields([scheme], {}) }, given)
   const reference = { scheme, path: example, field: undefined }
   const own = values as StoreFieldValues
   refuse([...problems, ...storeProblems(new Map([['', { reference }]]), own, environment, {})], options, subject)
@@ -48,6 +50,7 @@ export function schemeReader(
     connection: {},
     connections,
     agents,
+    assumeRole,
     emit: emit ?? (() => undefined),
   })
   return new CachedReader(stores.open(reference), context)

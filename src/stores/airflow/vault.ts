@@ -4,18 +4,39 @@ import { boolean, integer, list, oneOf, parseFields, path, seconds, secret, text
 import type { ConnectionInput } from '../../connections/parse.ts'
 import { isStorePath } from '../../connections/reference.ts'
 import { ConfigError } from '../../errors.ts'
-import { awsProver } from '../../strategies/aws/vault-login.ts'
-import { vaultFields, vaultProblems } from '../../vault/fields.ts'
+import { googleFields } from '../../strategies/google/fields.ts'
+import { type VaultLoginOptions, vaultLoginFields, vaultLoginProblems } from '../../strategies/vault-login.ts'
+import { vaultProofs } from '../../strategies/vault-proofs.ts'
+import { vaultFields } from '../../vault/fields.ts'
 import type { StoredSecret } from '../../vault/stored-secret.ts'
 import { CachedReader } from '../cache.ts'
 import type { StoreKindContext } from '../kind.ts'
 import type { Store } from '../store.ts'
 import { vaultReader } from '../vault.ts'
-import { type Kwargs, prefixes, readKwargs } from './kwargs.ts'
+import { assumeRoleProblems } from './assume-role.ts'
+import { type Kwargs, object, prefixes, readKwargs } from './kwargs.ts'
 import { type OptionsByArgument, refuse } from './our-options.ts'
 import { type ReadValue, storeOver } from './over-reader.ts'
 
 const off = '; `null` turns these look-ups off'
+const SET_IN_VAULT =
+  "the RADIUS server, which Vault's own configuration names. It is accepted and not sent: Airflow writes it to that configuration."
+
+const LOGINS = [
+  'token',
+  'approle',
+  'kubernetes',
+  'jwt',
+  'userpass',
+  'ldap',
+  'radius',
+  'github',
+  'aws_iam',
+  'azure',
+  'gcp',
+  'cert',
+  'kerberos',
+] as const
 
 export const vaultKwargs = {
   connections_path: prefixes({
@@ -30,9 +51,10 @@ export const vaultKwargs = {
   }),
   global_secrets_path: text({ description: 'Deprecated in Airflow: one more path, which is tried last.' }),
   url: text({ description: 'The address of Vault. Default: VAULT_ADDR.' }),
-  auth_type: oneOf(['token', 'approle', 'kubernetes', 'jwt', 'userpass', 'ldap', 'aws_iam', 'cert'], {
+  auth_type: oneOf(LOGINS, {
     default: 'token',
-    description: 'How to log in. `cert` is ours: it takes `cert`, and `cert_role` for the name of its role.',
+    description:
+      'How to log in. Two are ours: `cert` takes `cert`, and `cert_role` for the name of its role; `kerberos` takes a ticket.',
   }),
   auth_mount_point: text({ description: 'Where the login method is mounted. Default: its name.' }),
   mount_point: text({
@@ -40,14 +62,31 @@ export const vaultKwargs = {
     description: 'Where the engine is mounted; `null`: the first part of each id is the mount.',
   }),
   kv_engine_version: integer({ default: 2, min: 1, max: 2, description: 'The version of the key-value engine.' }),
-  token: secret({ description: 'The token. Default: VAULT_TOKEN.' }),
+  token: secret({ description: 'The token. Default: VAULT_TOKEN. For `github`: the personal access token.' }),
   token_path: path({ description: 'A file with the token.' }),
-  username: text({ description: 'For `userpass` and `ldap`.' }),
-  password: secret({ description: 'For `userpass` and `ldap`.' }),
-  role_id: text({ description: 'The role id of the AppRole, or the role for `aws_iam`.' }),
-  secret_id: secret({ description: 'The secret id of the AppRole; for `aws_iam` the secret of the access key.' }),
-  key_id: text({ description: 'For `aws_iam`: the access key. Default: the chain of AWS.' }),
+  username: text({ description: 'For `userpass`, `ldap` and `radius`.' }),
+  password: secret({ description: 'For `userpass`, `ldap` and `radius`.' }),
+  role_id: text({ description: 'The role id of the AppRole, or the role for `aws_iam`, `azure` and `gcp`.' }),
+  secret_id: secret({
+    description:
+      'The secret id of the AppRole; for `aws_iam` the secret of the access key, for `azure` that of the application.',
+  }),
+  key_id: text({
+    description:
+      'For `aws_iam`: the access key. Default: the chain of AWS. For `azure`: the application. Default: the identity of this machine.',
+  }),
   region: text({ description: 'For `aws_iam`: the region of the STS that Vault asks.' }),
+  assume_role_kwargs: object('For `aws_iam`: the arguments of AssumeRole, with `RoleArn`.'),
+  azure_tenant_id: text({ description: 'For `azure`: the tenant.' }),
+  azure_resource: text({ description: 'For `azure`: the resource of the token.' }),
+  gcp_key_path: path({
+    description: 'For `gcp`: the file with the key of a service account. Default: the identity of this machine.',
+  }),
+  gcp_keyfile_dict: object('For `gcp`: the content of such a file.'),
+  gcp_scopes: list({ description: 'For `gcp`: the scopes of the token with which Google is asked to sign.' }),
+  radius_host: text({ description: `For \`radius\`: ${SET_IN_VAULT}` }),
+  radius_secret: secret({ description: 'The same for the secret that Vault shares with it.' }),
+  radius_port: integer({ min: 1, max: 65_535, description: 'The same for its port.' }),
   kubernetes_role: text({ description: 'The role for `kubernetes`.' }),
   kubernetes_jwt_path: path({ description: 'The file with the token of the pod.' }),
   jwt_role: text({ description: 'The role for `jwt`.' }),
@@ -57,24 +96,18 @@ export const vaultKwargs = {
   verify: text({ description: 'The file with the authorities that sign the certificate of Vault, or `true`.' }),
   cert: list({ description: 'The files of the client certificate and of its key.' }),
   cert_role: text({ description: 'The certificate role for `cert`.' }),
+  principal: text({ description: 'For `kerberos`: the client principal. Default: that of the ticket cache.' }),
+  keytab: path({
+    description: 'For `kerberos`: obtains the ticket from this keytab. Default: the ticket must be in the cache.',
+  }),
+  ccache: text({ description: 'For `kerberos`: the ticket cache. Default: that of krb5.' }),
+  kerberos_service: text({
+    description: 'For `kerberos`: the principal of Vault. Default: HTTP on the host of `url`.',
+  }),
   timeout: seconds({ min: 0.1, description: 'How long one request may take.' }),
 } as const
 
-const LOGIN = 'log in by token, approle, kubernetes, jwt, userpass, ldap, aws_iam or cert'
 const UNSUPPORTED: Readonly<Record<string, string>> = {
-  ...Object.fromEntries(
-    [
-      'gcp_key_path',
-      'gcp_keyfile_dict',
-      'gcp_scopes',
-      'azure_tenant_id',
-      'azure_resource',
-      'radius_host',
-      'radius_secret',
-      'radius_port',
-    ].map((name) => [name, LOGIN]),
-  ),
-  assume_role_kwargs: 'name the role in a profile, by AWS_PROFILE',
   proxies: 'Vault is reached directly',
   session: 'it is an object of Python',
   adapter: 'it is an object of Python',
@@ -84,15 +117,22 @@ const UNSUPPORTED: Readonly<Record<string, string>> = {
 
 type VaultKwargs = Kwargs<typeof vaultKwargs>
 
+/** The option that `secret_id` stands for, where it is not that of the AppRole. */
+const SECRET_ID: Readonly<Record<string, string>> = { aws_iam: 'vault_aws_secret_access_key', azure: 'client_secret' }
+
 /** The arguments in our words for the options of Vault, by the names of the arguments. */
 function optionsOf({ values }: VaultKwargs): OptionsByArgument {
   const { auth_type: method, cert = [], verify } = values
   const isKubernetes = method === 'kubernetes'
   const isAws = method === 'aws_iam'
+  const isAzure = method === 'azure'
+  const keyfile = values.gcp_keyfile_dict
   const role = {
     kubernetes: ['kubernetes_role', values.kubernetes_role],
     cert: ['cert_role', values.cert_role],
     aws_iam: ['role_id', values.role_id],
+    azure: ['role_id', values.role_id],
+    gcp: ['role_id', values.role_id],
   } as const
   const [roleArgument, roleName] = Object.hasOwn(role, method)
     ? role[method as keyof typeof role]
@@ -105,11 +145,23 @@ function optionsOf({ values }: VaultKwargs): OptionsByArgument {
     token_path: ['vault_token_file', values.token_path],
     username: ['vault_username', values.username],
     password: ['vault_password', values.password],
-    role_id: ['vault_role_id', values.role_id],
+    role_id: ['vault_role_id', method === 'approle' ? values.role_id : undefined],
     [roleArgument]: ['vault_role', roleName],
-    secret_id: [isAws ? 'vault_aws_secret_access_key' : 'vault_secret_id', values.secret_id],
-    key_id: ['vault_aws_access_key_id', isAws ? values.key_id : undefined],
+    secret_id: [SECRET_ID[method] ?? 'vault_secret_id', values.secret_id],
+    key_id: isAzure ? ['client_id', values.key_id] : ['vault_aws_access_key_id', isAws ? values.key_id : undefined],
     region: ['vault_aws_region', values.region],
+    'assume_role_kwargs.RoleArn': ['vault_aws_role_arn', values.assume_role_kwargs?.['RoleArn']],
+    ...(isAzure && { azure_tenant_id: ['tenant_id', values.azure_tenant_id] }),
+    azure_resource: ['vault_azure_resource', values.azure_resource],
+    gcp_key_path: ['google_credentials_file', values.gcp_key_path],
+    gcp_keyfile_dict: ['google_credentials', keyfile && JSON.stringify(keyfile)],
+    gcp_scopes: ['google_scopes', values.gcp_scopes],
+    ...(method === 'kerberos' && {
+      principal: ['principal', values.principal],
+      keytab: ['keytab', values.keytab],
+      ccache: ['ccache', values.ccache],
+    }),
+    kerberos_service: ['vault_kerberos_service', values.kerberos_service],
     jwt_token: ['vault_jwt', method === 'jwt' ? values.jwt_token : undefined],
     [isKubernetes ? 'kubernetes_jwt_path' : 'jwt_token_path']: [
       'vault_jwt_file',
@@ -133,12 +185,18 @@ export function openVaultStore(given: Readonly<Record<string, unknown>>, context
     throw new ConfigError([{ path: 'verify', message }], { subject })
   }
   const byArgument = optionsOf(kwargs)
-  const { values, problems } = parseFields(vaultFields, Object.fromEntries(Object.values(byArgument)))
-  refuse([...problems, ...vaultProblems(values, environment)], byArgument, subject)
+  const assumeRole = kwargs.values.assume_role_kwargs
+  refuse(assumeRoleProblems(assumeRole ?? {}), byArgument, subject)
+  const written = Object.fromEntries(Object.values(byArgument))
+  const fields = { ...vaultLoginFields(written), ...googleFields, ...vaultFields }
+  const { values, problems } = parseFields(fields, written)
+  const options = values as VaultLoginOptions
+  refuse([...problems, ...vaultLoginProblems(options, environment)], byArgument, subject)
   const mount = kwargs.isNull('mount_point') ? undefined : kwargs.values.mount_point.replace(/\/+$/, '')
-  const proveAws = awsProver(values, environment, undefined)
-  const reader = new CachedReader(vaultReader(values, { environment, proveAws }, mount), context)
-  const address = new URL(values.vault_addr ?? environment['VAULT_ADDR'] ?? '')
+  const { agents, emit = () => undefined } = context
+  const proofs = vaultProofs(options, { environment, agents, emit, assumeRole })
+  const reader = new CachedReader(vaultReader(options, { environment, agent: agents?.https, proofs }, mount), context)
+  const address = new URL(options.vault_addr ?? environment['VAULT_ADDR'] ?? '')
   return storeOver({
     name: `Vault ${address.host}`,
     reader,

@@ -21,6 +21,7 @@ export interface AwsAccessContext {
   /** The database, whose region is that of the secret where nothing else names one. */
   readonly connection: Pick<Connection, 'host' | 'port'>
   readonly agents?: RequestAgents | undefined
+  readonly assumeRole?: Readonly<Record<string, unknown>> | undefined
 }
 
 /** The client of one service, as far as it is used here. */
@@ -130,7 +131,7 @@ export class AwsAccess {
   async #currentKeys(region: string, signal: AbortSignal): Promise<AwsKeys> {
     const known = this.#keys
     if (known?.expiration !== undefined && known.expiration.getTime() - Date.now() > KEYS_END_MILLIS) return known
-    const { environment, agents } = this.#context
+    const { environment, agents, assumeRole } = this.#context
     const requestLimitMillis = this.#options.credential_timeout * 1000
     const neededFor = `${this.#service}:`
     const provide: KeyProvider = await keyProvider(this.#options, {
@@ -138,6 +139,7 @@ export class AwsAccess {
       environment,
       agents,
       requestLimitMillis,
+      assumeRole,
       neededFor,
     })
     const requests: SupervisedRequest[] = []

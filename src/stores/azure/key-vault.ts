@@ -3,12 +3,11 @@
 import type { SecretClient, SecretClientOptions } from '@azure/keyvault-secrets'
 import type { CredentialSource } from '../../credentials/credential.ts'
 import { type ErrorCode, PoolsmithError } from '../../errors.ts'
-import type { Emit } from '../../events.ts'
 import { loadPackage } from '../../optional-package.ts'
 import type { Secret } from '../../secret.ts'
 import type { AzureOptions } from '../../strategies/azure/fields.ts'
 import { pipeline, requestLimitMillis } from '../../strategies/azure/pipeline.ts'
-import { tokenSource } from '../../strategies/azure/source.ts'
+import { storeTokenSource } from '../../strategies/azure/source.ts'
 import type { StrategyContext } from '../../strategies/strategy.ts'
 import { type SupervisedRequest, supervise } from '../../strategies/supervise.ts'
 import { StoredSecret } from '../../vault/stored-secret.ts'
@@ -206,14 +205,7 @@ class Tokens {
   #sourceOf(scope: string): Promise<CredentialSource> {
     const known = this.#sources.get(scope)
     if (known !== undefined) return known
-    const { emit, ...context } = this.#context
-    const asked: Emit = (name, facts) => {
-      // The failures of a store tell of its tokens too.
-      if (name === 'credential:prompt' || name === 'security:warning') emit(name, facts)
-    }
-    // The record's login and password are those of the database.
-    const noRecord = { type: 'postgres', extra: {} } as const
-    const made = tokenSource(noRecord, { ...this.#options, scope }, { ...context, emit: asked, settings: {} }, 1)
+    const made = storeTokenSource(this.#options, scope, this.#context)
     this.#sources.set(scope, made)
     made.then(
       (source) => this.#closed && source.close(),

@@ -3,15 +3,15 @@
 import { googleSecret } from '../../connections/reference.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { Secret } from '../../secret.ts'
+import { googleFailure } from '../../strategies/google/failure.ts'
+import type { GoogleOptions } from '../../strategies/google/fields.ts'
+import { type GoogleContext, GoogleTokens } from '../../strategies/google/identity.ts'
 import { textOf } from '../../vault/credential-file.ts'
 import { ask, isRecord, objectOf, unusable } from '../../vault/https.ts'
 import { StoredSecret } from '../../vault/stored-secret.ts'
 import type { SecretReader } from '../reader.ts'
 import { conflict, textFollowing } from '../text-content.ts'
 import { crc32c } from './crc32c.ts'
-import { googleFailure } from './failure.ts'
-import type { GoogleOptions } from './fields.ts'
-import { type GoogleContext, GoogleTokens } from './identity.ts'
 
 const SUBJECT = 'Google Secret Manager'
 

@@ -21,6 +21,8 @@ export interface KeyContext {
   readonly agents?: RequestAgents | undefined
   /** How long one request may take: supervise() ends it then. */
   readonly requestLimitMillis: number
+  /** More arguments of AssumeRole, under the names of AWS. */
+  readonly assumeRole?: Readonly<Record<string, unknown>> | undefined
   /** As {@link loadPackage} takes it. Default: `auth_method=iam`. */
   readonly neededFor?: string
 }
@@ -49,7 +51,7 @@ export async function keyProvider(options: AwsOptions, context: KeyContext): Pro
     () => import('@aws-sdk/credential-providers'),
     context.neededFor ?? 'auth_method=iam',
   )
-  const { region, environment, agents, requestLimitMillis } = context
+  const { region, environment, agents, requestLimitMillis, assumeRole } = context
   const throughProxy = agents === undefined ? {} : { httpAgent: agents.http, httpsAgent: agents.https }
   const clientConfig = { region, requestHandler: throughProxy }
   // The SDK's limit for metadata services is 1 s, which a busy one does not always keep; supervise() has ours.
@@ -63,7 +65,12 @@ export async function keyProvider(options: AwsOptions, context: KeyContext): Pro
   return () =>
     providers.fromTemporaryCredentials({
       masterCredentials: accessKeyId === undefined ? base : givenKeys(options, accessKeyId),
-      params: { RoleArn: role, RoleSessionName: options.role_session_name, ExternalId: options.external_id },
+      params: {
+        RoleSessionName: options.role_session_name,
+        ExternalId: options.external_id,
+        ...assumeRole,
+        RoleArn: role,
+      },
       clientConfig,
     })()
 }

@@ -3,25 +3,23 @@
  * this process (https://developer.hashicorp.com/vault/docs/auth/aws#iam-auth-method).
  */
 
-import type { AwsProof, VaultContext } from '../../vault/context.ts'
+import type { AwsProof, VaultProofs } from '../../vault/context.ts'
 import type { VaultOptions } from '../../vault/fields.ts'
-import type { RequestAgents } from '../strategy.ts'
 import { supervise } from '../supervise.ts'
 import { awsFailure } from './failure.ts'
 import type { AwsOptions } from './fields.ts'
-import { keyProvider, namedProfile } from './keys.ts'
+import { type KeyContext, keyProvider, namedProfile } from './keys.ts'
 import { signedHeaders } from './sign.ts'
 
 /** The one endpoint that is not a region's own signs for this region. */
 const GLOBAL_REGION = 'us-east-1'
 const BODY = 'Action=GetCallerIdentity&Version=2011-06-15'
 
-/** The part of Vault's context by which it is logged in to under vault_auth=aws. */
+/** The proof for vault_auth=aws. */
 export function awsProver(
   options: VaultOptions,
-  environment: VaultContext['environment'],
-  agents: RequestAgents | undefined,
-): VaultContext['proveAws'] {
+  { environment, agents, assumeRole }: Pick<KeyContext, 'environment' | 'agents' | 'assumeRole'>,
+): VaultProofs['aws'] {
   const { vault_aws_region: region, vault_aws_server_id: serverId, vault_timeout: timeout } = options
   const aws: AwsOptions = {
     region,
@@ -30,8 +28,8 @@ export function awsProver(
     aws_secret_access_key: options.vault_aws_secret_access_key,
     aws_session_token: options.vault_aws_session_token,
     role_arn: options.vault_aws_role_arn,
-    role_session_name: 'poolsmith',
-    external_id: undefined,
+    role_session_name: options.vault_aws_role_session_name,
+    external_id: options.vault_aws_external_id,
     credential_timeout: timeout,
     rds_endpoint: undefined,
   }
@@ -43,6 +41,7 @@ export function awsProver(
         environment,
         agents,
         requestLimitMillis,
+        assumeRole,
         neededFor: 'vault_auth=aws',
       })
       const keys = await supervise({ signal, requestLimitMillis }, provide)

@@ -2,6 +2,7 @@ import type { AccessToken } from '@azure/identity'
 import type { Connection } from '../../connections/connection.ts'
 import type { CredentialSource } from '../../credentials/credential.ts'
 import { type RefreshingSourceOptions, refreshingSource } from '../../credentials/refreshing-source.ts'
+import type { Emit } from '../../events.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { Secret } from '../../secret.ts'
 import { ticketCache } from '../kerberos/ticket-cache.ts'
@@ -65,6 +66,22 @@ export async function tokenSource(
     }),
   })
   return cache.endWith(source)
+}
+
+/**
+ * Tokens for a store, asked for once at a time: what fails is told as a failure of the store. The record's login and
+ * password are those of the database.
+ */
+export function storeTokenSource(
+  options: AzureOptions,
+  scope: string,
+  { emit, ...context }: Omit<StrategyContext, 'settings'>,
+): Promise<CredentialSource> {
+  const asked: Emit = (name, facts) => {
+    if (name === 'credential:prompt' || name === 'security:warning') emit(name, facts)
+  }
+  const noRecord = { type: 'postgres', extra: {} } as const
+  return tokenSource(noRecord, { ...options, scope }, { ...context, emit: asked, settings: {} }, 1)
 }
 
 function attemptsFor(

@@ -9,6 +9,8 @@ export const KDC_LIMIT_MILLIS = 8000
 export interface TicketCache {
   /** The cache's name; undefined leaves the choice to krb5. */
   readonly name: string | undefined
+  /** Whether it is in memory, for one pool or one login alone. */
+  readonly isOwn: boolean
   /** The source, which at its end removes the tickets that its pool alone has in memory. */
   endWith(source: CredentialSource): CredentialSource
 }
@@ -31,6 +33,7 @@ export function ticketCache(
       : undefined
   return {
     name: options.ccache ?? own ?? cacheIn(environment),
+    isOwn: own !== undefined,
     endWith: (source) => (own === undefined ? source : endingSource(source, () => forget(own))),
   }
 }

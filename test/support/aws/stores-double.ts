@@ -60,11 +60,11 @@ export async function startAwsDouble(): Promise<AwsDouble> {
 
   /** AssumeRole, in the query protocol. The signature of that is tested with the strategy `iam`. */
   function assume(body: string): string {
-    const role = new URLSearchParams(body).get('RoleArn') ?? ''
+    const input = Object.fromEntries(new URLSearchParams(body))
     const id = `ASIA${randomUUID().slice(0, 8).toUpperCase()}`
-    const key = { secret: randomUUID(), session: `session-of-${role}`, endsAt: now() + state.roleMillis }
+    const key = { secret: randomUUID(), session: `session-of-${input.RoleArn}`, endsAt: now() + state.roleMillis }
     state.keys[id] = key
-    state.asked.push({ action: 'AssumeRole', input: { RoleArn: role }, keyId: id })
+    state.asked.push({ action: 'AssumeRole', input, keyId: id })
     return `<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>
       <AccessKeyId>${id}</AccessKeyId><SecretAccessKey>${key.secret}</SecretAccessKey>
       <SessionToken>${key.session}</SessionToken><Expiration>${new Date(key.endsAt).toISOString()}</Expiration>

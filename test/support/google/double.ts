@@ -10,10 +10,13 @@ import { type Agent, createServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import tls from 'node:tls'
-import { importSPKI, jwtVerify } from 'jose'
+import { decodeJwt, importPKCS8, importSPKI, jwtVerify, SignJWT } from 'jose'
 import { agentTo } from '../agent-to.ts'
 import { createPki } from '../pki.ts'
 import { GoogleRefusal, GoogleSecrets } from './secrets.ts'
+
+/** The service account of the machine. */
+export const MACHINE = 'machine@sales-prod.iam.gserviceaccount.com'
 
 export const PERSON = { client_id: 'gcloud', client_secret: 'secret-of-gcloud', refresh_token: 'refresh-of-ann' }
 /** The token that a workload's own provider issued. */
@@ -25,6 +28,8 @@ export interface GoogleDouble extends AsyncDisposable {
   readonly metadataHost: string
   /** A key file of a service account, whose key the double knows. */
   keyFile(email: string): string
+  /** The service account that a JWT is of. @throws for a signature that is not Google's */
+  accountOf(jwt: string): Promise<string>
   readonly secrets: GoogleSecrets
   /** Who may read, by the identity of the token. */
   readonly readers: Set<string>
@@ -49,6 +54,7 @@ export async function startGoogleDouble(): Promise<GoogleDouble> {
   tls.setDefaultCACertificates([...trusted, pki.ca])
   const tokens = new Map<string, string>()
   const accounts = new Map<string, string>()
+  const keys = new Map<string, string>()
   const state = {
     secrets: new GoogleSecrets(),
     readers: new Set<string>(),
@@ -109,6 +115,13 @@ export async function startGoogleDouble(): Promise<GoogleDouble> {
     return { accessToken: issue(target), expireTime }
   }
 
+  /** As the IAM API and the metadata server sign for an account. */
+  async function signFor(email: string, claims: Record<string, unknown>): Promise<string> {
+    const key = keys.get(email)
+    if (key === undefined) throw new GoogleRefusal(404, 'NOT_FOUND', `Not found; ${email}`)
+    return new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid: 'key-1' }).sign(await importPKCS8(key, 'RS256'))
+  }
+
   async function answer(request: IncomingMessage, body: string, response: ServerResponse): Promise<object | undefined> {
     const { method = '', url = '', headers } = request
     const host = String(headers.host)
@@ -122,8 +135,11 @@ export async function startGoogleDouble(): Promise<GoogleDouble> {
       throw new GoogleRefusal(401, 'UNAUTHENTICATED', 'Request had invalid authentication credentials.')
     }
     if (host === 'iamcredentials.googleapis.com') {
-      const target = /serviceAccounts\/(.+):generateAccessToken$/.exec(decodeURIComponent(at.pathname))?.[1] ?? ''
-      return impersonate(identity, target, (JSON.parse(body) as { delegates?: string[] }).delegates ?? [])
+      const [, target = '', verb] = /serviceAccounts\/(.+):(\w+)$/.exec(decodeURIComponent(at.pathname)) ?? []
+      const asked = JSON.parse(body) as { readonly delegates?: string[]; readonly payload?: string }
+      const given = impersonate(identity, target, asked.delegates ?? [])
+      if (verb !== 'signJwt') return given
+      return { keyId: 'key-1', signedJwt: await signFor(target, JSON.parse(asked.payload ?? '{}')) }
     }
     if (!state.readers.has(identity)) {
       const words = `Permission 'secretmanager.versions.access' denied for resource (or it may not exist).`
@@ -159,6 +175,15 @@ export async function startGoogleDouble(): Promise<GoogleDouble> {
       response.end(
         JSON.stringify({ access_token: issue('machine'), expires_in: state.lifeSeconds, token_type: 'Bearer' }),
       )
+    } else if (request.url?.includes('/service-accounts/default/identity') === true) {
+      const aud = new URL(request.url, 'http://metadata').searchParams.get('audience')
+      const claims = {
+        aud,
+        iss: 'https://accounts.google.com',
+        email: MACHINE,
+        exp: Math.floor(Date.now() / 1000) + 3600,
+      }
+      void signFor(MACHINE, { ...claims, sub: '1234567890' }).then((token) => response.end(token))
     } else response.end('{}')
   })
   const server = createServer({ cert, key }, onRequest)
@@ -179,6 +204,7 @@ export async function startGoogleDouble(): Promise<GoogleDouble> {
         privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
       })
       accounts.set(email, publicKey)
+      keys.set(email, privateKey)
       return JSON.stringify({
         type: 'service_account',
         project_id: 'sales-prod',
@@ -187,6 +213,13 @@ export async function startGoogleDouble(): Promise<GoogleDouble> {
         client_email: email,
         token_uri: 'https://oauth2.googleapis.com/token',
       })
+    },
+    async accountOf(jwt: string) {
+      const { sub, email } = decodeJwt(jwt)
+      const account = String(email ?? sub)
+      // The caller compares its times with a clock of its own.
+      await jwtVerify(jwt, await importSPKI(accounts.get(account) ?? '', 'RS256'), { currentDate: new Date(0) })
+      return account
     },
     revoke: () => tokens.clear(),
     async [Symbol.asyncDispose]() {

@@ -9,9 +9,9 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { importSPKI, jwtVerify } from 'jose'
-import { refusalOfAws } from './aws-logins.ts'
 import { DatabaseEngine } from './database-double.ts'
-import type { Asked, Reply, VaultServer } from './server.ts'
+import { type Identities, loginByIdentity, noIdentities } from './identity-logins.ts'
+import type { Asked, Reply, Role, VaultServer } from './server.ts'
 
 interface Token {
   readonly policies: readonly string[]
@@ -28,14 +28,6 @@ interface Version {
   destroyed: boolean
 }
 
-interface Role {
-  readonly policies: readonly string[]
-  readonly ttlSeconds: number
-  readonly maxTtlSeconds: number
-  readonly uses: number
-  readonly audiences: readonly string[]
-}
-
 const ROOT = 'root'
 const FORBIDDEN: Reply = { status: 403, body: { errors: ['permission denied'] } }
 const NOTHING: Reply = { status: 404, body: { errors: [] } }
@@ -48,6 +40,8 @@ export interface VaultDouble extends VaultServer {
   readonly asked: Asked[]
   /** Answers in place of the server, as long as it is set; undefined lets a request through. */
   fault: ((asked: Asked, response: ServerResponse) => Reply | 'handled' | undefined) | undefined
+  /** The identities that it knows. */
+  readonly identities: Identities
   /** How far its clock is ahead, in milliseconds. */
   aheadMillis: number
 }
@@ -60,7 +54,8 @@ export interface VaultTls {
 }
 
 export async function startVaultDouble(tls?: VaultTls): Promise<VaultDouble> {
-  const core = new Core(new Map([['secret/', 2]]))
+  const identities = noIdentities()
+  const core = new Core(new Map([['secret/', 2]]), identities)
   const asked: Asked[] = []
   const double: Pick<VaultDouble, 'fault' | 'aheadMillis'> = { fault: undefined, aheadMillis: 0 }
   const answerTo = (request: IncomingMessage, response: ServerResponse): void => {
@@ -95,6 +90,7 @@ export async function startVaultDouble(tls?: VaultTls): Promise<VaultDouble> {
   return Object.assign(double, {
     address: `http${tls === undefined ? '' : 's'}://127.0.0.1:${port}`,
     rootToken: ROOT,
+    identities,
     asked,
     async [Symbol.asyncDispose]() {
       core.close()
@@ -132,10 +128,11 @@ class Core {
   readonly database = new DatabaseEngine()
   #sealed = false
   #jwtKey = ''
-  #awsServerId = ''
+  readonly #identities: Identities
 
-  constructor(mounts: Map<string, number>) {
+  constructor(mounts: Map<string, number>, identities: Identities) {
     this.#mounts = mounts
+    this.#identities = identities
   }
 
   close(): void {
@@ -155,27 +152,18 @@ class Core {
   async answer(asked: Asked, now: number): Promise<Reply> {
     const { method, headers, body } = asked
     const [path = '', query = ''] = asked.path.split('?')
-    const given = String(headers['x-vault-token'] ?? '')
+    const sent = String(headers['x-vault-token'] ?? '')
     if (this.#sealed && path !== 'sys/unseal') return { status: 503, body: { errors: ['Vault is sealed'] } }
     if (path === 'sys/unseal') this.#sealed = false
     if (path === 'sys/unseal') return ok({})
-    if (path === 'sys/wrapping/unwrap') return this.#unwrap(given)
+    if (path === 'sys/wrapping/unwrap') return this.#unwrap(sent)
     if (path === 'auth/approle/login') return this.#login(body)
     if (path === 'auth/jwt/login') return this.#jwtLogin(body)
-    if (path === 'auth/aws/login') {
-      const role = this.#roles.get(String(body.role))
-      if (role === undefined) return bad(`entry for role ${body.role} not found`)
-      return refusalOfAws(body, this.#awsServerId, now) ?? this.#issue({ ...role, renewable: true })
-    }
-    if (path === 'auth/cert/login') {
-      const role = asked.client === undefined ? undefined : this.#roles.get(asked.client)
-      return role === undefined
-        ? bad('invalid certificate or no client certificate supplied')
-        : this.#issue({ ...role, renewable: true })
-    }
-    const token = this.#tokens.get(given)
+    const given = await loginByIdentity(asked, this.#identities, (name) => this.#roles.get(String(name)), now)
+    if (given !== undefined) return 'policies' in given ? this.#issue({ ...given, renewable: true }) : given
+    const token = this.#tokens.get(sent)
     if (token === undefined || token.endsAt <= Date.now()) return FORBIDDEN
-    if (path.startsWith('auth/token/')) return this.#tokenPath(path.slice('auth/token/'.length), given, token, body)
+    if (path.startsWith('auth/token/')) return this.#tokenPath(path.slice('auth/token/'.length), sent, token, body)
     const isRoot = token.policies.includes('root')
     const mount = [...this.#mounts.keys()].find((each) => path.replace('sys/internal/ui/mounts/', '').startsWith(each))
     if (path.startsWith('sys/internal/ui/mounts/')) {
@@ -185,7 +173,7 @@ class Core {
       return ok({ data: { path: mount, type: 'kv', options: { version: String(this.#mounts.get(mount)) } } })
     }
     if (!isRoot && !token.policies.some((name) => this.#allows(name, path))) return FORBIDDEN
-    const ofDatabase = await this.database.answer({ path, body }, given)
+    const ofDatabase = await this.database.answer({ path, body }, sent)
     if (ofDatabase !== undefined) return ofDatabase
     if (mount !== undefined && !path.startsWith('sys/')) return this.#secret(method, path, mount, query, body)
     return this.#administer(path, headers, body)
@@ -200,11 +188,13 @@ class Core {
     const [, mount] = /^sys\/mounts\/(.+)$/.exec(path) ?? []
     const [, policy] = /^sys\/policies\/acl\/(.+)$/.exec(path) ?? []
     const [, role = '', leaf] =
-      /^auth\/(?:approle\/role|jwt\/role|aws\/role|cert\/certs)\/([^/]+)(?:\/(.+))?$/.exec(path) ?? []
+      /^auth\/(?:approle\/role|(?:jwt|aws|azure|gcp)\/role|cert\/certs|(?:userpass|ldap|radius)\/users|github\/map\/users|kerberos\/groups)\/([^/]+)(?:\/(.+))?$/.exec(
+        path,
+      ) ?? []
     if (path === 'auth/jwt/config') [this.#jwtKey = ''] = body.jwt_validation_pubkeys as readonly string[]
-    else if (path === 'auth/aws/config/client') this.#awsServerId = String(body.iam_server_id_header_value)
+    else if (path === 'auth/aws/config/client') this.#identities.awsServerId = String(body.iam_server_id_header_value)
     else if (path.startsWith('sys/namespaces/')) {
-      this.#namespaces.set(path.slice('sys/namespaces/'.length), new Core(new Map()))
+      this.#namespaces.set(path.slice('sys/namespaces/'.length), new Core(new Map(), this.#identities))
       return ok({ data: {} })
     } else if (path === 'sys/seal') this.#sealed = true
     else if (mount !== undefined)
@@ -216,7 +206,9 @@ class Core {
       const ttlSeconds = Number(body.token_ttl ?? 3600)
       const audiences = (body.bound_audiences ?? []) as readonly string[]
       const maxTtlSeconds = Number(body.token_max_ttl ?? 3600)
-      this.#roles.set(role, { policies, uses, ttlSeconds, maxTtlSeconds, audiences })
+      const accounts = body.bound_service_accounts as readonly string[] | undefined
+      const machine = body.bound_virtual_machine as string | undefined
+      this.#roles.set(role, { policies, uses, ttlSeconds, maxTtlSeconds, audiences, accounts, machine })
     } else if (leaf === 'role-id') return ok({ data: { role_id: `id-of-${role}` } })
     else if (leaf === 'secret-id') return this.#secretId(role, headers)
     return { status: 204 }
@@ -260,7 +252,7 @@ class Core {
     return this.#issue({ ...role, renewable: true })
   }
 
-  #issue(role: Omit<Role, 'uses' | 'audiences'> & { readonly renewable: boolean }): Reply {
+  #issue(role: Pick<Role, 'policies' | 'ttlSeconds' | 'maxTtlSeconds'> & { readonly renewable: boolean }): Reply {
     const token = `s.${randomBytes(16).toString('hex')}`
     const now = Date.now()
     const ttlMillis = role.ttlSeconds * 1000

@@ -17,6 +17,19 @@ export interface Reply {
   readonly headers?: Readonly<Record<string, string>>
 }
 
+/** A role of a login method. */
+export interface Role {
+  readonly policies: readonly string[]
+  readonly ttlSeconds: number
+  readonly maxTtlSeconds: number
+  readonly uses: number
+  readonly audiences: readonly string[]
+  /** The service accounts of Google that it is bound to. */
+  readonly accounts?: readonly string[] | undefined
+  /** The machine of Azure that it is bound to. */
+  readonly machine?: string | undefined
+}
+
 export interface VaultServer extends AsyncDisposable {
   readonly address: string
   readonly rootToken: string

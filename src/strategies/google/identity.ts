@@ -1,5 +1,6 @@
 /** Tokens for Google's services: application default credentials, a file, workload identity federation, impersonation. */
 
+import { createSign } from 'node:crypto'
 import type { AuthClient } from 'google-auth-library'
 import { orAbort } from '../../abort.ts'
 import { isError } from '../../any-error.ts'
@@ -7,17 +8,19 @@ import { credentialFailure, faultOf } from '../../credentials/failure.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { Secret } from '../../secret.ts'
-import type { RequestAgents } from '../../strategies/strategy.ts'
-import { supervise } from '../../strategies/supervise.ts'
 import { readSecretText } from '../../vault/credential-file.ts'
 import { isProtected } from '../../vault/fields.ts'
 import { ask, isRecord, objectOf } from '../../vault/https.ts'
+import type { RequestAgents } from '../strategy.ts'
+import { supervise } from '../supervise.ts'
 import { googleFailure } from './failure.ts'
 import type { GoogleOptions } from './fields.ts'
 
 export interface GoogleContext {
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly agents?: RequestAgents | undefined
+  /** As {@link loadPackage} takes it. Default: `gcp-sm:`. */
+  readonly neededFor?: string
 }
 
 type Library = typeof import('google-auth-library')
@@ -28,6 +31,14 @@ interface Identity {
   readonly client: AuthClient
   /** Service accounts that delegate, and last the one whose token is used; none: that of the client. */
   readonly chain: readonly string[]
+  /** The key of a service account, where a file or an option gives it. */
+  readonly key?: AccountKey | undefined
+}
+
+interface AccountKey {
+  readonly email: string
+  readonly key: string
+  readonly keyId: string
 }
 
 interface Token {
@@ -40,6 +51,8 @@ const SUBJECT = 'The Google token could not be obtained'
 const SCOPE = 'https://www.googleapis.com/auth/cloud-platform'
 /** The library renews its tokens so long before their end; the end itself is not waited for. */
 const ENDS_MILLIS = 60_000
+/** Vault takes a JWT that lives a quarter of an hour at most. */
+const PROOF_SECONDS = 300
 const IAM = 'https://iamcredentials.googleapis.com'
 
 /** Gives the tokens of one identity, each as long as it lasts. */
@@ -57,25 +70,67 @@ export class GoogleTokens {
   async current(signal: AbortSignal): Promise<Secret> {
     const known = this.#token
     if (known !== undefined && known.endsAt - Date.now() > ENDS_MILLIS) return known.value
-    const library = await loadPackage('google-auth-library', () => import('google-auth-library'), 'gcp-sm:')
-    const limitMillis = this.#options.credential_timeout * 1000
-    const secrets: Secret[] = []
-    try {
-      const { client, chain } = await this.#identity(library, secrets, signal)
-      exchangeBySameWay(client)
-      const work = async (): Promise<Token> => {
-        const { token } = await client.getAccessToken()
-        if (!token) throw new Error('no token was given')
-        const { expiry_date: endsAt } = client.credentials
-        return { value: new Secret(token), endsAt: endsAt ?? Date.now() }
-      }
-      const own = await orAbort(supervise({ signal, requestLimitMillis: limitMillis }, work), signal)
+    return this.#identified(signal, async ({ client, chain }) => {
+      const own = await this.#own(client, signal)
       this.#token = chain.length === 0 ? own : await this.#impersonate(chain, own.value, signal)
       return this.#token.value
+    })
+  }
+
+  /**
+   * The JWT of a service account by which Vault is logged in to: signed here by its key, by Google for an account that
+   * is impersonated, or the identity token of this machine
+   * (https://developer.hashicorp.com/vault/docs/auth/gcp).
+   *
+   * @param role of Vault, which is the audience
+   * @param now the time of the server, in milliseconds since the epoch
+   * @throws as {@link current}
+   */
+  async proof(role: string, signal: AbortSignal, now: number): Promise<Secret> {
+    return this.#identified(signal, async ({ client, chain, key }, library) => {
+      const email = chain.at(-1) ?? key?.email
+      const issuedAt = Math.floor(now / 1000)
+      const claims = { iss: email, sub: email, aud: `vault/${role}`, iat: issuedAt, exp: issuedAt + PROOF_SECONDS }
+      if (chain.length > 0) return this.#signed(chain, claims, (await this.#own(client, signal)).value, signal)
+      if (key !== undefined) return signedBy(key, claims)
+      if (client instanceof library.Compute) {
+        return new Secret(await this.#supervised(signal, () => client.fetchIdToken(`http://vault/${role}`)))
+      }
+      throw new PoolsmithError('The identity of Google has no key that could sign a login to Vault.', {
+        code: 'CREDENTIAL_INVALID',
+        phase: 'credential',
+        hint: 'Name a service account in google_impersonate, for which Google then signs.',
+      })
+    })
+  }
+
+  /** Runs with the identity that the options name. */
+  async #identified<T>(signal: AbortSignal, work: (identity: Identity, library: Library) => Promise<T>): Promise<T> {
+    const { neededFor = 'gcp-sm:' } = this.#context
+    const library = await loadPackage('google-auth-library', () => import('google-auth-library'), neededFor)
+    const secrets: Secret[] = []
+    try {
+      const identity = await this.#identity(library, secrets, signal)
+      exchangeBySameWay(identity.client)
+      return await work(identity, library)
     } catch (error) {
       signal.throwIfAborted()
       throw tokenFailure(error, secrets)
     }
+  }
+
+  #own(client: AuthClient, signal: AbortSignal): Promise<Token> {
+    return this.#supervised(signal, async () => {
+      const { token } = await client.getAccessToken()
+      if (!token) throw new Error('no token was given')
+      const { expiry_date: endsAt } = client.credentials
+      return { value: new Secret(token), endsAt: endsAt ?? Date.now() }
+    })
+  }
+
+  #supervised<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const requestLimitMillis = this.#options.credential_timeout * 1000
+    return orAbort(supervise({ signal, requestLimitMillis }, work), signal)
   }
 
   /** Forgets a token that was refused. @returns whether another may be accepted */
@@ -87,45 +142,62 @@ export class GoogleTokens {
 
   async #identity(library: Library, secrets: Secret[], signal: AbortSignal): Promise<Identity> {
     const { environment, agents } = this.#context
-    const { google_credentials_file: given, google_impersonate: chosen = [] } = this.#options
+    const {
+      google_credentials_file: given,
+      google_credentials: inline,
+      google_impersonate: chosen = [],
+    } = this.#options
+    const scopes = [...(this.#options.google_scopes ?? [SCOPE])]
     const agent = agents && ((url: URL) => (url.protocol === 'http:' ? agents.http : agents.https))
     const transporterOptions = agent === undefined ? {} : { agent }
     const file = given ?? (environment.GOOGLE_APPLICATION_CREDENTIALS || undefined)
-    if (file === undefined) {
+    if (inline === undefined && file === undefined) {
       // With a project, the library asks no program and no metadata service for one.
-      const auth = new library.GoogleAuth({ scopes: SCOPE, projectId: 'unused', clientOptions: { transporterOptions } })
-      const limited = { signal, requestLimitMillis: this.#options.credential_timeout * 1000 }
-      return {
-        client: await orAbort(
-          supervise(limited, () => auth.getClient()),
-          signal,
-        ),
-        chain: chosen,
-      }
+      const auth = new library.GoogleAuth({ scopes, projectId: 'unused', clientOptions: { transporterOptions } })
+      return { client: await this.#supervised(signal, () => auth.getClient()), chain: chosen }
     }
     const option = given === undefined ? 'GOOGLE_APPLICATION_CREDENTIALS' : 'google_credentials_file'
-    const text = await readSecretText(file, { what: 'file of the Google credential', option })
+    const place = inline === undefined ? `file of the Google credential ${file}` : 'option google_credentials'
+    const text = inline ?? (await readSecretText(file ?? '', { what: 'file of the Google credential', option }))
     const json = objectOf(text.reveal())
-    if (json === undefined) throw unusable(file, 'holds no JSON object')
-    const { client, chain } = ofFile(library, json, file, transporterOptions, secrets)
-    return { client, chain: chosen.length === 0 ? chain : [...chain, ...chosen] }
+    if (json === undefined) throw unusable(place, 'holds no JSON object')
+    const { client, chain, key } = ofFile(library, json, place, { transporterOptions, scopes }, secrets)
+    return { client, chain: [...chain, ...chosen], key }
   }
 
   /** https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken */
   async #impersonate(chain: readonly string[], token: Secret, signal: AbortSignal): Promise<Token> {
+    const body = { scope: this.#options.google_scopes ?? [SCOPE], lifetime: '3600s' }
+    const { accessToken, expireTime } = await this.#askIam('generateAccessToken', body, { chain, token, signal })
+    return { value: new Secret(String(accessToken)), endsAt: Date.parse(String(expireTime)) }
+  }
+
+  /** https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/signJwt */
+  async #signed(chain: readonly string[], claims: Json, token: Secret, signal: AbortSignal): Promise<Secret> {
+    const body = { payload: JSON.stringify(claims) }
+    return new Secret(String((await this.#askIam('signJwt', body, { chain, token, signal })).signedJwt))
+  }
+
+  async #askIam(
+    method: 'generateAccessToken' | 'signJwt',
+    body: Json,
+    {
+      chain,
+      token,
+      signal,
+    }: { readonly chain: readonly string[]; readonly token: Secret; readonly signal: AbortSignal },
+  ): Promise<Json> {
     const target = chain.at(-1) ?? ''
     const delegates = chain.slice(0, -1).map((email) => `projects/-/serviceAccounts/${email}`)
-    const url = new URL(`${IAM}/v1/projects/-/serviceAccounts/${encodeURIComponent(target)}:generateAccessToken`)
+    const url = new URL(`${IAM}/v1/projects/-/serviceAccounts/${encodeURIComponent(target)}:${method}`)
     const headers = { authorization: `Bearer ${token.reveal()}`, 'content-type': 'application/json' }
-    const body = JSON.stringify({ delegates, scope: [SCOPE], lifetime: '3600s' })
     const limitMillis = this.#options.credential_timeout * 1000
     const channel = { signal, limitMillis, agent: this.#context.agents?.https }
     const subject = 'The Google IAM API'
-    const answer = await ask({ subject, url, method: 'POST', headers, body }, channel)
-    const { accessToken, expireTime } = objectOf(answer.text) ?? {}
-    if (answer.status === 200 && typeof accessToken === 'string') {
-      return { value: new Secret(accessToken), endsAt: Date.parse(String(expireTime)) }
-    }
+    const question = { subject, url, method: 'POST', headers, body: JSON.stringify({ delegates, ...body }) } as const
+    const answer = await ask(question, channel)
+    const object = objectOf(answer.text)
+    if (answer.status === 200 && typeof (object?.accessToken ?? object?.signedJwt) === 'string') return object as Json
     const failure = googleFailure(answer, { subject, url, step: `give a token of ${target}`, secrets: [token] })
     if (failure.transient) throw failure.with({ code: 'CREDENTIAL_FAILED' })
     const hint = `Give the identity that asks the role Service Account Token Creator on ${target}.`
@@ -133,8 +205,18 @@ export class GoogleTokens {
   }
 }
 
-/** The identity of a file, by its type. The library's own way of reading any type warns on the console. */
-function ofFile(library: Library, json: Json, file: string, transporterOptions: object, secrets: Secret[]): Identity {
+/**
+ * The identity of a file, by its type. The library's own way of reading any type warns on the console.
+ *
+ * @param place names the file in errors, or the option
+ */
+function ofFile(
+  library: Library,
+  json: Json,
+  place: string,
+  settings: { readonly transporterOptions: object; readonly scopes: string[] },
+  secrets: Secret[],
+): Identity {
   const text = (name: string): string => (typeof json[name] === 'string' ? json[name] : '')
   const hidden = (name: string): string => {
     const value = text(name)
@@ -144,33 +226,34 @@ function ofFile(library: Library, json: Json, file: string, transporterOptions: 
   switch (json.type) {
     case 'service_account': {
       const key = { email: text('client_email'), key: hidden('private_key'), keyId: text('private_key_id') }
-      return { client: new library.JWT({ ...key, scopes: SCOPE, transporterOptions }), chain: [] }
+      return { client: new library.JWT({ ...key, ...settings }), chain: [], key }
     }
     case 'authorized_user': {
       const login = { clientId: text('client_id'), clientSecret: hidden('client_secret') }
       const refreshToken = hidden('refresh_token')
+      const { transporterOptions } = settings
       return { client: new library.UserRefreshClient({ ...login, refreshToken, transporterOptions }), chain: [] }
     }
     case 'external_account': {
       for (const name of ['token_url', 'service_account_impersonation_url']) {
         const url = text(name)
         if (url === '' && name !== 'token_url') continue
-        if (!URL.canParse(url) || !isProtected(new URL(url))) throw unusable(file, `has no https address as ${name}`)
+        if (!URL.canParse(url) || !isProtected(new URL(url))) throw unusable(place, `has no https address as ${name}`)
       }
-      return { client: federated(library, { ...json, scopes: [SCOPE], transporterOptions }), chain: [] }
+      return { client: federated(library, { ...json, ...settings }), chain: [] }
     }
     case 'impersonated_service_account': {
       const { source_credentials: source, delegates } = json
       const target = /\/serviceAccounts\/([^/:]{1,256}):generateAccessToken$/.exec(
         text('service_account_impersonation_url'),
       )?.[1]
-      if (!isRecord(source) || target === undefined) throw unusable(file, 'names no source or no service account')
+      if (!isRecord(source) || target === undefined) throw unusable(place, 'names no source or no service account')
       const before = Array.isArray(delegates) ? delegates.map((one) => String(one).replace(/^.*\//, '')) : []
-      const { client } = ofFile(library, source, file, transporterOptions, secrets)
+      const { client } = ofFile(library, source, place, settings, secrets)
       return { client, chain: [...before, target] }
     }
     default:
-      throw unusable(file, 'is of a type that is not known')
+      throw unusable(place, 'is of a type that is not known')
   }
 }
 
@@ -192,12 +275,18 @@ function exchangeBySameWay(client: AuthClient): void {
   if (exchange !== undefined) exchange.transporter = client.transporter
 }
 
-function unusable(file: string, what: string): PoolsmithError {
-  return new PoolsmithError(`The file of the Google credential ${file} ${what}.`, {
+/** The JWT of a service account that its own key signs (RFC 7519, RFC 7515). */
+function signedBy({ key, keyId }: AccountKey, claims: Json): Secret {
+  const part = (value: Json): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const signed = `${part({ alg: 'RS256', typ: 'JWT', kid: keyId })}.${part(claims)}`
+  return new Secret(`${signed}.${createSign('RSA-SHA256').update(signed).sign(key, 'base64url')}`)
+}
+
+function unusable(place: string, what: string): PoolsmithError {
+  return new PoolsmithError(`The ${place} ${what}.`, {
     code: 'CREDENTIAL_INVALID',
     phase: 'credential',
-    hint: 'Give a JSON file as gcloud or the Google Cloud console writes it.',
-    details: { file },
+    hint: 'Give JSON as gcloud or the Google Cloud console writes it.',
   })
 }
 
