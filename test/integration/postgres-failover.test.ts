@@ -1,6 +1,6 @@
 /**
  * A standby is promoted while a pool writes: by a list of hosts, through HAProxy as Patroni sets it up, and behind a
- * network that has become silent. No write that was acknowledged is lost, and none is made twice.
+ * network that has become silent or was cut. No write that was acknowledged is lost, and none is made twice.
  */
 
 import assert from 'node:assert/strict'
@@ -9,126 +9,17 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createEngine, type Engine } from '../../src/index.ts'
+import { layCable, mayLayCables } from '../support/cable.ts'
+import { assertWritten, ENOUGH, engineOn, Load, POOL_SIZE, startPair, WORKERS } from '../support/failover.ts'
 import { startHaproxy } from '../support/haproxy.ts'
 import { startMiddle } from '../support/middle.ts'
-import { type PostgresServer, startPostgres } from '../support/postgres.ts'
-import { promote, REPLICATED, startStandby } from '../support/standby.ts'
-
-const POOL_SIZE = 5
-const WORKERS = 10
-/** Writes before the failover, and after it. */
-const ENOUGH = 200
-const LIMIT_MILLIS = 60_000
-
-interface Pair extends AsyncDisposable {
-  readonly first: PostgresServer
-  readonly second: PostgresServer
-}
-
-async function startPair(): Promise<Pair> {
-  const stack = new AsyncDisposableStack()
-  const first = stack.use(await startPostgres({ flavor: 'debian', hba: REPLICATED }))
-  const second = stack.use(await startStandby(first))
-  await first.sql('create table written (n int)')
-  // A write is acknowledged when the standby has it, whatever becomes of the primary.
-  await first.sql("alter system set synchronous_standby_names = '*'")
-  await first.sql('select pg_reload_conf()')
-  const limit = AbortSignal.timeout(LIMIT_MILLIS)
-  const isSynchronous = "select count(*) from pg_stat_replication where sync_state = 'sync'"
-  while ((await first.sql(isSynchronous)) !== '1') await sleep(20, undefined, { signal: limit })
-  return { first, second, [Symbol.asyncDispose]: () => stack.disposeAsync() }
-}
-
-function engineOn(ports: readonly number[], { first }: Pair, extra: Record<string, unknown> = {}): Promise<Engine> {
-  return createEngine({
-    type: 'postgres',
-    host: ports.map(() => '127.0.0.1').join(),
-    port: ports.join(),
-    login: 'postgres',
-    password: first.superuserPassword,
-    database: 'postgres',
-    extra: { sslmode: 'disable', pool_size: POOL_SIZE, max_overflow: 0, pool_timeout: 60, ...extra },
-  })
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  const limit = AbortSignal.timeout(LIMIT_MILLIS)
-  while (!condition()) await sleep(5, undefined, { signal: limit })
-}
-
-interface Failure {
-  readonly n: number
-  readonly code: unknown
-}
-
-/** Writes numbers, each once, in several loops. */
-class Load {
-  readonly acknowledged: number[] = []
-  readonly failures: Failure[] = []
-  readonly #db: Engine
-  readonly #workers: readonly Promise<void>[]
-  #begun = 0
-  #isStopped = false
-
-  constructor(db: Engine) {
-    this.#db = db
-    this.#workers = Array.from({ length: WORKERS }, () => this.#work())
-  }
-
-  /** The number of statements that have begun: a later one has a greater number. */
-  get begun(): number {
-    return this.#begun
-  }
-
-  async #work(): Promise<void> {
-    while (!this.#isStopped) {
-      const n = ++this.#begun
-      try {
-        await this.#db('written').insert({ n })
-        this.acknowledged.push(n)
-      } catch (error) {
-        this.failures.push({ n, code: (error as { readonly code?: unknown }).code })
-        await sleep(5)
-      }
-    }
-  }
-
-  /** Resolves when so many writes have been acknowledged from now on. */
-  async more(count: number): Promise<void> {
-    const before = this.acknowledged.length
-    await until(() => this.acknowledged.length >= before + count)
-  }
-
-  /** Resolves when a write is acknowledged that begins later. */
-  async oneFromNowOn(): Promise<void> {
-    const { begun } = this
-    await until(() => this.acknowledged.some((n) => n > begun))
-  }
-
-  async stop(): Promise<void> {
-    this.#isStopped = true
-    await Promise.all(this.#workers)
-  }
-}
-
-/** All that was acknowledged is there, and nothing twice. */
-async function assertWritten(server: PostgresServer, { acknowledged }: Load): Promise<void> {
-  const rows = (await server.sql('select n from written')).split('\n').map(Number)
-  const found = new Set(rows)
-  assert.equal(found.size, rows.length, 'no write was made twice')
-  assert.deepEqual(
-    acknowledged.filter((n) => !found.has(n)),
-    [],
-    'acknowledged and lost',
-  )
-}
+import { promote } from '../support/standby.ts'
 
 test('by a list of hosts: once the new primary has been written to, no statement fails any more', async () => {
   await using pair = await startPair()
-  const { first, second } = pair
-  await using db = await engineOn([first.port, second.port], pair, { target_session_attrs: 'primary' })
-  const load = new Load(db)
+  const { first, second, places } = pair
+  await using db = await engineOn(places, pair, { target_session_attrs: 'primary' })
+  using load = new Load(db)
   await load.more(ENOUGH)
   await first.stop('fast')
   await promote(second)
@@ -172,8 +63,8 @@ test('through HAProxy, which asks for the primary as Patroni has it: writing goe
         'default-server inter 200ms fall 2 rise 1 on-marked-down shutdown-sessions',
       ],
     })
-    await using db = await engineOn([haproxy.port], pair, { target_session_attrs: 'read-write' })
-    const load = new Load(db)
+    await using db = await engineOn([`127.0.0.1:${haproxy.port}`], pair, { target_session_attrs: 'read-write' })
+    using load = new Load(db)
     await load.more(ENOUGH)
     status.first = 503
     await first.stop('fast')
@@ -203,9 +94,9 @@ function apiOf(status: () => number) {
 
 test('a primary that has become silent: idle sessions are given up, and callers get the new primary in time', async () => {
   await using pair = await startPair()
-  const { first, second } = pair
+  const { first, second, places } = pair
   await using middle = await startMiddle(first.port)
-  await using db = await engineOn([middle.port, second.port], pair, {
+  await using db = await engineOn([`127.0.0.1:${middle.port}`, places[1]], pair, {
     target_session_attrs: 'primary',
     connect_timeout: 5,
     pool_ping_timeout: 0.5,
@@ -222,4 +113,35 @@ test('a primary that has become silent: idle sessions are given up, and callers 
   assert.equal(await second.sql('select count(*) from written'), String(WORKERS))
   const [silent, other] = pool.stats().places
   assert.deepEqual([silent?.state, silent?.sessions, other?.state], ['down', 0, 'up'])
+})
+
+test('a network that is cut: each session loses the statement in flight, and writing goes on at the new primary', async (t) => {
+  if (!mayLayCables(t)) return
+  using cable = layCable()
+  await using pair = await startPair(cable)
+  const { first, second, places } = pair
+  // An answer that is lost shows by the probes, a statement that is lost by the kernel's table.
+  await using db = await engineOn(places, pair, {
+    target_session_attrs: 'primary',
+    connect_timeout: 5,
+    keepalives_idle: 1,
+  })
+  using load = new Load(db)
+  await load.more(ENOUGH)
+  await cable.pull()
+  await promote(second)
+  await load.oneFromNowOn()
+  const { begun } = load
+  await load.more(ENOUGH)
+  await load.stop()
+  await assertWritten(second, load)
+  assert.ok(load.failures.length <= POOL_SIZE, JSON.stringify(load.failures))
+  assert.deepEqual(
+    load.failures.filter(({ n, code }) => n > begun || code !== 'CONNECTION_LOST'),
+    [],
+  )
+  const [cut, other] = db.pool.stats().places
+  assert.deepEqual([cut?.state, cut?.sessions, other?.state], ['down', 0, 'up'])
+  // It waits for the standby, which is not there any more.
+  await first.stop('immediate')
 })

@@ -27,6 +27,8 @@ export interface PostgresOptions {
   readonly listen?: string
   /** Environment of the server process, such as KRB5_CONFIG. */
   readonly environment?: Readonly<Record<string, string>>
+  /** The network namespace that it listens in, for a test that runs as root; its Unix socket is reached from everywhere. */
+  readonly namespace?: string
 }
 
 // pg reads these, here and in tests; they must not lead it to another server than the one started here.
@@ -76,6 +78,7 @@ export interface ServerSetup {
   readonly password: string
   readonly account: { readonly uid: number; readonly gid: number } | undefined
   readonly environment: Readonly<Record<string, string>>
+  readonly namespace?: string
 }
 
 export class PostgresServer implements AsyncDisposable {
@@ -113,8 +116,10 @@ export class PostgresServer implements AsyncDisposable {
   }
 
   async start(): Promise<void> {
-    const child = spawn(join(this.#bin, 'postgres'), ['-D', this.dataDirectory], {
-      ...this.#account,
+    const postgres = [join(this.#bin, 'postgres'), '-D', this.dataDirectory]
+    const [program = '', ...args] = [...this.#intoNamespace(), ...postgres]
+    const child = spawn(program, args, {
+      ...(program === postgres[0] && this.#account),
       cwd: this.#folder,
       env: { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC', ...this.#environment },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -139,6 +144,14 @@ export class PostgresServer implements AsyncDisposable {
       }
       await sleep(25)
     }
+  }
+
+  /** The command that enters the namespace and then becomes the account, both without another process. */
+  #intoNamespace(): string[] {
+    const { namespace, account } = this.setup
+    if (namespace === undefined || account === undefined) return []
+    const identity = [`--reuid=${account.uid}`, `--regid=${account.gid}`, '--clear-groups']
+    return ['ip', 'netns', 'exec', namespace, 'setpriv', ...identity, '--']
   }
 
   /** `fast` closes sessions in order; `immediate` drops them, as a crash does. */
@@ -250,7 +263,15 @@ function hbaText(lines: readonly string[]): string {
 }
 
 export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
-  const { flavor = 'embedded', hba = DEFAULT_HBA, config = {}, tls, listen = '127.0.0.1', environment = {} } = options
+  const {
+    flavor = 'embedded',
+    hba = DEFAULT_HBA,
+    config = {},
+    tls,
+    listen = '127.0.0.1',
+    environment = {},
+    namespace,
+  } = options
   const account = serverAccount()
   const folder = await mkdtemp(join(temporaryRoot(), 'poolsmith-pg-'))
   try {
@@ -315,7 +336,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     await owned('postgresql.conf', `${conf}\n${lines.join('\n')}\n`)
     await owned('pg_hba.conf', hbaText(hba))
 
-    const server = new PostgresServer({ folder, bin, port, password, account, environment })
+    const server = new PostgresServer({ folder, bin, port, password, account, environment, namespace })
     try {
       await server.start()
     } catch (error) {

@@ -14,8 +14,12 @@ const FOLLOW_LIMIT_MILLIS = 30_000
 /** The lines of pg_hba.conf of a server that has standbys. */
 export const REPLICATED = ['local replication all trust', 'host all all 127.0.0.1/32 scram-sha-256']
 
-/** Copies a running server and starts the copy as its standby, on a port of its own; disposing removes it. */
-export async function startStandby(primary: PostgresServer): Promise<PostgresServer> {
+/**
+ * Copies a running server and starts the copy as its standby, on a port of its own; disposing removes it.
+ *
+ * @param host where it follows the primary
+ */
+export async function startStandby(primary: PostgresServer, host = primary.socketDirectory): Promise<PostgresServer> {
   const { bin, account, environment, password } = primary.setup
   const folder = await mkdtemp(join(temporaryRoot(), 'poolsmith-pg-'))
   const port = await freePort()
@@ -23,13 +27,18 @@ export async function startStandby(primary: PostgresServer): Promise<PostgresSer
   try {
     await chmod(folder, 0o755)
     if (account !== undefined) await chown(folder, account.uid, account.gid)
-    const from = ['-h', primary.socketDirectory, '-p', String(primary.port), '-U', primary.superuser]
+    const from = ['-h', host, '-p', String(primary.port), '-U', primary.superuser]
     await promisify(execFile)(
       join(bin, 'pg_basebackup'),
       ['-D', standby.dataDirectory, '-R', '-X', 'stream', '-c', 'fast', '--no-sync', '-w', ...from],
       { ...account, cwd: folder, env: { PATH: process.env.PATH, LC_ALL: 'C' }, timeout: 60_000 },
     )
-    const lines = [`port = '${port}'`, `unix_socket_directories = '${folder}'`, '']
+    const lines = [
+      `port = '${port}'`,
+      `listen_addresses = '${standby.host}'`,
+      `unix_socket_directories = '${folder}'`,
+      '',
+    ]
     await appendFile(join(standby.dataDirectory, 'postgresql.conf'), lines.join('\n'))
     await standby.start()
     // A primary that is stopped sends the rest to standbys that follow it, and not to one that is about to.
