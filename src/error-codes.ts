@@ -107,6 +107,9 @@ export const ERROR_CODES = {
   KEYTAB_CORRUPT: 'The file is not a keytab, or is damaged.',
   KEYTAB_WITHOUT_PRINCIPAL: 'The keytab holds no key for the principal.',
   KEYTAB_REFUSED: "The KDC does not accept the keytab's key: the password or key was changed since it was written.",
+  KEYTAB_NOT_TRUSTED:
+    'A keytab that is to be rotated, or a file beside it, is a link, of another user, or open to other users.',
+  KEYTAB_NOT_WRITABLE: 'A keytab that is to be rotated, or a file beside it, cannot be written.',
   PRINCIPAL_MALFORMED: 'The name of a principal is not well-formed.',
   PRINCIPAL_UNKNOWN: 'The Kerberos database does not know the client principal.',
   PRINCIPAL_REFUSED: 'The KDC knows the principal but refuses it: locked, expired, or against its policy.',

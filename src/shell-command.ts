@@ -5,7 +5,8 @@ import { onAbort } from './abort.ts'
 import { errorCode } from './any-error.ts'
 
 export interface ShellCommand {
-  readonly command: string
+  /** A text for the shell, or a program with its arguments, which runs without one. */
+  readonly command: string | readonly [string, ...string[]]
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly signal: AbortSignal
   readonly limitMillis: number
@@ -22,8 +23,9 @@ export interface ShellCommand {
 export async function shellOutput(options: ShellCommand): Promise<string> {
   const { command, environment, signal, limitMillis, longestBytes, failed } = options
   const limit = AbortSignal.timeout(limitMillis)
-  const child = spawn(command, {
-    shell: true,
+  const [program, ...given] = typeof command === 'string' ? [command] : command
+  const child = spawn(program, given, {
+    shell: typeof command === 'string',
     // A group of its own, so that what the shell has started ends with it.
     detached: process.platform !== 'win32',
     env: { ...environment },

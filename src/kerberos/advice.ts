@@ -139,6 +139,14 @@ export const ADVICE: Partial<Record<ErrorCode, (facts: KerberosFacts) => Advice>
       (facts.kvno === undefined ? '' : `; its newest key has the kvno ${facts.kvno}`),
     hint: `Export the keytab again: the key has changed since it was written. Compare \`klist -kt ${fileWord(facts.keytab)}\` with \`${commands.kvno({ service: who(facts) })}\`, which needs a ticket`,
   }),
+  KEYTAB_NOT_TRUSTED: (facts) => ({
+    message: `The keytab ${keytabOf(facts)} is not rotated`,
+    hint: `Run \`ls -ln ${fileWord(facts.keytab)}*\`: the keytab must be a regular file with mode 0600 of the user who rotates it`,
+  }),
+  KEYTAB_NOT_WRITABLE: (facts) => ({
+    message: `The keytab ${keytabOf(facts)} cannot be replaced`,
+    hint: 'Check the rights on its folder, in which a rotation makes files, and the space on the disk',
+  }),
   PRINCIPAL_MALFORMED: (facts) => ({
     message: `${facts.spn ?? facts.principal ?? 'The name of a principal'} is not written as a principal`,
     hint: 'Write name@REALM or service/host@REALM, with a backslash before an @, / or \\ that belongs to a name',

@@ -58,6 +58,8 @@ export interface RefreshedTicket extends TicketInfo {
   readonly fresh: boolean
 }
 
+type TicketRequest = Omit<Parameters<Tasks['obtain']>[0], 'key'>
+
 /** A refresh, decided: which ticket goes where. */
 interface Plan {
   /** The full name of the cache. */
@@ -237,18 +239,31 @@ function request(plan: Plan, options: RefreshOptions, party: Party, into: string
               packed: isPrivate(cache) ? await packCache(cache) : undefined,
               into: target,
             })
-          : await askKdc('obtain', { ...asked, key: { keytab } })
+          : await askByKeytab(asked, keytab)
     if (packed !== undefined) await unpackCache(packed, into)
     return contents
   }
   return kdcCalls.run(info, start, { signal: undefined, aborted: () => undefined })
 }
 
+/** While the keytab is rotated, the KDC may have the next key already. */
+async function askByKeytab(request: TicketRequest, keytab: string): Promise<NewTicket> {
+  const { keytabVersion, pendingKeys } = await import('./pending-key.ts')
+  const before = await keytabVersion(keytab)
+  try {
+    return await askKdc('obtain', { ...request, key: { keytab } })
+  } catch (error) {
+    if (!(error instanceof PoolsmithError) || error.code !== 'KEYTAB_REFUSED') throw error
+    for (const key of await pendingKeys(keytab, request.principal, before)) {
+      const ticket = await askKdc('obtain', { ...request, key }).catch(() => undefined)
+      if (ticket !== undefined) return ticket
+    }
+    throw error
+  }
+}
+
 /** The bytes of the password live as long as the question. */
-async function askByPassword(
-  request: Omit<Parameters<Tasks['obtain']>[0], 'key'>,
-  passwordOf: PasswordOf | undefined,
-): Promise<NewTicket> {
+async function askByPassword(request: TicketRequest, passwordOf: PasswordOf | undefined): Promise<NewTicket> {
   if (passwordOf === undefined) throw new Error('There is no password')
   const password = Buffer.from(`${(await passwordOf()).reveal()}\0`)
   try {

@@ -29,6 +29,8 @@ export type KerberosCall =
   | 'sign-in'
   /** Renewal of a ticket (TGS exchange). */
   | 'renew'
+  /** A new key (RFC 3244), and what is derived from it. */
+  | 'change-key'
 
 interface Row {
   readonly code: ErrorCode

@@ -1,6 +1,7 @@
 /** The credentials of a record, with what their places tell of their age. Nothing is asked of the database. */
 
 import { X509Certificate } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errorCode, errorText } from '../any-error.ts'
@@ -149,6 +150,7 @@ class Finder {
       const versions = [...new Set(own.map(({ kvno }) => kvno))].sort((a, b) => a - b)
       const notes = versions.length === 1 ? [] : [`it holds the key versions ${versions.join(', ')}`]
       const isDated = newest.writtenAt > 0
+      if (await isRotating(path)) notes.push('a rotation has begun; `poolsmith rotate --keytab` finishes it')
       return {
         ...head,
         identity: principal,
@@ -183,6 +185,12 @@ class Finder {
     const code = errorCode(error)
     return code === undefined ? printable(errorText(error), 200) : `it cannot be read (${code})`
   }
+}
+
+async function isRotating(keytab: string): Promise<boolean> {
+  const { besideKeytab, keytabPath } = await import('../kerberos/pending-key.ts')
+  const path = keytabPath(keytab)
+  return path !== undefined && (existsSync(besideKeytab(path).pending) || existsSync(besideKeytab(path).next))
 }
 
 const NO_ENTRY = { principal: '', kvno: -1, encryptionType: '', writtenAt: 0 }

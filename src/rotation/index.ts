@@ -1,4 +1,4 @@
-/** The door `poolsmith/rotation`: how old credentials are, changing the passwords of databases, and API keys. */
+/** The door `poolsmith/rotation`: how old credentials are, changing them, and API keys. */
 
 import '../supported-node.ts'
 
@@ -7,6 +7,7 @@ export type { ApiKeyInfo } from './api-keys/entries.ts'
 export { openApiKeys } from './api-keys/open-api-keys.ts'
 export { type CheckRotationOptions, checkRotation, type RotationReport } from './check-rotation.ts'
 export type { CredentialAge, FoundCredential } from './credential-age.ts'
+export type { KeytabStep } from './keytab-rotation.ts'
 export type { RotationStep } from './password-rotation.ts'
 export type {
   CredentialKind,
@@ -23,3 +24,4 @@ export {
   type RotateCertificateOptions,
   rotateCertificate,
 } from './rotate-certificate.ts'
+export { type KeytabRotated, type RotateKeytabOptions, rotateKeytab } from './rotate-keytab.ts'

@@ -13,7 +13,7 @@ import { resolveConnection } from '../stores/resolve.ts'
 import { withSession } from './accounts.ts'
 import { nameOf } from './name-of.ts'
 import { operationLog } from './recorded-log.ts'
-import { certificateOf, type IssuedPair } from './site-command.ts'
+import type { IssuedPair } from './site-command.ts'
 import { writeSecret } from './write-secret.ts'
 
 /** Options of {@link rotateCertificate}. */
@@ -113,7 +113,10 @@ async function issue(
   given: RotateCertificateOptions['issue'],
   context: { readonly environment: Readonly<Record<string, string | undefined>>; readonly signal: AbortSignal },
 ): Promise<IssuedPair> {
-  if (typeof given === 'string') return certificateOf(given, context)
+  if (typeof given === 'string') {
+    const { certificateOf } = await import('./site-command.ts')
+    return certificateOf(given, context)
+  }
   const { certificate, privateKey } = await given(context.signal)
   return { certificate, privateKey: Secret.from(privateKey) }
 }

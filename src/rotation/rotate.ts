@@ -14,7 +14,7 @@ import type { SecretReader } from '../stores/reader.ts'
 import { resolveConnection } from '../stores/resolve.ts'
 import { generatePassword } from './generate-password.ts'
 import { nameOf } from './name-of.ts'
-import { PasswordRotation, type RotationStep } from './password-rotation.ts'
+import type { PasswordRotated, RotationStep } from './password-rotation.ts'
 import { operationLog } from './recorded-log.ts'
 import { StoredPassword } from './stored-password.ts'
 
@@ -70,6 +70,7 @@ export interface RotationResult {
 export async function rotate(input: ConnectionInput, options: RotateOptions = {}): Promise<RotationResult> {
   const { stores = {}, users, admin, signal = new AbortController().signal, by } = options
   const { configured } = await import('./configured.ts')
+  const { PasswordRotation } = await import('./password-rotation.ts')
   const given = await resolveConnection(input, stores)
   const { connection, settings, stores: own } = await configured(given, stores)
   assertFits(connection, settings, options)
@@ -93,7 +94,7 @@ export async function rotate(input: ConnectionInput, options: RotateOptions = {}
     const head = { kind: 'rotation', credential: 'password', service, by, step, durationMillis } as const
     return tellAudit({ ...head, outcome: 'success', ...facts }, log.recorder)
   }
-  let done: Awaited<ReturnType<PasswordRotation['run']>>
+  let done: PasswordRotated
   try {
     done = await rotation.run()
   } catch (error) {
@@ -145,6 +146,12 @@ function statementFailed(cause: Error, signal: AbortSignal): PoolsmithError {
   })
 }
 
+/** The rotations of other strategies. */
+const OTHERS: Readonly<Record<string, string>> = {
+  kerberos: '; a keytab is by rotateKeytab, --keytab',
+  ssl_cert: '; a certificate is by rotateCertificate, --certificate-command',
+}
+
 /** @throws ConfigError */
 function assertFits(
   { login }: Connection,
@@ -157,7 +164,8 @@ function assertFits(
   const user = references.get('login')?.reference
   const isSame = user?.scheme === password?.scheme && user?.path === password?.path
   if (strategy.name !== 'password' && strategy.name !== 'sql_auth') {
-    say('extra.auth_method', `is ${strategy.name}; only passwords of databases are rotated (password, sql_auth)`)
+    const other = OTHERS[strategy.name] ?? ''
+    say('extra.auth_method', `is ${strategy.name}; passwords of databases are rotated (password, sql_auth)${other}`)
   } else if (password === undefined) {
     say('extra.password_from', 'missing; the password must be in a store that can be written')
   } else if (password.field === undefined) {

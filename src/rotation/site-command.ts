@@ -1,5 +1,6 @@
 import { PoolsmithError } from '../errors.ts'
 import { PEM_LABELS, pemBlocks } from '../pem-blocks.ts'
+import { printable } from '../printable.ts'
 import { Secret } from '../secret.ts'
 import { shellOutput } from '../shell-command.ts'
 
@@ -45,6 +46,35 @@ export async function certificateOf(command: string, context: CommandContext): P
   if (key === undefined || keys.blocks.length > 1 || !keys.complete) throw failed('did not print one private key')
   const lines = certificates.blocks.map((block) => `${block}\n`)
   return { certificate: lines.join(''), privateKey: new Secret(`${key}\n`) }
+}
+
+/** {@link runKeytabProgram} */
+export interface KeytabProgram extends CommandContext {
+  /** The keytab that takes the new key. */
+  readonly keytab: string
+  readonly principal: string
+}
+
+/**
+ * Runs a program of the site that gives a principal a new key and puts it into a keytab. `{keytab}` and `{principal}` in
+ * its arguments are replaced. No shell reads them.
+ *
+ * @throws PoolsmithError ROTATION_COMMAND_FAILED; the reason of the signal
+ */
+export async function runKeytabProgram(
+  [program = '', ...given]: readonly string[],
+  { keytab, principal, ...context }: KeytabProgram,
+): Promise<void> {
+  const filled = given.map((one) => one.replaceAll('{keytab}', () => keytab).replaceAll('{principal}', () => principal))
+  const hint = 'Run it by hand as this user to see why. It must not ask for anything.'
+  const failed = (what: string, transient: boolean): PoolsmithError =>
+    new PoolsmithError(`The command ${printable(program)} that makes the new key ${what}.`, {
+      code: 'ROTATION_COMMAND_FAILED',
+      phase: 'credential',
+      transient,
+      hint,
+    })
+  await shellOutput({ command: [program, ...filled], ...context, failed, ...LIMITS })
 }
 
 function failedAs(made: string): (what: string, transient?: boolean) => PoolsmithError {

@@ -1,18 +1,15 @@
 /** A rotation that is killed at any step, while a pool uses the password. */
 
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { join } from 'node:path'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { createEngine, type Engine } from '../../src/index.ts'
+import type { ConnectionInput } from '../../src/index.ts'
 import { rotate } from '../../src/rotation/index.ts'
+import { killAt } from '../support/rotation/kill-at.ts'
+import { load } from '../support/rotation/load.ts'
 import { FIRST, ROTATION_SIDES, type RotationSide } from '../support/rotation/sides.ts'
 import { startVaultDouble, type VaultDouble } from '../support/vault/double.ts'
 import { administer } from '../support/vault/server.ts'
 
-const KILLED = join(import.meta.dirname, '..', 'support', 'rotation', 'killed.ts')
 const STEPS = ['read', 'login', 'pending', 'alter', 'verify', 'promote'] as const
 const stores = { environment: {} }
 
@@ -30,49 +27,6 @@ async function fieldsIn(vault: VaultDouble): Promise<Record<string, string>> {
   return (data as { data: Record<string, string> }).data
 }
 
-/** Ten callers without a pause, whose sessions last a tenth of a second. */
-async function load(record: ReturnType<typeof recordOf>) {
-  const db: Engine = await createEngine(record, { pool_size: 10, max_overflow: 0, pool_recycle: 0.1, stores })
-  const state = { isOver: false, statements: 0, opened: 0 }
-  db.pool.on('connection:opened', () => state.opened++)
-  const work = async (): Promise<void> => {
-    while (!state.isOver) {
-      await db.raw('select 1 as one')
-      state.statements++
-      await sleep(5)
-    }
-  }
-  const workers = Promise.all(Array.from({ length: 10 }, work))
-  // A failure is reported where they are waited for.
-  workers.catch(() => undefined)
-  return {
-    /** Until sessions were opened from now on. */
-    async reopened(count = 10): Promise<void> {
-      const target = state.opened + count
-      while (state.opened < target) await Promise.race([sleep(10), workers.then(() => assert.fail('it has ended'))])
-    },
-    async end(): Promise<number> {
-      state.isOver = true
-      await workers
-      await db.destroy()
-      return state.statements
-    },
-    stop: async (): Promise<void> => {
-      state.isOver = true
-      await db.destroy()
-    },
-  }
-}
-
-async function killAt(step: string, args: readonly unknown[]): Promise<void> {
-  const [record, users, admin] = args
-  const child = spawn(process.execPath, [KILLED, JSON.stringify([record, {}, step, users, admin])], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-  })
-  const [, signal] = await once(child, 'exit')
-  assert.equal(signal, 'SIGKILL')
-}
-
 for (const [name, start] of Object.entries(ROTATION_SIDES)) {
   test(`${name}: a rotation that is killed at any step is finished by the same call, and no statement fails`, {
     timeout: 300_000,
@@ -87,7 +41,7 @@ for (const [name, start] of Object.entries(ROTATION_SIDES)) {
     await callers.reopened()
     let present: string = FIRST
     for (const step of STEPS) {
-      await killAt(step, [record])
+      await killAt(step, 'password', record, { stores })
       await callers.reopened()
       const between = await fieldsIn(vault)
       assert.equal(between['password'], present)
@@ -121,12 +75,12 @@ for (const [name, start] of Object.entries(ROTATION_SIDES)) {
     const admin = { ...side.record, login: 'boss', password: FIRST }
     const users = ['etl', 'etl_b'] as const
     await using stack = new AsyncDisposableStack()
-    const callers = await load(record as unknown as ReturnType<typeof recordOf>)
+    const callers = await load(record as ConnectionInput)
     stack.defer(callers.stop)
     await callers.reopened()
     let present = { user: 'etl', password: FIRST }
     for (const step of ['pending', 'alter', 'verify', 'promote']) {
-      await killAt(step, [record, users, admin])
+      await killAt(step, 'password', record, { stores, users, admin })
       await callers.reopened()
       // The user in use is never touched.
       assert.equal(await side.accepts(present.user, present.password), true)

@@ -38,6 +38,8 @@ export interface Kdc extends AsyncDisposable {
   /** `KRB5_CONFIG` and related variables, for child processes. */
   readonly environment: Readonly<Record<string, string>>
   readonly pid: number
+  /** Where kadmind listens, once it is started (kadmind.ts): for kadmin, and for new passwords (RFC 3244). */
+  readonly adminPorts: readonly [kadmin: number, passwords: number]
   /** `alice` is `alice@REALM`. */
   addPrincipal(name: string, options?: PrincipalOptions): Promise<void>
   deletePrincipal(name: string): Promise<void>
@@ -74,6 +76,7 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
   const realm = options.realm ?? 'TEST.REALM'
   const folder = await mkdtemp(join(temporaryRoot(), 'poolsmith-kdc-'))
   const port = options.port ?? (await freePort())
+  const adminPorts = [await freePort(), await freePort()] as const
   const environment = {
     KRB5_CONFIG: join(folder, 'krb5.conf'),
     KRB5_KDC_PROFILE: join(folder, 'kdc.conf'),
@@ -84,6 +87,7 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
 
   const configure: Kdc['configure'] = async (lines, moreRealms = {}) => {
     const realms = Object.entries({ [realm]: port, ...moreRealms })
+    const [kadmin, passwords] = adminPorts
     await writeFile(
       environment.KRB5_CONFIG,
       [
@@ -98,7 +102,14 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
         `  default_client_keytab_name = FILE:${path('default.client.keytab')}`,
         ...lines.map((line) => `  ${line}`),
         '[realms]',
-        ...realms.map(([name, at]) => `  ${name} = {\n    kdc = 127.0.0.1:${at}\n  }`),
+        ...realms.flatMap(([name, at]) => [
+          `  ${name} = {`,
+          `    kdc = 127.0.0.1:${at}`,
+          ...(name === realm
+            ? [`    admin_server = 127.0.0.1:${kadmin}`, `    kpasswd_server = 127.0.0.1:${passwords}`]
+            : []),
+          '  }',
+        ]),
         '[domain_realm]',
         `  localhost = ${realm}`,
         `  .test = ${realm}`,
@@ -123,6 +134,8 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
       '    max_life = 1d',
       '    max_renewable_life = 7d',
       '    supported_enctypes = aes256-cts:normal aes128-cts:normal',
+      `    kadmind_listen = 127.0.0.1:${adminPorts[0]}`,
+      `    kpasswd_listen = 127.0.0.1:${adminPorts[1]}`,
       '  }',
       '[logging]',
       `  kdc = FILE:${path('kdc.log')}`,
@@ -199,6 +212,7 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
     port,
     folder,
     environment,
+    adminPorts,
     get pid() {
       return child?.pid ?? 0
     },
@@ -258,7 +272,7 @@ export async function startKdc(options: KdcOptions = {}): Promise<Kdc> {
   return kdc
 }
 
-async function listening(port: number): Promise<void> {
+export async function listening(port: number): Promise<void> {
   for (let attempt = 0; attempt < 400; attempt++) {
     const open = await new Promise<boolean>((resolve) => {
       const socket = connect(port, '127.0.0.1', () => {

@@ -9,6 +9,7 @@ import { loadNativeGss } from '../native/gssapi-load.ts'
 import { NativeContext } from '../native/gssapi-native-context.ts'
 import { Krb5 } from '../native/krb5.ts'
 import type { CacheContents } from '../native/krb5-cache.ts'
+import type { KeyChange, KeyChangeAnswer, NewKeys } from '../native/krb5-new-key.ts'
 import type { ServiceOptions } from '../native/krb5-service.ts'
 import type { ObtainOptions } from '../native/krb5-ticket.ts'
 
@@ -76,6 +77,18 @@ export const TASKS = {
     const { cache, packed } = request
     using copy = packed === undefined ? undefined : await MemoryCache.make(packed)
     return await written(request, (krb5, into) => krb5.renew({ from: copy?.name ?? cache, cache }, into))
+  },
+
+  /** A new password by the key of a keytab. */
+  changeKey: async (request: KeyChange): Promise<KeyChangeAnswer> => {
+    using krb5 = await Krb5.open()
+    return await krb5.changeKey(request)
+  },
+
+  /** The keys that belong to a password. */
+  keysOf: async (request: { readonly principal: string; readonly password: Uint8Array }): Promise<NewKeys> => {
+    using krb5 = await Krb5.open()
+    return await krb5.keysOf(request)
   },
 
   /** Fills krb5's default cache from the default client keytab. */

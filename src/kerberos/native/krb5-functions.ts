@@ -64,10 +64,11 @@ export interface Krb5Functions {
   readonly optSetTktLife: Native<[Pointer, number], void>
   readonly optSetRenewLife: Native<[Pointer, number], void>
   readonly optSetForwardable: Native<[Pointer, number], void>
-  readonly getInitCredsKeytab: Native<[Context, Struct, Principal, Keytab, number, null, Pointer], number>
+  /** The service, a text that ends with NUL, is the one that the ticket is for. Null: the ticket-granting service. */
+  readonly getInitCredsKeytab: Native<[Context, Struct, Principal, Keytab, number, Uint8Array | null, Pointer], number>
   /** The password is text in UTF-8 that ends with NUL; no prompter. */
   readonly getInitCredsPassword: Native<
-    [Context, Struct, Principal, Uint8Array, null, null, number, null, Pointer],
+    [Context, Struct, Principal, Uint8Array, null, null, number, Uint8Array | null, Pointer],
     number
   >
   readonly snameToPrincipal: Native<[Context, string, string, number, OutPointer], number>
@@ -103,6 +104,8 @@ export interface RawCreds {
   readonly endtime: number
   readonly renew_till: number
   readonly ticket_flags: number
+  /** In DER. */
+  readonly ticket: { readonly length: number; readonly data: Pointer }
 }
 
 export interface RawKeytabEntry {

@@ -117,11 +117,16 @@ export class Operation implements Disposable {
 
   /** The encryption types that krb5.conf permits. */
   permittedTypes(): string[] {
+    return this.permittedTypeNumbers().map((type) => this.encryptionType(type))
+  }
+
+  /** The same, by their numbers. */
+  permittedTypeNumbers(): number[] {
     const list: Out<Pointer | null> = [null]
     if (this.functions.getPermittedEnctypes(this.context, list) !== 0 || list[0] === null) return []
     const types = this.functions.numbers(list[0])
     this.functions.freeEnctypes(this.context, list[0])
-    return types.map((type) => this.encryptionType(type))
+    return types
   }
 
   /** The principal of an open cache. */

@@ -12,7 +12,9 @@ import {
   findCache,
 } from './krb5-cache.ts'
 import { type Krb5Functions, krb5Functions } from './krb5-functions.ts'
+import type { KeyFunctions } from './krb5-key-functions.ts'
 import { type DefaultKeytabs, defaultKeytabs, entriesOf, type KeytabEntry } from './krb5-keytab.ts'
+import type { KeyChange, KeyChangeAnswer, NewKeys } from './krb5-new-key.ts'
 import { Operation } from './krb5-operation.ts'
 import { obtainServiceTicket, type ServiceOptions } from './krb5-service.ts'
 import { type ObtainOptions, obtainTicket, type RenewOptions, renewTicket } from './krb5-ticket.ts'
@@ -29,11 +31,19 @@ export function loadKrb5Functions(): Promise<Krb5Functions> {
   return loading
 }
 
+let keyLoading: Promise<KeyFunctions> | undefined
+
+async function loadKeyFunctions(): Promise<KeyFunctions> {
+  const { keyFunctions } = await import('./krb5-key-functions.ts')
+  keyLoading ??= loadKerberosLibraries().then(keyFunctions)
+  return await keyLoading
+}
+
 /**
  * libkrb5, in one context. A context serves one thing at a time, and one cache: the first that is opened tells it how
  * far the KDC's clock is ahead. Open one for each refresh of a ticket, and dispose of it.
  *
- * Only {@link obtain}, {@link renew} and {@link obtainFor} ask a KDC, on a thread of libuv's pool; all else returns at once.
+ * Its asynchronous methods ask a KDC, on a thread of libuv's pool; all else returns at once.
  */
 export class Krb5 implements Disposable {
   readonly #functions: Krb5Functions
@@ -114,6 +124,22 @@ export class Krb5 implements Disposable {
     using _ = this.hold()
     using operation = this.#begin()
     await obtainServiceTicket(operation, options)
+  }
+
+  /** Sets a new password for a principal by the key in its keytab. Asks the KDC. */
+  async changeKey(change: KeyChange): Promise<KeyChangeAnswer> {
+    using _ = this.hold()
+    using operation = this.#begin()
+    const { changeKey } = await import('./krb5-new-key.ts')
+    return await changeKey(operation, await loadKeyFunctions(), change)
+  }
+
+  /** The keys that the KDC has for a password. Asks the KDC. */
+  async keysOf(account: { readonly principal: string; readonly password: Uint8Array }): Promise<NewKeys> {
+    using _ = this.hold()
+    using operation = this.#begin()
+    const { keysOf } = await import('./krb5-new-key.ts')
+    return await keysOf(operation, await loadKeyFunctions(), account)
   }
 
   /** Copies all tickets of a cache into another, which is emptied first. */
