@@ -6,6 +6,7 @@ const READ_BYTES = 65_536
 /** @param isDrained the system has no more bytes for now, and room in which those that come can gather */
 type Reader = (bytes: Buffer, isDrained?: boolean) => void
 
+/** By the listeners to `data` that they stand for. */
 const readers = new WeakMap<object, Reader>()
 
 let shared: Buffer | undefined
@@ -22,8 +23,8 @@ function readRoom(): Buffer {
 }
 
 /**
- * A socket that always reads into the same memory: the stream gets a copy, which for the short answers of a database is
- * cheaper than memory for the longest one, and {@link readInPlace} gets the memory itself.
+ * A socket that always reads into the same memory: its listener to `data` gets a copy, which for the short answers of a
+ * database is cheaper than memory for the longest one, and {@link inPlace} one gets the memory itself.
  */
 export function connectReadingInPlace(options: NetConnectOpts): Socket {
   const room = readRoom()
@@ -31,7 +32,7 @@ export function connectReadingInPlace(options: NetConnectOpts): Socket {
   const gathers = process.platform === 'linux' && !('path' in options)
   const callback = (size: number): boolean => {
     const bytes = room.subarray(0, size)
-    const reader = readers.get(socket)
+    const reader = readerOf(socket)
     if (reader === undefined) return socket.push(Buffer.from(bytes))
     reader(bytes, gathers && size < READ_BYTES)
     return true
@@ -40,12 +41,25 @@ export function connectReadingInPlace(options: NetConnectOpts): Socket {
   return socket
 }
 
+/** Of the only listener, which would get the bytes as they are now. */
+function readerOf(socket: Socket): Reader | undefined {
+  if (socket.readableFlowing !== true || socket.readableLength > 0) return undefined
+  const listeners = socket.rawListeners('data')
+  return listeners.length === 1 ? readers.get(listeners[0] as object) : undefined
+}
+
 /**
- * Hands the bytes of a socket to the reader without a copy, for the length of the call, in place of its `data` events;
- * without a reader they come again. Bytes that another layer reads (TLS, GSSAPI, a socket that was not made here) still
- * come as `data`: listen to that too. For large answers this saves a quarter of the time, most of it garbage collection.
+ * Makes a listener to `data` of a socket get the bytes without a copy, for the length of the call, and without the work of
+ * a stream for each chunk. So it is called while it is the only listener of a socket that flows. Bytes that another layer
+ * reads (TLS, GSSAPI, a socket that was not made here) still come as `data`. For large answers this saves a quarter of the
+ * time, most of it garbage collection.
+ *
+ * @param reader gets them in place of the listener
  */
-export function readInPlace(socket: object, reader: Reader | undefined): void {
-  if (reader === undefined) readers.delete(socket)
-  else readers.set(socket, reader)
+export function inPlace<Listener extends (bytes: Buffer) => void>(
+  listener: Listener,
+  reader: Reader = listener,
+): Listener {
+  readers.set(listener, reader)
+  return listener
 }

@@ -3,7 +3,6 @@
  * its users leave on it.
  */
 
-import type { EventEmitter } from 'node:events'
 import type pg from 'pg'
 import { ConfigError } from '../../errors.ts'
 import type { Notification } from '../driver.ts'
@@ -21,21 +20,12 @@ const LISTENS = Symbol('listens')
 /** `pg.Client`, as lib/client.js has it. */
 interface ClientParts {
   [LISTENS]?: boolean
-  readonly connection: EventEmitter
   readonly _queryQueue: unknown[]
   _getActiveQuery(): unknown
   _pulseQueryQueue(): void
 }
 
 const parts = (client: pg.Client): ClientParts => client as unknown as ClientParts
-
-/** From now on it is known whether the session listens, and which listeners are its users'. */
-export function watchUsers(client: pg.Client): void {
-  parts(client).connection.on('commandComplete', ({ text }: { readonly text: string }) => {
-    if (text === 'LISTEN') parts(client)[LISTENS] = true
-  })
-  keepPgListeners(client)
-}
 
 /** The present listeners stay on a client that is returned to the pool; what its users add is removed. */
 export function keepPgListeners(client: pg.Client): void {
@@ -58,6 +48,11 @@ export async function listenTo(
     handler({ channel, payload: message.payload ?? '', processId: message.processId })
   })
   await client.query(`listen "${channel.replaceAll('"', '""')}"`)
+}
+
+/** To be called with the tag of each command that the session has executed. */
+export function commandEnded(client: pg.Client, tag: string): void {
+  if (tag === 'LISTEN') parts(client)[LISTENS] = true
 }
 
 /** Whether the session has executed LISTEN since it was opened or reset. */

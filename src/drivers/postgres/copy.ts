@@ -7,7 +7,7 @@
  */
 
 import type { EventEmitter } from 'node:events'
-import { readInPlace } from '../network/read-in-place.ts'
+import { inPlace } from '../network/read-in-place.ts'
 import { Pull } from '../pull.ts'
 
 /** Turns the CopyData payloads of a copy into items for the reader. */
@@ -156,7 +156,6 @@ export class CopyOut<Item> {
   #settle(error?: Error): void {
     this.#pull.settle(error)
     if (this.#socket !== undefined && this.#parse !== undefined) {
-      readInPlace(this.#socket, undefined)
       this.#socket.off('data', this.#listener)
       this.#socket.on('data', this.#parse)
     }
@@ -165,7 +164,13 @@ export class CopyOut<Item> {
     this.callback?.()
   }
 
-  readonly #listener: DataListener = (chunk) => this.#onData(chunk)
+  readonly #listener: DataListener = inPlace(
+    (chunk) => this.#onData(chunk),
+    (bytes, isDrained) => {
+      this.#onData(bytes)
+      if (isDrained) this.#pull.rest()
+    },
+  )
 
   // From here on: what pg reads and calls.
 
@@ -185,10 +190,6 @@ export class CopyOut<Item> {
     this.#parse = parse
     stream.off('data', parse)
     stream.on('data', this.#listener)
-    readInPlace(stream, (bytes, isDrained) => {
-      this.#onData(bytes)
-      if (isDrained) this.#pull.rest()
-    })
     ;(connection as PgConnection).query(this.text)
     return null
   }

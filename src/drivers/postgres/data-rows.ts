@@ -66,7 +66,7 @@ function byteAt(bytes: Buffer, offset: number): number {
 }
 
 /** Short ASCII text, such as most numbers, is built without a call out of JavaScript, in a third to half of the time. */
-function textIn(bytes: Buffer, from: number, to: number): string {
+export function textIn(bytes: Buffer, from: number, to: number): string {
   return to - from <= SHORT && isAscii(bytes, from, to)
     ? shortText(bytes, from, to - from)
     : bytes.toString('utf8', from, to)

@@ -21,7 +21,7 @@ import { atPlace, openingError, type Whereabouts } from '../whereabouts.ts'
 import { parseRequireAuth } from './auth-policy.ts'
 import { cancelSession } from './cancel.ts'
 import { rememberCancel } from './cancel-client.ts'
-import { listens, listenTo, USERS_EVENTS, watchUsers } from './client-statements.ts'
+import { keepPgListeners, listens, listenTo, USERS_EVENTS } from './client-statements.ts'
 import { postgresPlaces } from './open-place.ts'
 import { checkPostgresOptions } from './option-checks.ts'
 import { effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
@@ -149,7 +149,7 @@ class SessionDriver implements PostgresDriver {
         pending: session.login.pending,
         watcher: watcherOf(state, this.#doubt),
       })
-      watchUsers(client)
+      keepPgListeners(client)
       tellStatements(client, atPlace(this.where, place))
       state.cleanAt = state.finished
       this.#states.set(client, state)

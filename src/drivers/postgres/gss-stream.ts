@@ -2,7 +2,7 @@ import { Duplex } from 'node:stream'
 import { asError } from '../../any-error.ts'
 import { kerberosError } from '../../kerberos/errors.ts'
 import type { GssContext } from '../../kerberos/gss-api.ts'
-import { readInPlace } from '../network/read-in-place.ts'
+import { inPlace } from '../network/read-in-place.ts'
 
 /** The length in front of every packet and token, in network byte order. */
 export const LENGTH_BYTES = 4
@@ -34,10 +34,11 @@ export class GssStream extends Duplex {
     this.#context = context
     this.#plainBytes = context.wrapSizeLimit(MAX_PACKET - LENGTH_BYTES)
     this.on('error', () => undefined)
-    const receive = (chunk: Buffer): void => this.#receive(chunk)
-    below.on('data', receive)
     // A part that is needed afterwards is copied.
-    readInPlace(below, receive)
+    below.on(
+      'data',
+      inPlace((chunk: Buffer) => this.#receive(chunk)),
+    )
     below.on('end', () => this.#ended())
     below.on('error', (error) => this.destroy(error))
     below.on('close', () => this.destroy())

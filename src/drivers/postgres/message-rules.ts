@@ -28,14 +28,14 @@ const exactly = (bytes: number, check?: Check): Rule => ({ least: bytes, most: b
 const atMost = (bytes: number, check?: Check): Rule => ({ least: 0, most: bytes, check })
 
 const BY_TYPE: Readonly<Record<string, Rule>> = {
-  '1': exactly(0), // ParseComplete
+  '1': exactly(0), // ParseComplete; this and others are read in answers.ts
   '2': exactly(0), // BindComplete
   '3': exactly(0), // CloseComplete
   A: atMost(LONGEST_OTHER, (body) => body.skip(4).skipText().skipText().expectEnd()), // NotificationResponse
   c: exactly(0), // CopyDone
-  C: atMost(LONGEST_OTHER, (body) => body.skipText().expectEnd()), // CommandComplete
+  C: atMost(LONGEST_OTHER), // CommandComplete
   d: atMost(LONGEST_MESSAGE), // CopyData
-  D: atMost(LONGEST_MESSAGE), // DataRow; its reader checks the rest
+  D: atMost(LONGEST_MESSAGE), // DataRow
   E: atMost(LONGEST_TEXT, checkFields), // ErrorResponse
   G: atMost(LONGEST_OTHER, checkCopyIn), // CopyInResponse
   H: atMost(LONGEST_OTHER, checkCopy), // CopyOutResponse
@@ -46,9 +46,9 @@ const BY_TYPE: Readonly<Record<string, Rule>> = {
   s: exactly(0, (_body, rules) => rules.suspended()), // PortalSuspended
   S: atMost(LONGEST_OTHER, (body) => body.skipText().skipText().expectEnd()), // ParameterStatus
   t: atMost(LONGEST_OTHER, (body) => body.skip(4 * body.count()).expectEnd()), // ParameterDescription
-  T: atMost(LONGEST_OTHER, (body, rules) => rules.described(body)), // RowDescription
+  T: atMost(LONGEST_OTHER), // RowDescription
   W: atMost(LONGEST_OTHER, checkCopy), // CopyBothResponse
-  Z: exactly(1, checkReady), // ReadyForQuery
+  Z: exactly(1), // ReadyForQuery
 }
 
 const RULES: readonly (Rule | undefined)[] = Array.from(
@@ -118,18 +118,15 @@ export class MessageRules {
     if (this.#descriptionAsked) throw new NotPostgres('a row without its description')
   }
 
-  described(body: BodyReader): void {
-    const columns = body.count()
-    for (let index = 0; index < columns; index++) {
-      // Name; table, column, type, its size and modifier; format.
-      const format = body.skipText().skip(16).count()
-      if (format > 1) throw new NotPostgres(`a column in format ${format}`)
-      if (format === 1 && !this.#binaryAsked) {
-        throw new NotPostgres('a column in binary form where text was requested')
-      }
+  /**
+   * Checks the format of a described column.
+   * @throws NotPostgres
+   */
+  assertFormat(format: number): void {
+    if (format > 1) throw new NotPostgres(`a column in format ${format}`)
+    if (format === 1 && !this.#binaryAsked) {
+      throw new NotPostgres('a column in binary form where text was requested')
     }
-    body.expectEnd()
-    this.columns = columns
   }
 
   suspended(): void {
@@ -170,10 +167,4 @@ function checkCopyIn(body: BodyReader, rules: MessageRules): void {
 function checkCopy(body: BodyReader): void {
   body.skip(1)
   body.skip(2 * body.count()).expectEnd()
-}
-
-function checkReady(body: BodyReader, rules: MessageRules): void {
-  const status = String.fromCharCode(body.byte())
-  if (!'ITE'.includes(status)) throw new NotPostgres(`the transaction status ${JSON.stringify(status)}`)
-  rules.ready()
 }

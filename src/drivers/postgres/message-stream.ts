@@ -1,14 +1,13 @@
 /**
- * Splits the bytes of a server into messages and checks them before pg's parser reads them. Rows are read here
- * ({@link rowIn}); pg receives all other messages complete.
+ * Splits the bytes of a server into messages and checks them before pg's parser reads them. The messages of
+ * usual answers are read here ({@link answerIn}); pg's parser receives all other messages complete.
  */
 
-import { type RowMessage, rowIn } from './data-rows.ts'
+import { type AnswerContext, type AnswerMessage, answerIn, type FieldConstructor } from './answers.ts'
 import { LONGEST_MESSAGE, type MessageRules } from './message-rules.ts'
 import { NotPostgres } from './messages.ts'
 import type { ValueReader } from './value-readers.ts'
 
-const DATA_ROW = 0x44
 /** Type and length. */
 const HEADER_BYTES = 5
 /** The length counts itself. */
@@ -17,10 +16,21 @@ const LENGTH_BYTES = 4
 const FIRST_ROOM = 8192
 const NO_ROOM = Buffer.alloc(0)
 
+export interface MessageStreamParts {
+  readonly rules: MessageRules
+  /** For the descriptions of columns. */
+  readonly Field: FieldConstructor
+  /** Receives each message that is read here. */
+  readonly onAnswer: (message: AnswerMessage) => void
+  /** Receives one or more complete messages, which may be a part of the chunk. */
+  readonly parse: (messages: Buffer) => void
+}
+
 /** Reads the bytes of one session, starting at the beginning of a message. */
-export class MessageStream {
-  readonly #rules: MessageRules
-  readonly #onRow: (row: RowMessage) => void
+export class MessageStream implements AnswerContext {
+  readonly rules: MessageRules
+  readonly Field: FieldConstructor
+  readonly #onAnswer: (message: AnswerMessage) => void
   readonly #parse: (messages: Buffer) => void
   /** The first `#have` bytes of a message that is spread over chunks. */
   #room = NO_ROOM
@@ -28,15 +38,15 @@ export class MessageStream {
   /** For the columns of the rows that follow. */
   readers: readonly (ValueReader | undefined)[] | undefined
 
-  /** @param parse receives one or more complete messages, which may be a part of the chunk */
-  constructor(rules: MessageRules, onRow: (row: RowMessage) => void, parse: (messages: Buffer) => void) {
-    this.#rules = rules
-    this.#onRow = onRow
+  constructor({ rules, Field, onAnswer, parse }: MessageStreamParts) {
+    this.rules = rules
+    this.Field = Field
+    this.#onAnswer = onAnswer
     this.#parse = parse
   }
 
   /**
-   * Takes the next chunk. Messages before a damaged one are still passed on.
+   * Takes the next chunk, and keeps no part of it. Messages before a damaged one are still passed on.
    * @throws NotPostgres
    */
   take(chunk: Buffer): void {
@@ -46,7 +56,7 @@ export class MessageStream {
 
   /** Reads the messages that are complete in the chunk, and keeps the beginning of the last one otherwise. */
   #read(chunk: Buffer, begin: number): void {
-    const rules = this.#rules
+    const { rules } = this
     let parsed = begin
     let offset = begin
     try {
@@ -56,20 +66,27 @@ export class MessageStream {
           rules.assertLength(chunk[offset] ?? 0, end - offset - HEADER_BYTES)
           break
         }
-        if (chunk[offset] === DATA_ROW) {
+        const code = chunk[offset] ?? 0
+        const message = answerIn(code, chunk, offset + HEADER_BYTES, end, this)
+        if (message === undefined) {
+          rules.check(code, chunk, offset + HEADER_BYTES, end)
+        } else {
           const before = parsed
           parsed = end
-          if (before < offset) this.#parse(chunk.subarray(before, offset))
-          this.#onRow(rowIn(chunk, offset + HEADER_BYTES, end, rules.columns ?? rules.undescribed(), this.readers))
-        } else {
-          rules.check(chunk[offset] ?? 0, chunk, offset + HEADER_BYTES, end)
+          if (before < offset) this.#leave(chunk, before, offset)
+          this.#onAnswer(message)
         }
         offset = end
       }
     } finally {
-      if (parsed < offset) this.#parse(chunk.subarray(parsed, offset))
+      if (parsed < offset) this.#leave(chunk, parsed, offset)
     }
     if (offset < chunk.length) this.#keep(chunk, offset, chunk.length)
+  }
+
+  /** Leaves messages to pg's parser, with memory of their own: it keeps parts of some. */
+  #leave(chunk: Buffer, from: number, to: number): void {
+    this.#parse(Buffer.from(chunk.subarray(from, to)))
   }
 
   /** The offset at which a message ends. */
@@ -87,12 +104,12 @@ export class MessageStream {
       if (this.#have < HEADER_BYTES) return offset
     }
     const end = this.#endOf(this.#room, 0)
-    this.#rules.assertLength(this.#room[0] ?? 0, end - HEADER_BYTES)
+    this.rules.assertLength(this.#room[0] ?? 0, end - HEADER_BYTES)
     offset = this.#keep(chunk, offset, offset + end - this.#have)
     if (this.#have < end) return offset
     const message = this.#room.subarray(0, end)
     this.#have = 0
-    // Not used again, since pg may keep a part of it.
+    // Not used again: the message may have been long.
     this.#room = NO_ROOM
     this.#read(message, 0)
     return offset

@@ -4,15 +4,17 @@
  */
 
 import type { EventEmitter } from 'node:events'
-import type { Duplex } from 'node:stream'
+import { Duplex } from 'node:stream'
 import type pg from 'pg'
 import { asError } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { printable } from '../../printable.ts'
 import { unobserved } from '../../tracing.ts'
+import { inPlace } from '../network/read-in-place.ts'
+import type { AnswerMessage, FieldConstructor } from './answers.ts'
 import { guardedTypes } from './bytea.ts'
-import type { RowMessage } from './data-rows.ts'
+import { commandEnded } from './client-statements.ts'
 import { MessageRules } from './message-rules.ts'
 import { MessageStream } from './message-stream.ts'
 import { NotPostgres } from './messages.ts'
@@ -55,12 +57,15 @@ type ConnectionConstructor = new (config: { stream: Duplex; ssl: false }) => PgC
 type EstablishedConstructor = new (
   stream: Duplex,
   peer: string,
+  watcher: Watcher,
 ) => PgConnection & {
-  /** The parsers of the columns that were described last, of which some stand for readers of bytes. */
-  readColumns(parsers: readonly Parse[] | undefined): void
+  /** The client that it belongs to. */
+  client: pg.Client | undefined
 }
 
 const parts = (client: pg.Client): PgClientParts => client as unknown as PgClientParts
+/** Of the columns that were described last. */
+const parsersOf = (client?: pg.Client) => client && parts(client)._getActiveQuery()?._result?._parsers
 
 let loaded: Promise<Pg> | undefined
 
@@ -131,7 +136,7 @@ export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.C
   const { stream, user, database, host, port, pending, watcher } = adoption
   // A stream that has ended emits no event again, so that pg would wait for ever.
   if (stream.readableEnded || stream.destroyed) throw closedAfterLogin(host)
-  const connection = new (establishedConnection(module))(stream, `${host}:${port}`)
+  const connection = new (establishedConnection(module))(stream, `${host}:${port}`, watcher)
   const config = {
     user,
     database,
@@ -146,14 +151,13 @@ export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.C
     ),
   }
   const client = new module.Client(config)
+  connection.client = client
   forgetPassword(client)
   watch(client, watcher)
   stream.unshift(pending)
   try {
     // The login is done: a span of it, which instrumentations of pg make, would be untrue.
     await unobserved(() => client.connect())
-    // After the listener of pg, which gives the query its parsers.
-    connection.on('rowDescription', () => connection.readColumns(parts(client)._getActiveQuery()?._result?._parsers))
     return client
   } catch (cause) {
     stream.destroy()
@@ -184,14 +188,17 @@ function establishedConnection(module: Pg): EstablishedConstructor {
   const known = classes.get(module)
   if (known !== undefined) return known
   const Base = module.Connection as unknown as ConnectionConstructor
+  const Field = fieldClass(Base)
   class EstablishedConnection extends Base {
     readonly #rules = new MessageRules()
     readonly #peer: string
-    #messages: MessageStream | undefined
+    readonly #watcher: Watcher
+    client: pg.Client | undefined
 
-    constructor(stream: Duplex, peer: string) {
+    constructor(stream: Duplex, peer: string, watcher: Watcher) {
       super({ stream, ssl: false })
       this.#peer = peer
+      this.#watcher = watcher
     }
 
     override query(text: string): void {
@@ -212,12 +219,6 @@ function establishedConnection(module: Pg): EstablishedConstructor {
     override execute(config: { readonly rows?: unknown }): void {
       if (config.rows) this.#rules.executedInPart()
       super.execute(config)
-    }
-
-    readColumns(parsers: readonly Parse[] | undefined): void {
-      if (this.#messages !== undefined) {
-        this.#messages.readers = this._emitMessage ? undefined : readersFor(parsers)
-      }
     }
 
     connect(): void {
@@ -241,25 +242,44 @@ function establishedConnection(module: Pg): EstablishedConstructor {
             stream.destroy(sessionError(error, this.#peer))
           }
         }
-      const onRow = (row: RowMessage): void => {
-        if (this._emitMessage) this.emit('message', row)
-        this.emit('dataRow', row)
-      }
       super.attachListeners({
         on: (event, listener) => {
           if (event !== 'data') return stream.on(event, listener)
-          const messages = new MessageStream(this.#rules, onRow, listener)
-          this.#messages = messages
-          return stream.on(
-            event,
-            guard((chunk) => messages.take(chunk)),
-          )
+          const messages: MessageStream = new MessageStream({
+            rules: this.#rules,
+            Field,
+            onAnswer: (message) => this.#answer(message, messages),
+            parse: listener,
+          })
+          return stream.on(event, inPlace(guard((chunk) => messages.take(chunk))))
         },
       })
+    }
+
+    /** Without a listener of ours to the event: Node copies the list of listeners where there are several. */
+    #answer(message: AnswerMessage, messages: MessageStream): void {
+      const { name } = message
+      if (this._emitMessage) this.emit('message', message)
+      if (name === 'readyForQuery') this.#watcher.onReady()
+      else if (name === 'commandComplete' && this.client !== undefined) commandEnded(this.client, message.text)
+      this.emit(name, message)
+      // The listener of pg has given the query its parsers.
+      if (name === 'rowDescription')
+        messages.readers = this._emitMessage ? undefined : readersFor(parsersOf(this.client))
     }
   }
   classes.set(module, EstablishedConnection)
   return EstablishedConnection
+}
+
+/** pg's class of a described column: it is not exported, and its parser makes one. */
+function fieldClass(Base: ConnectionConstructor): FieldConstructor {
+  const connection = new Base({ stream: new Duplex(), ssl: false })
+  const found: { readonly fields: readonly object[] }[] = []
+  connection.on('rowDescription', (message) => found.push(message))
+  const oneColumn = Buffer.from(`T\0\0\0\x19\0\x01${'\0'.repeat(19)}`, 'latin1')
+  connection.attachListeners({ on: (event, listener) => event === 'data' && listener(oneColumn) })
+  return found[0]?.fields[0]?.constructor as FieldConstructor
 }
 
 function sessionError(error: unknown, peer: string): Error {
@@ -293,7 +313,6 @@ function watch(client: pg.Client, watcher: Watcher): void {
   connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
     watcher.onParameter(parameterName, parameterValue)
   })
-  connection.on('readyForQuery', watcher.onReady)
   client.on('error', watcher.onEnd)
   client.on('end', () => watcher.onEnd())
 }

@@ -38,22 +38,32 @@ const READERS: ReadonlyMap<number, ValueReader> = new Map<number, ValueReader>([
 
 /** The parsers that stand for a reader: they return what has been read already. */
 const readerOf = new WeakMap<Parse, ValueReader>()
-const standIns = new Map<number, Parse>()
 
-let defaults: ReadonlyMap<number, Parse> | undefined
+/** For a type with a reader: pg's default parser, and the one that stands for the reader in its place. */
+interface Replacement {
+  readonly parser: Parse
+  readonly standIn: Parse
+}
+
+let replacements: ReadonlyMap<number, Replacement> | undefined
 
 /** The parser for the texts of a type: one that stands for a reader where pg's default is registered, else `registered`. */
 export function parserFor(id: number, registered: Parse): Parse {
-  const reader = READERS.get(id)
-  if (reader === undefined) return registered
-  defaults ??= defaultParsers()
-  if (registered !== defaults.get(id)) return registered
-  const known = standIns.get(id)
-  if (known !== undefined) return known
-  const standIn = (value: unknown): unknown => (typeof value === 'string' ? registered(value) : value)
-  standIns.set(id, standIn)
-  readerOf.set(standIn, reader)
-  return standIn
+  replacements ??= findReplacements()
+  const found = replacements.get(id)
+  return found?.parser === registered ? found.standIn : registered
+}
+
+function findReplacements(): ReadonlyMap<number, Replacement> {
+  const found = new Map<number, Replacement>()
+  for (const [id, parser] of defaultParsers()) {
+    const reader = READERS.get(id)
+    if (reader === undefined) continue
+    const standIn = (value: unknown): unknown => (typeof value === 'string' ? parser(value) : value)
+    readerOf.set(standIn, reader)
+    found.set(id, { parser, standIn })
+  }
+  return found
 }
 
 /** The readers for the columns of a result, by its parsers. Undefined: it has none. */

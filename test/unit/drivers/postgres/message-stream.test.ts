@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import pg from 'pg'
+import type { AnswerMessage, FieldConstructor } from '../../../../src/drivers/postgres/answers.ts'
 import type { RowMessage } from '../../../../src/drivers/postgres/data-rows.ts'
 import { MessageRules } from '../../../../src/drivers/postgres/message-rules.ts'
 import { MessageStream } from '../../../../src/drivers/postgres/message-stream.ts'
@@ -31,15 +32,28 @@ function messagesOf(chunks: readonly Buffer[]): object[] {
 function messagesTaken(chunks: readonly Buffer[], rules = new MessageRules()): { messages: object[]; rows: number } {
   const messages: object[] = []
   let rows = 0
-  const parser = bare((message) => messages.push(plain(message)))
-  const onRow = (row: RowMessage): void => {
-    rows++
-    messages.push(row)
+  const onAnswer = (message: AnswerMessage): void => {
+    if (message.name === 'dataRow') rows++
+    messages.push(plain(message))
   }
-  const stream = new MessageStream(rules, onRow, (whole) => parser.emit('data', whole))
-  for (const chunk of chunks) stream.take(chunk)
+  const stream = new MessageStream({ rules, Field, onAnswer, parse: parserOf(messages) })
+  for (const chunk of chunks) {
+    const memory = Buffer.from(chunk)
+    stream.take(memory)
+    // A socket reads the next bytes into the same memory.
+    memory.fill(0xee)
+  }
   return { messages, rows }
 }
+
+/** pg's own parser, for the messages that are left to it. */
+function parserOf(messages: object[]): (bytes: Buffer) => void {
+  const parser = bare((message) => messages.push(plain(message)))
+  return (bytes) => void parser.emit('data', bytes)
+}
+
+const idle = (): MessageStream =>
+  new MessageStream({ rules: new MessageRules(), Field, onAnswer: () => undefined, parse: () => undefined })
 
 function message(type: string, body: Buffer): Buffer {
   const header = Buffer.alloc(5)
@@ -95,6 +109,24 @@ function describeRow(names: readonly string[], format = 0): Buffer {
   return message('T', Buffer.concat([int16(names.length), ...columns]))
 }
 
+/** The class that pg's parser gives to the columns of a result. */
+const Field = (messagesOf([describeRow(['a'])])[0] as { readonly fields: readonly object[] }).fields[0]
+  ?.constructor as FieldConstructor
+
+/** Of one column, with any numbers. */
+function columnBytes(
+  name: string,
+  [table, column, type, size, modifier]: readonly [number, number, number, number, number],
+) {
+  const numbers = Buffer.alloc(18)
+  numbers.writeUInt32BE(table, 0)
+  numbers.writeInt16BE(column, 4)
+  numbers.writeUInt32BE(type, 6)
+  numbers.writeInt16BE(size, 10)
+  numbers.writeInt32BE(modifier, 12)
+  return Buffer.concat([Buffer.from(`${name}\0`), numbers])
+}
+
 const text = (type: string, body: string): Buffer => message(type, Buffer.from(body, 'latin1'))
 
 describe('the messages of a session', () => {
@@ -120,6 +152,52 @@ describe('the messages of a session', () => {
       ),
       { numRuns: 500 },
     )
+  })
+
+  test('that make up an answer are read as pg reads them', () => {
+    const uint32 = fc.integer({ min: 0, max: 0xffff_ffff })
+    const int16s = fc.integer({ min: -0x8000, max: 0x7fff })
+    const int32s = fc.integer({ min: -0x8000_0000, max: 0x7fff_ffff })
+    const name = fc
+      .oneof(fc.string({ maxLength: 40 }), fc.string({ unit: 'grapheme', maxLength: 8 }))
+      .map((each) => each.replaceAll('\0', ''))
+    const column = fc.tuple(name, fc.tuple(uint32, int16s, uint32, int16s, int32s))
+    const tag = fc.oneof(
+      fc.constantFrom('SELECT 1', 'INSERT 0 1', 'COMMIT', 'LISTEN', 'CREATE MATERIALIZED VIEW'),
+      name,
+    )
+    const answer = fc
+      .tuple(fc.array(column, { maxLength: 5 }), fc.nat({ max: 2 }), tag, fc.constantFrom('I', 'T', 'E'), fc.boolean())
+      .map(([columns, rows, command, status, prepared]) =>
+        Buffer.concat([
+          ...(prepared ? [text('1', ''), text('2', '')] : []),
+          message('T', Buffer.concat([int16(columns.length), ...columns.map((each) => columnBytes(...each))])),
+          ...Array.from({ length: rows }, () => row(columns.map(() => 'x'))),
+          message('C', Buffer.from(`${command}\0`)),
+          text('Z', status),
+          ...(prepared ? [text('n', '')] : []),
+        ]),
+      )
+    fc.assert(
+      fc.property(fc.array(answer, { minLength: 1, maxLength: 4 }), fc.integer({ min: 1, max: 90 }), (parts, size) => {
+        const bytes = Buffer.concat(parts)
+        assert.deepEqual(messagesTaken(cut(bytes, [size])).messages, messagesOf([bytes]))
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  test('that make up an answer do not come to pg', () => {
+    const bytes = Buffer.concat([text('1', ''), text('2', ''), describeRow(['a']), row(['1']), COMPLETE, READY])
+    const left: Buffer[] = []
+    const parts = {
+      rules: new MessageRules(),
+      Field,
+      onAnswer: () => undefined,
+      parse: (each: Buffer) => left.push(each),
+    }
+    new MessageStream(parts).take(Buffer.concat([bytes, PARAMETER, bytes]))
+    assert.deepEqual(left, [PARAMETER])
   })
 
   test('keep their order, and rows do not come to pg', () => {
@@ -160,34 +238,20 @@ describe('the messages of a session', () => {
 
   test('before a damaged one are still passed on', () => {
     const messages: object[] = []
-    const parser = bare((each) => messages.push(plain(each)))
-    const stream = new MessageStream(
-      new MessageRules(),
-      (each) => messages.push(each),
-      (whole) => parser.emit('data', whole),
-    )
+    const stream = new MessageStream({
+      rules: new MessageRules(),
+      Field,
+      onAnswer: (each) => messages.push(plain(each)),
+      parse: parserOf(messages),
+    })
     const before = [PARAMETER, row(['1']), ERROR]
     assert.throws(() => stream.take(Buffer.concat([...before, text('E', 'SFATAL\0'), READY])), NotPostgres)
     assert.deepEqual(messages, messagesOf(before))
   })
 
   test('take memory as they arrive, and not by their announced length', () => {
-    const stream = new MessageStream(
-      new MessageRules(),
-      () => undefined,
-      () => undefined,
-    )
     const before = process.memoryUsage().arrayBuffers
-    const streams = Array.from(
-      { length: 50 },
-      () =>
-        new MessageStream(
-          new MessageRules(),
-          () => undefined,
-          () => undefined,
-        ),
-    )
-    for (const each of [stream, ...streams]) each.take(Buffer.from([0x44, 0x3f, 0xff, 0xff, 0xff, 0, 1]))
+    for (const each of Array.from({ length: 50 }, idle)) each.take(Buffer.from([0x44, 0x3f, 0xff, 0xff, 0xff, 0, 1]))
     assert.ok(process.memoryUsage().arrayBuffers - before < 4 << 20)
   })
 })
