@@ -3,8 +3,9 @@
 import type { EventName } from '../events.ts'
 import type { Listener, PoolMeter } from '../pool/events.ts'
 import type { PoolStats } from '../pool/types.ts'
-import type { Attributes, Histogram, Meter, ObservableCallback } from './api.ts'
+import type { Attributes, Meter, ObservableCallback } from './api.ts'
 import { serverAttributes } from './attributes.ts'
+import { GroupedHistogram } from './grouped-histogram.ts'
 import { poolAttribute } from './spans.ts'
 
 /** The buckets that the conventions give to durations of operations, in seconds. */
@@ -92,76 +93,4 @@ type Values = readonly (readonly [value: number, attributes: Attributes])[]
 
 function poolOf({ name }: MeasuredPool): Attributes {
   return poolAttribute({ poolName: name })
-}
-
-/** Values that are recorded together. */
-const GROUP = 256
-
-/** The object in which OpenTelemetry's SDK adds up the values of a histogram that have the same attributes. */
-interface Cell {
-  record(value: number): void
-}
-
-/** The part of the SDK's storage that {@link cellsOf} reads. */
-interface Storage {
-  /** One for each reader, if there is not exactly one. */
-  readonly _backingStorages?: readonly Storage[]
-  /** Of a view. */
-  readonly _attributesProcessor?: { process(attributes: Attributes): Attributes }
-  readonly _deltaMetricStorage?: {
-    readonly _activeCollectionStorage?: { get(attributes: Attributes): Cell | undefined }
-  }
-}
-
-/**
- * Records times in groups. The SDK turns the attributes into a text for each value that is recorded, which takes nearly
- * as long as an acquire; here it does so once for a group. An exporter sees the same as if each value were recorded.
- * The context of the caller is not kept, so a view that takes attributes from it does not see it.
- */
-export class GroupedHistogram {
-  readonly #histogram: Histogram
-  readonly #attributes: Attributes
-  readonly #millis = new Float64Array(GROUP)
-  #count = 0
-
-  constructor(histogram: Histogram, attributes: Attributes) {
-    this.#histogram = histogram
-    this.#attributes = attributes
-  }
-
-  /** Takes a time in milliseconds; the histogram gets it in seconds. */
-  record(millis: number): void {
-    this.#millis[this.#count++] = millis
-    if (this.#count === GROUP) this.flush()
-  }
-
-  /** Records what has gathered. To be called before each collection. */
-  flush(): void {
-    const count = this.#count
-    if (count === 0) return
-    this.#count = 0
-    const histogram = this.#histogram
-    const attributes = this.#attributes
-    const millis = this.#millis
-    // Also creates the cells of these attributes.
-    histogram.record((millis[0] as number) / 1000, attributes)
-    const one = { record: (seconds: number) => histogram.record(seconds, attributes) }
-    for (const cell of cellsOf(histogram, attributes) ?? [one]) {
-      for (let index = 1; index < count; index++) cell.record((millis[index] as number) / 1000)
-    }
-  }
-}
-
-/** The cells to which a value with these attributes is added; undefined for an SDK that is built in another way. */
-function cellsOf(histogram: Histogram, attributes: Attributes): readonly Cell[] | undefined {
-  const { _writableMetricStorage: storage } = histogram as { readonly _writableMetricStorage?: Storage }
-  if (storage === undefined) return undefined
-  const cells: Cell[] = []
-  for (const one of storage._backingStorages ?? [storage]) {
-    const cell = one._deltaMetricStorage?._activeCollectionStorage?.get(attributes)
-    if (cell === undefined || (one._attributesProcessor?.process(attributes) ?? attributes) !== attributes)
-      return undefined
-    cells.push(cell)
-  }
-  return cells
 }
