@@ -35,7 +35,8 @@ async function ours(): Promise<Sessions> {
       password: 'x',
       extra: { sslmode: 'disable' },
     },
-    { pool_size: sessionCount, max_overflow: 0 },
+    // A thousand logins at once, on each of several processes.
+    { pool_size: sessionCount, max_overflow: 0, pool_timeout: 300 },
   )
   const query = (session: object): Promise<unknown> => (session as import('pg').Client).query('select 1')
   return {

@@ -7,6 +7,7 @@ import { type Field, FieldMismatch, type Fields, textProblem, type ValuesOf } fr
 import { LONGEST_KEY, LONGEST_SECRET, LONGEST_TEXT, tooLong } from './limits.ts'
 import { childPath } from './problem-path.ts'
 import { type ForeignOptions, protects } from './protection.ts'
+import { REFERENCE_SUFFIX } from './reference.ts'
 
 /** The result of {@link parseFields}. `warnings` are unknown keys when `strict` is off. */
 export interface ParsedFields<F extends Fields> {
@@ -59,7 +60,7 @@ export function parseFields<F extends Fields>(
     const path = childPath(prefix, key)
     const name = canonical.get(key)
     if (name === undefined) {
-      const { message, isError } = unknownKey(key, value, canonical.keys(), options)
+      const { message, isError } = unknownKey(key, value, canonical, options)
       ;(isError ? problems : warnings).push({ path, message })
       continue
     }
@@ -101,7 +102,7 @@ function problemOfTexts(value: unknown, { secret, longest }: Field<unknown>): st
 function unknownKey(
   key: string,
   value: unknown,
-  known: Iterable<string>,
+  known: ReadonlyMap<string, string>,
   { elsewhere, foreign, strict = false, closed = false }: ParseFieldsOptions,
 ): { readonly message: string; readonly isError: boolean } {
   if (key.length > LONGEST_KEY) return { message: `the key ${tooLong(LONGEST_KEY)}`, isError: true }
@@ -113,7 +114,10 @@ function unknownKey(
   }
   const other = elsewhere?.(key)
   if (other !== undefined) return { message: other, isError: strict }
-  const near = nearest(key, known)
+  const option = key.endsWith(REFERENCE_SUFFIX) ? key.slice(0, -REFERENCE_SUFFIX.length) : ''
+  // As a warning it would be replaced by the identity of the environment, for example.
+  if (known.has(option)) return { message: `${option} takes no reference to a store; give it directly`, isError: true }
+  const near = nearest(key, known.keys())
   if (near !== undefined) return { message: `unknown key; ${didYouMean([near])}`, isError: true }
   return protects(key, value)
     ? { message: NO_PROTECTION, isError: true }

@@ -46,18 +46,18 @@ export class ReferencedSecret extends LiveSecret {
 }
 
 /** The suffix of an option that takes a reference in place of the secret. */
-const SUFFIX = '_from'
+export const REFERENCE_SUFFIX = '_from'
 
 /** The option that takes a reference to the value of another: `password_from` of `password`. */
 export function fromName(option: string): string {
-  return option + SUFFIX
+  return option + REFERENCE_SUFFIX
 }
 
 const FORM = /^(?<scheme>[a-z0-9-]+):(?<path>[^#]+)(?:#(?<field>[^#]+))?$/
 
 /** Whether a value under a name ending in `_from` is a reference, and not a secret that was put in its place. */
 export function isReference(key: string, value: unknown): boolean {
-  return key.endsWith(SUFFIX) && typeof value === 'string' && parse(value) !== undefined
+  return key.endsWith(REFERENCE_SUFFIX) && typeof value === 'string' && parse(value) !== undefined
 }
 
 /** Whether a store can have a secret of this name, so that it is worth while to ask. */
@@ -73,7 +73,7 @@ export function schemesIn(given: Readonly<Record<string, unknown>>): ReadonlySet
   const found = new Set<Reference['scheme']>()
   for (const [key, value] of Object.entries(given)) {
     const text = value instanceof Secret ? value.reveal() : value
-    const parsed = key.endsWith(SUFFIX) && typeof text === 'string' ? parse(text) : undefined
+    const parsed = key.endsWith(REFERENCE_SUFFIX) && typeof text === 'string' ? parse(text) : undefined
     if (parsed !== undefined) found.add(parsed.scheme)
   }
   return found

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { getEventListeners, once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { describe, test } from 'node:test'
 import { LimitExceeded, nextPoll, onAbort, orAbort, pause, TimeLimit, within } from '../../src/abort.ts'
 import { settled } from '../support/held-clock.ts'
+import { socketPair } from '../support/socket-pair.ts'
 
 /** The unhandled rejections that come up while `run` runs and in the turns after it. */
 async function unhandled(run: () => Promise<void>): Promise<unknown[]> {
@@ -152,6 +152,22 @@ describe('TimeLimit', () => {
     assert.ok(struckAt - begin >= 200 + 55, `struck after ${struckAt - begin} ms`)
   })
 
+  test('what has arrived when its last part ends is read first', async (t) => {
+    await using pair = await socketPair()
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    let struck = false
+    const limit = new TimeLimit(40, () => {
+      struck = true
+    })
+    const answered = once(pair.reader, 'data').then(() => limit[Symbol.dispose]())
+    for (let part = 0; part < 3; part++) t.mock.timers.tick(10)
+    pair.writer.write('the answer')
+    t.mock.timers.tick(10)
+    await answered
+    await nextPoll()
+    assert.equal(struck, false)
+  })
+
   test('does not strike once it is disposed of', async () => {
     let struck = false
     new TimeLimit(4, () => {
@@ -180,27 +196,16 @@ describe('pause', () => {
 
 describe('nextPoll', () => {
   test('resolves after what has arrived from the network has been taken in, also out of a timer', async () => {
-    const { promise: accepted, resolve: accept } = Promise.withResolvers<Socket>()
-    const server = createServer(accept)
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
-    try {
-      let taken = 0
-      client.on('data', (data) => {
-        taken += data.length
-      })
-      const peer = await accepted
-      peer.setNoDelay(true)
-      for (let round = 1; round <= 10; round++) {
-        await pause(1)
-        peer.write('x')
-        await nextPoll()
-        assert.equal(taken, round)
-      }
-    } finally {
-      client.destroy()
-      server.close()
+    await using pair = await socketPair()
+    let taken = 0
+    pair.reader.on('data', (data) => {
+      taken += data.length
+    })
+    for (let round = 1; round <= 10; round++) {
+      await pause(1)
+      pair.writer.write('x')
+      await nextPoll()
+      assert.equal(taken, round)
     }
   })
 })

@@ -8,54 +8,15 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { inspect } from 'node:util'
-import { describeConnection } from '../../../src/connections/describe.ts'
 import type { Field } from '../../../src/connections/fields.ts'
 import type { ConnectionInput } from '../../../src/connections/parse.ts'
 import { createEngine, type EngineOptions } from '../../../src/engine/knex/create-engine.ts'
 import { ConfigError, PoolsmithError } from '../../../src/errors.ts'
 import { listConnections } from '../../../src/stores/resolve.ts'
+import { assertPaths, outcomeOf, PASSWORD } from '../../support/bad-input.ts'
 import { damages, STRANGERS, truncations } from '../../support/bad-strings.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 import { OPTION_SPELLINGS, type OptionSpelling } from '../../support/option-tables.ts'
-
-const PASSWORD = 'Zq9!kWv3#pLx7'
-/** Far above any honest run of one case, and far below what quadratic work on a million characters takes. */
-const LIMIT_MILLIS = 20_000
-
-interface Outcome {
-  readonly error: PoolsmithError | undefined
-  /** All that can be seen of the error, or of the connection. */
-  readonly shown: string
-}
-
-async function outcomeOf(input: ConnectionInput, options: EngineOptions = {}): Promise<Outcome> {
-  const startedAt = performance.now()
-  const outcome = await engineOutcome(input, options)
-  const took = performance.now() - startedAt
-  assert.ok(took < LIMIT_MILLIS, `${inspect(input).slice(0, 200)} took ${Math.round(took)} ms`)
-  for (const piece of [PASSWORD, PASSWORD.slice(0, 6), PASSWORD.slice(-6)]) {
-    assert.ok(!outcome.shown.includes(piece), `shown: ${outcome.shown.slice(0, 500)}`)
-  }
-  return outcome
-}
-
-async function engineOutcome(input: ConnectionInput, options: EngineOptions): Promise<Outcome> {
-  const warnings: unknown[] = []
-  try {
-    await using engine = await createEngine(input, {
-      stores: { environment: {} },
-      ...options,
-      on: { 'config:warning': (warning) => warnings.push(warning) },
-    })
-    return { error: undefined, shown: describeConnection(engine.connection) + inspect([engine.connection, warnings]) }
-  } catch (error) {
-    assert.ok(error instanceof PoolsmithError, inspect(error).slice(0, 2000))
-    assert.equal(error.phase, 'config', error.message)
-    assert.ok(error.message.length < 20_000, 'a message stays short')
-    const causes = error.cause === undefined ? '' : inspect(error.cause, { depth: 9 })
-    return { error, shown: [String(error), inspect(error, { depth: 9 }), JSON.stringify(error), causes].join('\n') }
-  }
-}
 
 process.setMaxListeners(0)
 // The engine's own warnings are not what is looked at.
@@ -73,14 +34,6 @@ function sampleOf({ type, default: fallback }: Field<unknown>): string {
 function record({ type, authMethod }: OptionSpelling, extra: Record<string, unknown>): ConnectionInput {
   const method = authMethod === undefined ? {} : { auth_method: authMethod }
   return { type, host: 'db.test', login: 'etl', password: PASSWORD, extra: { ...method, ...extra } }
-}
-
-/** Each problem names a part of the connection. */
-function assertPaths(error: PoolsmithError | undefined, where: string): void {
-  if (!(error instanceof ConfigError)) return
-  for (const { path } of error.problems) {
-    assert.match(path, /^(extra|host|port|login|password|database|type|id|description)\b/, `${where}: ${error.message}`)
-  }
 }
 
 test('every option in the extras, cut off at each character', async () => {

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { describeConnection } from '../../../src/connections/describe.ts'
 import { FieldMismatch, reference } from '../../../src/connections/fields.ts'
 import { parseConnection } from '../../../src/connections/parse.ts'
+import { type ConfigError, createEngine } from '../../../src/index.ts'
 import { Secret } from '../../../src/secret.ts'
 
 const field = reference('A secret.')
@@ -61,4 +62,19 @@ test('a reference is shown with its connection, and a secret in its place is not
     describeConnection(parseConnection({ type: 'postgres', host: 'db', extra: { password_from: value } }))
   assert.equal(shown('vault:secret/sales#password'), 'postgres://db/?password_from=vault:secret/sales%23password')
   assert.equal(shown('Tr0ub4dor'), 'postgres://db/?password_from=[secret]')
+})
+
+test('an option that takes no reference says so: no other identity takes the place of the one that is named', async () => {
+  const message = 'vault_token takes no reference to a store; give it directly'
+  const extra = { password_from: 'vault:secret/sales#password', vault_token_from: 'file:/run/token' }
+  const record = { type: 'postgres', host: 'db', login: 'etl', extra }
+  await assert.rejects(
+    createEngine(record, { stores: { environment: { VAULT_TOKEN: 'x' } } }),
+    (error: ConfigError) => {
+      assert.ok(
+        error.problems.some((problem) => problem.path === 'extra.vault_token_from' && problem.message === message),
+      )
+      return true
+    },
+  )
 })
