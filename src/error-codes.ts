@@ -63,6 +63,8 @@ export const ERROR_CODES = {
   // credential: the client certificate and its key
   CERTIFICATE_FILE_MISSING: 'The client certificate file does not exist.',
   CERTIFICATE_FILE_UNREADABLE: 'The client certificate file cannot be read.',
+  CERTIFICATE_FILE_REFUSED:
+    'A file of a certificate or its key cannot be replaced, or is a link, of another user, or open to other users.',
   CERTIFICATE_MALFORMED: 'The client certificate file holds no certificate in PEM form.',
   CERTIFICATE_EXPIRED: 'The client certificate has expired.',
   CERTIFICATE_NOT_YET_VALID: 'The client certificate is not valid yet.',

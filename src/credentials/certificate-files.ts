@@ -164,10 +164,11 @@ export class CertificateFiles {
     const { certificateFile, keyFile, passphrase } = this.#options
     const certificateState = await readFileState(certificateFile, CERTIFICATE_FILE)
     const keyState = await readFileState(keyFile, KEY_FILE)
-    const { blocks, x509 } = parseCertificate(certificateState)
+    const present = parseCertificate(certificateState)
     assertKeyIsPrivate(keyState)
     const key = parseKey(keyState, passphrase)
-    if (!x509.checkPrivateKey(key)) {
+    const found = present.x509.checkPrivateKey(key) ? present : await certificateBeside(certificateFile, key)
+    if (found === undefined) {
       throw new PoolsmithError(
         `The private key ${keyState.path} does not belong to the certificate ${certificateState.path}.`,
         {
@@ -178,6 +179,7 @@ export class CertificateFiles {
         },
       )
     }
+    const { blocks, x509 } = found
     const pair: LoadedCertificate = {
       // The certificates alone: the text may hold the key too.
       certificate: blocks.map((block) => `${block}\n`).join(''),
@@ -206,7 +208,30 @@ export function subjectOf(certificate: X509Certificate): string {
   return (certificate.subject ?? '').split('\n').join(', ')
 }
 
-function parseCertificate({ content, path }: FileState): { blocks: readonly string[]; x509: X509Certificate } {
+/** The file beside a certificate or a key that a rotation is about to put into its place. */
+export function nextCertificate(path: string): string {
+  return `${path}.new`
+}
+
+/** The certificate of a key that a rotation has put into its place already, the certificate not yet. */
+async function certificateBeside(file: FileSource, key: KeyObject): Promise<ParsedCertificate | undefined> {
+  if (typeof file !== 'string') return undefined
+  try {
+    const found = parseCertificate(await readFileState(nextCertificate(file), CERTIFICATE_FILE))
+    return found.x509.checkPrivateKey(key) ? found : undefined
+  } catch (error) {
+    // The error is that key and certificate do not belong together.
+    if (error instanceof PoolsmithError) return undefined
+    throw error
+  }
+}
+
+interface ParsedCertificate {
+  readonly blocks: readonly string[]
+  readonly x509: X509Certificate
+}
+
+function parseCertificate({ content, path }: FileState): ParsedCertificate {
   try {
     const { blocks, complete } = pemBlocks(content.toString('utf8'), 'CERTIFICATE')
     const [x509] = blocks.map((block) => new X509Certificate(block))

@@ -20,13 +20,15 @@ export class FileLock implements AsyncDisposable {
   /**
    * The lock, or undefined when another process holds it.
    *
+   * @param neededFor for the error where the package koffi is missing. Default: Kerberos
+   *
    * @throws DistrustedFile when the file is a link, another user's, or may be written by others: they could hold the
    *   lock for ever; the system's error when it cannot be opened
    */
-  static async try(path: string): Promise<FileLock | undefined> {
+  static async try(path: string, neededFor?: string): Promise<FileLock | undefined> {
     const file = await openOrMake(path)
     try {
-      if (await tryLockFile(file.fd)) return new FileLock(file)
+      if (await tryLockFile(file.fd, neededFor)) return new FileLock(file)
     } catch (error) {
       await file.close()
       throw error

@@ -5,6 +5,7 @@ import '../supported-node.ts'
 export { ApiKeys, type ApiKeysOptions, type NewApiKey, type NewKeyOptions } from './api-keys/api-keys.ts'
 export type { ApiKeyInfo } from './api-keys/entries.ts'
 export { openApiKeys } from './api-keys/open-api-keys.ts'
+export type { CertificateStep } from './certificate-place.ts'
 export { type CheckRotationOptions, checkRotation, type RotationReport } from './check-rotation.ts'
 export type { CredentialAge, FoundCredential } from './credential-age.ts'
 export type { KeytabStep } from './keytab-rotation.ts'
@@ -20,7 +21,6 @@ export type {
 export { type RotateOptions, type RotationResult, rotate } from './rotate.ts'
 export {
   type CertificateRotated,
-  type CertificateStep,
   type RotateCertificateOptions,
   rotateCertificate,
 } from './rotate-certificate.ts'

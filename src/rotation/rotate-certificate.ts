@@ -1,20 +1,21 @@
 import { X509Certificate } from 'node:crypto'
+import { join } from 'node:path'
 import { type AuditRecorder, tellAudit } from '../audit-facts.ts'
 import type { Connection } from '../connections/connection.ts'
-import type { Fields } from '../connections/fields.ts'
+import { homeFolder } from '../connections/fields.ts'
 import type { ConnectionInput } from '../connections/parse.ts'
-import { CertificateFiles, type LoadedCertificate } from '../credentials/certificate-files.ts'
-import type { Settings } from '../engine/settings.ts'
+import type { LoadedCertificate } from '../credentials/certificate-files.ts'
 import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
 import { PEM_LABELS, pemBlocks } from '../pem-blocks.ts'
 import { Secret } from '../secret.ts'
 import type { StoreOptions } from '../stores/options.ts'
 import { resolveConnection } from '../stores/resolve.ts'
 import { withSession } from './accounts.ts'
+import type { CertificatePlace, CertificateStep } from './certificate-place.ts'
+import type { Configured } from './configured.ts'
 import { nameOf } from './name-of.ts'
 import { operationLog } from './recorded-log.ts'
 import type { IssuedPair } from './site-command.ts'
-import { writeSecret } from './write-secret.ts'
 
 /** Options of {@link rotateCertificate}. */
 export interface RotateCertificateOptions {
@@ -36,27 +37,27 @@ export interface RotateCertificateOptions {
   readonly signal?: AbortSignal
 }
 
-/** `read`: the store is read. `issue`: the new one is made. `check`: key, chain and subject. `login`: with the new one. `write`. */
-export type CertificateStep = 'read' | 'issue' | 'check' | 'login' | 'write'
-
 /** The result of {@link rotateCertificate}. */
 export interface CertificateRotated {
   readonly connection: string
   /** `CN=etl` */
   readonly subject: string
-  /** The secret that holds it. */
+  /** The secret, or the files, that hold it. */
   readonly place: string
   /** Milliseconds since the epoch. */
   readonly expiresAt: number
+  /** Whether it went on where an earlier rotation had stopped: between two files. */
+  readonly resumed: boolean
 }
 
 /**
- * Replaces the client certificate of a record that has it in a store (`sslcert_from`, `sslkey_from`). The new one is checked
- * against its key, its chain and the old one's subject, and by a login. Then both are written at once, so no reader sees
- * a certificate without its key. The server accepts both, so nothing fails; where it throws, nothing has changed.
+ * Replaces the client certificate of a record that has it in a store (`sslcert_from`, `sslkey_from`) or in files (`sslcert`,
+ * `sslkey`). The new one is checked against its key, its chain and the old one's subject, and by a login. A secret is then
+ * written at once. Of two files the key is replaced first; until the certificate is, pools find the new one beside it. The
+ * server accepts both pairs, so nothing fails. The same call goes on after a failure or a kill.
  *
  * @throws PoolsmithError with `details.step`: ROTATION_COMMAND_FAILED, ROTATION_REFUSED, KEY_MISMATCH, CERTIFICATE_…,
- *   KEY_…, SECRET_CONFLICT, STORE_…, the errors of a login; ConfigError for a record whose certificate cannot be replaced
+ *   KEY_…, CERTIFICATE_FILE_REFUSED, ROTATION_RUNNING, SECRET_CONFLICT, STORE_…, the errors of a login; ConfigError for a record whose certificate cannot be replaced
  *
  * @example
  * await rotateCertificate('sales', { issue: 'vault write -field=... pki/issue/etl common_name=etl' })
@@ -68,13 +69,12 @@ export async function rotateCertificate(
   const { stores = {}, signal = new AbortController().signal, by, onStep } = options
   const { configured } = await import('./configured.ts')
   const given = await resolveConnection(input, stores)
-  const { settings, environment, stores: own } = await configured(given, stores)
-  const { certificate, key } = placesIn(settings)
+  const record = await configured(given, stores)
+  const { settings, environment } = record
+  await using place = await placeIn(record)
   await using log = await operationLog(options.audit, settings.all)
-  const store = own.open(certificate)
-  const place = store.placeOf(certificate.path)
   const service = nameOf(given)
-  let step: CertificateStep = 'read'
+  let step = 'read' as CertificateStep
   const begin = async (next: CertificateStep): Promise<void> => {
     step = next
     await onStep?.(next)
@@ -82,32 +82,35 @@ export async function rotateCertificate(
   const head = { kind: 'rotation', credential: 'certificate', service, by } as const
   try {
     await begin('read')
-    const before = await store.read(certificate.path, signal)
-    const old = new X509Certificate(before.read(certificate.field, place).reveal())
-    await begin('issue')
-    const issued = await issue(options.issue, { environment, signal })
+    const old = await place.read(signal)
+    const left = await place.left()
+    const resumed = left !== undefined && (await checked(left, old).then(yes, no))
+    if (!resumed) await begin('issue')
+    const issued = resumed ? left : await issue(options.issue, { environment, signal })
     await begin('check')
     const loaded = await checked(issued, old)
     await begin('login')
     await withSession(recordOf(given, issued), { stores, signal }, async () => undefined)
-    await begin('write')
-    const fields = before.texts()
-    fields.set(certificate.field, new Secret(issued.certificate))
-    fields.set(key, issued.privateKey)
-    await writeSecret(store, certificate.path, fields, { replaces: before, signal })
+    await place.write(issued, begin, signal)
     const newHash = fingerprint(new X509Certificate(issued.certificate))
     await tellAudit({ ...head, outcome: 'success', oldHash: fingerprint(old), newHash }, log.recorder)
-    return { connection: service, subject: loaded.subject, place, expiresAt: loaded.notAfter }
+    return { connection: service, subject: loaded.subject, place: place.name, expiresAt: loaded.notAfter, resumed }
   } catch (error) {
     const code = error instanceof PoolsmithError ? error.code : undefined
     await tellAudit({ ...head, outcome: 'failure', code, step }, log.recorder)
     if (!(error instanceof PoolsmithError)) throw error
     const message = `The rotation of the certificate of ${service} stopped at the step ${step}: ${error.message}`
-    throw error.with({ message, hint: `${error.hint ?? ''} Nothing has changed.`.trim(), details: { step } })
-  } finally {
-    store.close?.()
+    const state = step === 'key' || step === 'certificate' ? BETWEEN : 'Nothing has changed.'
+    throw error.with({ message, hint: `${error.hint ?? ''} ${state}`.trim(), details: { step } })
   }
 }
+
+const BETWEEN =
+  'The old pair or the new one is in use; the new one stands beside the old one, where pools find it. Run the same again.'
+
+const yes = (): true => true
+/** It does not fit, or has ended: another one is issued. */
+const no = (): false => false
 
 async function issue(
   given: RotateCertificateOptions['issue'],
@@ -123,6 +126,7 @@ async function issue(
 
 /** The pair as a login uses it. @throws PoolsmithError KEY_MISMATCH, CERTIFICATE_…, KEY_…, ROTATION_REFUSED */
 async function checked({ certificate, privateKey }: IssuedPair, old: X509Certificate): Promise<LoadedCertificate> {
+  const { CertificateFiles } = await import('../credentials/certificate-files.ts')
   const files = new CertificateFiles({
     certificateFile: { name: 'the new certificate', text: new Secret(certificate) },
     keyFile: { name: 'the new key', text: privateKey },
@@ -159,25 +163,37 @@ function fingerprint({ fingerprint256 }: X509Certificate): string {
 }
 
 /** @throws ConfigError */
-function placesIn({ strategy, references, all }: Settings<Fields>) {
+async function placeIn({ settings, stores }: Configured): Promise<CertificatePlace> {
+  const { strategy, references, all } = settings
   const problems: ConfigProblem[] = []
   const say = (path: string, message: string): void => void problems.push({ path, message })
   const certificate = references.get('sslcert')?.reference
   const key = references.get('sslkey')?.reference
   if (strategy.name !== 'ssl_cert') say('extra.auth_method', `is ${strategy.name}; a client certificate needs ssl_cert`)
-  const field = certificate?.field
-  if (certificate === undefined || field === undefined) {
+  for (const option of ['sslcert', 'sslkey'] as const) {
+    if (all[option] instanceof Secret) say(`extra.${option}`, 'is in the record itself; keep it in a file or a store')
+  }
+  const isStored = certificate !== undefined || key !== undefined
+  if (isStored && certificate?.field === undefined) {
     say('extra.sslcert_from', 'must name a field of a secret in a store that can be written')
   }
-  if (key?.field === undefined || key.scheme !== certificate?.scheme || key.path !== certificate.path) {
+  if (isStored && (key?.field === undefined || key.scheme !== certificate?.scheme || key.path !== certificate.path)) {
     say('extra.sslkey_from', 'must name a field of the same secret as sslcert_from, so that both are written at once')
   }
   if (all['sslpassword'] !== undefined || references.has('sslpassword')) {
     say('extra.sslpassword', 'is for an encrypted key; the new key is written as the command prints it, unencrypted')
   }
-  if (problems.length > 0 || certificate === undefined || field === undefined || key?.field === undefined) {
+  if (problems.length > 0) {
     const hint = 'docs/rotation.md says what a rotation needs.'
     throw new ConfigError(problems, { subject: 'The rotation', hint })
   }
-  return { certificate: { ...certificate, field }, key: key.field }
+  if (certificate?.field === undefined || key?.field === undefined) {
+    const { CertificateInFiles } = await import('./certificate-in-files.ts')
+    const folder = join(homeFolder(), '.postgresql')
+    const fileOf = (option: string, name: string): string => String(all[option] ?? join(folder, name))
+    return new CertificateInFiles(fileOf('sslcert', 'postgresql.crt'), fileOf('sslkey', 'postgresql.key'))
+  }
+  const { StoredCertificate } = await import('./stored-certificate.ts')
+  const fields = { certificate: certificate.field, key: key.field }
+  return new StoredCertificate(stores.open(certificate), certificate.path, fields)
 }

@@ -168,8 +168,8 @@ test('a record whose certificate cannot be replaced is refused with the reason',
     return error.message
   }
   assert.match(await problems({}), /auth_method: is password/)
-  const files = { auth_method: 'ssl_cert', sslcert: '/x/client.crt', sslkey: '/x/client.key' }
-  assert.match(await problems(files), /sslcert_from: must name a field/)
+  const half = { auth_method: 'ssl_cert', sslcert: '/x/client.crt', sslkey_from: 'file:/x.json#key' }
+  assert.match(await problems(half), /sslcert_from: must name a field/)
   const apart = { auth_method: 'ssl_cert', sslcert_from: 'file:/x.json#cert', sslkey_from: 'file:/y.json#key' }
   assert.match(await problems(apart), /sslkey_from: must name a field of the same secret/)
 })

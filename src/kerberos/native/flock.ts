@@ -12,8 +12,8 @@ interface PosixFunctions {
 
 let loading: Promise<PosixFunctions> | undefined
 
-function loadPosix(): Promise<PosixFunctions> {
-  loading ??= loadKoffi().then((koffi) => {
+function loadPosix(neededFor?: string): Promise<PosixFunctions> {
+  loading ??= loadKoffi(neededFor).then((koffi) => {
     // The process itself, which contains its C library.
     const library = koffi.load(null)
     return {
@@ -33,8 +33,8 @@ function loadPosix(): Promise<PosixFunctions> {
  * Tries to lock an open file for this process alone (flock(2)). The system gives the lock back when the file is
  * closed, also when the process dies, so that a lock is never stale. Returns false when another process holds it.
  */
-export async function tryLockFile(descriptor: number): Promise<boolean> {
-  const { flock, errno, wouldBlock } = await loadPosix()
+export async function tryLockFile(descriptor: number, neededFor?: string): Promise<boolean> {
+  const { flock, errno, wouldBlock } = await loadPosix(neededFor)
   if (flock(descriptor, LOCK_EXCLUSIVE | LOCK_NOT_BLOCKING) === 0) return true
   const code = errno()
   if (code === wouldBlock) return false
