@@ -7,7 +7,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { ChildProcess } from 'node:child_process'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import { onAbort, orAbort } from '../abort.ts'
+import { onAbort, orAbort, TimeLimit } from '../abort.ts'
 import { asError } from '../any-error.ts'
 import { endProgram } from './end-program.ts'
 
@@ -87,7 +87,7 @@ function onRequest(message: unknown): void {
     seen.error ??= error
     request.destroy(error)
   }
-  const timer = setTimeout(() => end(tooSlow(host, requestLimitMillis)), requestLimitMillis).unref()
+  const limit = new TimeLimit(requestLimitMillis, () => end(tooSlow(host, requestLimitMillis)))
   const registration = onAbort(signal, () => end(asError(signal.reason)))
   request.prependListener('error', (error: Error) => {
     seen.error ??= error
@@ -106,7 +106,7 @@ function onRequest(message: unknown): void {
     })
   })
   request.once('close', () => {
-    clearTimeout(timer)
+    limit[Symbol.dispose]()
     registration[Symbol.dispose]()
   })
 }

@@ -7,6 +7,7 @@ import type { SecureContextOptions } from 'node:tls'
 import { errorCode } from '../any-error.ts'
 import { credentialFailure, proxyFailure } from '../credentials/failure.ts'
 import { PoolsmithError } from '../errors.ts'
+import { LimitedSignal } from '../limited-signal.ts'
 
 /** The longest answer that is read, in bytes: a secret of Vault or Kubernetes has at most 1 MiB. */
 const ANSWER_LIMIT_BYTES = 1024 * 1024
@@ -44,13 +45,13 @@ export interface Channel {
 export async function ask(question: StoreRequest, channel: Channel): Promise<StoreAnswer> {
   const { signal, limitMillis } = channel
   const { subject, url } = question
-  const limit = AbortSignal.timeout(limitMillis)
+  using limit = new LimitedSignal(signal, limitMillis)
   try {
-    return await exchange(question, AbortSignal.any([signal, limit]), channel)
+    return await exchange(question, limit.signal, channel)
   } catch (error) {
     signal.throwIfAborted()
     if (error instanceof PoolsmithError) throw error
-    if (limit.aborted) {
+    if (limit.hasStruck) {
       throw new PoolsmithError(`${subject} did not answer within ${limitMillis / 1000} s.`, {
         code: 'STORE_TIMEOUT',
         phase: 'credential',

@@ -6,8 +6,9 @@ import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { PoolsmithError } from '../../src/errors.ts'
 import { createEngine } from '../../src/index.ts'
-import { ask, begun, engineOf, failure, idle, placeOf, stall, until } from './pool-sides.ts'
+import { ask, begun, engineOf, failure, idle, placeOf, until } from './pool-sides.ts'
 import type { SideKind } from './sides/side.ts'
+import { stall } from './stall.ts'
 
 export function poolFaultSuite(kind: SideKind): void {
   describe(`${kind.name}: faults`, () => {

@@ -32,12 +32,6 @@ export async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-/** Blocks the event loop for this time. */
-export function stall(millis: number): void {
-  const end = performance.now() + millis
-  while (performance.now() < end);
-}
-
 export const engineOf = (side: Side, options: EngineOptions = {}): Promise<Engine> =>
   createEngine(side.connection, options)
 export const ask = (side: Side, db: Engine, sql: string): Promise<unknown> => db.pool.use((raw) => side.run(raw, sql))

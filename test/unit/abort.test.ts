@@ -4,6 +4,7 @@ import { describe, test } from 'node:test'
 import { LimitExceeded, nextPoll, onAbort, orAbort, pause, TimeLimit, within } from '../../src/abort.ts'
 import { settled } from '../support/held-clock.ts'
 import { socketPair } from '../support/socket-pair.ts'
+import { stall } from '../support/stall.ts'
 
 /** The unhandled rejections that come up while `run` runs and in the turns after it. */
 async function unhandled(run: () => Promise<void>): Promise<unknown[]> {
@@ -132,10 +133,6 @@ describe('within', () => {
 })
 
 /** Holds the event loop for so long. */
-function stall(millis: number): void {
-  const end = performance.now() + millis
-  while (performance.now() < end);
-}
 
 describe('TimeLimit', () => {
   test('an event loop that stood still does not use the limit up', async () => {

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { after, describe, test } from 'node:test'
 import { AnswerTooLong, type SupervisedRequest, supervise } from '../../../src/strategies/supervise.ts'
+import { stall } from '../../support/stall.ts'
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void
 let answer: Answer = (_request, response) => response.end('good')
@@ -42,6 +43,11 @@ describe('supervised requests', () => {
       { protocol: 'http:', host: `localhost:${port}`, path: '/token', status: 200 },
     ])
     assert.equal(requests[0]?.error, undefined)
+  })
+
+  test('an answer that has arrived while the event loop stood still is read', async () => {
+    answer = (_request, response) => response.end('good', () => stall(1500))
+    assert.equal(await supervise({ signal: never, requestLimitMillis: 1000 }, () => ask()), 'good')
   })
 
   test('an answer that its reader abandons is no failure', async () => {

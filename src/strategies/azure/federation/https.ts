@@ -3,6 +3,7 @@ import { type Agent, request } from 'node:https'
 import { errorCode } from '../../../any-error.ts'
 import { credentialFailure, faultOf, isTransient, proxyFailure } from '../../../credentials/failure.ts'
 import { PoolsmithError } from '../../../errors.ts'
+import { LimitedSignal } from '../../../limited-signal.ts'
 import { retryAfterMillis } from '../../../retry-after.ts'
 import { type FederationStep, federationError } from './errors.ts'
 
@@ -41,13 +42,13 @@ export interface Web {
  * @throws FEDERATION_FAILED, CREDENTIAL_TIMEOUT, CREDENTIAL_FAILED, PROXY_…; the signal's reason
  */
 export async function ask(question: Question, { signal, limitMillis = 10_000, agent }: Web): Promise<Answer> {
-  const limit = AbortSignal.timeout(limitMillis)
+  using limit = new LimitedSignal(signal, limitMillis)
   try {
-    return await exchange(question, AbortSignal.any([signal, limit]), agent)
+    return await exchange(question, limit.signal, agent)
   } catch (error) {
     signal.throwIfAborted()
     const { subject, url } = question
-    if (limit.aborted) {
+    if (limit.hasStruck) {
       throw new PoolsmithError(`${subject}: no answer within ${limitMillis / 1000} s.`, {
         code: 'CREDENTIAL_TIMEOUT',
         phase: 'credential',
