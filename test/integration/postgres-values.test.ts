@@ -22,6 +22,12 @@ const SELECT = `select n::int2 as small, -n as int, n::oid as oid, n::int8 as bi
   from (values (1, date '2024-02-29'), (32767, '0044-03-15 BC'), (0, '9999-12-31'), (null, null), (7, 'infinity'),
     (8, '10000-01-01'), (9, '0099-12-31'), (10, '1883-11-18')) v (n, d)`
 
+/** Longer than what a socket reads at once. */
+const LONG = `select n as id, 'a text ' || n as note, timestamptz '2024-02-29 23:59:59.5+00' + n * interval '1.234567 s' as at,
+    n % 2 = 0 as even, n / 7.0::float8 as ratio, n::int8 as big, nullif(n % 3, 0) as id, n * 1.5 as "__proto__",
+    jsonb_build_array(n) as "1", case when n % 5000 = 0 then repeat('ö', 100000) end as wide
+  from generate_series(1, 20000) n`
+
 interface Asked {
   readonly name: string
   readonly rows: (client: pg.Client) => Promise<unknown>
@@ -80,6 +86,53 @@ const WAYS: readonly Asked[] = [
       return rows
     },
   },
+  { name: 'a long answer', rows: async (client) => (await client.query(LONG)).rows },
+  {
+    name: 'a long answer as arrays',
+    rows: async (client) => (await client.query({ text: LONG, rowMode: 'array' })).rows,
+  },
+  {
+    name: 'long and short answers in turn',
+    rows: async (client) => {
+      const texts = [LONG, SELECT, `${LONG}; ${SELECT}; ${LONG}`, 'select 1 as a']
+      const results = await Promise.all(texts.map((text) => client.query(text)))
+      return results.flat().map(({ rows, rowCount, fields }) => ({ rows, rowCount, fields }))
+    },
+  },
+  {
+    name: 'a long answer that ends in an error',
+    rows: async (client) => {
+      const failed = await client.query(`select 1 / (20000 - n), * from (${LONG}) long (n)`).catch(String)
+      return [failed, (await client.query(SELECT)).rows]
+    },
+  },
+  {
+    name: 'a long answer with a parser that throws',
+    rows: async (client) => {
+      const types = {
+        getTypeParser: () => (value: string) => {
+          if (value === '10000') throw new Error('no such number')
+          return value
+        },
+      }
+      const query = { text: LONG, types: types as unknown as pg.CustomTypesConfig }
+      return [await client.query(query).catch(String), (await client.query(SELECT)).rows]
+    },
+  },
+  {
+    name: 'a long answer with a listener that comes late',
+    rows: async (client) => {
+      const query = client.query(new pg.Query<Record<string, unknown>>(LONG))
+      const rows: unknown[] = []
+      const { promise, resolve } = Promise.withResolvers<void>()
+      query.on('row', (row) => {
+        if (rows.push(row) === 1) query.on('row', ({ note }) => rows.push(note))
+      })
+      query.on('end', () => resolve())
+      await promise
+      return rows
+    },
+  },
   {
     name: 'another DateStyle',
     rows: async (client) => {
@@ -98,7 +151,10 @@ for (const { name, rows } of WAYS) {
     await bare.connect()
     try {
       await using pool = postgresPool(server, { pool_size: 1, max_overflow: 0 })
-      assert.deepEqual(await pool.use(rows), await rows(bare))
+      const [ours, theirs] = [await pool.use(rows), await rows(bare)]
+      assert.deepStrictEqual(ours, theirs)
+      // With the order of the columns.
+      assert.equal(JSON.stringify(ours), JSON.stringify(theirs))
     } finally {
       await bare.end()
     }

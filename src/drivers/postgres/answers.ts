@@ -4,7 +4,8 @@
  * with it (PostgreSQL documentation, "Message Formats").
  */
 
-import { type RowMessage, rowIn, textIn } from './data-rows.ts'
+import { int16At, int32At, textIn, uint16At } from './bytes-in.ts'
+import { type RowMessage, rowIn } from './data-rows.ts'
 import type { MessageRules } from './message-rules.ts'
 import { NotPostgres } from './messages.ts'
 import type { ValueReader } from './value-readers.ts'
@@ -164,16 +165,4 @@ function endOfText(bytes: Buffer, from: number, end: number): number {
   while (at < end && bytes[at] !== 0) at++
   if (at >= end) throw new NotPostgres('a text without its end')
   return at
-}
-
-function uint16At(bytes: Buffer, offset: number): number {
-  return ((bytes[offset] ?? 0) << 8) | (bytes[offset + 1] ?? 0)
-}
-
-function int16At(bytes: Buffer, offset: number): number {
-  return (uint16At(bytes, offset) << 16) >> 16
-}
-
-function int32At(bytes: Buffer, offset: number): number {
-  return (uint16At(bytes, offset) << 16) | uint16At(bytes, offset + 2)
 }

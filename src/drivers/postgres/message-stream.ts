@@ -8,6 +8,7 @@ import { LONGEST_MESSAGE, type MessageRules } from './message-rules.ts'
 import { NotPostgres } from './messages.ts'
 import type { ValueReader } from './value-readers.ts'
 
+const DATA_ROW = 0x44
 /** Type and length. */
 const HEADER_BYTES = 5
 /** The length counts itself. */
@@ -26,6 +27,18 @@ export interface MessageStreamParts {
   readonly parse: (messages: Buffer) => void
 }
 
+/** Takes the rows of one result in place of {@link MessageStreamParts.onAnswer}. */
+export interface RowSink {
+  /** Asked before each chunk. */
+  takesMore(): boolean
+  /**
+   * Takes the row whose body is `chunk[start, end)`, which is valid during this call only.
+   * @returns whether it takes more
+   * @throws NotPostgres when a length or the count does not fit
+   */
+  take(chunk: Buffer, start: number, end: number): boolean
+}
+
 /** Reads the bytes of one session, starting at the beginning of a message. */
 export class MessageStream implements AnswerContext {
   readonly rules: MessageRules
@@ -37,6 +50,8 @@ export class MessageStream implements AnswerContext {
   #have = 0
   /** For the columns of the rows that follow. */
   readers: readonly (ValueReader | undefined)[] | undefined
+  /** For the rows of the result that has just been described; ends with it. */
+  sink: RowSink | undefined
 
   constructor({ rules, Field, onAnswer, parse }: MessageStreamParts) {
     this.rules = rules
@@ -50,6 +65,7 @@ export class MessageStream implements AnswerContext {
    * @throws NotPostgres
    */
   take(chunk: Buffer): void {
+    if (this.sink?.takesMore() === false) this.sink = undefined
     const begin = this.#have === 0 ? 0 : this.#complete(chunk)
     if (begin < chunk.length) this.#read(chunk, begin)
   }
@@ -67,14 +83,17 @@ export class MessageStream implements AnswerContext {
           break
         }
         const code = chunk[offset] ?? 0
-        const message = answerIn(code, chunk, offset + HEADER_BYTES, end, this)
-        if (message === undefined) {
-          rules.check(code, chunk, offset + HEADER_BYTES, end)
+        const start = offset + HEADER_BYTES
+        const isTaken = code === DATA_ROW && this.sink !== undefined
+        const message = isTaken ? undefined : answerIn(code, chunk, start, end, this)
+        if (!isTaken && message === undefined) {
+          rules.check(code, chunk, start, end)
         } else {
           const before = parsed
           parsed = end
           if (before < offset) this.#leave(chunk, before, offset)
-          this.#onAnswer(message)
+          if (message === undefined) this.#give(chunk, start, end)
+          else this.#tell(message)
         }
         offset = end
       }
@@ -82,6 +101,15 @@ export class MessageStream implements AnswerContext {
       if (parsed < offset) this.#leave(chunk, parsed, offset)
     }
     if (offset < chunk.length) this.#keep(chunk, offset, chunk.length)
+  }
+
+  #tell(message: AnswerMessage): void {
+    this.sink = undefined
+    this.#onAnswer(message)
+  }
+
+  #give(chunk: Buffer, start: number, end: number): void {
+    if (this.sink?.take(chunk, start, end) === false) this.sink = undefined
   }
 
   /** Leaves messages to pg's parser, with memory of their own: it keeps parts of some. */

@@ -15,10 +15,10 @@ import { inPlace } from '../network/read-in-place.ts'
 import type { AnswerMessage, FieldConstructor } from './answers.ts'
 import { guardedTypes } from './bytea.ts'
 import { commandEnded } from './client-statements.ts'
+import { type ActiveQuery, methodsOf, readRows } from './collected-rows.ts'
 import { MessageRules } from './message-rules.ts'
 import { MessageStream } from './message-stream.ts'
 import { NotPostgres } from './messages.ts'
-import { type Parse, readersFor } from './value-readers.ts'
 
 type Pg = typeof pg
 
@@ -42,8 +42,7 @@ interface PgClientParts {
   readonly connectionParameters: object
   readonly readyForQuery?: boolean
   readonly _queryQueue: readonly unknown[]
-  /** Its result has a parser for each column that was described. */
-  _getActiveQuery(): { readonly _result?: { readonly _parsers?: readonly Parse[] } } | null | undefined
+  _getActiveQuery(): ActiveQuery | null | undefined
 }
 
 /** The part of a stream that pg-protocol uses. */
@@ -64,8 +63,6 @@ type EstablishedConstructor = new (
 }
 
 const parts = (client: pg.Client): PgClientParts => client as unknown as PgClientParts
-/** Of the columns that were described last. */
-const parsersOf = (client?: pg.Client) => client && parts(client)._getActiveQuery()?._result?._parsers
 
 let loaded: Promise<Pg> | undefined
 
@@ -189,6 +186,7 @@ function establishedConnection(module: Pg): EstablishedConstructor {
   if (known !== undefined) return known
   const Base = module.Connection as unknown as ConnectionConstructor
   const Field = fieldClass(Base)
+  const methods = methodsOf(module)
   class EstablishedConnection extends Base {
     readonly #rules = new MessageRules()
     readonly #peer: string
@@ -264,8 +262,9 @@ function establishedConnection(module: Pg): EstablishedConstructor {
       else if (name === 'commandComplete' && this.client !== undefined) commandEnded(this.client, message.text)
       this.emit(name, message)
       // The listener of pg has given the query its parsers.
-      if (name === 'rowDescription')
-        messages.readers = this._emitMessage ? undefined : readersFor(parsersOf(this.client))
+      if (name === 'rowDescription') {
+        readRows(messages, { active: this.client && parts(this.client)._getActiveQuery(), session: this, methods })
+      }
     }
   }
   classes.set(module, EstablishedConnection)

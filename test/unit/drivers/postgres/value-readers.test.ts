@@ -6,7 +6,7 @@ import pg from 'pg'
 import { type Parse, parserFor, readersFor } from '../../../../src/drivers/postgres/value-readers.ts'
 import { Chance } from '../../../support/fuzz.ts'
 
-const { DATE, INT4, TIMESTAMP, TIMESTAMPTZ } = pg.types.builtins
+const { BOOL, DATE, FLOAT4, FLOAT8, INT4, INT8, TIMESTAMP, TIMESTAMPTZ } = pg.types.builtins
 
 const standardFor = (id: number): Parse => pg.types.getTypeParser(id as typeof DATE, 'text')
 
@@ -63,7 +63,7 @@ const TEXTS = [
 function same(text: string, id: number = TIMESTAMPTZ): void {
   const ours = read(id, text)
   const theirs = standardFor(id)(text)
-  assert.deepEqual(ours, theirs, JSON.stringify(text))
+  assert.deepStrictEqual(ours, theirs, JSON.stringify(text))
   if (ours instanceof Date && theirs instanceof Date) assert.equal(ours.getTime(), theirs.getTime(), text)
 }
 
@@ -108,6 +108,25 @@ test('a whole number is read as by the parser of pg', () => {
     '1e3',
   ]
   for (const text of [...texts, '999999999999999', '9999999999999999', '123456789012345678901', '٣']) same(text, INT4)
+})
+
+test('a floating-point number is read as by the parser of pg', () => {
+  const texts = ['0', '-0', '0.1', '-0.0', '1e5', '1E-7', '1e+300', 'NaN', 'Infinity', '-Infinity', '', '-', '.', '-.']
+  const odd = ['.5', '5.', '-.5', '1.2.3', '1..2', '+1', ' 1', '1 ', '0x10', '1_0', '9007199254740993', '00.10']
+  for (const text of [...texts, ...odd, '0.30000000000000004', '123456789012.345', '99999999999999.9']) {
+    same(text, FLOAT8)
+    same(text, FLOAT4)
+  }
+  const chance = new Chance(20_247)
+  for (let count = 0; count < 50_000; count++) {
+    const number = chance.next() * 10 ** (chance.below(16) - 4) * chance.pick([1, -1])
+    same(chance.pick([number.toFixed(chance.below(14)), String(number), String(Math.fround(number))]), FLOAT8)
+  }
+})
+
+test('a truth value and a long whole number are read as by the parser of pg', () => {
+  for (const text of ['t', 'f', '', 'T', 'true', 'yes', 'on', '1', '0', 'tt', 'x']) same(text, BOOL)
+  for (const text of ['0', '-1', '9223372036854775807', '-9223372036854775808', '', 'x', 'ä']) same(text, INT8)
 })
 
 test('local dates are read as by the parser of pg, in zones with and without summer time', () => {
