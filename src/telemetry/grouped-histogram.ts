@@ -3,7 +3,7 @@
 import type { Attributes, Histogram } from './api.ts'
 
 /** Values that are recorded together. */
-const GROUP = 256
+const GROUP = 1024
 
 /** The object in which OpenTelemetry's SDK adds up the values of a histogram that have the same attributes. */
 interface Cell {

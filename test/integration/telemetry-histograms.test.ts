@@ -59,6 +59,24 @@ const cases = [
     recordsEach: false,
   },
   {
+    title: 'a view without the least and the greatest value',
+    readers: [CUMULATIVE],
+    views: [{ instrumentName: '*', aggregation: { type: 4, options: { boundaries: [0.5], recordMinMax: false } } }],
+    recordsEach: false,
+  },
+  {
+    title: 'a view with exponential buckets',
+    readers: [DELTA],
+    views: [{ instrumentName: '*', aggregation: { type: 5 } }],
+    recordsEach: false,
+  },
+  {
+    title: 'a view with the sum alone',
+    readers: [CUMULATIVE],
+    views: [{ instrumentName: '*', aggregation: { type: 2 } }],
+    recordsEach: false,
+  },
+  {
     title: 'a view that changes the attributes',
     readers: [CUMULATIVE],
     views: [{ instrumentName: '*', attributesProcessors: [createDenyListAttributesProcessor(['pool'])] }],
@@ -90,7 +108,7 @@ for (const { title, readers: temporalities, views, recordsEach } of cases) {
     const pools = ['sales', 'stock'].map((pool) => ({ pool }))
     const groups = pools.map((attributes) => new GroupedHistogram(counted, attributes))
     let values = 0
-    for (const count of [1, 700, 0, 256, 513]) {
+    for (const count of [1, 2100, 0, 1024, 513]) {
       for (let index = 0; index < count; index++) {
         // An eighth of a second, so that a sum is the same in any order.
         const millis = chance.below(2) * chance.below(20) * 125

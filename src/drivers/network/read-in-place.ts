@@ -30,8 +30,10 @@ export function connectReadingInPlace(options: NetConnectOpts): Socket {
   const room = readRoom()
   // TCP's memory grows with what is read at once; a Unix socket's does not. Elsewhere a timer may take 16 ms.
   const gathers = process.platform === 'linux' && !('path' in options)
+  // Kept for the next read of the same size, since the answers of one statement often have one.
+  let bytes = room
   const callback = (size: number): boolean => {
-    const bytes = room.subarray(0, size)
+    if (bytes.length !== size) bytes = room.subarray(0, size)
     const reader = readerOf(socket)
     if (reader === undefined) return socket.push(Buffer.from(bytes))
     reader(bytes, gathers && size < READ_BYTES)

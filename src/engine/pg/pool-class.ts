@@ -170,32 +170,39 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
       this.poolsmith.release(client)
     }
 
-    query(...given: unknown[]): Promise<pg.QueryResult> | undefined {
-      const [text, second, third] = given
-      const callback = [second, third].find((one) => typeof one === 'function') as QueryCallback | undefined
+    query(text: unknown, second?: unknown, third?: unknown): Promise<pg.QueryResult> | undefined {
+      const isFirst = typeof text === 'function'
       const values = typeof second === 'function' ? undefined : second
-      const result =
-        typeof text === 'function' ? Promise.reject(new Error(FUNCTION_FIRST)) : this.#query(text as string, values)
-      if (callback === undefined && typeof text !== 'function') return result
-      const tell = (callback ?? text) as QueryCallback
+      const result = isFirst ? Promise.reject(new Error(FUNCTION_FIRST)) : this.#query(text as string, values)
+      const callback = [second, third, text].find((one) => typeof one === 'function') as QueryCallback | undefined
+      if (callback === undefined) return result
       result.then(
-        (value) => process.nextTick(tell, undefined, value),
-        (error) => process.nextTick(tell, error),
+        (value) => process.nextTick(callback, undefined, value),
+        (error) => process.nextTick(callback, error),
       )
       return undefined
     }
 
-    async #query(text: string, values: unknown): Promise<pg.QueryResult> {
-      const signal = signalOf(text)
-      const client = await this.#lease(signal)
-      try {
-        if (signal !== undefined) return await client.query(text, values as unknown[])
-        return await new Promise<pg.QueryResult>((resolve, reject) => {
-          client.query(text, values as unknown[], (error, result) => (error ? reject(error) : resolve(result)))
-        })
-      } finally {
-        client.release()
-      }
+    /** Without a function that is `async`, as {@link #lease}. */
+    #query(text: string, values: unknown): Promise<pg.QueryResult> {
+      return new Promise((resolve, reject) => {
+        this.#lease(signalOf(text)).then((client) => {
+          const fail = (error: unknown): void => {
+            reject(error)
+            client.release()
+          }
+          try {
+            client.query(text, values as unknown[], (error, result) => {
+              // The session is busy until the message after the error, which mostly has come with it.
+              if (error) return queueMicrotask(() => fail(error))
+              resolve(result)
+              client.release()
+            })
+          } catch (error) {
+            fail(error)
+          }
+        }, reject)
+      })
     }
 
     end(): Promise<void>
