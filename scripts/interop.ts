@@ -25,6 +25,14 @@ const ALSO_NEEDED: Readonly<Record<string, readonly ToolName[]>> = {
   sqlserver: ['java', 'javac'],
 }
 
+/** Variables that tell a part where something is that it does not fetch, and what they name. */
+const VARIABLES: Readonly<Record<string, { readonly needed: string; readonly use: readonly string[] }>> = {
+  knex: {
+    needed: 'POOLSMITH_KNEX_SOURCE: the folder of a git clone of knex, with the commit of its release',
+    use: ['POOLSMITH_KNEX_SOURCE', 'POOLSMITH_BABELFISH'],
+  },
+}
+
 function fail(sentence: string): never {
   console.error(`poolsmith: ${sentence}`)
   process.exit(1)
@@ -41,8 +49,14 @@ function partOf(argument: string): string {
   return parts.includes(name) ? name : fail(`${argument} is no part of ${FOLDER}; the parts are ${parts.join(', ')}.`)
 }
 
-const chosen = given.length === 0 ? parts : [...new Set(given.map(partOf))]
-const patterns = (given.length === 0 ? parts : given).flatMap((argument) =>
+const lacking = parts.filter((part) => VARIABLES[part] !== undefined && !process.env[VARIABLES[part].use[0] as string])
+const chosen = given.length === 0 ? parts.filter((part) => !lacking.includes(part)) : [...new Set(given.map(partOf))]
+for (const part of lacking) {
+  const sentence = `${part} needs ${VARIABLES[part]?.needed}.`
+  if (chosen.includes(part)) fail(sentence)
+  if (given.length === 0) console.error(`poolsmith: left out: ${sentence}`)
+}
+const patterns = (given.length === 0 ? chosen : given).flatMap((argument) =>
   parts.includes(argument) ? globSync(join(FOLDER, argument, '**', '*.test.ts')) : [argument],
 )
 const absent = patterns.filter((file) => !existsSync(file))
@@ -56,6 +70,7 @@ const complaint = ensureSystemPackages(systemPackagesFor(closureOf(patterns)))
 if (complaint !== undefined) fail(complaint)
 
 const environment: Record<string, string | undefined> = { JAVA_HOME: process.env['JAVA_HOME'] }
+for (const name of chosen.flatMap((part) => VARIABLES[part]?.use ?? [])) environment[name] = process.env[name]
 for (const { part, tool, files } of pins) {
   const program = found[tool]
   if (program === undefined) continue

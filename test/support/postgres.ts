@@ -20,6 +20,8 @@ import { binaries, type Flavor, serverAccount } from './postgres-builds.ts'
 
 export interface PostgresOptions {
   readonly flavor?: Flavor
+  /** The folder of the programs of another build. */
+  readonly programs?: string
   /** Lines of pg_hba.conf after the first line, which always trusts the Unix socket. */
   readonly hba?: readonly string[]
   readonly config?: Readonly<Record<string, string>>
@@ -277,7 +279,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   try {
     // The Unix socket is in this folder: other accounts may enter, only the owner may write.
     await chmod(folder, 0o755)
-    const bin = await binaries(flavor, account, folder)
+    const bin = options.programs ?? (await binaries(flavor, account, folder))
     const data = join(folder, 'data')
     const password = randomBytes(12).toString('base64url')
     const passwordFile = join(folder, 'password')

@@ -1,7 +1,11 @@
 import type { Compiled } from 'knex/lib/execution/runner.js'
 import { KnexTimeoutError, timeout } from 'knex/lib/util/timeout.js'
+import { within } from '../../abort.ts'
 import type { DialectParts } from '../dialect.ts'
 import { StatementQueue } from './statement-queue.ts'
+
+/** How long the end of a cancelled statement is awaited; a server may be slow to end it, or never do so. */
+const END_LIMIT_MILLIS = 1000
 
 /** knex's marks on a connection. */
 export interface KnexMarks {
@@ -22,8 +26,8 @@ interface Limited {
 
 /**
  * Runs a statement under the limit of `.timeout(ms, { cancel })`, which ends this statement and no other. A statement that
- * waits in its transaction is taken back. One that runs is cancelled; without `cancel` its connection is abandoned, as in
- * knex.
+ * waits in its transaction is taken back. One that runs is cancelled, and as a rule has ended when this rejects; without
+ * `cancel` its connection is abandoned, as in knex.
  *
  * @throws KnexTimeoutError
  */
@@ -31,8 +35,9 @@ export async function withinLimit(
   { compiled, millis, connection, run }: Limited,
   parts: DialectParts,
 ): Promise<unknown> {
+  const work = run()
   try {
-    return await timeout(run(), millis)
+    return await timeout(work, millis)
   } catch (error) {
     if (!(error instanceof KnexTimeoutError)) throw error
     const { sql, bindings, cancelOnTimeout } = compiled
@@ -51,6 +56,7 @@ export async function withinLimit(
             const message = `After query timeout of ${millis}ms exceeded, cancelling of query failed.`
             throw Object.assign(failure, facts, { message })
           })
+        await within(work, END_LIMIT_MILLIS).catch(() => undefined)
       }
     }
     const message = `Defined query timeout of ${millis}ms exceeded when running query.`

@@ -7,6 +7,9 @@ import { postgresSide } from '../../support/sides/postgres.ts'
 import type { Side, SideKind } from '../../support/sides/side.ts'
 import { sqlServerSide } from '../../support/sides/sqlserver.ts'
 
+/** It ends half a second after it was cancelled. */
+const ENDS_LATE = `do $$ begin perform pg_sleep(60); exception when query_canceled then perform pg_sleep(0.5); end $$`
+
 /** A statement that takes so many tenths of a second. */
 const SLEEP: Readonly<Record<string, (tenths: number) => string>> = {
   PostgreSQL: (tenths) => `select pg_sleep(${tenths / 10})`,
@@ -82,3 +85,14 @@ for (const kind of [postgresSide, sqlServerSide] as readonly SideKind[]) {
     })
   })
 }
+
+test('PostgreSQL: a cancelled statement has ended on the server when its promise rejects', async () => {
+  await using side = await postgresSide.start()
+  await using db = await createEngine(side.connection)
+  await using watcher = await createEngine(side.connection)
+  const others =
+    "select query from pg_stat_activity where state = 'active' and backend_type = 'client backend' and pid <> pg_backend_pid()"
+  await watcher.raw(others)
+  await assert.rejects(async () => db.raw(ENDS_LATE).timeout(100, { cancel: true }), { name: 'KnexTimeoutError' })
+  assert.deepEqual((await watcher.raw(others)).rows, [])
+})
