@@ -69,6 +69,7 @@ export const systemPackages: readonly SystemPackage[] = [
   { name: 'pgpool2', file: '/usr/sbin/pgpool', neededFor: 'another pooler, with another way of speaking' },
   { name: 'haproxy', file: '/usr/sbin/haproxy', neededFor: 'a load balancer before the database' },
   { name: 'redis-server', file: '/usr/bin/redis-server', neededFor: 'a queue of BullMQ' },
+  { name: 'etcd-server', file: '/usr/bin/etcd', neededFor: 'the data of a Kubernetes API server' },
   {
     name: 'iproute2',
     file: '/sbin/ip',

@@ -2,7 +2,8 @@
  * The downloads of a part of `npm run test:interop`, by files that pin versions and hashes, and the cache that keeps it:
  *
  * - `requirements.txt`: a virtual environment of Python, by pip with `--require-hashes`; `requirements-build.txt` is
- *   installed first and has what builds those packages that come as source only
+ *   installed first and has what builds those packages that come as source only; `requirements-alone.txt` has packages
+ *   whose dependencies are left out, because the tests use a small part of them
  * - `package-lock.json` (with package.json): a folder with `node_modules`, by `npm ci` without install scripts
  * - `go.sum` (with go.mod and the program): a folder with the programs, by `go build` with modules that the file names
  * - `maven.txt`: a folder with the files of these artifacts, by Maven; a line has the coordinates and the SHA-256
@@ -26,7 +27,7 @@ interface Pin {
 /** The pins in the folder of a part. */
 export function pinsIn(folder: string): readonly Pin[] {
   const kinds: readonly (readonly [Pin['tool'], string, string])[] = [
-    ['python', 'requirements.txt', 'requirements{-build,}.txt'],
+    ['python', 'requirements.txt', 'requirements{-alone,-build,}.txt'],
     ['npm', 'package-lock.json', 'package{,-lock}.json'],
     ['go', 'go.sum', '{go.mod,go.sum,*.go}'],
     ['maven', 'maven.txt', 'maven.txt'],
@@ -86,7 +87,10 @@ const STEPS: Readonly<Record<Pin['tool'], Step>> = {
   python(program, files, folder) {
     const pip = [join(folder, 'bin', 'python'), '-m', 'pip', 'install', '--quiet', '--require-hashes']
     // Under build isolation, pip would fetch what builds a package without a pin.
-    const install = (file: string): readonly string[] => [...pip, '--no-build-isolation', '-r', file]
+    const install = (file: string): readonly string[] => {
+      const alone = basename(file) === 'requirements-alone.txt' ? ['--no-deps'] : []
+      return [...pip, '--no-build-isolation', ...alone, '-r', file]
+    }
     return firstFailure([[program, '-m', 'venv', folder], ...files.map(install)])
   },
   npm(program, files, folder) {
@@ -95,7 +99,10 @@ const STEPS: Readonly<Record<Pin['tool'], Step>> = {
   },
   go(program, files, folder) {
     for (const file of files) copyFileSync(file, join(folder, basename(file)))
-    return run([program, 'build', '-mod=readonly', '-trimpath', '-o', join(folder, 'bin', '/'), './...'], folder)
+    return run(
+      [program, 'build', '-mod=readonly', '-trimpath', '-ldflags=-s -w', '-o', join(folder, 'bin', '/'), './...'],
+      folder,
+    )
   },
   maven(program, files, folder) {
     for (const file of files) {

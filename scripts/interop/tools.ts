@@ -56,8 +56,8 @@ const SEARCHES: Readonly<Record<ToolName, Search>> = {
     candidates: ['go'],
     args: ['version'],
     version: /go(\d+)\.(\d+)/,
-    atLeast: [1, 25],
-    wanted: 'Go 1.25 or later (from https://go.dev/dl)',
+    atLeast: [1, 26],
+    wanted: 'Go 1.26 or later (from https://go.dev/dl)',
   },
   npm: {
     candidates: ['npm'],

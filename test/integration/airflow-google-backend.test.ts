@@ -57,6 +57,15 @@ describe('Secret Manager of Google', () => {
     assert.equal(await textOf(store.getConnection?.('dict', ask)), 'postgres://h/sales')
   })
 
+  test('a prefix that no name of a secret can have is refused, unless its look-ups are off', async () => {
+    const of = (prefixes: Readonly<Record<string, unknown>>) =>
+      openSettings({ type: 'gcp-sm', gcp_key_path: keyFile, ...prefixes }, { agents: google.agents })
+    assert.match((await failureOf(of({ variables_prefix: 'a.b' }))).message, /variables_prefix: expected letters/)
+    assert.match((await failureOf(of({ sep: '/' }))).message, /connections_prefix: expected letters/)
+    const store = await of({ connections_prefix: null, sep: '_' })
+    assert.equal(await store.getConnection?.('sales', ask), undefined)
+  })
+
   test('a key that is none is named by its argument, and is not repeated', async () => {
     const settings = { type: 'gcp-sm', project_id: 'sales-prod', gcp_keyfile_dict: { type: 'x', private_key: SECRET } }
     const store = await openSettings(settings, { agents: google.agents })

@@ -14,17 +14,24 @@ import { Secret } from '../../src/secret.ts'
 import { EncryptedFile } from '../../src/stores/encrypted/file.ts'
 import { encryptedReader } from '../../src/stores/encrypted/reader.ts'
 import { REGION, startAwsDouble } from '../support/aws/stores-double.ts'
+import { startKeyVaultDouble } from '../support/azure/key-vault-double.ts'
 import { poolsmith } from '../support/cli-in-process.ts'
 import { temporaryFolder } from '../support/folder.ts'
+import { startGoogleDouble } from '../support/google/double.ts'
 import { POD_TOKEN, startKubernetesApi } from '../support/kubernetes-api.ts'
 import { findSecrets } from '../support/object-graph.ts'
+import { startOpenIdProvider } from '../support/openid-provider.ts'
 import { startPostgres } from '../support/postgres.ts'
+import { startProxyDouble } from '../support/proxy-double.ts'
 import { AWS_KEYS } from '../support/vault/aws-logins.ts'
 import { startVaultDouble } from '../support/vault/double.ts'
 import { administer } from '../support/vault/server.ts'
 import { appRole } from '../support/vault/suite.ts'
 
 const signal = AbortSignal.timeout(240_000)
+
+const ACCOUNT = 'etl@sales-prod.iam.gserviceaccount.com'
+const APP_SECRET = 'secret-of-the-application'
 
 interface Case {
   readonly reference: string
@@ -110,11 +117,55 @@ async function startStores() {
     },
     secrets: [awsKey?.secret ?? ''],
   })
+  const awsLogin = cases.at(-1)
+  aws.parameters.put('/prod/sales', next())
+  cases.push({ ...awsLogin, reference: 'aws-ssm:/prod/sales' })
+
+  const google = stack.use(await startGoogleDouble())
+  const googleKey = google.keyFile(ACCOUNT)
+  const keyFile = await write('key.json', googleKey)
+  google.readers.add(ACCOUNT)
+  google.secrets.put('projects/sales-prod/secrets/sales', next())
+  const provider = stack.use(await startOpenIdProvider({ app: { secret: APP_SECRET } }))
+  const entraTokens = new Set<string>()
+  const keyVault = stack.use(
+    await startKeyVaultDouble(`${provider.authorityHost}/${provider.tenant}`, async (token, audience) => {
+      entraTokens.add(token)
+      return (await provider.verify(token, audience)).appid
+    }),
+  )
+  keyVault.rights.set('app', new Set(['get', 'list']))
+  keyVault.put('sales', next())
+  const hosts = {
+    'secretmanager.googleapis.com': `127.0.0.1:${google.port}`,
+    'oauth2.googleapis.com': `127.0.0.1:${google.port}`,
+    'sales.vault.azure.net': `127.0.0.1:${keyVault.port}`,
+  }
+  const proxy = `http://127.0.0.1:${stack.use(await startProxyDouble({ hosts })).port}`
+  cases.push({
+    reference: 'gcp-sm:sales-prod/sales',
+    extra: { google_credentials_file: keyFile, proxy },
+    secrets: [(JSON.parse(googleKey) as { private_key: string }).private_key],
+  })
+  cases.push({
+    reference: 'azure-kv:sales/sales',
+    extra: {
+      tenant_id: provider.tenant,
+      authority_host: provider.authorityHost,
+      disable_instance_discovery: true,
+      client_id: 'app',
+      client_secret: APP_SECRET,
+      proxy,
+    },
+    secrets: [APP_SECRET],
+  })
+  const authorities = await write('authorities.pem', [google.ca, provider.ca, keyVault.ca].join('\n'))
   // The tokens that logins gave are secrets as well.
-  const tokens = (): readonly string[] =>
+  const vaultTokens = (): readonly string[] =>
     vault.asked.flatMap(({ headers }) => [headers['x-vault-token'] ?? []].flat()).filter((token) => token !== 'root')
+  const tokens = (): readonly string[] => [...vaultTokens(), ...google.tokens.keys(), ...entraTokens]
   const owned = stack.move()
-  return { cases, passwords, tokens, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  return { cases, passwords, tokens, authorities, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
 const CANARY = 'this text has to be found'
@@ -170,7 +221,7 @@ test('no secret of a store is in the output, the files, the errors or the reacha
   timeout: 240_000,
 }, async () => {
   await using stores = await startStores()
-  const { cases, passwords } = stores
+  const { cases, passwords, authorities } = stores
   await using server = await startPostgres()
   await server.sql(passwords.map((word, index) => `create role user_${index} login password '${word}'`).join(';'))
   await using home = await temporaryFolder()
@@ -180,7 +231,11 @@ test('no secret of a store is in the output, the files, the errors or the reacha
   const child = spawn(
     process.execPath,
     [`--import=${join(import.meta.dirname, '../support/self-import.ts')}`, '--input-type=module', '-e', PROGRAM],
-    { cwd: home.path, env: { PATH: process.env.PATH, HOME: home.path, TMPDIR: home.path }, signal },
+    {
+      cwd: home.path,
+      env: { PATH: process.env.PATH, HOME: home.path, TMPDIR: home.path, NODE_EXTRA_CA_CERTS: authorities },
+      signal,
+    },
   )
   child.stdin.end(
     JSON.stringify({ cases, port: server.port, secrets: known, names: [...names, ...more], canary: CANARY }),
@@ -214,5 +269,5 @@ test('no secret of a store is in the output, the files, the errors or the reacha
   assert.match(out, /LOGIN_REFUSED/)
   assert.match(out, /SECRET_/)
   assert.ok(outputs.some((output) => output.includes('password_from')))
-  assert.ok(new Set(stores.tokens()).size >= 4)
+  assert.ok(new Set(stores.tokens()).size >= 6)
 })

@@ -112,6 +112,7 @@ export async function startKubernetesApi(password: string) {
   const owned = stack.move()
   return Object.assign(state, {
     secrets,
+    put,
     setPassword,
     setToken,
     extra: { k8s_account_folder: folder.path },

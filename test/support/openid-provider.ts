@@ -82,7 +82,10 @@ export async function startOpenIdProvider(
   people: Readonly<Record<string, string>> = {},
 ): Promise<OpenIdProvider> {
   const pki = await createPki('poolsmith test authority')
-  const { cert, key } = await pki.issue({ commonName: 'localhost', dns: ['localhost', 'login.test'] })
+  const { cert, key } = await pki.issue({
+    commonName: 'localhost',
+    dns: ['localhost', 'login.test', 'login.microsoftonline.com'],
+  })
   const trusted = tls.getCACertificates('default')
   tls.setDefaultCACertificates([...trusted, pki.ca])
 

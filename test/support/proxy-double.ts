@@ -26,7 +26,7 @@ export interface ProxyDoubleOptions {
   readonly answer?: (request: ProxyRequest) => ProxyAnswer | Promise<ProxyAnswer>
   /** PEM texts: the double is an https:// proxy. */
   readonly tls?: { readonly cert: string; readonly key: string }
-  /** Names that it resolves; it uses others as they are. */
+  /** Names that it resolves, each to a host, or to a host and port; it uses others as they are. */
   readonly hosts?: Readonly<Record<string, string>>
   /** The delay of each piece that it sends or passes on, in each direction. Default 0. */
   readonly delayMillis?: number
@@ -145,7 +145,7 @@ async function readHead(client: Socket): Promise<string | undefined> {
 
 function parseHead(head: string): Pick<ProxyRequest, 'target' | 'headers'> {
   const [first = '', ...lines] = head.split('\r\n')
-  const match = /^CONNECT (\S+) HTTP\/1\.1$/.exec(first)
+  const match = /^CONNECT (\S+) HTTP\/1\.[01]$/.exec(first)
   if (match?.[1] === undefined) throw new Error(`not a request for a tunnel: ${first}`)
   const headers = lines.map((line): [string, string] => {
     const colon = line.indexOf(':')
@@ -157,7 +157,8 @@ function parseHead(head: string): Pick<ProxyRequest, 'target' | 'headers'> {
 async function reach(target: string, hosts: Readonly<Record<string, string>>): Promise<Socket> {
   const colon = target.lastIndexOf(':')
   const name = target.slice(0, colon).replace(/^\[(.*)\]$/, '$1')
-  const upstream = connect({ host: hosts[name] ?? name, port: Number(target.slice(colon + 1)) })
+  const [host = name, port = target.slice(colon + 1)] = hosts[name]?.split(':') ?? []
+  const upstream = connect({ host, port: Number(port) })
   await once(upstream, 'connect')
   return upstream
 }

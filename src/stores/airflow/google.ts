@@ -44,6 +44,12 @@ export async function openGoogleStore(
   const isContent = config?.trimStart().startsWith('{') === true
   const file = key ?? (isContent ? undefined : config)
   const content = keyfile === undefined ? (isContent ? config : undefined) : JSON.stringify(keyfile)
+  const wrong = Object.values(STARTS).find((name) => !isNull(name) && !/^[\w-]*$/.test(`${values[name]}${sep}`))
+  if (wrong !== undefined) {
+    throw new ConfigError([{ path: wrong, message: 'expected letters, digits, _ and - alone, also in sep' }], {
+      subject,
+    })
+  }
   const project =
     values.project_id ||
     environment.GOOGLE_CLOUD_PROJECT ||

@@ -1,87 +1,22 @@
 /** Airflow's own secrets backends beside ours: the same stores, the same keyword arguments, the same ids. */
 
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
-import { after, before, describe, test } from 'node:test'
-import { PoolsmithError } from '../../../src/errors.ts'
-import { findConnection } from '../../../src/stores/resolve.ts'
-import { openStores } from '../../../src/stores/stores.ts'
+import { after, describe, test } from 'node:test'
 import { REGION, refuse, startAwsDouble } from '../../support/aws/stores-double.ts'
 import { clearAwsEnvironment } from '../../support/aws-environment.ts'
 import { temporaryFolder } from '../../support/folder.ts'
-import { pythonOf } from '../../support/interop.ts'
 import { administer } from '../../support/vault/server.ts'
+import { type Answer, askAirflow, askOurs, compare, compareFailures, connection, type Question } from './airflow.ts'
 import { startOpenBao } from './openbao.ts'
 
 const VAULT = 'airflow.providers.hashicorp.secrets.vault.VaultBackend'
 const SECRETS_MANAGER = 'airflow.providers.amazon.aws.secrets.secrets_manager.SecretsManagerBackend'
 const PARAMETER_STORE = 'airflow.providers.amazon.aws.secrets.systems_manager.SystemsManagerParameterStoreBackend'
 
-interface Question {
-  readonly class: string
-  readonly kwargs: Readonly<Record<string, unknown>>
-  readonly kind: 'connection' | 'variable' | 'config'
-  readonly id: string
-}
-
-/** An entry, null for one that is not defined, or the failure. */
-type Answer = { readonly value: unknown } | { readonly error: string }
-
 const stack = new AsyncDisposableStack()
 after(() => stack.disposeAsync())
-let home: string
-before(async () => {
-  home = stack.use(await temporaryFolder()).path
-})
-
-async function askAirflow(questions: readonly Question[]): Promise<readonly Answer[]> {
-  const { PATH } = process.env
-  const env = { PATH, HOME: home, AIRFLOW_HOME: home, AWS_EC2_METADATA_DISABLED: 'true' }
-  const child = spawn(pythonOf('stores'), [join(import.meta.dirname, 'ask_backends.py')], { env })
-  child.stdin.end(JSON.stringify(questions))
-  const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr)])
-  const line = output.trim().split('\n').at(-1) ?? ''
-  assert.ok(line.startsWith('['), errors.slice(-2000))
-  return JSON.parse(line) as Answer[]
-}
-
-/** Ours, through the variables of a worker. */
-async function askOurs({ class: name, kwargs, kind, id }: Question): Promise<Answer> {
-  const environment = { AIRFLOW__SECRETS__BACKEND: name, AIRFLOW__SECRETS__BACKEND_KWARGS: JSON.stringify(kwargs) }
-  try {
-    if (kind !== 'connection') {
-      await using stores = openStores({ environment, cwd: home })
-      const found = await (kind === 'variable' ? stores.getVariable(id) : stores.getConfig(id))
-      return { value: found?.reveal() ?? null }
-    }
-    const { type, host, login, password, database, port, extra } = await findConnection(id, { environment, cwd: home })
-    const parts = { conn_type: type, host, login, password: password?.reveal(), schema: database, port, extra }
-    return { value: Object.fromEntries(Object.entries(parts).map(([part, value]) => [part, value ?? null])) }
-  } catch (error) {
-    assert.ok(error instanceof PoolsmithError, String(error))
-    return error.code === 'CONNECTION_NOT_FOUND' ? { value: null } : { error: error.code }
-  }
-}
-
-/** Empty parts and parts that are not there are the same connection. */
-function plain(answer: Answer): Answer {
-  if (!('value' in answer) || typeof answer.value !== 'object' || answer.value === null) return answer
-  const parts = Object.entries(answer.value).map(([part, value]) => [part, value === '' ? null : value])
-  return { value: Object.fromEntries(parts) }
-}
-
-async function compare(questions: Readonly<Record<string, Question>>): Promise<void> {
-  const theirs = await askAirflow(Object.values(questions))
-  for (const [index, [what, question]] of Object.entries(questions).entries()) {
-    assert.deepEqual(plain(await askOurs(question)), plain(theirs[index] as Answer), what)
-  }
-}
-
-const connection = (name: string, kwargs: Readonly<Record<string, unknown>>, id: string): Question => {
-  return { class: name, kwargs, kind: 'connection', id }
-}
+const { path: home } = stack.use(await temporaryFolder())
+const asking = { home }
 
 describe('VaultBackend on OpenBao', () => {
   test('gives the same connections, variables and configuration for the same arguments', async () => {
@@ -116,35 +51,38 @@ describe('VaultBackend on OpenBao', () => {
     const { role_id, secret_id } = secret
     const vault = (kwargs: Readonly<Record<string, unknown>>, id: string) =>
       connection(VAULT, { ...base, ...kwargs }, id)
-    await compare({
-      'the URI comes before the fields': vault({}, 'uri'),
-      'the fields are the parts': vault({}, 'parts'),
-      'extra as a text': vault({}, 'text'),
-      'parts that are null': vault({}, 'nulls'),
-      'a path that ends in a slash': vault({ connections_path: 'connections/' }, 'uri'),
-      'several paths': vault({ connections_path: ['connections', 'second'] }, 'lake'),
-      'one more path for all': vault({ global_secrets_path: 'second' }, 'lake'),
-      'an empty path': vault({ connections_path: '' }, 'bare'),
-      'no look-ups': vault({ connections_path: null }, 'uri'),
-      'the mount in the id': vault({ mount_point: null }, 'secret/uri'),
-      'no mount in the id': vault({ mount_point: null }, 'uri'),
-      'version 1 of the engine': vault({ mount_point: 'first', kv_engine_version: 1 }, 'sales'),
-      'a connection that never was': vault({}, 'never'),
-      'a version that was deleted': vault({}, 'gone'),
-      'a login by user and password': connection(
-        VAULT,
-        { url: server.address, auth_type: 'userpass', username: 'etl', password: 'pw' },
-        'uri',
-      ),
-      'a login by an AppRole': connection(
-        VAULT,
-        { url: server.address, auth_type: 'approle', role_id, secret_id },
-        'uri',
-      ),
-      'a variable': { class: VAULT, kwargs: base, kind: 'variable', id: 'bucket' },
-      'a variable that never was': { class: VAULT, kwargs: base, kind: 'variable', id: 'never' },
-      configuration: { class: VAULT, kwargs: base, kind: 'config', id: 'sql' },
-    })
+    await compare(
+      {
+        'the URI comes before the fields': vault({}, 'uri'),
+        'the fields are the parts': vault({}, 'parts'),
+        'extra as a text': vault({}, 'text'),
+        'parts that are null': vault({}, 'nulls'),
+        'a path that ends in a slash': vault({ connections_path: 'connections/' }, 'uri'),
+        'several paths': vault({ connections_path: ['connections', 'second'] }, 'lake'),
+        'one more path for all': vault({ global_secrets_path: 'second' }, 'lake'),
+        'an empty path': vault({ connections_path: '' }, 'bare'),
+        'no look-ups': vault({ connections_path: null }, 'uri'),
+        'the mount in the id': vault({ mount_point: null }, 'secret/uri'),
+        'no mount in the id': vault({ mount_point: null }, 'uri'),
+        'version 1 of the engine': vault({ mount_point: 'first', kv_engine_version: 1 }, 'sales'),
+        'a connection that never was': vault({}, 'never'),
+        'a version that was deleted': vault({}, 'gone'),
+        'a login by user and password': connection(
+          VAULT,
+          { url: server.address, auth_type: 'userpass', username: 'etl', password: 'pw' },
+          'uri',
+        ),
+        'a login by an AppRole': connection(
+          VAULT,
+          { url: server.address, auth_type: 'approle', role_id, secret_id },
+          'uri',
+        ),
+        'a variable': { class: VAULT, kwargs: base, kind: 'variable', id: 'bucket' },
+        'a variable that never was': { class: VAULT, kwargs: base, kind: 'variable', id: 'never' },
+        configuration: { class: VAULT, kwargs: base, kind: 'config', id: 'sql' },
+      },
+      asking,
+    )
   })
 
   test('fails where Airflow fails, and where Airflow only says that nothing is defined', async () => {
@@ -156,7 +94,7 @@ describe('VaultBackend on OpenBao', () => {
     const variable: Question = { class: VAULT, kwargs: { url, token }, kind: 'variable', id: 'bucket' }
     const questions: readonly (readonly [Question, theirs: Answer, ours: string])[] = [
       [connection(VAULT, { url, token: 's.wrong' }, 'a'), { error: 'VaultError' }, 'STORE_REFUSED'],
-      [connection(VAULT, { url, token, auth_type: 'kerberos' }, 'a'), { error: 'VaultError' }, 'CONFIG_INVALID'],
+      [connection(VAULT, { url, token, auth_type: 'unknown' }, 'a'), { error: 'VaultError' }, 'CONFIG_INVALID'],
       [connection(VAULT, { url, token, kv_engine_version: 3 }, 'a'), { error: 'VaultError' }, 'CONFIG_INVALID'],
       [connection(VAULT, { url, auth_type: 'approle' }, 'a'), { error: 'VaultError' }, 'CONFIG_INVALID'],
       [connection(VAULT, { url, token }, 'parts'), { error: 'TypeError' }, 'CONFIG_INVALID'],
@@ -165,11 +103,7 @@ describe('VaultBackend on OpenBao', () => {
       [connection(VAULT, { url, token, mount_point: 'nowhere' }, 'a'), { value: null }, 'STORE_REFUSED'],
       [variable, { value: null }, 'SECRET_FIELD_MISSING'],
     ]
-    const theirs = await askAirflow(questions.map(([question]) => question))
-    for (const [index, [question, expected, code]] of questions.entries()) {
-      assert.deepEqual(theirs[index], expected, JSON.stringify(question.kwargs))
-      assert.deepEqual(await askOurs(question), { error: code }, JSON.stringify(question.kwargs))
-    }
+    await compareFailures(questions, asking)
   })
 })
 
@@ -193,22 +127,25 @@ describe("Amazon's backends on a double that verifies signatures", () => {
       connection(SECRETS_MANAGER, { ...base, ...kwargs }, id)
     const parameters = (kwargs: Readonly<Record<string, unknown>>, id: string) =>
       connection(PARAMETER_STORE, { ...base, ...kwargs }, id)
-    await compare({
-      'a URI': secrets({}, 'uri'),
-      'the words of Airflow': secrets({}, 'words'),
-      'more words': secrets({ extra_conn_words: { schema: ['dbname'] } }, 'words'),
-      'two words for a part': secrets({}, 'twice'),
-      'a prefix with another separator': secrets({ connections_prefix: 'mine..', sep: '.' }, 'sales'),
-      'an empty prefix': secrets({ connections_prefix: '' }, 'bare'),
-      'no look-ups': secrets({ connections_prefix: null }, 'uri'),
-      'an id that the pattern excludes': secrets({ connections_lookup_pattern: 'x' }, 'uri'),
-      'an id that it includes, whatever the case': secrets({ connections_lookup_pattern: '^UR' }, 'uri'),
-      'a secret that never was': secrets({}, 'never'),
-      'a variable': { class: SECRETS_MANAGER, kwargs: base, kind: 'variable', id: 'bucket' },
-      'a parameter': parameters({}, 'sales'),
-      'a prefix without its slash': parameters({ connections_prefix: 'mine/' }, 'lake'),
-      'a parameter that never was': parameters({}, 'never'),
-    })
+    await compare(
+      {
+        'a URI': secrets({}, 'uri'),
+        'the words of Airflow': secrets({}, 'words'),
+        'more words': secrets({ extra_conn_words: { schema: ['dbname'] } }, 'words'),
+        'two words for a part': secrets({}, 'twice'),
+        'a prefix with another separator': secrets({ connections_prefix: 'mine..', sep: '.' }, 'sales'),
+        'an empty prefix': secrets({ connections_prefix: '' }, 'bare'),
+        'no look-ups': secrets({ connections_prefix: null }, 'uri'),
+        'an id that the pattern excludes': secrets({ connections_lookup_pattern: 'x' }, 'uri'),
+        'an id that it includes, whatever the case': secrets({ connections_lookup_pattern: '^UR' }, 'uri'),
+        'a secret that never was': secrets({}, 'never'),
+        'a variable': { class: SECRETS_MANAGER, kwargs: base, kind: 'variable', id: 'bucket' },
+        'a parameter': parameters({}, 'sales'),
+        'a prefix without its slash': parameters({ connections_prefix: 'mine/' }, 'lake'),
+        'a parameter that never was': parameters({}, 'never'),
+      },
+      asking,
+    )
   })
 
   test('an outage is an error, also where Airflow says that nothing is defined', async () => {
@@ -219,7 +156,7 @@ describe("Amazon's backends on a double that verifies signatures", () => {
       refuse(response, 'DecryptionFailure', 'the key is disabled')
       return true
     }
-    assert.deepEqual(await askAirflow([question]), [{ value: null }])
-    assert.deepEqual(await askOurs(question), { error: 'STORE_KEY_UNUSABLE' })
+    assert.deepEqual(await askAirflow([question], asking), [{ value: null }])
+    assert.deepEqual(await askOurs(question, asking), { error: 'STORE_KEY_UNUSABLE' })
   })
 })

@@ -29,6 +29,8 @@ export type Right = 'get' | 'list' | 'set'
 export interface KeyVaultDouble extends AsyncDisposable {
   /** For URLs of vaults in `vault.test`. */
   readonly port: number
+  /** PEM: the authority that signed its certificate, for a separate process. */
+  readonly ca: string
   /** Leads the names of vaults to the double. */
   readonly agents: { readonly http: never; readonly https: Agent }
   /** The rights of each application, by its id. */
@@ -62,7 +64,7 @@ export async function startKeyVaultDouble(
   authority: string,
   verify: (token: string, audience: string) => Promise<string>,
 ): Promise<KeyVaultDouble> {
-  const pki = await createPki()
+  const pki = await createPki('key vault authority')
   const { cert, key } = await pki.issue({ commonName: 'vault', dns: DOMAINS.map((domain) => `*.${domain}`) })
   const trusted = tls.getCACertificates('default')
   tls.setDefaultCACertificates([...trusted, pki.ca])
@@ -169,6 +171,7 @@ export async function startKeyVaultDouble(
 
   return Object.assign(state, {
     port,
+    ca: pki.ca,
     agents: { http: undefined as never, https: agentTo(() => port, DOMAINS) },
     put: (name: string, value: string) => put(name, value),
     disable(name: string) {

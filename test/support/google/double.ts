@@ -22,8 +22,16 @@ export const PERSON = { client_id: 'gcloud', client_secret: 'secret-of-gcloud', 
 /** The token that a workload's own provider issued. */
 export const SUBJECT_TOKEN = 'token-of-the-workload'
 
+const CLOUD_PLATFORM = 'https://www.googleapis.com/auth/cloud-platform'
+
 export interface GoogleDouble extends AsyncDisposable {
   readonly agents: { readonly http: never; readonly https: Agent }
+  /** Answers for every name of `googleapis.com`. */
+  readonly port: number
+  /** PEM: the authority that signed its certificate, for a separate process. */
+  readonly ca: string
+  /** The access tokens that were given, with their identities. */
+  readonly tokens: ReadonlyMap<string, string>
   /** `host:port` of the metadata server. */
   readonly metadataHost: string
   /** A key file of a service account, whose key the double knows. */
@@ -47,7 +55,7 @@ export interface GoogleDouble extends AsyncDisposable {
 }
 
 export async function startGoogleDouble(): Promise<GoogleDouble> {
-  const pki = await createPki()
+  const pki = await createPki('google authority')
   const dns = ['*.googleapis.com', '*.europe-west3.rep.googleapis.com']
   const { cert, key } = await pki.issue({ commonName: 'google', dns })
   const trusted = tls.getCACertificates('default')
@@ -83,9 +91,7 @@ export async function startGoogleDouble(): Promise<GoogleDouble> {
     switch (form.get('grant_type')) {
       case 'urn:ietf:params:oauth:grant-type:jwt-bearer': {
         const assertion = form.get('assertion') ?? ''
-        const { iss } = JSON.parse(Buffer.from(assertion.split('.')[1] ?? '', 'base64url').toString('utf8')) as {
-          iss: string
-        }
+        const { iss = '' } = decodeJwt(assertion)
         const known = accounts.get(iss)
         if (known === undefined) return refuse('Invalid grant: account not found')
         const audience = 'https://oauth2.googleapis.com/token'
@@ -104,6 +110,18 @@ export async function startGoogleDouble(): Promise<GoogleDouble> {
     }
   }
 
+  /** The identity of an access token, or of a JWT that a service account signs itself (AIP-4111). */
+  async function identityIn(authorization = '', host: string): Promise<string | undefined> {
+    const token = /^Bearer (.+)$/.exec(authorization)?.[1] ?? ''
+    if (!token.startsWith('eyJ')) return tokens.get(token)
+    const { iss = '' } = decodeJwt(token)
+    const known = accounts.get(iss)
+    if (known === undefined) return undefined
+    const rules = { issuer: iss, subject: iss, maxTokenAge: '1h' }
+    const { payload } = await jwtVerify(token, await importSPKI(known, 'RS256'), rules)
+    return payload.aud === `https://${host}/` || payload.scope === CLOUD_PLATFORM ? iss : undefined
+  }
+
   /** A service account may be asked for directly, or by those that delegate. */
   function impersonate(source: string, target: string, delegates: readonly string[]): object {
     const chain = [source, ...delegates.map((one) => one.replace('projects/-/serviceAccounts/', '')), target]
@@ -111,7 +129,8 @@ export async function startGoogleDouble(): Promise<GoogleDouble> {
       if (state.delegations.has(`${chain[index]}>${one}`)) continue
       throw new GoogleRefusal(403, 'PERMISSION_DENIED', "Permission 'iam.serviceAccounts.getAccessToken' denied")
     }
-    const expireTime = new Date(Date.now() + state.lifeSeconds * 1000).toISOString()
+    // In whole seconds.
+    const expireTime = new Date(Date.now() + state.lifeSeconds * 1000).toISOString().replace(/\.\d+/, '')
     return { accessToken: issue(target), expireTime }
   }
 
@@ -126,7 +145,8 @@ export async function startGoogleDouble(): Promise<GoogleDouble> {
     const { method = '', url = '', headers } = request
     const host = String(headers.host)
     const at = new URL(url, `https://${host}`)
-    const identity = tokens.get(/^Bearer (.+)$/.exec(headers.authorization ?? '')?.[1] ?? '')
+    // A JWT that cannot be verified is no identity.
+    const identity = await identityIn(headers.authorization, host).catch(() => undefined)
     state.asked.push({ what: `${method} ${host}${decodeURIComponent(at.pathname)}`, identity })
     const isToken = !host.startsWith('secretmanager')
     if ((isToken ? state.tokenFault : state.fault)?.(response) === true) return undefined
@@ -195,6 +215,9 @@ export async function startGoogleDouble(): Promise<GoogleDouble> {
   }
   const port = (server.address() as AddressInfo).port
   return Object.assign(state, {
+    port,
+    ca: pki.ca,
+    tokens,
     agents: { http: undefined as never, https: agentTo(() => port, ['googleapis.com']) },
     metadataHost: `127.0.0.1:${(metadata.address() as AddressInfo).port}`,
     keyFile(email: string) {
