@@ -38,6 +38,7 @@ export const ERROR_CODES = {
   ENCRYPTED_FILE_DAMAGED: 'The encrypted file of secrets is damaged or incomplete.',
   ENCRYPTED_FILE_FOREIGN: 'The file that is named is no encrypted file of secrets.',
   ENCRYPTED_FILE_VERSION: 'The encrypted file of secrets was written by a newer poolsmith.',
+  SECRET_FILE_LOCKED: 'Another writer held the lock of a file with secrets or connections for the whole time.',
   ENCRYPTED_FILE_LOCKED: 'Another writer held the lock of the encrypted file of secrets for the whole time.',
   ENCRYPTED_KEY_MISSING: 'No key for the encrypted file of secrets is given, or several.',
   ENCRYPTED_KEY_INVALID: 'The key for the encrypted file of secrets has another form, or its command failed.',

@@ -1,5 +1,6 @@
 /** Secrets by the API of Kubernetes, with the service account of the pod (Kubernetes documentation, "Accessing the API from a Pod"). */
 
+import { createHash } from 'node:crypto'
 import type { RequestOptions } from 'node:http'
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
@@ -30,7 +31,8 @@ export function apiAddress(environment: KubernetesApiContext['environment']): UR
   return host && URL.canParse(address) ? new URL(address) : undefined
 }
 
-type AskApi = (asked: ApiRequest, signal: AbortSignal) => Promise<Readonly<Record<string, unknown>>>
+type ApiObject = Readonly<Record<string, unknown>>
+type AskApi = (asked: ApiRequest, signal: AbortSignal) => Promise<ApiObject>
 
 /** Sends requests with the token of the pod's service account. @param address as {@link apiAddress} gives it */
 function apiOf(
@@ -41,10 +43,10 @@ function apiOf(
   const subject = `The Kubernetes API ${address.host}`
 
   return async (asked, signal) => {
-    const { method, path, object, secrets = [] } = asked
+    const { method, path, object, isNewest = false, secrets = [] } = asked
     const [, namespace, name = ''] = /^([^/]*)\/(.*)$/s.exec(path) ?? []
     const collection = `/api/v1/namespaces/${namespace}/secrets`
-    const selected = `${collection}?labelSelector=${encodeURIComponent(name)}&resourceVersion=0`
+    const selected = `${collection}?labelSelector=${encodeURIComponent(name)}${isNewest ? '' : '&resourceVersion=0'}`
     const at = { GET: `${collection}/${name}`, PUT: `${collection}/${name}`, POST: collection, LIST: selected }[method]
     const url = new URL(at, address)
     const use = {
@@ -83,12 +85,15 @@ export function kubernetesLabelReader(...given: Parameters<typeof apiOf>): Secre
     const [, namespace, selector] = /^([^/]*)\/(.*)$/s.exec(path) ?? []
     return `The secret with the label ${selector} in the namespace ${namespace} of Kubernetes`
   }
+  const find = async (path: string, signal: AbortSignal, isNewest = false): Promise<ApiObject | undefined> => {
+    const { items } = await request({ method: 'LIST', path, isNewest }, signal)
+    return Array.isArray(items) ? items.filter(isRecord)[0] : undefined
+  }
   return {
     distance: 'remote',
     placeOf,
     async read(path, signal) {
-      const { items } = await request({ method: 'LIST', path }, signal)
-      const [first] = Array.isArray(items) ? items.filter(isRecord) : []
+      const first = await find(path, signal)
       if (first !== undefined) return secretOf(first)
       throw new PoolsmithError(`${placeOf(path)} does not exist.`, {
         code: 'SECRET_MISSING',
@@ -96,6 +101,27 @@ export function kubernetesLabelReader(...given: Parameters<typeof apiOf>): Secre
         hint: 'Label the secret, or check the namespace.',
         details: { path },
       })
+    },
+    /** A new secret has a name that follows from its labels, so that two writers cannot both make it. */
+    async write(path, fields, { replaces, signal }) {
+      const [, namespace = '', selector = ''] = /^([^/]*)\/(.*)$/s.exec(path) ?? []
+      const secrets = [...fields.values()]
+      const present = replaces === undefined ? undefined : await find(path, signal, true)
+      if (present === undefined) {
+        const equal = selector.split(',').filter((one) => one.includes('='))
+        const labels = Object.fromEntries(equal.map((one) => one.split('=')))
+        const name = `poolsmith-${createHash('sha256').update(selector).digest('hex').slice(0, 32)}`
+        const made = { path: `${namespace}/${name}`, fields, labels, secrets }
+        if (replaces === undefined) return secretOf(await create(request, made, signal))
+        throw new PoolsmithError(`${placeOf(path)} is not there any more; nothing was written.`, {
+          code: 'SECRET_CONFLICT',
+          phase: 'credential',
+          hint: CONFLICT_HINT,
+        })
+      }
+      const { name } = isRecord(present.metadata) ? present.metadata : {}
+      const at = `${namespace}/${name}`
+      return secretOf(await replace(request, { path: at, fields, replaces, present, secrets }, signal))
     },
   }
 }
@@ -109,19 +135,48 @@ export function kubernetesApiReader(...given: Parameters<typeof apiOf>): SecretR
     read: async (path, signal) => secretOf(await request({ method: 'GET', path }, signal)),
     async write(path, fields, { replaces, signal }) {
       const secrets = [...fields.values()]
-      const content = (replaces ?? new StoredSecret({})).followedBy(fields)
-      if (replaces === undefined) {
-        const metadata = { name: path.split('/')[1] }
-        const object = { apiVersion: 'v1', kind: 'Secret', metadata, type: 'Opaque', data: encoded(content) }
-        return secretOf(await request({ method: 'POST', path, object, secrets }, signal))
-      }
-      // A PUT replaces the whole object: its type and labels stay, and the API server compares its version.
+      if (replaces === undefined) return secretOf(await create(request, { path, fields, secrets }, signal))
       const present = await request({ method: 'GET', path }, signal)
-      const metadata = { ...(present.metadata as object), resourceVersion: replaces.version }
-      const object = { ...present, metadata, data: { ...encoded(content), ...unchanged(present, content) } }
-      return secretOf(await request({ method: 'PUT', path, object, secrets }, signal))
+      return secretOf(await replace(request, { path, fields, replaces, present, secrets }, signal))
     },
   }
+}
+
+interface Writing {
+  /** Namespace and name. */
+  readonly path: string
+  readonly fields: ReadonlyMap<string, Secret>
+  readonly secrets: readonly Secret[]
+}
+
+function create(
+  request: AskApi,
+  { path, fields, labels, secrets }: Writing & { readonly labels?: Readonly<Record<string, string | undefined>> },
+  signal: AbortSignal,
+): Promise<ApiObject> {
+  const metadata = { name: path.split('/')[1], labels }
+  const data = encoded(new StoredSecret({}).followedBy(fields))
+  const object = { apiVersion: 'v1', kind: 'Secret', metadata, type: 'Opaque', data }
+  return request({ method: 'POST', path, object, secrets }, signal)
+}
+
+/** A PUT replaces the whole object: its type and labels stay, and the API server compares its version. */
+function replace(
+  request: AskApi,
+  {
+    path,
+    fields,
+    replaces,
+    present,
+    secrets,
+  }: Writing & { readonly replaces: StoredSecret | undefined; readonly present: ApiObject },
+  signal: AbortSignal,
+): Promise<ApiObject> {
+  const content = (replaces ?? new StoredSecret({})).followedBy(fields)
+  const metadata = { ...(present.metadata as object), resourceVersion: replaces?.version }
+  const data = { ...encoded(content), ...unchanged(present, content) }
+  const object = { apiVersion: 'v1', kind: 'Secret', ...present, metadata, data }
+  return request({ method: 'PUT', path, object, secrets }, signal)
 }
 
 interface ApiRequest {
@@ -129,6 +184,8 @@ interface ApiRequest {
   /** Namespace and name; for LIST, namespace and selector. */
   readonly path: string
   readonly object?: Readonly<Record<string, unknown>>
+  /** For LIST: past the cache of the API server. */
+  readonly isNewest?: boolean
   /** The secrets in the object, which are taken out of the words of the API server. */
   readonly secrets?: readonly Secret[]
 }

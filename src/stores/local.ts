@@ -4,9 +4,13 @@ import { readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errorCode } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
+import { ownFile } from '../private-file.ts'
 import { readSecretFile, secretFileError, textOf } from '../vault/credential-file.ts'
+import { CONFLICT_HINT } from '../vault/errors.ts'
 import { StoredSecret } from '../vault/stored-secret.ts'
 import type { SecretReader } from './reader.ts'
+import { replaceFile } from './replace-file.ts'
+import { textFollowing } from './text-content.ts'
 
 /** A file that holds one secret: a text, or a JSON object with fields. One line end after it is not part of it. */
 export const fileReader: SecretReader = {
@@ -17,6 +21,38 @@ export const fileReader: SecretReader = {
     const bytes = await readSecretFile(path, { what: 'file', option: 'the reference' })
     return new StoredSecret(contentOf(bytes), undefined, writtenAt)
   },
+  /** By one writer at a time, who compares the content. The file then belongs to this user alone (mode 0600). */
+  async write(path, fields, { replaces, signal }) {
+    const subject = `The file ${path}`
+    const { text } = await replaceFile(
+      path,
+      async () => {
+        const present = (await ownFile(path)) === undefined ? undefined : await fileReader.read(path, signal)
+        if (present === undefined ? replaces !== undefined : !present.equals(replaces)) throw changed(subject, replaces)
+        if (present?.isBinary === true) throw binary(subject)
+        return { text: `${textFollowing(replaces, fields).reveal()}\n` }
+      },
+      { name: subject, code: 'SECRET_FILE_LOCKED', signal },
+    )
+    return new StoredSecret(contentOf(Buffer.from(text)), undefined, await lastChange(path))
+  },
+}
+
+function changed(subject: string, replaces: StoredSecret | undefined): PoolsmithError {
+  const what = replaces === undefined ? 'exists already' : 'is not as it was read'
+  return new PoolsmithError(`${subject} ${what}; nothing was written.`, {
+    code: 'SECRET_CONFLICT',
+    phase: 'credential',
+    hint: CONFLICT_HINT,
+  })
+}
+
+function binary(subject: string): PoolsmithError {
+  return new PoolsmithError(`${subject} is binary, and a text would replace it.`, {
+    code: 'SECRET_UNUSABLE',
+    phase: 'credential',
+    hint: 'Name another file.',
+  })
 }
 
 /** Undefined for a file that cannot be looked at: reading it tells why. */

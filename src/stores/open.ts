@@ -119,14 +119,10 @@ export class OpenStores {
       }
       case 'aws-ssm': {
         const placeOf = (path: string): string => `The parameter ${path} of the AWS Parameter Store`
-        return lazyReader(
-          placeOf,
-          async () => {
-            const { parameterStoreReader } = await import('./aws/parameter-store.ts')
-            return parameterStoreReader(placeOf, this.#options as AwsStoreOptions, this.#context)
-          },
-          { isWritable: false },
-        )
+        return lazyReader(placeOf, async () => {
+          const { parameterStoreReader } = await import('./aws/parameter-store.ts')
+          return parameterStoreReader(placeOf, this.#options as AwsStoreOptions, this.#context)
+        })
       }
       case 'store':
         return lazyReader((id) => `The connection ${id}`, this.#context.connections, { isWritable: false })

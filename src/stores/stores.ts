@@ -117,12 +117,12 @@ export class Stores implements StoreOptions, AsyncDisposable {
    */
   async setConnection(id: string, connection: ConnectionInput, { signal = NEVER }: LookUpOptions = {}): Promise<void> {
     const text = new Secret(toAirflowJson(parseConnection(connection, { id })))
-    await (await this.#writable()).setConnection?.(id, text, { signal, team: this.team })
+    await (await this.#writable('setConnection')).setConnection?.(id, text, { signal, team: this.team })
   }
 
   /** Writes a variable, as {@link Stores.setConnection} does. */
   async setVariable(key: string, value: string | Secret, { signal = NEVER }: LookUpOptions = {}): Promise<void> {
-    await (await this.#writable()).setVariable?.(key, Secret.from(value), { signal, team: this.team })
+    await (await this.#writable('setVariable')).setVariable?.(key, Secret.from(value), { signal, team: this.team })
   }
 
   /** Ends logins and their renewal. Entries that are kept are forgotten. */
@@ -157,11 +157,12 @@ export class Stores implements StoreOptions, AsyncDisposable {
     return undefined
   }
 
-  async #writable(): Promise<Store> {
+  async #writable(method: 'setConnection' | 'setVariable'): Promise<Store> {
     const backend = namesBackend(this.environment) ? [await this.opened.backend()] : []
-    const store = [...backend, ...(await this.#listed())].find((one) => one.setConnection !== undefined)
+    const store = [...backend, ...(await this.#listed())].find((one) => one[method] !== undefined)
     if (store !== undefined) return store
-    const message = 'none of them can be written; list a store of the type vault, aws-sm, azure-kv, gcp-sm or encrypted'
+    const message =
+      'none of them can be written; list a store of any type but environment, with a file where it is of the type file'
     throw new ConfigError([{ path: 'stores', message }])
   }
 

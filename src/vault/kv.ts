@@ -1,6 +1,5 @@
 /** The key-value engine of Vault, versions 1 and 2: https://developer.hashicorp.com/vault/api-docs/secret/kv */
 
-import { isDeepStrictEqual } from 'node:util'
 import { PoolsmithError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 import { CONFLICT_HINT } from './errors.ts'
@@ -64,7 +63,8 @@ export class KeyValues {
     const query = { step: `write ${path}`, path: addressOf(path, mount), secrets: [...texts.values()] }
     if (mount.version === 1) {
       const present = await this.#present(path, mount, signal)
-      if (!isDeepStrictEqual(present?.fields(), replaces?.fields())) throw this.#conflict(path, replaces)
+      if (present === undefined ? replaces !== undefined : !present.equals(replaces))
+        throw this.#conflict(path, replaces)
       await this.#vault.query({ ...query, body: data }, signal)
       return new StoredSecret(data)
     }

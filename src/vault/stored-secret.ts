@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { PoolsmithError } from '../errors.ts'
 import { printable } from '../printable.ts'
 import { Secret } from '../secret.ts'
@@ -85,6 +86,17 @@ export class StoredSecret {
       return [name, isText(known) && String(known) === text.reveal() ? known : text.reveal()] as const
     })
     return Object.fromEntries([...kept, ...written])
+  }
+
+  /** Whether another one has the same content, whatever their versions. */
+  equals(other: StoredSecret | undefined): boolean {
+    return other !== undefined && isDeepStrictEqual(this.#content, other.#content)
+  }
+
+  /** Whether it is bytes that are no text, and has no other field. */
+  get isBinary(): boolean {
+    const { content, ...others } = typeof this.#content === 'string' ? {} : this.#content
+    return content instanceof Uint8Array && Object.keys(others).length === 0
   }
 
   /** The fields, for a whole record; undefined where it is a text that is no JSON object. */

@@ -5,8 +5,10 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { findConnection } from '../../src/index.ts'
+import { Secret } from '../../src/secret.ts'
+import { apiAddress, kubernetesLabelReader } from '../../src/stores/kubernetes-api.ts'
 import { failureOf, openSettings, textOf } from '../support/airflow-store.ts'
-import { failure, type KubernetesApi, startKubernetesApi } from '../support/kubernetes-api.ts'
+import { type ApiSecret, failure, type KubernetesApi, startKubernetesApi } from '../support/kubernetes-api.ts'
 
 const CLASS = 'airflow.providers.cncf.kubernetes.secrets.kubernetes_secrets_backend.KubernetesSecretsBackend'
 const LABEL = 'airflow.apache.org/connection-id'
@@ -80,4 +82,64 @@ test('a failure of the API, a page in its place and a key that is missing are er
     open({ ...api, environment: { KUBERNETES_SERVICE_HOST: '', KUBERNETES_SERVICE_PORT: '' } }),
   )
   assert.match(refused.message, /KUBERNETES_SERVICE_HOST/)
+})
+
+test('a connection is written to the secret with its label, whose other keys and labels stay', async () => {
+  await using api = await startKubernetesApi('x')
+  const data = {
+    value: Buffer.from('postgres://h/one').toString('base64'),
+    note: Buffer.from('kept').toString('base64'),
+  }
+  const labels = { [LABEL]: 'sales', owner: 'etl' }
+  api.secrets.set('mine', { metadata: { name: 'mine', labels, resourceVersion: '1' }, type: 'Opaque', data })
+  const store = await open(api)
+  await store.setConnection?.('sales', new Secret('postgres://h/two'), ask)
+  assert.equal(await textOf(store.getConnection?.('sales', ask)), 'postgres://h/two')
+  const written = api.secrets.get('mine')
+  assert.deepEqual(written?.metadata.labels, labels)
+  assert.equal(written?.data.note, data.note)
+  assert.equal(api.secrets.size, 2)
+})
+
+test('a new connection is a secret with its label and that of its team, and is made once', async () => {
+  await using api = await startKubernetesApi('x')
+  const store = await open(api)
+  await store.setConnection?.('new', new Secret('postgres://h/new'), ask)
+  assert.equal(await textOf(store.getConnection?.('new', ask)), 'postgres://h/new')
+  await store.setVariable?.('bucket', new Secret('bronze'), { ...ask, team: 'data' })
+  assert.equal(await textOf(store.getVariable?.('bucket', { ...ask, team: 'data' })), 'bronze')
+  assert.equal(await store.getVariable?.('bucket', ask), undefined)
+  const both = await Promise.allSettled(['a', 'b'].map((text) => store.setConnection?.('race', new Secret(text), ask)))
+  const made = [...api.secrets.values()].filter(
+    ({ metadata }) =>
+      (metadata.labels as object | undefined) && Reflect.get(metadata.labels as object, LABEL) === 'race',
+  )
+  assert.equal(made.length, 1)
+  const codes = both.flatMap((one) => (one.status === 'rejected' ? (one.reason as { code: string }).code : []))
+  assert.ok(
+    codes.every((code) => code === 'SECRET_CONFLICT'),
+    String(codes),
+  )
+})
+
+test('a secret that was changed since it was read is not replaced', async () => {
+  await using api = await startKubernetesApi('x')
+  put(api, 'one', { [LABEL]: 'sales' }, 'postgres://h/one')
+  const { metadata, data } = api.secrets.get('one') as ApiSecret
+  const reader = kubernetesLabelReader(
+    apiAddress(api.environment) as URL,
+    { k8s_timeout: 5, ...api.extra },
+    { environment: api.environment },
+  )
+  const path = `prod/${LABEL}=sales,!${TEAM}`
+  const replaces = await reader.read(path, ask.signal)
+  api.secrets.set('one', { metadata: { ...metadata, resourceVersion: '2' }, data })
+  const fields = new Map([['value', new Secret('postgres://h/two')]])
+  await assert.rejects(async () => reader.write?.(path, fields, { replaces, ...ask }), { code: 'SECRET_CONFLICT' })
+  api.secrets.delete('one')
+  await assert.rejects(async () => reader.write?.(path, fields, { replaces, ...ask }), { code: 'SECRET_CONFLICT' })
+  api.fault = failure(403, 'Forbidden', 'secrets is forbidden')
+  const refused = await failureOf(reader.write?.(path, fields, { replaces: undefined, ...ask }))
+  assert.equal(refused.code, 'STORE_REFUSED')
+  assert.match(refused.hint ?? '', /verb create on secrets/)
 })

@@ -81,6 +81,7 @@ export async function openKubernetesStore(
     },
     connectionIn: (stored, place) => ({ value: stored.read(values.connections_data_key, place).reveal() }),
     textIn: (stored, place, kind) => stored.read(values[`${LABELS[kind]}_data_key`], place),
+    fieldOf: (kind) => values[`${LABELS[kind]}_data_key`],
   })
 }
 

@@ -2,6 +2,8 @@
 
 import { resolve } from 'node:path'
 import { path } from '../../connections/fields.ts'
+import { toAirflowUri } from '../../connections/forms/airflow-uri.ts'
+import { parseConnection } from '../../connections/parse.ts'
 import { airflowNames, findInEnvironment, teamKey } from '../../connections/stores/environment.ts'
 import { readConnectionsFile } from '../../connections/stores/file.ts'
 import { PoolsmithError } from '../../errors.ts'
@@ -9,6 +11,7 @@ import { Secret } from '../../secret.ts'
 import type { StoreKindContext } from '../kind.ts'
 import type { AskOptions, Found, Store } from '../store.ts'
 import { readKwargs } from './kwargs.ts'
+import { type FileEntry, writeEntry } from './write-file.ts'
 
 export const fileKwargs = {
   connections_file_path: path({ description: 'The file of connections: `.yaml`, `.yml`, `.json` or `.env`.' }),
@@ -16,7 +19,7 @@ export const fileKwargs = {
   configs_file_path: path({ description: 'The file of configuration.' }),
 } as const
 
-/** Files, which are read at each look-up. @throws ConfigError */
+/** Files, which are read at each look-up, and replaced as a whole. @throws ConfigError */
 export function openFileStore(given: Readonly<Record<string, unknown>>, { cwd, subject }: StoreKindContext): Store {
   const { values } = readKwargs(fileKwargs, given, subject)
   const { connections_file_path: connections, variables_file_path: variables, configs_file_path: configs } = values
@@ -29,7 +32,24 @@ export function openFileStore(given: Readonly<Record<string, unknown>>, { cwd, s
       const found = (team === undefined ? undefined : all?.get(teamKey(key, team))) ?? all?.get(key)
       return found === undefined ? undefined : { value: textOf(found.value, key, `${file}`), place: `The file ${file}` }
     }
+  const keysOf = (key: string, team: string | undefined) => [...(team === undefined ? [] : [teamKey(key, team)]), key]
+  const written = {
+    ...(connections !== undefined && {
+      async setConnection(id: string, text: Secret, { signal, team }: AskOptions) {
+        const line = toAirflowUri(parseConnection(text.reveal()))
+        const value = JSON.parse(text.reveal()) as FileEntry['value']
+        await writeEntry(resolve(cwd, connections), { keys: keysOf(id, team), value, line }, signal)
+      },
+    }),
+    ...(variables !== undefined && {
+      async setVariable(key: string, text: Secret, { signal, team }: AskOptions) {
+        const value = text.reveal()
+        await writeEntry(resolve(cwd, variables), { keys: keysOf(key, team), value, line: value }, signal)
+      },
+    }),
+  }
   return {
+    ...written,
     name: `file ${connections ?? variables ?? configs}`,
     async getConnection(id, { team }) {
       const all = await entries(connections)

@@ -22,6 +22,8 @@ export interface Layout {
   textIn(secret: StoredSecret, place: string, kind: Kind): Secret
   /** The field that is written; '' for the whole text, which is the default. */
   fieldOf?(kind: Kind): string
+  /** Whether the other fields of an entry stay when it is written. Default: they do. */
+  keepsOthers?(kind: Kind): boolean
 }
 
 /** A store whose entries are secrets under paths. */
@@ -62,8 +64,10 @@ export function storeOver(layout: Layout): Store {
     // An entry stays where it is.
     const known = await Promise.all(paths.map((path) => reader.read(path, { signal, isFresh: true }).catch(missing)))
     const at = known.findIndex((reading) => reading !== undefined)
-    const fields = new Map([[layout.fieldOf?.(kind) ?? '', text]])
-    await reader.write(paths[at] ?? first, fields, { replaces: known[at]?.secret, signal })
+    const replaces = known[at]?.secret
+    const field = layout.fieldOf?.(kind) ?? ''
+    const others = field !== '' && layout.keepsOthers?.(kind) !== false ? replaces?.texts() : undefined
+    await reader.write(paths[at] ?? first, new Map([...(others ?? []), [field, text]]), { replaces, signal })
   }
   const written = layout.reader.isWritable
     ? { setConnection: set('connection'), setVariable: set('variable') }

@@ -204,6 +204,8 @@ export function openVaultStore(given: Readonly<Record<string, unknown>>, context
     connectionIn,
     textIn: (stored, place) => stored.read('value', place),
     fieldOf: (kind) => (kind === 'connection' ? 'conn_uri' : 'value'),
+    // The fields of a connection have no effect beside the one that is written.
+    keepsOthers: (kind) => kind !== 'connection',
   })
 }
 

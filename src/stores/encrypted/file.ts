@@ -1,20 +1,15 @@
 /** An encrypted file of secrets: read whole, and replaced whole by one writer at a time. */
 
 import type { KeyObject } from 'node:crypto'
-import { type FileHandle, realpath, rename, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import { pause } from '../../abort.ts'
-import { errorCode } from '../../any-error.ts'
+import { realpath } from 'node:fs/promises'
 import { PoolsmithError } from '../../errors.ts'
-import { printable } from '../../printable.ts'
-import { createExclusively, DistrustedFile, ownFile, readTrusted, syncFolder } from '../../private-file.ts'
+import { ownFile, readTrusted } from '../../private-file.ts'
 import { secretFileError } from '../../vault/credential-file.ts'
+import { replaceFile } from '../replace-file.ts'
 import { type Contents, decrypt, encrypt } from './format.ts'
 import { keyPlace, readKeys } from './key.ts'
 
 const LONGEST_BYTES = 1024 * 1024
-const LOCK_LIMIT_MILLIS = 10_000
-const POLL_MILLIS = 20
 
 type Keys = readonly [KeyObject, ...KeyObject[]]
 
@@ -61,31 +56,20 @@ export class EncryptedFile {
   async update(change: (contents: Contents) => Contents, signal: AbortSignal): Promise<Contents> {
     // Before the lock: a command may take its time.
     const [key] = await this.#obtainKeys(signal)
-    const lock = `${this.path}.lock`
-    let handle: FileHandle | undefined
-    try {
-      handle = await this.#lock(lock, signal)
-      const text = await this.#ownText()
-      const contents = change(text === undefined ? EMPTY : await this.#decrypted(text, signal))
-      const next = encrypt(contents, key)
-      if (next.length > LONGEST_BYTES) throw this.#tooLong()
-      await handle.writeFile(next)
-      await handle.sync()
-      await handle.close()
-      await rename(lock, this.path)
-      handle = undefined
-      // The new content counts from here on.
-      await syncFolder(dirname(this.path)).catch(() => undefined)
-      this.#last = { text: next, contents }
-      return contents
-    } catch (error) {
-      throw error instanceof PoolsmithError || signal.aborted ? error : this.#writeFailure(error)
-    } finally {
-      if (handle !== undefined) {
-        await handle.close().catch(() => undefined)
-        await rm(lock, { force: true })
-      }
-    }
+    const { lockMillis } = this.#options
+    const { text: written, result } = await replaceFile(
+      this.path,
+      async () => {
+        const text = await this.#ownText()
+        const contents = change(text === undefined ? EMPTY : await this.#decrypted(text, signal))
+        const next = encrypt(contents, key)
+        if (next.length > LONGEST_BYTES) throw this.#tooLong()
+        return { text: next, result: contents }
+      },
+      { name: this.name, code: 'ENCRYPTED_FILE_LOCKED', lockMillis, signal },
+    )
+    this.#last = { text: written, contents: result }
+    return result
   }
 
   async #text(): Promise<string> {
@@ -124,51 +108,12 @@ export class EncryptedFile {
     return keys
   }
 
-  /** The lock is the next file itself, as in git: made exclusively, then renamed or removed. */
-  async #lock(path: string, signal: AbortSignal): Promise<FileHandle> {
-    const { lockMillis = LOCK_LIMIT_MILLIS } = this.#options
-    const end = Date.now() + lockMillis
-    for (;;) {
-      try {
-        return await createExclusively(path, 0o600)
-      } catch (error) {
-        if (errorCode(error) !== 'EEXIST') throw error
-        if (Date.now() >= end) throw this.#locked(path, lockMillis)
-      }
-      await pause(POLL_MILLIS + Math.random() * POLL_MILLIS, { signal })
-    }
-  }
-
-  #locked(lock: string, lockMillis: number): PoolsmithError {
-    return new PoolsmithError(`${this.name} was locked by another writer for ${lockMillis / 1000} s (${lock}).`, {
-      code: 'ENCRYPTED_FILE_LOCKED',
-      phase: 'credential',
-      transient: true,
-      hint: `Try again. If the program that wrote has been killed, remove ${lock}.`,
-      details: { file: this.path, lock },
-    })
-  }
-
   #tooLong(): PoolsmithError {
     return new PoolsmithError(`${this.name} would be longer than ${LONGEST_BYTES} bytes; nothing was written.`, {
       code: 'SECRET_UNUSABLE',
       phase: 'credential',
       hint: 'Store shorter values, or remove secrets that are not used any more.',
       details: { file: this.path },
-    })
-  }
-
-  #writeFailure(cause: unknown): PoolsmithError {
-    const reason =
-      cause instanceof DistrustedFile
-        ? cause.reason
-        : `cannot be written (${printable(errorCode(cause) ?? String(cause), 100)})`
-    return new PoolsmithError(`${this.name} ${reason}; nothing was changed.`, {
-      code: 'SECRET_FILE_REFUSED',
-      phase: 'credential',
-      hint: 'Name a file that belongs to this user, in a folder that this user can write. It is never written through a link.',
-      details: { file: this.path },
-      cause,
     })
   }
 }

@@ -4,6 +4,9 @@ type Input = Readonly<Record<string, unknown>>
 
 interface Version {
   readonly text: string
+  readonly type: string
+  readonly key: string | undefined
+  readonly tier: string
   readonly labels: Set<string>
 }
 
@@ -11,9 +14,11 @@ interface Version {
 export class Parameters {
   readonly #parameters = new Map<string, Version[]>()
 
-  put(name: string, text: string, labels: readonly string[] = []): number {
+  put(name: string, text: string, labels: readonly string[] = [], more: Input = {}): number {
     const versions = this.#parameters.get(name) ?? []
-    versions.push({ text, labels: new Set(labels) })
+    const { Type = 'SecureString', KeyId = 'alias/aws/ssm', Tier = 'Standard' } = more
+    const key = Type === 'SecureString' ? String(KeyId) : undefined
+    versions.push({ text, labels: new Set(labels), type: String(Type), key, tier: String(Tier) })
     this.#parameters.set(name, versions)
     return versions.length
   }
@@ -22,6 +27,8 @@ export class Parameters {
     switch (action) {
       case 'GetParameter':
         return this.#get(input)
+      case 'GetParameterHistory':
+        return this.#history(input)
       case 'PutParameter':
         return this.#put(input)
       default:
@@ -46,15 +53,30 @@ export class Parameters {
       const message = `Systems Manager could not find version ${selector} of ${name}. Verify the version and try again.`
       throw new AwsRefusal('ParameterVersionNotFound', message)
     }
-    const value = isPlain === true ? version.text : `AQICAHcipher${Buffer.from(version.text).toString('base64')}`
-    return { Parameter: { Name: name, Type: 'SecureString', Value: value, Version: index + 1 } }
+    const value =
+      isPlain === true || version.type === 'String'
+        ? version.text
+        : `AQICAHcipher${Buffer.from(version.text).toString('base64')}`
+    return { Parameter: { Name: name, Type: version.type, Value: value, Version: index + 1 } }
   }
 
-  #put({ Name, Value, Overwrite: isOverwrite }: Input): Readonly<Record<string, unknown>> {
+  /** In pages of two, however many are asked for. */
+  #history({ Name, NextToken: next, WithDecryption: isPlain }: Input): Readonly<Record<string, unknown>> {
+    const versions = this.#parameters.get(String(Name))
+    if (versions === undefined) throw new AwsRefusal('ParameterNotFound', `Parameter ${Name} not found.`)
+    const from = Number(next ?? 0)
+    const page = versions.slice(from, from + 2).map(({ text, type, key, tier }, index) => {
+      const Value = isPlain === true || type === 'String' ? text : 'AQICAHcipher'
+      return { Name, Value, Version: from + index + 1, Type: type, KeyId: key, Tier: tier }
+    })
+    return { Parameters: page, NextToken: from + 2 < versions.length ? String(from + 2) : undefined }
+  }
+
+  #put({ Name, Value, Overwrite: isOverwrite, ...more }: Input): Readonly<Record<string, unknown>> {
     const name = String(Name)
     if (this.#parameters.has(name) && isOverwrite !== true) {
       throw new AwsRefusal('ParameterAlreadyExists', 'The parameter already exists.')
     }
-    return { Version: this.put(name, String(Value)) }
+    return { Version: this.put(name, String(Value), [], more) }
   }
 }
