@@ -5,8 +5,6 @@ import type { Connection } from '../connections/connection.ts'
 import { childPath } from '../connections/fields.ts'
 import type { ConnectionInput } from '../connections/parse.ts'
 import { endingSource } from '../credentials/ending-source.ts'
-import type { ProxyOptions } from '../drivers/network/proxy/options.ts'
-import type { Proxies, ProxyContext } from '../drivers/network/proxy/proxies.ts'
 import type { SessionTarget } from '../drivers/session-target.ts'
 import { placeName } from '../drivers/whereabouts.ts'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
@@ -23,6 +21,7 @@ import type { StrategyContext } from '../strategies/strategy.ts'
 import { type Configuration, configure, refuse } from './configure.ts'
 import type { DialectParts } from './dialect.ts'
 import type { AuditSettings } from './options.ts'
+import { closeAgents, loadProxies, proxiesIn } from './proxies.ts'
 
 /** Options that every data layer takes: the pool's, under their names in the extras, and those that are no text. */
 export interface BuildPoolOptions extends PoolOptions {
@@ -97,10 +96,20 @@ export async function buildPool(
 
   const { environment = process.env } = stores
   const overrides = { ...extra, ...poolOptions }
-  const read = await readInput(input, { onWarning: (note) => notes.push(note), ...stores }, overrides)
+  // The record may be in a store that is behind the proxy too.
+  const early = await proxiesIn(overrides, { environment, emit: events.emit })
+  const asked = { onWarning: (note: ConfigProblem) => notes.push(note), agents: early?.agents, ...stores }
+  const read = await readInput(input, asked, overrides).catch((error: unknown) => {
+    closeAgents(early)
+    throw error
+  })
+  const endOrigin = (): void => {
+    read.origin?.close()
+    closeAgents(early)
+  }
   // Node 22 has no DisposableStack.
   let isKept = false
-  using _origin = { [Symbol.dispose]: () => (isKept ? undefined : read.origin?.close()) }
+  using _origin = { [Symbol.dispose]: () => (isKept ? undefined : endOrigin()) }
   const named = Object.keys(poolOptions).filter((key) => Reflect.get(poolOptions, key) !== undefined)
   const writtenAt = new Map(named.map((key) => [childPath('extra', key), childPath('options', key)]))
   const choices = { registry, overrides, writtenAt, environment, closed: read.closed, scheme: read.origin?.scheme }
@@ -126,7 +135,8 @@ export async function buildPool(
   const pooled = { driver: parts.driver, events, where, connection: connection.id, method: settings.strategy.name }
   const endAudit = await startAudit(audit, settings.audit, pooled)
   // A password is read again from the store that gave the connection.
-  const origin = connection.password === undefined ? undefined : read.origin
+  const origin =
+    connection.password === undefined || read.origin === undefined ? undefined : { ...read.origin, close: endOrigin }
   const source = await sourceFor(connection, settings, context, { origin, stores }).catch((error: unknown) => {
     endAudit?.()
     throw error
@@ -162,16 +172,4 @@ async function startAudit(
   const { audit_file: file, audit: mode = file === undefined ? 'off' : 'on' } = recorded
   if (given === undefined && mode === 'off') return undefined
   return (await import('../audit/attach.ts')).attachAudit(given, recorded, pool)
-}
-
-function closeAgents({ agents }: Proxies): void {
-  agents.http.destroy()
-  agents.https.destroy()
-}
-
-/** Most connections go through no proxy, so the code for proxies is loaded on demand. */
-async function loadProxies(options: ProxyOptions, context: ProxyContext): Promise<Proxies | undefined> {
-  if (options.proxy === undefined) return undefined
-  const { createProxies } = await import('../drivers/network/proxy/proxies.ts')
-  return createProxies(options, context)
 }

@@ -41,7 +41,7 @@ export function sourceFromStores(
     connection,
     agents,
     origin,
-    connections: connectionsIn({ ...options, environment }),
+    connections: connectionsIn({ agents, ...options, environment }),
     listens,
     emit,
   })

@@ -3,6 +3,7 @@
 import type { Connection } from '../connections/connection.ts'
 import type { Fields } from '../connections/fields.ts'
 import { configure } from '../engine/configure.ts'
+import { closeAgents, loadProxies } from '../engine/proxies.ts'
 import type { Settings } from '../engine/settings.ts'
 import { connectionsIn } from '../stores/connections.ts'
 import type { StoreFieldValues } from '../stores/fields.ts'
@@ -15,7 +16,7 @@ export interface Configured {
   readonly connection: Connection
   readonly settings: Settings<Fields>
   readonly environment: Readonly<Record<string, string | undefined>>
-  /** The stores that its references name. */
+  /** The stores that its references name, through the proxy of the connection. Close them. */
   readonly stores: OpenStores
 }
 
@@ -23,10 +24,14 @@ export interface Configured {
 export async function configured(given: Connection, options: StoreOptions): Promise<Configured> {
   const { environment = process.env } = options
   const { connection, settings } = await configure(given, { registry: strategies, environment })
+  const proxies = await loadProxies(settings.proxy, { environment, emit: () => undefined })
+  const agents = proxies?.agents
   const stores = new OpenStores(settings.all as StoreFieldValues, {
     environment,
     connection,
-    connections: connectionsIn({ ...options, environment }),
+    agents,
+    connections: connectionsIn({ agents, ...options, environment }),
+    onClose: () => closeAgents(proxies),
     emit: () => undefined,
   })
   return { connection, settings, environment, stores }

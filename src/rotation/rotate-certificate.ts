@@ -71,6 +71,7 @@ export async function rotateCertificate(
   const given = await resolveConnection(input, stores)
   const record = await configured(given, stores)
   const { settings, environment } = record
+  using _stores = { [Symbol.dispose]: () => record.stores.close() }
   await using place = await placeIn(record)
   await using log = await operationLog(options.audit, settings.all)
   const service = nameOf(given)

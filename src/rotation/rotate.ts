@@ -103,6 +103,7 @@ export async function rotate(input: ConnectionInput, options: RotateOptions = {}
     throw failed
   } finally {
     store.close?.()
+    own.close()
   }
   const { before, after, resumed } = done
   // With two users the old password goes on to work, so its hash is not told.

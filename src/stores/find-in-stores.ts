@@ -93,8 +93,8 @@ function placeIn({ place }: Found<unknown>, store: Store): string {
 const NEVER = new AbortController().signal
 
 /** The stores for one look-up, which keep nothing. */
-export function onceOpened({ environment, cwd }: Places): OpenedStores {
-  return new OpenedStores({ environment, cwd, ttlMillis: 0, graceMillis: 0, emit: () => undefined })
+export function onceOpened({ environment, cwd, agents }: Places): OpenedStores {
+  return new OpenedStores({ environment, cwd, agents, ttlMillis: 0, graceMillis: 0, emit: () => undefined })
 }
 
 export async function listedStores(

@@ -6,7 +6,7 @@ export interface StoreKindContext extends CacheOptions {
   readonly environment: Readonly<Record<string, string | undefined>>
   /** The folder to which paths are relative. */
   readonly cwd: string
-  /** Where requests to stores of AWS, Azure and Google go through a proxy. */
+  /** Where requests to stores go through a proxy. */
   readonly agents?: RequestAgents | undefined
   /** How errors name the settings. */
   readonly subject: string

@@ -29,6 +29,8 @@ export interface StoreContext {
   readonly origin?: Origin | undefined
   /** More arguments of AWS' AssumeRole, under the names of AWS. */
   readonly assumeRole?: Readonly<Record<string, unknown>> | undefined
+  /** Called when the stores are closed. */
+  readonly onClose?: (() => void) | undefined
   readonly emit: Emit
 }
 
@@ -68,6 +70,7 @@ export class OpenStores {
   close(): void {
     for (const reader of this.#opened.values()) reader.close()
     this.#context.origin?.close()
+    this.#context.onClose?.()
   }
 
   #open(kind: Kind): SecretReader {

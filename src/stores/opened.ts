@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Environment } from '../connections/stores/environment.ts'
 import type { Emit } from '../events.ts'
 import { Secret } from '../secret.ts'
+import type { RequestAgents } from '../strategies/strategy.ts'
 import { workerBackend } from './airflow/worker.ts'
 import { openStore, type StoreSettings } from './kinds.ts'
 import type { Store } from './store.ts'
@@ -10,6 +11,7 @@ export interface OpenedStoresOptions {
   readonly environment: Environment
   /** The folder to which paths in settings are relative. */
   readonly cwd: string
+  readonly agents?: RequestAgents | undefined
   /** How long entries of a remote store are used before they are read again, in milliseconds; 0 keeps none. */
   readonly ttlMillis: number
   /** How much longer they are used while the store is down, in milliseconds. */

@@ -2,6 +2,7 @@ import type { Connection } from '../connections/connection.ts'
 import type { ReadConnection } from '../connections/parse.ts'
 import type { Environment } from '../connections/stores/environment.ts'
 import type { ConfigError, ConfigProblem } from '../errors.ts'
+import type { RequestAgents } from '../strategies/strategy.ts'
 import type { StoreSettings } from './kinds.ts'
 import type { OpenedStores } from './opened.ts'
 import type { Origin, Store } from './store.ts'
@@ -28,6 +29,11 @@ export interface StoreOptions {
   readonly team?: string
   /** The stores that are asked last, in place of those under `stores:` in the connections file. */
   readonly stores?: readonly (Store | StoreSettings)[]
+  /**
+   * Agents of Node for requests to stores, such as those of a proxy. Default: those of the option `proxy`, where
+   * `createEngine` has it beside the record (a record cannot name the way to itself).
+   */
+  readonly agents?: RequestAgents
   /** Stores that `openStores` of poolsmith/secrets opened. They stay open and keep what they gave. */
   readonly opened?: OpenedStores
   /** Called for a file that holds secrets and that other users may read, and for keys of a form that are left out. */

@@ -66,7 +66,8 @@ function openFor(reference: Reference, extra: Readonly<Record<string, unknown>>,
     throw new ConfigError(inPlace, { subject: `The store of ${reference.scheme}:${reference.path}` })
   }
   const connections = connectionsIn(stores)
-  return new OpenStores(options, { environment, connection: NO_DATABASE, connections, emit: () => undefined })
+  const { agents } = stores
+  return new OpenStores(options, { environment, connection: NO_DATABASE, agents, connections, emit: () => undefined })
 }
 
 /** As problems of options name a reference; the record is written in none. */

@@ -52,6 +52,7 @@ export class Stores implements StoreOptions, AsyncDisposable {
   readonly file: string | undefined
   readonly team: string | undefined
   readonly stores: StoreOptions['stores']
+  readonly agents: StoreOptions['agents']
   readonly onWarning: StoreOptions['onWarning']
   readonly opened: OpenedStores
 
@@ -62,10 +63,12 @@ export class Stores implements StoreOptions, AsyncDisposable {
     this.file = options.file
     this.team = options.team || environment['POOLSMITH_TEAM'] || undefined
     this.stores = options.stores
+    this.agents = options.agents
     this.onWarning = options.onWarning
     this.opened = new OpenedStores({
       environment,
       cwd,
+      agents: options.agents,
       ttlMillis: ttl * 1000,
       graceMillis: grace * 1000,
       emit: (name, facts) => {

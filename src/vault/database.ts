@@ -7,7 +7,7 @@ import type { Emit } from '../events.ts'
 import { Secret } from '../secret.ts'
 import type { VaultContext } from './context.ts'
 import type { VaultOptions } from './fields.ts'
-import { isRecord } from './https.ts'
+import { isRecord } from './json.ts'
 import type { Answer } from './query.ts'
 import { Vault } from './vault.ts'
 

@@ -3,7 +3,8 @@
 import { type ErrorCode, PoolsmithError } from '../errors.ts'
 import { printable } from '../printable.ts'
 import { retryAfterMillis } from '../retry-after.ts'
-import { isRecord, type StoreAnswer } from './https.ts'
+import type { StoreAnswer } from './https.ts'
+import { isRecord } from './json.ts'
 import type { Query } from './query.ts'
 
 interface Refusal {

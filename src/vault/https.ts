@@ -116,18 +116,3 @@ export function unusable(subject: string, url: URL, what: string): PoolsmithErro
 function lowered(subject: string): string {
   return subject.replace(/^The /, 'the ')
 }
-
-/** An answer's JSON object; undefined when it is none. */
-export function objectOf(text: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return isRecord(value) ? value : undefined
-  } catch {
-    // The caller says which answer it expected; the parser's message would quote it.
-    return undefined
-  }
-}
-
-export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}

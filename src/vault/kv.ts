@@ -3,7 +3,7 @@
 import { PoolsmithError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 import { CONFLICT_HINT } from './errors.ts'
-import { isRecord } from './https.ts'
+import { isRecord } from './json.ts'
 import { StoredSecret } from './stored-secret.ts'
 import type { Vault } from './vault.ts'
 

@@ -7,7 +7,7 @@ import { Secret } from '../secret.ts'
 import type { VaultContext, VaultProofs } from './context.ts'
 import { readSecretText } from './credential-file.ts'
 import type { VaultOptions } from './fields.ts'
-import { isRecord } from './https.ts'
+import { isRecord } from './json.ts'
 import type { Answer, Query } from './query.ts'
 
 /** The result of a login. */

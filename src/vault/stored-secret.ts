@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { PoolsmithError } from '../errors.ts'
 import { printable } from '../printable.ts'
 import { Secret } from '../secret.ts'
-import { isRecord, objectOf } from './https.ts'
+import { isRecord, objectOf } from './json.ts'
 
 /** The content of a store under one path: a text, or named fields. Its content shows nowhere. */
 export class StoredSecret {

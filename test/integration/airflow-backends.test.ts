@@ -309,11 +309,8 @@ test('stores that are open ask once for many callers, keep what they got, and te
 test('connections and variables are written to the first store that can be written, as Airflow reads them', async () => {
   await using vault = await startVaultDouble()
   await write(vault, 'connections/sales', { conn_type: 'postgres', host: 'old', password: 'hunter2' })
-  const stores = [
-    { type: 'file', connections_file_path: '/not/there.yaml' },
-    { type: 'vault', url: vault.address, token: vault.rootToken },
-  ] as const
-  await using opened = openStores({ environment: {}, cwd: '/', stores: stores.slice(1) })
+  const stores = [{ type: 'environment' }, { type: 'vault', url: vault.address, token: vault.rootToken }] as const
+  await using opened = openStores({ environment: {}, cwd: '/', stores })
   const uri = 'postgres://etl:new@h:5433/sales?sslmode=require'
   for (const id of ['sales', 'fresh']) {
     await opened.setConnection(id, uri)

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { createEngine } from '../../src/index.ts'
@@ -64,6 +65,34 @@ const PLACES: Readonly<Record<string, () => Promise<Place>>> = {
       [Symbol.asyncDispose]: () => aws[Symbol.asyncDispose](),
     }
   },
+  async 'the AWS Parameter Store'() {
+    const aws = await startAwsDouble()
+    aws.parameters.put('/prod/sales', JSON.stringify({ password: FIRST }))
+    return {
+      secret: 'aws-ssm:/prod/sales',
+      keys: 'aws-ssm:/prod/api-keys',
+      extra: {
+        aws_access_key_id: 'AKIATEST',
+        aws_secret_access_key: 'secret-of-the-test-key',
+        region: REGION,
+        aws_endpoint_url: aws.url,
+      },
+      environment: {},
+      [Symbol.asyncDispose]: () => aws[Symbol.asyncDispose](),
+    }
+  },
+  async 'a file'() {
+    const folder = await temporaryFolder()
+    const path = join(folder.path, 'sales.json')
+    await writeFile(path, JSON.stringify({ password: FIRST }), { mode: 0o600 })
+    return {
+      secret: `file:${path}`,
+      keys: `file:${join(folder.path, 'api-keys')}`,
+      extra: {},
+      environment: {},
+      [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+    }
+  },
   async 'an encrypted file'() {
     const folder = await temporaryFolder()
     const environment = {
@@ -110,8 +139,8 @@ for (const [name, start] of Object.entries(PLACES)) {
     await db.raw('select 1')
     const { credentials } = await checkRotation({ connections: [record], stores, askServers: false })
     const age = credentials.find(({ option }) => option === 'password')
-    // The double of Kubernetes tells no times.
-    if (name !== 'the API of Kubernetes')
+    // The doubles of Kubernetes and of parameters tell no times.
+    if (!['the API of Kubernetes', 'the AWS Parameter Store'].includes(name))
       assert.ok(Math.abs((age?.setAt ?? 0) - Date.now()) < 600_000, String(age?.notes))
   })
 

@@ -3,6 +3,7 @@
 import type { Connection } from '../../connections/connection.ts'
 import { FieldMismatch, type Fields, parseFields } from '../../connections/fields.ts'
 import { ReferencedSecret, reference, SCHEMES } from '../../connections/reference.ts'
+import { closeAgents, proxiesIn } from '../../engine/proxies.ts'
 import { ConfigError } from '../../errors.ts'
 import { connectionsIn } from '../../stores/connections.ts'
 import { EncryptedFile } from '../../stores/encrypted/file.ts'
@@ -31,7 +32,7 @@ export const PLACE_OPTIONS = {
     type: 'string',
     value: 'ID',
     description:
-      'A configured connection whose options say where the store is and how to log in to it. Default: the variables of the store.',
+      'A configured connection whose options say where the store is, how to log in to it, and the proxy on the way. Default: the variables of the store, and no proxy.',
   },
   ...STORE_OPTIONS,
 } as const satisfies Record<string, CommandOption>
@@ -70,10 +71,17 @@ export async function placeOf(call: Call): Promise<Place> {
   const named = new Map([['password', found]])
   const all = [...problems, ...storeProblems(named, options, environment, connection)]
   if (all.length > 0) throw new ConfigError(all, { subject: 'The store', hint: STORE_HINT })
-  const connections = connectionsIn(storesOf(call))
-  const stores = new OpenStores(options, { environment, connection, connections, emit: () => undefined })
+  const emit = (): void => undefined
+  const proxies = await proxiesIn(connection.extra, { environment, emit })
+  const agents = proxies?.agents
+  const connections = connectionsIn({ agents, ...storesOf(call) })
+  const stores = new OpenStores(options, { environment, connection, agents, connections, emit })
   const reader = stores.open(found.reference)
-  return { name, path, field, file: undefined, reader, [Symbol.dispose]: () => reader.close?.() }
+  const close = (): void => {
+    reader.close?.()
+    closeAgents(proxies)
+  }
+  return { name, path, field, file: undefined, reader, [Symbol.dispose]: close }
 }
 
 const STORE_HINT =

@@ -16,7 +16,7 @@ export interface KeyPlace {
 
 const EXAMPLES = 'vault:secret/api-keys, encrypted:api-keys or k8s:prod/api-keys'
 /** Stores whose names have no folders. */
-const FLAT: ReadonlySet<string> = new Set(['k8s', 'azure-kv', 'gcp-sm'])
+const FLAT: ReadonlySet<string> = new Set(['k8s', 'azure-kv', 'gcp-sm', 'file'])
 const NO_DATABASE = { host: undefined, port: undefined }
 
 /**
@@ -34,22 +34,31 @@ export async function openPlace(
   const { connectionsIn } = await import('../../stores/connections.ts')
   const found = referenceTo(place)
   const { scheme, path } = found.reference
-  const { values, problems } = parseFields({ ...storeFields, ...loginFields([scheme], options) }, options, {
-    strict: true,
-  })
+  const { closeAgents, loadProxies } = await import('../../engine/proxies.ts')
+  const { proxyFields } = await import('../../drivers/network/proxy/options.ts')
+  const fields = { ...proxyFields, ...storeFields, ...loginFields([scheme], options) }
+  const { values, problems } = parseFields(fields, options, { strict: true })
   const all = [
     ...problems,
     ...storeProblems(new Map([['key', found]]), values as StoreFieldValues, environment, NO_DATABASE),
   ]
   if (all.length > 0) throw new ConfigError(all, { subject: 'The store of API keys' })
+  const proxies = await loadProxies(values, { environment, emit: () => undefined })
+  const agents = proxies?.agents
   const stores = new OpenStores(values as StoreFieldValues, {
     environment,
     connection: NO_DATABASE,
-    connections: connectionsIn({ environment }),
+    agents,
+    connections: connectionsIn({ environment, agents }),
     emit: () => undefined,
   })
   const separator = FLAT.has(scheme) ? '-' : '/'
-  return { store: stores.open(found.reference), index: path, pathOf: (service) => path + separator + service }
+  const store = stores.open(found.reference)
+  const close = (): void => {
+    store.close?.()
+    closeAgents(proxies)
+  }
+  return { store: { ...store, close }, index: path, pathOf: (service) => path + separator + service }
 }
 
 function referenceTo(place: string): ReferencedSecret {

@@ -7,7 +7,7 @@ import { printable } from '../../printable.ts'
 import { retryAfterMillis } from '../../retry-after.ts'
 import { redact, type Secret } from '../../secret.ts'
 import { AnswerTooLong, type SupervisedRequest } from '../../strategies/supervise.ts'
-import { isRecord } from '../../vault/https.ts'
+import { isRecord } from '../../vault/json.ts'
 
 interface Refusal {
   /** With the port, where it is another than 443. */

@@ -19,7 +19,7 @@ import {
 } from 'node:crypto'
 import { type ErrorCode, PoolsmithError } from '../../errors.ts'
 import { Secret } from '../../secret.ts'
-import { isRecord, objectOf } from '../../vault/https.ts'
+import { isRecord, objectOf } from '../../vault/json.ts'
 
 export interface Entry {
   readonly fields: ReadonlyMap<string, Secret>

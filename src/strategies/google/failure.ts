@@ -4,7 +4,8 @@ import { type ErrorCode, PoolsmithError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
 import { retryAfterMillis } from '../../retry-after.ts'
 import { redact, type Secret } from '../../secret.ts'
-import { isRecord, objectOf, type StoreAnswer, unusable } from '../../vault/https.ts'
+import { type StoreAnswer, unusable } from '../../vault/https.ts'
+import { isRecord, objectOf } from '../../vault/json.ts'
 
 interface Refusal {
   readonly subject: string

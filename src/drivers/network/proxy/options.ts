@@ -6,7 +6,7 @@ import { type Environment, type Purpose, proxyVariable } from './environment.ts'
 /** The extras about the proxy, for every database. Those with a leading underscore are Databricks' spellings. */
 export const proxyFields = {
   proxy: proxyField(
-    'The proxy through which the database and the token endpoints of the strategy are reached: ' +
+    'The proxy through which the database, the token endpoints of the strategy and stores of secrets are reached: ' +
       '`http://host:3128`, `https://host:443` (TLS to the proxy), `socks5h://host:1080` (SOCKS5; the proxy resolves ' +
       'the name) or `socks5://` (we do). A login may stand in the URL, percent-encoded. `env`: the one that the ' +
       'environment names (`https_proxy`, `HTTPS_PROXY`, `all_proxy`, `ALL_PROXY`, and `http_proxy` for a database ' +
