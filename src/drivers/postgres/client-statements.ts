@@ -3,6 +3,8 @@
  * its users leave on it.
  */
 
+import type { EventEmitter } from 'node:events'
+import type { Duplex } from 'node:stream'
 import type pg from 'pg'
 import { ConfigError } from '../../errors.ts'
 import type { Notification } from '../driver.ts'
@@ -88,4 +90,25 @@ export async function heldBack(client: pg.Client, work: () => Promise<void>): Pr
     queue.unshift(...held)
     parts(client)._pulseQueryQueue()
   }
+}
+
+/**
+ * Has a listener that waits once for the end of a statement also be called when the session has ended. pg-cursor waits so
+ * when it is closed, after the loss of the session too, and with it every stream and the reader of a stream.
+ */
+export function readyOrEnded<Connection extends EventEmitter & { readonly stream: Duplex }>(
+  connection: Connection,
+): Connection {
+  const once = connection.once.bind(connection)
+  connection.once = (event, listener) => {
+    if (event !== 'readyForQuery') return once(event, listener)
+    const done = (): void => {
+      connection.off('readyForQuery', done).off('end', done)
+      listener()
+    }
+    if (connection.stream.destroyed) setImmediate(listener)
+    else connection.on('readyForQuery', done).on('end', done)
+    return connection
+  }
+  return connection
 }

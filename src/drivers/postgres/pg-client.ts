@@ -14,7 +14,7 @@ import { unobserved } from '../../tracing.ts'
 import { inPlace } from '../network/read-in-place.ts'
 import type { AnswerMessage, FieldConstructor } from './answers.ts'
 import { guardedTypes } from './bytea.ts'
-import { commandEnded } from './client-statements.ts'
+import { commandEnded, readyOrEnded } from './client-statements.ts'
 import { type ActiveQuery, methodsOf, readRows } from './collected-rows.ts'
 import { MessageRules } from './message-rules.ts'
 import { MessageStream } from './message-stream.ts'
@@ -133,7 +133,7 @@ export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.C
   const { stream, user, database, host, port, pending, watcher } = adoption
   // A stream that has ended emits no event again, so that pg would wait for ever.
   if (stream.readableEnded || stream.destroyed) throw closedAfterLogin(host)
-  const connection = new (establishedConnection(module))(stream, `${host}:${port}`, watcher)
+  const connection = readyOrEnded(new (establishedConnection(module))(stream, `${host}:${port}`, watcher))
   const config = {
     user,
     database,

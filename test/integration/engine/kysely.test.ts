@@ -96,6 +96,17 @@ for (const [name, dialect] of Object.entries(dialects)) {
         { pool_size: 1 },
       ))
 
+    test('a commit that the server answers with ROLLBACK rejects', { skip: name !== 'postgres' }, () =>
+      withPets(async (db) => {
+        const swallowing = db.transaction().execute(async (trx) => {
+          await trx.insertInto('pets').values({ id: 1, name: 'lost', weight: 1 }).execute()
+          await sql`select 1/0`.execute(trx).catch(() => undefined)
+        })
+        await assert.rejects(swallowing, /rolled back/)
+        assert.deepEqual(await db.selectFrom('pets').select('name').execute(), [])
+      }),
+    )
+
     test('a statement that fails costs no session', () =>
       withPets(
         async (db) => {
