@@ -21,6 +21,7 @@ import { appendTrusted, assertTrusted } from '../private-file.ts'
 import { inBackground } from '../tracing.ts'
 import { Chain } from './chain.ts'
 import { auditFailed, auditFileRefused } from './failure.ts'
+import type { AuditLine } from './line.ts'
 import { readTail } from './tail.ts'
 
 const sync = promisify(fdatasync)
@@ -45,7 +46,7 @@ export interface AuditFileOptions {
   readonly path: string
   readonly chain: boolean
   /** Makes a line about the log itself. */
-  readonly logLine: (facts: LogFacts) => string
+  readonly logLine: (facts: LogFacts) => AuditLine
   readonly onFailure: (error: PoolsmithError, lost: number) => void
 }
 
@@ -59,7 +60,7 @@ export class AuditFile {
   #fd = -1
   #chain: Chain | undefined
   #needsBreak = false
-  #lines: string[] = []
+  #lines: AuditLine[] = []
   #length = 0
   #lost = 0
   /** The facts of the line about the log that waits in front of the others. */
@@ -88,7 +89,7 @@ export class AuditFile {
   }
 
   /** Adds a line, which is written soon. */
-  take(line: string): void {
+  take(line: AuditLine): void {
     if (this.#length > MOST_KEPT || this.#fd < 0) {
       this.#lost++
       return
@@ -101,7 +102,7 @@ export class AuditFile {
   }
 
   /** Adds a line. @returns resolves when it is durable; rejects with AUDIT_FAILED */
-  takeDurably(line: string): Promise<void> {
+  takeDurably(line: AuditLine): Promise<void> {
     this.take(line)
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -111,7 +112,7 @@ export class AuditFile {
   }
 
   /** Adds a line, and blocks until it is durable. @throws PoolsmithError AUDIT_FAILED */
-  takeNow(line: string): void {
+  takeNow(line: AuditLine): void {
     this.take(line)
     if (this.#failure !== undefined) throw this.#failure
     this.#attempt(() => {
@@ -258,7 +259,7 @@ export class AuditFile {
     if (written.lines < lines.length || fstatSync(this.#fd).nlink === 0) {
       undo?.()
       const kept = written.error === undefined ? 0 : written.lines
-      for (const line of lines.slice(0, kept)) this.#chain?.link(line)
+      for (const line of lines.slice(0, kept)) this.#chain?.link(line.json)
       if (kept > 0) this.#told()
       this.#lines = lines.slice(kept)
       this.#length = this.#lines.reduce((sum, line) => sum + line.length, 0)
@@ -282,8 +283,8 @@ export class AuditFile {
   }
 
   /** @returns how many lines are whole in the file, and the error that ended it */
-  #append(lines: readonly string[]): { readonly lines: number; readonly error?: unknown } {
-    const linked = lines.map((line) => `${this.#chain?.link(line) ?? line}\n`)
+  #append(lines: readonly AuditLine[]): { readonly lines: number; readonly error?: unknown } {
+    const linked = lines.map(({ json }) => `${this.#chain?.link(json) ?? json}\n`)
     const bytes = Buffer.from((this.#needsBreak ? '\n' : '') + linked.join(''))
     let written = 0
     try {

@@ -33,9 +33,8 @@ export class Part {
 let lastMillis = 0
 let lastTime = ''
 
-/** Now, in ISO 8601. */
-function timeNow(): string {
-  const millis = Date.now()
+/** In ISO 8601. Many lines are of the same millisecond. */
+function timeText(millis: number): string {
   if (millis !== lastMillis) {
     lastMillis = millis
     lastTime = new Date(millis).toISOString()
@@ -43,28 +42,72 @@ function timeNow(): string {
   return lastTime
 }
 
-export class AuditLine {
-  /** On one line. */
-  readonly json: string
+/** Its JSON is made when it is written: of many lines at a time, while no caller waits for an answer. */
+export abstract class AuditLine {
+  readonly #millis = Date.now()
+  readonly #parts: readonly Part[]
 
-  private constructor(json: string) {
-    this.json = json
+  protected constructor(parts: readonly Part[]) {
+    this.#parts = parts
   }
 
   static of(kind: AuditEventKind, facts: Readonly<Record<string, unknown>>, ...parts: readonly Part[]): AuditLine {
-    let json = `{"time":"${timeNow()}","event":"${kind}"${new Part(facts).json}`
-    for (const part of parts) json += part.json
-    return new AuditLine(`${json}}`)
+    return new FactsLine(kind, new Part(facts), parts)
   }
 
-  /** A statement that succeeded: on the hot path. */
-  static ofSuccess(rows: number | undefined, millis: number, statement: Part, session: Part, context: Part): AuditLine {
-    const count = rows === undefined ? '' : `"rows":${rows},`
-    const rest = `"duration_ms":${millis}${statement.json}${session.json}${context.json}}`
-    return new AuditLine(`{"time":"${timeNow()}","event":"data_access","outcome":"success",${count}${rest}`)
+  /** Without the braces. */
+  protected abstract get facts(): string
+
+  /** On one line. */
+  get json(): string {
+    let json = `{"time":"${timeText(this.#millis)}",${this.facts}`
+    for (const part of this.#parts) json += part.json
+    return `${json}}`
+  }
+
+  /** In characters, about. */
+  get length(): number {
+    let length = 100
+    for (const { json } of this.#parts) length += json.length
+    return length
   }
 
   get event(): AuditEvent {
     return JSON.parse(this.json) as AuditEvent
   }
+}
+
+class FactsLine extends AuditLine {
+  readonly #kind: AuditEventKind
+
+  constructor(kind: AuditEventKind, facts: Part, parts: readonly Part[]) {
+    super([facts, ...parts])
+    this.#kind = kind
+  }
+
+  protected override get facts(): string {
+    return `"event":"${this.#kind}"`
+  }
+}
+
+/** A statement that succeeded: on the hot path. */
+export class SuccessLine extends AuditLine {
+  readonly #rows: number | undefined
+  readonly #durationMillis: number
+
+  constructor(rows: number | undefined, durationMillis: number, parts: readonly Part[]) {
+    super(parts)
+    this.#rows = rows
+    this.#durationMillis = durationMillis
+  }
+
+  protected override get facts(): string {
+    const rows = this.#rows === undefined ? '' : `"rows":${this.#rows},`
+    return `"event":"data_access","outcome":"success",${rows}"duration_ms":${rounded(this.#durationMillis)}`
+  }
+}
+
+/** To the microsecond. */
+export function rounded(millis: number): number {
+  return Math.round(millis * 1000) / 1000
 }

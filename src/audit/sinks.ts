@@ -119,9 +119,9 @@ function shareFile(path: string, chain: boolean, onFailure: OnFailure): AuditSin
     get failure() {
       return file.failure
     },
-    take: (line) => file.take(line.json),
-    takeDurably: (line) => file.takeDurably(line.json),
-    takeNow: (line) => file.takeNow(line.json),
+    take: (line) => file.take(line),
+    takeDurably: (line) => file.takeDurably(line),
+    takeNow: (line) => file.takeNow(line),
     reopen: () => file.reopen(),
     close: () => {
       if (!listeners.has(onFailure)) return
@@ -150,8 +150,8 @@ function openFile(path: string, chain: boolean): Shared {
   return shared
 }
 
-function logLine({ action, torn, lost }: LogFacts): string {
-  return AuditLine.of('log', { action, torn, lost }, processPart()).json
+function logLine({ action, torn, lost }: LogFacts): AuditLine {
+  return AuditLine.of('log', { action, torn, lost }, processPart())
 }
 
 function flushAll(): void {

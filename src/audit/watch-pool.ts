@@ -11,7 +11,7 @@ import type { EventHub } from '../pool/events.ts'
 import { printable } from '../printable.ts'
 import { isOwnWork } from '../tracing.ts'
 import { currentContext } from './context.ts'
-import { AuditLine, Part } from './line.ts'
+import { AuditLine, Part, rounded, SuccessLine } from './line.ts'
 import type { AuditLog } from './log.ts'
 import { processFacts, processPart } from './process-part.ts'
 import { Statements } from './statements.ts'
@@ -115,17 +115,14 @@ class SessionWatcher implements StatementWatcher {
 
 class Statement implements WatchedStatement {
   readonly #log: AuditLog
-  readonly #statement: Part
-  readonly #session: Part
-  readonly #context = currentContext()
+  readonly #parts: readonly Part[]
   readonly #begunAt = performance.now()
   #streams = false
   #hasEnded = false
 
   constructor(log: AuditLog, statement: Part, session: Part) {
     this.#log = log
-    this.#statement = statement
-    this.#session = session
+    this.#parts = [statement, session, currentContext()]
   }
 
   streams(): void {
@@ -144,9 +141,8 @@ class Statement implements WatchedStatement {
   }
 
   #lineOf(error: unknown, rows: number | undefined): AuditLine {
+    if (error === undefined) return new SuccessLine(rows, performance.now() - this.#begunAt, this.#parts)
     const duration_ms = since(this.#begunAt)
-    if (error === undefined)
-      return AuditLine.ofSuccess(rows, duration_ms, this.#statement, this.#session, this.#context)
     const codes = codesOf(error)
     if (REFUSED.has(codes.server_code ?? codes.code)) {
       return this.#line('authorization', { outcome: 'denied', ...codes, duration_ms })
@@ -155,7 +151,7 @@ class Statement implements WatchedStatement {
   }
 
   #line(kind: 'data_access' | 'authorization', facts: Readonly<Record<string, unknown>>): AuditLine {
-    return AuditLine.of(kind, facts, this.#statement, this.#session, this.#context)
+    return AuditLine.of(kind, facts, ...this.#parts)
   }
 }
 
@@ -185,5 +181,5 @@ function codesOf(error: unknown): Codes {
 }
 
 function since(begunAt: number): number {
-  return Math.round((performance.now() - begunAt) * 1000) / 1000
+  return rounded(performance.now() - begunAt)
 }
