@@ -21,7 +21,6 @@ import type { StrategyContext } from '../strategies/strategy.ts'
 import { type Configuration, configure, refuse } from './configure.ts'
 import type { DialectParts } from './dialect.ts'
 import type { AuditSettings } from './options.ts'
-import { closeAgents, loadProxies, proxiesIn } from './proxies.ts'
 
 /** Options that every data layer takes: the pool's, under their names in the extras, and those that are no text. */
 export interface BuildPoolOptions extends PoolOptions {
@@ -97,15 +96,17 @@ export async function buildPool(
   const { environment = process.env } = stores
   const overrides = { ...extra, ...poolOptions }
   // The record may be in a store that is behind the proxy too.
-  const early = await proxiesIn(overrides, { environment, emit: events.emit })
+  const context = { environment, emit: events.emit }
+  const early =
+    extra?.['proxy'] === undefined ? undefined : (await import('./proxies.ts')).proxiesIn(overrides, context)
   const asked = { onWarning: (note: ConfigProblem) => notes.push(note), agents: early?.agents, ...stores }
   const read = await readInput(input, asked, overrides).catch((error: unknown) => {
-    closeAgents(early)
+    early?.close()
     throw error
   })
   const endOrigin = (): void => {
     read.origin?.close()
-    closeAgents(early)
+    early?.close()
   }
   // Node 22 has no DisposableStack.
   let isKept = false
@@ -123,9 +124,10 @@ export async function buildPool(
   notes.push(...warnings)
   tell()
 
-  const proxies = await loadProxies(settings.proxy, { environment, emit: events.emit })
+  const isProxied = settings.proxy.proxy !== undefined
+  const proxies = isProxied ? (await import('./proxies.ts')).loadProxies(settings.proxy, context) : undefined
   const parts = await dialect.build(connection, settings.driver, { emit: events.emit, where, route: proxies?.route })
-  const context: StrategyContext = {
+  const forStrategy: StrategyContext = {
     emit: events.emit,
     listens: (name) => events.interest(name)(),
     environment,
@@ -137,14 +139,14 @@ export async function buildPool(
   // A password is read again from the store that gave the connection.
   const origin =
     connection.password === undefined || read.origin === undefined ? undefined : { ...read.origin, close: endOrigin }
-  const source = await sourceFor(connection, settings, context, { origin, stores }).catch((error: unknown) => {
+  const source = await sourceFor(connection, settings, forStrategy, { origin, stores }).catch((error: unknown) => {
     endAudit?.()
     throw error
   })
   isKept = origin !== undefined
   const pool = new ConnectionPool({
     driver: parts.driver,
-    source: proxies === undefined ? source : endingSource(source, () => closeAgents(proxies)),
+    source: proxies === undefined ? source : endingSource(source, () => proxies.close()),
     options: settings.pool,
     onSession,
     events,

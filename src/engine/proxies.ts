@@ -1,14 +1,23 @@
-/** The proxies of a connection. Most go through none, so the code for them is loaded on demand. */
+/** The proxies of a connection. Most go through none, so this file is loaded on demand. */
 
 import { parseFields } from '../connections/fields.ts'
 import { type ProxyOptions, proxyFields } from '../drivers/network/proxy/options.ts'
-import type { Proxies, ProxyContext } from '../drivers/network/proxy/proxies.ts'
+import { createProxies, type Proxies, type ProxyContext } from '../drivers/network/proxy/proxies.ts'
+
+export interface LoadedProxies extends Proxies {
+  /** Ends the connections that are kept. */
+  close(): void
+}
 
 /** @throws ConfigError when the options contradict each other */
-export async function loadProxies(options: ProxyOptions, context: ProxyContext): Promise<Proxies | undefined> {
+export function loadProxies(options: ProxyOptions, context: ProxyContext): LoadedProxies | undefined {
   if (options.proxy === undefined) return undefined
-  const { createProxies } = await import('../drivers/network/proxy/proxies.ts')
-  return createProxies(options, context)
+  const proxies = createProxies(options, context)
+  const close = (): void => {
+    proxies.agents.http.destroy()
+    proxies.agents.https.destroy()
+  }
+  return { ...proxies, close }
 }
 
 /**
@@ -17,16 +26,7 @@ export async function loadProxies(options: ProxyOptions, context: ProxyContext):
  *
  * @param given options under their names in the extras of a connection
  */
-export async function proxiesIn(
-  given: Readonly<Record<string, unknown>>,
-  context: ProxyContext,
-): Promise<Proxies | undefined> {
+export function proxiesIn(given: Readonly<Record<string, unknown>>, context: ProxyContext): LoadedProxies | undefined {
   const { values, problems } = parseFields(proxyFields, given)
   return problems.length > 0 ? undefined : loadProxies(values, context)
-}
-
-/** Ends the connections that are kept. */
-export function closeAgents(proxies: Proxies | undefined): void {
-  proxies?.agents.http.destroy()
-  proxies?.agents.https.destroy()
 }

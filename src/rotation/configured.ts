@@ -3,7 +3,7 @@
 import type { Connection } from '../connections/connection.ts'
 import type { Fields } from '../connections/fields.ts'
 import { configure } from '../engine/configure.ts'
-import { closeAgents, loadProxies } from '../engine/proxies.ts'
+import { loadProxies } from '../engine/proxies.ts'
 import type { Settings } from '../engine/settings.ts'
 import { connectionsIn } from '../stores/connections.ts'
 import type { StoreFieldValues } from '../stores/fields.ts'
@@ -24,14 +24,14 @@ export interface Configured {
 export async function configured(given: Connection, options: StoreOptions): Promise<Configured> {
   const { environment = process.env } = options
   const { connection, settings } = await configure(given, { registry: strategies, environment })
-  const proxies = await loadProxies(settings.proxy, { environment, emit: () => undefined })
+  const proxies = loadProxies(settings.proxy, { environment, emit: () => undefined })
   const agents = proxies?.agents
   const stores = new OpenStores(settings.all as StoreFieldValues, {
     environment,
     connection,
     agents,
     connections: connectionsIn({ agents, ...options, environment }),
-    onClose: () => closeAgents(proxies),
+    onClose: () => proxies?.close(),
     emit: () => undefined,
   })
   return { connection, settings, environment, stores }

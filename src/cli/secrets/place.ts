@@ -3,7 +3,7 @@
 import type { Connection } from '../../connections/connection.ts'
 import { FieldMismatch, type Fields, parseFields } from '../../connections/fields.ts'
 import { ReferencedSecret, reference, SCHEMES } from '../../connections/reference.ts'
-import { closeAgents, proxiesIn } from '../../engine/proxies.ts'
+import { proxiesIn } from '../../engine/proxies.ts'
 import { ConfigError } from '../../errors.ts'
 import { connectionsIn } from '../../stores/connections.ts'
 import { EncryptedFile } from '../../stores/encrypted/file.ts'
@@ -72,14 +72,14 @@ export async function placeOf(call: Call): Promise<Place> {
   const all = [...problems, ...storeProblems(named, options, environment, connection)]
   if (all.length > 0) throw new ConfigError(all, { subject: 'The store', hint: STORE_HINT })
   const emit = (): void => undefined
-  const proxies = await proxiesIn(connection.extra, { environment, emit })
+  const proxies = proxiesIn(connection.extra, { environment, emit })
   const agents = proxies?.agents
   const connections = connectionsIn({ agents, ...storesOf(call) })
   const stores = new OpenStores(options, { environment, connection, agents, connections, emit })
   const reader = stores.open(found.reference)
   const close = (): void => {
     reader.close?.()
-    closeAgents(proxies)
+    proxies?.close()
   }
   return { name, path, field, file: undefined, reader, [Symbol.dispose]: close }
 }

@@ -34,7 +34,7 @@ export async function openPlace(
   const { connectionsIn } = await import('../../stores/connections.ts')
   const found = referenceTo(place)
   const { scheme, path } = found.reference
-  const { closeAgents, loadProxies } = await import('../../engine/proxies.ts')
+  const { loadProxies } = await import('../../engine/proxies.ts')
   const { proxyFields } = await import('../../drivers/network/proxy/options.ts')
   const fields = { ...proxyFields, ...storeFields, ...loginFields([scheme], options) }
   const { values, problems } = parseFields(fields, options, { strict: true })
@@ -43,7 +43,7 @@ export async function openPlace(
     ...storeProblems(new Map([['key', found]]), values as StoreFieldValues, environment, NO_DATABASE),
   ]
   if (all.length > 0) throw new ConfigError(all, { subject: 'The store of API keys' })
-  const proxies = await loadProxies(values, { environment, emit: () => undefined })
+  const proxies = loadProxies(values, { environment, emit: () => undefined })
   const agents = proxies?.agents
   const stores = new OpenStores(values as StoreFieldValues, {
     environment,
@@ -56,7 +56,7 @@ export async function openPlace(
   const store = stores.open(found.reference)
   const close = (): void => {
     store.close?.()
-    closeAgents(proxies)
+    proxies?.close()
   }
   return { store: { ...store, close }, index: path, pathOf: (service) => path + separator + service }
 }
