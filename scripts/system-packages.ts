@@ -25,6 +25,12 @@ export const systemPackages: readonly SystemPackage[] = [
     neededFor: 'a server with GSSAPI, LDAP and PAM, and psql',
     mark: /'debian'|(?<!function )\bpsql\(/,
   },
+  {
+    name: 'postgresql-15-postgis-3',
+    file: '/usr/share/postgresql/15/extension/postgis.control',
+    neededFor: 'its types for places',
+    mark: /create extension postgis/,
+  },
   { name: 'krb5-kdc', file: '/usr/sbin/krb5kdc', neededFor: 'a Kerberos realm' },
   { name: 'krb5-admin-server', file: '/usr/sbin/kadmin.local', neededFor: 'its principals and keytabs' },
   { name: 'krb5-user', file: '/usr/bin/kinit', neededFor: 'its tickets', mark: /'k(init|list|destroy|tutil)'/ },

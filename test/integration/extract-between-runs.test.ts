@@ -237,3 +237,19 @@ test('JSON Lines say where a type has a cast to JSON of its own, and asText is e
   assert.deepEqual(notesIn(exact), [])
   assert.deepEqual(notesIn(await extractTable(db, { table: 'places' }, { to: folder.path, format: 'csv' })), [])
 })
+
+test('JSON Lines of a value that PostGIS has no GeoJSON for are refused, with the remedy', async () => {
+  await server.sql(`create type curve as enum ('CIRCULARSTRING(0 0,4 0,4 4)');
+    create function curve_json(curve) returns json language plpgsql immutable as $$ begin
+      raise exception using errcode = 'XX000',
+        message = 'lwgeom_to_geojson: ''CurvePolygon'' geometry type not supported'; end $$;
+    create cast (curve as json) with function curve_json(curve);
+    create table curves (shape curve); insert into curves values ('CIRCULARSTRING(0 0,4 0,4 4)')`)
+  await using folder = await temporaryFolder()
+  const options = { to: folder.path, format: 'jsonl' } as const
+  const { code, hint } = await failureOf(extractTable(db, { table: 'curves' }, options))
+  assert.equal(code, 'QUERY_FAILED')
+  assert.match(hint ?? '', /GeoJSON.*asText/)
+  const manifest = await extractTable(db, { table: 'curves' }, { ...options, asText: ['shape'] })
+  assert.equal(JSON.parse(await dataText(manifest)).shape, 'CIRCULARSTRING(0 0,4 0,4 4)')
+})

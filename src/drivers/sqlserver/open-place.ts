@@ -17,7 +17,7 @@ import { patiently } from './throttling.ts'
  * Cannot open the database: it may be a mirror, or not there yet; 978 and 979: the replica is for others. Microsoft's
  * SqlClient too stops at a refused login alone.
  */
-const NOT_HERE: ReadonlySet<unknown> = new Set([978, 979, 4060])
+const NOT_HERE: ReadonlySet<unknown> = new Set([911, 978, 979, 4060])
 
 /**
  * @param all at least one, with the same options

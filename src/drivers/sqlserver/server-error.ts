@@ -97,6 +97,8 @@ function adviceFor(error: ServerError, credential: Credential): Advice {
           'The server could not use the ticket: check that the SPN belongs to the account under which it runs ' +
           '(setspn -L), that our realm is one that its domain trusts, and that Extended Protection is not Required there.',
       }
+    // Babelfish says 911, which SQL Server says to USE.
+    case 911:
     case 4060:
       return {
         code: 'DATABASE_NOT_FOUND',

@@ -65,17 +65,17 @@ export async function runSuite(folder: string, suite: Suite, side: Side, setting
     ...['--ignore', 'test/**/*sqlite*.spec.js'],
     ...['--reporter', 'json', '--reporter-option', `output=${report}`],
   ]
-  const child = spawn(
-    process.execPath,
-    side === 'ours' ? ['--import', new URL('our-knex.ts', import.meta.url).href, ...mocha] : mocha,
-    {
-      cwd: folder,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: LIMIT_MILLIS,
-      killSignal: 'SIGKILL',
-      env: { PATH: process.env['PATH'], TZ: 'UTC', DB: suite, KNEX_TEST: config, NODE_PATH: MODULES },
-    },
-  )
+  const preloads = [
+    ...(suite === 'mssql' ? [new URL('babelfish-names.ts', import.meta.url).href] : []),
+    ...(side === 'ours' ? [new URL('our-knex.ts', import.meta.url).href] : []),
+  ]
+  const child = spawn(process.execPath, [...preloads.flatMap((file) => ['--import', file]), ...mocha], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: LIMIT_MILLIS,
+    killSignal: 'SIGKILL',
+    env: { PATH: process.env['PATH'], TZ: 'UTC', DB: suite, KNEX_TEST: config, NODE_PATH: MODULES },
+  })
   let said = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk) => {

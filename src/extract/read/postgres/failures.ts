@@ -71,6 +71,12 @@ const FOREIGN_NAME: Meaning = {
     'columns to read (`columns`).',
 }
 
+/** PostGIS, in the cast of geometry to json (postgis/lwgeom_export.c). */
+const NO_GEOJSON: Meaning = {
+  code: 'QUERY_FAILED',
+  hint: 'JSON Lines have the GeoJSON of PostGIS, which does not exist for every geometry: read such columns as text (asText, --as-text).',
+}
+
 /** The members of a server's error beside its message (PostgreSQL: "Error and Notice Message Fields"). */
 interface ServerError extends Error {
   readonly routine?: unknown
@@ -82,7 +88,7 @@ function meaningOf(error: ServerError): Meaning {
   const state = 'code' in error && typeof error.code === 'string' ? error.code : undefined
   // SQLSTATEs are five capitals or digits; Node's own codes (ECONNRESET, ERR_...) are longer.
   if (state === undefined || !/^[0-9A-Z]{5}$/.test(state)) return LOST
-  const meaning = byRoutine(state, String(error.routine)) ?? meaningOfState(state)
+  const meaning = byRoutine(state, String(error.routine)) ?? byMessage(state, error.message) ?? meaningOfState(state)
   return { ...meaning, hint: `${meaning.hint}${moreOf(error)}`, details: { sqlstate: state } }
 }
 
@@ -91,6 +97,11 @@ function byRoutine(state: string, routine: string): Meaning | undefined {
   if (state === '42501' && routine === 'check_enable_rls') return POLICIES_OFF
   if (isUnknownName(state) && routine.startsWith('pgfdw_report')) return FOREIGN_NAME
   return undefined
+}
+
+/** PostGIS has no SQLSTATE of its own. */
+function byMessage(state: string, message: string): Meaning | undefined {
+  return state === 'XX000' && /geojson/i.test(message) ? NO_GEOJSON : undefined
 }
 
 function isUnknownName(state: string): boolean {

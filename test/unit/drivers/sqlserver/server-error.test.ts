@@ -74,6 +74,7 @@ describe('every other refusal', () => {
     [18_488, 'LOGIN_PASSWORD_CHANGE', false, /ALTER LOGIN/],
     [18_486, 'LOGIN_ROLE_UNUSABLE', false, /UNLOCK/],
     [18_470, 'LOGIN_ROLE_UNUSABLE', false, /ENABLE/],
+    [911, 'DATABASE_NOT_FOUND', false, /name of the database/],
     [4060, 'DATABASE_NOT_FOUND', false, /name of the database/],
     [916, 'DATABASE_NOT_PERMITTED', false, /CREATE USER/],
     [40_615, 'LOGIN_NOT_ADMITTED', false, /firewall/],
