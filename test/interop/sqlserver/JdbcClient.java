@@ -1,10 +1,16 @@
+import com.microsoft.sqlserver.jdbc.SQLServerBulkCSVFileRecord;
+import com.microsoft.sqlserver.jdbc.SQLServerBulkCopy;
 import com.microsoft.sqlserver.jdbc.SQLServerConnection;
+import com.microsoft.sqlserver.jdbc.SQLServerResultSet;
 import java.io.BufferedReader;
+import java.io.ByteArrayInputStream;
 import java.io.InputStreamReader;
 import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
+import java.sql.CallableStatement;
 import java.sql.Connection;
 import java.sql.DriverManager;
+import java.sql.ParameterMetaData;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
@@ -120,6 +126,57 @@ public final class JdbcClient {
           for (int count : statement.executeBatch()) sum += count;
           return "{\"changed\":" + sum + "}";
         }
+      case "output":
+        try (CallableStatement call = connection.prepareCall("{call sp_executesql(?, ?, ?)}")) {
+          call.setNString(1, words.get(0));
+          call.setNString(2, "@out bigint output");
+          call.registerOutParameter(3, Types.BIGINT);
+          call.execute();
+          return "{\"out\":" + call.getLong(3) + "}";
+        }
+      case "bulk": {
+        var csv = new ByteArrayInputStream(String.join("\n", words.subList(1, words.size())).getBytes(StandardCharsets.UTF_8));
+        try (var copy = new SQLServerBulkCopy(connection);
+            var lines = new SQLServerBulkCSVFileRecord(csv, "UTF-8", ",", false)) {
+          lines.addColumnMetadata(1, "id", Types.INTEGER, 0, 0);
+          lines.addColumnMetadata(2, "note", Types.NVARCHAR, 20, 0);
+          copy.setDestinationTableName(words.get(0));
+          copy.writeToServer(lines);
+        }
+        return "{\"changed\":" + (words.size() - 1) + "}";
+      }
+      case "scroll":
+        // A server cursor: of a text without parameters, and of one with them.
+        try (PreparedStatement statement =
+                connection.prepareStatement(words.get(0), ResultSet.TYPE_SCROLL_INSENSITIVE, ResultSet.CONCUR_READ_ONLY)) {
+          bind(statement, words.subList(1, words.size()));
+          try (ResultSet rows = statement.executeQuery()) {
+            return scrolled(rows);
+          }
+        }
+      case "cursor":
+        try (Statement statement = connection.createStatement(SQLServerResultSet.TYPE_SS_SERVER_CURSOR_FORWARD_ONLY, ResultSet.CONCUR_READ_ONLY)) {
+          statement.setFetchSize(2);
+          try (ResultSet rows = statement.executeQuery(words.get(0))) {
+            return "{\"results\":[{\"rows\":" + rows(rows) + "}]}";
+          }
+        }
+      case "tables":
+        try (ResultSet rows = connection.getMetaData().getTables(null, "dbo", words.get(0), new String[] {"TABLE"})) {
+          return names(rows, "TABLE_NAME");
+        }
+      case "types":
+        try (ResultSet rows = connection.getMetaData().getTypeInfo()) {
+          return names(rows, "TYPE_NAME");
+        }
+      case "parameters":
+        try (PreparedStatement statement = connection.prepareStatement(words.get(0))) {
+          ParameterMetaData described = statement.getParameterMetaData();
+          var found = new ArrayList<String>();
+          for (int index = 1; index <= described.getParameterCount(); index++)
+            found.add("[" + quoted(described.getParameterTypeName(index)) + "]");
+          return "{\"results\":[{\"rows\":[" + String.join(",", found) + "]}]}";
+        }
       case "begin":
         connection.setTransactionIsolation(
             words.get(0).equals("serializable")
@@ -140,6 +197,27 @@ public final class JdbcClient {
       default:
         throw new IllegalArgumentException(verb);
     }
+  }
+
+  private static String names(ResultSet rows, String column) throws SQLException {
+    var found = new ArrayList<String>();
+    while (rows.next()) found.add("[" + quoted(rows.getString(column)) + "]");
+    return "{\"results\":[{\"rows\":[" + String.join(",", found) + "]}]}";
+  }
+
+  /** The last row, the first, the one in the middle, and the one before it. */
+  private static String scrolled(ResultSet rows) throws SQLException {
+    var found = new ArrayList<String>();
+    rows.last();
+    int count = rows.getRow();
+    found.add("[" + value(rows, 1) + "]");
+    rows.first();
+    found.add("[" + value(rows, 1) + "]");
+    rows.absolute(count / 2);
+    found.add("[" + value(rows, 1) + "]");
+    rows.previous();
+    found.add("[" + value(rows, 1) + "]");
+    return "{\"results\":[{\"rows\":[" + String.join(",", found) + "]}]}";
   }
 
   private static void bind(PreparedStatement statement, List<String> words) throws SQLException {

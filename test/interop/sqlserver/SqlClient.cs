@@ -44,6 +44,7 @@ internal static class Program
             case "connect":
                 if (connection != null) connection.Close();
                 connection = new SqlConnection(words[1]);
+                if (words.Length > 2) connection.AccessToken = words[2];
                 connection.InfoMessage += (_, told) => notices.Add(Quoted(told.Message));
                 connection.Open();
                 return "{}";
@@ -102,6 +103,12 @@ internal static class Program
                     using (var source = new CancellationTokenSource(1000))
                     using (SqlDataReader rows = Awaited(command.ExecuteReaderAsync(source.Token)))
                         return Results(rows);
+                case "batch":
+                    return Batch(command, words);
+                case "bulk":
+                    return Bulk(words);
+                case "mars":
+                    return ByTurns(command, words[2]);
                 case "leave":
                     using (SqlDataReader rows = command.ExecuteReader())
                     {
@@ -119,6 +126,60 @@ internal static class Program
                     throw new ArgumentException(verb);
             }
         }
+    }
+
+    /// <summary>An adapter sends the changes of its table in one message.</summary>
+    private static string Batch(SqlCommand command, string[] words)
+    {
+        using (var lines = new DataTable())
+        using (var adapter = new SqlDataAdapter())
+        {
+            lines.Columns.Add("id", typeof(int));
+            for (int at = 2; at < words.Length; at++) lines.Rows.Add(Value(words[at]));
+            command.Parameters.Add("@p1", SqlDbType.Int).SourceColumn = "id";
+            command.UpdatedRowSource = UpdateRowSource.None;
+            adapter.InsertCommand = command;
+            adapter.UpdateBatchSize = lines.Rows.Count;
+            return "{\"changed\":" + adapter.Update(lines) + "}";
+        }
+    }
+
+    private static string Bulk(string[] words)
+    {
+        using (var lines = new DataTable())
+        using (var copy = new SqlBulkCopy(connection))
+        {
+            lines.Columns.Add("id", typeof(int));
+            lines.Columns.Add("note", typeof(string));
+            for (int at = 2; at < words.Length; at++)
+            {
+                string[] fields = words[at].Split(',');
+                lines.Rows.Add(int.Parse(fields[0]), fields[1]);
+            }
+            copy.DestinationTableName = words[1];
+            copy.WriteToServer(lines);
+            return "{\"changed\":" + lines.Rows.Count + "}";
+        }
+    }
+
+    /// <summary>Two results, read by turns.</summary>
+    private static string ByTurns(SqlCommand first, string text)
+    {
+        var found = new List<string>();
+        using (var second = new SqlCommand(text, connection))
+        using (SqlDataReader ones = first.ExecuteReader())
+        using (SqlDataReader others = second.ExecuteReader())
+        {
+            for (int turn = 0; turn < 3; turn++)
+            {
+                foreach (SqlDataReader rows in new[] { ones, others })
+                {
+                    rows.Read();
+                    found.Add("[" + Quoted(TextOf(rows.GetValue(0))) + "]");
+                }
+            }
+        }
+        return "{\"results\":[{\"rows\":[" + string.Join(",", found) + "]}]}";
     }
 
     private static void Bind(SqlCommand command, string[] words, int from, int to)

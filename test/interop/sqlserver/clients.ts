@@ -5,7 +5,9 @@
 
 import assert from 'node:assert/strict'
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
-import { join } from 'node:path'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fetched, pythonOf } from '../../support/interop.ts'
 
@@ -25,6 +27,8 @@ export interface Place {
   readonly untrusting?: boolean
   readonly packetSize?: number
   readonly readOnly?: boolean
+  /** Several results may be read by turns (MARS). */
+  readonly mars?: boolean
 }
 
 export type Login =
@@ -62,8 +66,8 @@ export interface ClientKind {
   readonly packetSizes: Readonly<Record<'false' | 'true', readonly number[]>>
   /** How it writes the parameters of a statement. */
   readonly mark: (index: number) => string
-  /** The verbs that it does not have. */
-  readonly lacks: readonly string[]
+  /** The verbs and logins that it does not have, and why. */
+  readonly lacks: Readonly<Record<string, string>>
 }
 
 function jdbcAddress({ port, encrypt, certificateFile, untrusting, packetSize, readOnly }: Place, login: Login) {
@@ -99,11 +103,12 @@ function jdbcAddress({ port, encrypt, certificateFile, untrusting, packetSize, r
 
 const quoted = (value: string): string => `{${value.replaceAll('}', '}}')}}`
 
-function odbcAddress({ port, encrypt, certificateFile, untrusting, packetSize, readOnly }: Place, login: Login) {
+function odbcAddress({ port, encrypt, certificateFile, untrusting, packetSize, readOnly, mars }: Place, login: Login) {
   if ('domain' in login) return undefined
   const encryption = { false: 'no', true: 'yes', strict: 'strict' }[encrypt]
   return [
     [
+      ...(mars === true ? ['MARS_Connection=yes'] : []),
       `Server=localhost,${port}`,
       `Encrypt=${encryption}`,
       ...(encrypt === 'strict' ? [`ServerCertificate=${certificateFile}`] : []),
@@ -141,29 +146,44 @@ function goAddress({ port, encrypt, certificateFile, untrusting, packetSize, rea
   return [url.href, ...('token' in login ? [login.token] : [])]
 }
 
-function sqlClientAddress({ port, encrypt, untrusting, packetSize, readOnly }: Place, login: Login) {
-  if (!('password' in login) || 'domain' in login) return undefined
-  const size = packetSize === undefined ? '' : `;Packet Size=${packetSize}`
-  const intent = readOnly === true ? ';ApplicationIntent=ReadOnly' : ''
-  const trust = `Encrypt=${encrypt};TrustServerCertificate=${untrusting !== true}`
-  return [
-    `Server=tcp:localhost,${port};User ID=${login.user};Password="${login.password}";Pooling=false;${trust}${size}${intent}`,
-  ]
+function sqlClientAddress({ port, encrypt, untrusting, packetSize, readOnly, mars }: Place, login: Login) {
+  if ('domain' in login || 'spn' in login) return undefined
+  const names = 'token' in login ? [] : [`User ID=${login.user}`, `Password="${login.password}"`]
+  const text = [
+    `Server=tcp:localhost,${port}`,
+    'Pooling=false',
+    `Encrypt=${encrypt}`,
+    `TrustServerCertificate=${untrusting !== true}`,
+    ...names,
+    ...(packetSize === undefined ? [] : [`Packet Size=${packetSize}`]),
+    ...(readOnly === true ? ['ApplicationIntent=ReadOnly'] : []),
+    ...(mars === true ? ['MultipleActiveResultSets=true'] : []),
+  ].join(';')
+  return [text, ...('token' in login ? [login.token] : [])]
 }
 
-let compiled: string | undefined
-
-/** Compiled once into the cache of the part. */
-function sqlClientProgram(): string {
-  if (compiled !== undefined) return compiled
-  const program = join(fetched(PART, 'go'), 'SqlClient.exe')
-  const { status, stderr } = spawnSync('mcs', ['-r:System.Data.dll', `-out:${program}`, join(HERE, 'SqlClient.cs')], {
-    encoding: 'utf8',
-  })
+/** The folder with the program of a source, which is compiled into the cache of the part once. */
+function built(source: string, compile: (path: string, folder: string) => readonly string[]): string {
+  const path = join(HERE, source)
+  const digest = createHash('sha256').update(readFileSync(path)).digest('hex').slice(0, 16)
+  const folder = join(fetched(PART, 'go'), `${source}-${digest}`)
+  if (existsSync(folder)) return folder
+  const fresh = `${folder}.${process.pid}`
+  mkdirSync(fresh, { recursive: true })
+  const [program = '', ...args] = compile(path, fresh)
+  const { status, stderr } = spawnSync(program, args, { encoding: 'utf8' })
   assert.equal(status, 0, stderr)
-  compiled = program
-  return program
+  try {
+    renameSync(fresh, folder)
+  } catch (error) {
+    // Another test file has built it in the meantime.
+    rmSync(fresh, { recursive: true })
+    if (!existsSync(folder)) throw error
+  }
+  return folder
 }
+
+const jars = (): string => join(fetched(PART, 'maven'), '*')
 
 export const CLIENTS: readonly ClientKind[] = [
   {
@@ -174,14 +194,17 @@ export const CLIENTS: readonly ClientKind[] = [
       `-Djava.security.krb5.conf=${process.env['KRB5_CONFIG'] ?? '/etc/krb5.conf'}`,
       '-Xmx256m',
       '-cp',
-      join(fetched(PART, 'maven'), '*'),
-      join(HERE, 'JdbcClient.java'),
+      [
+        jars(),
+        built('JdbcClient.java', (path, folder) => ['javac', '-proc:none', '-cp', jars(), '-d', folder, path]),
+      ].join(delimiter),
+      'JdbcClient',
     ],
     address: jdbcAddress,
     encrypts: ['false', 'true', 'strict'],
     packetSizes: { false: [512, 4096, 32_767], true: [512, 4096, 16_383, 32_767] },
     mark: () => '?',
-    lacks: ['change', 'output'],
+    lacks: { mars: 'the driver has no MARS' },
   },
   {
     name: 'odbc',
@@ -191,7 +214,14 @@ export const CLIENTS: readonly ClientKind[] = [
     // Its TLS refuses to encrypt a full packet of 16,360 bytes or more.
     packetSizes: { false: [512, 4096, 32_767], true: [512, 4096, 16_300] },
     mark: () => '?',
-    lacks: ['cancel', 'change', 'output'],
+    lacks: {
+      ntlm: 'outside of Windows the driver logs in by Kerberos alone',
+      bulk: 'mssql-python copies by another driver than the one for ODBC',
+      cancel: 'mssql-python has no call for SQLCancel',
+      output: 'mssql-python has no output parameters',
+      scroll: 'mssql-python opens no server cursors',
+      parameters: 'mssql-python describes no parameters',
+    },
   },
   {
     name: 'go',
@@ -201,18 +231,40 @@ export const CLIENTS: readonly ClientKind[] = [
     // In 512 bytes it cannot read the server's part of the TLS handshake.
     packetSizes: { false: [4096, 32_767], true: [4096, 16_383, 32_767] },
     mark: (index) => `@p${index}`,
-    // After a time limit, database/sql closes the session.
-    lacks: ['batch', 'timeout'],
+    lacks: {
+      batch: 'database/sql sends one set of parameters at a time',
+      timeout: 'after a time limit database/sql closes the session',
+      scroll: 'the driver opens no server cursors',
+      tables: 'database/sql has no catalogue',
+      types: 'database/sql has no catalogue',
+      parameters: 'database/sql describes no parameters',
+      mars: 'the driver has no MARS',
+    },
   },
   {
     name: 'sqlclient',
-    command: () => ['mono', sqlClientProgram()],
+    command: () => {
+      const folder = built('SqlClient.cs', (path, to) => [
+        'mcs',
+        '-r:System.Data.dll',
+        `-out:${join(to, 'SqlClient.exe')}`,
+        path,
+      ])
+      return ['mono', join(folder, 'SqlClient.exe')]
+    },
     address: sqlClientAddress,
     encrypts: ['false', 'true'],
     packetSizes: { false: [512, 4096, 32_767], true: [512, 4096, 16_383, 32_767] },
     mark: (index) => `@p${index}`,
-    // Mono's sockets cannot end the wait of a call.
-    lacks: ['batch', 'timeout'],
+    lacks: {
+      kerberos: 'this SqlClient makes the name of the service itself',
+      ntlm: 'SqlClient has no NTLM login by name and password',
+      timeout: "Mono's sockets cannot end the wait of a call",
+      scroll: 'SqlClient opens no server cursors',
+      tables: 'SqlClient has no call for sp_tables',
+      types: 'SqlClient has no call for sp_datatype_info',
+      parameters: 'SqlClient describes no parameters',
+    },
   },
 ]
 

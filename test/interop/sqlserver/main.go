@@ -218,6 +218,24 @@ func run(verb string, words []string) (answer, error) {
 			count++
 		}
 		return answer{"rows": count}, rows.Err()
+	case "bulk":
+		statement, err := connection.PrepareContext(ctx, mssql.CopyIn(words[0], mssql.BulkOptions{}, "id", "note"))
+		if err != nil {
+			return nil, err
+		}
+		defer statement.Close()
+		for _, line := range words[1:] {
+			id, note, _ := strings.Cut(line, ",")
+			if _, err := statement.ExecContext(ctx, parameter("int:"+id), note); err != nil {
+				return nil, err
+			}
+		}
+		done, err := statement.ExecContext(ctx)
+		if err != nil {
+			return nil, err
+		}
+		changed, err := done.RowsAffected()
+		return answer{"changed": changed}, err
 	case "begin":
 		levels := map[string]sql.IsolationLevel{"serializable": sql.LevelSerializable, "snapshot": sql.LevelSnapshot}
 		begun, err := connection.BeginTx(ctx, &sql.TxOptions{Isolation: levels[words[0]]})

@@ -13,6 +13,8 @@ from urllib.parse import unquote
 import mssql_python
 
 SQL_COPT_SS_ACCESS_TOKEN = 1256
+SQL_COPT_SS_MARS_ENABLED = 1224
+SQL_MARS_ENABLED_YES = 1
 
 connection = None
 
@@ -61,6 +63,10 @@ def results(cursor):
     return {"results": parts, "notices": [message for _, message in cursor.messages or []]}
 
 
+def names(found):
+    return {"results": [{"rows": [[name] for name in found]}]}
+
+
 def run(verb, words):
     global connection
     if verb == "connect":
@@ -71,7 +77,11 @@ def run(verb, words):
         if len(words) > 1:
             token = words[1].encode("utf-16-le")
             before[SQL_COPT_SS_ACCESS_TOKEN] = struct.pack("<I", len(token)) + token
-        connection = mssql_python.connect(words[0], autocommit=True, timeout=0, attrs_before=before)
+        # mssql-python refuses the keyword, and passes on the attribute that it stands for.
+        text = words[0].replace("MARS_Connection=yes;", "")
+        if text != words[0]:
+            before[SQL_COPT_SS_MARS_ENABLED] = SQL_MARS_ENABLED_YES
+        connection = mssql_python.connect(text, autocommit=True, timeout=0, attrs_before=before)
         return {}
     if verb == "close":
         connection.close()
@@ -108,6 +118,20 @@ def run(verb, words):
             timer.start()
             cursor.execute(words[0])
             return results(cursor)
+        if verb == "tables":
+            return names([row.table_name for row in cursor.tables(table=words[0], schema="dbo", tableType="TABLE")])
+        if verb == "types":
+            return names([row.type_name for row in cursor.getTypeInfo()])
+        if verb == "mars":
+            # Two results are read by turns.
+            other = connection.cursor()
+            cursor.execute(words[0])
+            other.execute(words[1])
+            found = []
+            for _ in range(3):
+                found += [[text_of(cursor.fetchone()[0])], [text_of(other.fetchone()[0])]]
+            other.close()
+            return {"results": [{"rows": found}]}
         if verb == "leave":
             cursor.execute(words[0])
             return {"first": text_of(cursor.fetchone()[0])}

@@ -1,6 +1,7 @@
 /** Our own driver beside the others of the table: the same requests and answers, through knex. */
 
 import type { Knex } from 'knex'
+import { type Connection, Request, TYPES } from 'tedious'
 import { createEngine, type Engine } from '../../../src/index.ts'
 import type { Answer } from './clients.ts'
 
@@ -29,6 +30,34 @@ export class Poolsmith implements AsyncDisposable {
         const answers: Answer[] = []
         for (const value of values) answers.push(await this.get('execute', text, value))
         return { answers }
+      }
+      case 'change':
+        return { changed: await this.#request((raw, request) => raw.execSqlBatch(request), text) }
+      case 'output': {
+        let out: unknown
+        await this.#request((raw, request) => {
+          request.addOutputParameter('out', TYPES.BigInt)
+          request.on('returnValue', (_, value) => {
+            out = value
+          })
+          raw.execSql(request)
+        }, text)
+        return { out: Number(out) }
+      }
+      case 'bulk': {
+        const lines = values.map((line) => line.split(','))
+        const changed = await this.#engine.pool.use(async (raw: Connection) => {
+          const { promise, resolve, reject } = Promise.withResolvers<number | undefined>()
+          const load = raw.newBulkLoad(text, (error, count) => (error ? reject(error) : resolve(count)))
+          load.addColumn('id', TYPES.Int, { nullable: true })
+          load.addColumn('note', TYPES.NVarChar, { nullable: true, length: 20 })
+          raw.execBulkLoad(
+            load,
+            lines.map(([id, note]) => [Number(id), note]),
+          )
+          return promise
+        })
+        return { changed }
       }
       case 'count': {
         let rows = 0
@@ -62,6 +91,15 @@ export class Poolsmith implements AsyncDisposable {
       default:
         throw new TypeError(`poolsmith: no verb ${verb}`)
     }
+  }
+
+  /** A request of tedious itself. @returns the number of rows */
+  #request(make: (raw: Connection, request: Request) => void, sql: string): Promise<number | undefined> {
+    return this.#engine.pool.use(async (raw: Connection) => {
+      const { promise, resolve, reject } = Promise.withResolvers<number | undefined>()
+      make(raw, new Request(sql, (error, count) => (error ? reject(error) : resolve(count))))
+      return promise
+    })
   }
 
   async rows(sql: string): Promise<readonly (readonly (string | null)[])[]> {

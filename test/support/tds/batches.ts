@@ -4,16 +4,16 @@ import { type Answer, Backend } from './backend.ts'
 import type { Faults } from './faults.ts'
 import { backendConfig, PROGRAM, SERVER_NAME, VERSION } from './login.ts'
 import type { Journal, TdsServerOptions } from './options.ts'
-import type { Transport } from './packets.ts'
 import type { Parameter } from './parameters.ts'
+import { Procedures } from './procedures.ts'
 import type { Response } from './response.ts'
+import { sendAnswer } from './results.ts'
 import { alterLogin, applicationLock, describeStatement, lockTable } from './server-functions.ts'
-import { refusal, strike } from './strike.ts'
-import { colMetadata, DONE, envText, errorToken, rowToken } from './tokens.ts'
+import { blockOf, conditionalOf, statements } from './statements.ts'
+import { DONE, envText, errorToken } from './tokens.ts'
 import { Transactions } from './transactions.ts'
-import { type Globals, SqlError, translate } from './translate.ts'
-import { BEGINNERS, items, statements, type Token, tokenize, wordOf } from './tsql.ts'
-import type { Column } from './types.ts'
+import { type Globals, SqlError, type Translated, translate } from './translate.ts'
+import { items, type Token, tokenize, wordOf } from './tsql.ts'
 
 const DEFAULT_LOCK_TIMEOUT = -1
 const DESCRIBE = 'dm_exec_describe_first_result_set'
@@ -33,16 +33,10 @@ export interface BatchSurroundings {
   readonly utf8: boolean
   /** `SQL` or `KERBEROS`. */
   readonly scheme: string
-  readonly transport: Transport
   readonly options: TdsServerOptions
   readonly faults: Faults
   readonly journal: Journal
-  readonly isStopping: () => boolean
   readonly kill: () => void
-}
-
-function widened(column: Column): Column {
-  return { ...column, type: column.type.wide ?? column.type }
 }
 
 export class Batches {
@@ -55,15 +49,16 @@ export class Batches {
   /** SET IMPLICIT_TRANSACTIONS: the next statement that reads or writes begins a transaction. */
   implicit = false
   lockTimeout = DEFAULT_LOCK_TIMEOUT
+  /** SET FMTONLY: statements give the columns of their results, and do nothing else. */
+  formatOnly = false
+  readonly procedures: Procedures
   /** The target of INSERT BULK, whose rows arrive in the next message. */
   bulkTable: readonly Token[] = []
   readonly #who: BatchSurroundings
   readonly #firstDatabase: string
-  readonly #transport: Transport
   readonly #options: TdsServerOptions
   readonly #faults: Faults
-  readonly #journal: Journal
-  readonly #isStopping: () => boolean
+  readonly journal: Journal
   readonly #kill: () => void
 
   constructor(who: BatchSurroundings, backend: Backend, database: string) {
@@ -71,27 +66,26 @@ export class Batches {
     this.backend = backend
     this.database = database
     this.#firstDatabase = database
-    this.#transport = who.transport
     this.#options = who.options
     this.#faults = who.faults
-    this.#journal = who.journal
-    this.#isStopping = who.isStopping
+    this.journal = who.journal
     this.#kill = who.kill
+    this.procedures = new Procedures(this)
   }
 
   /** @returns the variables at the end: the parameters and those of DECLARE */
   async run(sql: string, parameters: readonly Parameter[], response: Response): Promise<readonly Parameter[]> {
-    this.#journal.requests.push(sql)
+    this.journal.requests.push(sql)
     // Variables of DECLARE last until the batch ends.
     const variables = [...parameters]
     for (const statement of statements(tokenize(sql))) {
-      if (this.#isStopping()) break
+      if (response.isStopping) break
       try {
         await this.#statement(statement, variables, response)
         this.lastError = 0
       } catch (error) {
         // In SQL Server most errors end only their statement; here only the one that tests read by @@ERROR does.
-        if (!(error instanceof SqlError) || error.number !== LOCK_TIMEOUT || this.#isStopping()) throw error
+        if (!(error instanceof SqlError) || error.number !== LOCK_TIMEOUT || response.isStopping) throw error
         this.lastError = error.number
         await response.write(errorToken(error, SERVER_NAME))
         await response.done(DONE.error)
@@ -113,6 +107,7 @@ export class Batches {
     switch (first) {
       case 'set':
         if (second === 'nocount') this.noCount = wordOf(words[2]) === 'on'
+        if (second === 'fmtonly') this.formatOnly = wordOf(words[2]) === 'on'
         if (second === 'implicit_transactions') this.implicit = wordOf(words[2]) === 'on'
         if (second === 'lock_timeout') {
           const sign = words.some((word) => word.text === '-') ? -1 : 1
@@ -128,7 +123,8 @@ export class Batches {
       }
       case 'begin':
         if (second?.startsWith('tran')) return this.transactions.begin(response)
-        break
+        for (const inner of blockOf(tokens)) await this.#statement(inner, parameters, response)
+        return
       case 'commit':
         return this.transactions.commit(response)
       case 'rollback':
@@ -170,8 +166,10 @@ export class Batches {
         if (words.some((word) => /^sp_(get|release)applock$/i.test(word.text))) {
           return applicationLock(this.backend, words, parameters)
         }
-        throw new SqlError(2812, 62, 16, `Could not find stored procedure '${words[1]?.text}'.`)
+        return this.procedures.execute(words.slice(1), parameters, response)
     }
+    // The first statement of a batch needs no EXEC.
+    if (first?.startsWith('sp_') === true) return this.procedures.execute(words, parameters, response)
     await this.#query(tokens, parameters, response)
   }
 
@@ -216,23 +214,20 @@ export class Batches {
     }
   }
 
-  /** `IF condition statement`: PostgreSQL evaluates the condition. */
+  /** PostgreSQL evaluates the condition. */
   async #conditional(tokens: readonly Token[], parameters: Parameter[], response: Response): Promise<void> {
-    let depth = 0
-    const start = tokens.findIndex((token, index) => {
-      if (token.kind === 'symbol' && token.text === '(') depth++
-      if (token.kind === 'symbol' && token.text === ')') depth--
-      return index > 0 && depth === 0 && BEGINNERS.has(wordOf(token) ?? '')
-    })
-    const holds = await this.#scalar(tokens.slice(1, start), parameters)
-    if (holds === 't') await this.#statement(tokens.slice(start), parameters, response)
+    const { condition, action, otherwise } = conditionalOf(tokens)
+    const chosen = (await this.#scalar(condition, parameters)) === 't' ? action : otherwise
+    if (chosen.length > 0) await this.#statement(chosen, parameters, response)
   }
 
   async #query(tokens: readonly Token[], parameters: readonly Parameter[], response: Response): Promise<void> {
-    if (this.#faults.readOnly && WRITES.has(wordOf(tokens.find((token) => token.kind !== 'space')) ?? '')) {
+    const isWrite = WRITES.has(wordOf(tokens.find((token) => token.kind !== 'space')) ?? '')
+    if (this.#faults.readOnly && isWrite) {
       const message = `Failed to update database "${this.database}" because the database is read-only.`
       throw new SqlError(3906, 1, 16, message)
     }
+    if (this.formatOnly && isWrite) return response.done(DONE.final)
     if (tokens.some((token) => wordOf(token) === DESCRIBE)) {
       const inTransaction = this.transactions.count > 0
       await describeStatement({ backend: this.backend, globals: this.globals(), inTransaction }, tokens, parameters)
@@ -242,42 +237,42 @@ export class Batches {
     const touches = !/^\s*select\b/i.test(plain) || tokens.some((token) => wordOf(token) === 'from')
     if (this.implicit && touches && this.transactions.count === 0) await this.transactions.begin(response)
     if (this.transactions.count > 0) this.#refuseInMemory(plain)
-    const translated = translate(tokens, parameters, this.globals())
-    // In SQL Server a failed statement does not end the transaction around it.
-    const guarded = this.transactions.count > 0
-    if (guarded) await this.backend.execute('savepoint tds_statement')
+    const holds = this.transactions.count > 0 && HELD.test(plain)
+    const before = async (): Promise<void> => {
+      if (holds) await lockTable(this.backend, tokens, this.lockTimeout)
+    }
+    await this.send(translate(tokens, parameters, this.globals()), response, before)
+  }
+
+  /** Runs a statement in PostgreSQL's SQL, and sends its result. */
+  async send(statement: Translated, response: Response, before?: () => Promise<void>): Promise<void> {
+    const { formatOnly, noCount } = this
+    const how = { faults: this.#faults, utf8: this.#who.utf8, formatOnly, noCount }
+    const count = await this.guarded(statement, (answer) => sendAnswer(answer, response, how), before)
+    if (count !== undefined) this.rowCount = count
+  }
+
+  /** In SQL Server a failed statement does not end the transaction around it. */
+  async guarded<T>(
+    statement: Translated,
+    use: (answer: Answer) => Promise<T>,
+    before?: () => Promise<void>,
+  ): Promise<T> {
+    const inTransaction = this.transactions.count > 0
+    if (inTransaction) await this.backend.execute('savepoint tds_statement')
     let answer: Answer | undefined
     try {
-      if (guarded && HELD.test(plain)) await lockTable(this.backend, tokens, this.lockTimeout)
-      answer = await this.backend.run(translated)
-      const columns = this.#who.utf8 ? answer.columns : answer.columns.map(widened)
-      if (columns.length > 0) await response.write(colMetadata(columns))
-      let sent = 0
-      for (let rows = await answer.read(); rows.length > 0 && !this.#isStopping(); rows = await answer.read()) {
-        if (columns.length === 0) break
-        for (const row of rows) {
-          if (this.#faults.has('rows')) {
-            await response.writer.flush()
-            const refused = await strike(this.#transport, this.#faults, 'rows', sent)
-            if (refused !== undefined) throw refusal(refused)
-          }
-          await response.write(rowToken(columns, row))
-          sent++
-          if (this.#isStopping() || this.#transport.closed) break
-        }
-        if (this.#transport.closed) break
-      }
-      if (this.#isStopping() || this.#transport.closed) await answer.close()
-      const count = answer.rowCount()
-      if (count !== undefined) this.rowCount = count
-      await response.done(DONE.final, this.noCount ? undefined : count, answer.command())
+      await before?.()
+      answer = await this.backend.run(statement)
+      const result = await use(answer)
+      if (inTransaction) await this.backend.execute('release savepoint tds_statement')
+      return result
     } catch (error) {
       // Unread rows would block the next statement.
       await answer?.close()
-      if (guarded) await this.backend.execute('rollback to savepoint tds_statement')
+      if (inTransaction) await this.backend.execute('rollback to savepoint tds_statement')
       throw error
     }
-    if (guarded) await this.backend.execute('release savepoint tds_statement')
   }
 
   #refuseInMemory(text: string): void {
@@ -342,6 +337,7 @@ export class Batches {
     this.lockTimeout = DEFAULT_LOCK_TIMEOUT
     this.noCount = false
     this.implicit = false
+    this.formatOnly = false
     this.rowCount = 0
   }
 }

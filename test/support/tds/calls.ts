@@ -1,34 +1,29 @@
 /** Part of the TDS server test double: the procedures that clients call by number (MS-TDS 2.2.6.6). */
 
 import type { Batches } from './batches.ts'
+import { Cursors } from './cursors.ts'
 import { SERVER_NAME } from './login.ts'
-import type { Journal } from './options.ts'
-import { type Parameter, type RpcRequest, readCalls } from './parameters.ts'
+import { type RpcRequest, readCalls } from './parameters.ts'
+import type { Prepared } from './procedures.ts'
 import type { Response } from './response.ts'
-import { DONE, errorToken, returnValue } from './tokens.ts'
+import { DONE, errorToken } from './tokens.ts'
 import { SqlError } from './translate.ts'
-import { items, temporaryTables, tokenize } from './tsql.ts'
-import { intN, type TdsType, typeOf } from './types.ts'
-
-interface Prepared {
-  readonly sql: string
-  readonly declared: string
-}
 
 export class Calls {
   readonly #batches: Batches
-  readonly #journal: Journal
   readonly #prepared = new Map<number, Prepared>()
+  readonly #cursors: Cursors
   #handles = 0
 
-  constructor(batches: Batches, journal: Journal) {
+  constructor(batches: Batches) {
     this.#batches = batches
-    this.#journal = journal
+    this.#cursors = new Cursors(batches)
   }
 
-  /** A reset drops what was prepared. */
+  /** A reset drops what was prepared and opened. */
   forget(): void {
     this.#prepared.clear()
+    this.#cursors.forget()
   }
 
   /** Answers all calls of a message; one that fails does not stop those behind it. */
@@ -48,72 +43,64 @@ export class Calls {
     }
   }
 
-  async #call({ procedure, parameters }: RpcRequest, response: Response): Promise<void> {
-    const [first, second, third] = parameters.map(({ value }) => value ?? '')
+  async #call({ procedure, parameters, knowsColumns }: RpcRequest, response: Response): Promise<void> {
+    const [first, second, third, fourth] = parameters.map(({ value }) => value ?? '')
+    const { procedures } = this.#batches
     switch (procedure.toLowerCase()) {
-      case 'sp_executesql':
-        return this.#run({ sql: first ?? '', declared: second ?? '' }, parameters.slice(2), response)
       case 'sp_prepare':
-        response.returns(this.#prepare(parameters[0], { declared: second ?? '', sql: third ?? '' }))
+      case 'sp_cursorprepare':
+        response.returnsInt(parameters[0], this.#prepare({ declared: second ?? '', sql: third ?? '' }))
         return
       case 'sp_prepexec': {
         const prepared = { declared: second ?? '', sql: third ?? '' }
-        const handle = this.#prepare(parameters[0], prepared)
-        await this.#run(prepared, parameters.slice(3), response)
-        response.returns(handle)
+        const handle = this.#prepare(prepared)
+        await procedures.executeSql(prepared, parameters.slice(3), response)
+        response.returnsInt(parameters[0], handle)
         return
       }
-      case 'sp_execute': {
-        const prepared = this.#prepared.get(Number(first))
-        if (prepared === undefined) {
-          throw new SqlError(8179, 4, 16, `Could not find prepared statement with handle ${first}.`)
-        }
-        return this.#run(prepared, parameters.slice(1), response)
-      }
+      case 'sp_execute':
+        await procedures.executeSql(this.#find(first), parameters.slice(1), response)
+        return
       case 'sp_unprepare':
+      case 'sp_cursorunprepare':
         this.#prepared.delete(Number(first))
         return
+      case 'sp_cursoropen': {
+        // Cursor, text, scrolling, locking, rows; and with parameters their declaration and values.
+        const prepared = { sql: second ?? '', declared: parameters[5]?.value ?? '' }
+        const request = [parameters[0], parameters[2], parameters[3], parameters[4]] as const
+        return this.#cursors.open(prepared, parameters.slice(6), request, response)
+      }
+      case 'sp_cursorprepexec': {
+        // Statement, cursor, declaration, text, scrolling, locking, rows, values.
+        const prepared = { declared: third ?? '', sql: fourth ?? '' }
+        response.returnsInt(parameters[0], this.#prepare(prepared))
+        const request = [parameters[1], parameters[4], parameters[5], parameters[6]] as const
+        return this.#cursors.open(prepared, parameters.slice(7), request, response)
+      }
+      case 'sp_cursorexecute': {
+        const request = [parameters[1], parameters[2], parameters[3], parameters[4]] as const
+        return this.#cursors.open(this.#find(first), parameters.slice(5), request, response)
+      }
+      case 'sp_cursorfetch':
+        return this.#cursors.fetch(parameters, knowsColumns, response)
+      case 'sp_cursorclose':
+        return this.#cursors.close(first)
+      case 'sp_cursoroption':
+        return
       default:
-        throw new SqlError(2812, 62, 16, `Could not find stored procedure '${procedure}'.`)
+        await procedures.call(procedure, parameters, response)
     }
   }
 
-  #prepare(output: Parameter | undefined, prepared: Prepared): Buffer {
+  #find(handle: string | undefined): Prepared {
+    const prepared = this.#prepared.get(Number(handle))
+    if (prepared !== undefined) return prepared
+    throw new SqlError(8179, 4, 16, `Could not find prepared statement with handle ${handle}.`)
+  }
+
+  #prepare(prepared: Prepared): number {
     this.#prepared.set(++this.#handles, prepared)
-    return returnValue(output?.name ?? '', intN(4), String(this.#handles))
+    return this.#handles
   }
-
-  /** A statement in a scope of its own, whose end drops its temporary tables and restores its settings. */
-  async #run({ sql, declared }: Prepared, values: readonly Parameter[], response: Response): Promise<void> {
-    if (declared !== '') this.#journal.declarations.push(declared)
-    const before = this.#batches.lockTimeout
-    try {
-      const variables = await this.#batches.run(sql, named(values, declared), response)
-      for (const [index, { isOutput, name }] of values.entries()) {
-        const last = variables[index]
-        if (isOutput === true && last !== undefined) {
-          response.returns(returnValue(name === '' ? '' : `@${name}`, outputType(last), last.value))
-        }
-      }
-      for (const name of temporaryTables(sql)) {
-        await this.#batches.backend.execute(`drop table if exists pg_temp."${name.replaceAll('"', '""')}"`)
-      }
-    } finally {
-      this.#batches.lockTimeout = before
-    }
-  }
-}
-
-/** Values without a name belong to the declarations in their order, as JDBC and ODBC send them. */
-function named(values: readonly Parameter[], declared: string): Parameter[] {
-  const names = items(tokenize(declared)).map((one) => one.find(({ kind }) => kind === 'variable')?.text ?? '')
-  return values.map((value, index) => (value.name === '' ? { ...value, name: names[index] ?? '' } : value))
-}
-
-/** PostgreSQL's ids of the types that {@link file://./parameters.ts} casts to. */
-const TYPES: Readonly<Record<string, number>> = { bigint: 20, integer: 23, smallint: 21, boolean: 16, uuid: 2950 }
-
-function outputType({ cast = '' }: Parameter): TdsType {
-  if (cast === 'double precision') return typeOf(701, -1, new Map())
-  return typeOf(TYPES[cast] ?? 1043, -1, new Map())
 }

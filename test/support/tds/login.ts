@@ -36,6 +36,8 @@ export interface LoggedIn {
   readonly record: LoginRecord
   /** Whether the client takes UTF-8. */
   readonly utf8: boolean
+  /** Whether the client begins sessions inside of the connection. */
+  readonly mars: boolean
 }
 
 export function backendConfig(options: TdsServerOptions, database: string): object {
@@ -83,6 +85,7 @@ export async function logIn(
   const prelogin = readPrelogin((await expect(PACKET.prelogin)).data)
   await strike(transport, faults, 'prelogin')
   const agreed = isStrict ? ENCRYPT.notSupported : negotiate(prelogin.encryption, support as 'off')
+  const mars = prelogin.mars && options.mars !== false
   const instance = options.instance ?? 'MSSQLSERVER'
   await transport.send(
     PACKET.response,
@@ -90,6 +93,7 @@ export async function logIn(
       version: VERSION,
       encryption: agreed,
       instanceMatches: prelogin.instance === '' || prelogin.instance.toUpperCase() === instance.toUpperCase(),
+      mars,
       fedAuthRequired: options.fedAuthRequired === true && prelogin.fedAuthRequired !== undefined,
     }),
   )
@@ -180,7 +184,7 @@ export async function logIn(
     )
     transport.packetSize = packetSize
     record.accepted = true
-    return { login: name, database, backend, record, utf8 }
+    return { login: name, database, backend, record, utf8, mars }
   } catch (error) {
     if (!(error instanceof SqlError)) throw error
     const errors = [error]

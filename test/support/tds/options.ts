@@ -54,6 +54,8 @@ export interface TdsServerOptions {
   }
   /** Whether UTF8_SUPPORT is acknowledged, as from SQL Server 2019 on. Default: yes. */
   readonly utf8?: boolean
+  /** Whether clients that ask for MARS get it. Default: yes. */
+  readonly mars?: boolean
   /** The version that LOGINACK names. Default: the one of the login. */
   readonly acknowledgedVersion?: number
   /** Routes every login to another server. */

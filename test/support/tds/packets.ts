@@ -4,7 +4,6 @@
  */
 
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { type SecureContext, TLSSocket } from 'node:tls'
 
@@ -26,6 +25,9 @@ const HEADER_LENGTH = 8
 const TLS_HANDSHAKE = 22
 const TLS_APPLICATION_DATA = 23
 
+/** A socket, or a session of a connection with MARS. */
+export type Carrier = Duplex & { resetAndDestroy(): unknown }
+
 export interface Message {
   readonly type: number
   readonly data: Buffer
@@ -46,13 +48,13 @@ export function packet(type: number, payload: Buffer, last: boolean, id: number,
 
 /** The stream below TLS: the socket, with the handshake wrapped in packets if asked. */
 class TlsCarrier extends Duplex {
-  readonly #socket: Socket
+  readonly #socket: Carrier
   #wrapping: boolean
   /** Whether the client may still send packets: once it sends bare records, a piece may begin with any byte. */
   #unwrapping: boolean
   #rest: Buffer = Buffer.alloc(0)
 
-  constructor(socket: Socket, wrapping: boolean) {
+  constructor(socket: Carrier, wrapping: boolean) {
     super()
     this.#socket = socket
     this.#wrapping = wrapping
@@ -93,7 +95,7 @@ class TlsCarrier extends Duplex {
 
 /** One client's connection as messages. */
 export class Transport {
-  readonly socket: Socket
+  readonly socket: Carrier
   packetSize = 4096
   /** The session's number, in the header of every packet after the login's request. */
   spid = 0
@@ -109,8 +111,9 @@ export class Transport {
   #first: ((byte: number) => void) | undefined
   #closed = false
   #ending = false
+  #handOver: ((chunk: Buffer) => void) | undefined
 
-  constructor(socket: Socket) {
+  constructor(socket: Carrier) {
     this.socket = socket
     socket.on('data', (chunk: Buffer) => {
       const first = this.#first
@@ -190,7 +193,24 @@ export class Transport {
     this.#tls = undefined
   }
 
+  /** The messages of a session inside of this connection. */
+  within(session: Carrier): Transport {
+    const inside = new Transport(session)
+    inside.packetSize = this.packetSize
+    inside.spid = this.spid
+    return inside
+  }
+
+  /** From here on somebody else reads what arrives. */
+  handOver(receive: (chunk: Buffer) => void): void {
+    this.#handOver = receive
+  }
+
   #receive(chunk: Buffer): void {
+    if (this.#handOver !== undefined) {
+      this.#handOver(chunk)
+      return
+    }
     let data = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
     while (data.length >= HEADER_LENGTH) {
       const length = data.readUInt16BE(2)

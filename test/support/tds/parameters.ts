@@ -17,11 +17,15 @@ export interface Parameter {
   readonly value: string | null
   /** The client wants its last value back. */
   readonly isOutput?: boolean
+  /** Its position in the call. */
+  readonly ordinal?: number
 }
 
 export interface RpcRequest {
   readonly procedure: string
   readonly parameters: readonly Parameter[]
+  /** fNoMetaData: the client knows the columns. */
+  readonly knowsColumns: boolean
 }
 
 const PROCEDURES: Readonly<Record<number, string>> = {
@@ -44,6 +48,8 @@ const PROCEDURES: Readonly<Record<number, string>> = {
 
 /** BatchFlag: another call follows (MS-TDS 2.2.6.6). No name of a parameter is as long. */
 const NEXT_CALL = 0xff
+
+const NO_METADATA = 0x02
 
 export class Reader {
   readonly #data: Buffer
@@ -131,16 +137,16 @@ export function readCalls(data: Buffer): RpcRequest[] {
   do {
     const nameLength = reader.u16()
     const procedure = nameLength === 0xffff ? (PROCEDURES[reader.u16()] ?? 'unknown') : reader.text(nameLength)
-    reader.u16() // options
+    const options = reader.u16()
     const parameters: Parameter[] = []
     let isLast = reader.atEnd
     while (!isLast && !reader.skip(NEXT_CALL)) {
       const name = reader.text(reader.u8()).replace(/^@/, '')
       const isOutput = (reader.u8() & 1) !== 0
-      parameters.push({ name, isOutput, ...readValue(reader) })
+      parameters.push({ name, isOutput, ordinal: parameters.length, ...readValue(reader) })
       isLast = reader.atEnd
     }
-    calls.push({ procedure, parameters })
+    calls.push({ procedure, parameters, knowsColumns: (options & NO_METADATA) !== 0 })
   } while (!reader.atEnd)
   return calls
 }

@@ -8,6 +8,8 @@ export interface Prelogin {
   readonly encryption: number
   readonly instance: string
   readonly fedAuthRequired: number | undefined
+  /** The client wants several sessions in one connection. */
+  readonly mars: boolean
   readonly options: ReadonlyMap<number, Buffer>
 }
 
@@ -22,6 +24,7 @@ export function readPrelogin(data: Buffer): Prelogin {
     encryption: options.get(OPTION.encryption)?.[0] ?? ENCRYPT.notSupported,
     instance: instance.toString('latin1').replace(/\0.*$/s, ''),
     fedAuthRequired: options.get(OPTION.fedAuthRequired)?.[0],
+    mars: options.get(OPTION.mars)?.[0] === 1,
     options,
   }
 }
@@ -31,6 +34,7 @@ export interface PreloginAnswer {
   readonly encryption: number
   readonly instanceMatches: boolean
   readonly fedAuthRequired: boolean
+  readonly mars?: boolean
 }
 
 export function writePrelogin(answer: PreloginAnswer): Buffer {
@@ -43,7 +47,7 @@ export function writePrelogin(answer: PreloginAnswer): Buffer {
     [OPTION.encryption, Buffer.from([answer.encryption])],
     [OPTION.instance, Buffer.from([answer.instanceMatches ? 0 : 1])],
     [OPTION.threadId, Buffer.alloc(0)],
-    [OPTION.mars, Buffer.from([0])],
+    [OPTION.mars, Buffer.from([answer.mars === true ? 1 : 0])],
   ]
   if (answer.fedAuthRequired) options.push([OPTION.fedAuthRequired, Buffer.from([1])])
   const head = Buffer.alloc(options.length * 5 + 1)

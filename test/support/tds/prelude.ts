@@ -110,7 +110,7 @@ const TYPES: readonly (readonly [name: string, system: number, user?: number])[]
 ]
 
 /** The names of PostgreSQL's types, and of the double's, in the catalogue. */
-const CALLED: Readonly<Record<string, string>> = {
+export const CALLED: Readonly<Record<string, string>> = {
   bool: 'bit',
   bytea: 'varbinary',
   int8: 'bigint',
@@ -219,7 +219,7 @@ begin
       (case when t.typname in ('varchar', 'bpchar', 'text') then 'Latin1_General_CI_AS'
         else '${JSON.stringify(Object.fromEntries(COLLATED.map(({ type, name }) => [type, name])))}'::json ->> t.typname
         end)::varchar(128) as collation_name,
-      not a.attnotnull as is_nullable
+      not a.attnotnull as is_nullable, false as is_computed
     from pg_attribute a join pg_type t on t.oid = a.atttypid
     join sys.types y on y.name = coalesce(('${JSON.stringify(CALLED)}'::json ->> t.typname), t.typname)
     where a.attnum > 0 and not a.attisdropped;

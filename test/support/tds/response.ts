@@ -1,18 +1,29 @@
 /** Part of the TDS server test double: the growing response to one request. */
 
 import { MessageWriter, type Transport } from './packets.ts'
-import { type Command, DONE, doneProc, doneToken, returnStatus } from './tokens.ts'
+import type { Parameter } from './parameters.ts'
+import { type Command, DONE, doneProc, doneToken, returnStatus, returnValue } from './tokens.ts'
+import { intN } from './types.ts'
 
 /** The growing response to one request: a statement's DONE is held until it is known whether it is the last. */
 export class Response {
   readonly writer: MessageWriter
+  readonly transport: Transport
   readonly within: boolean
+  readonly #isStopping: () => boolean
   #pending: { status: number; rows: number | undefined; command: Command } | undefined
   readonly #returned: Buffer[] = []
 
-  constructor(transport: Transport, within: boolean) {
+  /** @param isStopping whether the client has cancelled the request */
+  constructor(transport: Transport, within: boolean, isStopping: () => boolean) {
     this.writer = new MessageWriter(transport)
+    this.transport = transport
     this.within = within
+    this.#isStopping = isStopping
+  }
+
+  get isStopping(): boolean {
+    return this.#isStopping()
   }
 
   async done(status: number, rows?: number, command: Command = 'select'): Promise<void> {
@@ -28,6 +39,13 @@ export class Response {
   /** An output parameter, which follows the return status (MS-TDS 2.2.7.18): JDBC drops one that comes before it. */
   returns(token: Buffer): void {
     this.#returned.push(token)
+  }
+
+  /** A whole number for a parameter, if the client wants its last value back. */
+  returnsInt(parameter: Parameter | undefined, value: number): void {
+    if (parameter?.isOutput !== true) return
+    const name = parameter.name === '' ? '' : `@${parameter.name}`
+    this.returns(returnValue(name, intN(4), String(value), parameter.ordinal))
   }
 
   async #flush(more: number): Promise<void> {

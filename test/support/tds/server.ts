@@ -10,7 +10,8 @@ import { Faults } from './faults.ts'
 import { logIn } from './login.ts'
 import type { Journal, TdsServerOptions } from './options.ts'
 import { Transport } from './packets.ts'
-import { type Replays, Session } from './session.ts'
+import { Connected, type Replays, Session } from './session.ts'
+import { multiplex } from './smp.ts'
 import { LoginEnded } from './strike.ts'
 
 export interface TdsServer extends AsyncDisposable {
@@ -31,7 +32,7 @@ export async function startTdsServer(given: TdsServerOptions): Promise<TdsServer
   const faults = new Faults()
   const journal: Journal = { logins: [], requests: [], declarations: [], resets: 0, attentions: 0, ignored: 0 }
   const replays: Replays = new Map()
-  const sessions = new Map<number, Session>()
+  const sessions = new Map<number, { readonly spid: number; readonly login: string; kill(): void }>()
   const running = new Set<Promise<void>>()
   const transports = new Set<Transport>()
   const complaints: unknown[] = []
@@ -45,9 +46,16 @@ export async function startTdsServer(given: TdsServerOptions): Promise<TdsServer
     const serve = async (): Promise<void> => {
       try {
         const who = await logIn(transport, options, faults, journal, spid, () => socket.destroy())
-        const session = new Session(transport, who, spid, options, faults, journal, replays)
-        sessions.set(spid, session)
-        await session.run()
+        const kill = (): void => void socket.destroy()
+        const connected = new Connected(who, { spid, options, faults, journal, kill })
+        sessions.set(spid, { spid, login: who.login, kill })
+        const run = (over: Transport): Promise<void> =>
+          new Session(over, connected, options, faults, journal, replays).run()
+        try {
+          await (who.mars ? multiplex(transport, (inside) => run(transport.within(inside))) : run(transport))
+        } finally {
+          await connected.batches.backend.close()
+        }
       } catch (error) {
         if (!(error instanceof LoginEnded) && !transport.closed) complaints.push(error)
       } finally {

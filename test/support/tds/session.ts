@@ -1,6 +1,6 @@
 /** Part of the TDS server test double: the requests of one logged-in client (MS-TDS 3.3.5.6 and after). */
 
-import { Batches } from './batches.ts'
+import { Batches, type BatchSurroundings } from './batches.ts'
 import { readBulkLoad } from './bulk.ts'
 import { Calls } from './calls.ts'
 import type { Faults } from './faults.ts'
@@ -20,51 +20,63 @@ const ENDS_TRANSACTION = new Set([1205, 3960])
 /** Whole answers by request, for all sessions of a server. */
 export type Replays = Map<string, readonly Buffer[]>
 
+/** The sessions of a connection share its transaction and its settings, and take turns. */
+export class Connected {
+  readonly batches: Batches
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(
+    { login, record, utf8, backend, database }: LoggedIn,
+    surroundings: Pick<BatchSurroundings, 'spid' | 'options' | 'faults' | 'journal' | 'kill'>,
+  ) {
+    const { encryption, authentication } = record
+    const facts = {
+      ...surroundings,
+      login,
+      utf8,
+      encrypted: encryption === 'tls' || encryption === 'strict',
+      scheme: authentication === 'sspi' ? 'KERBEROS' : 'SQL',
+    }
+    this.batches = new Batches(facts, backend, database)
+  }
+
+  /** Runs one thing after the other. */
+  inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#last.then(work)
+    this.#last = done.catch(() => undefined)
+    return done
+  }
+}
+
 export class Session {
-  readonly spid: number
-  readonly login: string
   readonly #transport: Transport
   readonly #options: TdsServerOptions
   readonly #faults: Faults
   readonly #journal: Journal
-  #busy = false
+  #state: 'idle' | 'waiting' | 'running' = 'idle'
   #stopping = false
   #cancelling: Promise<void> | undefined
+  readonly #connected: Connected
   readonly #batches: Batches
   readonly #replays: Replays
   readonly #calls: Calls
 
   constructor(
     transport: Transport,
-    who: LoggedIn,
-    spid: number,
+    connected: Connected,
     options: TdsServerOptions,
     faults: Faults,
     journal: Journal,
     replays: Replays,
   ) {
-    this.spid = spid
-    this.login = who.login
     this.#transport = transport
+    this.#connected = connected
     this.#options = options
     this.#faults = faults
     this.#journal = journal
     this.#replays = replays
-    const surroundings = {
-      spid,
-      login: who.login,
-      encrypted: who.record.encryption === 'tls' || who.record.encryption === 'strict',
-      utf8: who.utf8,
-      scheme: who.record.authentication === 'sspi' ? 'KERBEROS' : 'SQL',
-      transport,
-      options,
-      faults,
-      journal,
-      isStopping: () => this.#stopping,
-      kill: () => this.kill(),
-    }
-    this.#batches = new Batches(surroundings, who.backend, who.database)
-    this.#calls = new Calls(this.#batches, journal)
+    this.#batches = connected.batches
+    this.#calls = new Calls(this.#batches)
   }
 
   async run(): Promise<void> {
@@ -74,26 +86,23 @@ export class Session {
     }
     this.#transport.socket.once('close', () => {
       // The client has disconnected, so the statement is cancelled.
-      if (this.#busy) this.#batches.backend.cancel().catch(() => undefined)
+      if (this.#state === 'running') this.#batches.backend.cancel().catch(() => undefined)
     })
     try {
       for (let message = await this.#transport.read(); message !== undefined; message = await this.#transport.read()) {
-        this.#busy = true
-        await this.#answer(message)
-        this.#busy = false
-        // A cancel in flight must not reach the next statement.
-        await this.#cancelling
+        this.#state = 'waiting'
+        await this.#connected.inTurn(async () => {
+          this.#state = 'running'
+          await this.#answer(message)
+          this.#state = 'idle'
+          // A cancel in flight must not reach the next statement.
+          await this.#cancelling
+        })
         if (this.#stopping) await this.#acknowledge()
       }
     } finally {
       this.#transport.onAttention = () => undefined
-      await this.#batches.backend.close()
     }
-  }
-
-  /** Ends the session as KILL does. */
-  kill(): void {
-    this.#transport.socket.destroy()
   }
 
   async #attention(): Promise<void> {
@@ -112,10 +121,10 @@ export class Session {
       return
     }
     this.#stopping = true
-    if (this.#busy) {
+    if (this.#state === 'running') {
       this.#cancelling = this.#batches.backend.cancel()
       await this.#cancelling
-    } else if (!this.#transport.hasMessage) await this.#acknowledge()
+    } else if (this.#state === 'idle' && !this.#transport.hasMessage) await this.#acknowledge()
   }
 
   /** DONE with the attention bit, in a separate message. */
@@ -132,7 +141,7 @@ export class Session {
       return
     }
     const within = message.type === PACKET.rpc
-    const response = new Response(this.#transport, within)
+    const response = new Response(this.#transport, within, () => this.#stopping)
     response.writer.record = this.#options.replay === true
     if (message.reset !== 'no') {
       this.#journal.resets++

@@ -144,10 +144,10 @@ export function returnStatus(value: number): Buffer {
 }
 
 /** RETURNVALUE (MS-TDS 2.2.7.19): an output parameter. */
-export function returnValue(name: string, type: TdsType, value: string | null): Buffer {
+export function returnValue(name: string, type: TdsType, value: string | null, ordinal = 0): Buffer {
   return Buffer.concat([
     Buffer.from([0xac]),
-    u16(0),
+    u16(ordinal),
     bVarchar(name),
     Buffer.from([0x01]),
     u32(0),
@@ -155,6 +155,11 @@ export function returnValue(name: string, type: TdsType, value: string | null): 
     type.info,
     value === null ? type.absent : type.encode(value),
   ])
+}
+
+/** COLMETADATA for a client that knows the columns (MS-TDS 2.2.7.4). */
+export function noColMetadata(): Buffer {
+  return Buffer.from([0x81, 0xff, 0xff])
 }
 
 export function colMetadata(columns: readonly Column[]): Buffer {

@@ -34,62 +34,6 @@ export function wordOf(token: Token | undefined): string | undefined {
   return token?.kind === 'name' && !token.quoted ? token.text.toLowerCase() : undefined
 }
 
-/** Words that begin a statement; SET needs no semicolon before the next statement. */
-export const BEGINNERS: ReadonlySet<string> = new Set([
-  'select',
-  'insert',
-  'update',
-  'delete',
-  'create',
-  'drop',
-  'alter',
-  'truncate',
-  'set',
-  'if',
-  'begin',
-  'commit',
-  'rollback',
-  'save',
-  'exec',
-  'execute',
-  'print',
-  'raiserror',
-  'throw',
-  'waitfor',
-  'use',
-  'with',
-])
-
-/** Splits at semicolons outside of parentheses, and between a SET or USE and the next statement. */
-export function statements(tokens: readonly Token[]): Token[][] {
-  const all: Token[][] = []
-  let current: Token[] = []
-  let depth = 0
-  const finish = (): void => {
-    while (current[0]?.kind === 'space') current.shift()
-    while (current.at(-1)?.kind === 'space') current.pop()
-    if (current.length > 0) all.push(current)
-    current = []
-  }
-  for (const token of tokens) {
-    if (token.kind === 'symbol') {
-      if (token.text === '(') depth++
-      else if (token.text === ')') depth--
-      else if (token.text === ';' && depth === 0) {
-        finish()
-        continue
-      }
-    }
-    const word = wordOf(token)
-    const words = current.filter((one) => one.kind !== 'space')
-    const first = wordOf(words[0])
-    if ((first === 'set' || first === 'use') && words.length > 1 && word !== undefined && BEGINNERS.has(word)) finish()
-    current.push(token)
-  }
-  finish()
-  return all
-}
-
 /** The parts of a list, between its commas. */
 export function items(tokens: readonly Token[]): Token[][] {
   const all: Token[][] = [[]]
