@@ -82,6 +82,8 @@ test('blocks, EXEC and settings of a batch run as in SQL Server', async () => {
   assert.deepEqual((await batch(raw, 'select id from block_rows order by id')).rows, [[2], [3]])
   const text = "declare @n int; exec sp_executesql N'select @o = @a + 1', N'@a int, @o int output', 4, @n output"
   assert.deepEqual((await batch(raw, `${text}; select @n as n`)).rows, [[5]])
+  const declared = 'declare @a int = 1 + 1, @b varchar(5) if @b is null select @a as a, @b as b'
+  assert.deepEqual((await batch(raw, declared)).rows, [[2, null]])
   // The columns alone, and no rows are changed.
   const { columns, rows } = await batch(raw, 'set fmtonly on select id from block_rows set fmtonly off')
   assert.deepEqual([columns, rows], [['id'], []])

@@ -154,8 +154,11 @@ export class Batches {
       case 'if':
         return this.#conditional(tokens, parameters, response)
       case 'declare':
-        for (const one of items(words.slice(1))) {
-          parameters.push({ name: one[0]?.text ?? '', cast: this.#castOf(one.slice(1)), value: null })
+        for (const one of items(tokens.slice(1))) {
+          const equals = one.findIndex((token) => token.text === '=')
+          const [name, ...type] = one.slice(0, equals < 0 ? undefined : equals).filter(({ kind }) => kind !== 'space')
+          const value = equals < 0 ? null : await this.#scalar(one.slice(equals + 1), parameters)
+          parameters.push({ name: name?.text ?? '', cast: this.#castOf(type), value })
         }
         return
       case 'select':
@@ -190,8 +193,7 @@ export class Batches {
 
   /** The type of a variable for PostgreSQL's cast; texts need none. */
   #castOf(type: readonly Token[]): string | undefined {
-    const initial = type.findIndex((token) => token.text === '=')
-    const { text } = translate(initial < 0 ? type : type.slice(0, initial), [], this.globals())
+    const { text } = translate(type, [], this.globals())
     return /char|text/.test(text) ? undefined : text
   }
 
@@ -217,7 +219,9 @@ export class Batches {
   /** PostgreSQL evaluates the condition. */
   async #conditional(tokens: readonly Token[], parameters: Parameter[], response: Response): Promise<void> {
     const { condition, action, otherwise } = conditionalOf(tokens)
-    const chosen = (await this.#scalar(condition, parameters)) === 't' ? action : otherwise
+    // PostgreSQL does not find the type of a text that is null.
+    const known = parameters.map((one) => (one.value === null && !one.cast ? { ...one, cast: 'text' } : one))
+    const chosen = (await this.#scalar(condition, known)) === 't' ? action : otherwise
     if (chosen.length > 0) await this.#statement(chosen, parameters, response)
   }
 

@@ -223,6 +223,8 @@ begin
     from pg_attribute a join pg_type t on t.oid = a.atttypid
     join sys.types y on y.name = coalesce(('${JSON.stringify(CALLED)}'::json ->> t.typname), t.typname)
     where a.attnum > 0 and not a.attisdropped;
+  create view sys.all_columns as select *, 0 as default_object_id from sys.columns;
+  create table sys.default_constraints (object_id int, name varchar(128));
   create function mssql.quoted(text) returns text language sql immutable as $f$ select replace(regexp_replace(
     replace($1, '"', '""'), '\\[((?:[^]]|\\]\\])*)\\]', '"\\1"', 'g'), ']]', ']') $f$;
   create view mssql.information_columns as
