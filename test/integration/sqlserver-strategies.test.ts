@@ -288,6 +288,14 @@ describe('ntlm', () => {
     assert.equal((await seenBy({ clockOffsetMillis: 3_600_000 })).hasMic, true)
   })
 
+  test('a server that sends no time, and refuses one that is an hour off, is told with the clock as a reason', async () => {
+    const rules = { clockOffsetMillis: 3_600_000, withoutTimestamp: true }
+    await using server = await start({ sspi: { acceptor: () => ntlmAcceptor(account, rules) } })
+    const error = await failure(askBy({ ...login, port: server.port }, { auth_method: 'ntlm' }))
+    assert.deepEqual([error.code, error.phase, error.details.number], ['LOGIN_REFUSED', 'login', 18452])
+    assert.match(error.hint ?? '', /the clock of this machine/)
+  })
+
   test('the target name is the SPN of the server, or mssql_spn', async () => {
     assert.match((await seenBy({})).targetName ?? '', /^MSSQLSvc\/localhost:\d+$/)
     const targetNames = ['MSSQLSvc/db.corp.example:1433']

@@ -30,14 +30,14 @@ function identify(): ClientIdentity {
   return {
     name: ['poolsmith', own, tedious === '' ? '' : `(tedious ${tedious})`].filter((part) => part !== '').join(' '),
     version: Buffer.from([major, minor, patch, 0]).readUInt32BE(),
-    id: machineId(),
+    id: machineId(hostname(), networkInterfaces()),
   }
 }
 
 /** Of the address of a network card, as Microsoft's drivers do, and the host name, which tells containers apart. */
-function machineId(): Buffer {
-  const cards = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
+export function machineId(host: string, interfaces: ReturnType<typeof networkInterfaces>): Buffer {
+  const cards = Object.values(interfaces).flatMap((addresses) => addresses ?? [])
   const mac = cards.find(({ internal, mac: address }) => !internal && address !== '00:00:00:00:00:00')?.mac
-  const seed = mac === undefined ? randomBytes(16) : `${hostname()} ${mac}`
+  const seed = mac === undefined ? randomBytes(16) : `${host} ${mac}`
   return createHash('sha256').update(seed).digest().subarray(0, 6)
 }

@@ -88,7 +88,7 @@ function adviceFor(error: ServerError, credential: Credential): Advice {
       if (credential.kind === 'ntlm') {
         return {
           code: 'LOGIN_REFUSED',
-          hint: 'Check domain, login and password, and that the server takes NTLM at all.',
+          hint: 'Check domain, login and password, the clock of this machine, and that the server takes NTLM at all.',
         }
       }
       return {
