@@ -30,3 +30,13 @@ export function isPlausiblePath(text: string): boolean {
   // A cache that is no file has a name: `MEMORY:jobs`, `KCM:1000`, `KEYRING:persistent:0`.
   return /^[\w:.@-]{0,100}$/.test(rest)
 }
+
+/** A path as errors show it. A text that can be none may be the content of the file, and is not repeated. */
+export function shownPath(text: string): string {
+  return isPlausiblePath(text) ? text : '(not repeated, since it can be no path)'
+}
+
+/** The cause of an error about a file, which names the path too; undefined where that is not repeated. */
+export function shownCause(path: string, cause: unknown): unknown {
+  return isPlausiblePath(path) ? cause : undefined
+}

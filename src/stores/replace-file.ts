@@ -5,6 +5,7 @@ import { dirname } from 'node:path'
 import { pause } from '../abort.ts'
 import { errorCode } from '../any-error.ts'
 import { type ErrorCode, PoolsmithError } from '../errors.ts'
+import { shownCause, shownPath } from '../plausible-path.ts'
 import { printable } from '../printable.ts'
 import { createExclusively, DistrustedFile, syncFolder } from '../private-file.ts'
 
@@ -89,7 +90,7 @@ function writeFailure(name: string, file: string, cause: unknown): PoolsmithErro
     code: 'SECRET_FILE_REFUSED',
     phase: 'credential',
     hint: 'Name a file that belongs to this user, in a folder that this user can write. It is never written through a link.',
-    details: { file },
-    cause,
+    details: { file: shownPath(file) },
+    cause: shownCause(file, cause),
   })
 }

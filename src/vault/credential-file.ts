@@ -1,6 +1,7 @@
 import { realpath } from 'node:fs/promises'
 import { errorCode } from '../any-error.ts'
 import { type ErrorCode, PoolsmithError } from '../errors.ts'
+import { shownCause, shownPath } from '../plausible-path.ts'
 import { DistrustedFile, readTrusted } from '../private-file.ts'
 import { Secret } from '../secret.ts'
 
@@ -44,27 +45,26 @@ export function secretFileError(
   cause: unknown,
 ): PoolsmithError {
   const code = errorCode(cause)
-  const details = { file: path }
+  const file = shownPath(path)
+  const about = { details: { file }, cause: shownCause(path, cause) }
   if (code === 'ENOENT' || code === 'ENOTDIR') {
     const hint = `Check the path in ${option}, and that the file has been written or mounted.`
-    return new PoolsmithError(`The ${what} ${path} does not exist.`, {
+    return new PoolsmithError(`The ${what} ${file} does not exist.`, {
       code: missing,
       phase: 'credential',
       hint,
-      details,
-      cause,
+      ...about,
     })
   }
   const reason = cause instanceof DistrustedFile ? cause.reason : `cannot be read (${code ?? 'unknown error'})`
   const isOpen = cause instanceof DistrustedFile && cause.kind === 'mode'
-  return new PoolsmithError(`The ${what} ${path} ${reason}.`, {
+  return new PoolsmithError(`The ${what} ${file} ${reason}.`, {
     code: 'SECRET_FILE_REFUSED',
     phase: 'credential',
     hint: isOpen
       ? `Run chmod go-w on it, so that only its owner can write it.`
       : `Check the path in ${option}, and that this process may read the file.`,
-    details,
-    cause,
+    ...about,
   })
 }
 
@@ -89,10 +89,10 @@ export function textOf(bytes: Uint8Array): string | undefined {
 }
 
 function fault(path: string, use: FileUse, code: ErrorCode, what: string): PoolsmithError {
-  return new PoolsmithError(`The ${use.what} ${path} ${what}.`, {
+  return new PoolsmithError(`The ${use.what} ${shownPath(path)} ${what}.`, {
     code,
     phase: 'credential',
     hint: `Check what ${use.option} names.`,
-    details: { file: path },
+    details: { file: shownPath(path) },
   })
 }

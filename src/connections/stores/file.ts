@@ -8,6 +8,7 @@ import { basename, extname, resolve } from 'node:path'
 import { errorCode, errorText } from '../../any-error.ts'
 import { ConfigError, type ConfigProblem } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
+import { isPlausiblePath } from '../../plausible-path.ts'
 import { readAtMost } from '../../private-file.ts'
 import { exactInteger, parseJson } from '../exact-json.ts'
 import { textProblem } from '../field-types.ts'
@@ -39,10 +40,16 @@ export async function locateConnectionsFile(options: {
 }): Promise<string | undefined> {
   const named = options.file || options.environment[FILE_VARIABLE]
   if (named) {
-    const problem = named.length > LONGEST_PATH ? tooLong(LONGEST_PATH) : textProblem(named)
+    const path = resolve(options.cwd, named)
+    const problem =
+      (named.length > LONGEST_PATH ? tooLong(LONGEST_PATH) : textProblem(named)) ??
+      // The content of a file may have been given in its place.
+      (isPlausiblePath(named) || (await exists(path))
+        ? undefined
+        : 'names no file (not repeated, since it can be no path)')
     if (problem !== undefined)
       throw new ConfigError([{ path: '', message: problem }], { subject: 'The path of the connections file' })
-    return resolve(options.cwd, named)
+    return path
   }
   for (const name of DEFAULT_NAMES) {
     const path = resolve(options.cwd, name)

@@ -3,6 +3,7 @@
 import type { KeyObject } from 'node:crypto'
 import { realpath } from 'node:fs/promises'
 import { PoolsmithError } from '../../errors.ts'
+import { shownPath } from '../../plausible-path.ts'
 import { ownFile, readTrusted } from '../../private-file.ts'
 import { secretFileError } from '../../vault/credential-file.ts'
 import { replaceFile } from '../replace-file.ts'
@@ -37,7 +38,7 @@ export class EncryptedFile {
 
   /** The file, as errors name it. */
   get name(): string {
-    return `The file of secrets ${this.path}`
+    return `The file of secrets ${shownPath(this.path)}`
   }
 
   /** @throws PoolsmithError SECRET_MISSING when there is no file, SECRET_FILE_REFUSED, ENCRYPTED_… */
@@ -113,7 +114,7 @@ export class EncryptedFile {
       code: 'SECRET_UNUSABLE',
       phase: 'credential',
       hint: 'Store shorter values, or remove secrets that are not used any more.',
-      details: { file: this.path },
+      details: { file: shownPath(this.path) },
     })
   }
 }

@@ -4,6 +4,7 @@ import { createSecretKey, type KeyObject } from 'node:crypto'
 import { realpath } from 'node:fs/promises'
 import { errorCode } from '../../any-error.ts'
 import { type ErrorCode, PoolsmithError } from '../../errors.ts'
+import { shownCause, shownPath } from '../../plausible-path.ts'
 import { assertTrusted, DistrustedFile, openTrusted } from '../../private-file.ts'
 import { shellOutput } from '../../shell-command.ts'
 import { KEY_BYTES } from './format.ts'
@@ -73,20 +74,22 @@ export async function readKeys(place: KeyPlace, signal: AbortSignal): Promise<re
 }
 
 function filePlace(path: string): KeyPlace {
-  const name = `The key file ${path}`
+  const shown = shownPath(path)
+  const name = `The key file ${shown}`
   return {
     name,
     async read() {
       try {
         // Kubernetes mounts secrets as links.
         return await readKeyFile(await realpath(path))
-      } catch (cause) {
-        if (errorCode(cause) === 'ENOENT') {
+      } catch (error) {
+        const cause = shownCause(path, error)
+        if (errorCode(error) === 'ENOENT') {
           throw fault('ENCRYPTED_KEY_MISSING', `${name} does not exist.`, 'Check its path.', cause)
         }
         const reason =
-          cause instanceof DistrustedFile ? cause.reason : `cannot be read (${errorCode(cause) ?? 'unknown error'})`
-        const hint = `Give the file to this user and run chmod 0600 ${path} (0640 is accepted when root owns it).`
+          error instanceof DistrustedFile ? error.reason : `cannot be read (${errorCode(error) ?? 'unknown error'})`
+        const hint = `Give the file to this user and run chmod 0600 ${shown} (0640 is accepted when root owns it).`
         throw fault('SECRET_FILE_REFUSED', `${name} ${reason}.`, hint, cause)
       }
     },
