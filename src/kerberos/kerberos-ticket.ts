@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises'
 import { isError } from '../any-error.ts'
 import { PoolsmithError } from '../errors.ts'
 import { ownFile } from '../private-file.ts'
+import { unobserved } from '../tracing.ts'
 import { cacheFileError } from './cache-file.ts'
 import { besideCache, cachePath } from './cache-name.ts'
 import { checkNames } from './checked-names.ts'
@@ -124,7 +125,7 @@ export class KerberosTicket implements AsyncDisposable {
     this.#starting = this.#first(signal === undefined ? closing : AbortSignal.any([closing, signal]))
     const ticket = await this.#starting
     if (this.#updater === 'process') this.#nameCache(await this.cache())
-    this.#running = this.#keep(ticket, this.#closing.signal)
+    this.#running = unobserved(() => this.#keep(ticket, this.#closing.signal))
     return ticket
   }
 

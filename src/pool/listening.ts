@@ -7,6 +7,7 @@ import type { Whereabouts } from '../drivers/whereabouts.ts'
 import { ConfigError, PoolsmithError } from '../errors.ts'
 import type { CloseReason, Emit } from '../events.ts'
 import type { Place } from '../hosts/place.ts'
+import { unobserved } from '../tracing.ts'
 import { abortedError, asksToWait, NotTried } from './failures.ts'
 import { sayGoodbye } from './goodbye.ts'
 import type { Policy } from './options.ts'
@@ -132,7 +133,13 @@ export class Listening<Raw extends object> {
       const told: NotificationHandler = (notification) => {
         if (!signal.aborted) return handler(notification)
       }
-      await orAbort(within(Promise.resolve(driver.listen?.(raw, channel, quietly(told))), policy.checkMillis), signal)
+      await orAbort(
+        within(
+          unobserved(async () => driver.listen?.(raw, channel, quietly(told))),
+          policy.checkMillis,
+        ),
+        signal,
+      )
       await orAbort(Promise.resolve(onListen?.({ first })), signal)
       return session
     } catch (error) {
@@ -148,7 +155,11 @@ export class Listening<Raw extends object> {
     using _ = onAbort(one.controller.signal, () => resolve('drained'))
     one.renew = () => resolve('invalidated')
     driver.onEnd?.(raw, () => resolve('broken'))
-    const ping = (): Promise<void> => within(driver.ping(raw), policy.checkMillis).catch(() => resolve('ping-failed'))
+    const ping = (): Promise<void> =>
+      within(
+        unobserved(() => driver.ping(raw)),
+        policy.checkMillis,
+      ).catch(() => resolve('ping-failed'))
     const timer =
       policy.keepaliveMillis > LONGEST_TIMER_MILLIS ? undefined : setInterval(() => void ping(), policy.keepaliveMillis)
     try {

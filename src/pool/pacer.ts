@@ -1,4 +1,5 @@
 import type { PoolsmithError } from '../errors.ts'
+import { inBackground } from '../tracing.ts'
 import { asksToWait } from './failures.ts'
 
 const FIRST_PAUSE_MILLIS = 100
@@ -116,9 +117,11 @@ export class Pacer {
     if (this.#timer !== undefined && !isSooner) return
     this.close()
     this.#wakeAt = at
-    this.#timer = setTimeout(() => {
-      this.close()
-      this.#config.wake()
-    }, millis).unref()
+    this.#timer = inBackground(() =>
+      setTimeout(() => {
+        this.close()
+        this.#config.wake()
+      }, millis).unref(),
+    )
   }
 }

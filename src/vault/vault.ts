@@ -4,6 +4,7 @@ import type { SecureContextOptions } from 'node:tls'
 import { orAbort } from '../abort.ts'
 import { PoolsmithError } from '../errors.ts'
 import { redact, type Secret } from '../secret.ts'
+import { unobserved } from '../tracing.ts'
 import type { VaultContext } from './context.ts'
 import { readSecretFile } from './credential-file.ts'
 import { failureOf, redirected } from './errors.ts'
@@ -117,7 +118,7 @@ export class Vault {
     const { expiresAt, obtainedAt } = token
     if (expiresAt === undefined) return token
     const delay = (expiresAt - obtainedAt) * RENEW_AFTER
-    this.#timer = setTimeout(() => void this.#renew(token), Math.min(delay, LONGEST_TIMER_MILLIS)).unref()
+    this.#renewIn(Math.min(delay, LONGEST_TIMER_MILLIS), token)
     return token
   }
 
@@ -140,7 +141,12 @@ export class Vault {
   #retryLater(token: Token): void {
     const left = (token.expiresAt ?? 0) - this.#now()
     if (left <= 0 || this.#token !== token || this.#closing.signal.aborted) return
-    this.#timer = setTimeout(() => void this.#renew(token), Math.max(1000, left / 4)).unref()
+    this.#renewIn(Math.max(1000, left / 4), token)
+  }
+
+  /** Not as a part of the request that needed the token. */
+  #renewIn(millis: number, token: Token): void {
+    this.#timer = unobserved(() => setTimeout(() => void this.#renew(token), millis).unref())
   }
 
   #now(): number {

@@ -12,6 +12,7 @@
 
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { inBackground } from '../../tracing.ts'
 import { readSendings } from './socket-table.ts'
 
 /** With as many looks as below: given up after 30 to 40 seconds, as the keep-alive probes do. */
@@ -83,8 +84,9 @@ export class AcknowledgementGuard {
     this.#timer ??= this.#schedule()
   }
 
+  /** One look sets the timer for the next one, whichever request has sent the first statement. */
   #schedule(): NodeJS.Timeout {
-    return setTimeout(() => void this.#check(), this.#periodMillis).unref()
+    return inBackground(() => setTimeout(() => void this.#check(), this.#periodMillis).unref())
   }
 
   async #check(): Promise<void> {

@@ -1,3 +1,5 @@
+import { inBackground } from '../../tracing.ts'
+
 /** Before a silent server is given up on, what has arrived meanwhile gets its turn: our own thread may have been busy. */
 const SECOND_LOOK_MILLIS = 50
 
@@ -35,7 +37,7 @@ export class SilenceWatch {
   }
 
   #set(millis: number, suspicious = false): void {
-    this.#timer = setTimeout(() => this.#look(suspicious), millis).unref()
+    this.#timer = inBackground(() => setTimeout(() => this.#look(suspicious), millis).unref())
   }
 
   #look(suspicious: boolean): void {

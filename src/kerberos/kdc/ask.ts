@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { PoolsmithError } from '../../errors.ts'
+import { inBackground, unobserved } from '../../tracing.ts'
 import { pooledCalls } from '../call-queue.ts'
 import { type Answer, surroundings } from './messages.ts'
 import type { Tasks } from './tasks.ts'
@@ -73,7 +74,8 @@ class AskingProcess {
     if (current !== undefined) current.#close()
     if (AskingProcess.#cannotStart) return undefined
     try {
-      AskingProcess.#current = new AskingProcess(program())
+      // It outlives the request that needs it first.
+      AskingProcess.#current = unobserved(() => new AskingProcess(program()))
     } catch {
       // A bundle without the file of the program, or a sandbox: Node's permissions, for example.
       AskingProcess.#cannotStart = true
@@ -122,7 +124,7 @@ class AskingProcess {
     else if (failure.options === undefined) waiting?.reject(new Error(failure.message))
     else waiting?.reject(new PoolsmithError(failure.message, failure.options))
     if (this.#waiting.size === 0 && this.#contexts.size === 0)
-      this.#idle = setTimeout(() => this.#close(), IDLE_MILLIS).unref()
+      this.#idle = inBackground(() => setTimeout(() => this.#close(), IDLE_MILLIS).unref())
   }
 
   #close(): void {

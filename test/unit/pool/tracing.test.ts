@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { type TestContext, test } from 'node:test'
 import { PoolsmithError } from '../../../src/errors.ts'
-import { inBackground, traces, unobserved } from '../../../src/tracing.ts'
+import { inBackground, isOwnWork, traces, unobserved } from '../../../src/tracing.ts'
 import { FakeDriver, FakeSource, passwordCredential } from '../../support/fake-driver.ts'
 import { settled } from '../../support/held-clock.ts'
 import { attempt, setUp } from './set-up.ts'
@@ -122,6 +122,24 @@ test('what the pool does for itself runs outside the context of the caller, who 
     seen.every(([, store]) => store === undefined),
     JSON.stringify(seen),
   )
+})
+
+test('a session that listens is opened, made to listen and pinged outside the context of the caller', async (t) => {
+  const storage = new AsyncLocalStorage<string>()
+  const seen: [string, string | undefined, boolean][] = []
+  const note = (what: string) => () => void seen.push([what, storage.getStore(), isOwnWork()])
+  const driver = Object.assign(new FakeDriver(), { listen: async () => note('listen')() })
+  driver.onOpen = note('open')
+  driver.onPing = note('ping')
+  const own = setUp(t, { pool_keepalive: 5 }, { driver })
+  await storage.run('request A', () => own.pool.listen('jobs', () => undefined))
+  await own.clock.advance(6000, 500)
+  await settled()
+  assert.deepEqual(seen, [
+    ['open', undefined, false],
+    ['listen', undefined, true],
+    ['ping', undefined, true],
+  ])
 })
 
 test('statements of the pool make no spans where OpenTelemetry has a context manager', (t) => {
