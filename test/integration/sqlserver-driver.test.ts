@@ -208,6 +208,25 @@ describe('an open session', () => {
     await driver.close(raw)
   })
 
+  test('has packets of the size that the server grants, which may be less than was asked for', async () => {
+    const text = 'ä'.repeat(40_000)
+    for (const [encrypt, asked, granted] of [
+      ['false', 32_767, 32_767],
+      ['false', 32_767, 512],
+      ['true', 16_383, 16_383],
+      ['true', 16_383, 4096],
+      ['strict', 512, 512],
+    ] as const) {
+      await using server = await start({ largestPacket: granted, strictToo: true })
+      const { driver } = driverFor(server, { encrypt, packet_size: asked })
+      const { raw } = await open(driver, sa())
+      assert.equal(server.journal.logins[0]?.packetSize, asked)
+      assert.deepEqual((await runStock(raw, `select N'${text}' as t`)).rows, [{ t: text }])
+      await driver.close(raw)
+      assert.deepEqual(server.complaints, [])
+    }
+  })
+
   test('is rolled back, and reset by the protocol', async () => {
     await using server = await start()
     const { driver } = driverFor(server)

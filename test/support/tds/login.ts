@@ -165,7 +165,7 @@ export async function logIn(
     const database = login.database === '' ? 'master' : login.database
     const backend = await openDatabase(options, database, name, onBackendEnd)
     // A packet must fit into one record of TLS.
-    const largest = transport.tls === undefined || loginOnly ? 32_767 : 16_383
+    const largest = options.largestPacket ?? (transport.tls === undefined || loginOnly ? 32_767 : 16_383)
     const packetSize = Math.min(Math.max(login.packetSize === 0 ? 4096 : login.packetSize, 512), largest)
     const info = (number: number, message: string): Buffer =>
       errorToken({ number, state: 2, class: 0, message }, SERVER_NAME, true)
@@ -182,7 +182,7 @@ export async function logIn(
         doneToken(DONE.final),
       ]),
     )
-    transport.packetSize = packetSize
+    transport.grant(packetSize)
     record.accepted = true
     return { login: name, database, backend, record, utf8, mars }
   } catch (error) {

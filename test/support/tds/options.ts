@@ -54,6 +54,8 @@ export interface TdsServerOptions {
   }
   /** Whether UTF8_SUPPORT is acknowledged, as from SQL Server 2019 on. Default: yes. */
   readonly utf8?: boolean
+  /** The largest packets that are granted. Default: 32767, and 16383 where TLS covers the session. */
+  readonly largestPacket?: number
   /** Whether clients that ask for MARS get it. Default: yes. */
   readonly mars?: boolean
   /** The version that LOGINACK names. Default: the one of the login. */

@@ -4,29 +4,13 @@
  */
 
 import { once } from 'node:events'
-import { Duplex } from 'node:stream'
 import { type SecureContext, TLSSocket } from 'node:tls'
+import { HEADER_LENGTH, PACKET, packet, STATUS } from './packet.ts'
+import { type Carrier, TlsCarrier } from './tls-carrier.ts'
 
-export const PACKET = {
-  sqlBatch: 1,
-  rpc: 3,
-  response: 4,
-  attention: 6,
-  bulkLoad: 7,
-  fedAuthToken: 8,
-  transactionManager: 14,
-  login7: 16,
-  sspi: 17,
-  prelogin: 18,
-} as const
+export { PACKET, packet } from './packet.ts'
 
-const STATUS = { endOfMessage: 0x01, ignore: 0x02, reset: 0x08, resetKeepTransaction: 0x10 } as const
-const HEADER_LENGTH = 8
 const TLS_HANDSHAKE = 22
-const TLS_APPLICATION_DATA = 23
-
-/** A socket, or a session of a connection with MARS. */
-export type Carrier = Duplex & { resetAndDestroy(): unknown }
 
 export interface Message {
   readonly type: number
@@ -36,67 +20,12 @@ export interface Message {
   readonly reset: 'no' | 'all' | 'keep-transaction'
 }
 
-export function packet(type: number, payload: Buffer, last: boolean, id: number, spid = 0): Buffer {
-  const header = Buffer.alloc(HEADER_LENGTH)
-  header[0] = type
-  header[1] = last ? STATUS.endOfMessage : 0
-  header.writeUInt16BE(HEADER_LENGTH + payload.length, 2)
-  header.writeUInt16BE(spid, 4)
-  header[6] = id & 0xff
-  return Buffer.concat([header, payload])
-}
-
-/** The stream below TLS: the socket, with the handshake wrapped in packets if asked. */
-class TlsCarrier extends Duplex {
-  readonly #socket: Carrier
-  #wrapping: boolean
-  /** Whether the client may still send packets: once it sends bare records, a piece may begin with any byte. */
-  #unwrapping: boolean
-  #rest: Buffer = Buffer.alloc(0)
-
-  constructor(socket: Carrier, wrapping: boolean) {
-    super()
-    this.#socket = socket
-    this.#wrapping = wrapping
-    this.#unwrapping = wrapping
-  }
-
-  feed(chunk: Buffer): void {
-    if (!this.#unwrapping) {
-      this.push(chunk)
-      return
-    }
-    let data = Buffer.concat([this.#rest, chunk])
-    while (data[0] === PACKET.prelogin) {
-      const length = data.length < HEADER_LENGTH ? HEADER_LENGTH : data.readUInt16BE(2)
-      if (data.length < length) break
-      this.push(data.subarray(HEADER_LENGTH, length))
-      data = data.subarray(length)
-    }
-    if (data.length > 0 && data[0] !== PACKET.prelogin) {
-      this.#unwrapping = false
-      this.push(data)
-      data = Buffer.alloc(0)
-    }
-    this.#rest = data
-  }
-
-  override _read(): void {
-    this.#socket.resume()
-  }
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
-    // The last flight of a handshake is still wrapped; application data is not.
-    if (chunk[0] === TLS_APPLICATION_DATA) this.#wrapping = false
-    if (chunk.length === 0) callback()
-    else this.#socket.write(this.#wrapping ? packet(PACKET.prelogin, chunk, true, 0) : chunk, callback)
-  }
-}
-
 /** One client's connection as messages. */
 export class Transport {
   readonly socket: Carrier
-  packetSize = 4096
+  #packetSize = 4096
+  /** How long the client's packets may be. */
+  #largest = 0xffff
   /** The session's number, in the header of every packet after the login's request. */
   spid = 0
   onAttention: () => void = () => undefined
@@ -142,6 +71,17 @@ export class Transport {
 
   get closed(): boolean {
     return this.#closed
+  }
+
+  /** The size of the server's packets. */
+  get packetSize(): number {
+    return this.#packetSize
+  }
+
+  /** From here on the packets of both sides have at most this size. */
+  grant(packetSize: number): void {
+    this.#packetSize = packetSize
+    this.#largest = packetSize
   }
 
   /** Whether {@link end} was called. */
@@ -196,7 +136,7 @@ export class Transport {
   /** The messages of a session inside of this connection. */
   within(session: Carrier): Transport {
     const inside = new Transport(session)
-    inside.packetSize = this.packetSize
+    inside.grant(this.#packetSize)
     inside.spid = this.spid
     return inside
   }
@@ -214,7 +154,7 @@ export class Transport {
     let data = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
     while (data.length >= HEADER_LENGTH) {
       const length = data.readUInt16BE(2)
-      if (length < HEADER_LENGTH) {
+      if (length < HEADER_LENGTH || length > this.#largest) {
         this.socket.destroy()
         return
       }

@@ -16,7 +16,7 @@ test('a PRELOGIN request says how to encrypt, and asks for federation only when 
     ['not-supported', ENCRYPT.notSupported],
   ] as const) {
     const { options, ...read } = readPrelogin(preloginRequest({ encryption, federated: false }))
-    assert.deepEqual(read, { encryption: byte, instance: '', fedAuthRequired: undefined })
+    assert.deepEqual(read, { encryption: byte, instance: '', fedAuthRequired: undefined, mars: false })
     assert.deepEqual([...options.keys()], [0, 1, 2, 3, 4])
     const federated = preloginRequest({ encryption, federated: true })
     assert.equal(readPrelogin(federated).fedAuthRequired, 1)
@@ -29,8 +29,16 @@ test('an answer to PRELOGIN is read', () => {
   for (const fedAuthRequired of [false, true]) {
     for (const encryption of ['off', 'on', 'not-supported', 'required'] as const) {
       const byte = { off: 0, on: 1, 'not-supported': 2, required: 3 }[encryption]
-      const answer = writePrelogin({ version: [16, 0, 1000], encryption: byte, instanceMatches: true, fedAuthRequired })
-      assert.deepEqual(readPreloginAnswer(answer), { encryption, fedAuthRequired })
+      for (const mars of [false, true]) {
+        const facts = {
+          version: [16, 0, 1000],
+          encryption: byte,
+          instanceMatches: true,
+          fedAuthRequired,
+          mars,
+        } as const
+        assert.deepEqual(readPreloginAnswer(writePrelogin(facts)), { encryption, fedAuthRequired })
+      }
     }
   }
 })
