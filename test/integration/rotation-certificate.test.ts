@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
-import { ConfigError, type PoolsmithError } from '../../src/errors.ts'
+import { ConfigError, PoolsmithError } from '../../src/errors.ts'
 import { createEngine } from '../../src/index.ts'
 import { type RotateCertificateOptions, rotateCertificate } from '../../src/rotation/index.ts'
 import { poolsmith } from '../support/cli-in-process.ts'
@@ -14,6 +14,8 @@ import { temporaryFolder } from '../support/folder.ts'
 import { findSecrets } from '../support/object-graph.ts'
 import { createPki } from '../support/pki.ts'
 import { startPostgres } from '../support/postgres.ts'
+import { killAt } from '../support/rotation/kill-at.ts'
+import { load } from '../support/rotation/load.ts'
 import { startVaultDouble } from '../support/vault/double.ts'
 import { administer } from '../support/vault/server.ts'
 
@@ -134,6 +136,81 @@ test('a certificate that does not fit is refused with the step, and nothing chan
     [],
   )
   await rotateCertificate(record, { stores, issue: () => issue() })
+})
+
+test('a rotation that is killed at any step changes nothing, and the same call replaces the certificate', {
+  timeout: 180_000,
+}, async () => {
+  await using bench = await prepare()
+  const { record, issue, folder, fields } = bench
+  await using stack = new AsyncDisposableStack()
+  const callers = await load(record)
+  stack.defer(callers.stop)
+  await callers.reopened()
+  for (const step of ['read', 'issue', 'check', 'login', 'write']) {
+    const { certificate, privateKey } = await issue()
+    const file = join(folder.path, 'issued.pem')
+    await writeFile(file, `${privateKey}\n${certificate}`, { mode: 0o600 })
+    const before = await fields()
+    await killAt(step, 'certificate', record, { stores, issue: `cat '${file}'` })
+    assert.deepEqual(await fields(), before, step)
+    await callers.reopened()
+    await rotateCertificate(record, { stores, issue: `cat '${file}'` })
+    assert.equal((await fields())['cert']?.trim(), certificate.trim())
+    await callers.reopened()
+  }
+  assert.ok((await callers.end()) > 0)
+})
+
+test('two rotations at once: the one that writes last is refused, and the pair is that of the other', {
+  timeout: 60_000,
+}, async () => {
+  await using bench = await prepare()
+  const { record, issue, fields } = bench
+  const second = await issue()
+  const error = await rotateCertificate(record, {
+    stores,
+    issue: () => issue(),
+    onStep: async (step) => {
+      if (step === 'write') await rotateCertificate(record, { stores, issue: async () => second })
+    },
+  }).catch((reason: unknown) => reason as PoolsmithError)
+  assert.ok(error instanceof PoolsmithError, inspect(error))
+  assert.deepEqual([error.code, error.details['step']], ['SECRET_CONFLICT', 'write'])
+  const { cert, key } = await fields()
+  assert.deepEqual([cert?.trim(), key?.trim()], [second.certificate.trim(), second.privateKey.trim()])
+})
+
+test('a server or a store that is away at a step stops the rotation there, and nothing changes', {
+  timeout: 120_000,
+}, async () => {
+  await using bench = await prepare()
+  const { record, issue, fields, server, vault } = bench
+  const before = await fields()
+  const sealed = () => ({ status: 503, body: { errors: ['Vault is sealed'] } })
+  const failure = async (step: string, stop: () => unknown): Promise<PoolsmithError> => {
+    const onStep = async (begun: string): Promise<void> => {
+      if (begun === step) await stop()
+    }
+    const error = await rotateCertificate(record, { stores, issue: () => issue(), onStep }).catch((one: unknown) => one)
+    assert.ok(error instanceof PoolsmithError, inspect(error))
+    assert.equal(error.details['step'], step)
+    assert.match(error.hint ?? '', /Nothing has changed\.$/)
+    return error
+  }
+  for (const step of ['read', 'write']) {
+    const error = await failure(step, () => {
+      vault.fault = sealed
+    })
+    assert.equal(error.code, 'STORE_SEALED')
+    vault.fault = undefined
+    assert.deepEqual(await fields(), before)
+  }
+  await failure('login', () => server.stop('immediate'))
+  assert.deepEqual(await fields(), before)
+  await server.start()
+  await rotateCertificate(record, { stores, issue: () => issue() })
+  assert.notDeepEqual(await fields(), before)
 })
 
 test('the command takes what a command of the site prints', { timeout: 60_000 }, async () => {

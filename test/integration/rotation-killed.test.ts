@@ -5,12 +5,13 @@ import { test } from 'node:test'
 import type { ConnectionInput } from '../../src/index.ts'
 import { rotate } from '../../src/rotation/index.ts'
 import { killAt } from '../support/rotation/kill-at.ts'
+import { killAtEachStep } from '../support/rotation/killed-password.ts'
 import { load } from '../support/rotation/load.ts'
+import { PLACES } from '../support/rotation/places.ts'
 import { FIRST, ROTATION_SIDES, type RotationSide } from '../support/rotation/sides.ts'
 import { startVaultDouble, type VaultDouble } from '../support/vault/double.ts'
 import { administer } from '../support/vault/server.ts'
 
-const STEPS = ['read', 'login', 'pending', 'alter', 'verify', 'promote'] as const
 const stores = { environment: {} }
 
 function recordOf(side: RotationSide, vault: VaultDouble, extra: object = {}) {
@@ -28,42 +29,13 @@ async function fieldsIn(vault: VaultDouble): Promise<Record<string, string>> {
 }
 
 for (const [name, start] of Object.entries(ROTATION_SIDES)) {
-  test(`${name}: a rotation that is killed at any step is finished by the same call, and no statement fails`, {
-    timeout: 300_000,
-  }, async () => {
-    await using side = await start()
-    await using vault = await startVaultDouble()
-    await administer(vault, 'POST', 'secret/data/sales', { data: { password: FIRST, note: 'stays' } })
-    const record = recordOf(side, vault)
-    await using stack = new AsyncDisposableStack()
-    const callers = await load(record)
-    stack.defer(callers.stop)
-    await callers.reopened()
-    let present: string = FIRST
-    for (const step of STEPS) {
-      await killAt(step, 'password', record, { stores })
-      await callers.reopened()
-      const between = await fieldsIn(vault)
-      assert.equal(between['password'], present)
-      const isPending = !['read', 'login', 'pending'].includes(step)
-      assert.equal(between['password_pending'] !== undefined, isPending, step)
-      const isSet = step === 'verify' || step === 'promote'
-      assert.equal(await side.accepts('etl', present), !isSet, step)
-      if (isPending) assert.equal(await side.accepts('etl', String(between['password_pending'])), isSet, step)
-
-      const { resumed, user } = await rotate(record, { stores })
-      assert.deepEqual([resumed, user], [isPending, 'etl'])
-      const after = await fieldsIn(vault)
-      assert.deepEqual(Object.keys(after).sort(), ['note', 'password'])
-      assert.notEqual(after['password'], present)
-      if (isPending) assert.equal(after['password'], between['password_pending'])
-      assert.equal(await side.accepts('etl', String(after['password'])), true)
-      assert.equal(await side.accepts('etl', present), false)
-      present = String(after['password'])
-      await callers.reopened()
-    }
-    assert.ok((await callers.end()) > 0)
-  })
+  test(
+    `${name}: a rotation that is killed at any step is finished by the same call, and no statement fails`,
+    {
+      timeout: 300_000,
+    },
+    () => killAtEachStep(start, PLACES['Vault']),
+  )
 }
 
 for (const [name, start] of Object.entries(ROTATION_SIDES)) {

@@ -121,7 +121,13 @@ export class ApiKeys implements Disposable {
     })
   }
 
-  /** Revokes one version, or all keys of a service; they are refused from now on. @returns what was revoked */
+  /**
+   * Revokes one version, or all keys of a service; they are refused from now on. After a kill, the same call finishes what
+   * was begun.
+   *
+   * @returns what was revoked
+   * @throws PoolsmithError API_KEY_MISSING, STORE_…, SECRET_…
+   */
   revoke(service: string, version?: number, signal: AbortSignal = NEVER): Promise<readonly ApiKeyInfo[]> {
     return this.#told('revoke', service, async () => {
       const at = this.#now()
@@ -131,13 +137,18 @@ export class ApiKeys implements Disposable {
         (entries) => {
           const next = revoked(entries, version, at)
           affected = new Set(next.filter((entry) => !entries.includes(entry)).map((entry) => entry.version))
-          if (affected.size === 0) throw this.#missing(service)
-          return next
+          return affected.size === 0 ? entries : next
         },
         signal,
       )
-      if (!after.some((entry) => isValid(entry, at)) && this.#keepsKeys) await this.#store.withdraw(service, at, signal)
+      const isLast = this.#keepsKeys && after.length > 0 && !after.some((entry) => isValid(entry, at))
+      const isWithdrawn = isLast && (await this.#store.withdraw(service, at, signal))
       this.#cache.forget()
+      if (affected.size === 0) {
+        // A revocation that was killed between the two writes is finished.
+        if (!isWithdrawn) throw this.#missing(service)
+        affected = new Set(after.filter(({ revoked: when }) => when !== undefined).map((entry) => entry.version))
+      }
       return after.filter(({ version: each }) => affected.has(each)).map((entry) => infoOf(service, entry, at))
     })
   }

@@ -76,11 +76,12 @@ export class KeyStore {
     await this.#write(service, replaces, [['key', key]], signal)
   }
 
-  /** Takes the key out of the secret of a service. */
-  async withdraw(service: string, at: number, signal: AbortSignal): Promise<void> {
-    const { secret } = await this.published(service, signal)
-    if (secret === undefined) return
+  /** Takes the key out of the secret of a service. @returns false where it holds none */
+  async withdraw(service: string, at: number, signal: AbortSignal): Promise<boolean> {
+    const { secret, key } = await this.published(service, signal)
+    if (secret === undefined || key === undefined) return false
     await this.#write(service, secret, [['revoked', new Secret(new Date(at).toISOString())]], signal)
+    return true
   }
 
   close(): void {
