@@ -25,6 +25,7 @@ import { startPostgres } from '../support/postgres.ts'
 import { startProxyDouble } from '../support/proxy-double.ts'
 import { AWS_KEYS } from '../support/vault/aws-logins.ts'
 import { startVaultDouble } from '../support/vault/double.ts'
+import { AZURE_RESOURCE } from '../support/vault/identity-logins.ts'
 import { administer } from '../support/vault/server.ts'
 import { appRole } from '../support/vault/suite.ts'
 
@@ -32,6 +33,8 @@ const signal = AbortSignal.timeout(240_000)
 
 const ACCOUNT = 'etl@sales-prod.iam.gserviceaccount.com'
 const APP_SECRET = 'secret-of-the-application'
+const USER_PASSWORD = 'password-of-the/user of Vault'
+const GITHUB_TOKEN = 'ghp_0123456789-of-the-test'
 
 interface Case {
   readonly reference: string
@@ -159,11 +162,32 @@ async function startStores() {
     },
     secrets: [APP_SECRET],
   })
+  const privateKey = (JSON.parse(googleKey) as { private_key: string }).private_key
+  Object.assign(vault.identities, {
+    azure: async (token: string, resource: string) => (await provider.verify(token, resource)).appid,
+    google: (jwt: string) => google.accountOf(jwt),
+  })
+  vault.identities.passwords.set('userpass/etl', USER_PASSWORD)
+  vault.identities.github.set(GITHUB_TOKEN, 'etl')
+  const role = { token_policies: ['reader'], bound_service_accounts: [ACCOUNT] }
+  await administer(vault, 'POST', 'auth/gcp/role/etl', role)
+  const byUser = { vault_username: 'etl', vault_password: USER_PASSWORD }
+  await inVault('userpass', { vault_auth: 'userpass', ...byUser }, [USER_PASSWORD])
+  await inVault('github', { vault_auth: 'github', vault_token: GITHUB_TOKEN }, [GITHUB_TOKEN])
+  await inVault('gcp', { vault_auth: 'gcp', vault_role: 'etl', google_credentials: googleKey }, [privateKey])
+  const { extra: entra } = cases.find(({ reference }) => reference.startsWith('azure-kv:')) ?? {}
+  const byEntra = { vault_auth: 'azure', vault_role: 'etl', vault_azure_resource: AZURE_RESOURCE }
+  await inVault('azure', { ...entra, ...byEntra }, [APP_SECRET])
+  const other = { type: 'postgres', host: 'h', password: next() }
+  const environment = { POOLSMITH_CONN_OTHER: JSON.stringify(other) }
+  cases.push({ reference: 'store:other#password', environment })
   const authorities = await write('authorities.pem', [google.ca, provider.ca, keyVault.ca].join('\n'))
   // The tokens that logins gave are secrets as well.
   const vaultTokens = (): readonly string[] =>
     vault.asked.flatMap(({ headers }) => [headers['x-vault-token'] ?? []].flat()).filter((token) => token !== 'root')
-  const tokens = (): readonly string[] => [...vaultTokens(), ...google.tokens.keys(), ...entraTokens]
+  const jwts = (): readonly string[] =>
+    vault.asked.flatMap(({ body }) => (typeof body.jwt === 'string' ? body.jwt : []))
+  const tokens = (): readonly string[] => [...vaultTokens(), ...jwts(), ...google.tokens.keys(), ...entraTokens]
   const owned = stack.move()
   return { cases, passwords, tokens, authorities, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }

@@ -1,6 +1,7 @@
 /** A double of the API of Kubernetes for secrets: the secret prod/sales, and those that are written. */
 
 import { writeFile } from 'node:fs/promises'
+import type { ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -58,7 +59,12 @@ export async function startKubernetesApi(password: string) {
     put('sales', { metadata: { labels: { team: 'etl' } }, type: 'Opaque', data })
   }
   setPassword(password)
-  const state: { token: string; fault: ApiReply | undefined } = { token: POD_TOKEN, fault: undefined }
+  const state = {
+    token: POD_TOKEN,
+    fault: undefined as ApiReply | undefined,
+    /** Answers in place of the server, as long as it is set. */
+    respond: undefined as ((response: ServerResponse) => void) | undefined,
+  }
   const shown = (status: number, secret: ApiSecret): ApiReply => ({
     status,
     body: { kind: 'Secret', apiVersion: 'v1', ...secret },
@@ -94,6 +100,10 @@ export async function startKubernetesApi(password: string) {
   }
   const server = createServer({ cert, key }, (request, response) => {
     void text(request).then((content) => {
+      if (state.respond !== undefined) {
+        state.respond(response)
+        return
+      }
       const { method = '', url = '', headers: asked } = request
       const { status, body, headers } = answer(method, url, asked.authorization, content)
       response.writeHead(status, { 'content-type': 'application/json', ...headers })

@@ -108,7 +108,7 @@ export const vaultKwargs = {
 } as const
 
 const UNSUPPORTED: Readonly<Record<string, string>> = {
-  proxies: 'Vault is reached directly',
+  proxies: 'name the proxy by the option proxy of the engine',
   session: 'it is an object of Python',
   adapter: 'it is an object of Python',
   allow_redirects: 'redirections are followed to nodes of Vault alone',

@@ -16,7 +16,7 @@ interface Place {
 
 const USERS = 'path "database/creds/*" { capabilities = ["read"] } path "sys/leases/*" { capabilities = ["update"] }'
 
-async function startPlace(vault: VaultServer, server: PostgresServer): Promise<Place> {
+export async function startPlace(vault: VaultServer, server: PostgresServer): Promise<Place> {
   await administer(vault, 'POST', 'sys/mounts/database', { type: 'database' })
   await administer(vault, 'POST', 'database/config/sales', {
     plugin_name: 'postgresql-database-plugin',
@@ -40,7 +40,11 @@ async function startPlace(vault: VaultServer, server: PostgresServer): Promise<P
   return { vault, server, extra: { auth_method: 'vault', vault_addr: vault.address, vault_token: vault.rootToken } }
 }
 
-function engineOf({ server, extra }: Place, own: Readonly<Record<string, unknown>>, options: EngineOptions = {}) {
+export function engineOf(
+  { server, extra }: Place,
+  own: Readonly<Record<string, unknown>>,
+  options: EngineOptions = {},
+) {
   const target = { type: 'postgres', host: server.host, port: server.port, database: 'postgres' } as const
   const all = { pool_size: 3, max_overflow: 0, pool_recycle: 0.2, stores: { environment: {} }, ...options }
   return createEngine({ ...target, extra: { ...extra, ...own } }, all)
