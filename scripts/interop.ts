@@ -25,12 +25,10 @@ const ALSO_NEEDED: Readonly<Record<string, readonly ToolName[]>> = {
   sqlserver: ['java', 'javac'],
 }
 
-/** Variables that tell a part where something is that it does not fetch, and what they name. */
-const VARIABLES: Readonly<Record<string, { readonly needed: string; readonly use: readonly string[] }>> = {
-  knex: {
-    needed: 'POOLSMITH_KNEX_SOURCE: the folder of a git clone of knex, with the commit of its release',
-    use: ['POOLSMITH_KNEX_SOURCE', 'POOLSMITH_BABELFISH'],
-  },
+/** Variables that say where something is that a part needs and does not fetch. */
+const VARIABLES: Readonly<Record<string, { readonly name: string; readonly what: string }>> = {
+  babelfish: { name: 'POOLSMITH_BABELFISH', what: 'the folder of an installation of Babelfish' },
+  knex: { name: 'POOLSMITH_KNEX_SOURCE', what: 'a git clone of knex that has the commit of its release' },
 }
 
 function fail(sentence: string): never {
@@ -49,12 +47,12 @@ function partOf(argument: string): string {
   return parts.includes(name) ? name : fail(`${argument} is no part of ${FOLDER}; the parts are ${parts.join(', ')}.`)
 }
 
-const lacking = parts.filter((part) => VARIABLES[part] !== undefined && !process.env[VARIABLES[part].use[0] as string])
-const chosen = given.length === 0 ? parts.filter((part) => !lacking.includes(part)) : [...new Set(given.map(partOf))]
-for (const part of lacking) {
-  const sentence = `${part} needs ${VARIABLES[part]?.needed}.`
+const isLacking = (part: string): boolean => VARIABLES[part] !== undefined && !process.env[VARIABLES[part].name]
+const chosen = given.length === 0 ? parts.filter((part) => !isLacking(part)) : [...new Set(given.map(partOf))]
+for (const part of parts.filter(isLacking)) {
+  const sentence = `the part ${part} needs ${VARIABLES[part]?.name}: ${VARIABLES[part]?.what}.`
   if (chosen.includes(part)) fail(sentence)
-  if (given.length === 0) console.error(`poolsmith: left out: ${sentence}`)
+  if (given.length === 0) console.error(`poolsmith: ${sentence} It is left out.`)
 }
 const patterns = (given.length === 0 ? chosen : given).flatMap((argument) =>
   parts.includes(argument) ? globSync(join(FOLDER, argument, '**', '*.test.ts')) : [argument],
@@ -70,7 +68,7 @@ const complaint = ensureSystemPackages(systemPackagesFor(closureOf(patterns)))
 if (complaint !== undefined) fail(complaint)
 
 const environment: Record<string, string | undefined> = { JAVA_HOME: process.env['JAVA_HOME'] }
-for (const name of chosen.flatMap((part) => VARIABLES[part]?.use ?? [])) environment[name] = process.env[name]
+for (const { name } of Object.values(VARIABLES)) environment[name] = process.env[name]
 for (const { part, tool, files } of pins) {
   const program = found[tool]
   if (program === undefined) continue

@@ -10,6 +10,7 @@ import { temporaryFolder } from './folder.ts'
 export class SqlServerTables {
   readonly #prefix = `poolsmith_${randomUUID().slice(0, 8)}`
   readonly #made: string[] = []
+  #tried = 0
   #db: Engine | undefined
   #numbers = ''
 
@@ -35,14 +36,17 @@ export class SqlServerTables {
   }
 
   async close(): Promise<void> {
-    for (const name of this.#made) await this.db.raw(`drop table dbo.[${name}]`)
-    await this.db.destroy()
+    try {
+      for (const name of this.#made) await this.db.raw(`drop table dbo.[${name}]`)
+    } finally {
+      await this.db.destroy()
+    }
   }
 
   readonly table = async (columns: string, rows: readonly string[] = []): Promise<string> => {
-    const name = `${this.#prefix}_${this.#made.length}`
-    this.#made.push(name)
+    const name = `${this.#prefix}_${this.#tried++}`
     await this.db.raw(`create table dbo.[${name}] (${columns})`)
+    this.#made.push(name)
     for (let at = 0; at < rows.length; at += 500) {
       const some = rows.slice(at, at + 500)
       await this.db.raw(

@@ -9,7 +9,7 @@ import { after, before, test } from 'node:test'
 import { createEngine } from '../../../src/index.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 import { startPostgres } from '../../support/postgres.ts'
-import { startBabelfish } from './babelfish.ts'
+import { INSTALLATION, startBabelfish } from '../babelfish/babelfish.ts'
 import { DIFFERENCES } from './differences.ts'
 import { type Outcome, runSuite, type Settings, type Side, type Suite, unpackTests } from './suite.ts'
 
@@ -51,9 +51,11 @@ async function compare(suite: Suite, server: Server): Promise<void> {
     twice.map((title) => `${title}: ${ours.failed.get(title)}`),
     [],
   )
-  const wrong = named.filter(
-    ({ tests }) => ![...bare.passed].some((title) => tests.test(title) && !ours.passed.has(title)),
-  )
+  // A test of a named difference that failed over bare knex too shows nothing.
+  const wrong = named.filter(({ tests }) => {
+    const passed = [...bare.passed].filter((title) => tests.test(title))
+    return passed.length > 0 && passed.every((title) => ours.passed.has(title))
+  })
   assert.deepEqual(wrong, [], 'no difference any more')
 }
 
@@ -76,11 +78,10 @@ test("knex's tests of PostgreSQL pass as over bare knex, but for the named diffe
   })
 })
 
-const installation = process.env['POOLSMITH_BABELFISH']
-const skip = installation === undefined && 'set POOLSMITH_BABELFISH to the folder of an installation of Babelfish'
+const skip = INSTALLATION === undefined && 'set POOLSMITH_BABELFISH to the folder of an installation of Babelfish'
 
 test("knex's tests of SQL Server pass as over bare knex, but for the named differences", { skip }, async () => {
-  await using babelfish = await startBabelfish(installation as string)
+  await using babelfish = await startBabelfish()
   const { host, port, login, password } = babelfish
   await compare('mssql', {
     settings: {

@@ -1,16 +1,15 @@
 /** knex's own integration tests, of a clone of knex, in a process of their own. */
 
 import assert from 'node:assert/strict'
-import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { execFile } from 'node:child_process'
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { fetched } from '../../support/interop.ts'
+import { runNode } from '../../support/run-node.ts'
 
 const MODULES = join(import.meta.dirname, '..', '..', '..', 'node_modules')
-const LIMIT_MILLIS = 400_000
 /** One test may take so long; knex's own limit is half of it, on a machine of its own. */
 const TEST_MILLIS = 20_000
 /** With these sources, the tests that belong to the version of knex in package.json. */
@@ -69,20 +68,10 @@ export async function runSuite(folder: string, suite: Suite, side: Side, setting
     ...(suite === 'mssql' ? [new URL('babelfish-names.ts', import.meta.url).href] : []),
     ...(side === 'ours' ? [new URL('our-knex.ts', import.meta.url).href] : []),
   ]
-  const child = spawn(process.execPath, [...preloads.flatMap((file) => ['--import', file]), ...mocha], {
+  const { said } = await runNode([...preloads.flatMap((file) => ['--import', file]), ...mocha], {
     cwd: folder,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: LIMIT_MILLIS,
-    killSignal: 'SIGKILL',
-    env: { PATH: process.env['PATH'], TZ: 'UTC', DB: suite, KNEX_TEST: config, NODE_PATH: MODULES },
+    env: { DB: suite, KNEX_TEST: config, NODE_PATH: MODULES },
   })
-  let said = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (chunk) => {
-      said += chunk
-    })
-  }
-  await once(child, 'close')
   const text = await readFile(report, 'utf8').catch(() => assert.fail(`${suite}, ${side}: no report\n${said}`))
   const { stats, passes, failures } = JSON.parse(text) as Report
   const failed = failures.map(({ fullTitle, err }) => [fullTitle, err.message ?? ''] as const)

@@ -1,7 +1,10 @@
 /** Babelfish: a PostgreSQL of a build of its own that also speaks TDS and T-SQL. */
 
+import assert from 'node:assert/strict'
+import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import { freePort } from '../../support/free-port.ts'
+import type { Kdc } from '../../support/kdc.ts'
 import { createPki } from '../../support/pki.ts'
 import { startPostgres } from '../../support/postgres.ts'
 
@@ -26,17 +29,28 @@ export interface Babelfish extends AsyncDisposable {
   log(): string
 }
 
-/** @param folder the installation, with `bin/postgres` */
-export async function startBabelfish(folder: string): Promise<Babelfish> {
+/** The folder of the installation, with `bin/postgres`. */
+export const INSTALLATION = process.env['POOLSMITH_BABELFISH']
+
+/**
+ * @param kdc a realm in which it has the service principal of its port on localhost
+ */
+export async function startBabelfish(kdc?: Kdc): Promise<Babelfish> {
+  assert.ok(INSTALLATION !== undefined, 'set POOLSMITH_BABELFISH')
   const port = await freePort()
   const pki = await createPki()
   const server = await startPostgres({
+    environment: kdc?.environment,
     tls: await pki.issue({ commonName: 'localhost', dns: ['localhost'], ip: ['127.0.0.1'] }),
-    programs: join(folder, 'bin'),
+    programs: join(INSTALLATION, 'bin'),
     config: {
       shared_preload_libraries: 'babelfishpg_tds',
+      ...(kdc === undefined ? {} : { krb_server_keyfile: await keytabOf(kdc, port) }),
       'babelfishpg_tds.port': `${port}`,
       'babelfishpg_tds.listen_addresses': '127.0.0.1',
+      'babelfishpg_tsql.isolation_level_serializable': 'pg_isolation',
+      'babelfishpg_tsql.isolation_level_repeatable_read': 'pg_isolation',
+      'babelfishpg_tsql.escape_hatch_rowversion': 'ignore',
     },
     hba: ['host all all 127.0.0.1/32 md5'],
   })
@@ -60,4 +74,14 @@ export async function startBabelfish(folder: string): Promise<Babelfish> {
     await server[Symbol.asyncDispose]()
     throw error
   }
+}
+
+/** The server runs under another account than the KDC. */
+async function keytabOf(kdc: Kdc, port: number): Promise<string> {
+  const service = `MSSQLSvc/localhost:${port}`
+  await kdc.addPrincipal(service)
+  const keytab = await kdc.keytab(service)
+  await chmod(kdc.folder, 0o711)
+  await chmod(keytab, 0o644)
+  return keytab
 }
