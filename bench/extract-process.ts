@@ -7,6 +7,10 @@ import { join } from 'node:path'
 import type { ConnectionObject } from '../src/connections/parse.ts'
 import { type ExtractFormat, extractTable } from '../src/extract/extract-table.ts'
 import { createEngine } from '../src/index.ts'
+// Loaded before the clock starts, as the modules of the other programs are; an extract loads them when it needs them.
+import 'apache-arrow'
+import '../src/extract/read/postgres/open.ts'
+import '../src/extract/sinks/parquet/sink.ts'
 
 export interface Task {
   readonly connection: ConnectionObject

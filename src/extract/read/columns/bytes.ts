@@ -63,6 +63,7 @@ export abstract class VariableColumn implements ColumnBuilder {
       ...this.nulls.finish(length),
     } as never) as Data
     this.offsets = this.#offsetArrays.take(Math.max(FIRST_ROWS, length) + 1)
+    this.offsets[0] = 0
     // The next batch is about as long as this one. With a little more room it need not be moved at its end.
     const likely = Math.max(FIRST_BYTES, this.used + (this.used >> 3))
     this.values = this.#spare !== undefined && this.#spare.length >= this.used ? this.#spare : room(likely)
@@ -168,6 +169,7 @@ export class EnumColumn implements ColumnBuilder {
       grown.set(this.#values)
       this.#values = grown
     }
+    this.#values.fill(0, this.#rows, this.#rows + count)
     let last = 0
     let row = this.#rows
     for (let i = 0, at = first; i < count; i += 1, at += stride, row += 1) {

@@ -65,7 +65,7 @@ export class Nulls {
 }
 
 /** Arrays of numbers for one column: an array that was given back is used before a new one is made. */
-export class Arrays<V extends { readonly length: number; fill(value: 0): unknown }> {
+export class Arrays<V extends { readonly length: number }> {
   readonly #kind: new (
     room: number | ArrayBuffer,
   ) => V
@@ -75,12 +75,11 @@ export class Arrays<V extends { readonly length: number; fill(value: 0): unknown
     this.#kind = kind
   }
 
-  /** An array of at least this length, filled with zeros. */
+  /** An array of at least this length. It may hold what was in it before. */
   take(length: number): V {
     const spare = this.#spare
     if (spare === undefined || spare.length < length) return new this.#kind(length)
     this.#spare = undefined
-    spare.fill(0)
     return spare
   }
 

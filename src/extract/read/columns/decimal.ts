@@ -36,12 +36,15 @@ export abstract class DecimalColumn implements ColumnBuilder {
 
   abstract append(chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void
 
+  /** Makes room for the next rows, filled with zeros, which stay where a value is NULL and above a small one. */
   protected reserve(count: number): void {
     const needed = (this.rows + count) * this.words
-    if (needed <= this.values.length) return
-    const grown = this.#arrays.take(roomFor(needed, this.values.length))
-    grown.set(this.values)
-    this.values = grown
+    if (needed > this.values.length) {
+      const grown = this.#arrays.take(roomFor(needed, this.values.length))
+      grown.set(this.values)
+      this.values = grown
+    }
+    this.values.fill(0, this.rows * this.words, needed)
   }
 
   /** Two's complement, low words first. */

@@ -25,6 +25,7 @@ export abstract class FixedColumn<V extends Values> implements ColumnBuilder {
 
   abstract append(chunk: Buffer, view: DataView, fields: Int32Array, first: number, stride: number, count: number): void
 
+  /** Room for the next rows, filled with zeros, which stay where a value is NULL. */
   protected reserve(count: number): V {
     const needed = (this.rows + count) * this.#unitsPerRow
     if (needed > this.values.length) {
@@ -32,6 +33,7 @@ export abstract class FixedColumn<V extends Values> implements ColumnBuilder {
       grown.set(this.values as never)
       this.values = grown
     }
+    this.values.fill(0, this.rows * this.#unitsPerRow, needed)
     return this.values
   }
 
@@ -203,8 +205,13 @@ export class BoolColumn extends FixedColumn<Uint8Array> {
 
   protected override toData(values: Uint8Array): Uint8Array {
     const bits = new Uint8Array((values.length + 7) >> 3)
+    let gathered = 0
     for (let row = 0; row < values.length; row += 1) {
-      if (values[row] === 1) bits[row >> 3] = (bits[row >> 3] as number) | (1 << (row & 7))
+      if (values[row] === 1) gathered |= 1 << (row & 7)
+      if ((row & 7) === 7 || row + 1 === values.length) {
+        bits[row >> 3] = gathered
+        gathered = 0
+      }
     }
     return bits
   }

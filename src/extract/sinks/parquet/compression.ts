@@ -9,6 +9,8 @@ export interface Codec extends Disposable {
   readonly id: number
   /** The result, in order, belongs to the caller. The input must not change until then. */
   compress(bytes: Uint8Array): Promise<readonly Uint8Array[]>
+  /** Results that are not read any more; other bytes among them stay. Called while nothing is being compressed. */
+  release(parts: readonly Uint8Array[]): void
 }
 
 /** Node has zstd from 22.15 and 23.8 on. */
@@ -35,11 +37,17 @@ export function codecFor(name: ParquetCompression = hasZstd ? 'zstd' : 'gzip'): 
         compress: async (bytes) => [
           new Uint8Array(await compress(bytes, { level: 1, chunkSize: bytes.length + (bytes.length >> 7) + 64 })),
         ],
+        release: () => undefined,
         [Symbol.dispose]: () => undefined,
       }
     }
     case 'none':
-      return { id: 0, compress: async (bytes) => [new Uint8Array(bytes)], [Symbol.dispose]: () => undefined }
+      return {
+        id: 0,
+        compress: async (bytes) => [new Uint8Array(bytes)],
+        release: () => undefined,
+        [Symbol.dispose]: () => undefined,
+      }
   }
 }
 
@@ -57,15 +65,33 @@ class Zstd implements Codec {
   readonly #compressors: Compressor[] = []
   readonly #idle: Compressor[] = []
   readonly #waiting: ((compressor: Compressor) => void)[] = []
+  /** How many parts lie in a room. */
+  readonly #held = new Map<ArrayBufferLike, number>()
 
   async compress(bytes: Uint8Array): Promise<readonly Uint8Array[]> {
     const compressor = this.#idle.pop() ?? this.#another() ?? (await this.#next())
     try {
-      return await compressor.frame(bytes)
+      const parts = await compressor.frame(bytes)
+      for (const { buffer } of parts) this.#held.set(buffer, (this.#held.get(buffer) ?? 0) + 1)
+      return parts
     } finally {
       const next = this.#waiting.shift()
       if (next === undefined) this.#idle.push(compressor)
       else next(compressor)
+    }
+  }
+
+  /** Frees rooms at once, since V8 would collect garbage because of them: 13 times instead of 2 for two million rows. */
+  release(parts: readonly Uint8Array[]): void {
+    const held = this.#held
+    for (const { buffer } of parts) {
+      const count = held.get(buffer)
+      if (count !== undefined) held.set(buffer, count - 1)
+    }
+    for (const [room, count] of held) {
+      if (count > 0 || this.#compressors.some((compressor) => compressor.room === room)) continue
+      held.delete(room)
+      if (room instanceof ArrayBuffer) room.transfer(0)
     }
   }
 
@@ -97,9 +123,14 @@ class Compressor implements Disposable {
     },
   })
   #parts: Uint8Array[] = []
+  /** The last one that it has written to, and may write to again. */
+  room: ArrayBufferLike | undefined
 
   constructor() {
-    this.#stream.on('data', (part: Buffer) => this.#parts.push(part))
+    this.#stream.on('data', (part: Buffer) => {
+      this.#parts.push(part)
+      this.room = part.buffer
+    })
     // The caller of write gets the error.
     this.#stream.on('error', () => undefined)
   }

@@ -88,6 +88,7 @@ class ParquetSink implements Sink {
     this.#rows = 0
     this.#bytes = 0
     await this.#put(parts)
+    this.#codec.release(parts)
   }
 
   async #put(parts: readonly Uint8Array[]): Promise<void> {

@@ -125,26 +125,28 @@ class IntegerBounds implements Statistics {
     let row = 0
     while (row < data.length && !isValid(validity, row)) row += 1
     if (row === data.length) return
-    const min = this.#min ?? words.slice(row * stride, row * stride + take)
-    const max = this.#max ?? words.slice(row * stride, row * stride + take)
-    this.#min = min
-    this.#max = max
+    // Only their places are kept, because in numbers that rise from row to row every value is the largest so far.
+    let min = row * stride
+    let max = min
     // The highest word, which alone has a sign, decides in nearly all cases.
-    let least = (min[top] as number) | 0
-    let most = (max[top] as number) | 0
+    let least = (words[min + top] as number) | 0
+    let most = least
     for (; row < data.length; row += 1) {
       if (!isValid(validity, row)) continue
       const at = row * stride
       const high = (words[at + top] as number) | 0
-      if (high < least || (high === least && compareLower(words, at, min, top) < 0)) {
-        for (let word = 0; word < take; word += 1) min[word] = words[at + word] as number
+      if (high > most || (high === most && compareLower(words, at, words, max, top) > 0)) {
+        max = at
+        most = high
+      } else if (high < least || (high === least && compareLower(words, at, words, min, top) < 0)) {
+        min = at
         least = high
       }
-      if (high > most || (high === most && compareLower(words, at, max, top) > 0)) {
-        for (let word = 0; word < take; word += 1) max[word] = words[at + word] as number
-        most = high
-      }
     }
+    if (this.#min === undefined || compareWords(words, min, this.#min, top) < 0)
+      this.#min = words.slice(min, min + take)
+    if (this.#max === undefined || compareWords(words, max, this.#max, top) > 0)
+      this.#max = words.slice(max, max + take)
   }
 
   bounds(): Bounds | undefined {
@@ -158,10 +160,16 @@ class IntegerBounds implements Statistics {
   }
 }
 
-/** Compares the words at `at` below the one at `top` with others, the highest first. */
-function compareLower(words: Uint32Array, at: number, others: Uint32Array, top: number): number {
+/** Compares the words from `at` to `at + top`, of which the last has a sign, with those of a bound. */
+function compareWords(words: Uint32Array, at: number, bound: Uint32Array, top: number): number {
+  const difference = ((words[at + top] as number) | 0) - ((bound[top] as number) | 0)
+  return difference !== 0 ? difference : compareLower(words, at, bound, 0, top)
+}
+
+/** Compares the words at `at` below the one at `top` with those at `other`, the highest first. */
+function compareLower(words: Uint32Array, at: number, others: Uint32Array, other: number, top: number): number {
   for (let word = top - 1; word >= 0; word -= 1) {
-    const difference = (words[at + word] as number) - (others[word] as number)
+    const difference = (words[at + word] as number) - (others[other + word] as number)
     if (difference !== 0) return difference
   }
   return 0
@@ -199,17 +207,17 @@ class BytesBounds implements Statistics {
       const start = valueOffsets[row] as number
       const end = valueOffsets[row + 1] as number
       const head = headOf(view, start, end)
-      if (head <= least && compareBytes(view, start, end, min) < 0) {
-        min.view = view
-        min.start = start
-        min.end = end
-        least = head
-      }
+      // In text that rises from row to row one comparison is enough.
       if (head >= most && compareBytes(view, start, end, max) > 0) {
         max.view = view
         max.start = start
         max.end = end
         most = head
+      } else if (head <= least && compareBytes(view, start, end, min) < 0) {
+        min.view = view
+        min.start = start
+        min.end = end
+        least = head
       }
     }
     this.#min = copyOf(min)
