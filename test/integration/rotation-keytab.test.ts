@@ -1,20 +1,15 @@
 /** A keytab whose key is changed while a pool logs in to PostgreSQL with it, on MIT's KDC and its kadmind. */
 
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
-import { copyFile, readFile, stat } from 'node:fs/promises'
+import { copyFile, readFile } from 'node:fs/promises'
 import { after, before, test } from 'node:test'
 import { readKeytab } from '../../src/kerberos/keytab-file.ts'
-import { besideKeytab } from '../../src/kerberos/pending-key.ts'
-import { refreshTicket } from '../../src/kerberos/refresh-ticket.ts'
 import { rotateKeytab } from '../../src/rotation/index.ts'
 import { type Kadmind, startKadmind } from '../support/kadmind.ts'
 import { type KerberosPostgres, startKerberosPostgres } from '../support/kerberos-postgres.ts'
-import { killAt } from '../support/rotation/kill-at.ts'
-import { load } from '../support/rotation/load.ts'
+import { isAccepted, keyVersions, killKeytabAtEachStep } from '../support/rotation/killed-keytab.ts'
 
 const stores = { environment: {} }
-const STEPS = ['read', 'login', 'pending', 'alter', 'keys', 'verify', 'promote'] as const
 
 let realm: KerberosPostgres
 let kadmind: Kadmind
@@ -44,60 +39,16 @@ async function prepare(name: string) {
     login: name,
     extra: { auth_method: 'kerberos', principal: name, keytab, min_ticket_lifetime: 5, sslmode: 'disable' },
   } as const
-  let caches = 0
-  const accepts = (path: string): Promise<boolean> =>
-    refreshTicket({
-      by: 'keytab',
-      principal: name,
-      keytab: path,
-      cache: `FILE:${kdc.path(`${name}-${caches++}`)}`,
-    }).then(
-      () => true,
-      () => false,
-    )
-  const versions = async (path = keytab): Promise<number[]> => [
-    ...new Set(readKeytab(await readFile(path)).map(({ kvno }) => kvno)),
-  ]
+  const accepts = (path: string): Promise<boolean> => isAccepted(kdc, name, path)
+  const versions = (): Promise<number[]> => keyVersions(keytab)
   return { keytab, record, accepts, versions }
 }
 
 test('a rotation that is killed at any step is finished by the same call, and no statement fails', {
   timeout: 300_000,
 }, async () => {
-  const { keytab, record, accepts, versions } = await prepare('etl')
-  await using stack = new AsyncDisposableStack()
-  const callers = await load(record)
-  stack.defer(callers.stop)
-  await callers.reopened()
-  const { pending, next } = besideKeytab(keytab)
-  let newest = Math.max(...(await versions()))
-  for (const step of STEPS) {
-    await killAt(step, 'keytab', record, { stores })
-    // The KDC has the new key, and the keytab the old one.
-    if (step === 'keys') await callers.refreshed()
-    await callers.reopened()
-    const isPending = !['read', 'login', 'pending'].includes(step)
-    assert.equal(existsSync(pending), isPending, step)
-    // A copy has nothing beside it.
-    const copy = `${keytab}.copy`
-    await copyFile(keytab, copy)
-    assert.equal(await accepts(copy), !['keys', 'verify', 'promote'].includes(step), step)
-    assert.equal(await accepts(keytab), true, step)
-
-    const { resumed, kvno, principal } = await rotateKeytab(record, { stores })
-    assert.deepEqual(
-      { resumed, kvno, principal },
-      { resumed: isPending, kvno: newest + 1, principal: 'etl@TEST.REALM' },
-    )
-    newest = kvno
-    assert.deepEqual([existsSync(pending), existsSync(next)], [false, false])
-    assert.equal((await stat(keytab)).mode & 0o777, 0o600)
-    await copyFile(keytab, copy)
-    assert.equal(await accepts(copy), true)
-  }
-  await callers.refreshed()
-  await callers.reopened()
-  assert.ok((await callers.end()) > 0)
+  const { keytab, record } = await prepare('etl')
+  await killKeytabAtEachStep(realm.kdc, record, { principal: 'etl', keytab })
 })
 
 test('a principal of which the KDC tells no version gets the next one', { timeout: 60_000 }, async () => {

@@ -152,10 +152,16 @@ async function versionOf(
 /** RFC 4120 5.3: `Ticket ::= [APPLICATION 1] SEQUENCE { …, enc-part [3] EncryptedData }`, `kvno [1]` in that. */
 function versionIn(ticket: Buffer): number | undefined {
   const inner = (bytes: Buffer | undefined) => (bytes === undefined ? [] : elements(bytes))
-  const [sequence] = inner(inner(ticket)[0]?.content)
-  const encrypted = fieldOf(inner(sequence?.content), 3)
-  const kvno = fieldOf(inner(encrypted?.content), 1)?.content
-  return kvno === undefined || kvno.length === 0 ? undefined : kvno.readUIntBE(0, Math.min(kvno.length, 6))
+  try {
+    const [sequence] = inner(inner(ticket)[0]?.content)
+    const encrypted = fieldOf(inner(sequence?.content), 3)
+    const kvno = fieldOf(inner(encrypted?.content), 1)?.content
+    return kvno === undefined || kvno.length === 0 || kvno.length > 5 ? undefined : kvno.readUIntBE(0, kvno.length)
+  } catch (error) {
+    // The KDC has sent something else: the version is not known.
+    if (error instanceof RangeError) return undefined
+    throw error
+  }
 }
 
 function options(operation: Operation, facts: KerberosFacts): Pointer {
