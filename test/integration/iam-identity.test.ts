@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { chmod, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { after, beforeEach, describe } from 'node:test'
+import { inspect } from 'node:util'
 import { PoolsmithError } from '../../src/errors.ts'
 import { iam } from '../../src/strategies/iam.ts'
 import { clearAwsEnvironment } from '../support/aws-environment.ts'
@@ -40,7 +41,7 @@ async function signer(extra: Record<string, unknown>): Promise<string | Poolsmit
   }
 }
 
-async function assertMissing(extra: Record<string, unknown>, ...words: readonly RegExp[]): Promise<void> {
+async function assertMissing(extra: Record<string, unknown>, ...words: readonly RegExp[]): Promise<PoolsmithError> {
   const asked = machine.requests.length
   const error = await signer(extra)
   assert.ok(error instanceof PoolsmithError, `${error} signs in its place`)
@@ -48,6 +49,7 @@ async function assertMissing(extra: Record<string, unknown>, ...words: readonly 
   assert.equal(error.transient, false)
   for (const word of words) assert.match(error.message, word)
   assert.equal(machine.requests.length, asked, "the machine's role was asked for")
+  return error
 }
 
 const PROFILES: readonly (readonly [what: string, config: string, cause: RegExp])[] = [
@@ -150,6 +152,14 @@ describe('without a named profile', () => {
       await assertMissing({}, new RegExp(`${one}, but not ${other}`))
     })
   }
+
+  test('a web identity token in place of its file is not repeated', async () => {
+    const token = 'eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.dGhlLXNpZ25hdHVyZQ'
+    process.env.AWS_ROLE_ARN = 'arn:aws:iam::1:role/a'
+    process.env.AWS_WEB_IDENTITY_TOKEN_FILE = token
+    const error = await assertMissing({}, /AWS_WEB_IDENTITY_TOKEN_FILE to \(not repeated/)
+    assert.ok(!inspect(error, { depth: 9 }).includes(token))
+  })
 
   test('a web identity token file that does not exist is not replaced', async () => {
     process.env.AWS_ROLE_ARN = 'arn:aws:iam::1:role/a'

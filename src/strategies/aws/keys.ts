@@ -1,6 +1,8 @@
+import { access } from 'node:fs/promises'
 import { isError } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
+import { isPlausiblePath, shownPath } from '../../plausible-path.ts'
 import type { RequestAgents } from '../strategy.ts'
 import type { AwsOptions } from './fields.ts'
 import { refuseIncomplete } from './shared-profile.ts'
@@ -87,6 +89,7 @@ async function defaultKeys(
   refuseHalf(environment, 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY')
   refuseHalf(environment, 'AWS_SECRET_ACCESS_KEY', 'AWS_ACCESS_KEY_ID')
   refuseHalf(environment, 'AWS_WEB_IDENTITY_TOKEN_FILE', 'AWS_ROLE_ARN')
+  await refuseContent(environment.AWS_WEB_IDENTITY_TOKEN_FILE)
   if (!environment.AWS_ACCESS_KEY_ID) {
     try {
       return await providers.fromIni({ ...shared, profile: 'default' })()
@@ -105,6 +108,23 @@ function refuseHalf(environment: KeyContext['environment'], one: string, other: 
     phase: 'credential',
     hint: `Set ${other} too, or unset ${one}: no other identity is used in its place.`,
   })
+}
+
+/** The token itself in place of its file: the SDK would repeat it, as the name of a file that does not exist. */
+async function refuseContent(file: string | undefined): Promise<void> {
+  if (!file || isPlausiblePath(file) || (await isThere(file))) return
+  throw new PoolsmithError(`The environment sets AWS_WEB_IDENTITY_TOKEN_FILE to ${shownPath(file)}.`, {
+    code: 'CREDENTIAL_MISSING',
+    phase: 'credential',
+    hint: 'Set it to the path of the file that holds the token.',
+  })
+}
+
+async function isThere(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  )
 }
 
 /** The SDK's words for a profile that does not exist, or has no setting that leads to keys. */
