@@ -1,7 +1,9 @@
-/** Two ends of one connection on this machine: what one has written can be read at the next turn of the event loop. */
+/** Two ends of one local connection: what one has written can be read at the next turn of the event loop. */
 
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { temporaryFolder } from './folder.ts'
 
 export interface SocketPair extends AsyncDisposable {
   readonly writer: Socket
@@ -9,14 +11,17 @@ export interface SocketPair extends AsyncDisposable {
 }
 
 export async function socketPair(): Promise<SocketPair> {
+  const folder = await temporaryFolder()
+  // Not TCP, whose packets may come a moment later on a busy machine.
+  const path =
+    process.platform === 'win32' ? `\\\\.\\pipe\\poolsmith-${process.pid}-${Date.now()}` : join(folder.path, 's')
   const server = createServer()
-  server.listen(0, '127.0.0.1')
+  server.listen(path)
   await once(server, 'listening')
   const accepted = once(server, 'connection')
-  const reader = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const reader = connect(path)
   await once(reader, 'connect')
   const [writer] = (await accepted) as [Socket]
-  writer.setNoDelay(true)
   return {
     writer,
     reader,
@@ -25,6 +30,7 @@ export async function socketPair(): Promise<SocketPair> {
       writer.destroy()
       server.close()
       await once(server, 'close')
+      await folder[Symbol.asyncDispose]()
     },
   }
 }
