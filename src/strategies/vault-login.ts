@@ -20,7 +20,8 @@ export type VaultLoginOptions = VaultOptions & Partial<AzureOptions & GoogleOpti
 
 /** @param given options, among which is `vault_auth` */
 export function vaultLoginFields({ vault_auth: method }: Readonly<Record<string, unknown>>): Fields {
-  const name = String(method)
+  // Anything may have been given; the table of options reports it.
+  const name = typeof method === 'string' ? method : ''
   return Object.hasOwn(FIELDS, name) ? (FIELDS[name] ?? {}) : {}
 }
 
