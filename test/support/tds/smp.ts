@@ -84,7 +84,7 @@ export class SmpSession extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: () => void): void {
-    // What is written are whole TDS packets, whose length is in their header.
+    // Only whole TDS packets are written; their header has their length.
     for (let at = 0; at < chunk.length; at += chunk.readUInt16BE(at + 2)) {
       this.#waiting.push(chunk.subarray(at, at + chunk.readUInt16BE(at + 2)))
     }
