@@ -204,6 +204,11 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
     return this.#waiters.size
   }
 
+  /** Whether {@link destroy} was called, under tarn's name. */
+  get destroyed(): boolean {
+    return this.#closed
+  }
+
   /**
    * Ends the pool. Waiting callers get `POOL_CLOSED`, attempts are aborted, idle connections are closed. Connections
    * in use may be returned within `drain_timeout`; then they are cut and their statements cancelled. Resolves when

@@ -293,15 +293,8 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
       [
         '-D',
         data,
-        '-U',
-        'postgres',
-        '-A',
-        'scram-sha-256',
         `--pwfile=${passwordFile}`,
-        '-E',
-        'UTF8',
-        '--locale=C',
-        '--no-sync',
+        ...'-U postgres -A scram-sha-256 -E UTF8 --locale=C --no-sync'.split(' '),
       ],
       { ...account, cwd: folder, env: { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' } },
     )

@@ -7,6 +7,7 @@ import type { AcquireOptions } from '../../pool/pool.ts'
 import { rejectAsKnex } from './acquire-timeout.ts'
 import type { ClientBackend } from './backend.ts'
 import { CallSites } from './call-sites.ts'
+import { OpeningPool } from './opening-pool.ts'
 import { PooledRunner } from './runner.ts'
 import { StatementQueue } from './statement-queue.ts'
 import type { KnexMarks } from './time-limit.ts'
@@ -90,12 +91,14 @@ export function overPool(client: typeof Knex.Client, backend: ClientBackend): vo
         const message = 'initialize() takes no configuration; build another engine'
         throw new ConfigError([{ path: '', message }], { subject: 'The argument' })
       }
+      this.pool = new OpeningPool()
       backend.reopen(() => {
         this.pool = backend.pool
       })
     },
 
     async destroy(this: PoolOwner, callback?: (error?: unknown) => void): Promise<void> {
+      if (this.pool instanceof OpeningPool) this.pool.destroyed = true
       try {
         if (this.pool !== undefined || backend.reopening !== undefined) await backend.destroy()
         this.pool = undefined

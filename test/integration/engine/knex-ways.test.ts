@@ -183,9 +183,17 @@ for (const name of ['PostgreSQL', 'SQL Server'] as const) {
       }
       assert.notEqual(db.pool, first)
       assert.equal(db.pool.stats().total, 1)
+      const { client } = db
+      assert.equal(client.pool.destroyed, false)
       await db.destroy()
+      assert.equal(client.pool, undefined)
       db.initialize()
-      await db.destroy()
+      // As in knex, programs that look at the pool find one at once.
+      assert.deepEqual([client.pool.destroyed, client.pool.numUsed()], [false, 0])
+      const ended = db.destroy()
+      assert.equal(client.pool.destroyed, true)
+      await ended
+      assert.equal(client.pool, undefined)
       assert.equal(db.pool.stats().closed, true)
     })
 

@@ -5,7 +5,7 @@ import type { Suite } from './suite.ts'
 interface Difference {
   /** The suites in which it shows. */
   readonly suites: readonly Suite[]
-  /** What the full title of each of its tests has. */
+  /** Fits the full titles of its tests. */
   readonly tests: RegExp
   readonly reason: string
 }
@@ -27,11 +27,6 @@ export const DIFFERENCES: readonly Difference[] = [
     suites: BOTH,
     tests: /#1040, #1171 - When pool is filled with transaction connections/,
     reason: 'The message of a wait that reached its limit is ours; its class, `sql` and `bindings` are as in knex.',
-  },
-  {
-    suites: BOTH,
-    tests: /should allow initialize the pool with knex.initialize/,
-    reason: 'After `initialize()` the pool is made in the background: `client.pool` is undefined until then.',
   },
   {
     suites: BOTH,

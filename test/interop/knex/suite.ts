@@ -19,7 +19,7 @@ const VERSION = '3.3.0'
 export type Side = 'bare' | 'ours'
 export type Suite = 'postgres' | 'mssql'
 
-/** What the tests of the suite give to knex as `connection`. */
+/** The `connection` that the tests of the suite give to knex. */
 export type Settings = Readonly<Record<string, string | number | object>>
 
 /** Puts the tests into a folder, beside the knex and the drivers of this project. */
