@@ -9,6 +9,7 @@ import { ConfigError, PoolsmithError } from '../../src/errors.ts'
 import { readKeytab } from '../../src/kerberos/keytab-file.ts'
 import { besideKeytab, readPending } from '../../src/kerberos/pending-key.ts'
 import { type RotateKeytabOptions, rotateKeytab } from '../../src/rotation/index.ts'
+import { linesOf } from '../support/audit.ts'
 import { poolsmith } from '../support/cli-in-process.ts'
 import { type Kadmind, startKadmind } from '../support/kadmind.ts'
 import { enterRealm, type Kdc, startKdc } from '../support/kdc.ts'
@@ -221,10 +222,16 @@ test('a record or options that do not fit are refused with all reasons', async (
 test('the command line rotates a keytab, and removes old versions', { timeout: 60_000 }, async () => {
   await kdc.addPrincipal('lined')
   const keytab = await kdc.keytab('lined')
-  const query = new URLSearchParams({ auth_method: 'kerberos', principal: 'lined', keytab })
+  const log = kdc.path('audit.jsonl')
+  const query = new URLSearchParams({ auth_method: 'kerberos', principal: 'lined', keytab, audit_file: log })
   const environment = { ...kdc.environment, POOLSMITH_CONN_SALES: `postgres://127.0.0.1:1/x?${query}` }
-  const done = await poolsmith(['rotate', 'sales', '--keytab'], environment)
+  const done = await poolsmith(['rotate', 'sales', '--keytab', '--by', 'nightly'], environment)
   assert.equal(done.code, 0, done.log)
+  const lines = (await linesOf(log)).filter(({ event }) => event === 'rotation')
+  assert.deepEqual(
+    lines.map(({ credential, service, by, outcome }) => [credential, service, by, outcome]),
+    [['keytab', 'sales', 'nightly', 'success']],
+  )
   assert.match(done.out, /^sales: lined@TEST\.REALM has a new key in .*\.keytab, version 2 \(it holds 1, 2\)/)
   const cleaned = await poolsmith(['rotate', 'sales', '--keytab', '--only-clean', '--keep-old', '0'], environment)
   assert.match(cleaned.out, /version 2 \(it holds 2\)/, cleaned.log)

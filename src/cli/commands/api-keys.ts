@@ -1,3 +1,4 @@
+import type { AuditLog } from '../../audit/log.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { ApiKeys, NewApiKey } from '../../rotation/api-keys/api-keys.ts'
 import type { ApiKeyInfo } from '../../rotation/api-keys/entries.ts'
@@ -15,6 +16,7 @@ const ACTIONS: Readonly<Record<string, (call: Call, keys: ApiKeys) => Promise<Ou
 }
 
 const PLACE_VARIABLE = 'POOLSMITH_API_KEYS'
+const AUDIT_VARIABLE = 'POOLSMITH_AUDIT_FILE'
 
 export const apiKeysCommand: Command = {
   name: 'api-keys',
@@ -50,6 +52,12 @@ export const apiKeysCommand: Command = {
     },
     'expires-after': { type: 'string', value: 'DAYS', description: 'When it is refused. Default: never by itself.' },
     version: { type: 'string', value: 'N', description: 'revoke: this version alone.' },
+    'audit-file': {
+      type: 'string',
+      value: 'FILE',
+      description: `An audit log that gets a line before the command ends. Default: ${AUDIT_VARIABLE}.`,
+    },
+    by: { type: 'string', value: 'NAME', description: 'The person or job that orders it, for the audit log.' },
   },
   async run(call) {
     const [action = ''] = call.positionals
@@ -59,9 +67,18 @@ export const apiKeysCommand: Command = {
     const place = textOf(call, 'store') ?? environment[PLACE_VARIABLE]
     if (!place) throw new UsageError(`which store? Name it by --store, or set ${PLACE_VARIABLE}.`)
     const keep = values['hash-only'] === true ? 'hash' : 'key'
-    using keys = await openApiKeys(place, { environment, keep, prefix: textOf(call, 'prefix') })
+    await using audit = await auditOf(call)
+    const options = { environment, keep, prefix: textOf(call, 'prefix'), audit, by: textOf(call, 'by') } as const
+    using keys = await openApiKeys(place, options)
     return await act(call, keys)
   },
+}
+
+async function auditOf(call: Call): Promise<AuditLog | undefined> {
+  const file = textOf(call, 'audit-file') ?? call.environment[AUDIT_VARIABLE]
+  if (!file) return undefined
+  const { openAuditLog } = await import('../../audit/index.ts')
+  return openAuditLog({ file, mode: 'required' })
 }
 
 async function list(call: Call, keys: ApiKeys): Promise<Outcome> {

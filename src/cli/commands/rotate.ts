@@ -63,6 +63,7 @@ export const rotateCommand: Command = {
         'How long readers that see changes late, such as secrets that Kubernetes mounts, get to see the new password ' +
         'before the server takes it. Default 0.',
     },
+    by: { type: 'string', value: 'NAME', description: 'The person or job that orders it, for the audit log.' },
     ...STORE_OPTIONS,
   },
   saysTryAgain: true,
@@ -90,6 +91,7 @@ async function run(call: Call): Promise<Outcome> {
     generate:
       typeof command === 'string' ? () => passwordOf(command, { environment: call.environment, signal }) : undefined,
     wait: secondsOf(values, 'wait'),
+    by: byOf(call),
     onStep,
     signal,
   }
@@ -119,6 +121,7 @@ async function replaceKeys(
     command: typeof command === 'string' ? vectorOf(command) : undefined,
     keepOldSeconds: secondsOf(values, 'keep-old'),
     onlyClean: values['only-clean'] === true,
+    by: byOf(call),
     onStep,
     signal,
   })
@@ -142,11 +145,21 @@ function vectorOf(given: string): readonly string[] {
 async function replaceCertificate(call: Call, issue: string, onStep: (step: string) => void): Promise<Outcome> {
   assertAlone(call, 'certificate-command', FOR_PASSWORDS)
   const { positionals, signal } = call
-  const result = await rotateCertificate(positionals[0] ?? '', { issue, stores: storesOf(call), onStep, signal })
+  const result = await rotateCertificate(positionals[0] ?? '', {
+    issue,
+    stores: storesOf(call),
+    by: byOf(call),
+    onStep,
+    signal,
+  })
   const { connection, subject, place, expiresAt } = result
   const until = new Date(expiresAt).toISOString()
   const text = printable(`${connection}: ${subject} has a new certificate in ${place}, until ${until}`, 1000)
   return { data: { ...result, expiresAt: until }, text }
+}
+
+function byOf({ values }: Call): string | undefined {
+  return typeof values['by'] === 'string' ? values['by'] : undefined
 }
 
 function twoOf(given: string): readonly [string, string] {

@@ -7,6 +7,7 @@ import { test } from 'node:test'
 import { inspect } from 'node:util'
 import { ConfigError, type PoolsmithError } from '../../../src/errors.ts'
 import { type ApiKeys, type ApiKeysOptions, checkRotation, openApiKeys } from '../../../src/rotation/index.ts'
+import { linesOf } from '../../support/audit.ts'
 import { poolsmith } from '../../support/cli-in-process.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 import { findSecrets } from '../../support/object-graph.ts'
@@ -219,7 +220,13 @@ test('the command makes, shows, validates and revokes keys', async () => {
   await using place = await prepare()
   const environment = { ...place.environment, POOLSMITH_API_KEYS: 'encrypted:api-keys' }
   const run = (args: readonly string[], input = '') => poolsmith(['api-keys', ...args], environment, input)
-  const quiet = await run(['generate', 'billing'])
+  const log = join(place.folder.path, 'audit.jsonl')
+  const quiet = await run(['generate', 'billing', '--audit-file', log, '--by', 'ann'])
+  const made = (await linesOf(log)).filter(({ event }) => event === 'api_key')
+  assert.deepEqual(
+    made.map(({ action, service, by, outcome }) => [action, service, by, outcome]),
+    [['generate', 'billing', 'ann', 'success']],
+  )
   assert.deepEqual([quiet.code, quiet.out], [0, 'billing: version 1, in the store\n'])
   const shown = await run(['rotate', 'billing', '--show', '--grace', '60'])
   assert.match(shown.out, /^psm_[0-9A-Za-z]{49}\n?$/)
