@@ -6,7 +6,16 @@ import { REGION, refuse, startAwsDouble } from '../../support/aws/stores-double.
 import { clearAwsEnvironment } from '../../support/aws-environment.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 import { administer } from '../../support/vault/server.ts'
-import { type Answer, askAirflow, askOurs, compare, compareFailures, connection, type Question } from './airflow.ts'
+import {
+  type Answer,
+  askAirflow,
+  askOurs,
+  compare,
+  compareFailures,
+  compareWritten,
+  connection,
+  type Question,
+} from './airflow.ts'
 import { startOpenBao } from './openbao.ts'
 
 const VAULT = 'airflow.providers.hashicorp.secrets.vault.VaultBackend'
@@ -105,6 +114,11 @@ describe('VaultBackend on OpenBao', () => {
     ]
     await compareFailures(questions, asking)
   })
+
+  test('reads what ours has written', async () => {
+    await using server = await startOpenBao()
+    await compareWritten(VAULT, { url: server.address, token: server.rootToken }, asking)
+  })
 })
 
 describe("Amazon's backends on a double that verifies signatures", () => {
@@ -158,5 +172,13 @@ describe("Amazon's backends on a double that verifies signatures", () => {
     }
     assert.deepEqual(await askAirflow([question], asking), [{ value: null }])
     assert.deepEqual(await askOurs(question, asking), { error: 'STORE_KEY_UNUSABLE' })
+  })
+
+  test('read what ours has written', async () => {
+    await using aws = await startAwsDouble()
+    clearAwsEnvironment(home)
+    const kwargs = { ...KEYS, endpoint_url: aws.url }
+    await compareWritten(SECRETS_MANAGER, kwargs, asking)
+    await compareWritten(PARAMETER_STORE, kwargs, asking)
   })
 })

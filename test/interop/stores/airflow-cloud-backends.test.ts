@@ -9,7 +9,16 @@ import { temporaryFolder } from '../../support/folder.ts'
 import { startGoogleDouble } from '../../support/google/double.ts'
 import { startOpenIdProvider } from '../../support/openid-provider.ts'
 import { startProxyDouble } from '../../support/proxy-double.ts'
-import { type Asking, askAirflow, askOurs, compare, compareFailures, connection, type Question } from './airflow.ts'
+import {
+  type Asking,
+  askAirflow,
+  askOurs,
+  compare,
+  compareFailures,
+  compareWritten,
+  connection,
+  type Question,
+} from './airflow.ts'
 
 const KEY_VAULT = 'airflow.providers.microsoft.azure.secrets.key_vault.AzureKeyVaultBackend'
 const GOOGLE = 'airflow.providers.google.cloud.secrets.secret_manager.CloudSecretManagerBackend'
@@ -129,6 +138,12 @@ describe('AzureKeyVaultBackend on a double that challenges and verifies tokens',
     vault.rights.clear()
     await compareFailures([[of({}, 'uri'), { error: 'HttpResponseError' }, 'STORE_REFUSED']], asking)
   })
+
+  test('reads what ours has written', async () => {
+    await using started = await start()
+    started.vault.rights.set('app', new Set(['get', 'list', 'set']))
+    await compareWritten(KEY_VAULT, started.base, started.asking)
+  })
 })
 
 describe('CloudSecretManagerBackend on a double that verifies keys and tokens', () => {
@@ -211,6 +226,11 @@ describe('CloudSecretManagerBackend on a double that verifies keys and tokens', 
     google.readers.clear()
     await compareFailures([[of({}, 'uri'), { value: null }, 'STORE_REFUSED']], asking)
   })
+
+  test('reads what ours has written', async () => {
+    await using started = await start()
+    await compareWritten(GOOGLE, started.base, started.asking)
+  })
 })
 
 describe('LocalFilesystemBackend', () => {
@@ -248,5 +268,15 @@ describe('LocalFilesystemBackend', () => {
     const [theirs] = await askAirflow([question], { home })
     assert.ok(theirs !== undefined && 'error' in theirs)
     assert.ok('error' in (await askOurs(question, { home })))
+  })
+
+  test('reads what ours has written', async () => {
+    for (const ending of ['yaml', 'json']) {
+      const kwargs = {
+        connections_file_path: join(home, `written-connections.${ending}`),
+        variables_file_path: join(home, `written-variables.${ending}`),
+      }
+      await compareWritten(FILES, kwargs, { home })
+    }
   })
 })

@@ -5,7 +5,16 @@ import { after, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { temporaryFolder } from '../../support/folder.ts'
 import { base64 } from '../../support/kubernetes-suite.ts'
-import { type Asking, askAirflow, askOurs, compare, compareFailures, connection, type Question } from './airflow.ts'
+import {
+  type Asking,
+  askAirflow,
+  askOurs,
+  compare,
+  compareFailures,
+  compareWritten,
+  connection,
+  type Question,
+} from './airflow.ts'
 import { layOut, type RealCluster, startKubernetes } from './kubernetes.ts'
 
 const CLASS = 'airflow.providers.cncf.kubernetes.secrets.kubernetes_secrets_backend.KubernetesSecretsBackend'
@@ -107,4 +116,9 @@ test('fails where Airflow fails, and where Airflow only says that nothing is def
   assert.deepEqual(await askOurs(impossible, asking), { value: null })
   await cluster.spoilToken()
   await compareFailures([[of({}, 'uri'), { error: 'UnauthorizedException' }, 'STORE_REFUSED']], asking)
+})
+
+test('reads what ours has written', async () => {
+  await using cluster = await start()
+  await compareWritten(CLASS, {}, askingIn(cluster))
 })

@@ -4,6 +4,8 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { PoolsmithError } from '../../../src/errors.ts'
 import { findConnection } from '../../../src/stores/resolve.ts'
 import { openStores } from '../../../src/stores/stores.ts'
@@ -46,19 +48,21 @@ export async function askAirflow(questions: readonly Question[], { home, theirs 
   return JSON.parse(line) as Answer[]
 }
 
+async function optionsOf(name: string, kwargs: Kwargs, { home: cwd, ours }: Asking) {
+  const worker = { AIRFLOW__SECRETS__BACKEND: name, AIRFLOW__SECRETS__BACKEND_KWARGS: JSON.stringify(kwargs) }
+  if (ours === undefined) return { environment: worker, cwd }
+  return { environment: {}, stores: [await openSettings({ type: name, ...kwargs, ...ours.kwargs }, ours)], cwd }
+}
+
 export async function askOurs({ class: name, kwargs, kind, id }: Question, asking: Asking): Promise<Answer> {
-  const { home: cwd, ours } = asking
   try {
-    const options =
-      ours === undefined
-        ? { environment: { AIRFLOW__SECRETS__BACKEND: name, AIRFLOW__SECRETS__BACKEND_KWARGS: JSON.stringify(kwargs) } }
-        : { environment: {}, stores: [await openSettings({ type: name, ...kwargs, ...ours.kwargs }, ours)] }
+    const options = await optionsOf(name, kwargs, asking)
     if (kind !== 'connection') {
-      await using stores = openStores({ ...options, cwd })
+      await using stores = openStores(options)
       const found = await (kind === 'variable' ? stores.getVariable(id) : stores.getConfig(id))
       return { value: found?.reveal() ?? null }
     }
-    const { type, host, login, password, database, port, extra } = await findConnection(id, { ...options, cwd })
+    const { type, host, login, password, database, port, extra } = await findConnection(id, options)
     const parts = { conn_type: type, host, login, password: password?.reveal(), schema: database, port, extra }
     return { value: Object.fromEntries(Object.entries(parts).map(([part, value]) => [part, value ?? null])) }
   } catch (error) {
@@ -74,12 +78,31 @@ function plain(answer: Answer): Answer {
   return { value: Object.fromEntries(parts) }
 }
 
-/** Both give the same values. */
-export async function compare(questions: Readonly<Record<string, Question>>, asking: Asking): Promise<void> {
+/** Both give the same values. @returns Airflow's */
+export async function compare(
+  questions: Readonly<Record<string, Question>>,
+  asking: Asking,
+): Promise<readonly Answer[]> {
   const theirs = await askAirflow(Object.values(questions), asking)
   for (const [index, [what, question]] of Object.entries(questions).entries()) {
     assert.deepEqual(plain(await askOurs(question, asking)), plain(theirs[index] as Answer), what)
   }
+  return theirs
+}
+
+/** Airflow reads what ours has written, and written again. */
+export async function compareWritten(name: string, kwargs: Kwargs, asking: Asking): Promise<void> {
+  await using stores = openStores(await optionsOf(name, kwargs, asking))
+  const parts = { type: 'postgres', host: 'Db', login: 'etl', database: 'sales', port: 5433 } as const
+  const extra = { sslmode: 'require', connect_timeout: 3 }
+  for (const password of ['one', 'p@ss "wörd"']) await stores.setConnection('written', { ...parts, password, extra })
+  for (const value of ['one', 'brönze']) await stores.setVariable('written', value)
+  const variable: Question = { class: name, kwargs, kind: 'variable', id: 'written' }
+  // A store may answer from a cache of its own for a moment.
+  while (!isDeepStrictEqual(await askOurs(variable, asking), { value: 'brönze' })) await sleep(50)
+  const written = connection(name, kwargs, 'written')
+  const theirs = await compare({ 'the connection': written, 'the variable': variable }, asking)
+  assert.match(JSON.stringify(theirs), /"password":"p@ss \\"wörd\\""/)
 }
 
 /** Both fail as it is said. Airflow's answer may be that nothing is defined, which is never ours. */

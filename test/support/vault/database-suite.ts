@@ -16,6 +16,7 @@ interface Place {
 
 const USERS = 'path "database/creds/*" { capabilities = ["read"] } path "sys/leases/*" { capabilities = ["update"] }'
 
+/** A database engine of Vault on a PostgreSQL. */
 export async function startPlace(vault: VaultServer, server: PostgresServer): Promise<Place> {
   await administer(vault, 'POST', 'sys/mounts/database', { type: 'database' })
   await administer(vault, 'POST', 'database/config/sales', {
