@@ -74,6 +74,11 @@ export interface GssContext extends Disposable {
   readonly complete: boolean
   /** The flags that both sides agreed on; meaningful once complete. */
   readonly flags: readonly GssFlag[]
+  /**
+   * Begins the first step ahead, while the server is not ready for its token yet; {@link step} then waits for it and tells
+   * its failure. Does nothing where a KDC would have to be asked.
+   */
+  prepare?(options?: GssCallOptions): void
   /** The first step takes no token. It may ask the KDC, and never runs on the event loop. */
   step(token?: Uint8Array, options?: GssCallOptions): Promise<GssStep>
   /** Encrypts and signs one message. */

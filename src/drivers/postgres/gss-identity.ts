@@ -19,6 +19,7 @@ export class GssIdentity implements Disposable {
   readonly #gss: GssApi
   readonly #handle: GssCredentialHandle
   readonly #delegate: boolean
+  #prepared: { readonly flags: readonly GssFlag[]; readonly context: GssContext } | undefined
 
   private constructor(gss: GssApi, handle: GssCredentialHandle, { host, options }: GssIdentityOptions) {
     this.#gss = gss
@@ -47,8 +48,23 @@ export class GssIdentity implements Disposable {
     return this.#handle.principal
   }
 
-  /** A context that has taken no step; the caller disposes of it. */
+  /** Begins what {@link context} with the same flags will need, for a connection that is about to be opened. */
+  prepare(flags: readonly GssFlag[], signal: AbortSignal): void {
+    this.#prepared?.context[Symbol.dispose]()
+    const context = this.#newContext(flags)
+    this.#prepared = { flags, context }
+    context.prepare?.({ signal })
+  }
+
+  /** A context, which the caller disposes of. Its first step is due. */
   context(flags: readonly GssFlag[]): GssContext {
+    const prepared = this.#prepared
+    if (prepared?.flags !== flags) return this.#newContext(flags)
+    this.#prepared = undefined
+    return prepared.context
+  }
+
+  #newContext(flags: readonly GssFlag[]): GssContext {
     return this.#gss.initContext({
       target: this.target,
       flags: this.#delegate ? [...flags, 'delegate'] : flags,
@@ -57,6 +73,7 @@ export class GssIdentity implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#prepared?.context[Symbol.dispose]()
     this.#handle[Symbol.dispose]()
   }
 }

@@ -21,7 +21,7 @@ export class GssSetupFailed extends Error {
 }
 
 /** The flags that an encrypted session needs; a mechanism that lacks one fails. */
-const FLAGS: readonly GssFlag[] = ['mutual', 'replay', 'sequence', 'confidentiality', 'integrity']
+export const ENCRYPTION_FLAGS: readonly GssFlag[] = ['mutual', 'replay', 'sequence', 'confidentiality', 'integrity']
 
 /** The largest token of the set-up, its length not included (PostgreSQL's PqGSS_AUTH_BUFFER_SIZE). */
 const MAX_TOKEN = 65_536 - LENGTH_BYTES
@@ -59,14 +59,14 @@ async function askForGss(wire: Wire): Promise<void> {
 async function establish(wire: Wire, identity: GssIdentity, signal: AbortSignal): Promise<GssContext> {
   let context: GssContext | undefined
   try {
-    context = identity.context(FLAGS)
+    context = identity.context(ENCRYPTION_FLAGS)
     let step = await context.step(undefined, { signal })
     for (;;) {
       if (step.token !== undefined) wire.write(framed(step.token))
       if (step.complete) break
       step = await context.step(await readToken(wire), { signal })
     }
-    const missing = FLAGS.filter((flag) => context?.flags.includes(flag) !== true)
+    const missing = ENCRYPTION_FLAGS.filter((flag) => context?.flags.includes(flag) !== true)
     if (missing.length === 0) return context
     throw kerberosError(
       'GSS_SERVER_REFUSED',

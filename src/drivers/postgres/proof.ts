@@ -3,7 +3,7 @@ import { orAbort } from '../../abort.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import type { Phase } from '../../errors.ts'
 import type { Emit } from '../../events.ts'
-import type { GssContext } from '../../kerberos/gss-api.ts'
+import type { GssContext, GssFlag } from '../../kerberos/gss-api.ts'
 import { printable } from '../../printable.ts'
 import { Secret } from '../../secret.ts'
 import type { KerberosInfo } from '../driver.ts'
@@ -55,6 +55,9 @@ const GSS_CONTINUE = 8
 const SASL = 10
 const SASL_CONTINUE = 11
 const SASL_FINAL = 12
+
+/** The flags of a login without GSSAPI encryption: both ends prove themselves. */
+export const LOGIN_FLAGS: readonly GssFlag[] = ['mutual']
 
 /** One login: answers the server's requests, or reports why it does not. */
 export class Proof implements Disposable {
@@ -276,7 +279,7 @@ export class Proof implements Disposable {
     if (identity === undefined) throw unsupported(code)
     if (this.#transport.kerberos !== undefined) throw new NotPostgres('a second Kerberos login')
     this.#method = code === GSS ? 'gss' : 'sspi'
-    this.#gss = identity.context(['mutual'])
+    this.#gss = identity.context(LOGIN_FLAGS)
     await this.#stepGss(undefined)
   }
 

@@ -10,9 +10,10 @@ import { type Endpoint, showEndpoint } from '../network/socket.ts'
 import type { Attempt } from '../places.ts'
 import { explain } from './explain.ts'
 import type { GssIdentity } from './gss-identity.ts'
-import { GssNotOffered, gssTransport } from './gss-transport.ts'
+import { ENCRYPTION_FLAGS, GssNotOffered, gssTransport } from './gss-transport.ts'
 import { type LoginRequest, login, UnknownParameter } from './login.ts'
 import { NegotiationRefusal } from './negotiation.ts'
+import { LOGIN_FLAGS } from './proof.ts'
 import { protocolVersions } from './protocol-version.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
 import type { TlsSetup } from './tls-settings.ts'
@@ -49,6 +50,9 @@ export async function tryOnce(ways: readonly Way[], one: Try): Promise<Outcome> 
   const left = new WaysLeft(ways)
   // Files that are wrong are reported before anything is opened.
   const setup = left.current === 'tls' ? await loadTls(one) : undefined
+  // The server takes its time to start a session; the token for it is made meanwhile.
+  if (left.current === 'gss') one.identity?.prepare(ENCRYPTION_FLAGS, signal)
+  else if (credential.kind === 'gss') one.identity?.prepare(LOGIN_FLAGS, signal)
   const { keepalives, keepalives_idle: idleSeconds } = plan.options
   const { socket, proxy, endpoint } = await dialer.connect({
     signal,

@@ -38,6 +38,7 @@ export class MitContext implements GssContext {
   #there: string | undefined
   #busy = false
   #disposed = false
+  #prepared: Promise<GssStep> | undefined
 
   constructor(native: NativeGss, options: InitContextOptions) {
     const { target, credential, mechanism = 'krb5', flags, channelBindings } = options
@@ -58,6 +59,12 @@ export class MitContext implements GssContext {
 
   get flags(): readonly GssFlag[] {
     return this.#here.flags
+  }
+
+  prepare(options: GssCallOptions = {}): void {
+    if (!this.#holdsTicket()) return
+    this.#prepared = this.#turn(options, true, () => this.#here.step(undefined))
+    this.#prepared.catch(() => undefined)
   }
 
   async step(token?: Uint8Array, options: GssCallOptions = {}): Promise<GssStep> {
@@ -105,6 +112,9 @@ export class MitContext implements GssContext {
   }
 
   #first(options: GssCallOptions): Promise<GssStep> {
+    const prepared = this.#prepared
+    this.#prepared = undefined
+    if (prepared !== undefined) return prepared
     const here = (): Promise<GssStep> => this.#here.step(undefined)
     if (this.#holdsTicket()) return this.#turn(options, true, here)
     // gssproxy asks the KDC itself, and its contexts cannot be transferred.

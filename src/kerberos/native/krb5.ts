@@ -40,6 +40,27 @@ async function loadKeyFunctions(): Promise<KeyFunctions> {
 }
 
 /**
+ * How long krb5 may use the configuration that it has read, in milliseconds. It looks for changes of the file itself once
+ * a second, but not for those of files that this one includes.
+ */
+const CONFIGURATION_MILLIS = 5000
+
+let kept: { readonly context: Pointer; readonly until: number } | undefined
+
+/**
+ * krb5 reads its configuration anew for each context, about eight times for a login, unless another context has it already.
+ * So one is kept that serves nothing else.
+ */
+function keepConfiguration(functions: Krb5Functions): void {
+  const now = performance.now()
+  if (kept !== undefined && now < kept.until) return
+  if (kept !== undefined) functions.freeContext(kept.context)
+  const out: Out<Pointer | null> = [null]
+  const isRead = functions.initContext(out) === 0 && out[0] !== null
+  kept = isRead ? { context: out[0] as Pointer, until: now + CONFIGURATION_MILLIS } : undefined
+}
+
+/**
  * libkrb5, in one context. A context serves one thing at a time, and one cache: the first that is opened tells it how
  * far the KDC's clock is ahead. Open one for each refresh of a ticket, and dispose of it.
  *
@@ -51,6 +72,7 @@ export class Krb5 implements Disposable {
 
   /** @throws KRB5_CONFIG_INVALID */
   constructor(functions: Krb5Functions) {
+    keepConfiguration(functions)
     const out: Out<Pointer | null> = [null]
     const code = functions.initContext(out)
     if (code !== 0 || out[0] === null) {
