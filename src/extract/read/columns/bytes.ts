@@ -169,7 +169,7 @@ export class EnumColumn implements ColumnBuilder {
       grown.set(this.#values)
       this.#values = grown
     }
-    this.#values.fill(0, this.#rows, this.#rows + count)
+    this.#arrays.clear(this.#values, this.#rows, this.#rows + count)
     let last = 0
     let row = this.#rows
     for (let i = 0, at = first; i < count; i += 1, at += stride, row += 1) {

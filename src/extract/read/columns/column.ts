@@ -65,17 +65,18 @@ export class Nulls {
 }
 
 /** Arrays of numbers for one column: an array that was given back is used before a new one is made. */
-export class Arrays<V extends { readonly length: number }> {
+export class Arrays<V extends { readonly length: number; fill(value: 0, from: number, to: number): unknown }> {
   readonly #kind: new (
     room: number | ArrayBuffer,
   ) => V
   #spare: V | undefined
+  #isReused = false
 
   constructor(kind: new (room: number | ArrayBuffer) => V) {
     this.#kind = kind
   }
 
-  /** An array of at least this length. It may hold what was in it before. */
+  /** An array of at least this length. It may hold what was in it before: see {@link clear}. */
   take(length: number): V {
     const spare = this.#spare
     if (spare === undefined || spare.length < length) return new this.#kind(length)
@@ -83,8 +84,14 @@ export class Arrays<V extends { readonly length: number }> {
     return spare
   }
 
+  /** Fills a part with zeros that is about to be written, and so is in the processor's cache then. */
+  clear(array: V, from: number, to: number): void {
+    if (this.#isReused) array.fill(0, from, to)
+  }
+
   giveBack({ buffer }: ArrayBufferView): void {
     this.#spare = new this.#kind(buffer as ArrayBuffer)
+    this.#isReused = true
   }
 }
 

@@ -24,7 +24,7 @@ export abstract class DecimalColumn implements ColumnBuilder {
   protected rows = 0
   readonly #arrow: Arrow
   readonly #type: DataType
-  readonly #arrays = new Arrays(Uint32Array)
+  readonly #arrays = new Arrays<Uint32Array>(Uint32Array)
 
   constructor(arrow: Arrow, type: DataType, bits: number, name: string) {
     this.#arrow = arrow
@@ -44,7 +44,7 @@ export abstract class DecimalColumn implements ColumnBuilder {
       grown.set(this.values)
       this.values = grown
     }
-    this.values.fill(0, this.rows * this.words, needed)
+    this.#arrays.clear(this.values, this.rows * this.words, needed)
   }
 
   /** Two's complement, low words first. */

@@ -33,7 +33,7 @@ export abstract class FixedColumn<V extends Values> implements ColumnBuilder {
       grown.set(this.values as never)
       this.values = grown
     }
-    this.values.fill(0, this.rows * this.#unitsPerRow, needed)
+    this.#arrays.clear(this.values, this.rows * this.#unitsPerRow, needed)
     return this.values
   }
 
