@@ -1,19 +1,18 @@
 /** Data layers over our pools: the examples, under a token that is renewed every two seconds and a server that restarts. */
 
 import assert from 'node:assert/strict'
-import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { execFile } from 'node:child_process'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
+import { LOST, type RunningExample, runAll, runExample } from '../support/layers/run-example.ts'
 import { verifyToken } from '../support/layers/token.ts'
 import { startTokenDatabase, type TokenDatabase } from '../support/token-database.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..')
 const LAYERS = join(ROOT, 'examples', 'layers')
 const TOKEN_KEY = 'the key of the tokens'
-const SECONDS = 10
 
 const stack = new AsyncDisposableStack()
 let database: TokenDatabase
@@ -30,22 +29,7 @@ before(async () => {
 })
 after(() => stack.disposeAsync())
 
-/**
- * The errors of a statement whose session ended with the server, and of a new session while it is down. P2028 is
- * Prisma's own limit for the wait for a session.
- */
-const LOST =
-  /57P0[123]|08006|08003|CONNECTION_LOST|terminat|ECONNRESET|EPIPE|closed the connection|not queryable|CONNECT_REFUSED|CONNECTION_CLOSED|SERVER_NOT_READY|P2028/i
-
-interface Outcome {
-  readonly rounds: number
-  /** Whether the last round succeeded. */
-  readonly endedWell: boolean
-  readonly failures: readonly string[]
-}
-
-/** Runs one example for its seconds. `begun` resolves when its rounds begin. */
-function run(name: string): { readonly begun: Promise<unknown>; readonly outcome: Promise<Outcome> } {
+const run = (name: string): RunningExample => {
   const { hostaddr, sslrootcert } = database.extra
   const uri = new URL(`postgres://svc@${database.host}:${database.server.port}/postgres`)
   uri.search = new URLSearchParams({
@@ -57,46 +41,11 @@ function run(name: string): { readonly begun: Promise<unknown>; readonly outcome
     retire_on: 'rotation',
     pool_size: '3',
   }).toString()
-  const preload = ['self-import.ts', 'layers/preload.ts'].map((file) => `--import=${join(ROOT, 'test/support', file)}`)
-  const child = spawn(process.execPath, [...preload, join(LAYERS, name)], {
-    cwd: LAYERS,
-    env: { PATH: process.env.PATH, DATABASE: uri.href, SECONDS: String(SECONDS) },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 120_000,
-  })
-  let output = ''
-  let complaints = ''
-  const begun = Promise.withResolvers<void>()
-  child.stdout.on('data', (chunk) => {
-    output += chunk
-    if (output.includes('rounds begin')) begun.resolve()
-  })
-  child.stderr.on('data', (chunk) => {
-    complaints += chunk
-  })
-  const outcome = once(child, 'close').then(([code]) => {
-    begun.resolve()
-    const line = output.split('\n').find((text) => text.startsWith('{"rounds"'))
-    assert.equal(code, 0, `${name} ended with ${code}:\n${output}${complaints}`)
-    assert.ok(line !== undefined, `${name} said nothing:\n${output}${complaints}`)
-    return JSON.parse(line) as Outcome
-  })
-  outcome.catch(() => undefined)
-  return { begun: begun.promise, outcome }
+  return runExample(name, uri.href)
 }
 
-/** Runs all examples beside each other, and does something once all are in their rounds. */
-async function runAll(
-  names: readonly string[],
-  meanwhile: () => Promise<void> = async () => undefined,
-): Promise<Map<string, Promise<Outcome>>> {
-  const running = new Map(names.map((name) => [name, run(name)]))
-  await Promise.all([...running.values()].map(({ begun }) => begun))
-  await meanwhile()
-  return new Map([...running].map(([name, { outcome }]) => [name, outcome]))
-}
-
-const NO_EXAMPLES = ['rounds.ts']
+/** The part that the examples share, and the example of the other database. */
+const NO_EXAMPLES = ['rounds.ts', 'typeorm-sqlserver.ts']
 /** graphile-worker 0.18 rejects outside of its promise, and so ends the process, when a session ends under it. */
 const STOPS_WITH_ITS_SESSION = ['graphile-worker.ts']
 const examples = (await readdir(LAYERS)).filter((name) => name.endsWith('.ts') && !NO_EXAMPLES.includes(name)).sort()
@@ -107,7 +56,7 @@ test('the examples compile with the types of the newest layers', async () => {
 })
 
 test('while tokens are renewed every two seconds', async (t) => {
-  const outcomes = await runAll(examples)
+  const outcomes = await runAll(examples.map(run))
   for (const [name, outcome] of outcomes) {
     await t.test(`${name}: no statement fails`, async () => {
       const { rounds, failures } = await outcome
@@ -119,9 +68,8 @@ test('while tokens are renewed every two seconds', async (t) => {
 })
 
 test('while the server restarts', async (t) => {
-  const outcomes = await runAll(
-    examples.filter((name) => !STOPS_WITH_ITS_SESSION.includes(name)),
-    () => database.server.restart('fast'),
+  const outcomes = await runAll(examples.filter((name) => !STOPS_WITH_ITS_SESSION.includes(name)).map(run), () =>
+    database.server.restart('fast'),
   )
   for (const [name, outcome] of outcomes) {
     await t.test(`${name}: only what was sent to a session that ended fails, and the rounds go on`, async () => {

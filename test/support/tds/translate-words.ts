@@ -119,6 +119,9 @@ export function functionOf(word: string, globals: Globals): string | undefined {
   switch (word) {
     case 'db_name':
       return `${quoteText(globals.database)}::varchar(128)`
+    case 'schema_name':
+      // Asked for the default schema of the user alone.
+      return `'dbo'::varchar(128)`
     case 'databasepropertyex':
       // Asked for Updateability alone. Else a setting of the database decides.
       return globals.readOnly ? `'READ_ONLY'::varchar(128)` : undefined
