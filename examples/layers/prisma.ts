@@ -7,7 +7,9 @@ import { connection, rounds } from './rounds.ts'
 
 await using pool = await createPgPool(connection)
 await pool.query('create table if not exists prisma_pets (id serial primary key, name text not null)')
-const prisma = new PrismaClient({ adapter: new PrismaPg(pool) })
+// The pool decides how long a transaction waits for a session (pool_timeout), and not Prisma's limit of two seconds.
+const transactionOptions = { maxWait: 60_000, timeout: 60_000 }
+const prisma = new PrismaClient({ adapter: new PrismaPg(pool), transactionOptions })
 await rounds((round) =>
   prisma.$transaction(async (trx) => {
     await trx.pet.create({ data: { name: `pet ${round}` } })

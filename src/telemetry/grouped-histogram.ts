@@ -11,7 +11,7 @@ interface Cell {
   toPointValue?(): unknown
 }
 
-/** What such an object has added up. */
+/** The values that such an object has added up. */
 interface Sums {
   count: number
   sum: number

@@ -32,6 +32,7 @@ function run(): RunningExample {
     trust_server_certificate: 'true',
     retire_on: 'rotation',
     pool_size: '3',
+    pool_timeout: '60',
   }).toString()
   return runExample(EXAMPLE, uri.href)
 }

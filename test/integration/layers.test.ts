@@ -40,6 +40,7 @@ const run = (name: string): RunningExample => {
     sslmode: 'verify-full',
     retire_on: 'rotation',
     pool_size: '3',
+    pool_timeout: '60',
   }).toString()
   return runExample(name, uri.href)
 }

@@ -1,4 +1,4 @@
-/** What a service keeps in AsyncLocalStorage for a request is not kept in memory by the pool once the request has ended. */
+/** A pool keeps nothing in memory of what a service stores in AsyncLocalStorage for a request that has ended. */
 
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'

@@ -14,7 +14,7 @@ const SECONDS = 10
  * Prisma's own limit for the wait for a session.
  */
 export const LOST =
-  /57P0[123]|08006|08003|CONNECTION_LOST|terminat|ECONNRESET|EPIPE|ESOCKET|closed the connection|not queryable|CONNECT_REFUSED|CONNECTION_CLOSED|SERVER_NOT_READY|P2028/i
+  /57P0[123]|08006|08003|CONNECTION_LOST|terminat|ECONNRESET|EPIPE|ESOCKET|closed the connection|not queryable|CONNECT_REFUSED|CONNECT_TIMEOUT|CONNECTION_CLOSED|SERVER_NOT_READY|P2028/i
 
 export interface Outcome {
   readonly rounds: number
