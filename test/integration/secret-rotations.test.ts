@@ -160,3 +160,41 @@ for (const [kind, startPlace] of Object.entries(PLACES)) {
     assert.ok(statements > 0)
   })
 }
+
+for (const retire_on of ['rotation', 'never'] as const) {
+  test(`retire_on=${retire_on}: sessions after a rotation in the store`, { timeout: 60_000 }, async () => {
+    await using folder = await temporaryFolder()
+    await using server = await startPostgres()
+    await server.sql("create role etl login password 'password-0'")
+    const file = join(folder.path, 'password')
+    const write = async (password: string): Promise<void> => {
+      await writeFile(`${file}.new`, password, { mode: 0o600 })
+      await rename(`${file}.new`, file)
+    }
+    await write('password-0')
+    const { host, port } = server
+    const extra = { password_from: `file:${file}` }
+    const record = { type: 'postgres', host, port, login: 'etl', database: 'postgres', extra } as const
+    await using db = await createEngine(record, { pool_size: 1, max_overflow: 0, retire_on })
+    const processId = async (): Promise<number> => (await db.raw('select pg_backend_pid() as id')).rows[0].id
+    const first = await processId()
+    await server.sql("alter role etl password 'password-1'")
+    const isFollowed = new Promise<void>((resolve) => {
+      db.pool.on('credential:refreshed', () => resolve())
+    })
+    await write('password-1')
+    // The file is read while the pool is in use.
+    let isOver = false
+    const asking = (async () => {
+      while (!isOver) {
+        await processId()
+        await sleep(20)
+      }
+    })()
+    await isFollowed
+    isOver = true
+    await asking
+    const isSame = (await processId()) === first
+    assert.equal(isSame, retire_on === 'never')
+  })
+}

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { after, beforeEach, describe, test } from 'node:test'
 import { inspect } from 'node:util'
 import { gcpMetadata } from 'google-auth-library'
-import { ConfigError, findConnection, type PoolsmithError } from '../../src/index.ts'
+import { ConfigError, createEngine, findConnection, type PoolsmithError } from '../../src/index.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { MACHINE, PERSON, startGoogleDouble } from '../support/google/double.ts'
 import { findSecrets } from '../support/object-graph.ts'
@@ -233,4 +233,25 @@ test("the login azure of Airflow's backend needs a role, and names its own argum
     assert.deepEqual(findSecrets([error], [CLIENT_SECRET]), [])
     return true
   })
+})
+
+test('database users of Vault are asked for under the same logins', async () => {
+  const database = { auth_method: 'vault', vault_database_role: 'app', strict_extras: true }
+  const make = (extra: Readonly<Record<string, unknown>>) =>
+    createEngine(
+      { type: 'postgres', host: '127.0.0.1', port: 1, extra: { vault_addr: vault.address, ...database, ...extra } },
+      { stores: { environment: {} } },
+    )
+  const role = { vault_role: 'etl' }
+  for (const login of [
+    azure,
+    { vault_auth: 'gcp', google_credentials: key },
+    { vault_auth: 'github', vault_token: GITHUB },
+  ]) {
+    await using db = await make({ ...role, ...login })
+    // The policy of the login ends at the secrets.
+    await assert.rejects(db.raw('select 1'), /could not give a database user by database\/creds\/app \(HTTP 403\)/)
+  }
+  await assert.rejects(make({ tenant_id: entra.tenant }), /tenant_id/)
+  await assert.rejects(make({ ...role, ...azure, vault_azure_resource: null }), /vault_azure_resource/)
 })
