@@ -147,14 +147,16 @@ function goAddress({ port, encrypt, certificateFile, untrusting, packetSize, rea
 }
 
 function sqlClientAddress({ port, encrypt, untrusting, packetSize, readOnly, mars }: Place, login: Login) {
-  if ('domain' in login || 'spn' in login) return undefined
-  const names = 'token' in login ? [] : [`User ID=${login.user}`, `Password="${login.password}"`]
+  if ('domain' in login) return undefined
+  const names = 'user' in login ? [`User ID=${login.user}`, `Password="${login.password}"`] : []
   const text = [
     `Server=tcp:localhost,${port}`,
     'Pooling=false',
     `Encrypt=${encrypt}`,
     `TrustServerCertificate=${untrusting !== true}`,
     ...names,
+    // It makes the name of the service from host and port.
+    ...('spn' in login ? ['Integrated Security=true'] : []),
     ...(packetSize === undefined ? [] : [`Packet Size=${packetSize}`]),
     ...(readOnly === true ? ['ApplicationIntent=ReadOnly'] : []),
     ...(mars === true ? ['MultipleActiveResultSets=true'] : []),
@@ -257,7 +259,6 @@ export const CLIENTS: readonly ClientKind[] = [
     packetSizes: { false: [512, 4096, 32_767], true: [512, 4096, 16_383, 32_767] },
     mark: (index) => `@p${index}`,
     lacks: {
-      kerberos: 'this SqlClient makes the name of the service itself',
       ntlm: 'SqlClient has no NTLM login by name and password',
       timeout: "Mono's sockets cannot end the wait of a call",
       scroll: 'SqlClient opens no server cursors',

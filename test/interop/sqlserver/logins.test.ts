@@ -5,12 +5,12 @@ import { describe, test } from 'node:test'
 import { gssAcceptor } from '../../support/gss-acceptor.ts'
 import { ntlmAcceptor } from '../../support/tds/ntlm-acceptor.ts'
 import { CLIENTS, Client, type Login } from './clients.ts'
-import { interopSetup, SA, SPN } from './setup.ts'
+import { interopSetup, SA } from './setup.ts'
 
 /** The hash is the one of `password`. */
 const ACCOUNT = { domain: 'CORP', user: 'etl', ntHash: Buffer.from('8846f7eaee8fb117ad06bdd830b7586c', 'hex') }
 
-const { start, at, issuer, kdc, cache } = await interopSetup()
+const { start, at, issuer, kdc, cache, serviceOf } = await interopSetup()
 
 for (const kind of CLIENTS) {
   describe(`${kind.name} logs in`, () => {
@@ -67,12 +67,11 @@ for (const kind of CLIENTS) {
       }
     })
 
-    const kerberos: Login = { spn: SPN, cache: '', config: '' }
-    test('by Kerberos', lacking('kerberos'), async () => {
-      const keytab = await kdc.keytab(kerberos.spn)
-      const server = await start({ sspi: { acceptor: () => gssAcceptor(keytab) } })
+    test('by Kerberos', async () => {
+      const server = await start({ sspi: { acceptor: async () => gssAcceptor(await kdc.keytab(spn)) } })
+      const spn = await serviceOf(kind, server)
       await using client = new Client(kind, { ...kdc.environment, KRB5CCNAME: cache })
-      const login = { ...kerberos, cache, config: kdc.environment['KRB5_CONFIG'] ?? '' }
+      const login = { spn, cache, config: kdc.environment['KRB5_CONFIG'] ?? '' }
       const { error, message } = await client.connect(at(server), login)
       assert.equal(error, undefined, message)
       assert.deepEqual(await client.rows('select suser_sname() as n'), [[`alice@${kdc.realm}`]])

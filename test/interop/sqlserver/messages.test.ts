@@ -12,7 +12,7 @@ import { CLIENTS, Client, type Encrypt } from './clients.ts'
 import { Poolsmith } from './poolsmith.ts'
 import { interopSetup, SA, SPN } from './setup.ts'
 
-const { start, at, issuer, kdc, cache } = await interopSetup()
+const { start, at, issuer, kdc, cache, serviceOf } = await interopSetup()
 
 /** The fields that say how a session is to behave; names of machines and processes are left out. */
 function fieldsOf(server: TdsServer): Readonly<Record<string, unknown>> {
@@ -169,15 +169,17 @@ test('the first token of Kerberos has the mechanism that each client wraps it in
     await byUs(server, { kind: 'gss', identity: 'alice', issuedAt: Date.now() }, { gss_mechanism, mssql_spn: SPN })
     assert.equal(mechanismOf(server), oid, gss_mechanism)
   }
-  const login = { spn: SPN, cache, config: kdc.environment['KRB5_CONFIG'] ?? '' }
   for (const [name, oid] of [
     ['jdbc', KRB5],
     ['odbc', KRB5],
     ['go', SPNEGO],
+    ['sqlclient', SPNEGO],
   ]) {
     const kind = CLIENTS.find((one) => one.name === name)
     assert.ok(kind)
-    const server = await start(acceptor)
+    const server = await start({ sspi: { acceptor: async () => gssAcceptor(await kdc.keytab(spn)) } })
+    const spn = await serviceOf(kind, server)
+    const login = { spn, cache, config: kdc.environment['KRB5_CONFIG'] ?? '' }
     await using client = new Client(kind, environment)
     assert.deepEqual(await client.connect(at(server), login), {})
     assert.equal(mechanismOf(server), oid, name)

@@ -10,7 +10,7 @@ import { startPostgres } from '../../support/postgres.ts'
 import { createIssuer, type TokenIssuer } from '../../support/tds/issuer.ts'
 import type { TdsServerOptions } from '../../support/tds/options.ts'
 import { startTdsServer, type TdsServer } from '../../support/tds/server.ts'
-import type { Place } from './clients.ts'
+import type { ClientKind, Place } from './clients.ts'
 
 export const SA = { user: 'sa', password: 'Pa55word!ü' }
 /** Not a temporary table: ours sends each statement through sp_executesql, whose end drops those. */
@@ -25,6 +25,8 @@ export interface Setup {
   /** A double that serves the one test. */
   start(options?: Partial<TdsServerOptions>): Promise<TdsServer>
   at(server: TdsServer, more?: Partial<Place>): Place
+  /** The service principal that a client asks for: the one that it is given, or that it makes from host and port. */
+  serviceOf(kind: ClientKind, server: TdsServer): Promise<string>
 }
 
 /** Belongs at the top of a test file; everything stops at its end. */
@@ -63,6 +65,12 @@ export async function interopSetup(): Promise<Setup> {
       const server = await startTdsServer({ ...common, ...options })
       servers.push(server)
       return server
+    },
+    serviceOf: async ({ name }, { port }) => {
+      if (name !== 'sqlclient') return SPN
+      const service = `MSSQLSvc/localhost:${port}`
+      await kdc.addPrincipal(service)
+      return service
     },
     at: ({ port }, more = {}) => ({ port, encrypt: 'true', certificateFile, ...more }),
   }
