@@ -5,8 +5,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Attributes, Histogram, Meter } from '../../src/telemetry/api.ts'
-import { GroupedHistogram } from '../../src/telemetry/grouped-histogram.ts'
-import { BUCKETS } from '../../src/telemetry/pool-metrics.ts'
+import { BUCKETS, GroupedHistogram } from '../../src/telemetry/pool-metrics.ts'
 import { Chance } from '../support/fuzz.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..')

@@ -1,11 +1,10 @@
 import type pg from 'pg'
 import type { ConnectionInput } from '../../connections/parse.ts'
-import { loadPg } from '../../drivers/postgres/pg-client.ts'
 import { ConfigError } from '../../errors.ts'
 import type { ConnectionPool } from '../../pool/pool.ts'
 import { type BuildPoolOptions, buildPool } from '../build-pool.ts'
 import { checkCallOptions } from '../check-options.ts'
-import { type PgPool, poolClass } from './pool-class.ts'
+import type { PgPool } from './pool-class.ts'
 
 /** Options of {@link createPgPool}: the pool's, under their names in the extras, and what only a program can give. */
 export interface PgPoolOptions extends BuildPoolOptions {
@@ -45,6 +44,8 @@ export async function createPgPool(input: ConnectionInput, options: PgPoolOption
     type === 'postgres' ? undefined : { path: 'type', message: `is ${type}; createPgPool is for PostgreSQL` },
   )
   try {
+    const { loadPg } = await import('../../drivers/postgres/pg-client.ts')
+    const { poolClass } = await import('./pool-class.ts')
     const loaded = await loadPg()
     if (own !== undefined && own.Client !== loaded.Client) {
       pool.events.emit('config:warning', {
