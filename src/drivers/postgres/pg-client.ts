@@ -13,11 +13,9 @@ import { printable } from '../../printable.ts'
 import { unobserved } from '../../tracing.ts'
 import { inPlace } from '../network/read-in-place.ts'
 import type { AnswerMessage, FieldConstructor } from './answers.ts'
-import { guardedTypes } from './bytea.ts'
 import { commandEnded, readyOrEnded } from './client-statements.ts'
-import { type ActiveQuery, methodsOf, readRows } from './collected-rows.ts'
-import { MessageRules } from './message-rules.ts'
-import { MessageStream } from './message-stream.ts'
+import type { ActiveQuery } from './collected-rows.ts'
+import type { MessageStream } from './message-stream.ts'
 import { NotPostgres } from './messages.ts'
 
 type Pg = typeof pg
@@ -65,14 +63,16 @@ type EstablishedConstructor = new (
 const parts = (client: pg.Client): PgClientParts => client as unknown as PgClientParts
 
 let loaded: Promise<Pg> | undefined
+let own: typeof import('./reading.ts').reading // Set before pg is handed out.
 
 /**
  * Loads `pg`, once.
  * @throws PoolsmithError PACKAGE_MISSING, DRIVER_INCOMPATIBLE
  */
 export function loadPg(): Promise<Pg> {
-  loaded ??= loadPackage('pg', () => import('pg'), 'A PostgreSQL connection').then((module) => {
+  loaded ??= loadPackage('pg', () => import('pg'), 'A PostgreSQL connection').then(async (module) => {
     assertKnownShape(module.default)
+    own = (await import('./reading.ts')).reading
     return module.default
   })
   // A package that is installed later is found by the next attempt.
@@ -143,7 +143,7 @@ export async function adoptSession(module: Pg, adoption: Adoption): Promise<pg.C
     ssl: false,
     sslnegotiation: 'postgres' as const,
     connection,
-    types: guardedTypes(module.types, () =>
+    types: own.guardedTypes(module.types, () =>
       damagedAnswer(new NotPostgres('a malformed value of bytea'), `${host}:${port}`),
     ),
   }
@@ -185,6 +185,7 @@ function establishedConnection(module: Pg): EstablishedConstructor {
   const known = classes.get(module)
   if (known !== undefined) return known
   const Base = module.Connection as unknown as ConnectionConstructor
+  const { MessageRules, MessageStream, methodsOf, readRows } = own
   const Field = fieldClass(Base)
   const methods = methodsOf(module)
   class EstablishedConnection extends Base {
