@@ -187,19 +187,24 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
     #query(text: string, values: unknown): Promise<pg.QueryResult> {
       return new Promise((resolve, reject) => {
         this.#lease(signalOf(text)).then((client) => {
-          const fail = (error: unknown): void => {
-            reject(error)
-            client.release()
+          const { release } = client
+          // Some Submittables answer twice.
+          let isAnswered = false
+          const answer = (error: unknown, result?: pg.QueryResult): void => {
+            if (isAnswered) return
+            isAnswered = true
+            if (error) reject(error)
+            else resolve(result as pg.QueryResult)
+            release()
           }
           try {
             client.query(text, values as unknown[], (error, result) => {
               // The session is busy until the message after the error, which mostly has come with it.
-              if (error) return queueMicrotask(() => fail(error))
-              resolve(result)
-              client.release()
+              if (error) queueMicrotask(() => answer(error))
+              else answer(undefined, result)
             })
           } catch (error) {
-            fail(error)
+            answer(error)
           }
         }, reject)
       })
