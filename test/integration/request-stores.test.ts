@@ -27,7 +27,7 @@ function request(work: () => Promise<void>): Promise<WeakRef<object>> {
 
 async function isCollected(store: WeakRef<object>): Promise<boolean> {
   for (let count = 0; count < COLLECTIONS; count++) {
-    // What a WeakRef has given stays until the end of a turn.
+    // A value that a WeakRef has given stays until the end of a turn.
     await turn()
     collectGarbage()
     if (store.deref() === undefined) return true
