@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, lstat, readdir, readFile, rename, symlink, writeFile } from 'node:fs/promises'
+import { chmod, lstat, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { type ErrorCode, PoolsmithError } from '../../../../src/errors.ts'
@@ -174,7 +174,9 @@ test('many writers at once lose nothing, and readers see whole files', async () 
   assert.deepEqual([...entries.keys()].sort(), ['first', ...names].sort())
 })
 
-test('a writer that was killed leaves the old file, and its lock is named', { skip: isWindows }, async () => {
+test('a writer that was killed leaves the old file, and the next one goes on at once', {
+  skip: isWindows,
+}, async () => {
   await using folder = await temporaryFolder()
   const path = join(folder.path, 'secrets')
   await storeAt(path).write('sales', { password: 'the-value' })
@@ -189,14 +191,28 @@ test('a writer that was killed leaves the old file, and its lock is named', { sk
   })
   const [, killedBy] = await once(child, 'exit')
   assert.equal(killedBy, 'SIGKILL')
-  const { read, write } = storeAt(path)
+  assert.deepEqual((await readdir(folder.path)).sort(), ['secrets', 'secrets.lock'])
+  await writeFile(`${path}.next`, 'the half of a file', { mode: 0o600 })
+  const { read } = storeAt(path)
   assert.equal(await read('sales'), 'the-value')
-  const waiting = fileAt(path, KEY, 50).update((contents) => contents, signal)
-  await assert.rejects(waiting, (error: PoolsmithError) => {
-    refused('ENCRYPTED_FILE_LOCKED', /locked by another writer/)(error)
-    assert.match(error.hint ?? '', /remove .*secrets\.lock/)
-    return error.transient
-  })
-  await rename(`${path}.lock`, join(folder.path, 'removed'))
-  await write('other', { password: 'x' })
+  const others = ['a', 'b', 'c', 'd']
+  await Promise.all(others.map((name) => storeAt(path).write(name, { password: 'x' })))
+  for (const name of others) assert.equal(await read(name), 'x')
+  assert.deepEqual(await readdir(folder.path), ['secrets'])
+})
+
+test('the lock of another machine, or of no process, is left alone and named', async () => {
+  await using folder = await temporaryFolder()
+  const path = join(folder.path, 'secrets')
+  await storeAt(path).write('sales', { password: 'the-value' })
+  for (const content of [`${2 ** 22 - 1} elsewhere 1\n`, '', `${2 ** 22 - 1}`]) {
+    await writeFile(`${path}.lock`, content, { mode: 0o600 })
+    const waiting = fileAt(path, KEY, 50).update((contents) => contents, signal)
+    await assert.rejects(waiting, (error: PoolsmithError) => {
+      refused('ENCRYPTED_FILE_LOCKED', /locked by another writer/)(error)
+      assert.match(error.hint ?? '', /secrets\.lock .*remove/)
+      return error.transient
+    })
+    assert.equal(await readFile(`${path}.lock`, 'utf8'), content)
+  }
 })
