@@ -266,8 +266,6 @@ function complaint(error: unknown, used: boolean): string | undefined {
     return error.hint === undefined ? `${error.code} without a hint` : undefined
   }
   if (!used || !(error instanceof Error)) return `is no error of ours: ${String(error)}`
-  // The error of pg for a row after the end of its statement.
-  if (error.message.startsWith('Cannot read properties of undefined')) return undefined
   return error instanceof RangeError || error instanceof TypeError ? `${error.stack}` : undefined
 }
 

@@ -86,6 +86,7 @@ export function answerIn(
       return descriptionIn(bytes, start, end, rules, Field)
     case 0x43: // C, CommandComplete
       rules.assertLength(code, end - start)
+      rules.completed()
       return completeIn(bytes, start, end)
     case 0x5a: // Z, ReadyForQuery
       rules.assertLength(code, end - start)

@@ -69,10 +69,17 @@ export class MessageRules {
   /** The number of values in each row, where the server has described the rows of the current statement. */
   columns: number | undefined
   #descriptionAsked = false
+  #describesEach = false
   #binaryAsked = false
   #limitedExecutes = 0
   #prompts = 0
   #ready = false
+
+  /** A text was sent, of one statement or several, which the server describes one by one (PostgreSQL documentation, "Simple Query"). */
+  textSent(): void {
+    this.#descriptionAsked = true
+    this.#describesEach = true
+  }
 
   /** A statement was sent whose rows must be described first. */
   describeAsked(): void {
@@ -143,10 +150,16 @@ export class MessageRules {
     if (this.#ready) throw new NotPostgres('a key for cancelling in an open session')
   }
 
+  /** A statement has ended. */
+  completed(): void {
+    if (this.#describesEach) this.columns = undefined
+  }
+
   ready(): void {
     this.#ready = true
     this.columns = undefined
     this.#descriptionAsked = false
+    this.#describesEach = false
     this.#limitedExecutes = 0
     this.#prompts = 0
   }

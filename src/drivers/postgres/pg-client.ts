@@ -201,7 +201,7 @@ function establishedConnection(module: Pg): EstablishedConstructor {
     }
 
     override query(text: string): void {
-      this.#rules.describeAsked()
+      this.#rules.textSent()
       super.query(text)
     }
 

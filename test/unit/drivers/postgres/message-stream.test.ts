@@ -310,6 +310,16 @@ test('a row without a description ends the session where a description was reque
   assert.equal(messagesTaken([Buffer.concat([describeRow(['a']), row(['1']), READY, row(['1'])])], rules).rows, 2)
 })
 
+test('a row after the end of a statement ends the session where each statement describes its rows', () => {
+  const end = text('C', 'SELECT 1\0')
+  const bytes = Buffer.concat([describeRow(['a']), row(['1']), end, row(['1'])])
+  // By the extended protocol a statement may be described once and executed many times.
+  assert.equal(messagesTaken([bytes]).rows, 2)
+  const rules = new MessageRules()
+  rules.textSent()
+  assert.throws(() => messagesTaken([bytes], rules), NotPostgres)
+})
+
 test('values in binary form and parts of the rows may arrive where they were requested', () => {
   const rules = new MessageRules()
   rules.bound(true)
