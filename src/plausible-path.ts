@@ -9,6 +9,8 @@ const ANCHORED = /^(\.{0,2}[/\\]|~\/|[A-Za-z]:[/\\])/
 /** Names of files that hold certificates, keys, tickets, passwords or tokens. */
 const FILE_NAME =
   /\.(pem|crt|cer|cert|der|key|pk8|p8|p12|pfx|p7b|crl|ca|bundle|chain|keytab|kt|ccache|cc|txt|jwt|token|pass|password|pw|secret|conf|cfg|ini|json|yaml|yml)$/i
+/** krb5's own name for a cache. */
+const CACHE_NAME = /^krb5cc\w{0,50}$/
 /** Base64 may begin with a slash. Above this {@link disorder} a path would have to be all random names. */
 const ENCODED = 0.5
 /** krb5 writes the kind of a cache or keytab before its name: `FILE:/tmp/krb5cc_0`, `KEYRING:persistent:0`, `DIR::/x/tkt`. */
@@ -26,7 +28,8 @@ export function isPlausiblePath(text: string): boolean {
   if (text.includes('-----') || namesSecret(rest) || disorder(rest) > ENCODED) return false
   if (rest.split(/[/\\]/).some((name) => Buffer.byteLength(name) > LONGEST_NAME)) return false
   if (ANCHORED.test(rest)) return true
-  if (kind === undefined) return FILE_NAME.test(rest)
+  // krb5 writes FILE before a name that has no kind.
+  if (kind === undefined || kind === 'FILE' || kind === 'DIR') return FILE_NAME.test(rest) || CACHE_NAME.test(rest)
   // A cache that is no file has a name: `MEMORY:jobs`, `KCM:1000`, `KEYRING:persistent:0`.
   return /^[\w:.@-]{0,100}$/.test(rest)
 }

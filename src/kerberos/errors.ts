@@ -1,4 +1,5 @@
 import { type ErrorCode, type Phase, PoolsmithError } from '../errors.ts'
+import { shownPath } from '../plausible-path.ts'
 import { ADVICE } from './advice.ts'
 import { factsIn, type KerberosFacts } from './facts.ts'
 import { codeOf, type KerberosCall, type NativeStatus } from './status.ts'
@@ -14,13 +15,18 @@ export interface KerberosErrorOptions {
   readonly more?: string
 }
 
-/** An error of Kerberos: its code and the facts give message and hint. */
+/**
+ * An error of Kerberos: its code and the facts give message and hint. Key material in place of the name of a cache or
+ * keytab is not repeated, nor are words and causes that may repeat it.
+ */
 export function kerberosError(
   code: ErrorCode,
-  facts: KerberosFacts,
+  given: KerberosFacts,
   options: KerberosErrorOptions = {},
 ): PoolsmithError {
-  const { status, cause, more } = options
+  const facts = { ...given, cache: shownName(given.cache), keytab: shownName(given.keytab) }
+  const areShown = facts.cache === given.cache && facts.keytab === given.keytab
+  const { status, cause, more } = areShown ? options : { status: withoutWords(options.status) }
   const advice = (ADVICE[code] ?? ADVICE.GSS_FAILED)?.(facts)
   const words = status === undefined || status.text === '' ? '' : ` (${status.text})`
   const known = Object.entries(facts).filter(([, value]) => value !== undefined)
@@ -36,6 +42,14 @@ export function kerberosError(
     ...(advice === undefined ? {} : { hint: `${advice.hint}.` }),
     cause,
   })
+}
+
+function shownName(name: string | undefined): string | undefined {
+  return name === undefined ? undefined : shownPath(name)
+}
+
+function withoutWords(status: NativeStatus | undefined): NativeStatus | undefined {
+  return status === undefined ? undefined : { ...status, text: '' }
 }
 
 function phaseOf(call: KerberosCall): Phase {

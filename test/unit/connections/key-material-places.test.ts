@@ -62,6 +62,21 @@ for (const [name, options] of Object.entries(PLACES)) {
   })
 }
 
+for (const name of ['KRB5CCNAME', 'KRB5_CLIENT_KTNAME', 'KRB5_CONFIG']) {
+  test(`in ${name} it is not repeated`, async () => {
+    for (const content of CONTENTS) {
+      process.env[name] = content
+      try {
+        const record = { type: 'postgres', host: 'db.test', login: 'etl', extra: { auth_method: 'kerberos' } }
+        await using db = await createEngine(record, { pool_timeout: 20 })
+        assertHidden(await db.raw('select 1').catch((error: unknown) => error), content)
+      } finally {
+        delete process.env[name]
+      }
+    }
+  })
+}
+
 test('a path that names no file is repeated', async () => {
   const path = '/nonexistent/connections.yaml'
   await assert.rejects(createEngine('sales', { stores: { file: path, environment: {} } }), {
