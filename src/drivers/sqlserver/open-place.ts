@@ -85,7 +85,7 @@ async function openWithin(
   const open = (): Promise<Session> =>
     openSession(plan, credential, { ...attempt, signal, deadline, asksRole, timeout })
   // Among several, one that is busy or moving is not waited for.
-  const session = await (isAlone ? patiently(open, { signal, left: () => endsAt - performance.now() }) : open())
+  const session = await (isAlone ? patiently(open, { signal, left: () => deadline - performance.now() }) : open())
   if (!signal.aborted) return session
   session.connection.close()
   throw signal.reason

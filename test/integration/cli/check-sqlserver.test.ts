@@ -237,7 +237,7 @@ describe('what is wrong is told with its number, state, advice and exit code', (
     test(`an Azure SQL that is busy (${number}) is tried again, until the time is over`, async () => {
       await using server = await start()
       server.faults.add({ at: 'login', fault: { do: 'refuse', number, message: 'Come back later.' } })
-      await assertFails(check({ port: server.port, extra: { connect_timeout: 3 } }, '--json'), {
+      await assertFails(check({ port: server.port, extra: { pool_timeout: 6 } }, '--json'), {
         code: 'SERVER_THROTTLED',
         phase: 'login',
         hint: number === 40613 ? /wakes up with this login/ : /later/,
