@@ -82,7 +82,7 @@ function statements(name: string, layer: Layer, server: PostgresServer): Promise
     name,
     unit: 'us',
     bound: 1,
-    rounds: 100,
+    rounds: 350,
     ours: async () => onNewSession(await ourPool(server)),
     peer: () => onNewSession(theirPool(server)),
   })

@@ -8,7 +8,7 @@ import { compare, type Result } from './measure.ts'
 import { bareKnex } from './pool.ts'
 
 const ROWS = 50_000
-const ROUNDS = 20
+const ROUNDS = 60
 
 const TABLES = {
   /** Numbers, short and longer texts, times and NULLs: a typical select of a service. */

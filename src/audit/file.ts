@@ -284,23 +284,25 @@ export class AuditFile {
 
   /** @returns how many lines are whole in the file, and the error that ended it */
   #append(lines: readonly AuditLine[]): { readonly lines: number; readonly error?: unknown } {
-    const linked = lines.map(({ json }) => `${this.#chain?.link(json) ?? json}\n`)
-    const bytes = Buffer.from((this.#needsBreak ? '\n' : '') + linked.join(''))
+    const lineBreak = this.#needsBreak ? '\n' : ''
+    let text = lineBreak
+    for (const { json } of lines) text += `${this.#chain?.link(json) ?? json}\n`
+    const bytes = Buffer.from(text)
     let written = 0
     try {
       while (written < bytes.length) written += writeSync(this.#fd, bytes, written)
       return { lines: lines.length }
     } catch (error) {
-      let end = this.#needsBreak ? 1 : 0
-      let whole = 0
-      for (const line of linked) {
-        end += Buffer.byteLength(line)
-        if (end > written) break
-        whole++
-      }
-      return { lines: whole, error }
+      return { lines: breaksIn(bytes.subarray(lineBreak.length, written)), error }
     }
   }
+}
+
+/** JSON on one line has none inside. */
+function breaksIn(bytes: Uint8Array): number {
+  let count = 0
+  for (const byte of bytes) if (byte === 0x0a) count++
+  return count
 }
 
 function syncFolderNow(folder: string): void {

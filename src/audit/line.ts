@@ -30,6 +30,21 @@ export class Part {
   }
 }
 
+/** How far the clock of the machine is ahead of performance.now(), and until when that is taken as right. */
+let ahead = 0
+let aheadUntil = Number.NEGATIVE_INFINITY
+const AHEAD_MILLIS = 100
+
+/** The time of the clock at a moment of performance.now(). Two readings of a clock take as long as the rest of a line. */
+function clockAt(moment: number): number {
+  const now = performance.now()
+  if (now > aheadUntil) {
+    ahead = Date.now() - now
+    aheadUntil = now + AHEAD_MILLIS
+  }
+  return Math.floor(ahead + moment)
+}
+
 let lastMillis = 0
 let lastTime = ''
 
@@ -44,10 +59,12 @@ function timeText(millis: number): string {
 
 /** Its JSON is made when it is written: of many lines at a time, while no caller waits for an answer. */
 export abstract class AuditLine {
-  readonly #millis = Date.now()
+  readonly #moment: number
   readonly #parts: readonly Part[]
 
-  protected constructor(parts: readonly Part[]) {
+  /** @param moment by performance.now() */
+  protected constructor(moment: number, parts: readonly Part[]) {
+    this.#moment = moment
     this.#parts = parts
   }
 
@@ -60,7 +77,7 @@ export abstract class AuditLine {
 
   /** On one line. */
   get json(): string {
-    let json = `{"time":"${timeText(this.#millis)}",${this.facts}`
+    let json = `{"time":"${timeText(clockAt(this.#moment))}",${this.facts}`
     for (const part of this.#parts) json += part.json
     return `${json}}`
   }
@@ -81,7 +98,7 @@ class FactsLine extends AuditLine {
   readonly #kind: AuditEventKind
 
   constructor(kind: AuditEventKind, facts: Part, parts: readonly Part[]) {
-    super([facts, ...parts])
+    super(performance.now(), [facts, ...parts])
     this.#kind = kind
   }
 
@@ -95,10 +112,12 @@ export class SuccessLine extends AuditLine {
   readonly #rows: number | undefined
   readonly #durationMillis: number
 
-  constructor(rows: number | undefined, durationMillis: number, parts: readonly Part[]) {
-    super(parts)
+  /** @param begunAt by performance.now() */
+  constructor(rows: number | undefined, begunAt: number, parts: readonly Part[]) {
+    const now = performance.now()
+    super(now, parts)
     this.#rows = rows
-    this.#durationMillis = durationMillis
+    this.#durationMillis = now - begunAt
   }
 
   protected override get facts(): string {

@@ -141,7 +141,7 @@ class Statement implements WatchedStatement {
   }
 
   #lineOf(error: unknown, rows: number | undefined): AuditLine {
-    if (error === undefined) return new SuccessLine(rows, performance.now() - this.#begunAt, this.#parts)
+    if (error === undefined) return new SuccessLine(rows, this.#begunAt, this.#parts)
     const duration_ms = since(this.#begunAt)
     const codes = codesOf(error)
     if (REFUSED.has(codes.server_code ?? codes.code)) {

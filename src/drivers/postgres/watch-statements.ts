@@ -62,6 +62,8 @@ function watched(client: pg.Client, query: Query, given: unknown[], asked: Given
         (failure) => process.nextTick(callback, failure),
       )
   }
+  // On the hot path.
+  if (place === 1 && given.length === 2) return query.call(client, given[0], told)
   return query.apply(client, place >= 0 ? given.with(place, told) : [{ ...asked, callback: told }, ...given.slice(1)])
 }
 
