@@ -53,7 +53,7 @@ export async function run(): Promise<Result[]> {
         name,
         unit: 'us',
         bound: 1.05,
-        rounds: 60,
+        rounds: 200,
         ours: () => statementMicros(server, audit),
         peer: () => statementMicros(server, undefined),
       })
