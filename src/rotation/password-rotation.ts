@@ -10,7 +10,7 @@ import { printable } from '../printable.ts'
 import { redact, type Secret } from '../secret.ts'
 import { isAccepted, recordOf, type SessionContext, withSession } from './accounts.ts'
 import { type ChangeRefusal, ChangeRefused, type PasswordChange } from './server/change.ts'
-import { type Account, type PasswordState, running, type StoredPassword } from './stored-password.ts'
+import { type Account, isSame, type PasswordState, running, type StoredPassword } from './stored-password.ts'
 
 /**
  * `read`: the store is read. `login`: the present password is tried. `pending`: the new one is put into the store beside
@@ -88,8 +88,16 @@ export class PasswordRotation {
       return await this.#setBy(recordOf(connection, state.present), state, state.present.password)
     } catch (error) {
       const isRefused = error instanceof PoolsmithError && error.code === 'LOGIN_REFUSED' && this.#step === 'login'
-      throw isRefused ? this.#stuck(state, error) : error
+      throw isRefused ? await this.#refusedLogin(state, error) : error
     }
+  }
+
+  /** Another rotation may have set a new password since the store was read. */
+  async #refusedLogin(state: PasswordState, error: PoolsmithError): Promise<PoolsmithError> {
+    const { stored, signal } = this.#options
+    const now = await stored.read(signal)
+    if (isSame(now.present, state.present) && isSame(now.pending, state.pending)) return this.#stuck(state, error)
+    return running(`${stored.name} was changed by another program at the same time`, error)
   }
 
   /** The session is opened first, so that nothing is changed where there is none. */

@@ -135,7 +135,9 @@ export class StoredPassword {
   }
 }
 
-function isSame(one: Account, other: Account): boolean {
+/** Also where there is neither. */
+export function isSame(one: Account | undefined, other: Account | undefined): boolean {
+  if (one === undefined || other === undefined) return one === other
   return one.user === other.user && one.password.equals(other.password)
 }
 

@@ -88,6 +88,19 @@ for (const [name, start] of Object.entries(ROTATION_SIDES)) {
     }
   })
 
+  test(`${name}: a rotation that another one has overtaken says so, and does not ask for an administrator`, {
+    timeout: 120_000,
+  }, async () => {
+    await using bench = await prepare(start)
+    const { side, record, fields } = bench
+    const onStep = async (begun: RotationStep): Promise<void> => {
+      if (begun === 'login') await rotate(record, { stores })
+    }
+    const error = await failureOf(record, { onStep })
+    assert.deepEqual([error.code, error.details['step']], ['ROTATION_RUNNING', 'login'])
+    assert.equal(await side.accepts('etl', String((await fields())['password'])), true)
+  })
+
   test(`${name}: a store that is away at any step stops the rotation there, and it comes back`, {
     timeout: 120_000,
   }, async () => {
