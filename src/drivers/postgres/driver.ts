@@ -187,7 +187,9 @@ class SessionDriver implements PostgresDriver {
   }
 
   mustPing(raw: pg.Client): boolean {
-    return this.#state(raw).doubt !== this.#doubt.current
+    // Mostly nothing has been doubted yet, and the session need not be looked up.
+    const { current } = this.#doubt
+    return current > 0 && this.#state(raw).doubt !== current
   }
 
   async #assertRole(raw: pg.Client, state: SessionState): Promise<void> {

@@ -241,7 +241,7 @@ class SessionDriver implements SqlServerDriver {
   }
 
   mustPing(raw: SqlServerConnection): boolean {
-    return this.#state(raw).role.isDoubtful
+    return this.#doubt.current > 0 && this.#state(raw).role.isDoubtful
   }
 
   needsReset(raw: SqlServerConnection, mode: 'rollback' | 'full'): boolean {
