@@ -8,10 +8,11 @@ import { createEngine, type Engine, type EngineOptions } from '../../src/index.t
 import { type AwsDouble, REGION, refuse, startAwsDouble } from '../support/aws/stores-double.ts'
 import { findSecrets } from '../support/object-graph.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { load } from '../support/rotation/load.ts'
 
 const KEY = 'secret-of-the-test-key'
 
-function engineOn(server: PostgresServer, aws: AwsDouble, options: EngineOptions = {}): Promise<Engine> {
+function recordOf(server: PostgresServer, aws: AwsDouble) {
   const extra = {
     password_from: 'aws-sm:prod/sales#password',
     region: REGION,
@@ -20,8 +21,11 @@ function engineOn(server: PostgresServer, aws: AwsDouble, options: EngineOptions
     aws_secret_access_key: KEY,
     secrets_ttl: 1,
   }
-  const target = { type: 'postgres', host: server.host, port: server.port, login: 'etl', database: 'postgres' } as const
-  return createEngine({ ...target, extra }, { pool_recycle: 0.1, stores: { environment: {} }, ...options })
+  return { type: 'postgres', host: server.host, port: server.port, login: 'etl', database: 'postgres', extra } as const
+}
+
+function engineOn(server: PostgresServer, aws: AwsDouble, options: EngineOptions = {}): Promise<Engine> {
+  return createEngine(recordOf(server, aws), { pool_recycle: 0.1, stores: { environment: {} }, ...options })
 }
 
 const inJson = (password: string): string => JSON.stringify({ username: 'etl', password })
@@ -31,37 +35,21 @@ test('a rotation by the stages of Secrets Manager costs no failed statement', { 
   await using server = await startPostgres()
   await server.sql("create role etl login password 'password-0'")
   aws.secrets.put('prod/sales', inJson('password-0'))
-  await using db = await engineOn(server, aws, { pool_size: 4 })
-  let opened = 0
-  db.pool.on('connection:opened', () => opened++)
-  const more = async (count: number): Promise<void> => {
-    const before = opened
-    while (opened < before + count) await sleep(10)
+  await using stack = new AsyncDisposableStack()
+  const callers = await load(recordOf(server, aws), { pool_size: 4 })
+  stack.defer(callers.stop)
+  for (let round = 1; round <= 3; round++) {
+    await callers.reopened(4)
+    const password = `password-${round}`
+    // createSecret, setSecret, testSecret, finishSecret.
+    aws.secrets.put('prod/sales', inJson(password), ['AWSPENDING'])
+    await server.sql(`alter role etl password '${password}'`)
+    // The store still gives the old password as the present one.
+    await callers.reopened(4)
+    aws.secrets.promote('prod/sales')
   }
-  let isOver = false
-  let statements = 0
-  const worker = async (): Promise<void> => {
-    while (!isOver) {
-      await db.raw('select 1')
-      statements++
-    }
-  }
-  const rotate = async (): Promise<void> => {
-    for (let round = 1; round <= 3; round++) {
-      await more(4)
-      const password = `password-${round}`
-      // createSecret, setSecret, testSecret, finishSecret.
-      aws.secrets.put('prod/sales', inJson(password), ['AWSPENDING'])
-      await server.sql(`alter role etl password '${password}'`)
-      // The store still gives the old password as the present one.
-      await more(4)
-      aws.secrets.promote('prod/sales')
-    }
-    await more(4)
-  }
-  const workers = Array.from({ length: 8 }, worker)
-  await Promise.all([rotate().finally(() => (isOver = true)), ...workers])
-  assert.ok(statements > 0)
+  await callers.reopened(4)
+  assert.ok((await callers.end()) > 0)
   assert.ok(aws.asked.some(({ input }) => input.VersionStage === 'AWSPENDING'))
 })
 

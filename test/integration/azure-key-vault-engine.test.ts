@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createEngine } from '../../src/index.ts'
 import { startKeyVaultDouble } from '../support/azure/key-vault-double.ts'
 import { startOpenIdProvider } from '../support/openid-provider.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { startProxyDouble } from '../support/proxy-double.ts'
+import { load } from '../support/rotation/load.ts'
 
 const SECRET = 'a-secret-that-nobody-may-see'
 
@@ -35,33 +35,19 @@ test('a rotation in Key Vault costs no failed statement, and the vault is asked 
     proxy: `http://127.0.0.1:${proxy.port}`,
   }
   const target = { type: 'postgres', host: server.host, port: server.port, login: 'etl', database: 'postgres' } as const
-  await using db = await createEngine(
-    { ...target, extra },
-    { pool_size: 4, pool_recycle: 0.1, stores: { environment: {} } },
-  )
-  let opened = 0
-  db.pool.on('connection:opened', () => opened++)
-  const more = async (): Promise<void> => {
-    const before = opened
-    while (opened < before + 4) await sleep(10)
+  await using stack = new AsyncDisposableStack()
+  const callers = await load({ ...target, extra }, { pool_size: 4 })
+  stack.defer(callers.stop)
+  for (let round = 1; round <= 2; round++) {
+    await callers.reopened(4)
+    vault.asked.length = 0
+    vault.put('db-password', `password-${round}`)
+    // Sessions are opened by the version before, while the server does not know the new one.
+    while (!vault.asked.some(({ path }) => path.endsWith('/versions'))) await sleep(10)
+    await callers.reopened(4)
+    await server.sql(`alter role etl password 'password-${round}'`)
   }
-  let isOver = false
-  const worker = async (): Promise<void> => {
-    while (!isOver) await db.raw('select 1')
-  }
-  const rotate = async (): Promise<void> => {
-    for (let round = 1; round <= 2; round++) {
-      await more()
-      vault.asked.length = 0
-      vault.put('db-password', `password-${round}`)
-      // Sessions are opened by the version before, while the server does not know the new one.
-      while (!vault.asked.some(({ path }) => path.endsWith('/versions'))) await sleep(10)
-      await more()
-      await server.sql(`alter role etl password 'password-${round}'`)
-    }
-    await more()
-  }
-  const workers = Array.from({ length: 8 }, worker)
-  await Promise.all([rotate().finally(() => (isOver = true)), ...workers])
+  await callers.reopened(4)
+  assert.ok((await callers.end()) > 0)
   assert.ok(proxy.requests.some(({ target: name }) => name === `sales.vault.test:${vault.port}`))
 })

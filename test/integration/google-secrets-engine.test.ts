@@ -5,11 +5,11 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createEngine } from '../../src/index.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { startGoogleDouble } from '../support/google/double.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { startProxyDouble } from '../support/proxy-double.ts'
+import { load } from '../support/rotation/load.ts'
 
 const ACCOUNT = 'etl@sales-prod.iam.gserviceaccount.com'
 const SECRET = 'projects/sales-prod/secrets/db-password'
@@ -35,38 +35,19 @@ test('a rotation in Secret Manager costs no failed statement, and Google is aske
     proxy: `http://127.0.0.1:${proxy.port}`,
   }
   const target = { type: 'postgres', host: server.host, port: server.port, login: 'etl', database: 'postgres' } as const
-  await using db = await createEngine(
-    { ...target, extra },
-    { pool_size: 4, pool_recycle: 0.1, stores: { environment: {} } },
-  )
-  let opened = 0
-  db.pool.on('connection:opened', () => opened++)
-  const more = async (): Promise<void> => {
-    const before = opened
-    while (opened < before + 4) await sleep(10)
+  await using stack = new AsyncDisposableStack()
+  const callers = await load({ ...target, extra }, { pool_size: 4 })
+  stack.defer(callers.stop)
+  for (let round = 1; round <= 2; round++) {
+    await callers.reopened(4)
+    google.asked.length = 0
+    const version = google.secrets.put(SECRET, `password-${round}`)
+    // Sessions are opened by the version before, while the server does not know the new one.
+    while (!google.asked.some(({ what }) => what.endsWith(`/versions/${version - 1}:access`))) await sleep(10)
+    await callers.reopened(4)
+    await server.sql(`alter role etl password 'password-${round}'`)
   }
-  let isOver = false
-  let statements = 0
-  const worker = async (): Promise<void> => {
-    while (!isOver) {
-      await db.raw('select 1')
-      statements++
-    }
-  }
-  const rotate = async (): Promise<void> => {
-    for (let round = 1; round <= 2; round++) {
-      await more()
-      google.asked.length = 0
-      const version = google.secrets.put(SECRET, `password-${round}`)
-      // Sessions are opened by the version before, while the server does not know the new one.
-      while (!google.asked.some(({ what }) => what.endsWith(`/versions/${version - 1}:access`))) await sleep(10)
-      await more()
-      await server.sql(`alter role etl password 'password-${round}'`)
-    }
-    await more()
-  }
-  const workers = Array.from({ length: 8 }, worker)
-  await Promise.all([rotate().finally(() => (isOver = true)), ...workers])
-  assert.ok(statements > 0)
+  await callers.reopened(4)
+  assert.ok((await callers.end()) > 0)
   for (const name of names) assert.ok(proxy.requests.some((request) => request.target === `${name}:443`))
 })

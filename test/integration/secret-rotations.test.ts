@@ -9,6 +9,7 @@ import pg from 'pg'
 import { createEngine } from '../../src/index.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { load } from '../support/rotation/load.ts'
 import { startVaultDouble } from '../support/vault/double.ts'
 import { administer } from '../support/vault/server.ts'
 
@@ -114,7 +115,7 @@ for (const [kind, startPlace] of Object.entries(PLACES)) {
     stack.defer(async () => place[Symbol.asyncDispose]?.())
     await setPassword(server, 'password-0')
     await place.write('password-0')
-    await using db = await createEngine(
+    const callers = await load(
       {
         type: 'postgres',
         host: server.host,
@@ -123,41 +124,24 @@ for (const [kind, startPlace] of Object.entries(PLACES)) {
         database: 'postgres',
         extra: { password_from: place.reference, ...place.extra },
       },
-      { pool_size: 4, pool_recycle: 0.1, stores: { environment: place.environment ?? {} } },
+      { pool_size: 4, stores: { environment: place.environment ?? {} } },
     )
-    let opened = 0
-    db.pool.on('connection:opened', () => opened++)
-    let isOver = false
-    let statements = 0
-    const worker = async (): Promise<void> => {
-      while (!isOver) {
-        await db.raw('select 1')
-        statements++
+    stack.defer(callers.stop)
+    for (let round = 1; round <= ROTATIONS; round++) {
+      await callers.reopened(4)
+      const password = `password-${round}`
+      if (place.hasServedBefore === undefined) {
+        await rotateTogether(server, password, () => place.write(password))
+        continue
       }
+      await place.write(password)
+      // Sessions are opened while the server does not know the password of the store yet.
+      while (!place.hasServedBefore()) await sleep(10)
+      await callers.reopened(4)
+      await setPassword(server, password)
     }
-    const rotate = async (): Promise<void> => {
-      for (let round = 1; round <= ROTATIONS; round++) {
-        const before = opened
-        while (opened < before + 4) await sleep(10)
-        const password = `password-${round}`
-        if (place.hasServedBefore === undefined) {
-          await rotateTogether(server, password, () => place.write(password))
-          continue
-        }
-        await place.write(password)
-        // Sessions are opened while the server does not know the password of the store yet.
-        while (!place.hasServedBefore()) await sleep(10)
-        const between = opened
-        while (opened < between + 4) await sleep(10)
-        await setPassword(server, password)
-      }
-      const before = opened
-      while (opened < before + 4) await sleep(10)
-      isOver = true
-    }
-    const workers = Array.from({ length: 8 }, worker)
-    await Promise.all([rotate().finally(() => (isOver = true)), ...workers])
-    assert.ok(statements > 0)
+    await callers.reopened(4)
+    assert.ok((await callers.end()) > 0)
   })
 }
 

@@ -131,7 +131,7 @@ export class Load implements Disposable {
 }
 
 /** All that was acknowledged is there, and nothing twice. */
-export async function assertWritten(server: PostgresServer, { acknowledged }: Load): Promise<void> {
+async function assertWritten(server: PostgresServer, { acknowledged }: Load): Promise<void> {
   const rows = (await server.sql('select n from written')).split('\n').map(Number)
   const found = new Set(rows)
   assert.equal(found.size, rows.length, 'no write was made twice')
@@ -140,4 +140,14 @@ export async function assertWritten(server: PostgresServer, { acknowledged }: Lo
     [],
     'acknowledged and lost',
   )
+}
+
+/** Writing goes on at a new primary, and nothing is lost or made twice. @returns the statements begun before it was written to */
+export async function assertGoesOn(server: PostgresServer, load: Load): Promise<number> {
+  await load.oneFromNowOn()
+  const { begun } = load
+  await load.more(ENOUGH)
+  await load.stop()
+  await assertWritten(server, load)
+  return begun
 }

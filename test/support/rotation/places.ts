@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { REGION, startAwsDouble } from '../aws/stores-double.ts'
+import { type AwsDouble, REGION, startAwsDouble } from '../aws/stores-double.ts'
 import { poolsmith } from '../cli-in-process.ts'
 import { temporaryFolder } from '../folder.ts'
 import { startKubernetesApi } from '../kubernetes-api.ts'
@@ -20,6 +20,19 @@ export interface Place extends AsyncDisposable {
   readonly keys: string
   readonly extra: Readonly<Record<string, unknown>>
   readonly environment: Readonly<Record<string, string>>
+}
+
+function ofAws(aws: AwsDouble): Pick<Place, 'extra' | 'environment'> & AsyncDisposable {
+  return {
+    extra: {
+      aws_access_key_id: 'AKIATEST',
+      aws_secret_access_key: 'secret-of-the-test-key',
+      region: REGION,
+      aws_endpoint_url: aws.url,
+    },
+    environment: {},
+    [Symbol.asyncDispose]: () => aws[Symbol.asyncDispose](),
+  }
 }
 
 export const PLACES: Readonly<Record<string, () => Promise<Place>>> = {
@@ -51,14 +64,7 @@ export const PLACES: Readonly<Record<string, () => Promise<Place>>> = {
     return {
       secret: 'aws-sm:sales',
       keys: 'aws-sm:api-keys',
-      extra: {
-        aws_access_key_id: 'AKIATEST',
-        aws_secret_access_key: 'secret-of-the-test-key',
-        region: REGION,
-        aws_endpoint_url: aws.url,
-      },
-      environment: {},
-      [Symbol.asyncDispose]: () => aws[Symbol.asyncDispose](),
+      ...ofAws(aws),
     }
   },
   async 'the AWS Parameter Store'() {
@@ -67,14 +73,7 @@ export const PLACES: Readonly<Record<string, () => Promise<Place>>> = {
     return {
       secret: 'aws-ssm:/prod/sales',
       keys: 'aws-ssm:/prod/api-keys',
-      extra: {
-        aws_access_key_id: 'AKIATEST',
-        aws_secret_access_key: 'secret-of-the-test-key',
-        region: REGION,
-        aws_endpoint_url: aws.url,
-      },
-      environment: {},
-      [Symbol.asyncDispose]: () => aws[Symbol.asyncDispose](),
+      ...ofAws(aws),
     }
   },
   async 'a file'() {
