@@ -1,4 +1,7 @@
-/** The cost of the audit log, on a real PostgreSQL: what a line costs, and how many durable lines a second there can be. */
+/**
+ * The cost of the audit log, on a real PostgreSQL: what a line costs, and how many durable lines a second there can be; and
+ * of the validation of an API key.
+ */
 
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -6,6 +9,7 @@ import { join } from 'node:path'
 import type { AuditOptions } from '../src/audit/index.ts'
 import { createEngine, type Engine } from '../src/index.ts'
 import { type PostgresServer, startPostgres } from '../test/support/postgres.ts'
+import { validation } from './api-keys.ts'
 import { compare, type Result } from './measure.ts'
 
 const STATEMENTS = 300
@@ -68,7 +72,7 @@ export async function run(): Promise<Result[]> {
       ours: () => answerMicros(required),
       peer: async () => 1e6 / LEAST_ANSWERS_PER_SECOND,
     })
-    return [on, durable]
+    return [on, durable, await validation()]
   } finally {
     await rm(folder, { recursive: true, force: true })
   }

@@ -26,7 +26,6 @@ const suites: Readonly<Record<string, () => Promise<{ run: (options: SuiteOption
   sqlserver: () => import('./sqlserver.ts'),
   secrets: () => import('./secrets.ts'),
   audit: () => import('./audit.ts'),
-  rotation: () => import('./rotation.ts'),
 }
 
 function usage(message: string): never {

@@ -1,4 +1,4 @@
-/** The cost of validating an API key whose index is in memory. */
+/** The cost of validating an API key whose index is in memory, for the suite `audit`. */
 
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ const VALIDATIONS = 20_000
 const ROUNDS = 15
 const SERVICES = 50
 
-export async function run(): Promise<Result[]> {
+export async function validation(): Promise<Result> {
   await using folder = await temporaryFolder()
   const environment = {
     POOLSMITH_SECRETS_FILE: join(folder.path, 'secrets'),
@@ -34,5 +34,5 @@ export async function run(): Promise<Result[]> {
   const ours = micros.sort((a, b) => a - b)[Math.floor(ROUNDS / 2)] ?? Number.POSITIVE_INFINITY
   const name = `validating an API key from the cache (bound: ${MOST_MICROS} us)`
   const ratio = ours / MOST_MICROS
-  return [{ name, ours: Number(ours.toFixed(2)), peer: MOST_MICROS, unit: 'us', ratio, bound: 1, met: ratio <= 1 }]
+  return { name, ours: Number(ours.toFixed(2)), peer: MOST_MICROS, unit: 'us', ratio, bound: 1, met: ratio <= 1 }
 }
