@@ -1,17 +1,14 @@
 /**
- * One side of the measurement, in a process of its own: opens sessions, uses each once, and is idle.
+ * One side of the measurement, in a process of its own: opens sessions, uses each once, says what memory they take, and
+ * is idle until it is killed. Its processor time is read from outside: code that reads it would be part of it.
  *
- * Arguments: `ours` or `peer`, the number of sessions, the server's port, and the seconds right after use and after them
- * for which the processor time is measured.
+ * Arguments: `ours` or `peer`, the number of sessions, and the server's port.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
-export interface IdleFigures {
-  /** Of the seconds right after use. */
-  readonly settlingMillis: number
-  readonly cpuMillis: number
-  readonly wakeUps: number
+/** The message of the process when it begins to be idle. */
+export interface Idle {
   readonly bytesPerSession: number
 }
 
@@ -21,7 +18,7 @@ interface Sessions {
   release(session: object): void
 }
 
-const [side = '', count = '', port = '', settling = '', seconds = ''] = process.argv.slice(2)
+const [side = '', count = '', port = ''] = process.argv.slice(2)
 const sessionCount = Number(count)
 
 async function ours(): Promise<Sessions> {
@@ -82,19 +79,6 @@ await Promise.all([first, ...held].map((session) => sessions.run(session)))
 for (const session of [first, ...held]) sessions.release(session)
 // The work that the opening has left behind.
 await sleep(2000)
-const bytesPerSession = (memory() - before) / Math.max(1, sessionCount - 1)
-const afterUse = await spent(Number(settling))
-const idle = await spent(Number(seconds))
-const figures: IdleFigures = { ...idle, settlingMillis: afterUse.cpuMillis, bytesPerSession }
-console.log(JSON.stringify(figures))
-process.exit()
-
-async function spent(forSeconds: number): Promise<{ readonly cpuMillis: number; readonly wakeUps: number }> {
-  const begin = process.resourceUsage()
-  await sleep(forSeconds * 1000)
-  const end = process.resourceUsage()
-  return {
-    cpuMillis: (end.userCPUTime - begin.userCPUTime + end.systemCPUTime - begin.systemCPUTime) / 1000,
-    wakeUps: end.voluntaryContextSwitches - begin.voluntaryContextSwitches,
-  }
-}
+const idle: Idle = { bytesPerSession: (memory() - before) / Math.max(1, sessionCount - 1) }
+process.send?.(idle)
+process.on('disconnect', () => process.exit())

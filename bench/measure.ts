@@ -48,7 +48,7 @@ export interface Comparison {
 }
 
 /** Times that the rounds are run before a result stays undecided. */
-const MOST_REPETITIONS = 3
+export const MOST_REPETITIONS = 3
 
 /** The first round of each side warms up and does not count. */
 export async function compare(comparison: Comparison): Promise<Result> {

@@ -1,13 +1,12 @@
 /** The cost of an idle session: no look at the network, and little memory. `npm run bench -- idle` has the rest. */
 
 import assert from 'node:assert/strict'
-import { execFile, fork } from 'node:child_process'
+import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-import type { IdleFigures } from '../../bench/idle-side.ts'
+import type { Idle } from '../../bench/idle-side.ts'
 import { acknowledgements } from '../../src/drivers/network/acknowledgement.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { ask, postgresPool } from '../support/postgres-pool.ts'
@@ -20,12 +19,9 @@ test('an idle session takes at most 24 KB, in and outside the heap', async (t) =
   const server = fork(bench('idle-server.ts'))
   t.after(() => server.kill())
   const [{ port }] = (await once(server, 'message')) as [{ readonly port: number }]
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    ['--expose-gc', bench('idle-side.ts'), 'ours', '1000', String(port), '0', '0'],
-    { timeout: 60_000 },
-  )
-  const { bytesPerSession } = JSON.parse(stdout) as IdleFigures
+  const side = fork(bench('idle-side.ts'), ['ours', '1000', String(port)], { execArgv: ['--expose-gc'] })
+  t.after(() => side.kill())
+  const [{ bytesPerSession }] = (await once(side, 'message', { signal: AbortSignal.timeout(60_000) })) as [Idle]
   assert.ok(bytesPerSession > 0 && bytesPerSession <= MOST_BYTES, `${bytesPerSession} bytes`)
 })
 
