@@ -4,15 +4,35 @@ import { type Channel, channel } from 'node:diagnostics_channel'
 import { isError } from '../any-error.ts'
 import type { Emit, EventName, EventOrigin, PoolsmithEvents } from '../events.ts'
 
-/** Takes times in milliseconds. Must not throw. */
-export interface Gauge {
-  record(millis: number): void
+/** Takes times in milliseconds, in groups. An array is valid during the call only. Must not throw. */
+export interface PoolMeter {
+  /** How long each acquire has waited. */
+  waited(millis: Float64Array): void
+  /** For how long each connection was in use. */
+  used(millis: Float64Array): void
 }
 
-/** Takes the wait of each acquire, and the time for which each connection was in use. */
-export interface PoolMeter {
-  readonly waits: Gauge
-  readonly uses: Gauge
+export interface Measuring {
+  /** Tells what has gathered. */
+  flush(): void
+  end(): void
+}
+
+/** Times that are told together. */
+class TimeGroup {
+  readonly millis = new Float64Array(1024)
+  count = 0
+  readonly #tell: (millis: Float64Array) => void
+
+  constructor(tell: (millis: Float64Array) => void) {
+    this.#tell = tell
+  }
+
+  flush(): void {
+    const { count } = this
+    this.count = 0
+    if (count > 0) this.#tell(this.millis.subarray(0, count))
+  }
 }
 
 /** A listener to one event. */
@@ -28,8 +48,8 @@ export class EventHub {
   readonly #listeners = new Map<EventName, Set<(payload: never) => void>>()
   readonly #channels = new Map<EventName, Channel>()
   readonly #meters = new Set<PoolMeter>()
-  /** All of them as one. */
-  #meter: PoolMeter | undefined
+  #waits: TimeGroup | undefined
+  #uses: TimeGroup | undefined
   readonly #wantsAcquired = this.interest('pool:acquired')
   readonly #wantsReleased = this.interest('pool:released')
   #origin: EventOrigin | undefined
@@ -47,23 +67,47 @@ export class EventHub {
     this.#listeners.get(name)?.delete(listener)
   }
 
-  /** Adds a meter, which costs an acquire less than a listener, since no payload is made. @returns ends that */
-  measure(meter: PoolMeter): () => void {
-    this.#meters.add(meter)
-    this.#meter = together(this.#meters)
-    return () => {
-      this.#meters.delete(meter)
-      this.#meter = together(this.#meters)
+  /** Adds a meter, which costs an acquire less than a listener, since no payload is made. */
+  measure(meter: PoolMeter): Measuring {
+    const flush = (): void => {
+      this.#waits?.flush()
+      this.#uses?.flush()
     }
+    // What has gathered is for those that are there already.
+    flush()
+    this.#meters.add(meter)
+    this.#waits ??= new TimeGroup((millis) => {
+      for (const one of this.#meters) one.waited(millis)
+    })
+    this.#uses ??= new TimeGroup((millis) => {
+      for (const one of this.#meters) one.used(millis)
+    })
+    const end = (): void => {
+      flush()
+      this.#meters.delete(meter)
+      if (this.#meters.size > 0) return
+      this.#waits = undefined
+      this.#uses = undefined
+    }
+    return { flush, end }
   }
 
   acquired(id: number, waitedMillis: number): void {
-    this.#meter?.waits.record(waitedMillis)
+    const waits = this.#waits
+    // Not by a method: on the hot path a call takes longer than all that is done with the number.
+    if (waits !== undefined) {
+      waits.millis[waits.count++] = waitedMillis
+      if (waits.count === waits.millis.length) waits.flush()
+    }
     if (this.#wantsAcquired()) this.emit('pool:acquired', { id, waitedMillis })
   }
 
   released(id: number, heldMillis: number): void {
-    this.#meter?.uses.record(heldMillis)
+    const uses = this.#uses
+    if (uses !== undefined) {
+      uses.millis[uses.count++] = heldMillis
+      if (uses.count === uses.millis.length) uses.flush()
+    }
     if (this.#wantsReleased()) this.emit('pool:released', { id, heldMillis })
   }
 
@@ -110,14 +154,4 @@ export class EventHub {
     this.#channels.set(name, opened)
     return opened
   }
-}
-
-function together(meters: ReadonlySet<PoolMeter>): PoolMeter | undefined {
-  if (meters.size <= 1) return [...meters][0]
-  const all = (name: keyof PoolMeter): Gauge => ({
-    record: (millis) => {
-      for (const meter of meters) meter[name].record(millis)
-    },
-  })
-  return { waits: all('waits'), uses: all('uses') }
 }

@@ -1,7 +1,7 @@
 /** Metrics of pools, under the names of the semantic conventions, where these are in development. */
 
 import type { EventName } from '../events.ts'
-import type { Listener, PoolMeter } from '../pool/events.ts'
+import type { Listener, Measuring, PoolMeter } from '../pool/events.ts'
 import type { PoolStats } from '../pool/types.ts'
 import type { Attributes, Histogram, Meter, ObservableCallback } from './api.ts'
 import { serverAttributes } from './attributes.ts'
@@ -12,7 +12,7 @@ export const BUCKETS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10]
 
 export interface MeasuredPool {
   readonly name: string
-  readonly events: { measure(meter: PoolMeter): () => void }
+  readonly events: { measure(meter: PoolMeter): Measuring }
   stats(): PoolStats
   on<Name extends EventName>(name: Name, listener: Listener<Name>): unknown
   off<Name extends EventName>(name: Name, listener: Listener<Name>): unknown
@@ -20,14 +20,11 @@ export interface MeasuredPool {
 
 /** Measures pools. Those that have ended are left out. @returns ends that */
 export function tellPools(meter: Meter, pools: readonly MeasuredPool[]): () => void {
-  const grouped: GroupedHistogram[] = []
-  const flush = (): void => {
-    for (const one of grouped) one.flush()
-  }
+  const measurings: Measuring[] = []
   const gauge = (name: string, unit: string, description: string, observe: (pool: MeasuredPool) => Values): Stop => {
     const instrument = meter.createObservableUpDownCounter(`db.client.connection.${name}`, { unit, description })
     const callback: ObservableCallback = (result) => {
-      flush()
+      for (const measuring of measurings) measuring.flush()
       for (const pool of pools) {
         if (pool.stats().closed) continue
         for (const [value, attributes] of observe(pool)) result.observe(value, { ...poolOf(pool), ...attributes })
@@ -69,20 +66,20 @@ export function tellPools(meter: Meter, pools: readonly MeasuredPool[]): () => v
     const opened: Listener<'connection:opened'> = ({ durationMillis, host, port }) =>
       create.record(durationMillis / 1000, { ...attributes, ...serverAttributes({ host, port }) })
     const late = (): void => timeouts.add(1, attributes)
-    const waits = new GroupedHistogram(wait, attributes)
-    const uses = new GroupedHistogram(use, attributes)
-    const endMeasure = pool.events.measure({ waits, uses })
-    grouped.push(waits, uses)
+    const measuring = pool.events.measure({
+      waited: (millis) => recordGroup(wait, attributes, millis),
+      used: (millis) => recordGroup(use, attributes, millis),
+    })
+    measurings.push(measuring)
     pool.on('connection:opened', opened)
     pool.on('pool:timeout', late)
     stops.push(() => {
-      endMeasure()
+      measuring.end()
       pool.off('connection:opened', opened)
       pool.off('pool:timeout', late)
     })
   }
   return () => {
-    flush()
     for (const stop of stops) stop()
   }
 }
@@ -93,9 +90,6 @@ type Values = readonly (readonly [value: number, attributes: Attributes])[]
 function poolOf({ name }: MeasuredPool): Attributes {
   return poolAttribute({ poolName: name })
 }
-
-/** Values that are recorded together. */
-const GROUP = 1024
 
 /** The object in which OpenTelemetry's SDK adds up the values of a histogram that have the same attributes. */
 interface Cell {
@@ -125,62 +119,37 @@ interface Storage {
 }
 
 /**
- * Records times in groups. The SDK turns the attributes into a text for each value that is recorded, which takes nearly
- * as long as an acquire; here it does so once for a group. An exporter sees the same as if each value were recorded.
- * The context of the caller is not kept, so a view that takes attributes from it does not see it.
+ * Records times, which the histogram gets in seconds. The SDK turns the attributes into a text for each value that is
+ * recorded, which takes nearly as long as an acquire; here it does so once for a group. An exporter sees the same as if
+ * each value were recorded. The context of the caller is not kept, so a view that takes attributes from it does not see it.
  */
-export class GroupedHistogram {
-  readonly #histogram: Histogram
-  readonly #attributes: Attributes
-  readonly #millis = new Float64Array(GROUP)
-  #count = 0
-
-  constructor(histogram: Histogram, attributes: Attributes) {
-    this.#histogram = histogram
-    this.#attributes = attributes
-  }
-
-  /** Takes a time in milliseconds; the histogram gets it in seconds. */
-  record(millis: number): void {
-    this.#millis[this.#count++] = millis
-    if (this.#count === GROUP) this.flush()
-  }
-
-  /** Records what has gathered. To be called before each collection. */
-  flush(): void {
-    const count = this.#count
-    if (count === 0) return
-    this.#count = 0
-    const histogram = this.#histogram
-    const attributes = this.#attributes
-    const millis = this.#millis
-    // Also creates the cells of these attributes.
-    histogram.record((millis[0] as number) / 1000, attributes)
-    const one = { record: (seconds: number) => histogram.record(seconds, attributes) }
-    for (const cell of cellsOf(histogram, attributes) ?? [one]) addTo(cell, millis, count)
-  }
+export function recordGroup(histogram: Histogram, attributes: Attributes, millis: Float64Array): void {
+  // Also creates the cells of these attributes.
+  histogram.record((millis[0] as number) / 1000, attributes)
+  const one = { record: (seconds: number) => histogram.record(seconds, attributes) }
+  for (const cell of cellsOf(histogram, attributes) ?? [one]) addTo(cell, millis)
 }
 
 /** Adds the values after the first one to a cell: value by value where its sums cannot be reached. */
-function addTo(cell: Cell, millis: Float64Array, count: number): void {
-  if (count < 2) return
+function addTo(cell: Cell, millis: Float64Array): void {
+  if (millis.length < 2) return
   const sums = sumsOf(cell)
   const before = sums?.count
   cell.record((millis[1] as number) / 1000)
   // The sums themselves and no copy of them: they have counted this value.
   if (sums !== undefined && sums.count - 1 === before) {
-    addDirectly(sums, millis, count)
+    addDirectly(sums, millis)
   } else {
-    for (let index = 2; index < count; index++) cell.record((millis[index] as number) / 1000)
+    for (let index = 2; index < millis.length; index++) cell.record((millis[index] as number) / 1000)
   }
 }
 
 /** Without the search and the calls of the cell, which take more time than all else that is done for a value. */
-function addDirectly(sums: Sums, millis: Float64Array, count: number): void {
+function addDirectly(sums: Sums, millis: Float64Array): void {
   const { boundaries, counts } = sums.buckets
   const last = boundaries.length
   let { sum, min, max } = sums
-  for (let index = 2; index < count; index++) {
+  for (let index = 2; index < millis.length; index++) {
     const seconds = (millis[index] as number) / 1000
     sum += seconds
     if (seconds < min) min = seconds
@@ -189,7 +158,7 @@ function addDirectly(sums: Sums, millis: Float64Array, count: number): void {
     while (bucket < last && (boundaries[bucket] as number) < seconds) bucket++
     counts[bucket] = (counts[bucket] as number) + 1
   }
-  sums.count += count - 2
+  sums.count += millis.length - 2
   sums.sum = sum
   if (!sums.hasMinMax) return
   sums.min = min
