@@ -137,9 +137,14 @@ async function soak(side: Side, isOver: () => boolean): Promise<void> {
     disturb(side, isOver),
     ...Array.from({ length: CALLERS }, () => caller(db, side, tally, isOver)),
     every(SAMPLE_MILLIS, isOver, async () => {
-      if (tally.wasAway(side, performance.now())) return
+      const begin = performance.now()
+      if (tally.wasAway(side, begin)) return
       const before = pool.stats().total
-      const atServer = await side.sessions()
+      const atServer = await side.sessions().catch((error: unknown) => {
+        // The server has been stopped since.
+        if (!tally.wasAway(side, begin)) throw error
+      })
+      if (atServer === undefined) return
       const { total, opening } = pool.stats()
       tally.counted(atServer, Math.min(Math.max(atServer, Math.min(before, total)), Math.max(before, total) + opening))
     }),
