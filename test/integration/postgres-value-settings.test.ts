@@ -27,6 +27,9 @@ const STRANGE = {
   bytea_output: "'escape'",
 } as const
 
+/** A line for a PgBouncer that takes the start-up parameters and does nothing with them. */
+const IGNORING = 'ignore_startup_parameters = extra_float_digits,IntervalStyle'
+
 let servers: Readonly<Record<string, PostgresServer>> = {}
 const poolers: Pooler[] = []
 
@@ -129,11 +132,44 @@ test('values arrive through a PgBouncer that ignores the start-up parameters', a
   for (const server of Object.values(servers)) {
     const bouncer = await startPgbouncer(server, {
       users: { odd: PASSWORD },
-      lines: ['ignore_startup_parameters = extra_float_digits,IntervalStyle'],
+      lines: [IGNORING],
     })
     poolers.push(bouncer)
     await assertSessions(driverTo(bouncer.port, 'odd', 'plain'))
     assert.doesNotMatch(bouncer.log(), /unsupported startup parameter/)
+  }
+})
+
+test('values arrive through a PgBouncer that repeats the report of an earlier session', async () => {
+  const server = servers['PostgreSQL 15'] as PostgresServer
+  await server.sql(`create role changed login password '${PASSWORD}'`)
+  for (const lines of [[], [IGNORING]]) {
+    const bouncer = await startPgbouncer(server, { users: { changed: PASSWORD }, lines })
+    poolers.push(bouncer)
+    await server.sql('alter role changed reset all')
+    await assertSessions(driverTo(bouncer.port, 'changed', 'plain'))
+    await server.sql("alter role changed set intervalstyle = 'iso_8601'")
+    await server.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'changed'")
+    while (!/ S-0x\w+: .*closing because: /.test(bouncer.log())) await sleep(10)
+    await assertSessions(driverTo(bouncer.port, 'changed', 'plain'))
+  }
+})
+
+test('values arrive from a list of hosts of which one is a server and another a pooler', async () => {
+  const server = servers['PostgreSQL 15'] as PostgresServer
+  for (const lines of [[], [IGNORING]]) {
+    const bouncer = await startPgbouncer(server, { users: { odd: PASSWORD }, lines })
+    poolers.push(bouncer)
+    const hosts = [server.port, bouncer.port].map((port) => `127.0.0.1:${port}`)
+    const target = { host: hosts.join(','), login: 'odd', database: 'plain' }
+    const { driver } = driverFor(target, { sslmode: 'disable' })
+    const { places = [] } = driver
+    for (const at of [...places, ...places]) {
+      const signal = AbortSignal.timeout(10_000)
+      const client = await driver.open(passwordCredential(PASSWORD), { signal, enter: () => undefined, at })
+      await assertValues(client)
+      await driver.close(client)
+    }
   }
 })
 

@@ -83,7 +83,6 @@ export function createPostgresDriver(
     options,
     policy,
     tls: new TlsSettings(options, context),
-    settings: new ValueSettings(options.options),
     lookup: context.lookup ?? systemLookup,
     reachability: Reachability.ofAddresses(),
     emit: warnOnce(context.emit),
@@ -92,7 +91,9 @@ export function createPostgresDriver(
     const name = host === undefined || host === '' ? DEFAULT_HOST : host
     const address = addresses[index] === '' ? undefined : addresses[index]
     const tunnel = name.startsWith('/') ? undefined : context.route?.(address ?? name, port)
-    return { ...shared, host: name, port, hostaddr: address, tunnel }
+    // A list may name servers and poolers, which treat the settings differently.
+    const settings = new ValueSettings(options.options)
+    return { ...shared, settings, host: name, port, hostaddr: address, tunnel }
   })
   return new SessionDriver(postgresPlaces(places), where)
 }

@@ -15,8 +15,10 @@ interface Setting {
   readonly value: string
   /** Whether it may be part of the start-up message. */
   readonly atStart: boolean
-  /** Whether the server reports it. If not, it must be queried. */
+  /** Whether the server reports it. */
   readonly reported: boolean
+  /** Whether the value of the very session must be queried where the start-up message may not have set it. */
+  readonly queried: boolean
   readonly isRight: (value: string, serverMajor: number) => boolean
 }
 
@@ -26,6 +28,7 @@ const SETTINGS: readonly Setting[] = [
     value: 'UTF8',
     atStart: true,
     reported: true,
+    queried: false,
     isRight: (value) => /^(utf-?8|unicode)$/i.test(value),
   },
   {
@@ -35,20 +38,15 @@ const SETTINGS: readonly Setting[] = [
     value: 'ISO',
     atStart: false,
     reported: true,
+    queried: false,
     isRight: (value) => /^iso\b/i.test(value),
-  },
-  {
-    name: 'IntervalStyle',
-    value: 'postgres',
-    atStart: true,
-    reported: true,
-    isRight: (value) => value === 'postgres',
   },
   {
     name: 'standard_conforming_strings',
     value: 'on',
     atStart: true,
     reported: true,
+    queried: false,
     isRight: (value) => value === 'on',
   },
   {
@@ -56,8 +54,19 @@ const SETTINGS: readonly Setting[] = [
     value: '3',
     atStart: true,
     reported: false,
+    queried: true,
     // Since PostgreSQL 12 every value above 0 gives the shortest exact form of a float.
     isRight: (value, serverMajor) => Number(value) >= (serverMajor >= 12 ? 1 : 3),
+  },
+  // Behind the one above, which shows whether the start-up message has set them.
+  {
+    name: 'IntervalStyle',
+    value: 'postgres',
+    atStart: true,
+    reported: true,
+    // PgBouncer repeats the report of an earlier session with the server; the other settings it sets to what it reports.
+    queried: true,
+    isRight: (value) => value === 'postgres',
   },
 ]
 
@@ -69,6 +78,9 @@ export const REPORTED_SETTINGS: ReadonlySet<string> = new Set([
 
 /** Sent in any case, since no text could be read without it. */
 const INDISPENSABLE = 'client_encoding'
+
+/** The value of this one shows whether the start-up message has set it. */
+const UNUSUAL = 'extra_float_digits'
 
 /** The SQLSTATEs of a server or pooler that does not know a parameter of the start-up message. */
 const UNKNOWN_PARAMETER: ReadonlySet<string> = new Set(['08P01', '0A000', '22023', '42704'])
@@ -84,7 +96,7 @@ export interface Answer {
 /** Runs one statement on a session that is not in use. */
 export type Ask = (sql: string) => Promise<Answer>
 
-/** The settings for the sessions of one driver, and whether its server accepts them at the start. */
+/** The settings for the sessions at one place, and whether its server accepts them at the start. */
 export class ValueSettings {
   readonly #settings: readonly Setting[]
   /** Whether the server accepts them in the start-up message; undefined while that is unknown. */
@@ -132,12 +144,12 @@ export class ValueSettings {
    */
   async correct(reported: ReadonlyMap<string, string>, ask: Ask): Promise<void> {
     const version = reported.get('server_version')
-    // Every server and pooler reports its version, on which the right value of an unreported setting depends.
-    const asks = version !== undefined && this.#atStart !== true
     const major = Number.parseInt(version ?? '0', 10)
     for (const setting of this.#settings) {
-      const { name, value, isRight } = setting
-      const is = setting.reported ? reported.get(name) : asks ? await this.#askedFor(setting, ask) : undefined
+      const { name, value, isRight, queried } = setting
+      // Every server and pooler reports its version, on which the right value of an unreported setting depends.
+      const asks = queried && version !== undefined && this.#atStart !== true
+      const is = (asks ? await this.#askedFor(setting, ask) : undefined) ?? reported.get(name)
       if (is === undefined || isRight(is, major)) continue
       const { error } = await ask(`set ${name} to '${value}'`)
       // A pooler may not report the change, or may have made it on another session than the next statement's.
@@ -149,8 +161,9 @@ export class ValueSettings {
   /** Queries a setting that is not reported; undefined where it does not exist. */
   async #askedFor({ name, value }: Setting, ask: Ask): Promise<string | undefined> {
     const { value: is } = await ask(`show ${name}`)
-    // A pooler that ignores the start-up message is detected by this. Where it is accepted nothing is queried again.
-    if (this.#atStart === undefined && is === value) this.#atStart = true
+    // A pooler that ignores the start-up message is detected by a value that no server has by itself. Where the message
+    // is accepted nothing is queried again.
+    if (this.#atStart === undefined && name === UNUSUAL && is === value) this.#atStart = true
     return is
   }
 }
