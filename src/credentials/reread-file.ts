@@ -32,8 +32,15 @@ export interface FileKind {
   readonly option: string
 }
 
-/** The path of a file, or the text that would be in it with the name of its option. */
-export type FileSource = string | { readonly name: string; readonly text: Secret }
+/** The path of a file, the text that would be in it with the name of its option, or another way to read the file. */
+export type FileSource = string | { readonly name: string; readonly text: Secret } | ReadFile
+
+interface ReadFile {
+  /** How errors and events name the file. */
+  readonly name: string
+  /** @throws PoolsmithError for a file that is missing or not trusted */
+  read(): Promise<Buffer>
+}
 
 /** @param given the value of the option: a path, or the text itself */
 export function fileSource(option: string, given: string | Secret): FileSource {
@@ -45,8 +52,12 @@ export function sourceName(source: FileSource): string {
   return typeof source === 'string' ? source : source.name
 }
 
-function versionOfText(text: Secret): string {
-  return createHash('sha256').update(text.reveal()).digest('hex')
+async function contentOf(source: Exclude<FileSource, string>): Promise<Buffer> {
+  return 'text' in source ? Buffer.from(source.text.reveal()) : source.read()
+}
+
+function versionOfContent(content: Buffer): string {
+  return createHash('sha256').update(content).digest('hex')
 }
 
 interface Stamp {
@@ -59,9 +70,9 @@ interface Stamp {
 // The change time is part of it: a chmod that opens or closes a key must be noticed as well.
 const versionOf = (stamp: Stamp): string => `${stamp.ino}:${stamp.size}:${stamp.mtimeNs}:${stamp.ctimeNs}`
 
-/** The version of the file now, without reading it. */
+/** The version of the file now; a file with a path is not read for it. */
 export async function fileVersion(path: FileSource, kind: FileKind): Promise<string> {
-  if (typeof path === 'object') return versionOfText(path.text)
+  if (typeof path === 'object') return versionOfContent(await contentOf(path))
   try {
     return versionOf(await stat(path, { bigint: true }))
   } catch (cause) {
@@ -72,9 +83,9 @@ export async function fileVersion(path: FileSource, kind: FileKind): Promise<str
 /** Reads a regular file together with the state that it had when it was read. */
 export async function readFileState(path: FileSource, kind: FileKind): Promise<FileState> {
   if (typeof path === 'object') {
-    const { name, text } = path
-    // Only this process can read it.
-    return { path: name, version: versionOfText(text), content: Buffer.from(text.reveal()), mode: 0o600, uid: -1 }
+    const content = await contentOf(path)
+    // Only this process can read it, or its mode has been checked.
+    return { path: path.name, version: versionOfContent(content), content, mode: 0o600, uid: -1 }
   }
   let handle: FileHandle | undefined
   try {

@@ -5,14 +5,16 @@ import type { RequestOptions } from 'node:http'
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { type ErrorCode, PoolsmithError } from '../errors.ts'
+import type { Emit } from '../events.ts'
 import { printable } from '../printable.ts'
 import { retryAfterMillis } from '../retry-after.ts'
 import { redact, type Secret } from '../secret.ts'
-import { readSecretFile, readSecretText, textOf } from '../vault/credential-file.ts'
+import { readSecretText, textOf } from '../vault/credential-file.ts'
 import { CONFLICT_HINT } from '../vault/errors.ts'
 import { ask, type StoreAnswer, unusable } from '../vault/https.ts'
 import { isRecord, objectOf } from '../vault/json.ts'
 import { StoredSecret } from '../vault/stored-secret.ts'
+import { TlsFiles } from '../vault/tls-files.ts'
 import type { SecretReader } from './reader.ts'
 
 export interface KubernetesApiOptions {
@@ -23,6 +25,8 @@ export interface KubernetesApiOptions {
 export interface KubernetesApiContext {
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly agent?: RequestOptions['agent'] | undefined
+  /** Is told of a file of the authorities that cannot be used for the moment. */
+  readonly emit?: Emit | undefined
 }
 
 /** Where the API is, by the variables that every pod has; undefined outside of a cluster. */
@@ -39,9 +43,11 @@ type AskApi = (asked: ApiRequest, signal: AbortSignal) => Promise<ApiObject>
 function apiOf(
   address: URL,
   { k8s_account_folder: folder, k8s_timeout: timeout }: KubernetesApiOptions,
-  { agent }: KubernetesApiContext,
+  { agent, emit = () => undefined }: KubernetesApiContext,
 ): AskApi {
   const subject = `The Kubernetes API ${address.host}`
+  const file = { what: 'file of the service account', option: 'k8s_account_folder' } as const
+  const authorities = new TlsFiles({ ca: { ...file, path: join(folder, 'ca.crt') } }, emit)
 
   return async (asked, signal) => {
     const { method, path, object, isNewest = false, secrets = [] } = asked
@@ -50,16 +56,11 @@ function apiOf(
     const selected = `${collection}?labelSelector=${encodeURIComponent(name)}${isNewest ? '' : '&resourceVersion=0'}`
     const at = { GET: `${collection}/${name}`, PUT: `${collection}/${name}`, POST: collection, LIST: selected }[method]
     const url = new URL(at, address)
-    const use = {
-      what: 'file of the service account',
-      option: 'k8s_account_folder',
-      missing: 'CREDENTIAL_MISSING',
-    } as const
     // The kubelet replaces the token about hourly.
-    const token = await readSecretText(join(folder, 'token'), use)
-    const ca = await readSecretFile(join(folder, 'ca.crt'), use)
+    const token = await readSecretText(join(folder, 'token'), { ...file, missing: 'CREDENTIAL_MISSING' })
+    const tls = await authorities.load()
     const headers = { accept: 'application/json', authorization: `Bearer ${token.reveal()}` }
-    const channel = { signal, limitMillis: timeout * 1000, tls: { ca }, agent }
+    const channel = { signal, limitMillis: timeout * 1000, tls, agent }
     const content = object && {
       headers: { ...headers, 'content-type': 'application/json' },
       body: JSON.stringify(object),

@@ -74,7 +74,7 @@ export class OpenStores {
   }
 
   #open(kind: Kind): SecretReader {
-    const { environment, agents } = this.#context
+    const { environment, agents, emit } = this.#context
     const agent = agents?.https
     switch (kind) {
       case 'file':
@@ -89,7 +89,7 @@ export class OpenStores {
           const { apiAddress, kubernetesApiReader } = await import('./kubernetes-api.ts')
           const address = apiAddress(environment)
           if (address === undefined) throw new Error('The options were not checked.')
-          return kubernetesApiReader(address, this.#options, { environment, agent })
+          return kubernetesApiReader(address, this.#options, { environment, agent, emit })
         })
       }
       case 'encrypted': {
@@ -98,7 +98,12 @@ export class OpenStores {
         return encryptedReader(new EncryptedFile({ path, keyFile: this.#options.secrets_key_file, environment }))
       }
       case 'vault':
-        return vaultReader(this.#options, { environment, agent, proofs: vaultProofs(this.#options, this.#context) })
+        return vaultReader(this.#options, {
+          environment,
+          agent,
+          emit,
+          proofs: vaultProofs(this.#options, this.#context),
+        })
       case 'aws-sm': {
         const placeOf = (path: string): string => `The secret ${path} of AWS Secrets Manager`
         return lazyReader(placeOf, async () => {

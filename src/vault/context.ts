@@ -1,9 +1,12 @@
 import type { RequestOptions } from 'node:http'
+import type { Emit } from '../events.ts'
 import type { Secret } from '../secret.ts'
 
 export interface VaultContext {
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly agent?: RequestOptions['agent'] | undefined
+  /** Is told of files that cannot be used for the moment. */
+  readonly emit?: Emit | undefined
   /** Milliseconds since the epoch. Default `Date.now`. */
   readonly now?: () => number
   /** The proofs of identities of others. */

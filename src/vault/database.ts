@@ -35,8 +35,9 @@ const ROTATING_MILLIS = 250
 /** The source of a pool's users. Its `release` revokes their leases. */
 export function databaseUsers(
   options: DatabaseOptions,
-  { emit, ...context }: VaultContext & { readonly emit: Emit },
+  context: VaultContext & { readonly emit: Emit },
 ): CredentialSource {
+  const { emit } = context
   const vault = new Vault(options, context)
   const { vault_database_mount: mount, vault_database_role: role, vault_static_role: fixed } = options
   return role === undefined

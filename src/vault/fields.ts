@@ -175,8 +175,8 @@ export function vaultProblems(options: VaultOptions, environment: Environment): 
     needs('vault_username')
     needs('vault_password')
   }
-  const certificate = options.vault_client_cert ?? environment.VAULT_CLIENT_CERT
-  const key = options.vault_client_key ?? environment.VAULT_CLIENT_KEY
+  const certificate = options.vault_client_cert ?? (environment.VAULT_CLIENT_CERT || undefined)
+  const key = options.vault_client_key ?? (environment.VAULT_CLIENT_KEY || undefined)
   if (method === 'cert' && certificate === undefined) needs('vault_client_cert')
   if (options.vault_aws_access_key_id !== undefined) needs('vault_aws_secret_access_key')
   else if (options.vault_aws_secret_access_key ?? options.vault_aws_session_token) needs('vault_aws_access_key_id')
@@ -184,6 +184,7 @@ export function vaultProblems(options: VaultOptions, environment: Environment): 
     say('vault_aws_profile', 'vault_aws_access_key_id is set too; keep one of them')
   }
   if (certificate !== undefined && key === undefined) say('vault_client_key', 'the client certificate needs it')
+  if (key !== undefined && certificate === undefined) say('vault_client_cert', 'the client key needs it')
   if (options.vault_secret_id !== undefined && options.vault_secret_id_file !== undefined) {
     say('vault_secret_id_file', 'vault_secret_id is set too; keep one of them')
   }

@@ -1,18 +1,17 @@
 /** Vault and OpenBao over HTTP: requests with a token that is obtained, renewed and replaced here. */
 
-import type { SecureContextOptions } from 'node:tls'
 import { orAbort } from '../abort.ts'
 import { PoolsmithError } from '../errors.ts'
 import { redact, type Secret } from '../secret.ts'
 import { unobserved } from '../tracing.ts'
 import type { VaultContext } from './context.ts'
-import { readSecretFile } from './credential-file.ts'
 import { failureOf, redirected } from './errors.ts'
 import { isProtected, type VaultOptions } from './fields.ts'
 import { ask, type StoreAnswer, unusable } from './https.ts'
 import { objectOf } from './json.ts'
 import { type Login, LoginFlow } from './login.ts'
 import type { Answer, Query } from './query.ts'
+import { type TlsFilePlaces, TlsFiles } from './tls-files.ts'
 
 const MOST_REDIRECTS = 3
 /** The part of a token's life after which it is renewed. */
@@ -32,6 +31,7 @@ export class Vault {
   readonly #options: VaultOptions
   readonly #context: VaultContext
   readonly #namespace: string | undefined
+  readonly #tls: TlsFiles
   readonly #login: LoginFlow
   readonly #closing = new AbortController()
   #token: Token | undefined
@@ -40,11 +40,12 @@ export class Vault {
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: VaultOptions, context: VaultContext) {
-    const { environment } = context
+    const { environment, emit = () => undefined } = context
     this.#options = options
     this.#context = context
     this.address = new URL(options.vault_addr ?? environment.VAULT_ADDR ?? '')
     this.#namespace = options.vault_namespace ?? (environment.VAULT_NAMESPACE || undefined)
+    this.#tls = new TlsFiles(tlsPlaces(options, environment), emit)
     const { signal } = this.#closing
     this.#login = new LoginFlow(options, context, signal, (query, token) => this.#checked(query, token, signal))
   }
@@ -185,7 +186,7 @@ export class Vault {
         {
           signal: AbortSignal.any([signal, this.#closing.signal]),
           limitMillis: this.#options.vault_timeout * 1000,
-          tls: await this.#tls(url),
+          tls: url.protocol === 'https:' ? await this.#tls.load() : undefined,
           agent: this.#context.agent,
         },
       )
@@ -204,20 +205,19 @@ export class Vault {
     if (to !== undefined && isNode && isSafe && (status === 307 || status === 308) && hops < MOST_REDIRECTS) return to
     throw redirected(this.name, to, { isNode, isSafe })
   }
+}
 
-  /** Read anew for each request, so that a certificate may be replaced. */
-  async #tls(url: URL): Promise<SecureContextOptions> {
-    const { environment } = this.#context
-    const read = async (given: string | undefined, variable: string, option: string) => {
-      const path = given ?? environment[variable]
-      return path ? readSecretFile(path, { what: 'file', option, missing: 'CREDENTIAL_MISSING' }) : undefined
-    }
-    const { vault_ca_file: ca, vault_client_cert: cert, vault_client_key: key } = this.#options
-    if (url.protocol !== 'https:') return {}
-    return {
-      ca: await read(ca, 'VAULT_CACERT', 'vault_ca_file'),
-      cert: await read(cert, 'VAULT_CLIENT_CERT', 'vault_client_cert'),
-      key: await read(key, 'VAULT_CLIENT_KEY', 'vault_client_key'),
-    }
+type Environment = VaultContext['environment']
+
+function tlsPlaces(options: VaultOptions, environment: Environment): TlsFilePlaces {
+  const place = (option: 'vault_ca_file' | 'vault_client_cert' | 'vault_client_key', variable: string) => {
+    const { [option]: given } = options
+    const path = given ?? environment[variable]
+    return path ? { path, option: given === undefined ? variable : option } : undefined
+  }
+  return {
+    ca: place('vault_ca_file', 'VAULT_CACERT'),
+    certificate: place('vault_client_cert', 'VAULT_CLIENT_CERT'),
+    key: place('vault_client_key', 'VAULT_CLIENT_KEY'),
   }
 }

@@ -1,6 +1,8 @@
 /** Secrets by the API of Kubernetes, over a double that answers as the API server does. */
 
 import assert from 'node:assert/strict'
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { type ErrorCode, PoolsmithError } from '../../src/errors.ts'
 import { createEngine } from '../../src/index.ts'
@@ -115,4 +117,17 @@ test('a write that the API refuses does not show what was to be written', async 
   }
   api.fault = undefined
   await assert.rejects(write('prod/sales', { '': 'text' }, secret), { code: 'SECRET_UNUSABLE' })
+})
+
+test('the authorities of the API that were read last are used while their file is empty, half written or missing', async () => {
+  await using api = await startKubernetesApi('first')
+  const { read } = readerOf(api)
+  const file = join(api.extra.k8s_account_folder, 'ca.crt')
+  const whole = await readFile(file, 'utf8')
+  await read('prod/sales')
+  for (const part of ['', whole.slice(0, whole.length / 2), undefined]) {
+    await (part === undefined ? rm(file) : writeFile(file, part))
+    await read('prod/sales')
+    await assert.rejects(readerOf(api).read('prod/sales'), (error: PoolsmithError) => error.message.includes(file))
+  }
 })

@@ -1,9 +1,12 @@
 /** Vault over TLS: who is trusted, and the login by a client certificate. */
 
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { createPrivateKey } from 'node:crypto'
+import { chmod, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import type { PoolsmithError } from '../../src/errors.ts'
+import type { Emit } from '../../src/events.ts'
 import { KeyValues } from '../../src/vault/kv.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { createPki } from '../support/pki.ts'
@@ -81,4 +84,79 @@ test('a client certificate of another authority is refused', async () => {
     code: 'STORE_REFUSED',
     message: /log in by cert \(HTTP 400\)/,
   })
+})
+
+test('files that are empty, half written or missing while they are replaced count as the last good ones', async () => {
+  await using place = await startTls()
+  const ca = await place.write('ca.pem', place.pki.ca)
+  await prepare(place.server, ca)
+  const client = await place.pki.issue({ commonName: 'etl', client: true })
+  const files = {
+    vault_ca_file: ca,
+    vault_client_cert: await place.write('client.pem', client.cert),
+    vault_client_key: await place.write('client.key', client.key),
+  }
+  const warnings: { readonly code: string; readonly message: string }[] = []
+  const emit: Emit = (name, event) => {
+    if (name === 'security:warning') warnings.push(event as never)
+  }
+  using vault = vaultOf(place.server, { vault_auth: 'cert', vault_role: 'etl', ...files }, { emit })
+  const values = new KeyValues(vault, 2)
+  const read = async () => (await values.read('secret/allowed/sales', signal)).read('password', 'The secret').reveal()
+  assert.equal(await read(), 'one')
+  for (const [option, path] of Object.entries(files)) {
+    const whole = await readFile(path, 'utf8')
+    for (const part of ['', whole.slice(0, whole.length / 2), undefined]) {
+      await (part === undefined ? rm(path) : writeFile(path, part))
+      warnings.length = 0
+      assert.equal(await read(), 'one', `${option} with ${part?.length} characters`)
+      assert.equal(await read(), 'one')
+      assert.equal(warnings.length, 1, 'one warning for each version')
+      assert.match(warnings[0]?.message ?? '', /The version that was read before it is used\.$/)
+      using other = vaultOf(place.server, { vault_auth: 'cert', vault_role: 'etl', ...files })
+      await assert.rejects(new KeyValues(other, 2).read('secret/allowed/sales', signal), (error: PoolsmithError) => {
+        assert.ok(error.message.includes(path), error.message)
+        assert.equal(error.phase, 'credential')
+        assert.doesNotMatch(`${error.message} ${error.hint}`, /sslcert|sslkey|sslrootcert|sslpassword/)
+        return true
+      })
+    }
+    await place.write(path.slice(path.lastIndexOf('/') + 1), whole)
+  }
+})
+
+test('a new authority, certificate and key are used by the next request', async () => {
+  await using place = await startTls()
+  const ca = await place.write('ca.pem', (await createPki('old CA')).ca)
+  using vault = vaultOf(place.server, { vault_token: place.server.rootToken, vault_ca_file: ca })
+  const read = () => new KeyValues(vault, 2).read('secret/allowed/sales', signal)
+  await assert.rejects(read(), { code: 'STORE_UNREACHABLE' })
+  await place.write('ca.pem', place.pki.ca)
+  await prepare(place.server, ca)
+  assert.equal((await read()).read('password', 'The secret').reveal(), 'one')
+})
+
+test('an encrypted key, and one that other users may write, are refused with the file and a way out', async () => {
+  await using place = await startTls()
+  const ca = await place.write('ca.pem', place.pki.ca)
+  const client = await place.pki.issue({ commonName: 'etl', client: true })
+  const encrypted = createPrivateKey(client.key).export({
+    type: 'pkcs8',
+    format: 'pem',
+    cipher: 'aes-256-cbc',
+    passphrase: 'hush',
+  })
+  const key = await place.write('client.key', String(encrypted))
+  const files = {
+    vault_ca_file: ca,
+    vault_client_cert: await place.write('client.pem', client.cert),
+    vault_client_key: key,
+  }
+  const read = async () => {
+    using vault = vaultOf(place.server, { vault_auth: 'cert', ...files })
+    await new KeyValues(vault, 2).read('secret/allowed/sales', signal)
+  }
+  await assert.rejects(read(), { code: 'KEY_PASSPHRASE_MISSING', hint: 'Give the key without a passphrase.' })
+  await chmod(key, 0o666)
+  await assert.rejects(read(), { code: 'SECRET_FILE_REFUSED', message: new RegExp(key), hint: /chmod go-w/ })
 })

@@ -49,7 +49,7 @@ export async function openKubernetesStore(
   given: Readonly<Record<string, unknown>>,
   context: StoreKindContext,
 ): Promise<Store> {
-  const { environment, subject, agents } = context
+  const { environment, subject, agents, emit } = context
   const { values, isNull } = readKwargs(kubernetesKwargs, given, subject)
   for (const name of ['connections_label', 'variables_label', 'config_label', 'team_label'] as const) {
     if (!LABEL.test(values[name])) throw new ConfigError([{ path: name, message: 'expected a label' }], { subject })
@@ -63,7 +63,11 @@ export async function openKubernetesStore(
   const namespace = values.namespace ?? (await namespaceOf(folder))
   const { k8s_timeout } = parseFields(storeFields, {}).values
   const reader = new CachedReader(
-    kubernetesLabelReader(address, { k8s_account_folder: folder, k8s_timeout }, { environment, agent: agents?.https }),
+    kubernetesLabelReader(
+      address,
+      { k8s_account_folder: folder, k8s_timeout },
+      { environment, agent: agents?.https, emit },
+    ),
     context,
   )
   return storeOver({

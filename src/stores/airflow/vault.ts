@@ -195,7 +195,8 @@ export function openVaultStore(given: Readonly<Record<string, unknown>>, context
   const mount = kwargs.isNull('mount_point') ? undefined : kwargs.values.mount_point.replace(/\/+$/, '')
   const { agents, emit = () => undefined } = context
   const proofs = vaultProofs(options, { environment, agents, emit, assumeRole })
-  const reader = new CachedReader(vaultReader(options, { environment, agent: agents?.https, proofs }, mount), context)
+  const secrets = vaultReader(options, { environment, agent: agents?.https, emit, proofs }, mount)
+  const reader = new CachedReader(secrets, context)
   const address = new URL(options.vault_addr ?? environment['VAULT_ADDR'] ?? '')
   return storeOver({
     name: `Vault ${address.host}`,

@@ -3,11 +3,10 @@
  * "Setting Configuration Options").
  */
 
-import { execFile } from 'node:child_process'
-import { promisify } from 'node:util'
-import { errorCode } from '../../any-error.ts'
+import { LONGEST_RECORD } from '../../connections/limits.ts'
 import type { Environment } from '../../connections/stores/environment.ts'
 import { ConfigError } from '../../errors.ts'
+import { shellOutput } from '../../shell-command.ts'
 
 export interface WorkerBackend {
   /** The class under `type`, and its arguments. */
@@ -38,18 +37,14 @@ function singlesIn(start: string, environment: Environment): Record<string, unkn
 }
 
 async function objectIn(variable: string, environment: Environment): Promise<Readonly<Record<string, unknown>>> {
-  const refused = (path: string, message: string, cause?: unknown): ConfigError =>
-    new ConfigError([{ path, message }], { subject: 'The secrets backend of the Airflow worker', cause })
   if (environment[`${variable}_SECRET`]) {
     throw refused(`${variable}_SECRET`, 'is not supported; the backend cannot hold its own arguments')
   }
-  const command = environment[`${variable}_CMD`]
-  const isCommand = !environment[variable] && command !== undefined && command !== ''
-  const source = isCommand ? `${variable}_CMD` : variable
-  const text = isCommand
-    ? await output(command, (message, cause) => refused(source, message, cause), environment)
-    : environment[variable]
-  if (text === undefined || text.trim() === '') return {}
+  const { [variable]: given, [`${variable}_CMD`]: command } = environment
+  const source = given || !command ? variable : `${variable}_CMD`
+  const text =
+    source === variable ? expanded(given ?? '', source, environment) : await output(command ?? '', source, environment)
+  if (text.trim() === '') return {}
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -61,23 +56,43 @@ async function objectIn(variable: string, environment: Environment): Promise<Rea
   throw refused(source, 'expected a JSON object')
 }
 
-const COMMAND_LIMIT_MILLIS = 30_000
+function refused(path: string, message: string, hint?: string): ConfigError {
+  return new ConfigError([{ path, message }], { subject: 'The secrets backend of the Airflow worker', hint })
+}
+
+/** Variables may name each other; Airflow would expand one that names itself for ever. */
+const MOST_EXPANSIONS = 10
+
+/**
+ * The text with the values of `$NAME` and `${NAME}` in place of them, again until nothing changes, as Airflow reads its
+ * variables. A name that is not set stays.
+ */
+function expanded(text: string, source: string, environment: Environment): string {
+  let present = text
+  for (let round = 0; round <= MOST_EXPANSIONS; round++) {
+    const next = present.replaceAll(/\$(?:(\w+)|\{([^}]*)\})/g, (whole, name?: string, braced?: string) => {
+      return environment[name ?? braced ?? ''] ?? whole
+    })
+    if (next === present) return present
+    if (next.length > LONGEST_RECORD) break
+    present = next
+  }
+  throw refused(source, 'the variables that it names refer to themselves, or are too long')
+}
+
+const COMMAND_LIMITS = { limitMillis: 30_000, longestBytes: LONGEST_RECORD }
 
 /** The output of a command, which no shell reads. */
-async function output(
-  command: string,
-  fail: (message: string, cause?: unknown) => ConfigError,
-  environment: Environment,
-): Promise<string> {
+async function output(command: string, source: string, environment: Environment): Promise<string> {
+  const hint =
+    'Run it by hand as this user to see why. It has to print a JSON object alone, and must not ask for anything.'
   const [program, ...args] = words(command) ?? []
-  if (program === undefined) throw fail('expected a command; a quote is not closed, or it is empty')
-  try {
-    const { stdout } = await promisify(execFile)(program, args, { env: environment, timeout: COMMAND_LIMIT_MILLIS })
-    return stdout
-  } catch (error) {
-    // The error quotes the command and what it wrote.
-    throw fail(`the command failed (${errorCode(error) ?? 'it was ended'})`)
-  }
+  if (program === undefined) throw refused(source, 'expected a command; a quote is not closed, or it is empty')
+  const failed = (what: string): ConfigError => refused(source, `the command ${what}`, hint)
+  const signal = new AbortController().signal
+  const text = await shellOutput({ command: [program, ...args], environment, signal, failed, ...COMMAND_LIMITS })
+  if (text.trim() === '') throw failed('printed nothing')
+  return text
 }
 
 const WORD = /(?:'[^']*'|"(?:\\[\s\S]|[^"\\])*"|\\[\s\S]|[^\s'"\\])+/y

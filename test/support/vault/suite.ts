@@ -8,6 +8,7 @@ import { exportSPKI, generateKeyPair, SignJWT } from 'jose'
 import { parseFields } from '../../../src/connections/fields.ts'
 import { PoolsmithError } from '../../../src/errors.ts'
 import { Secret } from '../../../src/secret.ts'
+import type { VaultContext } from '../../../src/vault/context.ts'
 import { vaultFields } from '../../../src/vault/fields.ts'
 import { KeyValues } from '../../../src/vault/kv.ts'
 import type { StoredSecret } from '../../../src/vault/stored-secret.ts'
@@ -16,10 +17,14 @@ import { temporaryFolder } from '../folder.ts'
 import { administer, type VaultServer } from './server.ts'
 
 /** A Vault as a program has it, with options as in a connection. */
-export function vaultOf(server: VaultServer, options: Readonly<Record<string, unknown>>): Vault & Disposable {
+export function vaultOf(
+  server: VaultServer,
+  options: Readonly<Record<string, unknown>>,
+  context: Omit<VaultContext, 'environment'> = {},
+): Vault & Disposable {
   const { values, problems } = parseFields(vaultFields, { vault_addr: server.address, ...options })
   assert.deepEqual(problems, [])
-  const vault = new Vault(values, { environment: {} })
+  const vault = new Vault(values, { environment: {}, ...context })
   return Object.assign(vault, { [Symbol.dispose]: () => vault.close() })
 }
 
