@@ -120,3 +120,8 @@ export class ConfigError extends PoolsmithError {
     this.problems = problems
   }
 }
+
+/** The name of a thing within a sentence: `the secret sales` of `The secret sales`. */
+export function inSentence(name: string): string {
+  return name.replace(/^The /, 'the ')
+}

@@ -36,7 +36,7 @@ export function isPlausiblePath(text: string): boolean {
 
 /** A path as errors show it. A text that can be none may be the content of the file, and is not repeated. */
 export function shownPath(text: string): string {
-  return isPlausiblePath(text) ? text : '(not repeated, since it can be no path)'
+  return isPlausiblePath(text) ? text : '(not repeated, since it does not look like a path)'
 }
 
 /** The cause of an error about a file, which names the path too; undefined where that is not repeated. */

@@ -1,6 +1,7 @@
 /** The shape that every command of the `poolsmith` program has: one file in commands/ each. */
 
 import type { Readable } from 'node:stream'
+import { didYouMean, nearest } from '../did-you-mean.ts'
 import type { Terminal } from './terminal.ts'
 
 export interface CommandOption {
@@ -59,4 +60,23 @@ export interface Command {
 /** The command line itself is wrong. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
+}
+
+/** The end of a sentence about a word that is unknown: `; did you mean check?`, or a full stop. */
+export function orNearest(word: string, names: readonly string[], shown = (name: string): string => name): string {
+  const near = nearest(word, names)
+  return near === undefined ? '.' : `; ${didYouMean([shown(near)])}`
+}
+
+/**
+ * The action that the first argument names. The argument itself is not repeated, since it may be a secret.
+ *
+ * @throws UsageError
+ */
+export function actionOf<Action>(actions: Readonly<Record<string, Action>>, { positionals }: Call): Action {
+  const [given = ''] = positionals
+  const action = Object.hasOwn(actions, given) ? actions[given] : undefined
+  if (action !== undefined) return action
+  const names = Object.keys(actions)
+  throw new UsageError(`<action> is one of: ${names.join(', ')}${orNearest(given, names)}`)
 }

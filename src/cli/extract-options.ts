@@ -140,7 +140,10 @@ export const EXTRACT_OPTIONS = {
     value: 'FILE',
     description: 'Check that all parts of the plan in this file are complete below --to, and write one manifest.',
   },
-  progress: { type: 'boolean', description: 'Write progress and warnings to standard error also under --json.' },
+  progress: {
+    type: 'boolean',
+    description: 'Under --json: write progress and warnings to standard error where it is no terminal too.',
+  },
   source: {
     type: 'string',
     value: 'NAME',

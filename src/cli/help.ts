@@ -26,7 +26,8 @@ function optionEntries(options: Readonly<Record<string, CommandOption>>): [strin
 }
 
 /** The exit codes, as the help and docs/cli.md give them. */
-function exitCodeEntries(): [string, string][] {
+function exitCodeEntries(commands: readonly Command[]): [string, string][] {
+  const tryAgain = commands.filter(({ saysTryAgain }) => saysTryAgain).map(({ name }) => name)
   return [
     [String(EXIT_CODES.success), 'all is well'],
     [String(EXIT_CODES.unexpected), 'an unexpected error'],
@@ -44,7 +45,7 @@ function exitCodeEntries(): [string, string][] {
     [String(EXIT_CODES.auditBroken), 'audit: a line of the log was removed or changed'],
     [String(EXIT_CODES.auditTruncated), 'audit: only the last line of the log is not whole'],
     [String(EXIT_CODES.auditUnlinked), 'audit: no line of the log has a hash'],
-    [String(EXIT_CODES.tryAgain), 'try again: extract failed, and the same call may succeed later (transient)'],
+    [String(EXIT_CODES.tryAgain), `${tryAgain.join(', ')}: the same call may succeed later (transient)`],
     [String(EXIT_CODES.hungUp), 'ended by SIGHUP, as when the terminal is closed'],
     [String(EXIT_CODES.interrupted), 'interrupted by Ctrl-C'],
     [String(EXIT_CODES.terminated), 'ended by SIGTERM'],
@@ -64,7 +65,7 @@ export function programHelp(commands: readonly Command[]): string {
     'poolsmith COMMAND --help describes a command.',
     '',
     'Exit codes:',
-    ...columns(exitCodeEntries()),
+    ...columns(exitCodeEntries(commands)),
   ].join('\n')
 }
 

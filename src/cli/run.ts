@@ -1,10 +1,8 @@
 import { parseArgs } from 'node:util'
-import { errorText } from '../any-error.ts'
-import { didYouMean, nearest } from '../did-you-mean.ts'
 import { PoolsmithError } from '../errors.ts'
 import { packageVersion } from '../version.ts'
 import { checkArguments } from './argument-limits.ts'
-import { type Call, type Command, UsageError } from './command.ts'
+import { type Call, type Command, orNearest, UsageError } from './command.ts'
 import { COMMANDS } from './commands.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { COMMON_OPTIONS, commandHelp, programHelp } from './help.ts'
@@ -76,11 +74,8 @@ function withoutCommand(args: readonly string[], terminal: Terminal): number {
   else if (args.includes('--help') || args.includes('-h') || first === 'help') terminal.out.line(programHelp(COMMANDS))
   else if (first === undefined || first.startsWith('-')) throw new UsageError('which command?')
   else {
-    const near = nearest(
-      first,
-      COMMANDS.map((command) => command.name),
-    )
-    throw new UsageError(`unknown command ${first}${near === undefined ? '.' : `; ${didYouMean([near])}`}`)
+    const names = COMMANDS.map((command) => command.name)
+    throw new UsageError(`unknown command ${first}${orNearest(first, names)}`)
   }
   return EXIT_CODES.success
 }
@@ -89,19 +84,39 @@ function readArguments(
   command: Command,
   args: readonly string[],
 ): { values: Record<string, string | boolean | undefined>; positionals: string[] } {
+  const known = new Map(Object.entries({ ...command.options, ...COMMON_OPTIONS }))
   const options = Object.fromEntries(
-    Object.entries({ ...command.options, ...COMMON_OPTIONS }).map(([name, { type, short }]) => [
-      name,
-      short === undefined ? { type } : { type, short },
-    ]),
+    [...known].map(([name, { type, short }]) => [name, short ? { type, short } : { type }]),
   )
-  try {
-    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true })
-  } catch (error) {
-    if (command.takesSecrets) throw new UsageError('an option is unknown, or its value is missing or too much.')
-    // Node's message names the option that is unknown or lacks its value.
-    throw new UsageError(errorText(error), { cause: error })
+  const { values, positionals, tokens } = parseArgs({
+    args: [...args],
+    options,
+    allowPositionals: true,
+    strict: false,
+    tokens: true,
+  })
+  for (const token of tokens) {
+    if (token.kind !== 'option') continue
+    const option = known.get(token.name)
+    if (option === undefined) throw unknownOption(command, token.rawName, [...known.keys()])
+    if (option.type === 'boolean') {
+      if (token.value !== undefined) throw new UsageError(`${token.rawName} takes no value.`)
+    } else if (token.value === undefined || (!token.inlineValue && /^-./.test(token.value))) {
+      const value = option.value ?? 'VALUE'
+      const form = token.value === undefined ? '' : `, or --${token.name}=${value} if it begins with a hyphen`
+      throw new UsageError(`${token.rawName} needs a value: --${token.name} ${value}${form}.`)
+    }
   }
+  return { values, positionals }
+}
+
+/** The name of an option. Anything else after a hyphen may be a connection or a secret in the wrong place. */
+const OPTION_NAME = /^--?[a-z-]{1,40}$/i
+
+function unknownOption(command: Command, rawName: string, known: readonly string[]): UsageError {
+  const isShown = OPTION_NAME.test(rawName) && !command.takesSecrets
+  const subject = isShown ? `unknown option ${rawName}` : 'an option is unknown'
+  return new UsageError(`${subject}${orNearest(rawName.replace(/^-+/, ''), known, (name) => `--${name}`)}`)
 }
 
 function checkPositionals(command: Command, given: readonly string[]): void {

@@ -3,7 +3,7 @@
 import { type Fields, parseFields } from '../connections/fields.ts'
 import { type ReadConnection, readConnection } from '../connections/parse.ts'
 import { fromName, type Reference, recordReference, SCHEMES } from '../connections/reference.ts'
-import { ConfigError } from '../errors.ts'
+import { ConfigError, inSentence } from '../errors.ts'
 import { connectionsIn } from './connections.ts'
 import { loginFields, type StoreFieldValues, storeFields } from './fields.ts'
 import { OpenStores } from './open.ts'
@@ -43,7 +43,7 @@ export async function readReferenced(
       close: () => opened.close(),
     }
     const { value } = await origin.read(new AbortController().signal)
-    const subject = `The connection in ${place.replace(/^The /, 'the ')}`
+    const subject = `The connection in ${inSentence(place)}`
     return { read: readConnection(value, { subject }), origin }
   } catch (error) {
     opened.close()

@@ -6,7 +6,7 @@ import { request as tlsRequest } from 'node:https'
 import type { SecureContextOptions } from 'node:tls'
 import { errorCode } from '../any-error.ts'
 import { credentialFailure, proxyFailure } from '../credentials/failure.ts'
-import { PoolsmithError } from '../errors.ts'
+import { inSentence, PoolsmithError } from '../errors.ts'
 import { LimitedSignal } from '../limited-signal.ts'
 
 /** The longest answer that is read, in bytes: a secret of Vault or Kubernetes has at most 1 MiB. */
@@ -105,14 +105,10 @@ async function exchange(question: StoreRequest, signal: AbortSignal, channel: Ch
 
 /** @param what completes the sentence that begins with the answer: `is not JSON` */
 export function unusable(subject: string, url: URL, what: string): PoolsmithError {
-  return new PoolsmithError(`The answer of ${lowered(subject)} ${what}.`, {
+  return new PoolsmithError(`The answer of ${inSentence(subject)} ${what}.`, {
     code: 'STORE_ANSWER_UNUSABLE',
     phase: 'credential',
     hint: `See what answers at ${url.origin}: a proxy or a login page may stand in its place.`,
     details: { host: url.host },
   })
-}
-
-function lowered(subject: string): string {
-  return subject.replace(/^The /, 'the ')
 }

@@ -3,7 +3,7 @@ import { PoolsmithError } from '../../errors.ts'
 import type { ApiKeys, NewApiKey } from '../../rotation/api-keys/api-keys.ts'
 import type { ApiKeyInfo } from '../../rotation/api-keys/entries.ts'
 import { openApiKeys } from '../../rotation/api-keys/open-api-keys.ts'
-import { type Call, type Command, type Outcome, UsageError } from '../command.ts'
+import { actionOf, type Call, type Command, type Outcome, UsageError } from '../command.ts'
 import { moment, rows } from '../layout.ts'
 import { readValue } from '../secrets/value.ts'
 
@@ -60,9 +60,7 @@ export const apiKeysCommand: Command = {
     by: { type: 'string', value: 'NAME', description: 'The person or job that orders it, for the audit log.' },
   },
   async run(call) {
-    const [action = ''] = call.positionals
-    const act = Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : undefined
-    if (act === undefined) throw new UsageError(`<action> is one of ${Object.keys(ACTIONS).join(', ')}.`)
+    const act = actionOf(ACTIONS, call)
     const { values, environment } = call
     const place = textOf(call, 'store') ?? environment[PLACE_VARIABLE]
     if (!place) throw new UsageError(`which store? Name it by --store, or set ${PLACE_VARIABLE}.`)
@@ -102,7 +100,8 @@ async function rotate(call: Call, keys: ApiKeys): Promise<Outcome> {
 async function revoke(call: Call, keys: ApiKeys): Promise<Outcome> {
   const revoked = await keys.revoke(serviceOf(call), numberOf(call, 'version'), call.signal)
   const versions = revoked.map(({ version }) => version).join(', ')
-  return { data: { keys: revoked.map(dataOf) }, text: `${serviceOf(call)}: revoked version ${versions}` }
+  const noun = revoked.length === 1 ? 'version' : 'versions'
+  return { data: { keys: revoked.map(dataOf) }, text: `${serviceOf(call)}: revoked ${noun} ${versions}` }
 }
 
 async function validate(call: Call, keys: ApiKeys): Promise<Outcome> {

@@ -3,8 +3,10 @@ import { errorText } from '../../any-error.ts'
 import type { AuditVerification } from '../../audit/verify.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
-import { type Call, type Command, type Outcome, UsageError } from '../command.ts'
+import { actionOf, type Call, type Command, type Outcome } from '../command.ts'
 import { EXIT_CODES } from '../exit-codes.ts'
+
+const ACTIONS = { verify }
 
 export const auditCommand: Command = {
   name: 'audit',
@@ -18,12 +20,11 @@ export const auditCommand: Command = {
     { name: 'file', description: 'The file; `-` for standard input.', repeated: true },
   ],
   options: {},
-  run: verify,
+  run: (call) => actionOf(ACTIONS, call)(call),
 }
 
 async function verify(call: Call): Promise<Outcome> {
-  const [action, ...files] = call.positionals
-  if (action !== 'verify') throw new UsageError(`expected verify, got ${JSON.stringify(action)}`)
+  const [, ...files] = call.positionals
   const { verifyAudit } = await import('../../audit/verify.ts')
   const verified = await verifyAudit(contentOf(files, call))
   const { verdict } = verified

@@ -130,7 +130,7 @@ async function planTable(call: Call): Promise<Outcome> {
     await using plan = await planExtract(db, source, { ...options, holdSnapshot, onSnapshotLost, earlier })
     const kept = plan.batchId === earlier?.batchId
     if (!kept) await writePlan(plan, path)
-    const outcome = planOutcome(plan, path, kept)
+    const outcome = planOutcome(plan, path, kept, call)
     if (!holdSnapshot) return outcome
     say(`${outcome.text}; its snapshot is held until Ctrl-C`)
     if (!call.signal.aborted) await Promise.race([once(call.signal, 'abort'), lost])
@@ -160,13 +160,13 @@ async function writePlan(plan: ExtractPlan, path: string): Promise<void> {
   await target.finish()
 }
 
-function planOutcome(plan: ExtractPlan, path: string, kept: boolean): Outcome {
+function planOutcome(plan: ExtractPlan, path: string, kept: boolean, { terminal }: Call): Outcome {
   const { batchId, partitions, notes, plannedAt } = plan
   const head = `${plan.schema}.${plan.table}: ${count(partitions.length)} partitions in ${path}`
   const of = kept ? `, the plan of ${plannedAt} (--new-plan makes another)` : ''
   const lines = notes.map((note): [string, string] => ['note', note])
   return {
     data: { plan: path, partitions: partitions.length, batchId, plannedAt, kept, notes },
-    text: [head + of, ...(lines.length === 0 ? [] : [rows(lines, Number.POSITIVE_INFINITY)])].join('\n'),
+    text: [head + of, ...(lines.length === 0 ? [] : [rows(lines, terminal.out.width)])].join('\n'),
   }
 }

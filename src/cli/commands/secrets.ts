@@ -4,7 +4,7 @@ import { PoolsmithError } from '../../errors.ts'
 import { createExclusively } from '../../private-file.ts'
 import { Secret } from '../../secret.ts'
 import { removeEntry } from '../../stores/encrypted/reader.ts'
-import { type Call, type Command, type Outcome, UsageError } from '../command.ts'
+import { actionOf, type Call, type Command, type Outcome, UsageError } from '../command.ts'
 import { rows } from '../layout.ts'
 import { edit } from '../secrets/edit.ts'
 import { encryptedFile, PLACE_OPTIONS, type Place, placeOf } from '../secrets/place.ts'
@@ -45,8 +45,7 @@ export const secretsCommand: Command = {
   },
   run: (call) => {
     const [action = '', secret] = call.positionals
-    const act = Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : undefined
-    if (act === undefined) throw new UsageError(`<action> is one of ${Object.keys(ACTIONS).join(', ')}.`)
+    const act = actionOf(ACTIONS, call)
     if (secret === undefined && !['list', 'new-key', 'rekey'].includes(action)) {
       throw new UsageError('<secret> is missing.')
     }

@@ -4,7 +4,7 @@ import { runSidecar, type SidecarLogEntry } from '../../kerberos/sidecar.ts'
 import type { TicketInfo } from '../../kerberos/ticket.ts'
 import type { KerberosTicketOptions, TicketUpdater } from '../../kerberos/ticket-updater.ts'
 import { printable } from '../../printable.ts'
-import { type Call, type Command, type Outcome, UsageError } from '../command.ts'
+import { actionOf, type Call, type Command, type Outcome, UsageError } from '../command.ts'
 import { toJson } from '../json.ts'
 import { rows } from '../layout.ts'
 
@@ -81,12 +81,7 @@ export const ticketCommand: Command = {
     },
     'health-host': { type: 'string', value: 'HOST', description: 'run: where the port listens. Default 127.0.0.1.' },
   },
-  run: (call) => {
-    const [action = ''] = call.positionals
-    const act = Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : undefined
-    if (act === undefined) throw new UsageError(`<action> is one of ${Object.keys(ACTIONS).join(', ')}, not ${action}.`)
-    return act(call)
-  },
+  run: (call) => actionOf(ACTIONS, call)(call),
 }
 
 async function showStatus(call: Call): Promise<Outcome> {
@@ -174,7 +169,8 @@ function optionsOf(call: Call): KerberosTicketOptions {
   }
   const updater = textOf(call, 'updater')
   const known = UPDATERS.find((name) => name === updater)
-  if (updater !== undefined && known === undefined) throw new UsageError(`--updater is one of ${UPDATERS.join(', ')}.`)
+  if (updater !== undefined && known === undefined)
+    throw new UsageError(`--updater expects one of ${UPDATERS.join(', ')}, got ${updater}.`)
   return {
     environment,
     principal: textOf(call, 'principal') ?? filled(environment.KRB_PRINCIPAL),

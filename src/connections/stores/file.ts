@@ -18,6 +18,7 @@ import type { Environment } from './environment.ts'
 import type { Stored } from './stored.ts'
 
 export const FILE_VARIABLE = 'POOLSMITH_CONNECTIONS_FILE'
+const FILE_HINT = 'Check the path, the rights and the content of the file; docs/connections.md has an example.'
 const DEFAULT_NAMES = ['connections.yaml', 'connections.yml', 'connections.json']
 
 /** The key of the list of stores. A connection of this name is written as a text or an object. */
@@ -46,9 +47,12 @@ export async function locateConnectionsFile(options: {
       // The content of a file may have been given in its place.
       (isPlausiblePath(named) || (await exists(path))
         ? undefined
-        : 'names no file (not repeated, since it can be no path)')
+        : 'no file has this name (not repeated, since it does not look like a path)')
     if (problem !== undefined)
-      throw new ConfigError([{ path: '', message: problem }], { subject: 'The path of the connections file' })
+      throw new ConfigError([{ path: '', message: problem }], {
+        subject: 'The path of the connections file',
+        hint: FILE_HINT,
+      })
     return path
   }
   for (const name of DEFAULT_NAMES) {
@@ -92,7 +96,7 @@ export async function readConnectionsFile(path: string): Promise<ConnectionsFile
 }
 
 function fileError(path: string, message: string, cause?: unknown): ConfigError {
-  return new ConfigError([{ path: '', message }], { subject: `The connections file ${path}`, cause })
+  return new ConfigError([{ path: '', message }], { subject: `The connections file ${path}`, hint: FILE_HINT, cause })
 }
 
 /**
@@ -158,7 +162,7 @@ function parseEnv(text: string, path: string): unknown {
     else if (found.has(id)) wrong(index + 1, YAML_MISTAKES['DUPLICATE_KEY'] as string)
     else found.set(id, value)
   }
-  if (mistakes.length > 0) throw new ConfigError(mistakes, { subject: `The connections file ${path}` })
+  if (mistakes.length > 0) throw new ConfigError(mistakes, { subject: `The connections file ${path}`, hint: FILE_HINT })
   return Object.fromEntries(found)
 }
 
@@ -229,7 +233,7 @@ async function parseYaml(text: string, path: string): Promise<unknown> {
     path: `line ${lineCounter.linePos(at).line}`,
     message: YAML_MISTAKES[code] ?? code.toLowerCase().replaceAll('_', ' '),
   }))
-  if (mistakes.length > 0) throw new ConfigError(mistakes, { subject: `The connections file ${path}` })
+  if (mistakes.length > 0) throw new ConfigError(mistakes, { subject: `The connections file ${path}`, hint: FILE_HINT })
   let content: unknown
   try {
     content = document.toJS()

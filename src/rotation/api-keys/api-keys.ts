@@ -1,6 +1,6 @@
 import { timingSafeEqual } from 'node:crypto'
 import { type ApiKeyFacts, type AuditRecorder, tellAudit } from '../../audit-facts.ts'
-import { ConfigError, PoolsmithError } from '../../errors.ts'
+import { ConfigError, inSentence, PoolsmithError } from '../../errors.ts'
 import type { Secret } from '../../secret.ts'
 import { DAY_MILLIS, DEFAULT_POLICY } from '../policy.ts'
 import { running } from '../stored-password.ts'
@@ -93,7 +93,7 @@ export class ApiKeys implements Disposable {
       const signal = options.signal ?? NEVER
       const index = await this.#store.index(signal)
       if (currentIn(index.get(service) ?? [], this.#now()) !== undefined) {
-        throw new PoolsmithError(`${service} has an API key in ${this.name} already.`, {
+        throw new PoolsmithError(`${service} has an API key in ${inSentence(this.name)} already.`, {
           code: 'API_KEY_EXISTS',
           phase: 'credential',
           hint: 'Rotate it, or revoke it first.',
@@ -282,7 +282,7 @@ export class ApiKeys implements Disposable {
   }
 
   #missing(service: string): PoolsmithError {
-    return new PoolsmithError(`${service} has no valid API key in ${this.name}.`, {
+    return new PoolsmithError(`${service} has no valid API key in ${inSentence(this.name)}.`, {
       code: 'API_KEY_MISSING',
       phase: 'credential',
       hint: 'Check the name of the service; `poolsmith api-keys list` shows all, `generate` makes a first key.',

@@ -1,5 +1,5 @@
 import { didYouMean, nearest } from '../../did-you-mean.ts'
-import { PoolsmithError } from '../../errors.ts'
+import { inSentence, PoolsmithError } from '../../errors.ts'
 import { CONFLICT_HINT } from '../../vault/errors.ts'
 import { StoredSecret } from '../../vault/stored-secret.ts'
 import type { SecretReader } from '../reader.ts'
@@ -8,7 +8,7 @@ import type { Contents, Entry } from './format.ts'
 
 /** The secrets of an encrypted file, by their names. */
 export function encryptedReader(file: EncryptedFile): SecretReader {
-  const placeOf = (name: string): string => `The secret ${name} in ${lowered(file.name)}`
+  const placeOf = (name: string): string => `The secret ${name} in ${inSentence(file.name)}`
   return {
     distance: 'local',
     placeOf,
@@ -71,8 +71,4 @@ function mixed(place: string): PoolsmithError {
     phase: 'credential',
     hint: 'Name each field, or store one text without a name.',
   })
-}
-
-function lowered(subject: string): string {
-  return subject.replace(/^The /, 'the ')
 }

@@ -27,6 +27,11 @@ test('help names every command and every exit code, fits 80 columns, and goes to
   for (const line of program.out.split('\n')) assert.ok(line.length <= 80, line)
 })
 
+test('the exit code 75 names each command that ends with it', async () => {
+  const names = COMMANDS.filter(({ saysTryAgain }) => saysTryAgain).map(({ name }) => name)
+  assert.match((await poolsmith(['--help'])).out, new RegExp(`^  75 +${names.join(', ')}: `, 'm'))
+})
+
 test('--version prints the version of the package', async () => {
   assert.match((await poolsmith(['--version'])).out, /^\d+\.\d+\.\d+\n$/)
 })
@@ -37,8 +42,18 @@ const wrongCommandLines: [string[], RegExp][] = [
   [['chek'], /unknown command chek; did you mean check\?/],
   [['check'], /<connection> is missing/],
   [['check', 'a', 'b'], /one argument too many: b/],
-  [['check', 'a', '--wat'], /--wat/],
-  [['check', 'a', '--timeout'], /--timeout/],
+  [['check', 'a', '--wat'], /: unknown option --wat\.$/m],
+  [['check', 'a', '--tracee'], /: unknown option --tracee; did you mean --trace\?$/m],
+  [['check', 'a', '-x'], /: unknown option -x\.$/m],
+  [['check', 'a', '--trace=yes'], /: --trace takes no value\.$/m],
+  [['check', 'a', '--timeout'], /: --timeout needs a value/],
+  [['check', 'a', '--timeout', '--trace'], /: --timeout needs a value/],
+  [['ticket', 'statu'], /: <action> is one of: status, acquire.*; did you mean status\?$/m],
+  [['ticket', 'run', '--updater', 'one'], /--updater expects one of lock, elected, process, got one\./],
+  [['audit', 'verfy', 'a'], /: <action> is one of: verify; did you mean verify\?$/m],
+  [['secrets', 'hunter2'], /: <action> is one of: list, get, set, remove, edit, new-key, rekey\.$/m],
+  [['secrets', 'list', '--hunter2'], /: an option is unknown\.$/m],
+  [['secrets', 'list', '--shw'], /: an option is unknown; did you mean --show\?$/m],
   [
     ['check', 'a', '--timeout', '0'],
     /--timeout expects a number of seconds greater than 0 and at most 2000000, got "0"/,
@@ -100,6 +115,7 @@ test('a connections file that is not there is an error of the configuration', as
   const { code, log } = await poolsmith(['connections', '--connections', '/nonexistent/connections.yaml'])
   assert.equal(code, PHASE_EXIT_CODES.config)
   assert.match(log, /failed at config \(CONFIG_INVALID\)[\s\S]*\/nonexistent\/connections\.yaml/)
+  assert.match(log, /what to do +Check the path/)
 })
 
 test('a connection in the wrong place is not repeated: its password would end up in a log', async () => {

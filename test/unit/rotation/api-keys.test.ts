@@ -75,6 +75,7 @@ test('a key that is unknown, wrong, expired or revoked is told apart by nothing'
     ['expired'],
   )
   assert.equal(await codeOf(keys.rotate('billing')), 'API_KEY_MISSING')
+  await assert.rejects(keys.rotate('billing'), /^PoolsmithError: billing has no valid API key in the /)
 })
 
 test('after a rotation the key before is valid for the grace period', async () => {
@@ -242,7 +243,7 @@ test('the command makes, shows, validates and revokes keys', async () => {
       [2, 'current'],
     ],
   )
-  assert.equal((await run(['revoke', 'billing'])).out, 'billing: revoked version 1, 2\n')
+  assert.equal((await run(['revoke', 'billing'])).out, 'billing: revoked versions 1, 2\n')
   assert.equal((await run(['validate'], key)).code, 4)
   assert.equal((await run(['validate', key])).log.includes(key), false)
   assert.equal((await poolsmith(['api-keys', 'list'], place.environment)).code, 2)
