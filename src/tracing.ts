@@ -49,6 +49,8 @@ export interface QueryTrace extends TraceContext {
   readonly text: string
   /** Whether values are sent apart from the text. They are not told. */
   readonly hasParameters: boolean
+  /** The stored procedure that is called by its name, which is the text then. SQL Server. */
+  readonly procedure?: string | undefined
 }
 
 /** One `extractTable`. */
@@ -58,6 +60,8 @@ export interface ExtractTrace extends TraceContext {
   /** Known at the end. */
   rows: number | undefined
   bytes: number | undefined
+  /** Has its work run in a context of a subscriber, who sets it at the start. */
+  within?: <T>(work: () => T) => T
 }
 
 /** The traces by name: `connect`, its steps, an acquire that had to wait, a statement, and an extract. */

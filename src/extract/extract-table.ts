@@ -57,7 +57,8 @@ export async function extractTable(
     'extract',
     () => traceOf(db, source),
     async (trace) => {
-      const content = await audited(db, source, () => extract(db, source, options))
+      const work = (): Promise<ManifestContent> => audited(db, source, () => extract(db, source, options))
+      const content = await (trace?.within === undefined ? work() : trace.within(work))
       if (trace !== undefined) {
         trace.rows = content.rows
         trace.bytes = bytesOf(content)

@@ -63,7 +63,7 @@ export interface Meter {
 export interface OpenTelemetryApi {
   readonly trace: TracerProvider & { setSpan(context: Context, span: Span): Context }
   readonly metrics: MeterProvider
-  readonly context: { active(): Context }
+  readonly context: { active(): Context; with<T>(context: Context, work: () => T): T }
   readonly SpanKind: { readonly INTERNAL: number; readonly CLIENT: number }
   readonly SpanStatusCode: { readonly ERROR: number }
 }

@@ -2,7 +2,7 @@
 
 import { errorCode, isError } from '../any-error.ts'
 import type { EventOrigin } from '../events.ts'
-import type { ConnectTrace, TraceContext } from '../tracing.ts'
+import type { ConnectTrace, QueryTrace, TraceContext } from '../tracing.ts'
 import type { Attributes } from './api.ts'
 
 const DEFAULT_PORTS = { postgresql: 5432, 'microsoft.sql_server': 1433 } as const
@@ -50,7 +50,25 @@ function nameOf(error: unknown): string {
   return isError(error) ? error.name : '_OTHER'
 }
 
+/** A statement in short, for the name of its span and for metrics. */
+export function statementAttributes({ text, procedure }: Pick<QueryTrace, 'text' | 'procedure'>): Attributes {
+  if (procedure === undefined) return { 'db.query.summary': querySummary(text) }
+  return {
+    'db.query.summary': `EXECUTE ${procedure}`,
+    'db.operation.name': 'EXECUTE',
+    'db.stored_procedure.name': procedure,
+  }
+}
+
+/** Comments and parentheses may precede the first word. No text matches in two ways, so that a long one takes no time. */
+const FIRST_WORD = /^(?:[\s(]|--[^\n]*\n|\/\*[^*]*\*+(?:[^/*][^*]*\*+)*\/)*([a-z]{2,20})\b/i
+
 /** The first word of a statement, in capitals: its short form for the name of a span. */
 export function querySummary(text: string): string | undefined {
-  return /^\s*([a-z]{2,20})\b/i.exec(text)?.[1]?.toUpperCase()
+  return FIRST_WORD.exec(text)?.[1]?.toUpperCase()
+}
+
+/** Without those that are not known: a metric would be exported with an empty value for each. */
+export function known(attributes: Attributes): Attributes {
+  return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined))
 }

@@ -1,10 +1,14 @@
+import { ConfigError, type ConfigProblem } from '../errors.ts'
 import { loadPackage } from '../optional-package.ts'
 import { packageVersion, versionOf } from '../version.ts'
 import type { Meter, MeterProvider, Tracer, TracerProvider } from './api.ts'
 import { BUCKETS, type MeasuredPool, tellPools } from './pool-metrics.ts'
 import { tellSpans } from './spans.ts'
 
-/** A pool whose metrics are told: `db.pool` of an engine, `pool.poolsmith` of a `pg.Pool`. */
+/**
+ * A pool whose metrics are told: `db.pool` of an engine, `pool.poolsmith` of a `pg.Pool`, `pool.connections` of
+ * `createMssqlPool`.
+ */
 export type ObservedPool = MeasuredPool
 
 /** Options of {@link observe}. */
@@ -35,15 +39,16 @@ export interface Telemetry extends Disposable {
  *
  * Needs the package `@opentelemetry/api`, and an SDK that has been set up before.
  *
- * @throws PoolsmithError PACKAGE_MISSING
+ * @throws PoolsmithError PACKAGE_MISSING; ConfigError for anything but pools
  *
  * @example
  * await using db = await createEngine('sales')
  * using telemetry = await observe({ pools: [db.pool] })
  */
 export async function observe(options: TelemetryOptions = {}): Promise<Telemetry> {
+  const pools = poolsOf(options)
   const api = await loadPackage('@opentelemetry/api', () => import('@opentelemetry/api'), 'poolsmith/telemetry')
-  const { pools = [], tracerProvider = api.trace, meterProvider = api.metrics } = options
+  const { tracerProvider = api.trace, meterProvider = api.metrics } = options
   const version = versionOf(packageVersion)
   const tracer = tracerProvider.getTracer('poolsmith', version) as Tracer
   const meter = meterProvider.getMeter('poolsmith', version) as Meter
@@ -57,4 +62,27 @@ export async function observe(options: TelemetryOptions = {}): Promise<Telemetry
     for (const one of stops.splice(0)) one()
   }
   return { stop, [Symbol.dispose]: stop }
+}
+
+/** Each pool once. */
+function poolsOf({ pools = [] }: TelemetryOptions): readonly ObservedPool[] {
+  const problems: ConfigProblem[] = []
+  if (Array.isArray(pools)) {
+    for (const [at, pool] of pools.entries()) {
+      if (!isPool(pool)) problems.push({ path: `pools[${at}]`, message: 'is not a pool of poolsmith' })
+    }
+  } else problems.push({ path: 'pools', message: 'expected an array of pools' })
+  if (problems.length === 0) return [...new Set(pools)]
+  throw new ConfigError(problems, {
+    subject: 'The call of observe',
+    hint: 'Pass db.pool of an engine, pool.poolsmith of createPgPool, or pool.connections of createMssqlPool.',
+  })
+}
+
+function isPool(given: unknown): boolean {
+  const { events, stats } = (given ?? {}) as {
+    readonly events?: { readonly measure?: unknown }
+    readonly stats?: unknown
+  }
+  return typeof events?.measure === 'function' && typeof stats === 'function'
 }

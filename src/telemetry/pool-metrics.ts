@@ -4,7 +4,7 @@ import type { EventName } from '../events.ts'
 import type { Listener, Measuring, PoolMeter } from '../pool/events.ts'
 import type { PoolStats } from '../pool/types.ts'
 import type { Attributes, Histogram, Meter, ObservableCallback } from './api.ts'
-import { serverAttributes } from './attributes.ts'
+import { known, serverAttributes } from './attributes.ts'
 import { poolAttribute } from './spans.ts'
 
 /** The buckets that the conventions give to durations of operations, in seconds. */
@@ -18,17 +18,23 @@ export interface MeasuredPool {
   off<Name extends EventName>(name: Name, listener: Listener<Name>): unknown
 }
 
-/** Measures pools. Those that have ended are left out. @returns ends that */
+/** Measures pools; those of one name as one. @returns ends that */
 export function tellPools(meter: Meter, pools: readonly MeasuredPool[]): () => void {
   const measurings: Measuring[] = []
   const gauge = (name: string, unit: string, description: string, observe: (pool: MeasuredPool) => Values): Stop => {
     const instrument = meter.createObservableUpDownCounter(`db.client.connection.${name}`, { unit, description })
     const callback: ObservableCallback = (result) => {
       for (const measuring of measurings) measuring.flush()
+      // The SDK keeps the last value that it is given for the same attributes, also after a pool has ended.
+      const sums = new Map<string, readonly [value: number, attributes: Attributes]>()
       for (const pool of pools) {
-        if (pool.stats().closed) continue
-        for (const [value, attributes] of observe(pool)) result.observe(value, { ...poolOf(pool), ...attributes })
+        for (const [value, own] of observe(pool)) {
+          const attributes = known({ ...poolOf(pool), ...own })
+          const key = JSON.stringify(attributes)
+          sums.set(key, [(sums.get(key)?.[0] ?? 0) + value, attributes])
+        }
       }
+      for (const [value, attributes] of sums.values()) result.observe(value, attributes)
     }
     instrument.addCallback(callback)
     return () => instrument.removeCallback(callback)
@@ -58,13 +64,16 @@ export function tellPools(meter: Meter, pools: readonly MeasuredPool[]): () => v
         ]
       })
     }),
-    gauge('max', '{connection}', 'The greatest number of open connections.', (pool) => [[pool.stats().max, {}]]),
+    gauge('max', '{connection}', 'The greatest number of open connections.', (pool) => {
+      const { closed, max } = pool.stats()
+      return [[closed ? 0 : max, {}]]
+    }),
     gauge('pending_requests', '{request}', 'Acquires that wait.', (pool) => [[pool.stats().waiting, {}]]),
   ]
   for (const pool of pools) {
     const attributes = poolOf(pool)
     const opened: Listener<'connection:opened'> = ({ durationMillis, host, port }) =>
-      create.record(durationMillis / 1000, { ...attributes, ...serverAttributes({ host, port }) })
+      create.record(durationMillis / 1000, known({ ...attributes, ...serverAttributes({ host, port }) }))
     const late = (): void => timeouts.add(1, attributes)
     const measuring = pool.events.measure({
       waited: (millis) => recordGroup(wait, attributes, millis),

@@ -2,9 +2,9 @@
 
 import type { TracingChannelSubscribers } from 'node:diagnostics_channel'
 import { sanitised } from '../sanitised-sql.ts'
-import { type TraceContext, type Traces, traces } from '../tracing.ts'
+import { type QueryTrace, type TraceContext, type Traces, traces } from '../tracing.ts'
 import type { Attributes, Histogram, OpenTelemetryApi, Span, SpanOptions, Tracer } from './api.ts'
-import { errorAttributes, placeAttributes, querySummary, sessionAttributes } from './attributes.ts'
+import { errorAttributes, known, placeAttributes, sessionAttributes, statementAttributes } from './attributes.ts'
 
 interface Begun {
   readonly span: Span
@@ -23,11 +23,12 @@ export function tellSpans(api: OpenTelemetryApi, tracer: Tracer, durations: Hist
   const { CLIENT, INTERNAL } = api.SpanKind
   const begun = new WeakMap<object, Begun>()
 
-  const begin = (context: object, { name, options, parent }: Described): void => {
+  const begin = (context: object, { name, options, parent }: Described): Span => {
     const around = parent && begun.get(parent)?.span
     const active = api.context.active()
     const span = tracer.startSpan(name, options, around === undefined ? active : api.trace.setSpan(active, around))
     begun.set(context, { span, at: performance.now() })
+    return span
   }
 
   const finish = (context: TraceContext, more: Attributes = {}): Begun | undefined => {
@@ -74,7 +75,10 @@ export function tellSpans(api: OpenTelemetryApi, tracer: Tracer, durations: Hist
       start: (context) => {
         const attributes = { ...placeAttributes(context), 'db.collection.name': context.table }
         const name = context.table === undefined ? 'extract' : `extract ${context.table}`
-        begin(context, { name, options: { kind: INTERNAL, attributes } })
+        const span = begin(context, { name, options: { kind: INTERNAL, attributes } })
+        const { within = (work) => work() } = context
+        // Its statements are parts of it.
+        context.within = (work) => api.context.with(api.trace.setSpan(api.context.active(), span), () => within(work))
       },
       asyncEnd: (context) => {
         finish(context, { 'db.response.returned_rows': context.rows, 'poolsmith.extract.bytes': context.bytes })
@@ -82,26 +86,29 @@ export function tellSpans(api: OpenTelemetryApi, tracer: Tracer, durations: Hist
     }),
     subscribe('query', {
       start: (context) => {
-        const summary = querySummary(context.text)
-        const text = context.hasParameters ? context.text : sanitised(context.text, context.system)
-        const attributes = { ...placeAttributes(context), 'db.query.summary': summary, 'db.query.text': text }
-        begin(context, { name: summary ?? context.system ?? 'query', options: { kind: CLIENT, attributes } })
+        const statement = statementAttributes(context)
+        const attributes = { ...placeAttributes(context), ...statement, 'db.query.text': textOf(context) }
+        const name = String(statement['db.query.summary'] ?? context.system ?? 'query')
+        begin(context, { name, options: { kind: CLIENT, attributes } })
       },
       asyncEnd: (context) => {
         const one = finish(context)
         if (one === undefined) return
         const failure = context.error === undefined ? {} : errorAttributes(context.error)
-        durations.record((performance.now() - one.at) / 1000, {
-          ...placeAttributes(context),
-          'db.query.summary': querySummary(context.text),
-          ...failure,
-        })
+        const attributes = known({ ...placeAttributes(context), ...statementAttributes(context), ...failure })
+        durations.record((performance.now() - one.at) / 1000, attributes)
       },
     }),
   ]
   return () => {
     for (const stop of stops) stop()
   }
+}
+
+/** A text without parameters is told without its values. The name of a procedure is no text. */
+function textOf({ text, hasParameters, procedure, system }: QueryTrace): string | undefined {
+  if (procedure !== undefined) return undefined
+  return hasParameters ? text : sanitised(text, system)
 }
 
 export function poolAttribute({ poolName }: { readonly poolName: string }): Attributes {

@@ -337,7 +337,7 @@ async function buildClass(): Promise<ConnectionClass> {
         // Once for a request that is made again.
         request.off('resume', this.#silence.heard).on('resume', this.#silence.heard)
       }
-      if (this.place !== undefined) tellRequest(request, this.execSql, this.place)
+      if (this.place !== undefined) tellRequest(request, this.execSql, this.place, payload)
       if (this.explain !== undefined) explainTo(request as Answered, this.explain)
       super.makeRequest(request, type, payload)
     }

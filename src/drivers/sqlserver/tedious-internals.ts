@@ -295,6 +295,12 @@ const TRANSACTION_MANAGER = 0x0e
 /** The numbers of special procedures (MS-TDS 2.2.6.6) that read and change nothing. */
 const PREPARING: Readonly<Record<number, string>> = { 11: 'prepare', 15: 'unprepare' }
 
+/** The stored procedure that a request calls by its name. */
+export function procedureOf(payload: object): string | undefined {
+  const { procedure } = payload as { readonly procedure?: unknown }
+  return typeof procedure === 'string' ? procedure : undefined
+}
+
 /** The operation of a request that has no SQL text of its own; undefined for one that has. */
 export function operationOf(request: object, type: number, payload: object): Operation | undefined {
   if (type === TRANSACTION_MANAGER) {
@@ -305,9 +311,9 @@ export function operationOf(request: object, type: number, payload: object): Ope
     const { table } = request as { readonly table?: unknown }
     return { name: 'bulk_load', table: typeof table === 'string' ? table : undefined }
   }
-  const { procedure } = payload as { readonly procedure?: unknown }
   if (type !== RPC) return undefined
-  if (typeof procedure === 'string') return { name: 'execute', table: procedure }
-  const name = PREPARING[Number(procedure)]
+  const procedure = procedureOf(payload)
+  if (procedure !== undefined) return { name: 'execute', table: procedure }
+  const name = PREPARING[Number((payload as { readonly procedure?: unknown }).procedure)]
   return name === undefined ? undefined : { name }
 }

@@ -1,5 +1,6 @@
 import { beginQuery, traces } from '../../tracing.ts'
 import { traceOrigin, type Whereabouts } from '../whereabouts.ts'
+import { procedureOf } from './tedious-internals.ts'
 
 /** The parts of a request of tedious that say what it is and how it ends. */
 interface ToldRequest {
@@ -14,12 +15,13 @@ interface Method {
 }
 
 /** Tells the channel `poolsmith:query` of a request that has a text, unless an instrumentation of tedious sees it. */
-export function tellRequest(given: object, execSql: object, where: Whereabouts): void {
+export function tellRequest(given: object, execSql: object, where: Whereabouts, payload: object): void {
   if (!traces.query.hasSubscribers || (execSql as Method).__wrapped === true) return
   const request = given as ToldRequest
   const { sqlTextOrProcedure: text, parameters = [], callback } = request
   if (typeof text !== 'string' || typeof callback !== 'function') return
-  const finish = beginQuery({ ...traceOrigin(where), text, hasParameters: parameters.length > 0 })
+  const procedure = procedureOf(payload)
+  const finish = beginQuery({ ...traceOrigin(where), text, hasParameters: parameters.length > 0, procedure })
   request.callback = (error, ...rest) => {
     // A request may be made again.
     request.callback = callback

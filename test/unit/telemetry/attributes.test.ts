@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { sanitised } from '../../../src/sanitised-sql.ts'
-import { errorAttributes, placeAttributes, querySummary, sessionAttributes } from '../../../src/telemetry/attributes.ts'
+import {
+  errorAttributes,
+  known,
+  placeAttributes,
+  querySummary,
+  sessionAttributes,
+  statementAttributes,
+} from '../../../src/telemetry/attributes.ts'
 
 test('a statement is told without the values in its text', () => {
   const cases: readonly (readonly [string, string])[] = [
@@ -22,6 +29,28 @@ test('a statement is told without the values in its text', () => {
 test('a summary is the first word of the statement', () => {
   assert.equal(querySummary('  select 1'), 'SELECT')
   assert.equal(querySummary('$$'), undefined)
+})
+
+test('a summary is found behind comments and parentheses', () => {
+  assert.equal(querySummary('/* route: /flights */ select 1'), 'SELECT')
+  assert.equal(querySummary('-- route\n  /*** a ** b ***/\t-- more\nUpdate t set a = 1'), 'UPDATE')
+  assert.equal(querySummary('(select 1) union (select 2)'), 'SELECT')
+  assert.equal(querySummary('/* never finished: select'), undefined)
+  assert.equal(querySummary(`${'/**/'.repeat(50_000)}$`), undefined, 'in an instant')
+})
+
+test('a call of a procedure is told by its name', () => {
+  assert.deepEqual(statementAttributes({ text: 'dbo.close_day', procedure: 'dbo.close_day' }), {
+    'db.query.summary': 'EXECUTE dbo.close_day',
+    'db.operation.name': 'EXECUTE',
+    'db.stored_procedure.name': 'dbo.close_day',
+  })
+  assert.deepEqual(statementAttributes({ text: 'select 1' }), { 'db.query.summary': 'SELECT' })
+})
+
+test('an attribute that is not known is not given to a metric', () => {
+  const place = { system: 'postgresql', host: 'db', port: 5432, database: undefined } as const
+  assert.deepEqual(Object.keys(known(placeAttributes(place))), ['db.system.name', 'server.address'])
 })
 
 test('an attempt at a list of hosts is told with the server that gave the session', () => {

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { ConnectionPool } from '../../../src/pool/pool.ts'
 import type { Meter, ObservableCallback } from '../../../src/telemetry/api.ts'
+import { observe } from '../../../src/telemetry/index.ts'
 import { tellPools } from '../../../src/telemetry/pool-metrics.ts'
+import { FakeDriver, FakeSource } from '../../support/fake-driver.ts'
 import { setUp } from '../pool/set-up.ts'
 
 /** A meter that has the public interface alone. */
@@ -20,8 +23,11 @@ function listMeter() {
       removeCallback: (callback) => void callbacks.delete(callback),
     }),
   }
-  const collect = (): void => {
-    for (const callback of callbacks) callback({ observe: () => undefined })
+  /** @returns what is observed: connections idle and used, the most, and callers that wait */
+  const collect = (): readonly number[] => {
+    const observed: number[] = []
+    for (const callback of callbacks) callback({ observe: (value) => void observed.push(value) })
+    return observed
   }
   return { meter, recorded, collect, callbacks }
 }
@@ -60,4 +66,27 @@ test('two observers of one pool are told the same', async (t) => {
   for (const stop of stops) stop()
   assert.deepEqual(one.recorded, other.recorded)
   assert.equal(one.recorded['db.client.connection.use_time']?.length, 1)
+})
+
+test('pools of one name are counted as one, and one that has ended has no connections', async (t) => {
+  const { pool: one, clock } = setUp(t, { pool_size: 2, max_overflow: 0 })
+  const parts = { driver: new FakeDriver(), source: new FakeSource(), options: { pool_size: 3, max_overflow: 0 } }
+  const other = new ConnectionPool({ now: clock.now, random: () => 0, ...parts })
+  const { meter, collect } = listMeter()
+  const stop = tellPools(meter, [one, other])
+  const raw = await one.acquire().promise
+  assert.deepEqual(collect(), [0, 1, 5, 0])
+  one.release(raw)
+  await one.destroy()
+  assert.deepEqual(collect(), [0, 0, 3, 0])
+  await other.destroy()
+  assert.deepEqual(collect(), [0, 0, 0, 0])
+  stop()
+})
+
+test('observe says what is no pool, before anything is told', async (t) => {
+  const { pool } = setUp(t)
+  const refusal = { code: 'CONFIG_INVALID', message: /pools\[1\]: is not a pool/, hint: /db\.pool/ }
+  await assert.rejects(observe({ pools: [pool, { pool } as never] }), refusal)
+  await assert.rejects(observe({ pools: pool as never }), { message: /pools: expected an array/ })
 })
