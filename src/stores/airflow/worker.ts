@@ -6,7 +6,6 @@
 import { LONGEST_RECORD } from '../../connections/limits.ts'
 import type { Environment } from '../../connections/stores/environment.ts'
 import { ConfigError } from '../../errors.ts'
-import { shellOutput } from '../../shell-command.ts'
 
 export interface WorkerBackend {
   /** The class under `type`, and its arguments. */
@@ -90,6 +89,7 @@ async function output(command: string, source: string, environment: Environment)
   if (program === undefined) throw refused(source, 'expected a command; a quote is not closed, or it is empty')
   const failed = (what: string): ConfigError => refused(source, `the command ${what}`, hint)
   const signal = new AbortController().signal
+  const { shellOutput } = await import('../../shell-command.ts')
   const text = await shellOutput({ command: [program, ...args], environment, signal, failed, ...COMMAND_LIMITS })
   if (text.trim() === '') throw failed('printed nothing')
   return text

@@ -2,6 +2,7 @@
 
 import type { TokenCredential } from '@azure/identity'
 import type { Connection } from '../../connections/connection.ts'
+import type { LoadedCertificate } from '../../credentials/certificate-files.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { RequestAgents, StrategyContext } from '../strategy.ts'
 import { ANY_TENANT, PUBLIC_CLIENT } from './cloud.ts'
@@ -13,6 +14,8 @@ export interface TokenContext {
   readonly connection: Pick<Connection, 'login' | 'password'>
   readonly environment: StrategyContext['environment']
   readonly agents?: RequestAgents | undefined
+  /** Of the application, where a certificate proves it. */
+  readonly certificate?: LoadedCertificate | undefined
 }
 
 export interface ChosenCredential {
@@ -24,13 +27,13 @@ export interface ChosenCredential {
 export function chooseCredential(
   identity: Identity,
   options: AzureOptions,
-  { connection, environment }: TokenContext,
+  { connection, environment, certificate }: TokenContext,
   shared: PipelineOptions,
 ): ChosenCredential {
   const { tenant_id: tenantId, client_id: clientId } = options
   switch (credentialKind(options)) {
     case 'service_principal':
-      return { credential: servicePrincipal(identity, options, shared), clientId }
+      return { credential: servicePrincipal(identity, options, certificate, shared), clientId }
     case 'workload_identity': {
       const given = defined({ tenantId, clientId, tokenFilePath: options.federated_token_file })
       const credential = new identity.WorkloadIdentityCredential({ ...shared, ...given })
@@ -51,7 +54,7 @@ export function chooseCredential(
     case 'integrated':
       throw new TypeError('Not by one credential of the SDK: see sign-in.ts and federation/sign-in.ts.')
     case 'default':
-      return byDefault(identity, defaultIdentity(options, environment), { tenantId, environment, shared })
+      return byDefault(identity, defaultIdentity(options, environment), { tenantId, environment, certificate, shared })
   }
 }
 
@@ -61,12 +64,16 @@ function byDefault(
   {
     tenantId,
     environment,
+    certificate,
     shared,
-  }: { tenantId: string | undefined; environment: TokenContext['environment']; shared: PipelineOptions },
+  }: Pick<TokenContext, 'environment' | 'certificate'> & { tenantId: string | undefined; shared: PipelineOptions },
 ): ChosenCredential {
   switch (found.kind) {
     case 'environment':
-      return { credential: ofEnvironment(identity, found, environment, shared), clientId: found.clientId }
+      return {
+        credential: ofEnvironment(identity, found, { environment, certificate, shared }),
+        clientId: found.clientId,
+      }
     case 'workload_identity': {
       const { clientId, tokenFilePath } = found
       const credential = new identity.WorkloadIdentityCredential({
@@ -96,22 +103,21 @@ function byDefault(
 function ofEnvironment(
   identity: Identity,
   { clientId, tenantId, proof }: Extract<DefaultIdentity, { kind: 'environment' }>,
-  environment: TokenContext['environment'],
-  shared: PipelineOptions,
+  {
+    environment,
+    certificate,
+    shared,
+  }: Pick<TokenContext, 'environment' | 'certificate'> & { readonly shared: PipelineOptions },
 ): TokenCredential {
   const proven = environment[proof] ?? ''
   switch (proof) {
     case 'AZURE_CLIENT_SECRET':
       return new identity.ClientSecretCredential(tenantId, clientId, proven, shared)
     case 'AZURE_CLIENT_CERTIFICATE_PATH': {
-      const certificate = {
-        certificatePath: proven,
-        certificatePassword: environment.AZURE_CLIENT_CERTIFICATE_PASSWORD,
-      }
       const sendCertificateChain = ['1', 'true'].includes(
         environment.AZURE_CLIENT_SEND_CERTIFICATE_CHAIN?.toLowerCase() ?? '',
       )
-      return new identity.ClientCertificateCredential(tenantId, clientId, certificate, {
+      return new identity.ClientCertificateCredential(tenantId, clientId, pemOf(certificate), {
         ...shared,
         sendCertificateChain,
       })
@@ -127,18 +133,24 @@ function ofEnvironment(
   }
 }
 
-function servicePrincipal(identity: Identity, options: AzureOptions, shared: PipelineOptions): TokenCredential {
+function servicePrincipal(
+  identity: Identity,
+  options: AzureOptions,
+  certificate: LoadedCertificate | undefined,
+  shared: PipelineOptions,
+): TokenCredential {
   // azureProblems has made sure of both.
-  const { tenant_id: tenantId = '', client_id: clientId = '', client_certificate_path: certificatePath } = options
-  if (certificatePath === undefined) {
-    return new identity.ClientSecretCredential(tenantId, clientId, options.client_secret?.reveal() ?? '', shared)
-  }
-  return new identity.ClientCertificateCredential(
-    tenantId,
-    clientId,
-    { certificatePath, ...defined({ certificatePassword: options.client_certificate_password?.reveal() }) },
-    shared,
-  )
+  const { tenant_id: tenantId = '', client_id: clientId = '' } = options
+  return certificate === undefined
+    ? new identity.ClientSecretCredential(tenantId, clientId, options.client_secret?.reveal() ?? '', shared)
+    : new identity.ClientCertificateCredential(tenantId, clientId, pemOf(certificate), shared)
+}
+
+/** As the SDK takes it: the text of the file, which holds both. */
+function pemOf(loaded: LoadedCertificate | undefined) {
+  if (loaded === undefined) throw new Error('The certificate of the application was not read.')
+  const password = defined({ certificatePassword: loaded.passphrase?.reveal() })
+  return { certificate: loaded.privateKey.reveal(), ...password }
 }
 
 function managedIdentity(identity: Identity, options: AzureOptions, shared: PipelineOptions): ChosenCredential {

@@ -10,6 +10,7 @@ import { LATE_METADATA_ATTEMPTS } from '../metadata.ts'
 import { settled } from '../settled.ts'
 import type { StrategyContext } from '../strategy.ts'
 import type { SupervisedRequest } from '../supervise.ts'
+import { applicationCertificate } from './application-certificate.ts'
 import { subjectOf } from './claims.ts'
 import { scopeOf } from './cloud.ts'
 import { azureFailure, lastOf } from './failure.ts'
@@ -109,8 +110,13 @@ async function fetcher(
   }
   const identity = await loadPackage('@azure/identity', () => import('@azure/identity'), 'auth_method=azure_ad')
   if (kind === 'password') emit('security:warning', PASSWORD_WARNING)
-  if (!asksPerson(kind))
-    return (attempt) => fetchAzureToken(identity, options, scope, attempt, { connection, environment, agents })
+  if (!asksPerson(kind)) {
+    const certificate = applicationCertificate(options, { emit, environment })
+    return async (attempt) => {
+      const given = { connection, environment, agents, certificate: await certificate?.() }
+      return fetchAzureToken(identity, options, scope, attempt, given)
+    }
+  }
   const { personSignIn } = await import('./sign-in.ts')
   return personSignIn(identity, options, scope, { kind, login, emit, environment, agents, listens })
 }
