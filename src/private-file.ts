@@ -208,6 +208,14 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+export interface AppendTrust extends Omit<Trust, 'type'> {
+  /**
+   * Whether the file may have a second name. Default true. In a folder where other users can make files, such a name may
+   * be theirs, for a file of this user that is not meant.
+   */
+  readonly hardLinks?: boolean
+}
+
 /**
  * Opens a trusted file for reading and appending, and makes it with mode 0600 where it is missing. Blocks for the length of
  * the calls.
@@ -215,11 +223,14 @@ export async function syncFolder(folder: string): Promise<void> {
  * @returns its descriptor
  * @throws DistrustedFile, or the error of the file system
  */
-export function appendTrusted(path: string, trust: Omit<Trust, 'type'> = {}): number {
+export function appendTrusted(path: string, trust: AppendTrust = {}): number {
   const { O_RDWR, O_APPEND, O_CREAT } = constants
   const fd = openForAppending(path, O_RDWR | O_APPEND | O_CREAT | NO_FOLLOW | NO_WAIT, trust)
   try {
-    assertTrusted(path, fstatSync(fd), trust)
+    const stats = fstatSync(fd)
+    assertTrusted(path, stats, trust)
+    if (trust.hardLinks === false && stats.nlink > 1)
+      throw new DistrustedFile(path, 'link', 'has another name too (a hard link)')
     return fd
   } catch (error) {
     closeSync(fd)

@@ -221,8 +221,8 @@ export class AuditFile {
   /** Opens the file, and puts a line that says so in front of those that wait. */
   #open(action: LogFacts['action']): void {
     const { path, chain, logLine } = this.#options
-    assertSafeFolder(dirname(path))
-    const fd = appendTrusted(path)
+    const isShared = assertSafeFolder(dirname(path))
+    const fd = appendTrusted(path, { hardLinks: !isShared })
     const tail = readTail(fd)
     // Before that, a new file may be gone after a crash of the machine.
     if (tail.hash === null) syncFolderNow(dirname(path))
@@ -318,10 +318,15 @@ function syncFolderNow(folder: string): void {
 
 const STICKY = 0o1000
 
-/** Another user who can rename files in the folder can put another file in the place of the log. */
-function assertSafeFolder(folder: string): void {
+/**
+ * Another user who can rename files in the folder can put another file in the place of the log.
+ *
+ * @returns whether other users can make files in the folder, as in /tmp
+ */
+function assertSafeFolder(folder: string): boolean {
   const stats = statSync(folder)
   assertTrusted(folder, stats, { type: 'folder', forbiddenMode: (stats.mode & STICKY) === 0 ? 0o002 : 0 })
+  return (stats.mode & 0o002) !== 0
 }
 
 function nextTurn(): Promise<void> {

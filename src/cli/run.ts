@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { PoolsmithError } from '../errors.ts'
+import { isSecretText } from '../secret-text.ts'
 import { packageVersion } from '../version.ts'
 import { checkArguments } from './argument-limits.ts'
 import { type Call, type Command, orNearest, UsageError } from './command.ts'
@@ -63,7 +64,7 @@ export async function run(args: readonly string[], context: ProgramContext): Pro
 function withoutConnections(error: UsageError, args: readonly string[]): UsageError {
   const message = args
     .flatMap((arg) => (arg.startsWith('--') ? [arg.slice(arg.indexOf('=') + 1)] : [arg]))
-    .filter((arg) => arg.includes('://') || arg.startsWith('{'))
+    .filter((arg) => arg.includes('://') || arg.startsWith('{') || isSecretText(arg))
     .reduce((text, arg) => text.replaceAll(JSON.stringify(arg), arg).replaceAll(arg, '[a connection]'), error.message)
   return new UsageError(message, { cause: error.cause })
 }

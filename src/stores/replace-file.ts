@@ -7,7 +7,7 @@ import { dirname } from 'node:path'
 import { pause } from '../abort.ts'
 import { errorCode } from '../any-error.ts'
 import { type ErrorCode, PoolsmithError } from '../errors.ts'
-import { shownCause, shownPath } from '../plausible-path.ts'
+import { isPlausiblePath, shownCause, shownPath } from '../plausible-path.ts'
 import { printable } from '../printable.ts'
 import { createExclusively, DistrustedFile, onlyThisUser, ownFile, readTrusted, syncFolder } from '../private-file.ts'
 
@@ -144,14 +144,19 @@ function isRunning(holder: string): boolean {
 }
 
 function writeFailure(name: string, file: string, cause: unknown): PoolsmithError {
+  // The lock, or what is left of a writer.
+  const beside = cause instanceof DistrustedFile && cause.path !== file && isPlausiblePath(file) ? cause : undefined
   const reason =
-    cause instanceof DistrustedFile
+    cause instanceof DistrustedFile && beside === undefined
       ? cause.reason
-      : `cannot be written (${printable(errorCode(cause) ?? String(cause), 100)})`
+      : `cannot be written (${beside?.message.replace(/\.$/, '') ?? printable(errorCode(cause) ?? String(cause), 100)})`
   return new PoolsmithError(`${name} ${reason}; nothing was changed.`, {
     code: 'SECRET_FILE_REFUSED',
     phase: 'credential',
-    hint: 'Name a file that belongs to this user, in a folder that this user can write. It is never written through a link.',
+    hint:
+      beside === undefined
+        ? 'Name a file that belongs to this user, in a folder that this user can write. It is never written through a link.'
+        : `Remove ${beside.path}, or name a file in a folder that only this user can write.`,
     details: { file: shownPath(file) },
     cause: shownCause(file, cause),
   })

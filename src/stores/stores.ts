@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import type { Connection } from '../connections/connection.ts'
 import { toAirflowJson } from '../connections/forms/json-text.ts'
 import { type ConnectionInput, connectionOf, parseConnection } from '../connections/parse.ts'
@@ -126,6 +127,16 @@ export class Stores implements StoreOptions, AsyncDisposable {
   /** Writes a variable, as {@link Stores.setConnection} does. */
   async setVariable(key: string, value: string | Secret, { signal = NEVER }: LookUpOptions = {}): Promise<void> {
     await (await this.#writable('setVariable')).setVariable?.(key, Secret.from(value), { signal, team: this.team })
+  }
+
+  /** Without the environment and the settings, which hold secrets. */
+  toJSON(): Record<string, unknown> {
+    const { cwd, file, team } = this
+    return { cwd, file, team }
+  }
+
+  [inspect.custom](): string {
+    return `Stores ${inspect(this.toJSON())}`
   }
 
   /** Ends logins and their renewal. Entries that are kept are forgotten. */

@@ -42,6 +42,11 @@ const ADVICE: readonly (readonly [advice: string, names: string])[] = [
   ['is not known here; write the password, which is never sent in a SCRAM login', 'scramclientkey scramserverkey'],
   ['is not known here; choose a strategy with auth_method', 'oauthissuer oauthclientid oauthclientsecret oauthscope'],
   ['is not read; write its parts into the connection and its options under extra', 'connectionstring dsn url uri'],
+  ['is not read; write its options under extra', 'pqopt'],
+  [
+    'is code of another driver, which is not run here; connect to the address of the database, or of a proxy on this machine',
+    'socketfactory socketfactoryarg cloudsqlinstance',
+  ],
 ]
 
 const REFUSED = new Map(

@@ -24,7 +24,12 @@ const ADVICE: readonly (readonly [advice: string, names: string])[] = [
   [VERSION, 'sslprotocol tlsversion minversion maxversion ciphers'],
   [METHOD, 'clientcertificate clientkey clientkeypassword authenticationscheme authenticationservice usentlmv2'],
   [METHOD, 'jaasconfigurationname gsscredential usedefaultgsscredential'],
-  ['write auth_method=azure_ad (docs/sqlserver.md)', 'accesstoken accesstokencallbackclass'],
+  [METHOD, 'authenticator keytabfile'],
+  ['write auth_method=azure_ad (docs/sqlserver.md)', 'accesstoken accesstokencallbackclass fedauth'],
+  [
+    'is code of another driver, which is not run here; connect to the address of the database, or of a proxy on this machine',
+    'socketfactoryclass socketfactoryconstructorarg cloudsqlinstance',
+  ],
   ['is not read; write its parts into the connection and its options under extra', 'connectionstring url uri'],
   [ALWAYS_ENCRYPTED, 'enclaveattestationprotocol enclaveattestationurl attestationprotocol'],
   [ALWAYS_ENCRYPTED, 'keystoreauthentication keystorelocation keystoreprincipalid keystoresecret'],

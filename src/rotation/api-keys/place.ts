@@ -61,11 +61,11 @@ export async function openPlace(
   return { store: { ...store, close }, index: path, pathOf: (service) => path + separator + service }
 }
 
-function referenceTo(place: string): ReferencedSecret {
+function referenceTo(place: unknown): ReferencedSecret {
   const problem = { path: 'place', message: `expected the place of a secret without a field, such as ${EXAMPLES}` }
   try {
     // A reference to a secret of Kubernetes has to name a field.
-    const found = place.includes('#') ? undefined : reference('').parse(`${place}#index`)
+    const found = typeof place !== 'string' || place.includes('#') ? undefined : reference('').parse(`${place}#index`)
     if (found !== undefined) return found
   } catch (error) {
     if (!(error instanceof FieldMismatch)) throw error

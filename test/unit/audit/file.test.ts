@@ -1,7 +1,7 @@
 /** The file of the audit log: whose it may be, and what becomes of lines when it is removed, renamed, torn or full. */
 
 import assert from 'node:assert/strict'
-import { chmod, chown, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, chown, link, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
@@ -65,6 +65,25 @@ test('a file that is not ours alone is refused, and nothing is written to it', a
   await chmod(join(folder, 'shared'), 0o777)
   refused(join(folder, 'shared', 'audit.jsonl'), /shared may be written by other users/)
   assert.equal(await readFile(join(folder, 'target'), 'utf8'), '')
+})
+
+test('a hard link is refused in a folder where other users can make files', {
+  skip: process.platform === 'win32' && 'Windows shows no modes',
+}, async (t) => {
+  const folder = await place(t)
+  await writeFile(join(folder, 'precious'), 'mine\n', { mode: 0o600 })
+  const [shared, own] = [join(folder, 'shared'), join(folder, 'own')]
+  for (const one of [shared, own]) {
+    await mkdir(one)
+    await link(join(folder, 'precious'), join(one, 'audit.jsonl'))
+  }
+  await chmod(shared, 0o1777)
+  assert.throws(() => openAuditLog({ file: join(shared, 'audit.jsonl') }), {
+    code: 'AUDIT_FILE_REFUSED',
+    message: /audit\.jsonl has another name too \(a hard link\)/,
+  })
+  assert.equal(await readFile(join(folder, 'precious'), 'utf8'), 'mine\n')
+  opened(t, { file: join(own, 'audit.jsonl') })
 })
 
 test('a folder of another user is refused', {

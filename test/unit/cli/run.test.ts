@@ -61,6 +61,27 @@ const wrongCommandLines: [string[], RegExp][] = [
   [['check', 'a', '--timeout', '2147484'], /at most 2000000, got "2147484"/],
   [['check', 'a', '--timeout', 'soon'], /--timeout expects/],
 ]
+for (const connection of [
+  'host=db user=etl password=Zq9kWv3pLx7',
+  'Server=db;User Id=etl;Password=Zq9kWv3pLx7',
+  'etl:Zq9kWv3pLx7@db/sales',
+]) {
+  test(`an argument in the wrong place that may be a connection is not repeated (${connection.slice(0, 6)}…)`, async () => {
+    for (const args of [
+      [connection],
+      ['check', 'sales', connection],
+      ['connections', connection],
+      ['extract', 'sales', 'flights', '--to', 'x', '--format', connection],
+    ]) {
+      for (const program of [await poolsmith(args), await poolsmith([...args, '--json'])]) {
+        assert.equal(program.code, EXIT_CODES.usage)
+        assert.match(program.log + program.out, /\[a connection\]/)
+        assert.doesNotMatch(program.log + program.out, /Zq9/)
+      }
+    }
+  })
+}
+
 for (const [args, complaint] of wrongCommandLines) {
   test(`a wrong command line (${args.join(' ')}) ends with code 2 and names the mistake`, async () => {
     const plain = await poolsmith(args)

@@ -55,6 +55,10 @@ const POSTGRES: Cases = [
   ['requireAuth', 'scram-sha-256', /require_auth/],
   ['gssEncMode', 'require', /gssencmode/],
   ['readOnly', 'true', /default_transaction_read_only/],
+  ['socketFactory', 'com.google.cloud.sql.postgres.SocketFactory', /proxy/],
+  ['cloudSqlInstance', 'project:region:name', /proxy/],
+  // psqlODBC
+  ['pqopt', 'sslrootcert=system channel_binding=require', /under extra/],
   // Npgsql
   ['SSL Mode', 'VerifyFull', /sslmode/],
   ['Root Certificate', '/ca.pem', /sslrootcert/],
@@ -118,6 +122,11 @@ const SQLSERVER: Cases = [
   ['CheckCertHostname', 'yes', /host_name_in_certificate/],
   ['rejectUnauthorized', true, /trust_server_certificate/],
   ['cryptoCredentialsDetails', { minVersion: 'TLSv1.3' }, /encrypt/],
+  ['socketFactoryClass', 'com.google.cloud.sql.sqlserver.SocketFactory', /proxy/],
+  // go-mssqldb: without them another identity would log in
+  ['authenticator', 'krb5', /auth_method/],
+  ['keytabfile', '/etc/sales.keytab', /auth_method/],
+  ['fedauth', 'ActiveDirectoryDefault', /azure_ad/],
   ['options', { encrypt: true, trustServerCertificate: false }, /extra/],
   ['fips', 'true', /encrypt/],
   ['ColumnEncryption', 'Enabled', /Always Encrypted/],

@@ -35,6 +35,13 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
   )
 }
 
+test('a place that is no text is refused as a place', async () => {
+  for (const place of [undefined, null, 1, {}, ['vault:secret/api-keys']]) {
+    // As a program without type checks may call it.
+    await assert.rejects(openApiKeys(place as unknown as string, { environment: {} }), ConfigError)
+  }
+})
+
 test('a key is one word with a prefix, 256 bits and a checksum, and is validated', async () => {
   await using place = await prepare()
   using keys = await place.open()

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, lstat, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { chmod, lstat, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { type ErrorCode, PoolsmithError } from '../../../../src/errors.ts'
@@ -42,6 +42,25 @@ const refused = (code: ErrorCode, message: RegExp) => (error: unknown) => {
   assert.deepEqual(findSecrets(error, ['the-value', KEY, OTHER_KEY]), [])
   return true
 }
+
+test('an error names the file that is not trusted, where that is the lock or a file that a writer has left', {
+  skip: isWindows && 'symbolic links need rights on Windows',
+}, async () => {
+  await using folder = await temporaryFolder()
+  const path = join(folder.path, 'secrets')
+  for (const name of ['secrets.lock', 'secrets.next']) {
+    const beside = join(folder.path, name)
+    await symlink(join(folder.path, 'nowhere'), beside)
+    await assert.rejects(storeAt(path).write('sales', { password: 'the-value' }), (error) => {
+      refused('SECRET_FILE_REFUSED', /secrets cannot be written \(.*is a symbolic link\)/)(error)
+      assert.ok(error instanceof PoolsmithError)
+      assert.ok(error.message.includes(beside), error.message)
+      assert.ok(error.hint?.includes(`Remove ${beside}`), error.hint)
+      return true
+    })
+    await rm(beside)
+  }
+})
 
 test('a secret is written, read by another reader, replaced in its version, and removed', async () => {
   await using folder = await temporaryFolder()
