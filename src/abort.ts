@@ -5,6 +5,8 @@
  * waiting never becomes an unhandled rejection.
  */
 
+import { ConfigError } from './errors.ts'
+
 interface Registration {
   readonly listener: () => void
 }
@@ -18,6 +20,22 @@ const listening = new WeakMap<AbortSignal, { readonly all: Set<Registration>; re
 const NOTHING: Disposable = { [Symbol.dispose]: () => undefined }
 
 /**
+ * Whether a signal has aborted already.
+ *
+ * @throws ConfigError for anything but a signal, such as its controller; to be called before something is taken for a caller
+ */
+export function hasAborted(signal: AbortSignal | undefined): boolean {
+  if (signal === undefined) return false
+  // Not `instanceof`: a signal of another realm is one too, such as jsdom's.
+  const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
+  if (typeof aborted === 'boolean' && typeof addEventListener === 'function') return aborted
+  throw new ConfigError([{ path: 'signal', message: 'is not an AbortSignal' }], {
+    subject: 'The call',
+    hint: 'Pass the `signal` of an AbortController, or AbortSignal.timeout(milliseconds).',
+  })
+}
+
+/**
  * Calls `listener` once when the signal aborts; at once, before it returns, when it has aborted already.
  *
  * @param listener must not throw
@@ -28,7 +46,7 @@ const NOTHING: Disposable = { [Symbol.dispose]: () => undefined }
  */
 export function onAbort(signal: AbortSignal | undefined, listener: () => void): Disposable {
   if (signal === undefined) return NOTHING
-  if (signal.aborted) {
+  if (hasAborted(signal)) {
     listener()
     return NOTHING
   }

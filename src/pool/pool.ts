@@ -1,3 +1,4 @@
+import { hasAborted } from '../abort.ts'
 import type { CredentialSource } from '../credentials/credential.ts'
 import type { Driver } from '../drivers/driver.ts'
 import { traceOrigin } from '../drivers/whereabouts.ts'
@@ -99,7 +100,7 @@ export class ConnectionPool<Raw extends object> extends Leasing<Raw> {
    * `CONNECT_TIMEOUT` or `CREDENTIAL_TIMEOUT` with the phase that hangs, or the error of a failed attempt.
    */
   acquire(options?: AcquireOptions): { readonly promise: Promise<Raw> } {
-    if (options?.signal?.aborted !== true) {
+    if (!hasAborted(options?.signal)) {
       const ready = this.#takeReady(options)
       if (ready !== undefined) return { promise: Promise.resolve(ready.raw) }
     }

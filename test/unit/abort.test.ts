@@ -23,6 +23,20 @@ async function unhandled(run: () => Promise<void>): Promise<unknown[]> {
 }
 
 describe('onAbort', () => {
+  test('takes a signal of another realm, and refuses anything else', () => {
+    const listeners: (() => void)[] = []
+    const signal = {
+      aborted: false,
+      addEventListener: (_: string, listener: () => void) => listeners.push(listener),
+      removeEventListener: () => undefined,
+    }
+    let calls = 0
+    onAbort(signal as never, () => calls++)
+    for (const listener of listeners) listener()
+    assert.equal(calls, 1)
+    assert.throws(() => onAbort(new AbortController() as never, () => calls++), { code: 'CONFIG_INVALID' })
+  })
+
   test('calls the listener once when the signal aborts', () => {
     const controller = new AbortController()
     let calls = 0

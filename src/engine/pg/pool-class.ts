@@ -118,8 +118,9 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
     /** Without a function that is `async`: each would take a turn of its own. */
     #lease(signal?: AbortSignal): Promise<pg.PoolClient> {
       if (this.ending) return Promise.reject(new Error(ENDED))
+      const { promise } = this.poolsmith.acquire(signal && { signal })
       this.#waiting++
-      return this.poolsmith.acquire(signal && { signal }).promise.then(
+      return promise.then(
         (client) => {
           this.#served()
           return this.#lend(client as pg.PoolClient)

@@ -1,7 +1,7 @@
 /** Statements of the clients of a `pg.Pool` over ours: `signal` in their configuration, and none after a release. */
 
 import type pg from 'pg'
-import { onAbort } from '../../abort.ts'
+import { hasAborted, onAbort } from '../../abort.ts'
 import { heldBack, newestStatement, takeBack } from '../../drivers/postgres/client-statements.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { ConnectionPool } from '../../pool/pool.ts'
@@ -12,8 +12,9 @@ type Callback = (error: unknown, result?: unknown) => void
 
 /** The signal of `query({ text, signal })`. */
 export function signalOf(config: unknown): AbortSignal | undefined {
-  const { signal } = (config ?? {}) as { readonly signal?: unknown }
-  return signal instanceof AbortSignal ? signal : undefined
+  const { signal, submit } = (config ?? {}) as { readonly signal?: AbortSignal | null; readonly submit?: unknown }
+  // A Submittable's properties are its own.
+  return typeof submit === 'function' ? undefined : (signal ?? undefined)
 }
 
 /**
@@ -27,7 +28,7 @@ export function heedSignals(client: pg.Client, pool: ConnectionPool<pg.Client>):
   const query = (given: unknown[]): unknown => (send as Query).apply(client, given)
 
   const untilAborted = async (given: unknown[], signal: AbortSignal): Promise<unknown> => {
-    if (signal.aborted) throw pool.abortedStatement(signal)
+    if (hasAborted(signal)) throw pool.abortedStatement(signal)
     await cancelling
     const { promise: aborted, resolve: abort } = Promise.withResolvers<void>()
     const sent = query(given) as Promise<pg.QueryResult>

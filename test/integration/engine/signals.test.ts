@@ -104,6 +104,18 @@ describe('a signal of a statement', () => {
     )
     client.release()
   })
+
+  test('what is no signal is refused, not ignored, and the pool is as before', async () => {
+    await using pool = await createPgPool(side.connection, ONE)
+    const config = { text: 'select 1 as one', signal: new AbortController() } as unknown as pg.QueryConfig
+    const refusal = { code: 'CONFIG_INVALID', message: /signal: is not an AbortSignal/ }
+    await assert.rejects(pool.query(config), refusal)
+    const client = await pool.connect()
+    await assert.rejects(client.query(config), refusal)
+    client.release()
+    assert.deepEqual((await pool.query({ ...config, signal: null } as pg.QueryConfig)).rows, [{ one: 1 }])
+    assert.deepEqual([pool.idleCount, pool.waitingCount], [1, 0])
+  })
 })
 
 describe('the signals of Kysely', () => {

@@ -134,6 +134,24 @@ test('a statement that its own time limit ends is not reported as aborted', asyn
   await assert.rejects(withSignal(slow, new AbortController().signal), { name: 'KnexTimeoutError' })
 })
 
+test('a statement with something else than a signal is refused, and takes no connection', async () => {
+  await using side = await postgresSide.start()
+  await using db = await createEngine(side.connection, ONE)
+  const controller = new AbortController() as never
+  const refusal = { code: 'CONFIG_INVALID', message: /signal: is not an AbortSignal/ }
+  await assert.rejects(async () => withSignal(db.raw('select 1'), controller), refusal)
+  await assert.rejects(
+    async () =>
+      withSignal(
+        db.transaction(async (trx) => trx.raw('select 1')),
+        controller,
+      ),
+    refusal,
+  )
+  await assert.rejects(async () => db.transaction(async (trx) => withSignal(trx, controller).raw('select 1')), refusal)
+  assert.equal(db.pool.stats().inUse, 0)
+})
+
 test('withSignal refuses what it cannot end', async () => {
   const stock = knex({ client: 'pg' })
   const { signal } = new AbortController()

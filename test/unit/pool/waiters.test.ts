@@ -51,6 +51,19 @@ test('a signal has no effect on a caller that has its session', async (t) => {
   assert.equal(setup.pool.stats().inUse, 1)
 })
 
+test('in place of a signal anything else is refused, and takes no connection', async (t) => {
+  const { pool } = setUp(t)
+  pool.release(await pool.acquire().promise)
+  for (const signal of [new AbortController(), {}, 5, 'now', null]) {
+    const options = { signal } as never
+    await assert.rejects(
+      pool.use(() => assert.fail('it began'), options),
+      { code: 'CONFIG_INVALID', message: /signal: is not an AbortSignal/, hint: /`signal` of an AbortController/ },
+    )
+  }
+  assert.deepEqual([pool.stats().inUse, pool.stats().waiting], [0, 0])
+})
+
 test('a session that has arrived when pool_timeout ends is handed out', async (t) => {
   await using pair = await socketPair()
   t.mock.timers.enable({ apis: ['setTimeout'] })
