@@ -1,5 +1,6 @@
 import type { Connection } from '../connections/connection.ts'
 import type { Fields, ForeignOptions, ValuesOf } from '../connections/fields.ts'
+import type { BindingLimit } from '../drivers/binding-limit.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { ProxyRouter } from '../drivers/network/proxy/tunnel.ts'
 import type { Whereabouts } from '../drivers/whereabouts.ts'
@@ -16,7 +17,7 @@ export interface DialectParts {
   /** The database of the sessions: the one that the record names, else the one that the server chose. */
   database(): string | undefined
   /** How many bindings a statement may have, and what sets that limit. */
-  readonly bindingLimit: { readonly most: number; readonly why: string }
+  readonly bindingLimit: BindingLimit
   /** Whether sessions give numbers and times as text with every digit (`exact_values` of SQL Server). */
   readonly exactValues: boolean
   /** Whether text is always bound as `nvarchar` (`unicode_strings` of SQL Server). */

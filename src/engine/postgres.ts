@@ -1,4 +1,5 @@
 import type pg from 'pg'
+import { POSTGRES_BINDINGS } from '../drivers/binding-limit.ts'
 import { createPostgresDriver, postgresWhereabouts } from '../drivers/postgres/driver.ts'
 import { foreignPostgresOption } from '../drivers/postgres/foreign-options.ts'
 import { checkPostgresOptions } from '../drivers/postgres/option-checks.ts'
@@ -7,9 +8,6 @@ import { loadPg } from '../drivers/postgres/pg-client.ts'
 import type { EngineDialect } from './dialect.ts'
 
 const CANCEL_LIMIT_MILLIS = 5000
-
-/** The message Bind counts its parameters in 16 bits (PostgreSQL Documentation, "Message Formats"). */
-const BINDING_LIMIT = { most: 65_535, why: 'PostgreSQL takes at most 65535' }
 
 /** PostgreSQL for every data layer: the driver's options and the driver. */
 export const postgresDialect: EngineDialect<typeof postgresFields> = {
@@ -26,7 +24,7 @@ export const postgresDialect: EngineDialect<typeof postgresFields> = {
       cancel: (raw) => driver.cancel(raw as pg.Client, AbortSignal.timeout(CANCEL_LIMIT_MILLIS)),
       statementError: (raw, error) => driver.statementError(raw as pg.Client, error),
       database: () => connection.database ?? connection.login,
-      bindingLimit: BINDING_LIMIT,
+      bindingLimit: POSTGRES_BINDINGS,
       exactValues: false,
       unicodeStrings: true,
     }

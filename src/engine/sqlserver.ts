@@ -1,3 +1,4 @@
+import { SQLSERVER_BINDINGS } from '../drivers/binding-limit.ts'
 import { sqlServerWhereabouts } from '../drivers/sqlserver/addresses.ts'
 import { normaliseMssqlExtras } from '../drivers/sqlserver/ado-names.ts'
 import { createSqlServerDriver } from '../drivers/sqlserver/driver.ts'
@@ -6,12 +7,6 @@ import { checkSqlServerOptions } from '../drivers/sqlserver/option-checks.ts'
 import { sqlServerFields } from '../drivers/sqlserver/options.ts'
 import { loadConnectionClass, type SqlServerConnection } from '../drivers/sqlserver/tedious-connection.ts'
 import type { EngineDialect } from './dialect.ts'
-
-/** Of the 2,100 parameters that a procedure may have, sp_executesql takes the text and the declarations. */
-const BINDING_LIMIT = {
-  most: 2098,
-  why: 'SQL Server takes at most 2100 parameters, 2 of which are the statement itself',
-}
 
 /** SQL Server for every data layer: the driver's options, Microsoft's names for them, and the driver. */
 export const sqlServerDialect: EngineDialect<typeof sqlServerFields> = {
@@ -39,7 +34,7 @@ export const sqlServerDialect: EngineDialect<typeof sqlServerFields> = {
       cancel: (raw) => driver.cancel(raw as SqlServerConnection),
       statementError: (raw, error) => driver.statementError(raw as SqlServerConnection, error),
       database: () => connection.database ?? driver.database,
-      bindingLimit: BINDING_LIMIT,
+      bindingLimit: SQLSERVER_BINDINGS,
       exactValues: options.exact_values,
       unicodeStrings: options.unicode_strings,
     }

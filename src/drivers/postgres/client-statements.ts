@@ -92,6 +92,26 @@ export async function heldBack(client: pg.Client, work: () => Promise<void>): Pr
   }
 }
 
+/** Answers a statement that is not sent, in the form in which its result was asked for. */
+export function refuse(client: pg.Client, given: readonly unknown[], error: Error): unknown {
+  const [first] = given
+  const { submit, handleError, callback } = (first ?? {}) as {
+    readonly submit?: unknown
+    readonly handleError?: (error: Error, connection: unknown) => void
+    readonly callback?: unknown
+  }
+  if (typeof submit === 'function') {
+    process.nextTick(() =>
+      handleError?.call(first, error, (client as unknown as { readonly connection: unknown }).connection),
+    )
+    return first
+  }
+  const answer = [...given, callback].findLast((one) => typeof one === 'function')
+  if (answer === undefined) return Promise.reject(error)
+  process.nextTick(answer as (error: Error) => void, error)
+  return undefined
+}
+
 /**
  * Has a listener that waits once for the end of a statement also be called when the session has ended. pg-cursor waits so
  * when it is closed, after the loss of the session too, and with it every stream and the reader of a stream.

@@ -1,21 +1,41 @@
 import type pg from 'pg'
 import { beginQuery, traces } from '../../tracing.ts'
+import { POSTGRES_BINDINGS, tooManyBindings } from '../binding-limit.ts'
 import { traceOrigin, type Whereabouts } from '../whereabouts.ts'
+import { refuse } from './client-statements.ts'
 
 type Query = ((this: pg.Client, ...given: unknown[]) => unknown) & {
   /** Set on a function that an instrumentation of OpenTelemetry has put in the place of pg's. */
   readonly __wrapped?: boolean
 }
+interface Bound {
+  readonly values?: unknown
+}
+
 type Callback = (error: Error | null | undefined, result?: unknown) => void
 
-/** Tells the channel `poolsmith:query` of the statements of a client, but for cursors and streams. */
+/**
+ * Tells the channel `poolsmith:query` of the statements of a client, but for cursors and streams, and refuses one with more
+ * bindings than the protocol counts.
+ */
 export function tellStatements(client: pg.Client, where: Whereabouts): void {
   const telling: Query = (...given) => {
+    const refusal = tooManyBindings(bindingsOf(given), POSTGRES_BINDINGS)
+    if (refusal !== undefined) return refuse(client, given, refusal)
     const query = Object.getPrototypeOf(client).query as Query
     if (!traces.query.hasSubscribers || query.__wrapped === true) return query.apply(client, given)
     return tell(client, query, given, where)
   }
   client.query = telling as typeof client.query
+}
+
+/** On the hot path. */
+function bindingsOf([first, second]: readonly unknown[]): number {
+  if (Array.isArray(second)) return second.length
+  const { values, cursor } = (first ?? {}) as Bound & { readonly cursor?: Bound }
+  // A `pg-query-stream` has them in its cursor.
+  const bound = values ?? cursor?.values
+  return Array.isArray(bound) ? bound.length : 0
 }
 
 function tell(client: pg.Client, query: Query, given: unknown[], where: Whereabouts): unknown {

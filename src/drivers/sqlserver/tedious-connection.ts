@@ -24,7 +24,7 @@ import { type RowMode, rowModeFor } from './row-reader.ts'
 import type { SecureStream } from './secure-stream.ts'
 import { SilenceWatch } from './silence.ts'
 import type { SspiProvider } from './sspi.ts'
-import { type LoginHandler, loadTediousParts, MessageLine } from './tedious-internals.ts'
+import { type LoginHandler, loadTediousParts, MessageLine, refusesBindings } from './tedious-internals.ts'
 import { tellRequest } from './tell-request.ts'
 import { tokenParserFactory } from './token-parser.ts'
 import { watchRequest } from './watch-request.ts'
@@ -331,6 +331,7 @@ async function buildClass(): Promise<ConnectionClass> {
     }
 
     override makeRequest(request: object, type: number, payload: object): void {
+      if (refusesBindings(request, type, payload)) return
       if (this.watcher !== undefined && !watchRequest(request, type, payload, this.watcher)) return
       this.#requests++
       if (this.#silence !== undefined && request instanceof EventEmitter) {

@@ -10,6 +10,7 @@ import type { Connection, ConnectionConfiguration } from 'tedious'
 import { asError } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
+import { SQLSERVER_BINDINGS, tooManyBindings } from '../binding-limit.ts'
 import type { Operation } from '../statement-watch.ts'
 
 /** The streams between a connection and its socket. */
@@ -292,7 +293,9 @@ export async function whole(message: AsyncIterable<Buffer> | Iterable<Buffer>): 
 const RPC = 0x03
 const BULK_LOAD = 0x07
 const TRANSACTION_MANAGER = 0x0e
-/** The numbers of special procedures (MS-TDS 2.2.6.6) that read and change nothing. */
+/** The number of sp_executesql (MS-TDS 2.2.6.6). */
+const EXECUTE_SQL = 10
+/** The numbers of special procedures that read and change nothing. */
 const PREPARING: Readonly<Record<number, string>> = { 11: 'prepare', 15: 'unprepare' }
 
 /** The stored procedure that a request calls by its name. */
@@ -316,4 +319,17 @@ export function operationOf(request: object, type: number, payload: object): Ope
   if (procedure !== undefined) return { name: 'execute', table: procedure }
   const name = PREPARING[Number((payload as { readonly procedure?: unknown }).procedure)]
   return name === undefined ? undefined : { name }
+}
+
+/**
+ * Refuses a statement with more parameters than the server takes, which goes as a call of sp_executesql.
+ *
+ * @returns true when it must not be made; then its callback is called with the error
+ */
+export function refusesBindings(given: object, type: number, payload: object): boolean {
+  if (type !== RPC || Number((payload as { readonly procedure?: unknown }).procedure) !== EXECUTE_SQL) return false
+  const request = given as { readonly parameters: readonly unknown[]; callback(error: Error): void }
+  const refusal = tooManyBindings(request.parameters.length, SQLSERVER_BINDINGS)
+  if (refusal !== undefined) process.nextTick(() => request.callback(refusal))
+  return refusal !== undefined
 }

@@ -16,7 +16,8 @@
 import type { Knex } from 'knex'
 import Runner, { type Compiled, type StreamParameters } from 'knex/lib/execution/runner.js'
 import { onAbort } from '../../abort.ts'
-import { PoolsmithError } from '../../errors.ts'
+import { tooManyBindings } from '../../drivers/binding-limit.ts'
+import type { PoolsmithError } from '../../errors.ts'
 import type { DialectParts } from '../dialect.ts'
 import { withStatement } from './acquire-timeout.ts'
 import type { ClientBackend } from './backend.ts'
@@ -24,6 +25,9 @@ import type { CallSites } from './call-sites.ts'
 import { withinLimit } from './time-limit.ts'
 import { untilAborted } from './until-aborted.ts'
 import { signalOf } from './with-signal.ts'
+
+const IN_PIECES =
+  'Insert with batchInsert(table, rows, chunkSize), where chunkSize is the limit divided by the columns of a row.'
 
 /** A client over a pool of ours, as a stream uses it. */
 interface PooledClient extends Knex.Client {
@@ -44,7 +48,7 @@ export class PooledRunner extends Runner {
 
   override query(compiled: Compiled): Promise<unknown> {
     const { parts } = this.#backend
-    const refusal = tooManyBindings(compiled, parts)
+    const refusal = refusalOf(compiled, parts)
     if (refusal !== undefined) return Promise.reject(refusal)
     // knex takes the name for the events before it passes the statement on.
     if (this.connection !== undefined) this.#backend.name(this.connection)
@@ -105,7 +109,7 @@ export class PooledRunner extends Runner {
     try {
       const compiled = this.builder.toSQL()
       if (Array.isArray(compiled)) throw new Error('A stream takes a single statement.')
-      const refusal = tooManyBindings(compiled, this.#backend.parts)
+      const refusal = refusalOf(compiled, this.#backend.parts)
       if (refusal !== undefined) throw refusal
       const { _connection: own } = this.builder
       const connection = own ?? (await client.acquireConnection({ signal: leaving.signal }))
@@ -122,14 +126,7 @@ export class PooledRunner extends Runner {
   }
 }
 
-/** The error of a statement with too many bindings: PostgreSQL would take it for one with 65,536 fewer. */
-function tooManyBindings({ bindings }: Compiled, { bindingLimit }: DialectParts): PoolsmithError | undefined {
-  const { most, why } = bindingLimit
-  if (bindings === undefined || bindings.length <= most) return undefined
-  return new PoolsmithError(`The statement has ${bindings.length} bindings, and ${why}; it was not sent.`, {
-    code: 'TOO_MANY_BINDINGS',
-    phase: 'query',
-    hint: 'Insert with batchInsert(table, rows, chunkSize), where chunkSize is the limit divided by the columns of a row.',
-    details: { bindings: bindings.length, limit: most },
-  })
+/** The error of a statement with too many bindings, before it has a connection. */
+function refusalOf({ bindings = [] }: Compiled, { bindingLimit }: DialectParts): PoolsmithError | undefined {
+  return tooManyBindings(bindings.length, { ...bindingLimit, hint: IN_PIECES })
 }

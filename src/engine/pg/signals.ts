@@ -2,7 +2,7 @@
 
 import type pg from 'pg'
 import { hasAborted, onAbort } from '../../abort.ts'
-import { heldBack, newestStatement, takeBack } from '../../drivers/postgres/client-statements.ts'
+import { heldBack, newestStatement, refuse, takeBack } from '../../drivers/postgres/client-statements.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { ConnectionPool } from '../../pool/pool.ts'
 import { isOwnWork } from '../../tracing.ts'
@@ -71,26 +71,6 @@ export function heedSignals(client: pg.Client, pool: ConnectionPool<pg.Client>):
     return undefined
   }
   client.query = heeding as typeof client.query
-}
-
-/** Answers a statement with an error in the form in which the result was asked for. */
-function refuse(client: pg.Client, given: readonly unknown[], error: PoolsmithError): unknown {
-  const [first] = given
-  const { submit, handleError, callback } = (first ?? {}) as {
-    readonly submit?: unknown
-    readonly handleError?: (error: Error, connection: unknown) => void
-    readonly callback?: unknown
-  }
-  if (typeof submit === 'function') {
-    process.nextTick(() =>
-      handleError?.call(first, error, (client as unknown as { readonly connection: unknown }).connection),
-    )
-    return first
-  }
-  const answer = [...given, callback].findLast((one) => typeof one === 'function') as Callback | undefined
-  if (answer === undefined) return Promise.reject(error)
-  process.nextTick(answer, error)
-  return undefined
 }
 
 function releasedError(poolName: string): PoolsmithError {
