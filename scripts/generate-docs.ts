@@ -136,7 +136,8 @@ function statementErrors(): readonly string[] {
       '`PoolsmithError` as `originalError`. Through `poolsmith/pg` and `pool.use` it is pg’s own error.',
     'A commit that did not happen rejects, in `await trx.commit()` and in `db.transaction(work)`, with the error that ' +
       'ended the transaction: a violated deferred constraint, `CONNECTION_LOST`, or `TRANSACTION_ROLLED_BACK` if the ' +
-      'program caught the error that ended it. When the session ends between COMMIT and its answer, ' +
+      'program caught the error that ended it. When the session ends between COMMIT and its answer, also through Kysely ' +
+      'and mssql on SQL Server, ' +
       '`details.outcome` is `unknown` and `transient` is false: look whether the changes are there before you run ' +
       'the transaction again.',
     'PostgreSQL, by SQLSTATE; the last ones end the session:',

@@ -50,3 +50,17 @@ export function connectionLost(
     details: { ...where, ...details },
   })
 }
+
+/**
+ * The error of a COMMIT that was sent. When the session ends before its answer, it is not known whether the server has
+ * committed.
+ */
+export function withDoubt<E>(error: E): E | PoolsmithError {
+  if (!(error instanceof PoolsmithError) || error.code !== 'CONNECTION_LOST') return error
+  return error.with({
+    message: `It is not known whether the transaction was committed: ${error.message}`,
+    hint: 'Look whether its changes are there before you run it again.',
+    transient: false,
+    details: { outcome: 'unknown' },
+  })
+}

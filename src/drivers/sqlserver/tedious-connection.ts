@@ -16,6 +16,7 @@ import type { KerberosInfo } from '../driver.ts'
 import type { StatementWatcher } from '../statement-watch.ts'
 import type { Whereabouts } from '../whereabouts.ts'
 import { clientIdentity } from './client-identity.ts'
+import { explainTo } from './explain-request.ts'
 import { Greeting, INTRODUCTION, ROLE_QUESTION } from './greeting.ts'
 import { withClient, withSspi } from './login-bytes.ts'
 import { finishLogin, type LoginContext, type LoginExchange } from './login-exchange.ts'
@@ -24,7 +25,7 @@ import { type RowMode, rowModeFor } from './row-reader.ts'
 import type { SecureStream } from './secure-stream.ts'
 import { SilenceWatch } from './silence.ts'
 import type { SspiProvider } from './sspi.ts'
-import { type LoginHandler, loadTediousParts, MessageLine, refusesBindings } from './tedious-internals.ts'
+import { type LoginHandler, loadTediousParts, MessageLine, operationOf, refusesBindings } from './tedious-internals.ts'
 import { tellRequest } from './tell-request.ts'
 import { tokenParserFactory } from './token-parser.ts'
 import { watchRequest } from './watch-request.ts'
@@ -68,19 +69,6 @@ export interface SqlServerConnection extends Connection {
   place: Whereabouts | undefined
   /** Is told of its requests. */
   watcher: StatementWatcher | undefined
-}
-
-interface Answered {
-  callback: (error: Error | null | undefined, ...rest: unknown[]) => void
-}
-
-/** Lets a request's callback have the error in other words, this time that it is made. */
-function explainTo(request: Answered, explain: (error: Error) => Error): void {
-  const { callback } = request
-  request.callback = (error, ...rest) => {
-    request.callback = callback
-    callback.call(request, error ? explain(error) : error, ...rest)
-  }
 }
 
 type ConnectionClass = new (config: ConnectionConfiguration, plan: LoginPlan) => SqlServerConnection
@@ -339,7 +327,10 @@ async function buildClass(): Promise<ConnectionClass> {
         request.off('resume', this.#silence.heard).on('resume', this.#silence.heard)
       }
       if (this.place !== undefined) tellRequest(request, this.execSql, this.place, payload)
-      if (this.explain !== undefined) explainTo(request as Answered, this.explain)
+      if (this.explain !== undefined) {
+        const isCommit = !this.closed && operationOf(request, type, payload)?.name === 'commit'
+        explainTo(request, this.explain, isCommit)
+      }
       super.makeRequest(request, type, payload)
     }
   }

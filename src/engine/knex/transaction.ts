@@ -4,6 +4,7 @@
  */
 
 import type { Driver } from '../../drivers/driver.ts'
+import { withDoubt } from '../../drivers/statement-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 
 /** The parts of knex's Transaction that its types leave out. */
@@ -90,17 +91,6 @@ export function rolledBack(message: string, cause: Error | undefined): Poolsmith
     // A deadlock, for example: the whole transaction may succeed later.
     transient: (cause as { readonly transient?: boolean } | undefined)?.transient === true,
     cause,
-  })
-}
-
-/** When a session ends between COMMIT and its answer, it is not known whether the server has committed. */
-function withDoubt(error: unknown): unknown {
-  if (!(error instanceof PoolsmithError) || error.code !== 'CONNECTION_LOST') return error
-  return error.with({
-    message: `It is not known whether the transaction was committed: ${error.message}`,
-    hint: 'Look whether its changes are there before you run it again.',
-    transient: false,
-    details: { outcome: 'unknown' },
   })
 }
 

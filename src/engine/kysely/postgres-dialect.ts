@@ -1,4 +1,4 @@
-import { PostgresDialect, type PostgresDialectConfig } from 'kysely'
+import { type Driver, PostgresDialect, type PostgresDialectConfig } from 'kysely'
 import type { ConnectionInput } from '../../connections/parse.ts'
 import { createPgPool, type PgPoolOptions } from '../pg/create-pg-pool.ts'
 import type { PgPool } from '../pg/pool-class.ts'
@@ -23,7 +23,7 @@ export function postgresDialect(
   kysely: KyselyOptions = {},
 ): PostgresDialect {
   let pool: Promise<PgPool> | undefined
-  return new PostgresDialect({
+  return new LeasingDialect({
     ...kysely,
     pool: () => {
       pool = createPgPool(input, options)
@@ -33,4 +33,17 @@ export function postgresDialect(
       async () => (await pool)?.poolsmith,
     ) as unknown as PostgresDialectConfig['controlClient'],
   })
+}
+
+/** Kysely reports an error of the rollback in place of the error that the transaction is rolled back for. */
+class LeasingDialect extends PostgresDialect {
+  override createDriver(): Driver {
+    const driver = super.createDriver()
+    const { rollbackTransaction: rollBack } = driver
+    return Object.assign(driver, {
+      rollbackTransaction: (connection: Parameters<typeof rollBack>[0]): Promise<void> =>
+        // Kysely discards the session then, and the transaction ends with it.
+        rollBack.call(driver, connection).catch(() => undefined),
+    })
+  }
 }

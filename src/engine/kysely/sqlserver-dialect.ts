@@ -145,8 +145,13 @@ class OpenSession implements TediousConnection {
     this.#session.commitTransaction(...(given as Parameters<TediousSession['commitTransaction']>))
   }
 
-  rollbackTransaction(...given: Parameters<TediousConnection['rollbackTransaction']>): void {
-    this.#session.rollbackTransaction(...(given as Parameters<TediousSession['rollbackTransaction']>))
+  /** Kysely reports an error of the rollback in place of the error that the transaction is rolled back for. */
+  rollbackTransaction(...[done, savepoint = '']: Parameters<TediousConnection['rollbackTransaction']>): void {
+    this.#session.rollbackTransaction((error) => {
+      // A transaction ends with its session.
+      const isOver = savepoint === '' && error instanceof PoolsmithError && error.code === 'CONNECTION_LOST'
+      done(isOver ? undefined : error)
+    }, savepoint)
   }
 
   saveTransaction(...given: Parameters<TediousConnection['saveTransaction']>): void {

@@ -7,9 +7,7 @@ type MssqlError = InstanceType<MssqlErrors>
 
 const FACTS: Readonly<Record<string, (error: MssqlError) => unknown>> = {
   phase: ({ originalError }) => (originalError instanceof PoolsmithError ? originalError.phase : 'query'),
-  // After a commit whose answer was lost it is not known whether it happened.
-  transient: (error) =>
-    !(error.name === 'TransactionError' && error.code === 'CONNECTION_LOST') && known(error).transient === true,
+  transient: (error) => known(error).transient === true,
   hint: (error) => known(error).hint,
 }
 

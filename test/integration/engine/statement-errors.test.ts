@@ -3,9 +3,11 @@
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { after, before, describe, test } from 'node:test'
+import { Kysely, sql as kyselySql } from 'kysely'
 import type pg from 'pg'
 import { DatabaseError } from 'pg'
 import { RequestError } from 'tedious'
+import { postgresDialect, sqlServerDialect } from '../../../src/engine/kysely/index.ts'
 import {
   createEngine,
   createMssqlPool,
@@ -14,8 +16,10 @@ import {
   type MssqlPoolExtras,
   PoolsmithError,
 } from '../../../src/index.ts'
+import { until } from '../../support/driver-server.ts'
 import { createPki } from '../../support/pki.ts'
 import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
+import { sleepsSomewhere } from '../../support/sides/postgres.ts'
 import { startTdsServer, type TdsServer } from '../../support/tds/server.ts'
 
 interface Failure extends Error {
@@ -135,6 +139,75 @@ describe('PostgreSQL', () => {
   })
 })
 
+describe('PostgreSQL through Kysely', () => {
+  let server: PostgresServer
+  let kysely: Kysely<object>
+
+  before(async () => {
+    server = await startPostgres()
+    kysely = new Kysely({
+      dialect: postgresDialect(
+        {
+          type: 'postgres',
+          host: server.host,
+          port: server.port,
+          login: server.superuser,
+          password: server.superuserPassword,
+          database: 'postgres',
+        },
+        OPTIONS,
+      ),
+    })
+  })
+  after(async () => {
+    await kysely.destroy()
+    await server[Symbol.asyncDispose]()
+  })
+
+  const idOf = async (db: Kysely<object>): Promise<number> => {
+    const { rows } = await kyselySql<{ id: number }>`select pg_backend_pid() as id`.execute(db)
+    return rows[0]?.id as number
+  }
+  /** Waits for the end of the session, and returns the error of a statement on it. */
+  const lost = async (db: Kysely<object>): Promise<Failure> => {
+    const id = await idOf(db)
+    const running = failure(kyselySql`select pg_sleep(60)`.execute(db))
+    await until(() => sleepsSomewhere(server), 'the statement runs')
+    await server.sql(`select pg_terminate_backend(${id})`)
+    return running
+  }
+
+  test("a transaction whose session ends during a statement rejects with the server's error", async () => {
+    let told: Failure | undefined
+    const error = await failure(
+      kysely.transaction().execute(async (trx) => {
+        told = await lost(trx)
+        throw told
+      }),
+    )
+    assert.equal(error, told)
+    assert.deepEqual([error.code, error.phase, error.transient], ['57P01', 'query', true])
+  })
+
+  test('the error of the program is reported, and not that of the rollback', async () => {
+    const own = new Error('mine')
+    const error = await failure(
+      kysely.transaction().execute(async (trx) => {
+        await lost(trx)
+        throw own
+      }),
+    )
+    assert.equal(error, own)
+  })
+
+  test('a rollback of a session that has ended is done, and the pool opens another one', async () => {
+    const trx = await kysely.startTransaction().execute()
+    await lost(trx)
+    await trx.rollback().execute()
+    assert.equal(typeof (await idOf(kysely)), 'number')
+  })
+})
+
 describe('SQL Server', () => {
   let postgres: PostgresServer
   let server: TdsServer
@@ -223,6 +296,48 @@ describe('SQL Server', () => {
       const error = await failure(transaction.commit())
       assert.ok(error instanceof sql.TransactionError)
       assert.deepEqual([error.code, error.phase, error.transient], ['CONNECTION_LOST', 'query', false])
+      assert.match(error.message, /^It is not known whether the transaction was committed: /)
+      assert.match(error.hint ?? '', /^Look whether its changes are there/)
+    })
+
+    test('a transaction whose begin is lost is transient', async () => {
+      await pool.query('select 1 as n')
+      server.faults.add({ at: 'request', fault: { do: 'reset' }, times: 1 })
+      const error = await failure(new sql.Transaction(pool).begin())
+      assert.ok(error instanceof sql.TransactionError)
+      assert.deepEqual([error.code, error.phase, error.transient], ['CONNECTION_LOST', 'query', true])
+    })
+  })
+
+  describe('through Kysely', () => {
+    const losing = async (end: () => void): Promise<Failure> => {
+      const kysely = new Kysely<object>({ dialect: sqlServerDialect(db.connection, OPTIONS) })
+      try {
+        return await failure(
+          kysely.transaction().execute(async (trx) => {
+            await kyselySql`select 1 as n`.execute(trx)
+            end()
+          }),
+        )
+      } finally {
+        await kysely.destroy()
+      }
+    }
+
+    test('a commit whose answer is lost is not transient', async () => {
+      const error = await losing(() => server.faults.add({ at: 'request', fault: { do: 'reset' }, times: 1 }))
+      assert.deepEqual([error.code, error.phase, error.transient], ['CONNECTION_LOST', 'query', false])
+      assert.match(error.message, /^It is not known whether the transaction was committed: /)
+      assert.equal((error as PoolsmithError).details.outcome, 'unknown')
+    })
+
+    test('the error of the program is reported, and not that of the rollback', async () => {
+      const own = new Error('mine')
+      const error = await losing(() => {
+        server.faults.add({ at: 'request', fault: { do: 'reset' }, times: 1 })
+        throw own
+      })
+      assert.equal(error, own)
     })
   })
 })
