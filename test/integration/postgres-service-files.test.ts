@@ -109,7 +109,7 @@ describe('service', () => {
       [
         'extra.service',
         { service: 'x', servicefile: join(folder, 'none') },
-        /does not exist.*servicefile names another/,
+        /does not exist.*set servicefile for another file/,
       ],
       ['extra.service', { service: ['sales'] }, /expected a name/],
       ['extra.servicefile', { service: 'sales', servicefile: 'hunter2' }, /expected the path of a file/],
@@ -124,6 +124,15 @@ describe('service', () => {
         return true
       })
     }
+  })
+
+  test('that cannot be read is one problem, beside those of the other options', async () => {
+    const record = { type: 'postgres', extra: { service: 'x', servicefile: join(folder, 'none'), pool_size: 'x' } }
+    await assert.rejects(createEngine(record), (error) => {
+      assert.ok(error instanceof ConfigError, inspect(error))
+      assert.deepEqual(error.problems.map(({ path }) => path).toSorted(), ['extra.pool_size', 'extra.service'])
+      return true
+    })
   })
 
   test('in the second argument says where to write it', async () => {

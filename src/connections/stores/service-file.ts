@@ -19,7 +19,14 @@ export async function readService(read: ReadConnection): Promise<ReadConnection>
   const { service: wrapped, servicefile, ...extra } = connection?.extra ?? {}
   const name = wrapped instanceof Secret ? wrapped.reveal() : wrapped
   if (connection?.type !== 'postgres' || name === undefined || name === '') return read
-  const refused = (problems: readonly ConfigProblem[]): ReadConnection => ({ ...read, connection: undefined, problems })
+  // The other options are checked too, and `service` is no option of the database.
+  const part = { type: connection.type, extra }
+  const refused = (problems: readonly ConfigProblem[]): ReadConnection => ({
+    ...read,
+    connection: undefined,
+    part,
+    problems,
+  })
   if (typeof name !== 'string')
     return refused([{ path: 'extra.service', message: `expected a name, got ${show(name)}` }])
   try {
@@ -60,7 +67,9 @@ const FILE = path({ description: 'The file that holds the service.' })
 /** @throws ConfigError for a file that cannot be read, a service that is not in it, and a line that is wrong */
 async function findService(name: string, file: string): Promise<[string, string][]> {
   const refused = (message: string, cause?: unknown) =>
-    new ConfigError([{ path: 'extra.service', message: `${message} (${file}; servicefile names another)` }], { cause })
+    new ConfigError([{ path: 'extra.service', message: `${message} (${file}; set servicefile for another file)` }], {
+      cause,
+    })
   const { text } = await readText(file, (message, cause) => refused(`its file is refused: ${message}`, cause))
   const names: string[] = []
   let found: [string, string][] | undefined
