@@ -39,7 +39,7 @@ function parseComment(comment: string): { readonly text: string; readonly tags: 
 }
 
 function prose(text: string): string {
-  return text.replaceAll(/\{@link (\w+)\}/g, '`$1`').trim()
+  return text.replaceAll(/\{@link ([\w.]+)\}/g, '`$1`').trim()
 }
 
 /** Finds a declaration, also behind files that re-export it. */

@@ -163,6 +163,9 @@ function cliPage(): string {
 }
 
 /** A page for each door of the package, by its name. */
+/** The guides that have another name than their door: docs/secrets.md is about references. */
+const GUIDES: Readonly<Record<string, string>> = { secrets: 'stores' }
+
 async function apiPages(): Promise<Record<string, string>> {
   const { exports: doors } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as {
     readonly exports: Readonly<Record<string, string | { readonly default: string }>>
@@ -172,7 +175,8 @@ async function apiPages(): Promise<Record<string, string>> {
     if (typeof target === 'string') continue
     const index = join(root, target.default.replace(/^\.\/dist\//, 'src/').replace(/\.js$/, '.ts'))
     const name = door.slice(2) || 'poolsmith'
-    const guide = existsSync(join(folder, `${name}.md`)) ? `${name}.md` : undefined
+    const page = `${GUIDES[name] ?? name}.md`
+    const guide = existsSync(join(folder, page)) ? page : undefined
     pages[`api/${name}.md`] = apiReference(door.replace('.', 'poolsmith'), index, guide, NOTE)
   }
   return pages

@@ -67,7 +67,13 @@ export function summaryOf(text: string, system: DatabaseSystem | undefined): Sta
   return new Scan(sanitised(text.slice(0, LONGEST), system), system).summary()
 }
 
-/** SHA-256, in hex, of a text without the comments and the values in it: the same for all texts that differ in values only. */
+/**
+ * SHA-256, in hexadecimal, of a text without the comments and the values in it: the same for all texts that differ in
+ * values only. It is the `query_hash` of the log.
+ *
+ * @example
+ * queryHash("select 1 from flights where carrier = 'AA'", 'postgresql')
+ */
 export function queryHash(text: string, system: DatabaseSystem | undefined): string {
   return createHash('sha256').update(sanitised(text, system)).digest('hex')
 }

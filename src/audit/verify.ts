@@ -46,6 +46,10 @@ const LONGEST = 1 << 22
  * Reads the lines of an audit log that was written with `chain`; of rotated files one after the other, the oldest first.
  *
  * @param content the bytes, such as `createReadStream(path)`
+ *
+ * @example
+ * const { verdict, fault } = await verifyAudit(createReadStream('/var/log/sales/audit.jsonl'))
+ * if (verdict === 'broken') console.log(`line ${fault?.line} ${fault?.problem}`)
  */
 export async function verifyAudit(content: AsyncIterable<Uint8Array>): Promise<AuditVerification> {
   const check = new Check()

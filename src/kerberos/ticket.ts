@@ -39,6 +39,9 @@ export interface TicketRequest {
  *
  * @throws TICKET_MISSING, TICKET_CACHE_…, TICKET_PRINCIPAL_MISMATCH, TICKET_EXPIRED, TICKET_EXPIRES_SOON,
  * TICKET_NOT_YET_VALID; PACKAGE_MISSING, GSS_LIBRARY_MISSING; CONFIG_INVALID for a cache whose name can be none
+ *
+ * @example
+ * const { principal, expiresAt } = await verifyTicket({ minimumLifetimeSeconds: 600 })
  */
 export async function verifyTicket(request: TicketRequest = {}): Promise<TicketInfo> {
   checkNames({ cache: request.cache })

@@ -60,7 +60,7 @@ export interface CertificateRotated {
  *   KEY_…, CERTIFICATE_FILE_REFUSED, ROTATION_RUNNING, SECRET_CONFLICT, STORE_…, the errors of a login; ConfigError for a record whose certificate cannot be replaced
  *
  * @example
- * await rotateCertificate('sales', { issue: 'vault write -field=... pki/issue/etl common_name=etl' })
+ * await rotateCertificate('sales', { issue: 'issue-certificate etl' }) // prints certificate, chain and key
  */
 export async function rotateCertificate(
   input: ConnectionInput,

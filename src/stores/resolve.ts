@@ -11,6 +11,9 @@ import type { ListedConnection, LookedUp, StoreOptions } from './options.ts'
  * is looked up in the stores.
  *
  * @throws ConfigError (`CONFIG_INVALID`), PoolsmithError (`CONNECTION_NOT_FOUND`, SECRET_…, STORE_…)
+ *
+ * @example
+ * const { host, port } = await resolveConnection('sales') // AIRFLOW_CONN_SALES, connections.yaml, ...
  */
 export async function resolveConnection(input: ConnectionInput, options: StoreOptions = {}): Promise<Connection> {
   const read = await readInput(input, options)
@@ -63,6 +66,9 @@ async function lookUp(id: string, options: StoreOptions): Promise<LookedUp> {
  * @throws PoolsmithError `CONNECTION_NOT_FOUND` with the places looked at and ids like it; STORE_… and others of a store
  *   that could not be asked; ConfigError (`CONFIG_INVALID`) for an id that cannot be one, a connection that is wrong, a
  *   file that is unreadable
+ *
+ * @example
+ * const connection = await findConnection('sales', { file: '/etc/etl/connections.yaml' })
  */
 export async function findConnection(id: string, options: StoreOptions = {}): Promise<Connection> {
   const read = await lookUp(id, options)
@@ -75,6 +81,9 @@ export async function findConnection(id: string, options: StoreOptions = {}): Pr
  * error; the others are listed all the same.
  *
  * @throws ConfigError for a connections file that as a whole cannot be read
+ *
+ * @example
+ * for (const { id, error } of await listConnections()) if (error) console.log(id, error.message)
  */
 export async function listConnections(options: StoreOptions = {}): Promise<ListedConnection[]> {
   return (await import('./find.ts')).listAll(options)

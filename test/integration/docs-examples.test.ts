@@ -42,12 +42,13 @@ declare namespace pg {
 }
 `
 
-/** The names of the reference pages, and `readFile`, `writeFile`: the import of such a name may be left out. */
+/** The names of the reference pages, and `readFile`, `createReadStream` and the like: the import of such a name may be left out. */
 async function importsByName(): Promise<ReadonlyMap<string, string>> {
   const found = new Map([
     ['readFile', 'node:fs/promises'],
     ['writeFile', 'node:fs/promises'],
     ['Kysely', 'kysely'],
+    ['createReadStream', 'node:fs'],
   ])
   for await (const page of glob('docs/api/*.md', { cwd: ROOT })) {
     const text = await readFile(join(ROOT, page), 'utf8')

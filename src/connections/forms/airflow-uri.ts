@@ -148,7 +148,7 @@ function lowerCaseBeforeEscape(host: string): string {
 }
 
 /**
- * Writes a connection as an Airflow URI, which Airflow and {@link readAirflowUri} read back as the same connection.
+ * Writes a connection as an Airflow URI, which Airflow and `parseConnection` read back as the same connection.
  * **It reveals the password and every secret of the extras**: hand it to a store, never to a log
  * (`describeConnection` is for that). The URI form has no place for `id` and `description`. Airflow does not read a
  * list of hosts with ports, which is written as libpq has it.

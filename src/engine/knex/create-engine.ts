@@ -38,8 +38,8 @@ export interface Engine<Client extends object = object> extends Knex, AsyncDispo
  * Builds a pooled Knex engine from a connection record. Nothing is opened yet: the first statement does that, or
  * `pool_min_idle` in the background.
  *
- * @param input a connection object, a URI, a connection string or JSON text (docs/connections.md), or the id of a
- *   connection in the stores
+ * @param input a connection object, a text in one of the forms of docs/connections.md, a place in a store
+ *   (`vault:secret/sales`), or the id of a connection in the stores
  * @throws ConfigError with all problems of the record at once; PoolsmithError CONNECTION_NOT_FOUND,
  *   STRATEGY_UNKNOWN, PACKAGE_MISSING
  *

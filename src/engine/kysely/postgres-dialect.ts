@@ -11,10 +11,11 @@ type KyselyOptions = Omit<PostgresDialectConfig, 'pool' | 'controlClient'>
  * Kysely's dialect of PostgreSQL over a pool of ours. The first statement reads the connection record and opens the
  * pool, so that errors of the record come from there; `db.destroy()` ends it.
  *
- * @param input a connection object, a URI, JSON text, or the id of a connection in the stores
+ * @param input a connection object, a text in one of the forms of docs/connections.md, a place in a store
+ *   (`vault:secret/sales`), or the id of a connection in the stores
  *
  * @example
- * const db = new Kysely<Database>({ dialect: postgresDialect('postgres://svc@db.example.com/app?auth_method=iam') })
+ * const db = new Kysely<Database>({ dialect: postgresDialect('postgres://svc@db.example.com/app?sslmode=verify-full') })
  * await db.selectFrom('flights').selectAll().where('carrier', '=', 'AA').execute()
  */
 export function postgresDialect(

@@ -18,7 +18,8 @@ interface TarnOptions<Wrapped> {
  * Kysely's dialect of SQL Server over a pool of ours. The first statement reads the connection record and opens the
  * pool, so that errors of the record come from there; `db.destroy()` ends it.
  *
- * @param input a connection object, a URI, JSON text, or the id of a connection in the stores
+ * @param input a connection object, a text in one of the forms of docs/connections.md, a place in a store
+ *   (`vault:secret/sales`), or the id of a connection in the stores
  * @throws PoolsmithError PACKAGE_MISSING without the package tedious
  *
  * @example

@@ -50,8 +50,8 @@ export interface MssqlPoolExtras extends AsyncDisposable {
  * and `await using` drain our pool; a later `connect()` makes a new one.
  *
  * @typeParam Pool mssql's own type, where `@types/mssql` is installed
- * @param input a connection object, a URI, a connection string or JSON text (docs/connections.md), or the id of a
- *   connection in the stores
+ * @param input a connection object, a text in one of the forms of docs/connections.md, a place in a store
+ *   (`vault:secret/sales`), or the id of a connection in the stores
  * @throws ConfigError, also for a connection that is not of SQL Server; PoolsmithError CONNECTION_NOT_FOUND,
  *   STRATEGY_UNKNOWN, PACKAGE_MISSING, DRIVER_INCOMPATIBLE
  *

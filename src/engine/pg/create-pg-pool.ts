@@ -24,7 +24,8 @@ export interface PgPoolOptions extends BuildPoolOptions {
  * clients in use no longer than `drain_timeout`. The event `error` is emitted only if it has a listener. Options of the
  * pool are ours (`pool_size`, `pool_timeout`, `pool_recycle`).
  *
- * @param input a connection object, a URI, JSON text, or the id of a connection in the stores
+ * @param input a connection object, a text in one of the forms of docs/connections.md, a place in a store
+ *   (`vault:secret/sales`), or the id of a connection in the stores
  * @throws ConfigError with all problems of the record at once; PoolsmithError CONNECTION_NOT_FOUND, STRATEGY_UNKNOWN,
  *   PACKAGE_MISSING
  *
