@@ -235,6 +235,8 @@ export const ERROR_CODES = {
   CONNECTION_LOST: 'The session ended while a statement or transaction was running; `cause` holds its last words.',
   TRANSACTION_ROLLED_BACK:
     'A commit did not happen, because the server had rolled the transaction back; `cause` is the error that ended it.',
+  TRANSACTION_COMMITTED:
+    'The transaction was refused its commit, or a further statement, because a statement in it had committed it: what was done up to there is written.',
   WATERMARK_INVALID: 'The watermark column cannot serve as one: NULL in some rows, another type, or no value of it.',
   SNAPSHOT_UNAVAILABLE:
     'The database cannot show one moment of the table to several sessions; the hint says what would.',

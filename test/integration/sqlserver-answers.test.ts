@@ -106,6 +106,7 @@ const ILLEGAL: readonly (readonly [answer: string, pieces: readonly Buffer[], re
   ['rows without an end', message(METADATA, ROW), /an answer that breaks off before the end of a result/],
   ['a promise of another result', message(METADATA, ROW, doneToken(DONE.more, 1)), /an answer that breaks off/],
   ['nothing', message(), /an answer that breaks off before the end of a result/],
+  ['a second answer', [Buffer.concat([...message(METADATA, ROW, done), ...message(done)])], /no request had asked for/],
   ['a packet that is too large', message(METADATA, ...many, done), /a packet of \d+ bytes, where 4096 were agreed on/],
 ]
 

@@ -216,7 +216,11 @@ class SessionDriver implements SqlServerDriver {
     }
     // Also keeps the error of an idle session from ending the process.
     connection.on('error', end)
-    connection.on('end', () => end())
+    connection.on('end', () => {
+      state.broken = true
+      // tedious tells the error of the socket right after the end that it causes.
+      process.nextTick(end)
+    })
     connection.on('errorMessage', (error: ServerError) => {
       role.heard(error)
       if (endsSession(error)) end(new Error(`${error.message} (error ${error.number}, state ${error.state})`))

@@ -1,13 +1,21 @@
-import { HEADER_BYTES, LARGEST_LOGIN_BYTES, NotSqlServer, PACKET } from './packets.ts'
+import { END_OF_MESSAGE, HEADER_BYTES, LARGEST_LOGIN_BYTES, NotSqlServer, PACKET } from './packets.ts'
 
 /** MS-TDS 2.2.6.4, PacketSize. */
 const SMALLEST_PACKET = 512
 const LARGEST_PACKET = 32_767
 
+/** What the server has been asked and has not answered. */
+interface Asking {
+  readonly request: object | undefined
+  /** The server is asked to cancel the request. */
+  readonly attentionSent: boolean
+}
+
 /**
  * Checks the headers of the packets that arrive, and until the session is open their total length. tedious reads any eight
  * bytes as a header and then waits for the length in them: the answer of a web server would be waited for without end,
- * and an endless answer to a login would fill the memory.
+ * and an endless answer to a login would fill the memory. It would also take a message that nothing has asked for as the answer
+ * to the next statement, and each later answer for that of the statement after its own.
  */
 export class PacketGuard {
   readonly #header = Buffer.alloc(HEADER_BYTES)
@@ -16,6 +24,16 @@ export class PacketGuard {
   #remaining = 0
   #budget = LARGEST_LOGIN_BYTES
   #largest = LARGEST_PACKET
+  readonly #session: Asking | undefined
+  /** Messages that have begun since the last request. */
+  #answers = 0
+  #isInMessage = false
+  #isOpen = false
+
+  /** @param session undefined: every message is taken for an answer */
+  constructor(session?: Asking) {
+    this.#session = session
+  }
 
   /** The session's number, which stands in every packet of the server (SPID, MS-TDS 2.2.3.1.4); 0 where it does not. */
   get sessionId(): number | undefined {
@@ -35,12 +53,24 @@ export class PacketGuard {
     this.#largest = size
   }
 
-  /** The session is open: answers may have any length. */
+  /** The session is open: answers may have any length, and the server speaks only when it is asked. */
   liftLimit(): void {
+    this.#isOpen = true
     this.#budget = Number.POSITIVE_INFINITY
   }
 
-  /** @throws NotSqlServer as soon as a header cannot be one, or too much has come */
+  /** One to the request, and one to its cancelling. */
+  get #mostAnswers(): number {
+    if (!this.#isOpen || this.#session === undefined) return Number.POSITIVE_INFINITY
+    return this.#session.request === undefined ? 0 : this.#session.attentionSent ? 2 : 1
+  }
+
+  /** A request is sent, after the last one was answered. */
+  asked(): void {
+    this.#answers = 0
+  }
+
+  /** @throws NotSqlServer as soon as a header cannot be one, or too much or something unasked has come */
   accept(chunk: Buffer): void {
     this.#budget -= chunk.length
     if (this.#budget < 0) throw new NotSqlServer(`an answer to a login of more than ${LARGEST_LOGIN_BYTES} bytes`)
@@ -61,6 +91,9 @@ export class PacketGuard {
       if (length < HEADER_BYTES || length > LARGEST_PACKET) throw new NotSqlServer('a TDS packet of impossible length')
       if (length > this.#largest)
         throw new NotSqlServer(`a packet of ${length} bytes, where ${this.#largest} were agreed on`)
+      if (!this.#isInMessage && ++this.#answers > this.#mostAnswers)
+        throw new NotSqlServer('an answer that no request had asked for')
+      this.#isInMessage = ((this.#header[1] ?? 0) & END_OF_MESSAGE) === 0
       this.#headerBytes = 0
       this.#remaining = length - HEADER_BYTES
     }

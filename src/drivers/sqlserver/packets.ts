@@ -6,7 +6,8 @@ import type { Wire } from '../network/wire.ts'
 export const PACKET = { answer: 0x04, sspi: 0x11, prelogin: 0x12 } as const
 
 export const HEADER_BYTES = 8
-const END_OF_MESSAGE = 0x01
+/** Of the status of a packet (MS-TDS 2.2.3.1.2). */
+export const END_OF_MESSAGE = 0x01
 /** The size of packets until the login has agreed on one (MS-TDS 2.2.6.4, PacketSize). */
 const FIRST_PACKET_BYTES = 4096
 

@@ -61,6 +61,8 @@ export interface SqlServerConnection extends Connection {
   readonly requestCount: number
   /** Whether a `Date` is bound as UTC, or in the time zone of this process. */
   readonly usesUtc: boolean
+  /** Whether the last transaction was rolled back; false while it is open, and when a statement has committed it. */
+  rolledBack: boolean
   /** Whether a transaction has left its isolation level to the statements after it, as SQL Server does. */
   isolationLeft: boolean
   /** Gives what a request is told of an error; for a data layer that makes its own requests. */
@@ -94,6 +96,7 @@ async function buildClass(): Promise<ConnectionClass> {
     readonly greeting = new Greeting()
     #kerberos: KerberosInfo | undefined
     #requests = 0
+    rolledBack = false
     isolationLeft = false
     explain: ((error: Error) => Error) | undefined
     place: Whereabouts | undefined
@@ -117,6 +120,9 @@ async function buildClass(): Promise<ConnectionClass> {
       })
       // tedious may emit several errors for one failed login; its own listener is removed after the first.
       this.on('error', () => undefined)
+      ;(this as EventEmitter).on('rollbackTransaction', () => {
+        this.rolledBack = true
+      })
       const { silenceLimitMillis: limitMillis } = plan
       if (limitMillis === undefined) return
       this.#silence = new SilenceWatch({
@@ -149,7 +155,7 @@ async function buildClass(): Promise<ConnectionClass> {
     /** The first step on a new stream; PRELOGIN was exchanged before. */
     override sendPreLogin(): void {
       const line = new MessageLine(this)
-      const guard = new PacketGuard()
+      const guard = new PacketGuard(this)
       const silence = this.#silence
       line.watch((chunk) => {
         silence?.heard()
@@ -314,6 +320,7 @@ async function buildClass(): Promise<ConnectionClass> {
 
     override beginTransaction(...given: Parameters<Connection['beginTransaction']>): void {
       const [, , isolationLevel = READ_COMMITTED] = given
+      this.rolledBack = false
       this.isolationLeft = isolationLevel !== READ_COMMITTED
       super.beginTransaction(...given)
     }
@@ -322,6 +329,7 @@ async function buildClass(): Promise<ConnectionClass> {
       if (refusesBindings(request, type, payload)) return
       if (this.watcher !== undefined && !watchRequest(request, type, payload, this.watcher)) return
       this.#requests++
+      if (this.request === undefined) this.#guard?.asked()
       if (this.#silence !== undefined && request instanceof EventEmitter) {
         // Once for a request that is made again.
         request.off('resume', this.#silence.heard).on('resume', this.#silence.heard)

@@ -36,6 +36,8 @@ export interface TediousInternals {
   closeController: AbortController
   debug: object
   config: { server: string; authentication: object; options: { port?: number; useUTC?: boolean } }
+  /** The server is asked to cancel the running request. */
+  readonly attentionSent: boolean
   /** LOGIN7 says that the server's wish for a token was heard. */
   fedAuthRequired?: boolean
   createTokenStreamParser(message: unknown, handler: unknown): NodeJS.EventEmitter

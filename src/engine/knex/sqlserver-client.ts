@@ -21,7 +21,14 @@ import { loadPackage } from '../../optional-package.ts'
 import type { ClientBackend } from './backend.ts'
 import { closed, overPool } from './pooled-client.ts'
 import { StatementQueue } from './statement-queue.ts'
-import { type KnexTransaction, keep, rolledBack, TransactionCauses, tellFirst } from './transaction.ts'
+import {
+  committedByStatement,
+  type KnexTransaction,
+  keep,
+  rolledBack,
+  TransactionCauses,
+  tellFirst,
+} from './transaction.ts'
 import { TypedValue } from './typed-value.ts'
 
 interface Query {
@@ -61,6 +68,7 @@ export async function sqlServerClientClass(backend: ClientBackend): Promise<type
   const assertOpen = (connection: SqlServerConnection): void => {
     if (connection.inTransaction) return
     if (backend.parts.driver.isBroken(connection)) throw failed(connection, new Error('The connection is closed.'))
+    if (!connection.rolledBack) throw committedByStatement()
     throw rolledBack(
       'The server has rolled the transaction back: a statement had failed before.',
       causes.of(connection),

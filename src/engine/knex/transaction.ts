@@ -94,6 +94,15 @@ export function rolledBack(message: string, cause: Error | undefined): Poolsmith
   })
 }
 
+/** The error of a transaction that SQL of the program, perhaps in a procedure, has ended by COMMIT. */
+export function committedByStatement(): PoolsmithError {
+  return new PoolsmithError('A statement of the transaction has committed it: what was done up to there is written.', {
+    code: 'TRANSACTION_COMMITTED',
+    phase: 'query',
+    hint: 'Leave COMMIT to knex: take it out of the SQL of the transaction, and of the procedures that it calls.',
+  })
+}
+
 /**
  * Rejects a transaction with the error that it is rolled back for, also if the rollback fails because the session has
  * ended: that ends the transaction too.

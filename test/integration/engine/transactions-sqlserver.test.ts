@@ -145,4 +145,20 @@ describe('SQL Server', () => {
     assert.equal((await failure(other.commit())).code, 'TRANSACTION_ROLLED_BACK')
     assert.deepEqual(await db('marks'), [])
   })
+
+  test('a transaction that a statement has committed is told as that, and as rolled back where one has rolled it back', async () => {
+    await using db = await engine()
+    const ended = async (n: number, statement: string): Promise<string | undefined> => {
+      const work = db.transaction(async (trx) => {
+        await trx('marks').insert({ n })
+        await trx.raw(statement)
+        await failure(trx('marks').insert({ n: 0 }))
+      })
+      return (await failure(work)).code
+    }
+    assert.equal(await ended(41, 'rollback transaction'), 'TRANSACTION_ROLLED_BACK')
+    assert.equal(await ended(42, 'commit transaction'), 'TRANSACTION_COMMITTED')
+    assert.deepEqual(await db('marks').whereIn('n', [0, 41, 42]), [{ n: 42 }])
+    await db('marks').delete()
+  })
 })
