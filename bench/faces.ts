@@ -1,7 +1,7 @@
 /**
  * The cost of the faces for data layers, on a real PostgreSQL: a `pg.Pool` of ours, with credential check and pre-ping,
  * compared with pg's own, which checks nothing, for the same login; alone and under Kysely and Drizzle.
- * The pool with its metrics told to OpenTelemetry is compared with one that nobody observes.
+ * The pool with its metrics told to OpenTelemetry is compared with one that is not observed.
  *
  * Drizzle is a dependency of the examples: `node scripts/launch.cjs install examples/layers` installs it.
  */
@@ -115,7 +115,7 @@ interface MetricsSdk {
   readonly InMemoryMetricExporter: new (temporality: number) => object
 }
 
-/** The same pool with its metrics told to OpenTelemetry's SDK with an exporter, compared with nobody listening. */
+/** The same pool with its metrics told to OpenTelemetry's SDK with an exporter, compared with a pool without listeners. */
 async function acquires(server: PostgresServer): Promise<Result> {
   const sdk = packagesOf('examples/telemetry')('@opentelemetry/sdk-metrics') as MetricsSdk
   const ours = await ourPool(server)

@@ -154,7 +154,7 @@ function cliPage(): string {
     NOTE,
     'Results go to standard output, progress, warnings and errors to standard error. Under `--json` standard output ' +
       'holds exactly one JSON object, on success (`"ok": true`) and on failure (`"ok": false`, with `error` and ' +
-      '`exitCode`); `ticket run` writes its log before it, one object to a line. Colours and the progress bar appear on a terminal only, and no colours where `NO_COLOR` is set.',
+      '`exitCode`). `rotation` and `audit` succeed when they could look, and tell by the exit code what they found. `ticket run` writes its log before it, one object to a line. Colours and the progress bar appear on a terminal only, and no colours where `NO_COLOR` is set.',
     'A URI with a password in it can be read by other users of the machine while the command runs; give the id of a ' +
       'configured connection instead.',
     block(programHelp(COMMANDS)),

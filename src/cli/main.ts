@@ -2,7 +2,7 @@
 import { exitAtOnce } from '../kerberos/native/flock.ts'
 import { callsInFlight } from '../kerberos/native/load.ts'
 import { nodeProblem } from '../node-version.ts'
-import { EXIT_CODES } from './exit-codes.ts'
+import { EXIT_CODES, PHASE_EXIT_CODES } from './exit-codes.ts'
 import { run } from './run.ts'
 import { Screen } from './terminal.ts'
 
@@ -30,10 +30,11 @@ process.removeAllListeners('warning')
 process.on('warning', ({ name, message }) => {
   if (name !== 'PoolsmithWarning') log.line(`${name}: ${message}`)
 })
-// `poolsmith connections | head`: the reader has closed the pipe.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
-  process.exit(EXIT_CODES.success)
+  // `poolsmith connections | head`: the reader has closed the pipe.
+  if (error.code === 'EPIPE') process.exit(EXIT_CODES.success)
+  log.line(`poolsmith: standard output cannot be written: ${error.message}`)
+  process.exit(PHASE_EXIT_CODES.write)
 })
 
 // `poolsmith extract ... 2>&1 | head`: the progress is not read any more; the extract goes on.

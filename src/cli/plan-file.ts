@@ -29,7 +29,7 @@ export interface Share {
   /** For messages. */
   readonly file: string
   readonly numbers: readonly number[]
-  /** Whether the process reads one part by its number; else its number is one of its like, which may be more than parts. */
+  /** Whether it was asked for as one part, by its number; else as every Nth part. */
   readonly isOne: boolean
 }
 

@@ -78,7 +78,11 @@ export class EncryptedFile {
       const bytes = await readTrusted(await realpath(this.path), { maxBytes: LONGEST_BYTES, owners: 'anyone' })
       return bytes.toString('latin1')
     } catch (cause) {
-      throw secretFileError(this.path, { what: 'file of secrets', option: 'secrets_file' }, cause)
+      throw secretFileError(
+        this.path,
+        { what: 'file of secrets', option: 'secrets_file (POOLSMITH_SECRETS_FILE, --file)' },
+        cause,
+      )
     }
   }
 
