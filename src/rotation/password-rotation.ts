@@ -5,7 +5,7 @@ import { pause } from '../abort.ts'
 import type { Connection } from '../connections/connection.ts'
 import type { ConnectionInput } from '../connections/parse.ts'
 import type { SqlServerConnection } from '../drivers/sqlserver/tedious-connection.ts'
-import { PoolsmithError } from '../errors.ts'
+import { inSentence, PoolsmithError } from '../errors.ts'
 import { printable } from '../printable.ts'
 import { redact, type Secret } from '../secret.ts'
 import { isAccepted, recordOf, type SessionContext, withSession } from './accounts.ts'
@@ -158,7 +158,7 @@ export class PasswordRotation {
   #stuck({ pending, present }: PasswordState, cause: PoolsmithError): PoolsmithError {
     const what = pending === undefined ? 'refuses the password' : 'refuses both the present and the pending password'
     const { name } = this.#options.stored
-    return new PoolsmithError(`The server ${what} of ${present.user} in ${name}: ${cause.message}`, {
+    return new PoolsmithError(`The server ${what} of ${present.user} in ${inSentence(name)}: ${cause.message}`, {
       code: 'ROTATION_STUCK',
       phase: 'login',
       hint: `Have an administrator set the password of ${present.user} to the present one of the store, or name an administrator (admin, --admin).`,

@@ -59,7 +59,7 @@ export function failureOf({ vault, query, answer, body, hide }: Refusal): Poolsm
     ? CONFLICT
     : status === 404
       ? missing(query, body, said)
-      : meaningOf(status, query)
+      : meaningOf(status, query, body)
   const aheadMillis = clockAhead(headers.date)
   const words = said === '' ? '' : `: ${printable(hide(said), 300)}`
   const wait = retryAfterMillis(headers['retry-after'])
@@ -98,9 +98,19 @@ function clockWords(aheadMillis: number): string {
   return minutes === 0 ? '' : ` The clock of this machine differs from Vault's by ${minutes} minutes.`
 }
 
-function meaningOf(status: number, { path }: Query): Meaning {
+function meaningOf(status: number, { path }: Query, body: Refusal['body']): Meaning {
+  if (status === 503 && !Array.isArray(body?.errors)) {
+    return {
+      ...LATER,
+      hint: 'It is no answer of Vault: a load balancer may have no node behind it. It is asked again.',
+    }
+  }
   const known = MEANINGS[status]
   if (known !== undefined) return known
+  if (status === 403 && isLogin(path)) {
+    const hint = 'Check vault_auth, vault_auth_mount, the namespace, and the role with what proves it.'
+    return { code: 'STORE_REFUSED', transient: false, hint }
+  }
   if (status === 403) {
     return {
       code: 'STORE_REFUSED',
@@ -111,6 +121,11 @@ function meaningOf(status: number, { path }: Query): Meaning {
   if (status === 408 || status >= 500)
     return { ...LATER, hint: 'The fault is on the side of Vault; it is asked again.' }
   return { code: 'STORE_FAILED', transient: false, hint: 'See the log of Vault for the request.' }
+}
+
+/** Whether a request logs in; those below `auth/token/` are about a token that there is already. */
+function isLogin(path: string): boolean {
+  return path.startsWith('auth/') && !path.startsWith('auth/token/')
 }
 
 /** A path that Vault does not have differs from one that leads to no engine, and from the page of another server. */

@@ -114,7 +114,9 @@ export class KeyValues {
 
   async #read(path: string, mount: Mount, query: string, signal: AbortSignal): Promise<StoredSecret> {
     const at = `${addressOf(path, mount)}${query}`
-    const { body } = await this.#vault.query({ step: `read ${path}`, path: at }, signal)
+    const { body } = await this.#vault.query({ step: `read ${path}`, path: at }, signal).catch((error: unknown) => {
+      throw error instanceof PoolsmithError && error.code === 'SECRET_MISSING' ? withoutData(error, path, mount) : error
+    })
     const { data } = body
     if (mount.version === 1 && isRecord(data)) return new StoredSecret(data)
     if (mount.version === 2 && isRecord(data) && isRecord(data.data)) {
@@ -141,7 +143,9 @@ export class KeyValues {
   async #askMount(path: string, signal: AbortSignal): Promise<Mount> {
     const query = { step: `find the engine of ${path}`, path: `sys/internal/ui/mounts/${path}` }
     const { body } = await this.#vault.query(query, signal).catch((error: unknown) => {
-      if (!(error instanceof PoolsmithError) || error.details.status !== 403) throw error
+      // The error may be that of the login.
+      const isOwn = error instanceof PoolsmithError && error.details.status === 403 && error.details.path === query.path
+      if (!isOwn) throw error
       throw error.with({
         hint: 'Check the mount and the token. Where the policy forbids this request alone, set vault_kv_version to 1 or 2.',
       })
@@ -151,6 +155,13 @@ export class KeyValues {
     const mount = typeof at === 'string' && path.startsWith(at) ? at : path.slice(0, path.indexOf('/') + 1)
     return { path: mount, version: isRecord(options) && options.version === '2' ? 2 : 1 }
   }
+}
+
+/** The path of Vault's API has `data/` behind the mount, which people copy. */
+function withoutData(error: PoolsmithError, path: string, mount: Mount): PoolsmithError {
+  const key = path.slice(mount.path.length)
+  if (mount.version !== 2 || !key.startsWith('data/')) return error
+  return error.with({ hint: `Leave data/ out, which is added here: vault:${mount.path}${key.slice('data/'.length)}.` })
 }
 
 function addressOf(path: string, mount: Mount): string {

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { PoolsmithError } from '../errors.ts'
+import { inSentence, PoolsmithError } from '../errors.ts'
 import { printable } from '../printable.ts'
 import { Secret } from '../secret.ts'
 import { isRecord, objectOf } from './json.ts'
@@ -41,9 +41,9 @@ export class StoredSecret {
     if (name === undefined || (field === undefined && names.length > 1)) {
       const known = names.length === 0 ? 'no fields' : `the fields ${printable(names.join(', '), 200)}`
       const what = field === undefined ? 'has several fields' : `has no field ${printable(field, 100)}`
-      throw fault('SECRET_FIELD_MISSING', `${place} ${what}; it has ${known}.`, 'Name one of them behind #.')
+      throw fault('SECRET_FIELD_MISSING', `${place} ${what}; it has ${known}.`, hintFor(field, names))
     }
-    return usable(fields[name], `The field ${printable(name, 100)} of ${place}`)
+    return usable(fields[name], `The field ${printable(name, 100)} of ${inSentence(place)}`)
   }
 
   /**
@@ -114,6 +114,11 @@ function isPending(name: string, fields: Readonly<Record<string, unknown>>): boo
 
 function isText(value: unknown): value is string | number | boolean {
   return ['string', 'number', 'boolean'].includes(typeof value)
+}
+
+function hintFor(field: string | undefined, names: readonly string[]): string {
+  if (names.includes(`${field}_from`)) return `Its ${field}_from is a reference itself: write that reference here.`
+  return names.length === 0 ? 'Write the field into the secret.' : 'Name one of them behind #.'
 }
 
 function usable(value: unknown, place: string): Secret {

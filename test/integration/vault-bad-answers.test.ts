@@ -89,6 +89,12 @@ const CASES: Readonly<Record<string, Case>> = {
     transient: true,
     details: { retryAfterMillis: 7000 },
   },
+  'a load balancer without a node behind it': {
+    fault: answering(503, '<html>Service Unavailable</html>'),
+    code: 'STORE_FAILED',
+    message: /HTTP 503/,
+    transient: true,
+  },
   'a node that is behind': {
     fault: answering(412, { errors: ['required index state not present'] }),
     code: 'STORE_FAILED',
@@ -166,4 +172,31 @@ test('a Vault that nothing listens for is unreachable', async () => {
   using vault = vaultOf(server, { vault_token: TOKEN, vault_addr: 'http://127.0.0.1:1' })
   const read = new KeyValues(vault, 2).read('secret/sales', AbortSignal.timeout(30_000))
   await assert.rejects(read, { code: 'STORE_UNREACHABLE', transient: true })
+})
+
+async function hintOf(read: Promise<unknown>): Promise<string> {
+  const error: unknown = await read.catch((reason: unknown) => reason)
+  assert.ok(error instanceof PoolsmithError, 'a secret was given')
+  return error.hint ?? ''
+}
+
+test('the hint of a path with the data/ of the API has the path without it', async () => {
+  await using server = await startVaultDouble()
+  await administer(server, 'POST', 'secret/data/sales', { data: { password: PASSWORD } })
+  using vault = vaultOf(server, { vault_token: server.rootToken })
+  const values = new KeyValues(vault, undefined)
+  const signal = AbortSignal.timeout(30_000)
+  assert.match(await hintOf(values.read('secret/data/sales', signal)), /^Leave data\/ out.*: vault:secret\/sales\.$/)
+  assert.match(await hintOf(values.read('secret/nothing', signal)), /^Check the mount, the path/)
+})
+
+test('the hint of a login that is refused is about the login, and that of the engine about the engine', async () => {
+  await using server = await startVaultDouble()
+  const signal = AbortSignal.timeout(30_000)
+  server.fault = ({ path }) =>
+    path.startsWith('auth/approle/') || path.startsWith('sys/') ? { status: 403, body: { errors: [] } } : undefined
+  using approle = vaultOf(server, { vault_auth: 'approle', vault_role_id: 'etl' })
+  assert.match(await hintOf(new KeyValues(approle, undefined).read('secret/sales', signal)), /^Check vault_auth, /)
+  using token = vaultOf(server, { vault_token: server.rootToken })
+  assert.match(await hintOf(new KeyValues(token, undefined).read('secret/sales', signal)), /set vault_kv_version/)
 })

@@ -1,3 +1,4 @@
+import { inSentence } from '../../errors.ts'
 import { printable } from '../../printable.ts'
 import { type RotateOptions, rotate } from '../../rotation/rotate.ts'
 import { rotateCertificate } from '../../rotation/rotate-certificate.ts'
@@ -98,7 +99,10 @@ async function run(call: Call): Promise<Outcome> {
   const result = await rotate(positionals[0] ?? '', options)
   const { connection, user, place, resumed } = result
   const how = resumed ? ' (an earlier rotation was finished)' : ''
-  return { data: { ...result }, text: printable(`${connection}: ${user} has a new password in ${place}${how}`, 1000) }
+  return {
+    data: { ...result },
+    text: printable(`${connection}: ${user} has a new password in ${inSentence(place)}${how}`, 1000),
+  }
 }
 
 const FOR_PASSWORDS = ['users', 'admin', 'password-command', 'wait'] as const
@@ -154,7 +158,10 @@ async function replaceCertificate(call: Call, issue: string, onStep: (step: stri
   })
   const { connection, subject, place, expiresAt } = result
   const until = new Date(expiresAt).toISOString()
-  const text = printable(`${connection}: ${subject} has a new certificate in ${place}, until ${until}`, 1000)
+  const text = printable(
+    `${connection}: ${subject} has a new certificate in ${inSentence(place)}, until ${until}`,
+    1000,
+  )
   return { data: { ...result, expiresAt: until }, text }
 }
 

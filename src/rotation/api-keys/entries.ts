@@ -1,6 +1,6 @@
 /** The metadata of one service's keys, as the index holds it: hashes and times, and no key. */
 
-import { PoolsmithError } from '../../errors.ts'
+import { inSentence, PoolsmithError } from '../../errors.ts'
 
 /** `pending`: valid, and on its way to the callers. `current`: the one that callers send. `retiring`: valid until it expires. */
 type State = 'pending' | 'current' | 'retiring'
@@ -90,7 +90,7 @@ export function readEntries(text: string, place: string, service: string): Entri
   } catch {
     // The text is not shown: it may be a key that was put in the wrong place.
   }
-  throw new PoolsmithError(`The field ${service} of ${place} does not describe API keys.`, {
+  throw new PoolsmithError(`The field ${service} of ${inSentence(place)} does not describe API keys.`, {
     code: 'SECRET_UNUSABLE',
     phase: 'credential',
     hint: 'Name the place that poolsmith api-keys has written, or remove the field.',
