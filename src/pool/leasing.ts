@@ -111,7 +111,7 @@ export abstract class Leasing<Raw extends object> implements AsyncDisposable {
    * @param channel as `pg_notify` takes it: upper and lower case differ
    * @param options.onListen is told when the session has begun to listen, so that the caller catches up
    * @returns when the session listens and `onListen` is done
-   * @throws the error of the first attempt; ConfigError for another database or a name that no channel has
+   * @throws the error of the first attempt; ConfigError for another database, a name that no channel has, or no function
    *
    * @example
    * await db.pool.listen('jobs', ({ payload }) => work(payload), { onListen: () => workOnAllThatWait(), signal })

@@ -1,10 +1,11 @@
 /** Sessions of their own that listen to channels of the server (PostgreSQL Documentation, "LISTEN"). */
 
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { nextPoll, onAbort, orAbort, pause, within } from '../abort.ts'
 import { isError } from '../any-error.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { Whereabouts } from '../drivers/whereabouts.ts'
-import { ConfigError, PoolsmithError } from '../errors.ts'
+import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
 import type { CloseReason, Emit } from '../events.ts'
 import type { Place } from '../hosts/place.ts'
 import { unobserved } from '../tracing.ts'
@@ -14,6 +15,9 @@ import type { Policy } from './options.ts'
 import type { Session } from './session.ts'
 import type { ListenOptions, NotificationHandler } from './types.ts'
 
+/** NAMEDATALEN - 1 of every usual build of the server. */
+const LONGEST_CHANNEL = 63
+const HINT = 'listen(channel, handler, { onListen, signal }); docs/pg.md shows it at work.'
 const FIRST_PAUSE_MILLIS = 100
 const LONGEST_PAUSE_MILLIS = 5000
 const LONGEST_TIMER_MILLIS = 2 ** 31 - 1
@@ -48,13 +52,13 @@ export class Listening<Raw extends object> {
   /** See {@link ConnectionPool.listen}. */
   async listen(channel: string, handler: NotificationHandler, options: ListenOptions = {}): Promise<void> {
     const { driver, where } = this.#config
-    if (driver.listen === undefined) {
-      const message = 'this database sends no notifications; pool.listen is for PostgreSQL'
-      throw new ConfigError([{ path: 'channel', message }], { subject: 'The call of pool.listen' })
-    }
     const { signal, onListen } = options
+    const problems = [...problemsOf(channel, driver.listen !== undefined), ...functionProblems({ handler, onListen })]
+    if (problems.length > 0) throw new ConfigError(problems, { subject: 'The call of pool.listen', hint: HINT })
     const controller = new AbortController()
-    const one: Subscription = { channel, handler, onListen, controller, renew: () => undefined }
+    // Notifications arrive in the context of the socket.
+    const inContext = AsyncLocalStorage.bind(handler)
+    const one: Subscription = { channel, handler: inContext, onListen, controller, renew: () => undefined }
     const registration = onAbort(signal, () => controller.abort(abortedError(signal as AbortSignal, where)))
     const begun = Promise.withResolvers<void>()
     const ended = this.#keep(one, begun).finally(() => {
@@ -171,6 +175,24 @@ export class Listening<Raw extends object> {
       await nextPoll()
     }
   }
+}
+
+function problemsOf(channel: unknown, sendsNotifications: boolean): readonly ConfigProblem[] {
+  const problem = (message: string): readonly ConfigProblem[] => [{ path: 'channel', message }]
+  if (!sendsNotifications) return problem('this database sends no notifications; pool.listen is for PostgreSQL')
+  // The server would cut a longer name, and pg_notify refuses it.
+  const isName = typeof channel === 'string' && channel !== '' && !channel.includes('\0')
+  if (isName && Buffer.byteLength(channel) <= LONGEST_CHANNEL) return []
+  return problem(`expected a name of 1 to ${LONGEST_CHANNEL} bytes`)
+}
+
+function functionProblems({ handler, onListen }: { handler: unknown; onListen: unknown }): readonly ConfigProblem[] {
+  const problems: ConfigProblem[] = []
+  if (typeof handler !== 'function') problems.push({ path: 'handler', message: 'expected a function' })
+  if (onListen !== undefined && typeof onListen !== 'function') {
+    problems.push({ path: 'options.onListen', message: 'expected a function' })
+  }
+  return problems
 }
 
 /** An error of the handler becomes a warning of the process, as that of a listener to an event. */

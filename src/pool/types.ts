@@ -64,7 +64,10 @@ export interface AcquireOptions {
   readonly site?: Error | undefined
 }
 
-/** Gets what a channel is sent. An error that it throws becomes a warning of the process. */
+/**
+ * Gets what a channel is sent, in the context (`AsyncLocalStorage`) of the call of `listen`. An error that it throws
+ * becomes a warning of the process.
+ */
 export type NotificationHandler = (notification: Notification) => Promise<void> | void
 
 /** Options of {@link ConnectionPool.listen}. */

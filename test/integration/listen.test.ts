@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createPgPool } from '../../src/engine/pg/index.ts'
@@ -209,13 +210,47 @@ describe('pool.listen', () => {
       }),
       reason,
     )
-    for (const name of ['', 'a\0b', 'x'.repeat(64)]) {
-      await assert.rejects(
-        good.pool.listen(name, () => undefined),
-        ConfigError,
-      )
-    }
     await untilNone()
+  })
+
+  test('a call that cannot work is refused before a session is opened', async () => {
+    await untilNone()
+    await using db = await engine()
+    const failed: unknown[] = []
+    db.pool.on('connection:failed', (event) => void failed.push(event))
+    const handler = (): void => undefined
+    const calls: readonly (readonly [unknown, unknown, object?])[] = [
+      ['', handler],
+      ['a\0b', handler],
+      ['x'.repeat(64), handler],
+      [5, handler],
+      ['x', 'no function'],
+      ['x', handler, { onListen: true }],
+      ['x', handler, { signal: new AbortController() }],
+    ]
+    for (const [channel, given, options] of calls) {
+      await assert.rejects(db.pool.listen(channel as never, given as never, options), ConfigError)
+    }
+    assert.deepEqual(failed, [])
+    assert.equal(await listeners(), 0)
+  })
+
+  test('the handler runs in the context of the call, also after a loss', async () => {
+    await using db = await engine()
+    const storage = new AsyncLocalStorage<string>()
+    const ear = new Ear()
+    const told = ({ payload }: { readonly payload: string }): void =>
+      ear.handler({ payload: `${storage.getStore()} ${payload}` })
+    let listening = Promise.withResolvers<void>()
+    const onListen = (): void => listening.resolve()
+    await storage.run('request', () => db.pool.listen('context', told, { onListen }))
+    await notify('context', 'one')
+    await ear.until('request one')
+    listening = Promise.withResolvers()
+    await server.sql(`select pg_terminate_backend(pid) from ${LISTENERS}`)
+    await listening.promise
+    await notify('context', 'two')
+    await ear.until('request two')
   })
 
   test('a pg.Pool listens by the pool behind it', async () => {

@@ -6,15 +6,11 @@
 import type { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
 import type pg from 'pg'
-import { ConfigError } from '../../errors.ts'
 import type { Notification } from '../driver.ts'
 import { keepListeners } from '../foreign-listeners.ts'
 
 /** Events of a client that its users listen to. */
 export const USERS_EVENTS = ['notification', 'notice', 'error'] as const
-
-/** NAMEDATALEN - 1 of every usual build of the server. */
-const LONGEST_CHANNEL = 63
 
 /** Set on a client whose session listens to a channel. */
 const LISTENS = Symbol('listens')
@@ -40,11 +36,6 @@ export async function listenTo(
   channel: string,
   handler: (notification: Notification) => void,
 ): Promise<void> {
-  // The server would cut a longer name, and pg_notify refuses it.
-  if (channel === '' || channel.includes('\0') || Buffer.byteLength(channel) > LONGEST_CHANNEL) {
-    const message = `expected a name of 1 to ${LONGEST_CHANNEL} bytes`
-    throw new ConfigError([{ path: 'channel', message }], { subject: 'The call of pool.listen' })
-  }
   client.on('notification', (message) => {
     if (message.channel !== channel) return
     handler({ channel, payload: message.payload ?? '', processId: message.processId })
