@@ -161,6 +161,9 @@ export function vaultProblems(options: VaultOptions, environment: Environment): 
   else if (!isAddress(address)) {
     say('vault_addr', 'expected https://host:port (or http to this machine alone), without a login, path or query')
   }
+  if (options.vault_ca_file !== undefined && address.startsWith('http:')) {
+    say('vault_ca_file', 'checks nothing over http; write https in vault_addr, or leave it out')
+  }
   const method = options.vault_auth
   const needs = (name: keyof VaultOptions): void => {
     if (options[name] === undefined) say(name, `vault_auth=${method} needs it`)

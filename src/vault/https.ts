@@ -87,7 +87,10 @@ async function exchange(question: StoreRequest, signal: AbortSignal, channel: Ch
       agent: (url.protocol === 'https:' && channel.agent) || false,
     }
     const sending =
-      url.protocol === 'https:' ? tlsRequest(url, { ...options, ...channel.tls }) : plainRequest(url, options)
+      url.protocol === 'https:'
+        ? // Also under NODE_TLS_REJECT_UNAUTHORIZED=0, which would make a named authority void.
+          tlsRequest(url, { ...options, ...channel.tls, rejectUnauthorized: true })
+        : plainRequest(url, options)
     // For ever: the connection may fail again once the answer has begun.
     sending.on('error', reject)
     sending.once('response', resolve)

@@ -54,6 +54,22 @@ test('a certificate of an authority that is not trusted ends the request before 
   assert.equal(place.server.asked.length, 0)
 })
 
+test('NODE_TLS_REJECT_UNAUTHORIZED=0 does not make the authorities of Vault void', async (t) => {
+  await using place = await startTls()
+  const other = await place.write('other.pem', (await createPki('another CA')).ca)
+  const { NODE_TLS_REJECT_UNAUTHORIZED: before } = process.env
+  t.after(() => {
+    if (before === undefined) delete process.env.NODE_TLS_REJECT_UNAUTHORIZED
+    else process.env.NODE_TLS_REJECT_UNAUTHORIZED = before
+  })
+  process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
+  for (const vault_ca_file of [other, undefined]) {
+    using vault = vaultOf(place.server, { vault_token: place.server.rootToken, vault_ca_file })
+    await assert.rejects(new KeyValues(vault, 2).read('secret/allowed/sales', signal), { code: 'STORE_UNREACHABLE' })
+  }
+  assert.equal(place.server.asked.length, 0)
+})
+
 test('a client certificate logs in by itself', async () => {
   await using place = await startTls()
   const ca = await place.write('ca.pem', place.pki.ca)

@@ -33,7 +33,7 @@ export function checkSqlServerOptions(target: SqlServerTarget, options: SqlServe
       message: 'encrypt=strict always verifies the certificate; give ca_file or host_name_in_certificate instead',
     })
   }
-  for (const name of ['server_certificate', 'ca_file'] as const) {
+  for (const name of ['server_certificate', 'ca_file', 'host_name_in_certificate'] as const) {
     if (!options.trust_server_certificate || options[name] === undefined) continue
     problems.push({
       path: `extra.${name}`,

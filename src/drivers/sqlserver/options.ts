@@ -27,7 +27,7 @@ export const sqlServerFields = {
     default: false,
     description:
       'Accept any certificate, so that anyone on the way can read and change everything. Raises a `security:warning`. Not ' +
-      'together with `strict`, `ca_file` or `server_certificate`.',
+      'together with `strict`, `ca_file`, `server_certificate` or `host_name_in_certificate`.',
   }),
   host_name_in_certificate: text({
     description: "The name that the server's certificate must hold, where it is not the host's.",

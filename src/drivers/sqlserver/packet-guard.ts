@@ -4,7 +4,7 @@ import { END_OF_MESSAGE, HEADER_BYTES, LARGEST_LOGIN_BYTES, NotSqlServer, PACKET
 const SMALLEST_PACKET = 512
 const LARGEST_PACKET = 32_767
 
-/** What the server has been asked and has not answered. */
+/** The request that a server has not answered yet. */
 interface Asking {
   readonly request: object | undefined
   /** The server is asked to cancel the request. */

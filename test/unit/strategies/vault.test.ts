@@ -43,6 +43,12 @@ for (const address of [
   })
 }
 
+test('authorities are refused where they would check nothing', async () => {
+  const plain = { ...GOOD, vault_addr: 'http://127.0.0.1:8200' }
+  assert.deepEqual(Object.keys(await problemsOf({}, plain)), [])
+  assert.deepEqual(Object.keys(await problemsOf({}, { ...plain, vault_ca_file: './ca.pem' })), ['extra.vault_ca_file'])
+})
+
 test('each way to log in says what it needs', async () => {
   const needs = async (extra: Readonly<Record<string, unknown>>): Promise<readonly string[]> =>
     Object.keys(await problemsOf({}, { ...GOOD, ...extra })).sort()

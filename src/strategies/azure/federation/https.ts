@@ -85,6 +85,8 @@ async function exchange({ step, subject, url, headers, body }: Question, signal:
       headers: { 'user-agent': 'poolsmith', ...headers },
       agent: agent ?? false,
       signal,
+      // Also under NODE_TLS_REJECT_UNAUTHORIZED=0: a ticket and an assertion are sent.
+      rejectUnauthorized: true,
     })
     // For ever: the connection may fail again once the answer has begun.
     sending.on('error', reject)

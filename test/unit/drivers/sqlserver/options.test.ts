@@ -14,7 +14,7 @@ test('options that contradict each other, or what a server takes, are told', () 
     'extra.trust_server_certificate',
   ])
   for (const encrypt of ['true', 'false']) {
-    for (const name of ['server_certificate', 'ca_file']) {
+    for (const name of ['server_certificate', 'ca_file', 'host_name_in_certificate']) {
       assert.deepEqual(problemsOf({ encrypt, trust_server_certificate: true, [name]: '/a.pem' }), [`extra.${name}`])
       assert.deepEqual(problemsOf({ encrypt, [name]: '/a.pem' }), [])
     }

@@ -36,7 +36,9 @@ async function failure(path: string, signal = new AbortController().signal): Pro
   return ask({ step: 'realm', subject: 'It failed', url }, { signal }).catch((error: unknown) => error)
 }
 
-test('an untrusted certificate is reported with a hint', async () => {
+test('an untrusted certificate is reported with a hint, also under NODE_TLS_REJECT_UNAUTHORIZED=0', async (t) => {
+  t.after(() => delete process.env.NODE_TLS_REJECT_UNAUTHORIZED)
+  process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
   const error = await failure('/')
   assert.ok(error instanceof PoolsmithError)
   assert.deepEqual([error.code, error.transient], ['CREDENTIAL_FAILED', false])
