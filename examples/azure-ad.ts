@@ -2,7 +2,7 @@
  * Microsoft Entra ID (Azure AD): the pool logs in with access tokens and renews them. Without further options
  * @azure/identity finds the identity: the environment, a workload or managed identity, `az login`.
  *
- *   npm run build && npm install @azure/identity
+ *   npm install && npm run build
  *   DB_HOST=mydb.postgres.database.azure.com DB_NAME=analytics DB_USER=etl@example.com node examples/azure-ad.ts
  *
  * For a service principal set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET too.

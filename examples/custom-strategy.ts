@@ -3,7 +3,7 @@
  * does. A strategy defines only its extras and how a credential is fetched. `refreshingSource` adds renewal before
  * expiry, one fetch for all waiting callers, and retries.
  *
- *   npm run build
+ *   npm install && npm run build
  *   DB_HOST=db.example.com DB_USER=etl DB_PASSWORD_COMMAND='pass show databases/etl' node examples/custom-strategy.ts
  */
 

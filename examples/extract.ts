@@ -1,7 +1,7 @@
 /**
  * A table into a Parquet file, in bounded memory, with progress; Ctrl-C cancels on the server and leaves no half file.
  *
- *   npm run build && npm install pg apache-arrow
+ *   npm install && npm run build
  *   DB_URI='postgres://etl@db.example.com/analytics?sslmode=verify-full' \
  *   DB_TABLE=flights node examples/extract.ts
  */

@@ -2,7 +2,7 @@
  * AWS IAM: the pool logs in to RDS or Aurora with tokens that it signs itself and renews. The AWS SDK finds the
  * keys: the environment, a profile, the instance's role.
  *
- *   npm run build && npm install @aws-sdk/rds-signer @aws-sdk/credential-providers
+ *   npm install && npm run build
  *   DB_HOST=mydb.abc123.eu-west-1.rds.amazonaws.com DB_NAME=analytics DB_USER=svc_etl \
  *   DB_CA_FILE=global-bundle.pem node examples/iam.ts
  */

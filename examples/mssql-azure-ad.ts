@@ -2,7 +2,7 @@
  * Azure SQL by Microsoft Entra tokens: the pool fetches and renews them, tedious only receives them. Without further
  * options @azure/identity finds the identity: the environment, a workload or managed identity, `az login`.
  *
- *   npm run build && npm install tedious @azure/identity
+ *   npm install && npm run build
  *   DB_HOST=myserver.database.windows.net DB_NAME=sales node examples/mssql-azure-ad.ts
  *
  * For a service principal set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET too.

@@ -1,7 +1,7 @@
 /**
  * SQL Server by a Kerberos ticket, without any password: from the cache that kinit has filled, or by a keytab.
  *
- *   npm run build && npm install tedious koffi
+ *   npm install && npm run build
  *   kinit && DB_HOST=sql.example.com DB_NAME=sales node examples/mssql-kerberos.ts
  *   DB_HOST=sql.example.com DB_PRINCIPAL=etl@EXAMPLE.COM DB_KEYTAB=/etc/etl.keytab node examples/mssql-kerberos.ts
  *

@@ -2,7 +2,7 @@
  * Code that is written against the package `mssql`, with connections that poolsmith opens: here
  * with the strategy that the connection selects. A password, a ticket and a token work the same way.
  *
- *   npm run build && npm install tedious mssql
+ *   npm install && npm run build
  *   DB_URI='mssql://sql.example.com/sales' node examples/mssql-package.ts
  */
 

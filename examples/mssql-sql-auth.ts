@@ -1,7 +1,7 @@
 /**
  * SQL Server with one of its own logins, over an encrypted connection that verifies the server.
  *
- *   npm run build && npm install tedious
+ *   npm install && npm run build
  *   DB_HOST=sql.example.com DB_NAME=sales DB_USER=etl DB_PASSWORD=... node examples/mssql-sql-auth.ts
  */
 

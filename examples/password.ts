@@ -2,7 +2,7 @@
  * A user name and a password: SCRAM-SHA-256, over TLS that verifies the server.
  *
  * Run it (Node 24 or newer runs TypeScript directly):
- *   npm run build
+ *   npm install && npm run build
  *   DB_HOST=db.example.com DB_NAME=analytics DB_USER=etl DB_PASSWORD=... node examples/password.ts
  */
 

@@ -2,7 +2,7 @@
  * A client certificate instead of a password. The files are read again whenever they change, so a certificate is
  * rotated by putting the new files in place.
  *
- *   npm run build
+ *   npm install && npm run build
  *   DB_HOST=db.example.com DB_NAME=analytics DB_USER=etl \
  *   DB_CERT_FILE=etl.crt DB_KEY_FILE=etl.key DB_CA_FILE=ca.crt node examples/ssl-cert.ts
  */

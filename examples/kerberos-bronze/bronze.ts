@@ -3,7 +3,7 @@
  * is no password: the program uses only the ticket that kinit or a renewal sidecar has put into the cache, which also
  * names the user.
  *
- *   npm run build && npm install pg koffi apache-arrow && kinit
+ *   npm install && npm run build && kinit
  *   DB_HOST=db.example.com DB_NAME=analytics node examples/kerberos-bronze/bronze.ts
  *
  * DB_HOST must be the name that the principal of the server was made for: postgres/db.example.com@EXAMPLE.COM.

@@ -2,14 +2,15 @@
  * The audit log of an engine as log records of OpenTelemetry. A service sends them to its collector; this program prints
  * them, beside the events that a sink of ours has got.
  *
- *     npm install && DATABASE=postgres://... node print-audit.mjs
+ *     (cd ../.. && npm install && npm pack) && npm install --no-save ../../poolsmith-*.tgz pg
+ *     DATABASE=postgres://... node print-audit.mjs
  */
 
 import { context, logs, trace } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import { InMemoryLogRecordExporter, LoggerProvider, SimpleLogRecordProcessor } from '@opentelemetry/sdk-logs'
 import { TracerProvider } from '@opentelemetry/sdk-trace'
-import { createEngine } from 'poolsmith'
+import { createEngine, parseConnection } from 'poolsmith'
 import { openTelemetryLogs, withAuditContext } from 'poolsmith/audit'
 
 const exporter = new InMemoryLogRecordExporter()
@@ -30,7 +31,7 @@ await withAuditContext({ requestId: 'r-17', endUser: 'ann', team: 'etl' }, async
   await db.raw('select wrong').catch(() => undefined)
 })
 await db.destroy()
-const refused = { ...JSON.parse(process.env.DATABASE), password: 'wrong' }
+const refused = { ...parseConnection(process.env.DATABASE), password: 'wrong' }
 const other = await createEngine(refused, { pool_size: 1, audit: { sink } })
 await other.raw('select 1').catch(() => undefined)
 await other.destroy()

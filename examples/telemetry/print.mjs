@@ -1,7 +1,8 @@
 /**
  * Spans and metrics of an engine by OpenTelemetry. A service sends them to its collector; this program prints them.
  *
- *     npm install && DATABASE=postgres://... node print.mjs
+ *     (cd ../.. && npm install && npm pack) && npm install --no-save ../../poolsmith-*.tgz pg
+ *     DATABASE=postgres://... node print.mjs
  */
 
 import { context, metrics, trace } from '@opentelemetry/api'

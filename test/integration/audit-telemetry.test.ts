@@ -6,6 +6,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
+import { parseConnection, toAirflowUri } from '../../src/index.ts'
 import { postgresSide } from '../support/sides/postgres.ts'
 import { sqlServerSide } from '../support/sides/sqlserver.ts'
 
@@ -30,7 +31,7 @@ interface Told {
 for (const kind of [postgresSide, sqlServerSide]) {
   test(`${kind.name}: each event is one log record of the SDK, under the names of the conventions`, async () => {
     await using side = await kind.start()
-    const env = { PATH: process.env['PATH'], DATABASE: JSON.stringify(side.connection) }
+    const env = { PATH: process.env['PATH'], DATABASE: toAirflowUri(parseConnection(side.connection)) }
     const program = join(FOLDER, 'print-audit.mjs')
     const run = promisify(execFile)(process.execPath, [...PRELOAD, program], { cwd: FOLDER, env, timeout: 60_000 })
     const { events, records } = JSON.parse((await run).stdout) as Told
