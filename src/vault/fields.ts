@@ -150,6 +150,22 @@ export function isProtected({ protocol, hostname }: URL): boolean {
 
 type Environment = Readonly<Record<string, string | undefined>>
 
+/** Options that name another identity than the bearer of a token. */
+const OF_OTHER_LOGINS = [
+  'vault_username',
+  'vault_password',
+  'vault_secret_id',
+  'vault_secret_id_file',
+  'vault_role',
+  'vault_jwt',
+  'vault_jwt_file',
+  'vault_aws_profile',
+  'vault_aws_access_key_id',
+  'vault_aws_role_arn',
+  'vault_azure_resource',
+  'vault_kerberos_service',
+] as const
+
 /** The contradictions between the options, for a connection that uses Vault. */
 export function vaultProblems(options: VaultOptions, environment: Environment): ConfigProblem[] {
   const problems: ConfigProblem[] = []
@@ -170,6 +186,12 @@ export function vaultProblems(options: VaultOptions, environment: Environment): 
   }
   if (method === 'approle') needs('vault_role_id')
   else if (options.vault_role_id !== undefined) say('vault_role_id', `has no effect under vault_auth=${method}`)
+  // The token would be that of the environment, or of the person who runs this.
+  if (method === 'token' && (options.vault_token ?? options.vault_token_file) === undefined) {
+    for (const name of OF_OTHER_LOGINS) {
+      if (options[name] !== undefined) say(name, 'has no effect under vault_auth=token; set vault_auth to its method')
+    }
+  }
   if (['kubernetes', 'jwt', 'azure', 'gcp'].includes(method)) needs('vault_role')
   if (method === 'azure') needs('vault_azure_resource')
   if (method === 'github' && options.vault_token === undefined) needs('vault_token_file')

@@ -127,6 +127,15 @@ export function asksPerson(kind: AzureCredentialKind): kind is 'interactive' | '
   return kind === 'interactive' || kind === 'device_code'
 }
 
+/** Options that prove or name an identity, and what uses them: with anything else another identity would be used. */
+const PROOFS = {
+  client_secret: ['service_principal'],
+  client_certificate_path: ['service_principal'],
+  federated_token_file: ['workload_identity'],
+  managed_identity_client_id: ['managed_identity', 'default'],
+  managed_identity_resource_id: ['managed_identity', 'default'],
+} as const satisfies Partial<Record<keyof AzureOptions, readonly AzureCredentialKind[]>>
+
 /** All contradictions between the options, at once. */
 export function azureProblems(
   options: AzureOptions,
@@ -140,6 +149,12 @@ export function azureProblems(
     const or = variable === undefined ? '' : `, or ${variable} in the environment`
     problems.push({ path: `extra.${key}`, message: `azure_credential ${kind} needs it${or}` })
   }
+  if (options.client_certificate_password !== undefined && options.client_certificate_path === undefined) {
+    problems.push({ path: 'extra.client_certificate_path', message: 'client_certificate_password needs it' })
+  }
+  if (kind === 'cli' && options.client_id !== undefined) {
+    problems.push({ path: 'extra.client_id', message: 'has no effect under azure_credential cli, where az decides who signs in; leave it out' })
+  }
   if (kind === 'service_principal') {
     need('tenant_id')
     need('client_id')
@@ -147,6 +162,11 @@ export function azureProblems(
     else if (options.client_secret !== undefined) {
       problems.push({ path: 'extra.client_secret', message: 'client_certificate_path is set too; keep one of them' })
     }
+  }
+  for (const [key, kinds] of Object.entries(PROOFS) as [keyof typeof PROOFS, readonly AzureCredentialKind[]][]) {
+    if (options[key] === undefined || kinds.includes(kind)) continue
+    const message = `names another identity than azure_credential ${kind}, which has no use for it; keep one of them`
+    problems.push({ path: `extra.${key}`, message })
   }
   if (kind === 'workload_identity') {
     need('tenant_id', 'AZURE_TENANT_ID')

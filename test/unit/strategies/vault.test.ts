@@ -54,6 +54,12 @@ test('each way to log in says what it needs', async () => {
     Object.keys(await problemsOf({}, { ...GOOD, ...extra })).sort()
   assert.deepEqual(await needs({ vault_auth: 'approle' }), ['extra.vault_role_id'])
   assert.deepEqual(await needs({ vault_role_id: 'x' }), ['extra.vault_role_id'])
+  // Without vault_auth another identity would log in: that of VAULT_TOKEN or ~/.vault-token.
+  const user = { vault_username: 'etl', vault_password: 'x' }
+  assert.deepEqual(await needs(user), ['extra.vault_password', 'extra.vault_username'])
+  assert.deepEqual(await needs({ vault_aws_role_arn: 'arn:aws:iam::1:role/etl' }), ['extra.vault_aws_role_arn'])
+  assert.deepEqual(await needs({ ...user, vault_auth: 'ldap' }), [])
+  assert.deepEqual(await needs({ ...user, vault_token: 'x' }), [])
   assert.deepEqual(await needs({ vault_auth: 'kubernetes' }), ['extra.vault_role'])
   assert.deepEqual(await needs({ vault_auth: 'jwt' }), ['extra.vault_jwt_file', 'extra.vault_role'])
   assert.deepEqual(await needs({ vault_auth: 'cert' }), ['extra.vault_client_cert'])

@@ -40,6 +40,22 @@ describe('options that contradict each other', () => {
     assert.deepEqual(problems({ tenant_id: 't', client_id: 'c', client_certificate_path: '/c.pem' }), [])
   })
 
+  test('a proof or a name of another identity than the one that is used is refused', () => {
+    const principal = { tenant_id: 't', client_id: 'c', client_secret: 's' }
+    for (const [extra, expected] of [
+      [{ azure_credential: 'managed_identity', client_secret: 's' }, ['extra.client_secret']],
+      [{ azure_credential: 'cli', client_certificate_path: '/c.pem' }, ['extra.client_certificate_path']],
+      [{ azure_credential: 'cli', client_id: 'c' }, ['extra.client_id']],
+      [{ ...principal, federated_token_file: '/t.jwt' }, ['extra.federated_token_file']],
+      [{ ...principal, managed_identity_client_id: 'm' }, ['extra.managed_identity_client_id']],
+      [{ client_certificate_password: 'p' }, ['extra.client_certificate_path']],
+      [{ azure_credential: 'default', ...principal }, []],
+      [{ azure_credential: 'interactive', client_id: 'c', tenant_id: 't' }, []],
+    ] as const) {
+      assert.deepEqual(problems(extra), expected, JSON.stringify(extra))
+    }
+  })
+
   test('a workload identity needs three values, which the platform may set', () => {
     assert.deepEqual(problems({ azure_credential: 'workload_identity' }), [
       'extra.tenant_id',
