@@ -115,8 +115,12 @@ function textOf({ checkedAt, credentials, withoutAny, failures }: RotationReport
     screen.style(COLOURS[age.status], aligned((table[at] ?? []).map((cell) => printable(cell)))),
     rows([['', [age.place, ...age.notes].join('; ')]], screen.width),
   ])
-  const without = withoutAny.map(({ connection, strategy }) => `${connection}: nothing to rotate (${strategy})`)
-  const failed = failures.map(({ connection, error }) => screen.style('red', `${connection}: ${error.message}`))
+  const without = withoutAny.map(({ connection, strategy }) =>
+    printable(`${connection}: nothing to rotate (${strategy})`),
+  )
+  const failed = failures.map(({ connection, error }) =>
+    screen.style('red', `${printable(connection)}: ${error.message}`),
+  )
   const found = credentials.length === 0 ? [] : [screen.style('bold', aligned(head)), ...lines]
   const all = [...found, ...without, ...failed]
   return all.length === 0 ? 'No connection is configured.' : all.join('\n')

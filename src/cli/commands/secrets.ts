@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { errorCode } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
+import { printable } from '../../printable.ts'
 import { createExclusively } from '../../private-file.ts'
 import { Secret } from '../../secret.ts'
 import { removeEntry } from '../../stores/encrypted/reader.ts'
@@ -63,10 +64,10 @@ async function list(call: Call): Promise<Outcome> {
   const { out } = call.terminal
   const texts = secrets.map(({ name, fields, version, writtenAt }) => {
     const facts = [
-      ['fields', fields.join(', ') || 'none, it is a text'],
+      ['fields', fields.map((field) => printable(field)).join(', ') || 'none, it is a text'],
       ['written', `${writtenAt} (version ${version})`],
     ] as const
-    return `${out.style('bold', name)}\n${rows(facts, out.width)}`
+    return `${out.style('bold', printable(name))}\n${rows(facts, out.width)}`
   })
   return { data: { file: file.path, secrets }, text: texts.join('\n\n') || `${file.name} holds no secrets.` }
 }
@@ -75,7 +76,9 @@ async function listFields(call: Call): Promise<Outcome> {
   using place = await placeOf(call)
   const secret = await place.reader.read(place.path, call.signal)
   const fields = namesOf(Object.keys(secret.fields() ?? {}))
-  const text = fields.join('\n') || `${place.reader.placeOf(place.path)} is a text without fields.`
+  const text =
+    fields.map((field) => printable(field)).join('\n') ||
+    `${place.reader.placeOf(place.path)} is a text without fields.`
   return { data: { secret: place.name, version: secret.version, fields }, text }
 }
 
@@ -107,7 +110,8 @@ async function set(call: Call): Promise<Outcome> {
   const field = place.field ?? only ?? ''
   const isMixed = present !== undefined && (field === '' ? fields.size > 1 : present.fields() === undefined)
   if (isMixed) {
-    const what = field === '' ? `has the fields ${namesOf(fields.keys()).join(', ')}` : 'is a text without fields'
+    const what =
+      field === '' ? `has the fields ${printable(namesOf(fields.keys()).join(', '))}` : 'is a text without fields'
     throw new PoolsmithError(`${place.reader.placeOf(place.path)} ${what}; nothing was changed.`, {
       code: 'SECRET_UNUSABLE',
       phase: 'credential',

@@ -1,3 +1,4 @@
+import { printable } from '../../printable.ts'
 import { type ConnectionInput, type ReadConnection, readConnection } from '../parse.ts'
 
 /** A connection as a store holds it, before it is parsed. */
@@ -10,5 +11,5 @@ export interface Stored {
 
 /** Parses it. Its problems name the connection and its store. */
 export function readStored({ id, store, value }: Stored): ReadConnection {
-  return readConnection(value, { id, subject: `The connection ${JSON.stringify(id)} in ${store}` })
+  return readConnection(value, { id, subject: printable(`The connection ${JSON.stringify(id)} in ${store}`) })
 }

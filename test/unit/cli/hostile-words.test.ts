@@ -1,13 +1,17 @@
 /** Names, server words and ids that try to take over the terminal or to forge lines of the output. */
 
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { Secret } from '../../../src/secret.ts'
+import { EncryptedFile } from '../../../src/stores/encrypted/file.ts'
 import { poolsmith } from '../../support/cli-in-process.ts'
 import { authentication, errorResponse, int32, message, startFakePostgres } from '../../support/fake-postgres.ts'
 import { temporaryFolder } from '../../support/folder.ts'
 
+const SIGNAL = AbortSignal.timeout(60_000)
 const HOSTILE = '\x1b[2J\x1b]0;owned\x07\x9b31m\nidentity  root\r\u202e'
 const cstring = (text: string): Buffer => Buffer.from(`${text}\0`)
 
@@ -67,7 +71,7 @@ test('check shows the refusal of a server without control characters', async () 
   }
 })
 
-test('connections lists ids and values from the environment and the file without control characters', async () => {
+test('connections and rotation list ids and values from the environment and the file without control characters', async () => {
   await using folder = await temporaryFolder()
   const file = join(folder.path, 'connections.json')
   const uri = 'postgres://etl@db/sales'
@@ -76,6 +80,8 @@ test('connections lists ids and values from the environment and the file without
   for (const args of [
     ['connections', '--connections', file],
     ['connections', '--connections', file, '--json'],
+    ['rotation', '--connections', file, '--offline'],
+    ['rotation', '--connections', file, '--offline', '--json'],
   ]) {
     const { out, log } = await poolsmith(args, environment)
     assertTame(out + log)
@@ -98,5 +104,36 @@ test('arguments are shown without control characters', async () => {
       assert.notEqual(code, 0)
       assertTame(out + log)
     }
+  }
+})
+
+test('secrets lists the names that a file or a store has on lines of their own, without control characters', async () => {
+  await using folder = await temporaryFolder()
+  const name = `x${HOSTILE}`
+  const environment = {
+    POOLSMITH_SECRETS_FILE: join(folder.path, 'secrets'),
+    POOLSMITH_SECRETS_KEY: randomBytes(32).toString('base64'),
+  }
+  const file = new EncryptedFile({ path: environment.POOLSMITH_SECRETS_FILE, environment })
+  const fields = new Map([name, 'password'].map((field) => [field, new Secret('the-value')]))
+  const entry = { fields, version: 1, writtenAt: '2026-11-29T12:00:00Z' }
+  await file.update(
+    (contents) => ({
+      ...contents,
+      entries: new Map([
+        [name, entry],
+        ['sales', entry],
+      ]),
+    }),
+    SIGNAL,
+  )
+  for (const args of [
+    ['secrets', 'list'],
+    ['secrets', 'list', 'encrypted:sales'],
+    ['secrets', 'set', 'encrypted:sales'],
+  ]) {
+    const { out, log } = await poolsmith(args, environment, 'another\n')
+    assert.match(out + log, /forged|identity {2}root/)
+    assertTame(out + log)
   }
 })
