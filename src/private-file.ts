@@ -49,16 +49,18 @@ export function assertTrusted(path: string, stats: Stats, trust: Trust = {}): vo
   if (stats.isSymbolicLink()) throw new DistrustedFile(path, 'link', 'is a symbolic link')
   if (type === 'file' && !stats.isFile()) throw new DistrustedFile(path, 'type', 'is not a regular file')
   if (type === 'folder' && !stats.isDirectory()) throw new DistrustedFile(path, 'type', 'is not a folder')
-  const user = process.geteuid?.()
-  if (user === undefined) return
-  const owners = trust.owners ?? [user, 0]
-  if (owners !== 'anyone' && !owners.includes(stats.uid)) {
-    throw new DistrustedFile(path, 'owner', `belongs to the user with the id ${stats.uid}, not to ${user}`)
-  }
-  if ((stats.mode & forbiddenMode) === 0) return
+  assertOwner(path, stats, trust.owners)
+  if (process.geteuid === undefined || (stats.mode & forbiddenMode) === 0) return
   const mode = (stats.mode & 0o7777).toString(8).padStart(4, '0')
   const may = (stats.mode & forbiddenMode & WRITABLE_BY_OTHERS) === 0 ? 'read' : 'written'
   throw new DistrustedFile(path, 'mode', `may be ${may} by other users (mode ${mode})`)
+}
+
+/** Throws when another user owns a file, or a link. @throws DistrustedFile */
+export function assertOwner(path: string, { uid }: Stats, owners?: Trust['owners']): void {
+  const user = process.geteuid?.()
+  if (user === undefined || owners === 'anyone' || (owners ?? [user, 0]).includes(uid)) return
+  throw new DistrustedFile(path, 'owner', `belongs to the user with the id ${uid}, not to ${user}`)
 }
 
 export interface ReadTrust extends Omit<Trust, 'type'> {

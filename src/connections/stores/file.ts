@@ -3,13 +3,13 @@
  * text or an object; or `.env`, with `id=URI` on each line.
  */
 
-import { access, type FileHandle, open } from 'node:fs/promises'
-import { basename, extname, resolve } from 'node:path'
+import { access, type FileHandle, lstat, open, stat } from 'node:fs/promises'
+import { basename, dirname, extname, resolve } from 'node:path'
 import { errorCode, errorText } from '../../any-error.ts'
 import { ConfigError, type ConfigProblem } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { isPlausiblePath } from '../../plausible-path.ts'
-import { readAtMost } from '../../private-file.ts'
+import { assertOwner, assertTrusted, DistrustedFile, readAtMost } from '../../private-file.ts'
 import { exactInteger, parseJson } from '../exact-json.ts'
 import { textProblem } from '../field-types.ts'
 import { LARGEST_FILE, LONGEST_PATH, tooLong } from '../limits.ts'
@@ -57,9 +57,32 @@ export async function locateConnectionsFile(options: {
   }
   for (const name of DEFAULT_NAMES) {
     const path = resolve(options.cwd, name)
-    if (await exists(path)) return path
+    if (!(await exists(path))) continue
+    await refuseForeign(path)
+    return path
   }
   return undefined
+}
+
+/**
+ * In a folder where every user can make files, such as /tmp, a file that nobody named may be another user's. Its
+ * connections could send the secrets of this user to a server of theirs.
+ *
+ * @throws ConfigError
+ */
+async function refuseForeign(path: string): Promise<void> {
+  if (((await stat(dirname(path))).mode & 0o002) === 0) return
+  try {
+    assertOwner(path, await lstat(path))
+    assertTrusted(path, await stat(path), { forbiddenMode: 0o002 })
+  } catch (error) {
+    if (!(error instanceof DistrustedFile)) throw error
+    throw new ConfigError([{ path: '', message: `it ${error.reason}, in a folder where every user can make files` }], {
+      subject: `The connections file ${path}`,
+      hint: `If you trust it, name it by ${FILE_VARIABLE}.`,
+      cause: error,
+    })
+  }
 }
 
 /** Where {@link locateConnectionsFile} looks when no file is named. */

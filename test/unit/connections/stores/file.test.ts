@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { chmod, mkdir, writeFile } from 'node:fs/promises'
+import { chmod, chown, lchown, mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { inspect, promisify } from 'node:util'
@@ -238,6 +238,43 @@ describe('readableByOthers', () => {
 })
 
 describe('which file counts', () => {
+  it('is none that another user may have put into a shared folder, unless it is named', {
+    skip: process.getuid?.() !== 0 && 'only root can give files away',
+  }, async () => {
+    await using folder = await temporaryFolder()
+    const cwd = folder.path
+    await chmod(cwd, 0o1777)
+    const file = join(cwd, 'connections.yaml')
+    const [mine, theirs] = [join(cwd, 'mine.yaml'), join(cwd, 'theirs.yaml')]
+    for (const path of [mine, theirs]) await writeFile(path, '', { mode: 0o644 })
+    await chown(theirs, 65_534, 65_534)
+    const refused = (reason: RegExp) =>
+      assert.rejects(locateConnectionsFile({ environment: {}, cwd }), (error) => {
+        assert.ok(error instanceof ConfigError)
+        assert.match(error.message, reason)
+        assert.match(error.hint ?? '', /POOLSMITH_CONNECTIONS_FILE/)
+        return true
+      })
+
+    await symlink(mine, file)
+    await lchown(file, 65_534, 65_534)
+    await refused(/connections\.yaml is not valid: it belongs to the user with the id 65534/)
+    await rm(file)
+    await symlink(theirs, file)
+    await refused(/it belongs to the user with the id 65534/)
+    await rm(file)
+    await rename(theirs, file)
+    await refused(/it belongs to the user with the id 65534, not to 0, in a folder where every user can make files/)
+    assert.equal(await locateConnectionsFile({ environment: { POOLSMITH_CONNECTIONS_FILE: file }, cwd }), file)
+    await chown(file, 0, 0)
+    assert.equal(await locateConnectionsFile({ environment: {}, cwd }), file)
+    await chmod(file, 0o666)
+    await refused(/it may be written by other users/)
+    await chmod(cwd, 0o755)
+    await chown(file, 65_534, 65_534)
+    assert.equal(await locateConnectionsFile({ environment: {}, cwd }), file)
+  })
+
   it('is the one given, then the one the environment names, then the first default name that is there', async () => {
     await using folder = await temporaryFolder()
     const cwd = folder.path
