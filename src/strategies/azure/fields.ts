@@ -153,7 +153,10 @@ export function azureProblems(
     problems.push({ path: 'extra.client_certificate_path', message: 'client_certificate_password needs it' })
   }
   if (kind === 'cli' && options.client_id !== undefined) {
-    problems.push({ path: 'extra.client_id', message: 'has no effect under azure_credential cli, where az decides who signs in; leave it out' })
+    problems.push({
+      path: 'extra.client_id',
+      message: 'has no effect under azure_credential cli, where az decides who signs in; leave it out',
+    })
   }
   if (kind === 'service_principal') {
     need('tenant_id')
