@@ -7,7 +7,7 @@ import { tellSpans } from './spans.ts'
 
 /**
  * A pool whose metrics are told: `db.pool` of an engine, `pool.poolsmith` of a `pg.Pool`, `pool.connections` of
- * `createMssqlPool`.
+ * `createMssqlPool`, `await dialect.pool()` of Kysely's dialects.
  */
 export type ObservedPool = MeasuredPool
 
@@ -75,7 +75,7 @@ function poolsOf({ pools = [] }: TelemetryOptions): readonly ObservedPool[] {
   if (problems.length === 0) return [...new Set(pools)]
   throw new ConfigError(problems, {
     subject: 'The call of observe',
-    hint: 'Pass db.pool of an engine, pool.poolsmith of createPgPool, or pool.connections of createMssqlPool.',
+    hint: 'Pass db.pool of an engine, pool.poolsmith of a pg.Pool, or another one of docs/telemetry.md.',
   })
 }
 

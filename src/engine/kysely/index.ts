@@ -2,5 +2,5 @@
 
 import '../../supported-node.ts'
 
-export { postgresDialect } from './postgres-dialect.ts'
+export { type PooledDialect, postgresDialect } from './postgres-dialect.ts'
 export { sqlServerDialect } from './sqlserver-dialect.ts'

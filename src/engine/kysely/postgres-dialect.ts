@@ -1,11 +1,29 @@
 import { type Driver, PostgresDialect, type PostgresDialectConfig } from 'kysely'
+import type pg from 'pg'
 import type { ConnectionInput } from '../../connections/parse.ts'
+import type { ConnectionPool } from '../../pool/pool.ts'
 import { createPgPool, type PgPoolOptions } from '../pg/create-pg-pool.ts'
 import type { PgPool } from '../pg/pool-class.ts'
 import { controlClient } from './control-client.ts'
 
 /** The options of Kysely itself besides the pool: `cursor` for streams, `onCreateConnection`, `onReserveConnection`. */
 type KyselyOptions = Omit<PostgresDialectConfig, 'pool' | 'controlClient'>
+
+/** A dialect of Kysely that gives the pool behind it. */
+export interface PooledDialect<Raw extends object> {
+  /**
+   * The pool that Kysely uses, or will use: `stats()`, `on()`, `listen()`, `invalidate()`, and the metrics of
+   * `poolsmith/telemetry`. A dialect that several Kyselys were made with gives that of the last one.
+   *
+   * @throws ConfigError for a record that is not valid
+   *
+   * @example
+   * const dialect = postgresDialect('sales')
+   * const db = new Kysely<Database>({ dialect })
+   * using telemetry = await observe({ pools: [await dialect.pool()] })
+   */
+  pool(): Promise<ConnectionPool<Raw>>
+}
 
 /**
  * Kysely's dialect of PostgreSQL over a pool of ours. The first statement reads the connection record and opens the
@@ -22,17 +40,33 @@ export function postgresDialect(
   input: ConnectionInput,
   options: PgPoolOptions = {},
   kysely: KyselyOptions = {},
-): PostgresDialect {
+): PostgresDialect & PooledDialect<pg.Client> {
   let pool: Promise<PgPool> | undefined
-  return new LeasingDialect({
+  /** Whether a Kysely has the pool, and not `dialect.pool()` alone. */
+  let isTaken = false
+  const make = (): Promise<PgPool> => {
+    const made = createPgPool(input, options)
+    pool = made
+    isTaken = false
+    // The next statement tries again: a store may have been down.
+    made.catch(() => {
+      if (pool === made) pool = undefined
+    })
+    return made
+  }
+  const dialect = new LeasingDialect({
     ...kysely,
     pool: () => {
-      pool = createPgPool(input, options)
-      return pool
+      const given = pool === undefined || isTaken ? make() : pool
+      isTaken = true
+      return given
     },
     controlClient: controlClient(
       async () => (await pool)?.poolsmith,
     ) as unknown as PostgresDialectConfig['controlClient'],
+  })
+  return Object.assign(dialect, {
+    pool: async () => (await (pool ?? make())).poolsmith,
   })
 }
 

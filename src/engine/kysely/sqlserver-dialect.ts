@@ -4,8 +4,10 @@ import type { Connection as TediousSession } from 'tedious'
 import type { ConnectionInput } from '../../connections/parse.ts'
 import type { SqlServerConnection } from '../../drivers/sqlserver/tedious-connection.ts'
 import { PoolsmithError } from '../../errors.ts'
+import type { ConnectionPool } from '../../pool/pool.ts'
 import { type BuildPoolOptions, type BuiltPool, buildPool } from '../build-pool.ts'
 import { checkCallOptions } from '../check-options.ts'
+import type { PooledDialect } from './postgres-dialect.ts'
 
 type Tedious = typeof import('tedious')
 
@@ -25,7 +27,10 @@ interface TarnOptions<Wrapped> {
  * @example
  * const db = new Kysely<Database>({ dialect: sqlServerDialect('mssql://sql.example.com/sales') })
  */
-export function sqlServerDialect(input: ConnectionInput, options: BuildPoolOptions = {}): MssqlDialect {
+export function sqlServerDialect(
+  input: ConnectionInput,
+  options: BuildPoolOptions = {},
+): MssqlDialect & PooledDialect<TediousSession> {
   checkCallOptions(options)
   const { Request, TYPES, ISOLATION_LEVEL } = loadTedious()
   let building: Promise<BuiltPool> | undefined
@@ -33,6 +38,10 @@ export function sqlServerDialect(input: ConnectionInput, options: BuildPoolOptio
     building ??= buildPool(input, options, ({ type }) =>
       type === 'mssql' ? undefined : { path: 'type', message: `is ${type}; sqlServerDialect is for SQL Server` },
     )
+    // The next statement tries again: a store may have been down.
+    building.catch(() => {
+      building = undefined
+    })
     return building
   }
   /** The session that Kysely is about to wrap. */
@@ -93,7 +102,9 @@ export function sqlServerDialect(input: ConnectionInput, options: BuildPoolOptio
     validateConnections: false,
     resetConnectionsOnRelease: false,
   }
-  return new MssqlDialect(config as unknown as MssqlDialectConfig)
+  return Object.assign(new MssqlDialect(config as unknown as MssqlDialectConfig), {
+    pool: async () => (await built()).pool as unknown as ConnectionPool<TediousSession>,
+  })
 }
 
 function loadTedious(): Tedious {

@@ -3,9 +3,12 @@ import { after, describe, test } from 'node:test'
 import { type Dialect, type Generated, Kysely, sql } from 'kysely'
 import Cursor from 'pg-cursor'
 import { postgresDialect, sqlServerDialect } from '../../../src/engine/kysely/index.ts'
+import type { ConnectionPool } from '../../../src/index.ts'
 import { createPki } from '../../support/pki.ts'
 import { startPostgres } from '../../support/postgres.ts'
 import { startTdsServer } from '../../support/tds/server.ts'
+
+type PooledDialect = Dialect & { pool(): Promise<Pick<ConnectionPool<object>, 'stats'>> }
 
 interface Database {
   readonly pets: { id: Generated<number>; name: string; weight: number | null }
@@ -39,7 +42,7 @@ const records = {
   },
 } as const
 
-const dialects: Readonly<Record<string, (options?: { readonly pool_size?: number }) => Dialect>> = {
+const dialects: Readonly<Record<string, (options?: { readonly pool_size?: number }) => PooledDialect>> = {
   postgres: (options) => postgresDialect(records.postgres, options, { cursor: Cursor }),
   mssql: (options) => sqlServerDialect(records.mssql, options),
 }
@@ -106,6 +109,35 @@ for (const [name, dialect] of Object.entries(dialects)) {
         assert.deepEqual(await db.selectFrom('pets').select('name').execute(), [])
       }),
     )
+
+    test('a dialect gives the pool, before the first statement and after it', async () => {
+      const dialect = dialects[name]?.({ pool_size: 3 })
+      assert.ok(dialect !== undefined)
+      const pool = await dialect.pool()
+      assert.equal(pool.stats().total, 0)
+      const db = new Kysely<Database>({ dialect })
+      assert.deepEqual((await sql.raw('select 7 as n').execute(db)).rows, [{ n: 7 }])
+      assert.equal(pool.stats().total, 1)
+      assert.equal(await dialect.pool(), pool)
+      await db.destroy()
+      assert.equal(pool.stats().closed, true)
+    })
+
+    test('a record that could not be read is read again by the next statement', async () => {
+      const id = `KYSELY_${name.toUpperCase()}`
+      const dialect = name === 'postgres' ? postgresDialect(id) : sqlServerDialect(id)
+      const db = new Kysely<Database>({ dialect })
+      await assert.rejects(sql.raw('select 7 as n').execute(db), { code: 'CONNECTION_NOT_FOUND' })
+      await assert.rejects(dialect.pool(), { code: 'CONNECTION_NOT_FOUND' })
+      process.env[`POOLSMITH_CONN_${id}`] = JSON.stringify(records[name as keyof typeof records])
+      try {
+        assert.deepEqual((await sql.raw('select 7 as n').execute(db)).rows, [{ n: 7 }])
+        assert.equal((await dialect.pool()).stats().total, 1)
+      } finally {
+        delete process.env[`POOLSMITH_CONN_${id}`]
+        await db.destroy()
+      }
+    })
 
     test('a statement that fails costs no session', () =>
       withPets(
