@@ -2,7 +2,7 @@
 
 /** Layers between the program and us take up the first frames. */
 const FRAMES = 30
-const LAYERS = /[\\/]node_modules[\\/]knex[\\/]|\(node:internal/
+const LAYERS = /[\\/]node_modules[\\/](?:knex|kysely|mssql)[\\/]|\(node:internal|at new Promise \(<anonymous>\)$/
 
 /** An error whose stack begins at the caller of `callee`. */
 export function callSite(callee: (...given: never[]) => unknown): Error {
@@ -14,7 +14,7 @@ export function callSite(callee: (...given: never[]) => unknown): Error {
   return site
 }
 
-/** Its stack without the frames of knex and Node. */
+/** Its stack without the frames of the layers between, and of Node. */
 export function callerLines(site: Error | undefined): string | undefined {
   return site?.stack
     ?.split('\n')

@@ -133,7 +133,7 @@ test('a session whose named statement no longer fits its table is not handed out
     await server.sql('alter table shape add column b int')
     await assert.rejects(
       pool.use((client) => client.query(named)),
-      { code: '0A000' },
+      { code: '0A000', transient: true, hint: /whole transaction again/ },
     )
     assert.deepEqual(causes, ['broken', '0A000'])
     const { fields } = await pool.use((client) => client.query(named))
@@ -151,7 +151,7 @@ test('a session whose named statement the server has forgotten is not handed out
     await pool.use((client) => client.query('deallocate all'))
     await assert.rejects(
       pool.use((client) => client.query(named)),
-      { code: '26000' },
+      { code: '26000', transient: true },
     )
     assert.deepEqual((await pool.use((client) => client.query(named))).rows, [{ n: 1 }])
   }
@@ -163,5 +163,37 @@ test('another statement that is not supported closes no session', async () => {
     const [before] = await fill(pool, 1)
     await assert.rejects(ask(pool, 'select * from marks union select count(*) over () for update'), { code: '0A000' })
     assert.equal(await ask(pool, PROCESS), before)
+  }
+})
+
+test('a wrong number of values is a mistake of the program: it is not transient, and closes no session', async () => {
+  for (const server of servers) {
+    await using pool = postgresPool(server, { pool_size: 1, max_overflow: 0 })
+    const [before] = await fill(pool, 1)
+    await assert.rejects(
+      pool.use((client) => client.query('select $1::int, $2::int', [1])),
+      { code: '08P01', transient: false, phase: 'query' },
+    )
+    assert.equal(await ask(pool, PROCESS), before)
+  }
+})
+
+test("a statement on a client whose session has ended has pg's words, with the server's last ones as cause", async () => {
+  for (const server of servers) {
+    await using pool = postgresPool(server, { pool_size: 1, max_overflow: 0 })
+    await pool.use(async (client) => {
+      const ended = new Promise<void>((resolve) => client.on('end', () => resolve()))
+      await client.query('begin')
+      const { rows } = await client.query('select pg_backend_pid() as id')
+      await server.sql(`select pg_terminate_backend(${rows[0].id})`)
+      await ended
+      await assert.rejects(client.query('commit'), (error: Record<string, unknown>) => {
+        assert.equal(error.message, 'Client has encountered a connection error and is not queryable')
+        assert.deepEqual([error.phase, error.transient], ['query', true])
+        assert.match(String(error.hint), /Run the transaction again/)
+        assert.equal((error.cause as { code?: string }).code, '57P01')
+        return true
+      })
+    })
   }
 })

@@ -31,7 +31,7 @@ import { endsSession } from './server-error.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
 import { newState, type SessionState, watcherOf } from './session-state.ts'
 import { LAG, leavesTarget, mayWrite } from './session-target.ts'
-import { postgresStatementError } from './statement-error.ts'
+import { notQueryable, postgresStatementError } from './statement-error.ts'
 import { tellStatements } from './tell-statements.ts'
 import { TlsSettings } from './tls-settings.ts'
 import { type Answer, ValueSettings } from './value-settings.ts'
@@ -151,7 +151,7 @@ class SessionDriver implements PostgresDriver {
         watcher: watcherOf(state, this.#doubt),
       })
       keepPgListeners(client)
-      tellStatements(client, atPlace(this.where, place))
+      tellStatements(client, atPlace(this.where, place), () => (state.broken ? notQueryable(state.endedBy) : undefined))
       state.cleanAt = state.finished
       this.#states.set(client, state)
       rememberCancel(client, (cancelSignal) => this.cancel(client, cancelSignal))

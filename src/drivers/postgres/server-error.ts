@@ -170,12 +170,20 @@ const ENDS_SESSION = new Set([
   '57P05', // idle for too long
 ])
 
+/** The routine of the server that counts the values of a statement: a mistake of the program, and the session goes on. */
+const COUNTS_VALUES = 'exec_bind_message'
+
 /** Whether an error on an open session ends it. */
-export function endsSession(error: {
+export function endsSession({
+  code,
+  severity,
+  routine,
+}: {
   readonly code?: string | undefined
   readonly severity?: string | undefined
+  /** The server's; a pooler names none. */
+  readonly routine?: string | undefined
 }): boolean {
-  return (
-    error.code === undefined || error.severity === 'FATAL' || error.severity === 'PANIC' || ENDS_SESSION.has(error.code)
-  )
+  if (code === undefined || severity === 'FATAL' || severity === 'PANIC') return true
+  return ENDS_SESSION.has(code) && routine !== COUNTS_VALUES
 }

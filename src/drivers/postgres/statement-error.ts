@@ -5,6 +5,7 @@ import { advised, connectionLost, isAuditFailure, type StatementAdvice } from '.
 import type { Whereabouts } from '../whereabouts.ts'
 import { poolerEndHint } from './pooler-words.ts'
 import { endsSession } from './server-error.ts'
+import { outdatesSession } from './session-doubt.ts'
 
 const TRY_AGAIN = 'Run the whole transaction again.'
 
@@ -43,10 +44,14 @@ interface ServerWords {
   readonly severity?: string | undefined
 }
 
+const OUTDATED =
+  'The table has another shape, or the session has other prepared statements, than when the statement was prepared. Run its whole transaction again: the session is closed when it is returned.'
+
 /** The meaning of an error that the server sent. */
 export function postgresAdvice(error: ServerWords): StatementAdvice {
-  const code = error.code ?? ''
-  return endsSession(error) ? { transient: true, hint: hintForEnd(error) } : (POSTGRES_ADVICE[code] ?? {})
+  if (endsSession(error)) return { transient: true, hint: hintForEnd(error) }
+  if (outdatesSession(error)) return { transient: true, hint: OUTDATED }
+  return POSTGRES_ADVICE[error.code ?? ''] ?? {}
 }
 
 function hintForEnd(error: ServerWords): string | undefined {
@@ -61,8 +66,8 @@ export interface FailedSession {
 }
 
 /** pg's words about its own state, in place of the reason. */
-const NOT_QUERYABLE =
-  /^Client has encountered a connection error and is not queryable$|^Client was closed and is not queryable$/
+const NOT_QUERYABLE = 'Client has encountered a connection error and is not queryable'
+const CLOSED = 'Client was closed and is not queryable'
 const ENDED = new Error('the connection was closed before the statement was sent')
 
 /**
@@ -72,7 +77,7 @@ const ENDED = new Error('the connection was closed before the statement was sent
 export function postgresStatementError(error: Error, session: FailedSession): Error {
   if (isAuditFailure(error)) return error
   const isServers = (error as ServerWords).severity !== undefined
-  if (NOT_QUERYABLE.test(error.message)) return lostBy(session.endedBy ?? ENDED, session)
+  if (error.message === NOT_QUERYABLE || error.message === CLOSED) return lostBy(session.endedBy ?? ENDED, session)
   if (isServers ? !endsSession(error as ServerWords) : !session.broken) {
     return isServers ? advised(error, postgresAdvice(error as ServerWords)) : advised(error, {})
   }
@@ -86,4 +91,17 @@ function lostBy(cause: Error, { where }: FailedSession): PoolsmithError {
   const words: ServerWords = cause
   if (words.severity === undefined) return connectionLost(where, cause)
   return connectionLost(where, cause, hintForEnd(words), { sqlstate: words.code })
+}
+
+/**
+ * pg's error of a statement on a session that had ended before, with what is known about it; layers over pg know it by its
+ * words. The statement was not sent, so a COMMIT has not happened.
+ */
+export function notQueryable(endedBy: Error | undefined): Error {
+  const error = new Error(NOT_QUERYABLE, { cause: endedBy })
+  if (endedBy instanceof PoolsmithError) return advised(error, endedBy)
+  return advised(error, {
+    transient: true,
+    hint: (endedBy && hintForEnd(endedBy)) ?? 'Run its whole transaction again on another connection.',
+  })
 }

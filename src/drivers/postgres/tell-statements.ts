@@ -17,9 +17,13 @@ type Callback = (error: Error | null | undefined, result?: unknown) => void
 /**
  * Tells the channel `poolsmith:query` of the statements of a client, but for cursors and streams, and refuses one with more
  * bindings than the protocol counts.
+ *
+ * @param lost the error of a statement on a session that has ended
  */
-export function tellStatements(client: pg.Client, where: Whereabouts): void {
+export function tellStatements(client: pg.Client, where: Whereabouts, lost: () => Error | undefined): void {
   const telling: Query = (...given) => {
+    const loss = lost()
+    if (loss !== undefined) return refuse(client, given, loss)
     const refusal = tooManyBindings(bindingsOf(given), POSTGRES_BINDINGS)
     if (refusal !== undefined) return refuse(client, given, refusal)
     const query = Object.getPrototypeOf(client).query as Query

@@ -4,6 +4,7 @@ import type { Connection as TediousSession } from 'tedious'
 import type { ConnectionInput } from '../../connections/parse.ts'
 import type { SqlServerConnection } from '../../drivers/sqlserver/tedious-connection.ts'
 import { PoolsmithError } from '../../errors.ts'
+import { callSite } from '../../pool/call-site.ts'
 import type { ConnectionPool } from '../../pool/pool.ts'
 import { type BuildPoolOptions, type BuiltPool, buildPool } from '../build-pool.ts'
 import { checkCallOptions } from '../check-options.ts'
@@ -44,6 +45,8 @@ export function sqlServerDialect(
     })
     return building
   }
+  /** True also while it is not known. */
+  let detectsLeaks = true
   /** The session that Kysely is about to wrap. */
   let next: TediousSession | undefined
 
@@ -58,12 +61,15 @@ export function sqlServerDialect(
     }
 
     acquire(): { readonly promise: Promise<Wrapped> } {
-      return { promise: this.#lease() }
+      // Here, because nothing of the program is left on the stack after a wait.
+      const site = detectsLeaks ? callSite(this.acquire) : undefined
+      return { promise: this.#lease(site) }
     }
 
-    async #lease(): Promise<Wrapped> {
+    async #lease(site: Error | undefined): Promise<Wrapped> {
       const { pool, parts } = await built()
-      const session = (await pool.acquire().promise) as SqlServerConnection
+      detectsLeaks = pool.detectsLeaks
+      const session = (await pool.acquire({ site }).promise) as SqlServerConnection
       session.explain ??= (error) => parts.statementError(session, error)
       const known = this.#wrapped.get(session)
       if (known !== undefined) return known

@@ -76,12 +76,15 @@ export async function createMssqlPool<Pool extends object = MssqlConnectionPool>
   const { connection, strategy } = first
   const { addFacts } = await import('./error-facts.ts')
   addFacts([module.RequestError, module.TransactionError, module.PreparedStatementError])
+  const sites = first.pool.detectsLeaks ? await import('./call-sites.ts') : undefined
 
   class PoolsmithMssqlPool extends module.ConnectionPool {
     readonly connection = connection
     readonly strategy = strategy
     #connections: ConnectionPool<object> = first.pool
     #reopening: Promise<void> | undefined
+    /** Where the connection is asked for that is being acquired in this very call. */
+    #site: Error | undefined
 
     constructor(config: object) {
       super(config)
@@ -94,7 +97,7 @@ export async function createMssqlPool<Pool extends object = MssqlConnectionPool>
 
     #adopt({ pool, parts }: BuiltPool): void {
       this.#connections = pool
-      this.pool = asTarn(pool, parts)
+      this.pool = asTarn(pool, parts, () => this.#site)
       this._connected = true
       this._healthy = true
     }
@@ -132,16 +135,21 @@ export async function createMssqlPool<Pool extends object = MssqlConnectionPool>
         this.collation = (raw as SqlServerConnection).databaseCollation
         requester.collation = this.collation
       }
-      if (callback === undefined) {
-        return (super.acquire(requester) as Promise<object>).then((raw) => {
-          note(raw)
-          return raw
+      this.#site = sites?.siteOf(requester)
+      try {
+        if (callback === undefined) {
+          return (super.acquire(requester) as Promise<object>).then((raw) => {
+            note(raw)
+            return raw
+          })
+        }
+        return super.acquire(requester, (error, raw, config) => {
+          if (raw !== undefined) note(raw)
+          callback(error, raw, config)
         })
+      } finally {
+        this.#site = undefined
       }
-      return super.acquire(requester, (error, raw, config) => {
-        if (raw !== undefined) note(raw)
-        callback(error, raw, config)
-      })
     }
 
     override _close(callback: (error?: unknown) => void): void {
@@ -154,23 +162,25 @@ export async function createMssqlPool<Pool extends object = MssqlConnectionPool>
       await this.close()
     }
   }
-  return new PoolsmithMssqlPool({
+  const made = new PoolsmithMssqlPool({
     ...mssqlOptions,
     // Only for its messages and its diagnostics channel.
     server: connection.host ?? 'localhost',
     port: connection.port,
     database: connection.database,
-  }) as unknown as Pool & MssqlPoolExtras
+  })
+  sites?.noteSites(module, made)
+  return made as unknown as Pool & MssqlPoolExtras
 }
 
 /**
  * Our pool under the names of tarn's that mssql uses. A session that ends while it is in use is released here, because
  * mssql does not release one whose prepared statement can no longer be unprepared.
  */
-function asTarn(pool: ConnectionPool<object>, parts: DialectParts): object {
+function asTarn(pool: ConnectionPool<object>, parts: DialectParts, site: () => Error | undefined): object {
   const onEnd = new WeakMap<object, () => void>()
   const handOut = async (): Promise<object> => {
-    const raw = (await pool.acquire().promise) as SqlServerConnection
+    const raw = (await pool.acquire({ site: site() }).promise) as SqlServerConnection
     raw.explain ??= (error) => parts.statementError(raw, error)
     const end = (): void => {
       pool.release(raw)

@@ -25,7 +25,14 @@ declare module 'mssql' {
     readonly number?: number
     readonly originalError?: Error
   }
+  /** Asks a pool for a connection. */
+  class Asking {
+    readonly parent?: object
+  }
   const mssql: {
+    readonly Request: typeof Asking
+    readonly Transaction: typeof Asking
+    readonly PreparedStatement: typeof Asking
     readonly ConnectionPool: typeof ConnectionPool
     readonly RequestError: typeof MSSQLError
     readonly TransactionError: typeof MSSQLError

@@ -8,6 +8,7 @@ import type { Connection } from '../../connections/connection.ts'
 import { keepPgListeners } from '../../drivers/postgres/client-statements.ts'
 import { isAuditFailure } from '../../drivers/statement-error.ts'
 import { PoolsmithError } from '../../errors.ts'
+import { callSite } from '../../pool/call-site.ts'
 import type { ConnectionPool } from '../../pool/pool.ts'
 import { heedSignals, signalOf } from './signals.ts'
 
@@ -105,7 +106,7 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
     connect(): Promise<pg.PoolClient>
     connect(callback: ConnectCallback): void
     connect(callback?: ConnectCallback): Promise<pg.PoolClient> | undefined {
-      const lease = this.#lease()
+      const lease = this.#lease(undefined, this.#site(connect))
       if (callback === undefined) return lease
       lease.then(
         // Out of the promise: what a callback throws is the process's business, as it is with pg.
@@ -116,9 +117,9 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
     }
 
     /** Without a function that is `async`: each would take a turn of its own. */
-    #lease(signal?: AbortSignal): Promise<pg.PoolClient> {
+    #lease(signal: AbortSignal | undefined, site: Error | undefined): Promise<pg.PoolClient> {
       if (this.ending) return Promise.reject(new Error(ENDED))
-      const { promise } = this.poolsmith.acquire(signal && { signal })
+      const { promise } = this.poolsmith.acquire(signal || site ? { signal, site } : undefined)
       this.#waiting++
       return promise.then(
         (client) => {
@@ -130,6 +131,11 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
           throw inPgsWords(error)
         },
       )
+    }
+
+    /** Of the program: the stack begins below this method. */
+    #site(method: (...given: never[]) => unknown): Error | undefined {
+      return this.poolsmith.detectsLeaks ? callSite(method) : undefined
     }
 
     #served(): void {
@@ -174,7 +180,9 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
     query(text: unknown, second?: unknown, third?: unknown): Promise<pg.QueryResult> | undefined {
       const isFirst = typeof text === 'function'
       const values = typeof second === 'function' ? undefined : second
-      const result = isFirst ? Promise.reject(new Error(FUNCTION_FIRST)) : this.#query(text as string, values)
+      const result = isFirst
+        ? Promise.reject(new Error(FUNCTION_FIRST))
+        : this.#query(text as string, values, this.#site(query))
       const callback = [second, third, text].find((one) => typeof one === 'function') as QueryCallback | undefined
       if (callback === undefined) return result
       result.then(
@@ -185,9 +193,9 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
     }
 
     /** Without a function that is `async`, as {@link #lease}. */
-    #query(text: string, values: unknown): Promise<pg.QueryResult> {
+    #query(text: string, values: unknown, site: Error | undefined): Promise<pg.QueryResult> {
       return new Promise((resolve, reject) => {
-        this.#lease(signalOf(text)).then((client) => {
+        this.#lease(signalOf(text), site).then((client) => {
           const { release } = client
           // Some Submittables answer twice.
           let isAnswered = false
@@ -241,6 +249,7 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
     }
   }
 
+  const { connect, query } = PoolsmithPgPool.prototype
   const made = PoolsmithPgPool as unknown as new (parts: PgPoolParts) => PgPool
   classes.set(Base, made)
   return made
