@@ -8,7 +8,7 @@ import { type Fields, parseFields, type ValuesOf } from '../connections/fields.t
 import { fromName, type Reference, schemesIn } from '../connections/reference.ts'
 import { type ProxyOptions, proxyFields } from '../drivers/network/proxy/options.ts'
 import { ConfigError, type ConfigProblem, PoolsmithError } from '../errors.ts'
-import { poolFields } from '../pool/options.ts'
+import { otherPoolsOption, poolFields } from '../pool/options.ts'
 import { loginFields, storeFields } from '../stores/fields.ts'
 import type { StrategyRegistry } from '../strategies/registry.ts'
 import type { Strategy } from '../strategies/strategy.ts'
@@ -72,7 +72,7 @@ export function resolveSettings<DriverFields extends Fields>(
       strict: head.strict_extras,
       closed,
       defaults: known === undefined ? undefined : defaultsOf(known, given),
-      elsewhere: (key) => ownerOf(key, connection.type, known, registry),
+      elsewhere: (key) => ownerOf(key, connection.type, known, registry) ?? otherPoolsOption(key),
       foreign,
     },
   )

@@ -103,6 +103,22 @@ export const poolFields = {
 /** The pool's options under their names in the extras; each may be left out. Times are in seconds. */
 export type PoolOptions = Partial<ValuesOf<typeof poolFields>>
 
+/** Options of pg's and of tarn's pool, and what stands for them here. */
+const OF_OTHER_POOLS: ReadonlyMap<string, string> = new Map([
+  ['max', 'pool_size and max_overflow'],
+  ['min', 'pool_min_idle'],
+  ['connectionTimeoutMillis', 'pool_timeout, in seconds'],
+  ['acquireTimeoutMillis', 'pool_timeout, in seconds'],
+  ['idleTimeoutMillis', 'pool_idle_timeout, in seconds'],
+  ['maxLifetimeSeconds', 'pool_recycle'],
+])
+
+/** The message for an option of another pool. */
+export function otherPoolsOption(key: string): string | undefined {
+  const ours = OF_OTHER_POOLS.get(key)
+  return ours === undefined ? undefined : `is an option of another pool; write ${ours}`
+}
+
 /** {@link PoolOptions} with its defaults filled in and times in milliseconds; `Infinity` is "never". */
 export interface Policy {
   readonly name: string | undefined
@@ -130,7 +146,11 @@ export interface Policy {
  * @throws ConfigError with all problems
  */
 export function poolPolicy(options: PoolOptions = {}): Policy {
-  const { values, problems } = parseFields(poolFields, options, { path: '', strict: true })
+  const { values, problems } = parseFields(poolFields, options, {
+    path: '',
+    strict: true,
+    elsewhere: otherPoolsOption,
+  })
   if (problems.length > 0) throw new ConfigError(problems, { subject: 'The pool options' })
   const timeoutMillis = millis(values.pool_timeout)
   return {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { createEngine } from '../../../src/engine/knex/create-engine.ts'
 import { ConfigError } from '../../../src/errors.ts'
 import { type PoolOptions, poolPolicy } from '../../../src/pool/options.ts'
 
@@ -59,4 +60,23 @@ test('a time that no timer can measure is refused, because it would pass at once
     assert.throws(() => poolPolicy({ [name]: 2_147_484 }), { code: 'CONFIG_INVALID' }, name)
     poolPolicy({ [name]: 2_000_000 })
   }
+})
+
+test('an option of another pool is reported with the name that it has here', async () => {
+  const wrong = { max: 5, min: 1, acquireTimeoutMillis: 2000 } as unknown as PoolOptions
+  assert.throws(
+    () => poolPolicy(wrong),
+    /max: .*write pool_size.*\n.*min: .*pool_min_idle.*\n.*pool_timeout, in seconds/,
+  )
+
+  const told: string[] = []
+  const on = {
+    'config:warning': ({ path, message }: { path: string; message: string }) => told.push(`${path}: ${message}`),
+  }
+  await using _ = await createEngine('postgres://etl@db/sales', { ...wrong, on })
+  assert.deepEqual(told.toSorted(), [
+    'options.acquireTimeoutMillis: is an option of another pool; write pool_timeout, in seconds',
+    'options.max: is an option of another pool; write pool_size and max_overflow',
+    'options.min: is an option of another pool; write pool_min_idle',
+  ])
 })
