@@ -2,6 +2,7 @@
 
 import { onAbort } from '../../abort.ts'
 import { setRowMode } from './row-reader.ts'
+import { firstError } from './statement-error.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
 import { stateOf } from './tedious-internals.ts'
 
@@ -38,7 +39,7 @@ export async function untilIdle(connection: SqlServerConnection, signal?: AbortS
 export async function runBatch(connection: SqlServerConnection, sql: string): Promise<void> {
   const { Request: TediousRequest } = await import('tedious')
   await new Promise<void>((resolve, reject) => {
-    connection.execSqlBatch(new TediousRequest(sql, (error) => (error ? reject(error) : resolve())))
+    connection.execSqlBatch(new TediousRequest(sql, (error) => (error ? reject(firstError(error)) : resolve())))
   })
 }
 

@@ -1,5 +1,6 @@
 /** The meaning of statement errors, by their number (sys.messages) or tedious' code. */
 
+import { isAggregate, isError } from '../../any-error.ts'
 import { advised, connectionLost, isAuditFailure, type StatementAdvice } from '../statement-error.ts'
 import type { Whereabouts } from '../whereabouts.ts'
 import { endsSession, isThrottled } from './server-error.ts'
@@ -35,6 +36,19 @@ export interface FailedSession {
   readonly where: Whereabouts
   readonly broken: boolean
   readonly endedBy: Error | undefined
+}
+
+/**
+ * Several errors of one statement arrive as an AggregateError without a message; the first is the cause, and `errors` has
+ * them all.
+ */
+export function firstError(error: Error): Error {
+  if (!isAggregate(error)) return error
+  const { errors } = error
+  const [first] = errors
+  if (!isError(first)) return error
+  // As that of an AggregateError it is not enumerable: it holds the error itself, which JSON could not write.
+  return Object.defineProperty(first, 'errors', { value: errors, configurable: true, writable: true })
 }
 
 interface TediousError extends Error {

@@ -4,12 +4,12 @@
  */
 
 import type { Request } from 'tedious'
-import { isAggregate, isError } from '../../any-error.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { Pull } from '../pull.ts'
 import type { BoundValue, Statement } from './bound-value.ts'
 import type { FieldRun } from './row-fields.ts'
 import { setRowMode } from './row-reader.ts'
+import { firstError } from './statement-error.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
 import type { ColumnMetadata } from './tedious-internals.ts'
 import { collected } from './watch-request.ts'
@@ -43,11 +43,6 @@ interface FieldRequest {
 }
 
 const loadTedious = () => loadPackage('tedious', () => import('tedious'), 'Reading from SQL Server')
-
-/** Several errors of one statement come as an AggregateError without a message; the first one says what began it. */
-function firstError(error: Error): Error {
-  return isAggregate(error) && isError(error.errors[0]) ? error.errors[0] : error
-}
 
 /** The statements have no time limit: finding where to divide a long table may take long. */
 export async function asker(connection: SqlServerConnection): Promise<AskStatement> {

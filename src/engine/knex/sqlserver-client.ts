@@ -13,9 +13,9 @@ import type { Knex } from 'knex'
 import MssqlDialect from 'knex/lib/dialects/mssql/index.js'
 import type { Request } from 'tedious'
 import { pause } from '../../abort.ts'
-import { isAggregate, isError } from '../../any-error.ts'
 import { isAscii } from '../../drivers/sqlserver/bound-value.ts'
 import { type ColumnMetadata, type SqlServerConnection, setRowMode } from '../../drivers/sqlserver/statement.ts'
+import { firstError } from '../../drivers/sqlserver/statement-error.ts'
 import { collected } from '../../drivers/sqlserver/watch-request.ts'
 import { loadPackage } from '../../optional-package.ts'
 import type { ClientBackend } from './backend.ts'
@@ -250,11 +250,4 @@ function pour(request: RowSource, stream: Transform): void {
     request.pause()
     stream.once('drain', resume)
   })
-}
-
-/** Several errors of one statement arrive as an AggregateError without a message; the first is the cause. */
-function firstError(error: Error): Error {
-  if (!isAggregate(error)) return error
-  const [first] = error.errors
-  return isError(first) ? Object.assign(first, { errors: error.errors }) : error
 }

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import { MssqlDialect, type MssqlDialectConfig, type TediousConnection } from 'kysely'
 import type { Connection as TediousSession } from 'tedious'
 import type { ConnectionInput } from '../../connections/parse.ts'
+import { firstError } from '../../drivers/sqlserver/statement-error.ts'
 import type { SqlServerConnection } from '../../drivers/sqlserver/tedious-connection.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { callSite } from '../../pool/call-site.ts'
@@ -70,7 +71,8 @@ export function sqlServerDialect(
       const { pool, parts } = await built()
       detectsLeaks = pool.detectsLeaks
       const session = (await pool.acquire({ site }).promise) as SqlServerConnection
-      session.explain ??= (error) => parts.statementError(session, error)
+      // Kysely rejects with a list where there are several errors.
+      session.explain ??= (error) => parts.statementError(session, firstError(error))
       const known = this.#wrapped.get(session)
       if (known !== undefined) return known
       try {
