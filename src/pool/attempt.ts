@@ -9,6 +9,7 @@ import { type Phase, PoolsmithError } from '../errors.ts'
 import type { Place, PlaceName } from '../hosts/place.ts'
 import { type ConnectTrace, PhaseTracer, traced } from '../tracing.ts'
 import { asPoolsmithError, endedAtLoginError, hangingError, NotTried } from './failures.ts'
+import { cut } from './goodbye.ts'
 
 /** Logins in one attempt, each with a credential that differs from the one before. */
 const MAX_LOGINS = { password: 3, token: 2, certificate: 2, gss: 2, ntlm: 2 } as const
@@ -148,12 +149,15 @@ export class Attempt<Raw extends object> {
     signal: AbortSignal,
   ): Promise<T> {
     const { driver } = this.#config
+    const { raw } = opened
     this.#enter('query')
-    using _ = onAbort(signal, () => driver.abort(opened.raw))
     try {
       return await orAbort(prepare(opened), signal)
     } catch (error) {
-      driver.abort(opened.raw)
+      // The answer to a statement that failed may not have been read to its end.
+      if (!signal.aborted) await nextPoll()
+      if (driver.isBroken(raw)) driver.abort(raw)
+      else await cut(driver, raw)
       throw error
     }
   }

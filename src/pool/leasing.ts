@@ -6,6 +6,7 @@ import type { PoolsmithError } from '../errors.ts'
 import type { EventName } from '../events.ts'
 import type { EventHub, Listener } from './events.ts'
 import { closedError, statementAborted } from './failures.ts'
+import { CANCEL_LIMIT_MILLIS, cut } from './goodbye.ts'
 import type { Listening, ListeningConfig } from './listening.ts'
 import type { AcquireOptions, ListenOptions, NotificationHandler, PlaceVisit } from './types.ts'
 
@@ -97,8 +98,7 @@ export abstract class Leasing<Raw extends object> implements AsyncDisposable {
     const raw = this.find(which)
     if (raw === undefined) return
     this.invalidate(raw)
-    const { cut } = await import('./under-signal.ts')
-    await cut(this.#driver, raw)
+    await cut(this.#driver, raw, CANCEL_LIMIT_MILLIS)
   }
 
   /**

@@ -4,9 +4,7 @@ import { nextPoll, onAbort } from '../abort.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { Whereabouts } from '../drivers/whereabouts.ts'
 import { statementAborted } from './failures.ts'
-
-/** How long a statement may take to end after a cancel request; then its session is cut. */
-const CANCEL_LIMIT_MILLIS = 5000
+import { CANCEL_LIMIT_MILLIS, cut } from './goodbye.ts'
 
 export interface UnderSignal<Raw extends object> {
   readonly raw: Raw
@@ -46,7 +44,7 @@ export async function underSignal<Raw extends object, T>(
     const isQuiet = await quieten(driver, raw)
     // The end of the statement is told to the work, which ends or goes on.
     await nextPoll()
-    if (!isQuiet || !settled) await cut(driver, raw)
+    if (!isQuiet || !settled) await cut(driver, raw, CANCEL_LIMIT_MILLIS)
   }
   if (signal.aborted && !(await succeeded(working, () => settled))) throw statementAborted(signal, where)
   return working
@@ -60,13 +58,6 @@ async function quieten<Raw extends object>(driver: Driver<Raw>, raw: Raw): Promi
   } catch {
     return false
   }
-}
-
-/** Closes the socket at once, and has the server end the running statement, where that is possible. Never rejects. */
-export async function cut<Raw extends object>(driver: Driver<Raw>, raw: Raw): Promise<void> {
-  if (driver.kill === undefined) driver.abort(raw)
-  // The session is gone even where its statement cannot be ended.
-  else await driver.kill(raw, AbortSignal.timeout(CANCEL_LIMIT_MILLIS)).catch(() => undefined)
 }
 
 async function succeeded(working: Promise<unknown>, settled: () => boolean): Promise<boolean> {

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createEngine, type Engine, type EngineOptions, PoolsmithError } from '../../src/index.ts'
 import type { Side, SideKind } from './sides/side.ts'
 
@@ -107,6 +108,34 @@ export function sessionHookSuite(kind: SideKind): void {
       await failed
       const [session] = sessions
       await assert.rejects(side.run(session as object, 'select 1 as n'))
+    })
+
+    test('the statement of a hook that hangs is ended on the server, in an opening and in a reset', async () => {
+      const isOver = async (): Promise<void> => {
+        for (let tries = 0; await side.runsSlow(); tries++) {
+          assert.ok(tries < 200, 'the statement ends within ten seconds')
+          await sleep(50)
+        }
+      }
+      await using opening = await open({ pool_timeout: 1, session_init: kind.slow })
+      assert.equal((await failure(ask(opening, 'select 1 as n'))).code, 'CONNECT_TIMEOUT')
+      await isOver()
+
+      let calls = 0
+      await using db = await open({
+        pool_reset_on_return: 'full',
+        pool_ping_timeout: 1,
+        onSession: async (session) => void (++calls === 2 && (await side.run(session, kind.slow))),
+      })
+      const closed = new Promise((resolve) => db.pool.on('connection:closed', resolve))
+      await ask(db, 'select 1 as n')
+      assert.equal(((await closed) as { reason: string }).reason, 'reset-failed')
+      await isOver()
+    })
+
+    test('a hook that ends the session without waiting for its end hands on none', async () => {
+      await using db = await open({ onSession: (session) => void endSession(session) })
+      assert.equal((await failure(ask(db, 'select 1 as n'))).code, 'SESSION_INIT_FAILED')
     })
 
     test('a hook that ends the session, or leaves a transaction and a statement, hands on neither', async () => {

@@ -25,7 +25,7 @@ import { keepPgListeners, listens, listenTo, USERS_EVENTS } from './client-state
 import { postgresPlaces } from './open-place.ts'
 import { checkPostgresOptions } from './option-checks.ts'
 import { effectiveSslMode, type PostgresOptions, type PostgresTarget } from './options.ts'
-import { adoptSession, isBusy, loadPg, streamOf } from './pg-client.ts'
+import { adoptSession, isBusy, isEnding, loadPg, streamOf } from './pg-client.ts'
 import { interruptClient, resetClient } from './reset.ts'
 import { endsSession } from './server-error.ts'
 import type { Session, SessionPlan } from './session-plan.ts'
@@ -273,7 +273,7 @@ class SessionDriver implements PostgresDriver {
   }
 
   #isDead(raw: pg.Client): boolean {
-    return this.#state(raw).broken || streamOf(raw).destroyed
+    return this.#state(raw).broken || isEnding(raw)
   }
 
   onEnd(raw: pg.Client, listener: () => void): void {

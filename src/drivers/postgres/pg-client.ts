@@ -344,6 +344,12 @@ export function streamOf(client: pg.Client): Duplex {
   return parts(client).connection.stream
 }
 
+/** Whether a client has said goodbye, or its socket is closed. */
+export function isEnding(client: pg.Client): boolean {
+  const { connection } = parts(client)
+  return connection._ending || connection.stream.destroyed
+}
+
 /** Clears pg's list of the named statements that the server knows; DISCARD ALL has removed them on the server. */
 export function forgetStatements(client: pg.Client): void {
   parts(client).connection.parsedStatements = {}

@@ -107,7 +107,7 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
     connect(callback: ConnectCallback): void
     connect(callback?: ConnectCallback): Promise<pg.PoolClient> | undefined {
       const lease = this.#lease(undefined, this.#site(connect))
-      if (callback === undefined) return lease
+      if (typeof callback !== 'function') return lease
       lease.then(
         // Out of the promise: what a callback throws is the process's business, as it is with pg.
         (client) => process.nextTick(callback, undefined, client, client.release),
@@ -151,16 +151,25 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
         released = true
         this.#release(client, error)
       }
-      if (!this.#announced.has(client)) this.#announce(client)
-      this.emit('acquire', client)
+      try {
+        if (!this.#announced.has(client)) this.#announce(client)
+        this.emit('acquire', client)
+      } catch (error) {
+        // The caller gets the error of the listener, and no client that it could release.
+        client.release(error as Error)
+        throw error
+      }
       return client
     }
 
     /** Listeners to `connect` send their statements now, so these run before those of the client's user. */
     #announce(client: pg.PoolClient): void {
       this.#announced.add(client)
+      let isTold = false
       client.on('error', (error: Error) => {
-        if (this.#leased.has(client) || this.listenerCount('error') === 0) return
+        if (isTold || this.#leased.has(client) || this.listenerCount('error') === 0) return
+        // The end of the socket that follows the server's last words is no other error.
+        isTold = true
         this.emit('error', Object.assign(error, { client }), client)
       })
       client.once('end', () => this.emit('remove', client))
@@ -172,9 +181,12 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
 
     #release(client: pg.PoolClient, error: unknown): void {
       this.#leased.delete(client)
-      this.emit('release', error as Error, client)
-      if (error) this.poolsmith.invalidate(client)
-      this.poolsmith.release(client)
+      try {
+        this.emit('release', error as Error, client)
+      } finally {
+        if (error) this.poolsmith.invalidate(client)
+        this.poolsmith.release(client)
+      }
     }
 
     query(text: unknown, second?: unknown, third?: unknown): Promise<pg.QueryResult> | undefined {
@@ -223,7 +235,7 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
     end(callback: () => void): void
     end(callback?: (error?: Error) => void): Promise<void> | undefined {
       const ended = this.#end()
-      if (callback === undefined) return ended
+      if (typeof callback !== 'function') return ended
       ended.then(
         () => process.nextTick(callback),
         (error) => process.nextTick(callback, error),
