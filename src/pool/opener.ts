@@ -1,7 +1,7 @@
 import type { Credential, CredentialSource } from '../credentials/credential.ts'
 import { sameSecret } from '../credentials/same-secret.ts'
 import type { Driver } from '../drivers/driver.ts'
-import type { Whereabouts } from '../drivers/whereabouts.ts'
+import { atPlace, type Whereabouts } from '../drivers/whereabouts.ts'
 import { PoolsmithError } from '../errors.ts'
 import type { Place } from '../hosts/place.ts'
 import { Attempt, type Opened } from './attempt.ts'
@@ -57,7 +57,8 @@ export class Opener<Raw extends object> {
    * @throws PoolsmithError, NotTried
    */
   async open(generation: number, promising: boolean, at?: Place): Promise<Session<Raw>> {
-    const { driver, where, source, limitMillis, prepare } = this.#config
+    const { driver, source, limitMillis, prepare } = this.#config
+    const where = this.#config.where && atPlace(this.#config.where, at)
     const refusalOf = (credential: Credential) => this.#refusalOf(credential)
     const attempt = new Attempt({ driver, where, source, limitMillis, refusalOf, at })
     this.#attempts.add(attempt)

@@ -18,6 +18,7 @@ const LISTENS = Symbol('listens')
 /** `pg.Client`, as lib/client.js has it. */
 interface ClientParts {
   [LISTENS]?: boolean
+  readonly readyForQuery?: boolean
   readonly _queryQueue: unknown[]
   _getActiveQuery(): unknown
   _pulseQueryQueue(): void
@@ -104,12 +105,13 @@ export function refuse(client: pg.Client, given: readonly unknown[], error: Erro
 }
 
 /**
- * Has a listener that waits once for the end of a statement also be called when the session has ended. pg-cursor waits so
- * when it is closed, after the loss of the session too, and with it every stream and the reader of a stream.
+ * Has a listener that waits once for the end of a statement also be called when none will come: the session has ended, or
+ * runs nothing. pg-cursor waits so when it is closed, after the loss of the session too, and after an error of which the
+ * end was reported before; and with it every stream and the reader of a stream.
  */
-export function readyOrEnded<Connection extends EventEmitter & { readonly stream: Duplex }>(
-  connection: Connection,
-): Connection {
+export function readyOrEnded<
+  Connection extends EventEmitter & { readonly stream: Duplex; readonly client: pg.Client | undefined },
+>(connection: Connection): Connection {
   const once = connection.once.bind(connection)
   connection.once = (event, listener) => {
     if (event !== 'readyForQuery') return once(event, listener)
@@ -117,7 +119,8 @@ export function readyOrEnded<Connection extends EventEmitter & { readonly stream
       connection.off('readyForQuery', done).off('end', done)
       listener()
     }
-    if (connection.stream.destroyed) setImmediate(listener)
+    const { stream, client } = connection
+    if (stream.destroyed || (client && parts(client).readyForQuery === true)) setImmediate(listener)
     else connection.on('readyForQuery', done).on('end', done)
     return connection
   }

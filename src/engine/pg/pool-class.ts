@@ -6,6 +6,7 @@ import { within } from '../../abort.ts'
 import { isError } from '../../any-error.ts'
 import type { Connection } from '../../connections/connection.ts'
 import { keepPgListeners } from '../../drivers/postgres/client-statements.ts'
+import { streamOf, untilIdle } from '../../drivers/postgres/pg-client.ts'
 import { isAuditFailure } from '../../drivers/statement-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { callSite } from '../../pool/call-site.ts'
@@ -54,6 +55,7 @@ type QueryCallback = (error: Error | undefined, result?: pg.QueryResult) => void
 const ENDED = 'Cannot use a pool after calling end on the pool'
 const ENDED_TWICE = 'Called end on pool more than once'
 const RELEASED_TWICE = 'Release called on client which has already been released to the pool.'
+const LOST = 'Connection terminated unexpectedly'
 const FUNCTION_FIRST = 'Passing a function as the first parameter to pool.query is not supported'
 
 const NOTHING = (): void => undefined
@@ -224,6 +226,9 @@ export function poolClass(Base: typeof pg.Pool): new (parts: PgPoolParts) => PgP
               if (error) queueMicrotask(() => answer(error))
               else answer(undefined, result)
             })
+            // Cursors and copy streams call nothing back.
+            if (isSubmittable(text))
+              untilIdle(client).then(() => answer(streamOf(client).destroyed ? new Error(LOST) : undefined))
           } catch (error) {
             answer(error)
           }
@@ -283,6 +288,10 @@ function systemCode(error: unknown): string | undefined {
     if ('code' in one && typeof one.code === 'string' && /^E[A-Z]+$/.test(one.code)) return one.code
   }
   return undefined
+}
+
+function isSubmittable(text: unknown): boolean {
+  return typeof (text as Partial<pg.Submittable> | undefined)?.submit === 'function'
 }
 
 /** The options of a pool that a data layer may read. No secret is among them. */

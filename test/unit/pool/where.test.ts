@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { PoolsmithError } from '../../../src/errors.ts'
+import { Place } from '../../../src/hosts/place.ts'
 import { FakeDriver } from '../../support/fake-driver.ts'
+import { settled } from '../../support/held-clock.ts'
 import { attempt, type Setup, setUp } from './set-up.ts'
 
 const PLACE = 'db.example.com:5432 (database sales)'
@@ -48,6 +50,23 @@ test('an attempt that hangs', async (t) => {
   const waiting = attempt(setup)
   await setup.clock.advance(1000)
   assertPlace(waiting.error, 'CONNECT_TIMEOUT')
+})
+
+test('an attempt that hangs at the one server that it was to reach', async (t) => {
+  const places = [new Place({ host: 'db2.example.com', port: 5433 })]
+  const { pool, driver, clock } = setUp(
+    t,
+    { pool_timeout: 1 },
+    { driver: Object.assign(new PlacedDriver(), { places }) },
+  )
+  driver.onOpen = () => new Promise(() => undefined)
+  const visits = pool.visitPlaces()
+  // The code for visits is loaded at the first one.
+  while (driver.opens === 0) await settled()
+  await clock.advance(1000)
+  const [visit] = await visits
+  assert.equal(visit?.error?.code, 'CONNECT_TIMEOUT')
+  assert.match(visit?.error?.message ?? '', /^No connection to db2\.example\.com:5433 \(database sales\) within /)
 })
 
 test('a caller that gives up', async (t) => {
