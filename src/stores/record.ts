@@ -19,8 +19,10 @@ export function recordIn(stored: StoredSecret, field: string | undefined, place:
   const { conn_uri: uri } = fields
   if (typeof uri === 'string' && uri !== '') return uri
   const [only, ...others] = Object.keys(fields)
-  // A mounted secret or one of Kubernetes that holds the connection under a key of its own.
-  return only !== undefined && others.length === 0 ? stored.read(only, place).reveal() : (fields as ConnectionInput)
+  // A mounted secret or one of Kubernetes that holds the connection under a key of its own. A password alone is none.
+  return only !== undefined && others.length === 0 && only !== 'password'
+    ? stored.read(only, place).reveal()
+    : (fields as ConnectionInput)
 }
 
 /** Reads login and password of a record as the store has it now. */

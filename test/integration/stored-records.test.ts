@@ -206,3 +206,24 @@ test('a record that cannot be read names the store, the path and the step, and n
   vault.fault = () => ({ status: 503, body: { errors: ['Vault is sealed'] } })
   assert.equal((await failure('vault:secret/sales')).code, 'STORE_SEALED')
 })
+
+test('a secret that holds no connection is reported by what a connection lacks', async () => {
+  await using vault = await startVaultDouble()
+  const put = (path: string, data: object) => administer(vault, 'POST', `secret/data/connections/${path}`, { data })
+  await put('password', { password: 'hunter2' })
+  await put('empty', { conn_uri: '' })
+  const environment = {
+    VAULT_ADDR: vault.address,
+    VAULT_TOKEN: vault.rootToken,
+    AIRFLOW__SECRETS__BACKEND: BACKEND,
+    AIRFLOW__SECRETS__BACKEND_KWARGS: JSON.stringify({ url: vault.address }),
+  }
+  const message = async (input: string): Promise<string> => {
+    const error: unknown = await resolveConnection(input, { environment, cwd: '/' }).catch((reason: unknown) => reason)
+    assert.ok(error instanceof PoolsmithError, 'it is a connection')
+    assert.deepEqual(findSecrets(error, ['hunter2']), [])
+    return error.message
+  }
+  assert.match(await message('vault:secret/connections/password'), /connections\/password in .*: type: missing;/)
+  assert.match(await message('empty'), /connections\/empty in Vault .* is not valid: it is empty$/)
+})

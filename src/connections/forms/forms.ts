@@ -1,5 +1,6 @@
 import { Secret } from '../../secret.ts'
 import { LONGEST_RECORD, MOST_PARTS, tooLong } from '../limits.ts'
+import { namesScheme } from '../reference.ts'
 import { adoNet } from './ado-net.ts'
 import { isOdbc, readAirflowOdbc } from './airflow-odbc.ts'
 import { airflowUri } from './airflow-uri.ts'
@@ -55,10 +56,15 @@ function readText(text: string): FormReading {
   if (text.length > LONGEST_RECORD) return unreadable(`it ${tooLong(LONGEST_RECORD)}`)
   if (text.trim() === '') return unreadable('it is empty')
   const form = formOf(text)
-  return form === undefined ? unreadable(NO_FORM) : translated(form.read(text.trim()))
+  return form === undefined
+    ? unreadable(namesScheme(text.trim()) ? REFERENCE : NO_FORM)
+    : translated(form.read(text.trim()))
 }
 
 const NO_FORM = 'expected a URI such as postgres://login:password@host:5432/database, a connection string, or JSON'
+/** `createEngine` itself takes one. The text is not repeated, because it may be something else. */
+const REFERENCE =
+  'expected the connection itself, not a reference to a store; give the reference in place of the id of this connection'
 
 /** The records of other programs, in our words. */
 function translated(reading: FormReading): FormReading {

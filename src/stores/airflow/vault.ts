@@ -238,5 +238,6 @@ function joined(...parts: readonly string[]): string {
 function connectionIn(stored: StoredSecret): ReadValue<ConnectionInput> {
   const fields = stored.fields() ?? {}
   const { conn_uri: uri } = fields
-  return { value: typeof uri === 'string' && uri !== '' ? uri : (fields as ConnectionInput) }
+  const isUri = typeof uri === 'string' && (uri !== '' || Object.keys(fields).length === 1)
+  return { value: isUri ? uri : (fields as ConnectionInput) }
 }

@@ -32,6 +32,16 @@ describe('resolveConnection', () => {
     await assert.rejects(resolveConnection(undefined as never, options), { code: 'CONFIG_INVALID' })
   })
 
+  it('says of a reference in a connection where references are given', async () => {
+    const environment = { POOLSMITH_CONN_SALES: 'store:sales', POOLSMITH_CONN_LAKE: 'vault:secret/lake' }
+    for (const id of ['sales', 'lake', 'store:sales']) {
+      await assert.rejects(resolveConnection(id, { environment, cwd: '/' }), {
+        code: 'CONFIG_INVALID',
+        message: /expected the connection itself, not a reference to a store; give the reference in place of the id/,
+      })
+    }
+  })
+
   it('loads the YAML package only for a file in YAML', async () => {
     await using folder = await temporaryFolder()
     await writeFile(join(folder.path, 'connections.yaml'), 'filed: postgres://h', { mode: 0o600 })
