@@ -129,7 +129,7 @@ const AFTER: Readonly<Record<RotationStep, string>> = {
 function at(step: RotationStep, service: string, given: unknown, signal: AbortSignal): unknown {
   if (!isError(given)) return given
   const error = given instanceof PoolsmithError ? given : statementFailed(given, signal)
-  const isFinal = ['ROTATION_REFUSED', 'ROTATION_STUCK', 'ROTATION_RUNNING'].includes(error.code)
+  const isFinal = ['ROTATION_REFUSED', 'ROTATION_STUCK', 'ROTATION_RUNNING', 'STORE_READ_ONLY'].includes(error.code)
   const state = isFinal ? '' : ` ${AFTER[step]} Run the same rotation again.`
   return error.with({
     message: `The rotation of ${service} stopped at the step ${step}: ${error.message}`,

@@ -1,10 +1,11 @@
 import { X509Certificate } from 'node:crypto'
+import { inSentence, PoolsmithError } from '../errors.ts'
 import { Secret } from '../secret.ts'
 import type { SecretReader } from '../stores/reader.ts'
 import type { StoredSecret } from '../vault/stored-secret.ts'
 import type { CertificatePlace, CertificateStep } from './certificate-place.ts'
 import type { IssuedPair } from './site-command.ts'
-import { writeSecret } from './write-secret.ts'
+import { assertWritable, writeSecret } from './write-secret.ts'
 
 /** A certificate and its key in two fields of one secret, which are written at once. */
 export class StoredCertificate implements CertificatePlace {
@@ -22,8 +23,23 @@ export class StoredCertificate implements CertificatePlace {
   }
 
   async read(signal: AbortSignal): Promise<X509Certificate> {
+    assertWritable(this.#store, this.#path)
     this.#before = await this.#store.read(this.#path, signal)
-    return new X509Certificate(this.#before.read(this.#fields.certificate, this.name).reveal())
+    const { certificate } = this.#fields
+    const text = this.#before.read(certificate, this.name).reveal()
+    try {
+      return new X509Certificate(text)
+    } catch {
+      // The error of OpenSSL says less.
+      throw new PoolsmithError(
+        `The field ${certificate} of ${inSentence(this.name)} holds no certificate in PEM form.`,
+        {
+          code: 'CERTIFICATE_MALFORMED',
+          phase: 'credential',
+          hint: 'Put the present certificate there, or correct sslcert_from.',
+        },
+      )
+    }
   }
 
   async left(): Promise<undefined> {

@@ -4,7 +4,7 @@ import { PoolsmithError } from '../errors.ts'
 import { Secret } from '../secret.ts'
 import type { SecretReader } from '../stores/reader.ts'
 import { PENDING, type StoredSecret } from '../vault/stored-secret.ts'
-import { writeSecret } from './write-secret.ts'
+import { assertWritable, writeSecret } from './write-secret.ts'
 
 export interface Account {
   readonly user: string
@@ -47,6 +47,7 @@ export class StoredPassword {
   /** @throws PoolsmithError STORE_…, SECRET_… */
   async read(signal: AbortSignal): Promise<PasswordState> {
     const { store, path } = this.#place
+    assertWritable(store, path)
     return this.#stateOf(await store.read(path, signal))
   }
 

@@ -10,7 +10,20 @@ export async function writeSecret(
   fields: ReadonlyMap<string, Secret>,
   options: WriteOptions,
 ): Promise<StoredSecret> {
-  if (store.write !== undefined) return store.write(path, fields, options)
+  assertWritable(store, path)
+  return store.write(path, fields, options)
+}
+
+/**
+ * To be called before a login or a command of the site that a store which can only be read would make useless.
+ *
+ * @throws PoolsmithError STORE_READ_ONLY
+ */
+export function assertWritable(
+  store: SecretReader,
+  path: string,
+): asserts store is SecretReader & Required<Pick<SecretReader, 'write'>> {
+  if (store.write !== undefined) return
   throw new PoolsmithError(`${store.placeOf(path)} can only be read.`, {
     code: 'STORE_READ_ONLY',
     phase: 'credential',

@@ -61,7 +61,7 @@ export function failureOf({ vault, query, answer, body, hide }: Refusal): Poolsm
       ? missing(query, body, said)
       : meaningOf(status, query, body)
   const aheadMillis = clockAhead(headers.date)
-  const words = said === '' ? '' : `: ${printable(hide(said), 300)}`
+  const words = said === '' ? '' : `: ${printable(hide(said.trim()), 300)}`
   const wait = retryAfterMillis(headers['retry-after'])
   const deleted = status === 404 ? deletedVersion(body) : undefined
   const message =
