@@ -32,7 +32,7 @@ export interface ConnectTrace extends TraceContext {
 export interface TracedPlace {
   readonly host: string
   readonly port: number | undefined
-  /** The IP address. */
+  /** The IP address, the path of a Unix socket, or the name that a proxy resolves. */
   readonly address: string | undefined
   readonly role: PlaceRole | undefined
 }

@@ -1,5 +1,6 @@
 /** Attributes of the semantic conventions for databases (OpenTelemetry, "Semantic conventions for database client calls"). */
 
+import { isIP } from 'node:net'
 import { errorCode, isError } from '../any-error.ts'
 import type { EventOrigin } from '../events.ts'
 import type { ConnectTrace, QueryTrace, TraceContext } from '../tracing.ts'
@@ -24,9 +25,14 @@ export function sessionAttributes({ place, system }: ConnectTrace): Attributes {
   if (place === undefined) return {}
   return {
     ...serverAttributes({ ...place, system }),
-    'network.peer.address': place.address,
+    'network.peer.address': peerAddress(place.address),
     'poolsmith.place.role': place.role,
   }
+}
+
+/** An IP address or the path of a socket. Where a proxy resolves the name of the server, its address is not known. */
+function peerAddress(address: string | undefined): string | undefined {
+  return address !== undefined && (isIP(address) > 0 || /^[/@]/.test(address)) ? address : undefined
 }
 
 /** The SQLSTATE, the number of SQL Server's error, or the code of ours or of the system's. */

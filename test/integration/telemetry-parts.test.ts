@@ -68,3 +68,14 @@ for (const kind of [postgresSide, sqlServerSide]) {
     }
   })
 }
+
+test('beside @opentelemetry/instrumentation-knex and its hook for ES modules a statement of knex has its span', async () => {
+  await using side = await postgresSide.start()
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [...PRELOAD, join(ROOT, 'test', 'support', 'telemetry', 'knex-hook.mjs')],
+    { env: { PATH: process.env.PATH, DATABASE: JSON.stringify(side.connection) }, timeout: 60_000 },
+  )
+  const scopes = (JSON.parse(stdout) as [string, object][]).map(([scope]) => scope)
+  assert.deepEqual(scopes, ['@opentelemetry/instrumentation-knex', 'service'])
+})

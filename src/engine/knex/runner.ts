@@ -13,8 +13,9 @@
  * A statement, a stream and a transaction heed a signal (`withSignal`).
  */
 
-import type { Knex } from 'knex'
-import Runner, { type Compiled, type StreamParameters } from 'knex/lib/execution/runner.js'
+import knex, { type Knex } from 'knex'
+import type Runner from 'knex/lib/execution/runner.js'
+import type { Compiled, StreamParameters } from 'knex/lib/execution/runner.js'
 import { onAbort } from '../../abort.ts'
 import { tooManyBindings } from '../../drivers/binding-limit.ts'
 import type { PoolsmithError } from '../../errors.ts'
@@ -26,6 +27,12 @@ import { withinLimit } from './time-limit.ts'
 import { untilAborted } from './until-aborted.ts'
 import { signalOf } from './with-signal.ts'
 
+/**
+ * knex's own, from a client of knex: OpenTelemetry's instrumentation of knex patches the file of the class when it is
+ * required, and throws when it is imported.
+ */
+const StockRunner = knex.Client.prototype.runner({}).constructor as typeof Runner
+
 const IN_PIECES =
   'Insert with batchInsert(table, rows, chunkSize), where chunkSize is the limit divided by the columns of a row.'
 
@@ -36,7 +43,7 @@ interface PooledClient extends Knex.Client {
   stream(connection: object, compiled: Compiled, stream: object, options: object): Promise<unknown>
 }
 
-export class PooledRunner extends Runner {
+export class PooledRunner extends StockRunner {
   readonly #backend: ClientBackend
   readonly #sites: CallSites | undefined
 

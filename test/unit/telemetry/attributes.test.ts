@@ -65,6 +65,16 @@ test('an attempt at a list of hosts is told with the server that gave the sessio
   })
 })
 
+test('a name that a proxy resolves is not told as the address of the server', () => {
+  const trace = { poolName: 'p', system: 'postgresql', host: 'db', port: 5432, database: 'd', logins: 1 } as const
+  const told = (address: string): unknown =>
+    sessionAttributes({ ...trace, place: { host: 'db', port: 5432, address, role: undefined } })['network.peer.address']
+  assert.equal(told('db.example.com'), undefined)
+  for (const address of ['10.0.0.2', 'fe80::1', '/run/postgresql/.s.PGSQL.5432', '@postgres']) {
+    assert.equal(told(address), address)
+  }
+})
+
 test('the port is told if it is not the default one, and the kind of an error by its status or code', () => {
   const place = { poolName: 'p', system: 'postgresql', host: 'db', database: 'sales' } as const
   assert.equal(placeAttributes({ ...place, port: 5432 })['server.port'], undefined)
