@@ -61,8 +61,14 @@ const LOGIN_STATES: Readonly<Record<number, State>> = {
   126: NO_DATABASE,
 }
 
-/** Azure SQL is busy, moving or waking up; the same login succeeds a little later (Microsoft Learn, "Transient faults"). */
-const THROTTLED = new Set([10_928, 10_929, 40_197, 40_501, 40_613, 49_918, 49_919, 49_920, 40_143, 40_540, 4221])
+/** Of those that follow, the database is on its way to another server. */
+const MOVING: readonly number[] = [40_197, 40_613, 40_020, 40_143, 40_166, 40_540, 4221]
+
+/**
+ * Azure SQL is busy, moving or waking up; the same login succeeds a little later (Microsoft Learn, "Transient faults", and
+ * SqlClient's list).
+ */
+const THROTTLED = new Set([10_928, 10_929, 40_501, 42_109, 49_918, 49_919, 49_920, ...MOVING])
 
 function adviceFor(error: ServerError, credential: Credential): Advice {
   switch (error.number) {
@@ -172,12 +178,21 @@ function adviceFor(error: ServerError, credential: Credential): Advice {
         hint: 'The database is moving, or was paused (serverless) and wakes up with this login, which takes about a minute. poolsmith tries again within pool_timeout: set it to 90 or more.',
       }
     case 17_809:
+    // No thread, no memory or no time for the login.
+    case 17_189:
+    case 17_197:
+    case 17_803:
     case 10_936:
       return { code: 'SERVER_FULL', transient: true, hint: 'Lower pool_size and max_overflow of the clients.' }
+    case 42_108:
+      return { code: 'SERVER_NOT_READY', transient: true, hint: 'The SQL pool of Azure Synapse is paused: resume it.' }
     case 17_142:
+    case 17_187:
+    case 17_188:
     case 6005:
     case 18_401:
     case 904:
+    case 921:
     case 922:
     case 924:
     case 927:
@@ -249,12 +264,9 @@ export function endsSession(error: Pick<ServerError, 'number' | 'class'>): boole
   return error.class >= ENDS_SESSION_CLASS
 }
 
-/** Of those, the database is on its way to another server. */
-const MOVING = new Set([40_197, 40_613, 40_143, 40_540, 4221])
-
 /** Whether Azure SQL is moving the database. */
 export function isMoving(number: number): boolean {
-  return MOVING.has(number)
+  return MOVING.includes(number)
 }
 
 /** The server is no longer, or not yet, the one that serves a database of a mirror or an availability group. */
