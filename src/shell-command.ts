@@ -33,10 +33,11 @@ export async function shellOutput(options: ShellCommand): Promise<string> {
   })
   let text = ''
   const stop = (): void => {
-    if (child.pid === undefined || child.exitCode !== null) return
-    if (process.platform === 'win32') child.kill()
-    else process.kill(-child.pid, 'SIGKILL')
-    // A program that has left the group may hold the pipe for ever.
+    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
+      if (process.platform === 'win32') child.kill()
+      else killGroup(child.pid)
+    }
+    // A program that the shell has left behind, or that has left the group, may hold the pipe for ever.
     child.stdout.destroy()
   }
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
@@ -56,4 +57,13 @@ export async function shellOutput(options: ShellCommand): Promise<string> {
   if (text.length > longestBytes) throw failed(`printed more than ${longestBytes} bytes`, false)
   if (code !== 0) throw failed(`failed (exit code ${code})`, true)
   return text
+}
+
+function killGroup(leader: number): void {
+  try {
+    process.kill(-leader, 'SIGKILL')
+  } catch (error) {
+    // It has ended, and Node has not told of it yet.
+    if (errorCode(error) !== 'ESRCH') throw error
+  }
 }

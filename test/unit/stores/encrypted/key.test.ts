@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { chmod, readFile, symlink, writeFile } from 'node:fs/promises'
+import { access, chmod, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { within } from '../../../../src/abort.ts'
 import { PoolsmithError } from '../../../../src/errors.ts'
 import { keyPlace, readKeys } from '../../../../src/stores/encrypted/key.ts'
 import { temporaryFolder } from '../../../support/folder.ts'
@@ -101,6 +102,31 @@ test('a command that does not end is stopped with what it has started', {
   abort.abort(new Error('enough'))
   await assert.rejects(reading, /enough/)
   await eventually(async () => ((await isRunning(pid)) ? undefined : true))
+})
+
+test('a command that has ended holds nothing up, although a program that it has left behind holds its output', {
+  skip: process.platform !== 'linux',
+}, async () => {
+  await using folder = await temporaryFolder()
+  const file = join(folder.path, 'pids')
+  const abort = new AbortController()
+  const text = `sleep 600 & echo $$ $! > '${file}.new'; mv '${file}.new' '${file}'; echo '${base64}'`
+  const reading = keysOf({ POOLSMITH_SECRETS_KEY_COMMAND: text }, undefined, abort.signal)
+  const pids = await eventually(() => readFile(file, 'utf8').catch(() => undefined))
+  const [shell = 0, left = 0] = pids.split(' ').map(Number)
+  try {
+    // Node has taken note of its end once the process is gone as a whole.
+    await eventually(() =>
+      access(`/proc/${shell}`).then(
+        () => undefined,
+        () => true,
+      ),
+    )
+    abort.abort(new Error('enough'))
+    await assert.rejects(within(reading, 20_000), /enough/)
+  } finally {
+    if (await isRunning(left)) process.kill(left)
+  }
 })
 
 async function eventually<T>(look: () => T | undefined | Promise<T | undefined>): Promise<T> {
