@@ -2,12 +2,13 @@
 
 import { X509Certificate } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errorCode, errorText } from '../any-error.ts'
 import type { Connection } from '../connections/connection.ts'
 import { homeFolder } from '../connections/fields.ts'
 import { subjectOf } from '../credentials/certificate-files.ts'
+import { readFileState } from '../credentials/reread-file.ts'
 import { PoolsmithError } from '../errors.ts'
 import { PEM_LABELS, pemBlocks } from '../pem-blocks.ts'
 import { printable } from '../printable.ts'
@@ -31,6 +32,13 @@ const FILES: Readonly<Record<string, CredentialKind>> = {
   vault_secret_id_file: 'api_key',
 }
 const CERTIFICATES = ['sslcert', 'client_certificate_path', 'vault_client_cert'] as const
+const CERTIFICATE_FILE = {
+  what: 'certificate file',
+  phase: 'credential',
+  missing: 'CERTIFICATE_FILE_MISSING',
+  unreadable: 'CERTIFICATE_FILE_UNREADABLE',
+  hint: 'Check its path.',
+} as const
 const KEYTABS = ['keytab', 'proxy_kerberos_keytab'] as const
 /** Whose a credential is, by the option that says it. */
 const OWNERS: Readonly<Record<string, string>> = {
@@ -121,7 +129,7 @@ class Finder {
               .then(({ secret }) => secret.read(reference.field, String(place)).reveal())
           : given instanceof Secret
             ? given.reveal()
-            : await readFile(String(given), 'utf8')
+            : (await readFileState(String(given), { ...CERTIFICATE_FILE, option })).content.toString('utf8')
       const [pem] = pemBlocks(text, PEM_LABELS.certificates).blocks
       if (pem === undefined) return { ...head, sources: [], notes: ['it holds no certificate in PEM form'] }
       const x509 = new X509Certificate(pem)

@@ -110,6 +110,14 @@ describe('an identity that is named is not replaced', () => {
     })
   }
 
+  test('a device or a pipe in place of a token file is refused', async () => {
+    const error = await identityOf({ client_id: 'c', tenant_id: 'common', federated_token_file: '/dev/null' })
+    assert.ok(error instanceof PoolsmithError, `${error} got the token`)
+    assert.equal(error.code, 'CREDENTIAL_FAILED')
+    assert.match(error.message, /The token file \/dev\/null is not a regular file/)
+    await assertNoOther()
+  })
+
   test('an application of the record without a proof is refused', async () => {
     const error = await identityOf({ client_id: 'c', tenant_id: 't' })
     assert.ok(error instanceof ConfigError, `${error}`)

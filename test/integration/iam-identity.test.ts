@@ -161,6 +161,13 @@ describe('without a named profile', () => {
     assert.ok(!inspect(error, { depth: 9 }).includes(token))
   })
 
+  test('a device or a pipe in place of a web identity token file is refused', async () => {
+    process.env.AWS_ROLE_ARN = 'arn:aws:iam::1:role/a'
+    process.env.AWS_WEB_IDENTITY_TOKEN_FILE = '/dev/null'
+    const error = await signer({})
+    assert.match(String(error), /The token file \/dev\/null is not a regular file/)
+  })
+
   test('a web identity token file that does not exist is not replaced', async () => {
     process.env.AWS_ROLE_ARN = 'arn:aws:iam::1:role/a'
     process.env.AWS_WEB_IDENTITY_TOKEN_FILE = join(folder.path, 'no-token')

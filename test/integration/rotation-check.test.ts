@@ -120,6 +120,9 @@ test('a certificate tells its times, and one that cannot be read says why', asyn
   await writeFile(sslcert, 'no certificate')
   const bad = await at('2026-07-01')
   assert.deepEqual([bad.status, bad.notes], ['unknown', ['it holds no certificate in PEM form']])
+  // As a pipe, whose reader would wait for its writer.
+  const device = await only({ connections: [{ ...NOWHERE, extra: { ...extra, sslcert: '/dev/null' } }] })
+  assert.deepEqual(device.notes, ['The certificate file /dev/null is not a regular file.'])
 })
 
 test('a keytab tells the time of its newest key and its versions', async () => {

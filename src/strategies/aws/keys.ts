@@ -4,6 +4,7 @@ import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
 import { isPlausiblePath, shownPath } from '../../plausible-path.ts'
 import type { RequestAgents } from '../strategy.ts'
+import { assertTokenFile } from '../token-file.ts'
 import type { AwsOptions } from './fields.ts'
 import { refuseIncomplete } from './shared-profile.ts'
 
@@ -90,6 +91,9 @@ async function defaultKeys(
   refuseHalf(environment, 'AWS_SECRET_ACCESS_KEY', 'AWS_ACCESS_KEY_ID')
   refuseHalf(environment, 'AWS_WEB_IDENTITY_TOKEN_FILE', 'AWS_ROLE_ARN')
   await refuseContent(environment.AWS_WEB_IDENTITY_TOKEN_FILE)
+  if (environment.AWS_WEB_IDENTITY_TOKEN_FILE) {
+    await assertTokenFile(environment.AWS_WEB_IDENTITY_TOKEN_FILE, 'AWS_WEB_IDENTITY_TOKEN_FILE')
+  }
   if (!environment.AWS_ACCESS_KEY_ID) {
     try {
       return await providers.fromIni({ ...shared, profile: 'default' })()

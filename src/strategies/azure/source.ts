@@ -10,9 +10,11 @@ import { LATE_METADATA_ATTEMPTS } from '../metadata.ts'
 import { settled } from '../settled.ts'
 import type { StrategyContext } from '../strategy.ts'
 import type { SupervisedRequest } from '../supervise.ts'
+import { assertTokenFile } from '../token-file.ts'
 import { applicationCertificate } from './application-certificate.ts'
 import { subjectOf } from './claims.ts'
 import { scopeOf } from './cloud.ts'
+import { defaultIdentity } from './default-identity.ts'
 import { azureFailure, lastOf } from './failure.ts'
 import {
   type AzureCredentialKind,
@@ -112,11 +114,21 @@ async function fetcher(
   if (kind === 'password') emit('security:warning', PASSWORD_WARNING)
   if (!asksPerson(kind)) {
     const certificate = applicationCertificate(options, { emit, environment })
+    const tokenFile = federatedTokenFile(options, environment)
     return async (attempt) => {
+      if (tokenFile !== undefined) await assertTokenFile(tokenFile, 'federated_token_file')
       const given = { connection, environment, agents, certificate: await certificate?.() }
       return fetchAzureToken(identity, options, scope, attempt, given)
     }
   }
   const { personSignIn } = await import('./sign-in.ts')
   return personSignIn(identity, options, scope, { kind, login, emit, environment, agents, listens })
+}
+
+/** The file with the token of a workload identity; undefined for any other identity. */
+function federatedTokenFile(options: AzureOptions, environment: StrategyContext['environment']): string | undefined {
+  const kind = credentialKind(options)
+  if (kind === 'workload_identity') return options.federated_token_file ?? environment.AZURE_FEDERATED_TOKEN_FILE
+  const found = kind === 'default' ? defaultIdentity(options, environment) : undefined
+  return found?.kind === 'workload_identity' ? found.tokenFilePath : undefined
 }
