@@ -1,19 +1,27 @@
 /** The figures of the soak: calls, failures by cause, faults, the longest wait for a connection, memory. */
 
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import type { Side } from './sides.ts'
+import { Stalls } from './stalls.ts'
 
 /** After an outage attempts that began in it may still fail. */
 const AFTERMATH_MILLIS = 3000
 const FAULTS_SHOWN = 20
+/** The tolerance of an acquire's limit for late timers, besides the stalls of the event loop. */
+const LATENESS_MILLIS = 200
 const MEBIBYTE = 1 << 20
 
 interface Outage {
   readonly side: Side
   readonly from: number
   to: number
+}
+
+/** When an acquire was asked for and answered. */
+interface Acquire {
+  readonly from: number
+  readonly to: number
 }
 
 interface Sample {
@@ -31,8 +39,10 @@ export class Tally {
   readonly #faults: string[] = []
   readonly #outages: Outage[] = []
   readonly #samples: Sample[] = []
-  readonly #loopDelay = monitorEventLoopDelay()
-  #longestAcquire = 0
+  readonly #stalls = new Stalls()
+  readonly #limitMillis: number
+  readonly #late: Acquire[] = []
+  #longest: Acquire = { from: 0, to: 0 }
   #largestDifference = 0
 
   done(side: Side, name: string): void {
@@ -62,21 +72,35 @@ export class Tally {
     return this.#outages.some((outage) => outage.side === side && outage.to >= since)
   }
 
-  acquired(millis: number): void {
-    this.#longestAcquire = Math.max(this.#longestAcquire, millis)
+  /** @param limitMillis of an acquire */
+  constructor(limitMillis: number) {
+    this.#limitMillis = limitMillis
+    this.#stalls.watch()
   }
 
-  constructor() {
-    this.#loopDelay.enable()
+  /** An acquire was answered just now. */
+  acquired(from: number): void {
+    const acquire = { from, to: performance.now() }
+    if (lasted(acquire) > lasted(this.#longest)) this.#longest = acquire
+    if (lasted(acquire) > this.#limitMillis + LATENESS_MILLIS) this.#late.push(acquire)
   }
 
-  get longestAcquire(): number {
-    return this.#longestAcquire
+  /** Counts the acquires that were answered late although the event loop ran; to be called a moment after the last one. */
+  judgeLate(): void {
+    for (const acquire of this.#late) {
+      const { late, stalled } = this.#lateness(acquire)
+      if (late - stalled > LATENESS_MILLIS) {
+        this.fault(
+          `an acquire was answered ${late} ms after its limit, while the event loop stood still for ${stalled} ms`,
+        )
+      }
+    }
   }
 
-  /** The longest time for which the event loop of this process was held up, by our own work or by the machine. */
-  get longestStall(): number {
-    return this.#loopDelay.max / 1e6
+  /** How long after its limit an acquire was answered, and how much of that the event loop stood still. */
+  #lateness({ from, to }: Acquire): { readonly late: number; readonly stalled: number } {
+    const limit = from + this.#limitMillis
+    return { late: Math.round(to - limit), stalled: Math.round(this.#stalls.during(limit, to)) }
   }
 
   counted(atServer: number, inPool: number): void {
@@ -90,7 +114,7 @@ export class Tally {
   }
 
   /** Prints the figures. True when no fault was counted. */
-  report(limitMillis: number): boolean {
+  report(): boolean {
     for (const [title, counts] of [
       ['Calls that succeeded', this.#done],
       ['Calls that failed with their session or while the server was away', this.#failed],
@@ -105,12 +129,20 @@ export class Tally {
     console.log(`\nHeap: ${show(last?.heap)}, slope ${slope(settled, 'heap')} MiB a minute`)
     console.log(`Memory: ${show(last?.memory)}, slope ${slope(settled, 'memory')} MiB a minute`)
     console.log(`Largest difference between the server's count of sessions and the pool's: ${this.#largestDifference}`)
-    console.log(`Latest acquire: ${Math.round(this.#longestAcquire)} ms of ${limitMillis} ms (pool_timeout)`)
-    console.log(`Longest stall of the event loop: ${Math.round(this.longestStall)} ms`)
+    const { late, stalled } = this.#lateness(this.#longest)
+    const why = late > 0 ? `; the event loop stood still for ${stalled} of the last ${late} ms` : ''
+    console.log(
+      `Latest acquire: ${Math.round(lasted(this.#longest))} ms of ${this.#limitMillis} ms (pool_timeout)${why}`,
+    )
+    console.log(`Longest stall of the event loop: ${this.#stalls.longest}`)
     console.log(`Faults: ${this.#faults.length}`)
     for (const fault of this.#faults.slice(0, FAULTS_SHOWN)) console.log(`  ${fault}`)
     return this.#faults.length === 0
   }
+}
+
+function lasted({ from, to }: Acquire): number {
+  return to - from
 }
 
 function increase(counts: Map<string, number>, key: string): void {
