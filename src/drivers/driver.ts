@@ -135,8 +135,8 @@ export interface Driver<Raw extends object> {
   markClean?(raw: Raw): void
   /** Says goodbye and closes the socket; resolves when it is closed. The caller holds the time limit. */
   close(raw: Raw): Promise<void>
-  /** Closes the socket at once, without a word. */
-  abort(raw: Raw): void
+  /** Closes the socket at once, without a word. `reason`: what statements on it are told. */
+  abort(raw: Raw, reason?: Error): void
   /**
    * Has the server end the statement that the session is running, and no other one. Resolves at once when none runs, else
    * when none runs any more; rejects when that cannot be reached before the signal.
@@ -146,7 +146,7 @@ export interface Driver<Raw extends object> {
    * As `abort`, and has the server end the statement that the session was running, where closing the socket does not.
    * Resolves when the server has been asked.
    */
-  kill?(raw: Raw, signal: AbortSignal): Promise<void>
+  kill?(raw: Raw, signal: AbortSignal, reason?: Error): Promise<void>
   /** Whether the session is of no more use: socket closed, or an error was seen on it that ends or outdates sessions. */
   isBroken(raw: Raw): boolean
   /** Calls `listener` when the session ends without our doing; at once when it has ended already. */

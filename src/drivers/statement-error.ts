@@ -38,7 +38,7 @@ const RUN_AGAIN =
 export function connectionLost(
   where: Whereabouts,
   cause: Error,
-  hint = RUN_AGAIN,
+  hint = (cause instanceof PoolsmithError ? cause.hint : undefined) ?? RUN_AGAIN,
   details: Readonly<Record<string, unknown>> = {},
 ): PoolsmithError {
   return new PoolsmithError(`The session with ${showWhereabouts(where)} has ended: ${printable(cause.message)}`, {

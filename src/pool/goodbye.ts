@@ -2,6 +2,7 @@
 
 import { within } from '../abort.ts'
 import type { Driver } from '../drivers/driver.ts'
+import { PoolsmithError } from '../errors.ts'
 import type { CloseReason } from '../events.ts'
 import type { Session } from './session.ts'
 
@@ -26,11 +27,12 @@ export async function cut<Raw extends object>(
 /** Closes a session, with a goodbye if the server may still listen. Never rejects. */
 export async function sayGoodbye<Raw extends object>(session: Session<Raw>, driver: Driver<Raw>): Promise<void> {
   const { raw, condemned } = session
+  const reason = condemned === 'drain-timeout' ? cutOff() : undefined
   try {
     // A hook that hangs in a statement makes a reset fail.
     const mayRun = condemned === 'drain-timeout' || (condemned === 'reset-failed' && !driver.isBroken(raw))
     if (mayRun && driver.kill !== undefined) {
-      await within(driver.kill(raw, AbortSignal.timeout(GOODBYE_MILLIS)), GOODBYE_MILLIS)
+      await within(driver.kill(raw, AbortSignal.timeout(GOODBYE_MILLIS), reason), GOODBYE_MILLIS)
       return
     }
     if (condemned !== undefined && !DEAF.has(condemned)) {
@@ -40,5 +42,14 @@ export async function sayGoodbye<Raw extends object>(session: Session<Raw>, driv
   } catch {
     // The server does not listen, or not in time.
   }
-  driver.abort(raw)
+  driver.abort(raw, reason)
+}
+
+/** Why a statement was cut off at the end of its pool; it stands behind `has ended:`. */
+function cutOff(): PoolsmithError {
+  return new PoolsmithError('the pool was destroyed, and drain_timeout passed', {
+    code: 'POOL_CLOSED',
+    phase: 'pool',
+    hint: 'End the callers before destroy(), or raise drain_timeout.',
+  })
 }

@@ -73,6 +73,18 @@ export function poolSuite(kind: SideKind): void {
       assert.equal(await ask(side, db, 'select 4 as n'), 4)
     })
 
+    test('a statement that destroy() cuts off at drain_timeout is told so, and not to run again on this pool', async () => {
+      const db = await engineOf(side, { drain_timeout: 0.05 })
+      const cut = failure(begun(db.raw(kind.slow)))
+      while (!(await side.runsSlow())) await sleep(5)
+      await db.destroy()
+      const error = await cut
+      assert.deepEqual([error.code, error.phase, error.transient], ['CONNECTION_LOST', 'query', true])
+      assert.match(error.message, /has ended: the pool was destroyed, and drain_timeout passed$/)
+      assert.match(error.hint ?? '', /drain_timeout/)
+      assert.equal((error.cause as { code?: string }).code, 'POOL_CLOSED')
+    })
+
     test('a caller that stops waiting gets no session and takes none from the others', async () => {
       await using db = await engineOf(side, { pool_size: 1, max_overflow: 0 })
       const raw = await db.pool.acquire().promise

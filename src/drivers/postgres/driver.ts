@@ -251,15 +251,17 @@ class SessionDriver implements PostgresDriver {
     await raw.end()
   }
 
-  abort(raw: pg.Client): void {
-    this.#state(raw).broken = true
+  abort(raw: pg.Client, reason?: Error): void {
+    const state = this.#state(raw)
+    state.broken = true
+    state.endedBy ??= reason
     streamOf(raw).destroy()
   }
 
-  async kill(raw: pg.Client, signal: AbortSignal): Promise<void> {
+  async kill(raw: pg.Client, signal: AbortSignal, reason?: Error): Promise<void> {
     const isRunning = isBusy(raw)
     // Aborted first, so that the client sends nothing more when the server reports that its statement was cancelled.
-    this.abort(raw)
+    this.abort(raw, reason)
     // A server process that runs a statement does not look at its socket.
     if (isRunning) await this.cancel(raw, signal)
   }

@@ -278,8 +278,10 @@ class SessionDriver implements SqlServerDriver {
     this.abort(raw)
   }
 
-  abort(raw: SqlServerConnection): void {
-    this.#state(raw).broken = true
+  abort(raw: SqlServerConnection, reason?: Error): void {
+    const state = this.#state(raw)
+    state.broken = true
+    state.endedBy ??= reason
     raw.close()
   }
 

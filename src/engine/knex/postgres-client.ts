@@ -15,7 +15,7 @@ import { loadPackage } from '../../optional-package.ts'
 import type { ClientBackend } from './backend.ts'
 import { closed, overPool } from './pooled-client.ts'
 import { StatementQueue } from './statement-queue.ts'
-import { type KnexTransaction, keep, rolledBack, TransactionCauses, tellFirst } from './transaction.ts'
+import { isTransient, type KnexTransaction, keep, rolledBack, TransactionCauses, tellFirst } from './transaction.ts'
 
 /** The status that knex gives a transaction which ends by ROLLBACK; 1 is COMMIT or RELEASE SAVEPOINT. */
 const ROLLED_BACK = 2
@@ -41,8 +41,12 @@ export function postgresClientClass(backend: ClientBackend): typeof Knex.Client 
 
   const failed = (connection: pg.Client, error: Error): Error => {
     const failure = backend.parts.statementError(connection, error)
-    if ((error as pg.DatabaseError).code === FAILED_TRANSACTION) failure.cause ??= causes.of(connection)
-    else if (connection.getTransactionStatus() !== NO_TRANSACTION) causes.note(connection, failure)
+    if ((error as pg.DatabaseError).code === FAILED_TRANSACTION) {
+      const cause = causes.of(connection)
+      failure.cause ??= cause
+      // The whole transaction may succeed later, as after the error that failed it.
+      if (isTransient(cause)) Object.assign(failure, { transient: true })
+    } else if (connection.getTransactionStatus() !== NO_TRANSACTION) causes.note(connection, failure)
     return failure
   }
 

@@ -82,6 +82,10 @@ export async function keep(
   transaction._resolver(value)
 }
 
+export function isTransient(error: Error | undefined): boolean {
+  return (error as { readonly transient?: boolean } | undefined)?.transient === true
+}
+
 /** @param cause the error that ended the transaction, where it is known */
 export function rolledBack(message: string, cause: Error | undefined): PoolsmithError {
   return new PoolsmithError(message, {
@@ -89,7 +93,7 @@ export function rolledBack(message: string, cause: Error | undefined): Poolsmith
     phase: 'query',
     hint: 'Nothing of it was written. Let the error of a statement end the transaction, or run that statement in a nested one.',
     // A deadlock, for example: the whole transaction may succeed later.
-    transient: (cause as { readonly transient?: boolean } | undefined)?.transient === true,
+    transient: isTransient(cause),
     cause,
   })
 }

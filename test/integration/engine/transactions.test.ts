@@ -208,6 +208,23 @@ describe('PostgreSQL', () => {
     await db('marks').del()
   })
 
+  test('a statement after the one that failed the transaction is transient if that one was', async () => {
+    await using db = await engine()
+    const refuse = (sqlstate: string) => `do $$ begin raise exception 'no' using errcode = '${sqlstate}'; end $$`
+    for (const [sqlstate, transient] of [
+      ['40001', true],
+      ['22012', false],
+    ] as const) {
+      const error = await failure(
+        db.transaction(async (trx) => {
+          await trx.raw(refuse(sqlstate)).catch(() => undefined)
+          await trx.raw('select 1')
+        }),
+      )
+      assert.deepEqual([error.code, error.cause?.code, error.transient], ['25P02', sqlstate, transient])
+    }
+  })
+
   test('a second commit resolves, and a commit after a rollback rejects', async () => {
     await using db = await engine()
     const trx = await db.transaction()
