@@ -3,7 +3,7 @@ import { PoolsmithError } from '../errors.ts'
 /** How many bindings a statement may have. */
 export interface BindingLimit {
   readonly most: number
-  /** What sets the limit, as the end of a sentence. */
+  /** The end of a sentence that says where the limit comes from. */
   readonly why: string
   /** What to do in plain SQL; a data layer may know better. */
   readonly hint: string
