@@ -79,17 +79,32 @@ export async function probeKdc(
 }
 
 function reading(answer: Buffer, now: number): Omit<KdcAnswer, 'millis'> {
+  try {
+    return factsIn(answer, now)
+  } catch (cause) {
+    throw new Error('its answer is not one of a KDC', { cause })
+  }
+}
+
+/** RFC 4120 5.10: the application tags of an issued ticket and of an error. */
+const AS_REP = 0x60 | 11
+const KRB_ERROR = 0x60 | 30
+
+/** @throws RangeError when the bytes are neither */
+function factsIn(answer: Buffer, now: number): Omit<KdcAnswer, 'millis'> {
   const [outer] = elements(answer)
-  // [APPLICATION 30]: KRB-ERROR; anything else is a ticket.
-  if (outer?.tag !== 0x7e) return {}
+  if (outer?.tag === AS_REP) return {}
+  if (outer?.tag !== KRB_ERROR) throw new RangeError('neither a ticket nor an error')
   const fields = elements(elements(outer.content)[0]?.content ?? Buffer.alloc(0))
   const time = fieldOf(fields, 4)?.content.toString('latin1') ?? ''
   const code = fieldOf(fields, 6)?.content
   const iso = time.replace(/^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/, '$1-$2-$3T$4:$5:$6Z')
   const microseconds = fieldOf(fields, 5)?.content
   const fraction = microseconds === undefined ? 0 : microseconds.readUIntBE(0, microseconds.length) / 1000
+  const clockOffsetMillis = Math.round(Date.parse(iso) + fraction - now)
+  if (Number.isNaN(clockOffsetMillis)) throw new RangeError('an error without a time')
   return {
-    clockOffsetMillis: Math.round(Date.parse(iso) + fraction - now),
+    clockOffsetMillis,
     ...(code === undefined ? {} : { error: code.readIntBE(0, code.length) }),
   }
 }

@@ -7,7 +7,7 @@ import { createEngine } from '../../src/index.ts'
 import { type Middle, startMiddle } from '../support/middle.ts'
 import { type SqlServerDouble, startDouble } from '../support/sqlserver-double.ts'
 import { PACKET, packet } from '../support/tds/packets.ts'
-import { DONE, doneToken } from '../support/tds/tokens.ts'
+import { DONE, doneToken, errorToken } from '../support/tds/tokens.ts'
 
 const stack = new AsyncDisposableStack()
 let double: SqlServerDouble
@@ -29,6 +29,24 @@ test('an answer that comes while the session is idle ends it, and every statemen
   const { cause } = await closed.promise
   assert.match(String(cause?.message), /an answer that no request had asked for/)
   for (const n of [2, 3]) assert.deepEqual(await db.raw(`select ${n} as n`), [{ n }])
+})
+
+test('an error that comes while the session is idle is told as the reason of its end', async () => {
+  const uri = `mssql://sa:pw@localhost:${middle.port}/master?encrypt=false`
+  await using db = await createEngine(uri, { pool_size: 1, max_overflow: 0 })
+  await db.raw('select 1 as n')
+  const closed = Promise.withResolvers<{ readonly cause?: Error }>()
+  db.pool.on('connection:closed', closed.resolve)
+  const error = errorToken(
+    { number: 33557097, state: 1, class: 20, message: 'Terminated by\u001b[2J an administrator.' },
+    'db',
+  )
+  middle.inject(packet(PACKET.response, Buffer.concat([error, doneToken(DONE.final)]), true, 1))
+  const { cause } = await closed.promise
+  assert.match(
+    String(cause?.message),
+    /an error that no request had asked for: Terminated by\P{Cc}+ an administrator\./u,
+  )
 })
 
 test('an answer that comes between the statements of a transaction ends it', async () => {

@@ -1,4 +1,6 @@
+import { printable } from '../../printable.ts'
 import { END_OF_MESSAGE, HEADER_BYTES, LARGEST_LOGIN_BYTES, NotSqlServer, PACKET } from './packets.ts'
+import { TOKEN } from './stream-parser.ts'
 
 /** MS-TDS 2.2.6.4, PacketSize. */
 const SMALLEST_PACKET = 512
@@ -91,11 +93,20 @@ export class PacketGuard {
       if (length < HEADER_BYTES || length > LARGEST_PACKET) throw new NotSqlServer('a TDS packet of impossible length')
       if (length > this.#largest)
         throw new NotSqlServer(`a packet of ${length} bytes, where ${this.#largest} were agreed on`)
-      if (!this.#isInMessage && ++this.#answers > this.#mostAnswers)
-        throw new NotSqlServer('an answer that no request had asked for')
+      if (!this.#isInMessage && ++this.#answers > this.#mostAnswers) throw new NotSqlServer(unasked(chunk.subarray(at)))
       this.#isInMessage = ((this.#header[1] ?? 0) & END_OF_MESSAGE) === 0
       this.#headerBytes = 0
       this.#remaining = length - HEADER_BYTES
     }
   }
+}
+
+/** Where the text of an ERROR token begins, behind number, state, class and the length of the text (MS-TDS 2.2.7.10). */
+const ERROR_TEXT = 11
+
+/** Of a message that no request had asked for: a server that ends an idle session may say why before. */
+function unasked(body: Buffer): string {
+  if (body[0] !== TOKEN.error || body.length < ERROR_TEXT) return 'an answer that no request had asked for'
+  const text = body.toString('utf16le', ERROR_TEXT, ERROR_TEXT + body.readUInt16LE(ERROR_TEXT - 2) * 2)
+  return `an error that no request had asked for: ${printable(text)}`
 }
