@@ -146,7 +146,7 @@ export class ApiKeys implements Disposable {
       this.#cache.forget()
       if (affected.size === 0) {
         // A revocation that was killed between the two writes is finished.
-        if (!isWithdrawn) throw this.#missing(service)
+        if (!isWithdrawn) throw this.#missing(service, version)
         affected = new Set(after.filter(({ revoked: when }) => when !== undefined).map((entry) => entry.version))
       }
       return after.filter(({ version: each }) => affected.has(each)).map((entry) => infoOf(service, entry, at))
@@ -281,8 +281,9 @@ export class ApiKeys implements Disposable {
     }
   }
 
-  #missing(service: string): PoolsmithError {
-    return new PoolsmithError(`${service} has no valid API key in ${inSentence(this.name)}.`, {
+  #missing(service: string, version?: number): PoolsmithError {
+    const which = version === undefined ? 'API key' : `version ${version} of its API key`
+    return new PoolsmithError(`${service} has no valid ${which} in ${inSentence(this.name)}.`, {
       code: 'API_KEY_MISSING',
       phase: 'credential',
       hint: 'Check the name of the service; `poolsmith api-keys list` shows all, `generate` makes a first key.',

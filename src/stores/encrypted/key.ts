@@ -42,11 +42,14 @@ export function keyPlace(file: string | undefined, environment: Environment): Ke
   ].filter((place) => place !== undefined)
   const [place] = given
   if (place !== undefined && given.length === 1) return place
+  if (place !== undefined) {
+    const names = [text && KEY_VARIABLE, named && FILE_VARIABLE, command && COMMAND_VARIABLE].filter(Boolean)
+    const message = `Several keys for the encrypted file of secrets are given: by ${names.join(' and ')}.`
+    throw fault('ENCRYPTED_KEY_MISSING', message, 'Keep one of them; several keys stand in one place, one a line.')
+  }
   throw fault(
     'ENCRYPTED_KEY_MISSING',
-    place === undefined
-      ? 'No key for the encrypted file of secrets is given.'
-      : 'Several keys for the encrypted file of secrets are given.',
+    'No key for the encrypted file of secrets is given.',
     `Set secrets_key_file, or one of ${KEY_VARIABLE}, ${FILE_VARIABLE} and ${COMMAND_VARIABLE}. \`poolsmith secrets new-key\` makes a key.`,
   )
 }

@@ -1,4 +1,4 @@
-import { didYouMean, nearest } from '../../did-you-mean.ts'
+import { didYouMeanSentence, nearest } from '../../did-you-mean.ts'
 import { inSentence, PoolsmithError } from '../../errors.ts'
 import { CONFLICT_HINT } from '../../vault/errors.ts'
 import { StoredSecret } from '../../vault/stored-secret.ts'
@@ -40,7 +40,7 @@ function known(file: EncryptedFile, entries: Contents['entries'], name: string):
   if (entry !== undefined) return entry
   const near = nearest(name, entries.keys())
   throw new PoolsmithError(
-    `${file.name} has no secret ${name}${near === undefined ? '' : `; ${didYouMean([near])}`}.`,
+    `${file.name} has no secret ${name}.${didYouMeanSentence(near === undefined ? [] : [near])}`,
     {
       code: 'SECRET_MISSING',
       phase: 'credential',

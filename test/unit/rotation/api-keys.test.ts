@@ -118,6 +118,7 @@ test('a revoked key is refused by other processes within the time to live', asyn
   assert.equal(await codeOf(keys.revoke('billing')), 'API_KEY_MISSING')
   // A new one may follow.
   const next = await keys.generate('billing')
+  await assert.rejects(keys.revoke('billing', 9), { message: /^billing has no valid version 9 of its API key in / })
   assert.equal((await keys.validate(next.key))?.version, 2)
   place.clock.now += 30_000
   assert.equal((await other.headersFor('billing'))['X-API-Key'], next.key.reveal())

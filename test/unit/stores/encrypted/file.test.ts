@@ -74,7 +74,7 @@ test('a secret is written, read by another reader, replaced in its version, and 
   await two.write('sales', { password: 'next' }, first)
   await assert.rejects(one.write('sales', { password: 'x' }, first), refused('SECRET_CONFLICT', /version 2/))
   assert.equal(await one.read('sales'), 'next')
-  await assert.rejects(one.read('sale'), refused('SECRET_MISSING', /no secret sale; did you mean sales/))
+  await assert.rejects(one.read('sale'), refused('SECRET_MISSING', /no secret sale\. Did you mean sales\?$/))
   await removeEntry(two.file, 'sales', signal)
   await assert.rejects(removeEntry(one.file, 'sales', signal), refused('SECRET_MISSING', /no secret sales/))
   // A secret of the same name that is written again is another version.
