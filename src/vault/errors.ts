@@ -105,6 +105,10 @@ function meaningOf(status: number, { path }: Query, body: Refusal['body']): Mean
       hint: 'It is no answer of Vault: a load balancer may have no node behind it. It is asked again.',
     }
   }
+  if (status === 400 && !isLogin(path)) {
+    const hint = `Check the options that lead to ${path}: the mount, and the role or the key behind it.`
+    return { code: 'STORE_REFUSED', transient: false, hint }
+  }
   const known = MEANINGS[status]
   if (known !== undefined) return known
   if (status === 403 && isLogin(path)) {
@@ -123,9 +127,9 @@ function meaningOf(status: number, { path }: Query, body: Refusal['body']): Mean
   return { code: 'STORE_FAILED', transient: false, hint: 'See the log of Vault for the request.' }
 }
 
-/** Whether a request logs in; those below `auth/token/` are about a token that there is already. */
+/** Whether a request is a part of a login; those below `auth/token/` are about a token that there is already. */
 function isLogin(path: string): boolean {
-  return path.startsWith('auth/') && !path.startsWith('auth/token/')
+  return /^(auth\/(?!token\/)|sys\/wrapping\/)/.test(path)
 }
 
 /** A path that Vault does not have differs from one that leads to no engine, and from the page of another server. */

@@ -190,6 +190,18 @@ test('the hint of a path with the data/ of the API has the path without it', asy
   assert.match(await hintOf(values.read('secret/nothing', signal)), /^Check the mount, the path/)
 })
 
+test('the hint of a database user that cannot be made is about the role, and not about a login', async () => {
+  await using server = await startVaultDouble()
+  using vault = vaultOf(server, { vault_token: server.rootToken })
+  server.fault = ({ path }) =>
+    path.startsWith('database/') ? { status: 400, body: { errors: ['unknown role: etl'] } } : undefined
+  const asked = vault.query({ step: 'give a user', path: 'database/creds/etl' }, AbortSignal.timeout(30_000))
+  assert.equal(
+    await hintOf(asked),
+    'Check the options that lead to database/creds/etl: the mount, and the role or the key behind it.',
+  )
+})
+
 test('the hint of a login that is refused is about the login, and that of the engine about the engine', async () => {
   await using server = await startVaultDouble()
   const signal = AbortSignal.timeout(30_000)
