@@ -15,6 +15,8 @@ export interface TraceContext extends EventOrigin {
   /** Undefined where the server chooses it. */
   readonly database: string | undefined
   error?: unknown
+  /** A subscriber sets it at the start, and has the work run in a context of its own. Of extracts and of the step `query`. */
+  within?: <T>(work: () => T) => T
 }
 
 /** One attempt to open a session. */
@@ -60,8 +62,6 @@ export interface ExtractTrace extends TraceContext {
   /** Known at the end. */
   rows: number | undefined
   bytes: number | undefined
-  /** Has its work run in a context of a subscriber, who sets it at the start. */
-  within?: <T>(work: () => T) => T
 }
 
 /** The traces by name: `connect`, its steps, an acquire that had to wait, a statement, and an extract. */
@@ -93,13 +93,18 @@ export function traced<Name extends keyof Traces, T>(
   const given = context()
   let result: T
   const done = channel.tracePromise(async () => {
-    result = await work(given)
+    result = await withinTrace(given, () => work(given))
   }, given)
   return done.then(() => result)
 }
 
+/** Does work in the context that a subscriber has set. */
+export function withinTrace<T>(context: TraceContext | undefined, work: () => T): T {
+  return context?.within === undefined ? work() : context.within(work)
+}
+
 /** Tells a channel of the beginning of work that ends elsewhere. @returns tells of its end, once */
-function begin<Name extends keyof Traces>(
+export function begin<Name extends keyof Traces>(
   name: Name,
   context: Traces[Name],
 ): (failure?: { readonly error: unknown }) => void {
@@ -123,30 +128,6 @@ function begin<Name extends keyof Traces>(
  */
 export function beginQuery(context: QueryTrace): (failure?: { readonly error: unknown }) => void {
   return isOwnWork() ? () => undefined : begin('query', context)
-}
-
-/** Tells of the steps of one attempt, each of which ends when the next begins. */
-export class PhaseTracer {
-  readonly #connect: ConnectTrace
-  #finish: ((failure?: { readonly error: unknown }) => void) | undefined
-
-  constructor(connect: ConnectTrace) {
-    this.#connect = connect
-  }
-
-  /** @param place the server that is tried, if the step is about one */
-  enter(phase: Phase, place: Pick<EventOrigin, 'host' | 'port'> = this.#connect): void {
-    this.end()
-    const { poolName, system, database } = this.#connect
-    const { host, port } = place
-    const context = { poolName, system, host, port, database, phase, connect: this.#connect }
-    this.#finish = begin('connect:phase', context)
-  }
-
-  end(failure?: { readonly error: unknown }): void {
-    this.#finish?.(failure)
-    this.#finish = undefined
-  }
 }
 
 /** Set while the pool works on a session for itself. */

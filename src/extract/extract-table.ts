@@ -57,8 +57,7 @@ export async function extractTable(
     'extract',
     () => traceOf(db, source),
     async (trace) => {
-      const work = (): Promise<ManifestContent> => audited(db, source, () => extract(db, source, options))
-      const content = await (trace?.within === undefined ? work() : trace.within(work))
+      const content = await audited(db, source, () => extract(db, source, options))
       if (trace !== undefined) {
         trace.rows = content.rows
         trace.bytes = bytesOf(content)

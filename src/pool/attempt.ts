@@ -7,9 +7,10 @@ import type { Driver } from '../drivers/driver.ts'
 import { openingError, placed, traceOrigin, type Whereabouts } from '../drivers/whereabouts.ts'
 import { type Phase, PoolsmithError } from '../errors.ts'
 import type { Place, PlaceName } from '../hosts/place.ts'
-import { type ConnectTrace, PhaseTracer, traced } from '../tracing.ts'
+import { type ConnectTrace, traced } from '../tracing.ts'
 import { asPoolsmithError, endedAtLoginError, hangingError, NotTried } from './failures.ts'
 import { cut } from './goodbye.ts'
+import type { PhaseTracer } from './phase-tracer.ts'
 
 /** Logins in one attempt, each with a credential that differs from the one before. */
 const MAX_LOGINS = { password: 3, token: 2, certificate: 2, gss: 2, ntlm: 2 } as const
@@ -97,7 +98,7 @@ export class Attempt<Raw extends object> {
     const told = (): ConnectTrace => ({ ...traceOrigin(where), logins: 0 })
     return traced('connect', told, async (trace) => {
       this.#trace = trace
-      this.#tracer = trace && new PhaseTracer(trace)
+      if (trace !== undefined) this.#tracer = new (await import('./phase-tracer.ts')).PhaseTracer(trace)
       try {
         const result = await this.#run(prepare)
         this.#tracer?.end()
@@ -152,7 +153,8 @@ export class Attempt<Raw extends object> {
     const { raw } = opened
     this.#enter('query')
     try {
-      return await orAbort(prepare(opened), signal)
+      const work = (): Promise<T> => prepare(opened)
+      return await orAbort(this.#tracer === undefined ? work() : this.#tracer.within(work), signal)
     } catch (error) {
       // The answer to a statement that failed may not have been read to its end.
       if (!signal.aborted) await nextPoll()

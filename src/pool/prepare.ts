@@ -6,6 +6,7 @@ import type { Driver } from '../drivers/driver.ts'
 import type { Whereabouts } from '../drivers/whereabouts.ts'
 import { PoolsmithError } from '../errors.ts'
 import { printable } from '../printable.ts'
+import { unobserved } from '../tracing.ts'
 import { connectionInfo, type Session } from './session.ts'
 import type { SessionHook } from './types.ts'
 
@@ -31,7 +32,9 @@ export async function prepareSession<Raw extends object>(
     step = 'onSession'
     await onSession?.(raw, connectionInfo(session, driver.info(raw), now()))
     // The hook may have left a statement running, or a transaction open.
-    if (!driver.isBroken(raw) && driver.needsReset(raw, 'rollback')) await driver.reset(raw, 'rollback')
+    if (!driver.isBroken(raw) && driver.needsReset(raw, 'rollback')) {
+      await unobserved(() => driver.reset(raw, 'rollback'))
+    }
   } catch (cause) {
     throw preparationError(step, cause, where)
   }

@@ -31,6 +31,12 @@ export function tellSpans(api: OpenTelemetryApi, tracer: Tracer, durations: Hist
     return span
   }
 
+  /** Makes the statements of its work parts of a span. */
+  const haveStatements = (context: TraceContext, span: Span): void => {
+    const { within = (work) => work() } = context
+    context.within = (work) => api.context.with(api.trace.setSpan(api.context.active(), span), () => within(work))
+  }
+
   const finish = (context: TraceContext, more: Attributes = {}): Begun | undefined => {
     const one = begun.get(context)
     if (one === undefined) return undefined
@@ -62,7 +68,8 @@ export function tellSpans(api: OpenTelemetryApi, tracer: Tracer, durations: Hist
     subscribe('connect:phase', {
       start: (context) => {
         const options = { kind: INTERNAL, attributes: placeAttributes(context) }
-        begin(context, { name: context.phase, options, parent: context.connect })
+        const span = begin(context, { name: context.phase, options, parent: context.connect })
+        if (context.phase === 'query') haveStatements(context, span)
       },
       asyncEnd: (context) => void finish(context),
     }),
@@ -76,9 +83,7 @@ export function tellSpans(api: OpenTelemetryApi, tracer: Tracer, durations: Hist
         const attributes = { ...placeAttributes(context), 'db.collection.name': context.table }
         const name = context.table === undefined ? 'extract' : `extract ${context.table}`
         const span = begin(context, { name, options: { kind: INTERNAL, attributes } })
-        const { within = (work) => work() } = context
-        // Its statements are parts of it.
-        context.within = (work) => api.context.with(api.trace.setSpan(api.context.active(), span), () => within(work))
+        haveStatements(context, span)
       },
       asyncEnd: (context) => {
         finish(context, { 'db.response.returned_rows': context.rows, 'poolsmith.extract.bytes': context.bytes })

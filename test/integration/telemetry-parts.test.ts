@@ -24,7 +24,7 @@ interface Told {
 }
 
 for (const kind of [postgresSide, sqlServerSide]) {
-  test(`${kind.name}: an extract has its statements, a procedure its name, and an ended pool no connections`, async () => {
+  test(`${kind.name}: an extract and an opening have their statements, a procedure its name, and an ended pool no connections`, async () => {
     await using side = await kind.start()
     const isPostgres = kind === postgresSide
     const table = isPostgres ? { schema: 'public', table: 'marks' } : { schema: 'dbo', table: 'marks' }
@@ -49,7 +49,11 @@ for (const kind of [postgresSide, sqlServerSide]) {
       ['SELECT'],
     )
     assert.ok(statements.filter(({ parent }) => parent === extract).length > 0, JSON.stringify(spans))
-    assert.ok(statements.every(({ parent }) => parent === extract || parent === 'request'))
+    const preparing = statements.filter(({ parent }) => parent === 'query').map(({ attributes }) => attributes)
+    const texts = [...new Set(preparing.map((attributes) => attributes['db.query.text']))]
+    assert.deepEqual(texts, isPostgres ? ['select ? as n', 'begin'] : ['select ? as n'])
+    const others = statements.filter(({ parent }) => parent !== extract && parent !== 'request' && parent !== 'query')
+    assert.deepEqual(others, [])
 
     const procedures = spans.filter(({ attributes }) => attributes['db.stored_procedure.name'] !== undefined)
     assert.deepEqual(

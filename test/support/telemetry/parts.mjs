@@ -24,8 +24,13 @@ const meters = new MeterProvider({ readers })
 metrics.setGlobalMeterProvider(meters)
 
 const { connection, setUp, table } = JSON.parse(process.env.SERVICE)
-const db = await createEngine(connection, { pool_name: 'sales' })
-await db.raw(setUp)
+const first = await createEngine(connection)
+await first.raw(setUp)
+await first.destroy()
+// Its transaction is left open, so the pool rolls it back.
+const begin = (session) => session.query?.('begin')
+const prepared = { session_init: 'select 8 as n', onSession: begin }
+const db = await createEngine(connection, { pool_name: 'sales', ...prepared })
 const mssql = connection.type === 'mssql' ? await createMssqlPool(connection, { pool_name: 'sales' }) : undefined
 const telemetry = await observe({ pools: mssql === undefined ? [db.pool] : [db.pool, mssql.connections] })
 await trace.getTracer('service').startActiveSpan('request', async (request) => {
