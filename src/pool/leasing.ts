@@ -4,6 +4,7 @@ import type { Driver } from '../drivers/driver.ts'
 import { placeName, type Whereabouts } from '../drivers/whereabouts.ts'
 import type { PoolsmithError } from '../errors.ts'
 import type { EventName } from '../events.ts'
+import { callSite } from './call-site.ts'
 import type { EventHub, Listener } from './events.ts'
 import { closedError, statementAborted } from './failures.ts'
 import { CANCEL_LIMIT_MILLIS, cut } from './goodbye.ts'
@@ -39,6 +40,7 @@ export abstract class Leasing<Raw extends object> implements AsyncDisposable {
     return statementAborted(signal, this.where)
   }
 
+  abstract get detectsLeaks(): boolean
   abstract acquire(options?: AcquireOptions): { readonly promise: Promise<Raw> }
   abstract release(raw: Raw): boolean
   abstract destroy(): Promise<void>
@@ -61,7 +63,8 @@ export abstract class Leasing<Raw extends object> implements AsyncDisposable {
    * await db.pool.use(async (client: pg.Client) => client.query('analyze'))
    */
   async use<T, Client extends Raw = Raw>(fn: (raw: Client) => Promise<T> | T, options?: AcquireOptions): Promise<T> {
-    const raw = await this.acquire(options).promise
+    const site = this.detectsLeaks ? callSite(this.use) : undefined
+    const raw = await this.acquire(site === undefined ? options : { site, ...options }).promise
     const signal = options?.signal
     try {
       if (signal === undefined) return await fn(raw as Client)

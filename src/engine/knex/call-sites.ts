@@ -21,7 +21,7 @@ export class CallSites {
   constructor(client: typeof Knex.Client) {
     const prototype = client.prototype as unknown as Record<string, Maker>
     for (const name of MAKERS) {
-      this.#wrap(prototype, name, (made, site) => this.#sites.set(made, site))
+      this.#wrap(prototype, name, (made, site) => this.#note(made, site))
     }
     this.#wrap(prototype, 'transaction', (made, site) => {
       const transaction = made as Acquiring
@@ -29,6 +29,14 @@ export class CallSites {
       transaction.acquireConnection = (...given) =>
         this.#during(site, () => acquireConnection.apply(transaction, given))
     })
+  }
+
+  /** A clone is made past the client, and of a clone again. */
+  #note(made: object, site: Error): void {
+    this.#sites.set(made, site)
+    if ('clone' in made) {
+      this.#wrap(made as Record<string, Maker>, 'clone', (clone, cloneSite) => this.#note(clone, cloneSite))
+    }
   }
 
   #wrap(prototype: Record<string, Maker>, name: string, note: (made: object, site: Error) => void): void {
