@@ -106,7 +106,7 @@ async function revoke(call: Call, keys: ApiKeys): Promise<Outcome> {
 
 async function validate(call: Call, keys: ApiKeys): Promise<Outcome> {
   if (call.positionals[1] !== undefined) throw new UsageError('validate takes a key by standard input alone.')
-  const info = await keys.validate(await readValue(call), call.signal)
+  const info = await keys.validate(await readValue(call, 'once'), call.signal)
   if (info !== undefined) return { data: { key: dataOf(info) }, text: `${info.service}, version ${info.version}` }
   throw new PoolsmithError('The API key is not valid.', {
     code: 'API_KEY_INVALID',

@@ -11,13 +11,15 @@ import { type Call, UsageError } from '../command.ts'
 const LONGEST_BYTES = 1024 * 1024
 
 /**
- * The whole of standard input, without one line end after it; on a terminal, a line that is asked for twice.
+ * The whole of standard input, without one line end after it; on a terminal, a line that is asked for.
  *
+ * @param times how often the terminal asks: twice for a value that is kept, so that a slip is noticed
  * @throws UsageError for none, one that is too long, binary or not repeated alike; ABORTED
  */
-export async function readValue(call: Call): Promise<Secret> {
-  const text = call.input().isTTY === true ? await promptTwice(call) : await readAll(call)
-  if (text === '') throw new UsageError('no value: give it by standard input, such as `... < FILE`.')
+export async function readValue(call: Call, times: 'once' | 'twice' = 'twice'): Promise<Secret> {
+  const text = call.input().isTTY === true ? await prompt(call, times) : await readAll(call)
+  if (text === '')
+    throw new UsageError('the value is empty: type it, or give it by standard input, such as `... < FILE`.')
   if (text.includes('\0')) throw new UsageError('the value holds a NUL character, and a text is needed.')
   return new Secret(text)
 }
@@ -37,8 +39,8 @@ async function readAll(call: Call): Promise<string> {
   return text.replace(/\r?\n$/, '')
 }
 
-/** Reads two lines in raw mode, in which the terminal shows nothing by itself. */
-async function promptTwice({ input, terminal: { log }, signal }: Call): Promise<string> {
+/** Reads lines in raw mode, in which the terminal shows nothing by itself. */
+async function prompt({ input, terminal: { log }, signal }: Call, times: 'once' | 'twice'): Promise<string> {
   const hidden = new Writable({ write: (_chunk, _encoding, done) => done() })
   const lines = createInterface({ input: input(), output: hidden, terminal: true, historySize: 0 })
   let isInterrupted = false
@@ -61,7 +63,7 @@ async function promptTwice({ input, terminal: { log }, signal }: Call): Promise<
   }
   try {
     const first = await ask('Value (not shown): ')
-    if (first === (await ask('Again: '))) return first
+    if (times === 'once' || first === (await ask('Again: '))) return first
     throw new UsageError('the two values differ; nothing was changed.')
   } finally {
     lines.close()

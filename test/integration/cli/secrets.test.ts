@@ -34,6 +34,27 @@ const typing = (...texts: readonly [string, string]): CliOptions => ({
   ],
 })
 
+test('a key to validate is asked for once, since it is not kept', async () => {
+  await using secrets = await startSecrets()
+  const environment = {
+    POOLSMITH_SECRETS_FILE: secrets.path('secrets'),
+    POOLSMITH_SECRETS_KEY: Buffer.alloc(32, 7).toString('base64'),
+    POOLSMITH_API_KEYS: 'encrypted:api-keys',
+  }
+  const made = await runCli(['api-keys', 'generate', 'billing', '--show'], { environment })
+  const { code, stdout } = await runCli(['api-keys', 'validate'], {
+    environment,
+    terminal: true,
+    // The second one would end a second question.
+    typed: [
+      [/Value \(not shown\): /, `${made.stdout}\r`],
+      [/Again: /, '\x04'],
+    ],
+  })
+  assert.match(stdout, /billing, version 1/)
+  assert.equal(code, 0, stdout)
+})
+
 test('a value that is typed is not shown, and a value is shown on a terminal only on demand', async () => {
   await using secrets = await startSecrets()
   const { run } = secrets
