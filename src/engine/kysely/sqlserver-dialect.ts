@@ -12,6 +12,7 @@ import { checkCallOptions } from '../check-options.ts'
 import type { PooledDialect } from './postgres-dialect.ts'
 
 type Tedious = typeof import('tedious')
+type Requests = Pick<typeof import('../../drivers/sqlserver/requests.ts'), 'isBusy' | 'untilIdle'>
 
 /** The part of tarn's pool that Kysely uses. `Wrapped` is Kysely's own object around a session. */
 interface TarnOptions<Wrapped> {
@@ -49,7 +50,7 @@ export function sqlServerDialect(
   /** True also while it is not known. */
   let detectsLeaks = true
   /** The session that Kysely is about to wrap. */
-  let next: TediousSession | undefined
+  let next: OpenSession | undefined
 
   /** In place of tarn's pool: leases from ours, and has Kysely wrap each session once. */
   class LeasingPool<Wrapped extends object> {
@@ -76,7 +77,7 @@ export function sqlServerDialect(
       const known = this.#wrapped.get(session)
       if (known !== undefined) return known
       try {
-        next = session
+        next = new OpenSession(session, await import('../../drivers/sqlserver/requests.ts'))
         const wrapped = await this.#create()
         this.#wrapped.set(session, wrapped)
         this.#sessions.set(wrapped, session)
@@ -104,7 +105,7 @@ export function sqlServerDialect(
       TYPES,
       ISOLATION_LEVEL,
       // Kysely calls it synchronously out of `create`.
-      connectionFactory: () => new OpenSession(next as TediousSession),
+      connectionFactory: () => next as OpenSession,
     },
     // A session is checked and reset by our pool.
     validateConnections: false,
@@ -131,10 +132,30 @@ function loadTedious(): Tedious {
 
 /** A session as Kysely expects a new connection: open already, and not its own to close. */
 class OpenSession implements TediousConnection {
-  readonly #session: TediousSession
+  readonly #session: SqlServerConnection
+  readonly #requests: Requests
+  /** Requests that wait for the one that runs. */
+  #waiting = 0
+  #last = Promise.resolve()
 
-  constructor(session: TediousSession) {
+  constructor(session: SqlServerConnection, requests: Requests) {
     this.#session = session
+    this.#requests = requests
+  }
+
+  /**
+   * Makes a request once those before it have ended, as `pg` does. tedious refuses it while another one runs, and after an
+   * abort Kysely rolls a transaction back before its statement has ended.
+   */
+  #inTurn(request: () => void): void {
+    const { isBusy, untilIdle } = this.#requests
+    if (this.#waiting === 0 && !isBusy(this.#session)) return request()
+    this.#waiting++
+    this.#last = this.#last.then(async () => {
+      await untilIdle(this.#session)
+      this.#waiting--
+      request()
+    })
   }
 
   connect(done: (error?: Error) => void): void {
@@ -150,7 +171,7 @@ class OpenSession implements TediousConnection {
   }
 
   execSql(request: unknown): void {
-    this.#session.execSql(request as Parameters<TediousSession['execSql']>[0])
+    this.#inTurn(() => this.#session.execSql(request as Parameters<TediousSession['execSql']>[0]))
   }
 
   reset(done: (error?: Error | null) => void): void {
@@ -158,24 +179,25 @@ class OpenSession implements TediousConnection {
   }
 
   beginTransaction(...given: Parameters<TediousConnection['beginTransaction']>): void {
-    this.#session.beginTransaction(...(given as Parameters<TediousSession['beginTransaction']>))
+    this.#inTurn(() => this.#session.beginTransaction(...(given as Parameters<TediousSession['beginTransaction']>)))
   }
 
   commitTransaction(...given: Parameters<TediousConnection['commitTransaction']>): void {
-    this.#session.commitTransaction(...(given as Parameters<TediousSession['commitTransaction']>))
+    this.#inTurn(() => this.#session.commitTransaction(...(given as Parameters<TediousSession['commitTransaction']>)))
   }
 
   /** Kysely reports an error of the rollback in place of the error that the transaction is rolled back for. */
   rollbackTransaction(...[done, savepoint = '']: Parameters<TediousConnection['rollbackTransaction']>): void {
-    this.#session.rollbackTransaction((error) => {
+    const told: typeof done = (error) => {
       // A transaction ends with its session.
       const isOver = savepoint === '' && error instanceof PoolsmithError && error.code === 'CONNECTION_LOST'
       done(isOver ? undefined : error)
-    }, savepoint)
+    }
+    this.#inTurn(() => this.#session.rollbackTransaction(told, savepoint))
   }
 
   saveTransaction(...given: Parameters<TediousConnection['saveTransaction']>): void {
-    this.#session.saveTransaction(...(given as Parameters<TediousSession['saveTransaction']>))
+    this.#inTurn(() => this.#session.saveTransaction(...(given as Parameters<TediousSession['saveTransaction']>)))
   }
 
   /** Kysely prints what it hears as `error`; the end of a session is our pool's to notice. */

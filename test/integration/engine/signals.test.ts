@@ -136,6 +136,27 @@ describe('the signals of Kysely', () => {
     })
   }
 
+  for (const kind of [postgresSide, sqlServerSide]) {
+    test(`in a transaction of ${kind.name}, it is rolled back, and the reason of the signal is its error`, async () => {
+      await using side = await kind.start()
+      const dialect = kind === postgresSide ? postgresDialect : sqlServerDialect
+      const db = new Kysely<object>({ dialect: dialect(side.connection, ONE) })
+      try {
+        await sql.raw(kind.setUp).execute(db)
+        const work = db.transaction().execute(async (trx) => {
+          await sql.raw('insert into marks values (1)').execute(trx)
+          const abort = { signal: onceRunning(side), inflightQueryAbortStrategy: 'cancel query' } as const
+          await sql.raw(kind.slow).execute(trx, abort)
+        })
+        await assert.rejects(work, (error: Error) => error === REASON || error.cause === REASON)
+        const { rows } = await sql.raw<{ n: unknown }>('select count(*) as n from marks').execute(db)
+        assert.equal(Number(rows[0]?.n), 0)
+      } finally {
+        await db.destroy()
+      }
+    })
+  }
+
   test('can end the session of a statement', async () => {
     await using side = await postgresSide.start()
     const db = new Kysely<object>({ dialect: postgresDialect(side.connection, ONE) })
