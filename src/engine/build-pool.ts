@@ -86,10 +86,7 @@ export async function buildPool(
   /** Told when it is known which pool they are about, or that there will be none. */
   const notes: ConfigProblem[] = []
   const tell = (): void => {
-    for (const { path, message } of notes.splice(0)) {
-      events.emit('config:warning', { path, message })
-      process.emitWarning(`${path}: ${message}`, { type: 'PoolsmithWarning', code: 'CONFIG_WARNING' })
-    }
+    for (const { path, message } of notes.splice(0)) events.emit('config:warning', { path, message })
   }
   using _ = { [Symbol.dispose]: tell }
 

@@ -2,7 +2,7 @@
 
 import { type Channel, channel } from 'node:diagnostics_channel'
 import { isError } from '../any-error.ts'
-import type { Emit, EventName, EventOrigin, PoolsmithEvents } from '../events.ts'
+import type { Emit, EventFacts, EventName, EventOrigin, PoolsmithEvents } from '../events.ts'
 
 /** Takes times in milliseconds, in groups. An array is valid during the call only. Must not throw. */
 export interface PoolMeter {
@@ -112,6 +112,7 @@ export class EventHub {
   }
 
   readonly emit: Emit = (name, facts) => {
+    if (name === 'config:warning') warnProcess(facts as EventFacts['config:warning'])
     const listeners = this.#listeners.get(name)
     const published = this.#channel(name)
     if (!published.hasSubscribers && (listeners === undefined || listeners.size === 0)) return
@@ -154,4 +155,9 @@ export class EventHub {
     this.#channels.set(name, opened)
     return opened
   }
+}
+
+/** A program without a listener would not hear that a setting needs attention. */
+function warnProcess({ path, message }: EventFacts['config:warning']): void {
+  process.emitWarning(`${path}: ${message}`, { type: 'PoolsmithWarning', code: 'CONFIG_WARNING' })
 }

@@ -149,7 +149,10 @@ class OpenSession implements TediousConnection {
    */
   #inTurn(request: () => void): void {
     const { isBusy, untilIdle } = this.#requests
-    if (this.#waiting === 0 && !isBusy(this.#session)) return request()
+    if (this.#waiting === 0 && !isBusy(this.#session)) {
+      request()
+      return
+    }
     this.#waiting++
     this.#last = this.#last.then(async () => {
       await untilIdle(this.#session)

@@ -57,3 +57,15 @@ test('a listener that throws disturbs neither the other listeners nor the emitte
   const [warning] = await warned
   assert.match(String(warning), /listener broke/)
 })
+
+test('a setting that needs attention is a warning of the process too, from every part', async () => {
+  const warned = once(process, 'warning')
+  new EventHub().emit('config:warning', { path: 'extra.region', message: 'is another' })
+  const [warning] = (await Promise.race([warned, new Promise((resolve) => setImmediate(resolve, []))])) as [
+    (Error & { code?: string })?,
+  ]
+  assert.deepEqual(
+    [warning?.name, warning?.code, warning?.message],
+    ['PoolsmithWarning', 'CONFIG_WARNING', 'extra.region: is another'],
+  )
+})
