@@ -1,9 +1,6 @@
-import { onAbort } from '../../abort.ts'
+import { onAbort, TimeLimit } from '../../abort.ts'
 import { PoolsmithError } from '../../errors.ts'
 import type { Dialer } from './dialer.ts'
-
-/** The longest delay that setTimeout knows. */
-const TIMER_MAX_MILLIS = 2 ** 31 - 1
 
 export interface AddressLimits {
   readonly signal: AbortSignal
@@ -44,11 +41,11 @@ async function withinShare<T>(
 ): Promise<T> {
   signal.throwIfAborted()
   const limit = new AbortController()
-  let timer: NodeJS.Timeout | undefined
+  let clock: TimeLimit | undefined
   const arm = (millis: number, laterMillis = 0): void => {
-    clearTimeout(timer)
+    clock?.[Symbol.dispose]()
     if (millis === Number.POSITIVE_INFINITY) return
-    timer = setTimeout(() => limit.abort(timeout(millis)), Math.min(millis + laterMillis, TIMER_MAX_MILLIS))
+    clock = new TimeLimit(millis + laterMillis, () => limit.abort(timeout(millis)))
   }
   // The attempts to connect overlap: the last one begins so much later.
   arm(limitMillis, (dialer.left - 1) * dialer.delayMillis)
@@ -57,7 +54,7 @@ async function withinShare<T>(
   try {
     return await open(limit.signal)
   } finally {
-    clearTimeout(timer)
+    clock?.[Symbol.dispose]()
   }
 }
 

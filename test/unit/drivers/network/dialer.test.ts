@@ -2,12 +2,14 @@ import assert from 'node:assert/strict'
 import { createServer, type Server, type Socket } from 'node:net'
 import { afterEach, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { nextPoll } from '../../../../src/abort.ts'
 import { Dialer, type DialerOptions } from '../../../../src/drivers/network/dialer.ts'
 import { type AddressLimits, eachAddress } from '../../../../src/drivers/network/each-address.ts'
 import { Reachability } from '../../../../src/drivers/network/reachability.ts'
 import type { Endpoint } from '../../../../src/drivers/network/socket.ts'
 import { PoolsmithError } from '../../../../src/errors.ts'
 import { startSilentAddress } from '../../../support/silent-address.ts'
+import { stall } from '../../../support/stall.ts'
 
 const endpoints = (port: number, ...addresses: readonly string[]): Endpoint[] =>
   addresses.map((address) => ({ kind: 'tcp', address, port }))
@@ -186,6 +188,18 @@ describe('an address that accepts connections and does not answer', () => {
     const { port } = await listen('127.0.0.2')
     const dialer = new Dialer(endpoints(port, '127.0.0.2'), Reachability.ofAddresses())
     await assert.rejects(eachAddress(dialer, limits({ limitMillis: 100 }), greeted(dialer)), /within 100 ms/)
+  })
+
+  test('is not charged with an event loop that stood still for longer than its limit', async () => {
+    const { port, accepted } = await listen('127.0.0.2')
+    const dialer = new Dialer(endpoints(port, '127.0.0.2'), Reachability.ofAddresses())
+    const answer = eachAddress(dialer, limits({ limitMillis: 2000 }), greeted(dialer))
+    while (accepted.length === 0) await nextPoll()
+    stall(2500)
+    // A login takes several round trips, of which the last ones come after the stall.
+    for (let trips = 0; trips < 3; trips++) await nextPoll()
+    for (const socket of accepted) socket.write('x')
+    assert.equal(await answer, '127.0.0.2')
   })
 
   test('one error is raised after the limit of the last if none answers', async () => {
