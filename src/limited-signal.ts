@@ -1,7 +1,7 @@
 import { TimeLimit } from './abort.ts'
 
 /**
- * A signal that a {@link TimeLimit} aborts, and the given one does too: for a request to a peer. Dispose it when the
+ * A signal that a {@link TimeLimit} aborts, and the given one, if any, does too: for a request to a peer. Dispose it when the
  * answer is there.
  *
  * @example
@@ -13,8 +13,8 @@ export class LimitedSignal implements Disposable {
   readonly #over = new AbortController()
   readonly #limit: TimeLimit
 
-  constructor(signal: AbortSignal, millis: number) {
-    this.signal = AbortSignal.any([signal, this.#over.signal])
+  constructor(signal: AbortSignal | undefined, millis: number) {
+    this.signal = signal === undefined ? this.#over.signal : AbortSignal.any([signal, this.#over.signal])
     this.#limit = new TimeLimit(millis, () => this.#over.abort())
   }
 

@@ -3,6 +3,7 @@
 import { nextPoll, onAbort } from '../abort.ts'
 import type { Driver } from '../drivers/driver.ts'
 import type { Whereabouts } from '../drivers/whereabouts.ts'
+import { LimitedSignal } from '../limited-signal.ts'
 import { statementAborted } from './failures.ts'
 import { CANCEL_LIMIT_MILLIS, cut } from './goodbye.ts'
 
@@ -52,8 +53,9 @@ export async function underSignal<Raw extends object, T>(
 
 /** Whether the session runs nothing any more. */
 async function quieten<Raw extends object>(driver: Driver<Raw>, raw: Raw): Promise<boolean> {
+  using limit = new LimitedSignal(undefined, CANCEL_LIMIT_MILLIS)
   try {
-    await driver.interrupt?.(raw, AbortSignal.timeout(CANCEL_LIMIT_MILLIS))
+    await driver.interrupt?.(raw, limit.signal)
     return driver.interrupt !== undefined
   } catch {
     return false

@@ -6,9 +6,11 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import pg from 'pg'
 import type { Credential } from '../../src/credentials/credential.ts'
+import { resetClient } from '../../src/drivers/postgres/reset.ts'
 import { Secret } from '../../src/secret.ts'
 import { credential, driver, folder, pki, rootFile, server, until } from '../support/driver-server.ts'
 import { openingError, openSession, type TestDriver } from '../support/postgres-driver.ts'
+import { stall } from '../support/stall.ts'
 
 test('a rotated client certificate is used by the next connection, and an expiring one is reported once', async () => {
   const sslcert = join(folder.path, 'rotating.crt')
@@ -121,6 +123,24 @@ test('an attempt at a frozen server ends at the limit, wherever it hangs', async
     server.thaw()
   }
   await (await openSession(driver().driver, credential))[Symbol.asyncDispose]()
+})
+
+test('a returned session is kept if the event loop stands still while its statement is cancelled', async () => {
+  const { driver: d } = driver('by_trust', { sslmode: 'disable' })
+  await using session = await openSession(d, credential)
+  const { client } = session
+  const cancelled = assert.rejects(client.query('select pg_sleep(60)'), { code: '57014' })
+  await resetClient(client, 'rollback', {
+    cancel: async (signal) => {
+      await d.cancel(client, signal)
+      // From here on the loop runs its timers before its sockets.
+      await new Promise((resolve) => setImmediate(resolve))
+      stall(2500)
+    },
+    restoreSettings: () => Promise.reject(new Error('not asked for')),
+  })
+  await cancelled
+  assert.deepEqual((await client.query('select 1 as one')).rows, [{ one: 1 }])
 })
 
 test('many sessions that are opened and closed together leave no socket open', async () => {

@@ -1,6 +1,7 @@
 import type pg from 'pg'
 import { orAbort } from '../../abort.ts'
 import { PoolsmithError } from '../../errors.ts'
+import { LimitedSignal } from '../../limited-signal.ts'
 import { forgetListening, listens } from './client-statements.ts'
 import { forgetStatements, isBusy } from './pg-client.ts'
 
@@ -44,11 +45,11 @@ export async function resetClient(
 
 async function quiet(client: pg.Client, cancel: (signal: AbortSignal) => Promise<void>): Promise<void> {
   if (await becomesIdle(client, AbortSignal.timeout(GRACE_MILLIS))) return
-  const limit = AbortSignal.timeout(CANCEL_LIMIT_MILLIS)
+  using limit = new LimitedSignal(undefined, CANCEL_LIMIT_MILLIS)
   let cause: unknown
   try {
-    await cancel(limit)
-    if (await becomesIdle(client, limit)) return
+    await cancel(limit.signal)
+    if (await becomesIdle(client, limit.signal)) return
   } catch (error) {
     cause = error
   }

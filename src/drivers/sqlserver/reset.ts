@@ -1,4 +1,5 @@
 import { PoolsmithError } from '../../errors.ts'
+import { LimitedSignal } from '../../limited-signal.ts'
 import { isBusy, rollback, runBatch, untilIdle } from './requests.ts'
 import type { SqlServerConnection } from './tedious-connection.ts'
 
@@ -42,6 +43,7 @@ async function quiet(connection: SqlServerConnection): Promise<void> {
 }
 
 async function becomesIdle(connection: SqlServerConnection, millis: number): Promise<boolean> {
-  await untilIdle(connection, AbortSignal.timeout(millis))
+  using limit = new LimitedSignal(undefined, millis)
+  await untilIdle(connection, limit.signal)
   return !isBusy(connection)
 }
