@@ -5,7 +5,7 @@ export interface BindingLimit {
   readonly most: number
   /** The end of a sentence that says where the limit comes from. */
   readonly why: string
-  /** What to do in plain SQL; a data layer may know better. */
+  /** The advice for plain SQL; a data layer may know better. */
   readonly hint: string
 }
 

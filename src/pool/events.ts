@@ -73,7 +73,7 @@ export class EventHub {
       this.#waits?.flush()
       this.#uses?.flush()
     }
-    // What has gathered is for those that are there already.
+    // The times that have gathered are for those that are there already.
     flush()
     this.#meters.add(meter)
     this.#waits ??= new TimeGroup((millis) => {
