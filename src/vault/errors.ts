@@ -53,7 +53,7 @@ const MEANINGS: Readonly<Record<number, Meaning>> = {
 /** The error of an answer other than success. */
 export function failureOf({ vault, query, answer, body, hide }: Refusal): PoolsmithError {
   const { status, headers } = answer
-  const said = Array.isArray(body?.errors) ? body.errors.filter((text) => typeof text === 'string').join('; ') : ''
+  const said = textsIn(body?.errors) || textsIn(body?.warnings)
   const isConflict = status === 400 && said.includes('check-and-set parameter did not match')
   const { code, transient, hint } = isConflict
     ? CONFLICT
@@ -82,6 +82,10 @@ export function failureOf({ vault, query, answer, body, hide }: Refusal): Poolsm
       ...(aheadMillis === 0 ? {} : { clockAheadMillis: aheadMillis }),
     },
   })
+}
+
+function textsIn(list: unknown): string {
+  return Array.isArray(list) ? list.filter((text) => typeof text === 'string').join('; ') : ''
 }
 
 /** From this difference on, signatures and tokens of this machine are refused as old or as of the future. */
@@ -134,6 +138,10 @@ function isLogin(path: string): boolean {
 
 /** A path that Vault does not have differs from one that leads to no engine, and from the page of another server. */
 function missing({ path }: Query, body: Refusal['body'], said: string): Meaning {
+  if (said.includes('versioned K/V')) {
+    const hint = 'The engine has version 2: leave vault_kv_version (in Airflow kv_engine_version) out, or set it to 2.'
+    return { code: 'STORE_REFUSED', transient: false, hint }
+  }
   if (!Array.isArray(body?.errors) && !isRecord(body?.data)) {
     const hint = 'A proxy or a web page may stand in place of Vault: check vault_addr.'
     return { code: 'STORE_ANSWER_UNUSABLE', transient: false, hint }

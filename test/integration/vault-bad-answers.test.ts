@@ -89,6 +89,11 @@ const CASES: Readonly<Record<string, Case>> = {
     transient: true,
     details: { retryAfterMillis: 7000 },
   },
+  'an engine of another version': {
+    fault: answering(404, { data: null, warnings: ['Invalid path for a versioned K/V secrets engine. See the docs.'] }),
+    code: 'STORE_REFUSED',
+    message: /HTTP 404\): Invalid path for a versioned K\/V secrets engine/,
+  },
   'a load balancer without a node behind it': {
     fault: answering(503, '<html>Service Unavailable</html>'),
     code: 'STORE_FAILED',

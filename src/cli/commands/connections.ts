@@ -73,9 +73,8 @@ function problemsOf(error: unknown): string[] {
 }
 
 function textOf(entries: readonly Entry[], notices: readonly string[], screen: Screen): string {
-  if (entries.length === 0) {
-    return 'No connection is configured. Set POOLSMITH_CONN_<ID> to a URI, or write a connections.yaml.'
-  }
+  const none = entries.length === 0 && notices.length === 0
+  if (none) return 'No connection is configured. Set POOLSMITH_CONN_<ID> to a URI, or write a connections.yaml.'
   const blocks = entries.map((entry) => {
     const label = screen.style(
       'bold',

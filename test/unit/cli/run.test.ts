@@ -132,6 +132,17 @@ test('connections without any says how to configure one', async () => {
   assert.match(out, /No connection is configured\. Set POOLSMITH_CONN_<ID>/)
 })
 
+test('connections names a backend that cannot be listed where there is nothing else, and one that is wrong', async () => {
+  const environment = { POOLSMITH_CONNECTIONS_FILE: '/dev/null', AIRFLOW__SECRETS__BACKEND: 'vault' }
+  const known = { ...environment, AIRFLOW__SECRETS__BACKEND_KWARGS: '{"url": "https://vault.test:8200"}' }
+  const { code, out } = await poolsmith(['connections'], known)
+  assert.equal(code, 0)
+  assert.match(out, /^stores: Vault vault\.test:8200 cannot be listed; it is asked for each connection by its id/)
+  const wrong = await poolsmith(['connections'], { ...environment, AIRFLOW__SECRETS__BACKEND_KWARGS: '{' })
+  assert.match(wrong.out, /AIRFLOW__SECRETS__BACKEND_KWARGS: is not valid JSON/)
+  assert.doesNotMatch(`${out} ${wrong.out}`, /No connection is configured/)
+})
+
 test('a connections file that is not there is an error of the configuration', async () => {
   const { code, log } = await poolsmith(['connections', '--connections', '/nonexistent/connections.yaml'])
   assert.equal(code, PHASE_EXIT_CODES.config)
