@@ -85,6 +85,21 @@ for (const reference of ['aws-sm:prod/sales', 'aws-ssm:/prod/sales']) {
       })
     }
 
+    for (const [status, body] of [
+      [503, '<html>'],
+      [403, '{"message": null}'],
+    ] as const) {
+      test(`an answer without words of AWS is told by its status, and not in those of the SDK: ${status}`, async () => {
+        aws.fault = (_action, response) => {
+          response.writeHead(status).end(body)
+          return true
+        }
+        using store = open(reference)
+        const { message } = await store.failure()
+        assert.match(message, new RegExp(`could not read .*: HTTP ${status}, without an error of AWS\\.$`))
+      })
+    }
+
     test('a store that does not answer fails by credential_timeout, and at once by the signal', async () => {
       aws.fault = () => true
       using quick = open(reference, { credential_timeout: 0.2 })

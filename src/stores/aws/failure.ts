@@ -108,7 +108,10 @@ export function awsStoreFailure(
   const status = answer?.status ?? 0
   const { code, transient, hint } = meaningOf(name, words, status, action)
   const wait = retryAfterMillis(answer?.headers['retry-after'])
-  const said = `${printable(words, 300).replace(/\.$/, '')} (${printable(name, 60)})`
+  const said =
+    status > 0 && UNREAD.test(name)
+      ? `HTTP ${status}, without an error of AWS`
+      : `${printable(words, 300).replace(/\.$/, '')} (${printable(name, 60)})`
   return new PoolsmithError(`${subject} could not ${step}: ${said}.`, {
     code,
     phase: 'credential',
@@ -117,6 +120,9 @@ export function awsStoreFailure(
     details: { status, error: printable(name, 60), ...(wait === undefined ? {} : { retryAfterMillis: wait }) },
   })
 }
+
+/** The SDK's names for an answer that says nothing, such as the page of a proxy; its words are about itself then. */
+const UNREAD = /^(SyntaxError|Unknown(Error)?)$/
 
 function meaningOf(name: string, words: string, status: number, action: string): Meaning {
   const known = MEANINGS[name]
