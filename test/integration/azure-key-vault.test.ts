@@ -174,6 +174,7 @@ describe('a vault that gives no secret', () => {
       }
       const error = await failure('any')
       assert.deepEqual([error.code, error.transient], [code, isTransient], error.message)
+      assert.doesNotMatch(error.message, /Cannot read properties|Unexpected token/)
       assert.match(error.message, /Key Vault/)
     })
   }

@@ -275,6 +275,7 @@ describe('a Secret Manager that gives no secret', () => {
       const error = await failure('any')
       assert.deepEqual([error.code, error.transient], [code, isTransient], error.message)
       assert.match(error.message, /Google Secret Manager/)
+      assert.doesNotMatch(error.message, /HTTP.*HTTP/)
     })
   }
 

@@ -110,7 +110,10 @@ function saidBy(error: unknown): { code: string; inner: string; words: string } 
   const body = isRecord(details) && isRecord(details.error) ? details.error : {}
   const within = body.innerError ?? body.innererror
   const inner = isRecord(within) ? within.code : undefined
-  const words = typeof body.message === 'string' ? body.message : isError(error) ? messageOf(error) : String(error)
+  const ofSdk = isError(error) ? messageOf(error) : String(error)
+  // The SDK stumbles over the page of a proxy.
+  const isFault = isError(error) && ['TypeError', 'SyntaxError'].includes(error.name)
+  const words = typeof body.message === 'string' ? body.message : isFault ? 'an answer without words of Azure' : ofSdk
   return { code: String(body.code ?? code ?? ''), inner: String(inner ?? ''), words }
 }
 

@@ -31,7 +31,8 @@ export function googleFailure(answer: StoreAnswer, { subject, url, step, secrets
     return unusable(subject, url, `is no answer of Google (HTTP ${status})`)
   }
   const name = String(error?.status ?? '')
-  const words = typeof error?.message === 'string' ? redact(error.message, secrets) : `HTTP ${status}`
+  const words =
+    typeof error?.message === 'string' ? redact(error.message, secrets) : 'an answer without words of Google'
   const { code, transient, hint } = meaningOf(status, name, words)
   const retry = retryAfterMillis(headers['retry-after'])
   return new PoolsmithError(
