@@ -133,7 +133,9 @@ function statementErrors(): readonly string[] {
     'If the session ends during a statement or transaction of knex, the error is `CONNECTION_LOST`, a ' +
       '`PoolsmithError` whose `cause` is the last error of the server or the error of the socket; with Kysely on SQL ' +
       'Server too. mssql raises its own `RequestError` or `TransactionError` with this `code`, and the ' +
-      '`PoolsmithError` as `originalError`. Through `poolsmith/pg` and `pool.use` it is pg’s own error.',
+      '`PoolsmithError` as `originalError`. Through `poolsmith/pg` and `pool.use` it is pg’s own error; of a statement ' +
+      'that came after the end of its session, and was not sent, it has `transient`, a `hint`, and the last error of ' +
+      'the server as `cause`.',
     'A commit that did not happen rejects, in `await trx.commit()` and in `db.transaction(work)`, with the error that ' +
       'ended the transaction: a violated deferred constraint, `CONNECTION_LOST`, or `TRANSACTION_ROLLED_BACK` if the ' +
       'program caught the error that ended it. When the session ends between COMMIT and its answer, also through Kysely ' +
