@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import { type ApiKeyFacts, type AuditRecorder, tellAudit } from '../../audit-facts.ts'
 import { ConfigError, inSentence, PoolsmithError } from '../../errors.ts'
-import type { Secret } from '../../secret.ts'
+import { Secret } from '../../secret.ts'
 import { DAY_MILLIS, DEFAULT_POLICY } from '../policy.ts'
 import { running } from '../stored-password.ts'
 import {
@@ -168,10 +168,13 @@ export class ApiKeys implements Disposable {
    * Whose key it is; undefined for one that is unknown, wrong, expired or revoked, which nothing tells apart. The index
    * is read again after `ttl`, and at most once a second for a key that is not in it.
    *
+   * @param key as a request has it; undefined for one without a key, which is refused like a wrong one
    * @throws PoolsmithError STORE_… when the store has been down for longer than `grace`
    */
-  async validate(key: string | Secret, signal: AbortSignal = NEVER): Promise<ApiKeyInfo | undefined> {
-    const text = typeof key === 'string' ? key : key.reveal()
+  async validate(key: string | Secret | undefined, signal: AbortSignal = NEVER): Promise<ApiKeyInfo | undefined> {
+    const given = key instanceof Secret ? key.reveal() : key
+    // A header that stands twice is a list.
+    const text = typeof given === 'string' ? given : ''
     const isForm = isKeyText(text)
     const digest = hashOf(text)
     const found = isForm ? await this.#cache.find(digest, signal) : undefined
@@ -312,7 +315,8 @@ const NO_HASH = Buffer.from('0'.repeat(64))
 
 /** @throws ConfigError */
 function assertService(service: string): void {
-  if (SERVICE.test(service)) return
+  // A name that is undefined would be that of the service "undefined".
+  if (typeof service === 'string' && SERVICE.test(service)) return
   const message = 'expected the name of a service: small letters, digits and hyphens, at most 63'
   throw new ConfigError([{ path: 'service', message }], { subject: 'The API key' })
 }

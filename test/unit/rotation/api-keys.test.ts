@@ -35,6 +35,23 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
   )
 }
 
+test('a request without a key, or with several, is refused like one with a wrong key', async () => {
+  await using place = await prepare()
+  using keys = await place.open()
+  const { key } = await keys.generate('billing')
+  for (const given of [undefined, null, [key.reveal()], [], {}, 1]) {
+    // As a program without type checks may call it.
+    assert.equal(await keys.validate(given as unknown as string), undefined)
+  }
+  for (const service of [undefined, null, true, ['billing']]) {
+    await assert.rejects(keys.generate(service as unknown as string), ConfigError)
+  }
+  assert.deepEqual(
+    (await keys.list()).map((one) => one.service),
+    ['billing'],
+  )
+})
+
 test('a place that is no text is refused as a place', async () => {
   for (const place of [undefined, null, 1, {}, ['vault:secret/api-keys']]) {
     // As a program without type checks may call it.
