@@ -93,7 +93,7 @@ async function settle(
     const together = [
       ...dialect.check(whole, settings.driver),
       ...checkProxyOptions(settings.proxy, environment, connection.host),
-      ...(settings.strategy.check?.(whole, settings.strategyOptions, environment) ?? []),
+      ...((await settings.strategy.check?.(whole, settings.strategyOptions, environment)) ?? []),
       ...(await problemsOfStores(settings, environment, connection)),
     ]
     const warnings = placed(settings.warnings, writtenAt)

@@ -6,7 +6,7 @@ import { fromName, isKubernetesName, type Reference, type ReferencedSecret } fro
 import type { ConfigProblem } from '../errors.ts'
 import type { AzureOptions } from '../strategies/azure/fields.ts'
 import { googleLoginProblems } from '../strategies/google/fields.ts'
-import { azureStoreProblems, vaultLoginProblems } from '../strategies/vault-login.ts'
+import { azureStoreProblems, vaultLoginProblems } from '../strategies/vault-login-problems.ts'
 import { vaultFields } from '../vault/fields.ts'
 import { type AwsStoreOptions, awsStoreProblems, isStoreAddress } from './aws/options.ts'
 import { loginFields, type StoreFieldValues, secretsFileOf } from './fields.ts'

@@ -1,4 +1,4 @@
-import { asksPerson, azureFields, azureProblems, credentialKind, SIGN_IN_GRACE_SECONDS } from './azure/fields.ts'
+import { asksPerson, azureFields, credentialKind, SIGN_IN_GRACE_SECONDS } from './azure/fields.ts'
 import { refuse } from './refuse.ts'
 import { defineStrategy } from './strategy.ts'
 
@@ -12,9 +12,12 @@ export const azureAd = defineStrategy({
   defaults: { sslmode: 'verify-full' },
   defaultsFor: (options) =>
     asksPerson(credentialKind(options)) ? { pool_timeout: options.sign_in_timeout + SIGN_IN_GRACE_SECONDS } : {},
-  check: (connection, options, environment) => azureProblems(options, environment, connection),
+  async check(connection, options, environment) {
+    const { azureProblems } = await import('./azure/problems.ts')
+    return azureProblems(options, environment, connection)
+  },
   async credentials(connection, options, context) {
-    refuse(azureProblems(options, context.environment, connection))
+    refuse((await azureAd.check?.(connection, options, context.environment)) ?? [])
     const { tokenSource } = await import('./azure/source.ts')
     return tokenSource(connection, options, context)
   },

@@ -29,8 +29,8 @@ export const ntlm = defineStrategy({
     }
     return problems
   },
-  credentials(connection, options, { environment }) {
-    refuse(ntlm.check?.(connection, options, environment) ?? [])
+  async credentials(connection, options, { environment }) {
+    refuse((await ntlm.check?.(connection, options, environment)) ?? [])
     const { name, prefix = '' } = account(connection.login ?? '')
     const { domain = prefix } = options
     const { password = new Secret('') } = connection

@@ -22,8 +22,8 @@ export const sqlAuth = defineStrategy({
     }
     return problems
   },
-  credentials(connection, options, context) {
-    refuse(sqlAuth.check?.(connection, options, context.environment) ?? [])
+  async credentials(connection, options, context) {
+    refuse((await sqlAuth.check?.(connection, options, context.environment)) ?? [])
     return passwordSource(connection, options, context)
   },
 })

@@ -54,7 +54,7 @@ export interface Strategy<F extends Fields = Fields> {
     connection: Connection,
     options: ValuesOf<F>,
     environment: StrategyContext['environment'],
-  ): readonly ConfigProblem[]
+  ): readonly ConfigProblem[] | Promise<readonly ConfigProblem[]>
   /**
    * Builds the source of credentials for one pool. May load an SDK; must not touch the network
    * (the first fetch happens on the first `get`).

@@ -1,10 +1,9 @@
 /** The options by which Vault is logged in to with an identity of another: those of its strategy. */
 
 import type { Fields, ValuesOf } from '../connections/fields.ts'
-import type { ConfigProblem } from '../errors.ts'
-import { type VaultOptions, vaultProblems } from '../vault/fields.ts'
-import { type AzureOptions, azureFields, azureProblems, credentialKind } from './azure/fields.ts'
-import { type GoogleOptions, googleLoginProblems } from './google/fields.ts'
+import type { VaultOptions } from '../vault/fields.ts'
+import { type AzureOptions, azureFields } from './azure/fields.ts'
+import type { GoogleOptions } from './google/fields.ts'
 import { kerberosFields } from './kerberos/fields.ts'
 
 const { principal, keytab, ccache } = kerberosFields
@@ -23,25 +22,4 @@ export function vaultLoginFields({ vault_auth: method }: Readonly<Record<string,
   // Anything may have been given; the table of options reports it.
   const name = typeof method === 'string' ? method : ''
   return Object.hasOwn(FIELDS, name) ? (FIELDS[name] ?? {}) : {}
-}
-
-/** The contradictions between the options of a login, and those of Vault itself. */
-export function vaultLoginProblems(
-  options: VaultLoginOptions,
-  environment: Readonly<Record<string, string | undefined>>,
-): readonly ConfigProblem[] {
-  const problems = vaultProblems(options, environment)
-  if (options.vault_auth === 'azure') problems.push(...azureStoreProblems(options as AzureOptions, environment))
-  if (options.vault_auth === 'gcp') problems.push(...googleLoginProblems(options))
-  return problems
-}
-
-/** The problems of the options of `azure_ad` where a store is logged in to. */
-export function azureStoreProblems(
-  options: AzureOptions,
-  environment: Readonly<Record<string, string | undefined>>,
-): readonly ConfigProblem[] {
-  if (credentialKind(options) !== 'password') return azureProblems(options, environment)
-  const message = "password is not for a store: the password of the connection is the database's"
-  return [{ path: 'extra.azure_credential', message }]
 }

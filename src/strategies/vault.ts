@@ -3,7 +3,6 @@ import type { ConfigProblem } from '../errors.ts'
 import { vaultFields } from '../vault/fields.ts'
 import { refuse } from './refuse.ts'
 import { defineStrategy } from './strategy.ts'
-import { vaultLoginProblems } from './vault-login.ts'
 
 export const vault = defineStrategy({
   name: 'vault',
@@ -25,7 +24,8 @@ export const vault = defineStrategy({
   // A user that ends takes the rights of its sessions with it.
   defaults: { retire_on: 'rotation' },
   defaultsFor: ({ set_role: role }) => (role === undefined ? {} : { session_init: `set role ${quoted(role)}` }),
-  check(connection, options, environment) {
+  async check(connection, options, environment) {
+    const { vaultLoginProblems } = await import('./vault-login-problems.ts')
     const problems: ConfigProblem[] = [...vaultLoginProblems(options, environment)]
     const say = (name: string, message: string): void => {
       problems.push({ path: `extra.${name}`, message })
@@ -46,7 +46,7 @@ export const vault = defineStrategy({
   },
   async credentials(connection, options, context) {
     const { emit, environment, agents } = context
-    refuse(vault.check?.(connection, options, environment) ?? [])
+    refuse((await vault.check?.(connection, options, environment)) ?? [])
     const { databaseUsers } = await import('../vault/database.ts')
     const { vaultProofs } = await import('./vault-proofs.ts')
     const proofs = vaultProofs({ ...context.settings, ...options }, context)

@@ -113,7 +113,7 @@ describe('password', () => {
 
   test('requires the name and the password', async () => {
     const { values } = parseFields(azureAd.fields, { azure_credential: 'password' })
-    const problems = azureAd.check?.({ type: 'mssql', extra: {} }, values, {}) ?? []
+    const problems = (await azureAd.check?.({ type: 'mssql', extra: {} }, values, {})) ?? []
     assert.deepEqual(
       problems.map(({ path }) => path),
       ['password', 'login'],

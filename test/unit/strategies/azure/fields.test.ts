@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { parseFields } from '../../../../src/connections/fields.ts'
-import { azureFields, azureProblems, credentialKind } from '../../../../src/strategies/azure/fields.ts'
+import { azureFields, credentialKind } from '../../../../src/strategies/azure/fields.ts'
+import { azureProblems } from '../../../../src/strategies/azure/problems.ts'
 
 const parse = (extra: Record<string, unknown>) => {
   const { values, problems } = parseFields(azureFields, extra)
