@@ -6,10 +6,8 @@
 import type { EventEmitter } from 'node:events'
 import { Duplex } from 'node:stream'
 import type pg from 'pg'
-import { asError } from '../../any-error.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { loadPackage } from '../../optional-package.ts'
-import { printable } from '../../printable.ts'
 import { unobserved } from '../../tracing.ts'
 import { inPlace } from '../network/read-in-place.ts'
 import type { AnswerMessage, FieldConstructor } from './answers.ts'
@@ -17,6 +15,7 @@ import { commandEnded, readyOrEnded } from './client-statements.ts'
 import type { ActiveQuery } from './collected-rows.ts'
 import type { MessageStream } from './message-stream.ts'
 import { NotPostgres } from './messages.ts'
+import { damagedAnswer, sessionError } from './server-error.ts'
 
 type Pg = typeof pg
 
@@ -280,20 +279,6 @@ function fieldClass(Base: ConnectionConstructor): FieldConstructor {
   const oneColumn = Buffer.from(`T\0\0\0\x19\0\x01${'\0'.repeat(19)}`, 'latin1')
   connection.attachListeners({ on: (event, listener) => event === 'data' && listener(oneColumn) })
   return found[0]?.fields[0]?.constructor as FieldConstructor
-}
-
-function sessionError(error: unknown, peer: string): Error {
-  if (error instanceof NotPostgres) return damagedAnswer(error, peer)
-  return asError(error)
-}
-
-function damagedAnswer(cause: NotPostgres, peer: string): PoolsmithError {
-  return new PoolsmithError(`The server ${peer} sent a damaged answer: ${printable(cause.message)}.`, {
-    code: 'NOT_POSTGRES',
-    phase: 'query',
-    hint: 'Check the pooler or proxy between this machine and the server, and its version.',
-    cause,
-  })
 }
 
 export interface Watcher {

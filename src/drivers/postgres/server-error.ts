@@ -1,8 +1,10 @@
+import { asError } from '../../any-error.ts'
 import type { Credential } from '../../credentials/credential.ts'
 import { withoutSent } from '../../credentials/without-sent.ts'
 import { PoolsmithError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
 import { type Advice, CERTIFICATE_HINT } from './advice.ts'
+import { NotPostgres } from './messages.ts'
 import { poolerAdvice } from './pooler-words.ts'
 
 const SQLSTATE_LENGTH = 5
@@ -186,4 +188,19 @@ export function endsSession({
 }): boolean {
   if (code === undefined || severity === 'FATAL' || severity === 'PANIC') return true
   return ENDS_SESSION.has(code) && routine !== COUNTS_VALUES
+}
+
+/** The error of an open session. */
+export function sessionError(error: unknown, peer: string): Error {
+  if (error instanceof NotPostgres) return damagedAnswer(error, peer)
+  return asError(error)
+}
+
+export function damagedAnswer(cause: NotPostgres, peer: string): PoolsmithError {
+  return new PoolsmithError(`The server ${peer} sent a damaged answer: ${printable(cause.message)}.`, {
+    code: 'NOT_POSTGRES',
+    phase: 'query',
+    hint: 'Check the pooler or proxy between this machine and the server, and its version.',
+    cause,
+  })
 }
