@@ -80,6 +80,12 @@ test('beside @opentelemetry/instrumentation-knex and its hook for ES modules a s
     [...PRELOAD, join(ROOT, 'test', 'support', 'telemetry', 'knex-hook.mjs')],
     { env: { PATH: process.env.PATH, DATABASE: JSON.stringify(side.connection) }, timeout: 60_000 },
   )
-  const scopes = (JSON.parse(stdout) as [string, object][]).map(([scope]) => scope)
-  assert.deepEqual(scopes, ['@opentelemetry/instrumentation-knex', 'service'])
+  const spans = JSON.parse(stdout) as [string, Readonly<Record<string, unknown>>][]
+  assert.deepEqual(
+    spans.map(([scope]) => scope),
+    ['@opentelemetry/instrumentation-knex', 'service'],
+  )
+  const { host, port, database } = side.connection
+  const place = ['server.address', 'server.port', 'db.namespace'].map((key) => spans[0]?.[1][key])
+  assert.deepEqual(place, [host, port, database])
 })

@@ -74,6 +74,9 @@ export async function createEngine<Client extends object = object>(
       client: await knexClient(connection.type, backend),
       connectionPool: backend.pool,
     })
+    // Read by OpenTelemetry's instrumentation of knex. No secret.
+    const { host, port, database, login: user } = connection
+    Object.assign(db.client.connectionSettings, { host, port, database, user })
     Object.defineProperty(db, 'pool', { enumerable: true, get: () => backend.pool })
     return Object.assign(db as Knex & Pick<Engine<Client>, 'pool'>, {
       connection,
