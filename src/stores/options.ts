@@ -19,25 +19,25 @@ export interface StoreOptions {
    * The connections file, relative to `cwd`. Default: the one that `POOLSMITH_CONNECTIONS_FILE` names, else
    * `connections.yaml`, `connections.yml` or `connections.json` in `cwd`, where there is one.
    */
-  readonly file?: string
+  readonly file?: string | undefined
   /** Default: the working folder of the process. */
   readonly cwd?: string
   /**
    * The team of Airflow whose connections come before those of all teams: `AIRFLOW_CONN__<TEAM>___<ID>` in the
    * environment, `<team>___<id>` in the file. Default: `POOLSMITH_TEAM`, else no team.
    */
-  readonly team?: string
+  readonly team?: string | undefined
   /** The stores that are asked last, in place of those under `stores:` in the connections file. */
-  readonly stores?: readonly (Store | StoreSettings)[]
+  readonly stores?: readonly (Store | StoreSettings)[] | undefined
   /**
    * Agents of Node for requests to stores, such as those of a proxy. Default: those of the option `proxy`, where
    * `createEngine` has it beside the record (a record cannot name the way to itself).
    */
-  readonly agents?: RequestAgents
+  readonly agents?: RequestAgents | undefined
   /** Stores that `openStores` of poolsmith/secrets opened. They stay open and keep what they gave. */
   readonly opened?: OpenedStores
   /** Called for a file that holds secrets and that other users may read, and for keys of a form that are left out. */
-  readonly onWarning?: (warning: ConfigProblem) => void
+  readonly onWarning?: ((warning: ConfigProblem) => void) | undefined
 }
 
 /** A connection as it was read, and the store that can be asked for it again. */

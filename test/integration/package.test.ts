@@ -173,7 +173,8 @@ export const isOurs = (error: unknown): error is PoolsmithError => error instanc
 `,
   )
   await install(`@types/node@${devDependencies['@types/node']}`)
-  const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--types', 'node']
+  const strict = ['--strict', '--exactOptionalPropertyTypes']
+  const options = ['--noEmit', ...strict, '--module', 'nodenext', '--target', 'es2023', '--types', 'node']
   await execute(project, join(ROOT, 'node_modules', '.bin', 'tsc'), ...options, 'use.ts')
 })
 
