@@ -24,8 +24,9 @@ export interface ProgramContext {
 /**
  * Runs the program with the given arguments (without node and the script) and returns its exit code. Never rejects.
  */
-export async function run(args: readonly string[], context: ProgramContext): Promise<number> {
+export async function run(given: readonly string[], context: ProgramContext): Promise<number> {
   const { terminal } = context
+  const args = given[0] === 'help' && given[1] !== undefined ? [...given.slice(1), '--help'] : given
   const [name, ...rest] = args
   // Looked for before parsing, so that a wrong command line is reported as JSON too.
   const json = args.includes('--json')

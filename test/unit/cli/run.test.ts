@@ -16,6 +16,7 @@ test('help names every command and every exit code, fits 80 columns, and goes to
   for (const command of COMMANDS) {
     assert.match(program.out, new RegExp(`^  ${command.name} `, 'm'))
     const own = await poolsmith([command.name, '--help'])
+    assert.deepEqual(await poolsmith(['help', command.name]), own)
     assert.equal(own.code, 0)
     for (const name of [...Object.keys(command.options), 'json', 'help'])
       assert.match(own.out, new RegExp(`--${name}\\b`))
