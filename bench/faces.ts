@@ -18,7 +18,9 @@ import { type PostgresServer, startPostgres } from '../test/support/postgres.ts'
 import { compare, type Result } from './measure.ts'
 
 const HAND_OUTS = 5000
-const STATEMENTS = 300
+/** Of one session, after {@link WARM_UP} more: sessions of a pool live long. */
+const STATEMENTS = 3000
+const WARM_UP = 300
 const ROOT = join(import.meta.dirname, '..')
 
 type Drizzle = (config: { readonly client: pg.Pool }) => { execute(statement: string): Promise<unknown> }
@@ -41,6 +43,7 @@ async function handOutMicros(pool: pg.Pool): Promise<number> {
 }
 
 async function micros(statement: () => Promise<unknown>): Promise<number> {
+  for (let count = 0; count < WARM_UP; count++) await statement()
   const begin = performance.now()
   for (let count = 0; count < STATEMENTS; count++) await statement()
   return ((performance.now() - begin) * 1000) / STATEMENTS
@@ -67,13 +70,11 @@ async function handOuts(server: PostgresServer): Promise<Result> {
 /** A layer over a pool; gives one `select 1`. */
 type Layer = (pool: pg.Pool) => () => Promise<unknown>
 
-/** Every round has its own session: some sessions are twice as fast as others for their whole life. */
+/** Every round has its own session, which lives for a while: some are twice as fast as others for their whole life. */
 function statements(name: string, layer: Layer, server: PostgresServer): Promise<Result> {
   const onNewSession = async (pool: pg.Pool): Promise<number> => {
     try {
-      const statement = layer(pool)
-      await micros(statement)
-      return await micros(statement)
+      return await micros(layer(pool))
     } finally {
       await pool.end()
     }
@@ -82,7 +83,7 @@ function statements(name: string, layer: Layer, server: PostgresServer): Promise
     name,
     unit: 'us',
     bound: 1,
-    rounds: 350,
+    rounds: 100,
     ours: async () => onNewSession(await ourPool(server)),
     peer: () => onNewSession(theirPool(server)),
   })
