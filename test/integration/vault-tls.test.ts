@@ -26,8 +26,14 @@ async function startTls() {
     await writeFile(file, text, { mode: 0o600 })
     return file
   }
+  /** The options for a client that shows a certificate. */
+  const filesOf = async (ca: string, client: { readonly cert: string; readonly key: string }) => ({
+    vault_ca_file: ca,
+    vault_client_cert: await write('client.pem', client.cert),
+    vault_client_key: await write('client.key', client.key),
+  })
   const owned = stack.move()
-  return { server, pki, write, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  return { server, pki, write, filesOf, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
 /** As an administrator would prepare it, past TLS. */
@@ -75,11 +81,7 @@ test('a client certificate logs in by itself', async () => {
   const ca = await place.write('ca.pem', place.pki.ca)
   await prepare(place.server, ca)
   const client = await place.pki.issue({ commonName: 'etl', client: true })
-  const files = {
-    vault_ca_file: ca,
-    vault_client_cert: await place.write('client.pem', client.cert),
-    vault_client_key: await place.write('client.key', client.key),
-  }
+  const files = await place.filesOf(ca, client)
   using vault = vaultOf(place.server, { vault_auth: 'cert', vault_role: 'etl', ...files })
   const secret = await new KeyValues(vault, undefined).read('secret/allowed/sales', signal)
   assert.equal(secret.read('password', 'The secret').reveal(), 'one')
@@ -90,11 +92,7 @@ test('a client certificate of another authority is refused', async () => {
   const ca = await place.write('ca.pem', place.pki.ca)
   await prepare(place.server, ca)
   const client = await (await createPki('another CA')).issue({ commonName: 'etl', client: true })
-  const files = {
-    vault_ca_file: ca,
-    vault_client_cert: await place.write('client.pem', client.cert),
-    vault_client_key: await place.write('client.key', client.key),
-  }
+  const files = await place.filesOf(ca, client)
   using vault = vaultOf(place.server, { vault_auth: 'cert', ...files })
   await assert.rejects(new KeyValues(vault, 2).read('secret/allowed/sales', signal), {
     code: 'STORE_REFUSED',
@@ -107,11 +105,7 @@ test('files that are empty, half written or missing while they are replaced coun
   const ca = await place.write('ca.pem', place.pki.ca)
   await prepare(place.server, ca)
   const client = await place.pki.issue({ commonName: 'etl', client: true })
-  const files = {
-    vault_ca_file: ca,
-    vault_client_cert: await place.write('client.pem', client.cert),
-    vault_client_key: await place.write('client.key', client.key),
-  }
+  const files = await place.filesOf(ca, client)
   const warnings: { readonly code: string; readonly message: string }[] = []
   const emit: Emit = (name, event) => {
     if (name === 'security:warning') warnings.push(event as never)

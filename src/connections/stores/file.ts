@@ -65,8 +65,8 @@ export async function locateConnectionsFile(options: {
 }
 
 /**
- * In a folder where every user can make files, such as /tmp, a file that nobody named may be another user's. Its
- * connections could send the secrets of this user to a server of theirs.
+ * Refuses a file of another user, where every user can create files, such as in /tmp. Nobody has named the file, and
+ * its connections could send this user's secrets to the server of that user.
  *
  * @throws ConfigError
  */

@@ -4,18 +4,12 @@ import type pg from 'pg'
 import { createPgPool } from '../../../src/engine/pg/index.ts'
 import { createEngine, type EngineOptions } from '../../../src/index.ts'
 import { startPostgres } from '../../support/postgres.ts'
+import { superuserRecord } from '../../support/superuser-record.ts'
 
 const server = await startPostgres()
 after(() => server[Symbol.asyncDispose]())
 
-const record = {
-  type: 'postgres',
-  host: server.host,
-  port: server.port,
-  login: server.superuser,
-  password: server.superuserPassword,
-  database: 'postgres',
-} as const
+const record = superuserRecord(server)
 const ONE: EngineOptions = { pool_size: 1, max_overflow: 0 }
 
 for (const mode of ['rollback', 'full'] as const) {

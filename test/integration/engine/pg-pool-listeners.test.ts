@@ -5,18 +5,12 @@ import { after, describe, test } from 'node:test'
 import type pg from 'pg'
 import { createPgPool, type PgPool } from '../../../src/engine/pg/index.ts'
 import { startPostgres } from '../../support/postgres.ts'
+import { superuserRecord } from '../../support/superuser-record.ts'
 
 const server = await startPostgres()
 after(() => server[Symbol.asyncDispose]())
 
-const record = {
-  type: 'postgres',
-  host: server.host,
-  port: server.port,
-  login: server.superuser,
-  password: server.superuserPassword,
-  database: 'postgres',
-} as const
+const record = superuserRecord(server)
 
 /** With one session, so that one that is not returned is missed by the next caller. */
 const open = (): Promise<PgPool> =>

@@ -6,18 +6,12 @@ import type pg from 'pg'
 import Cursor from 'pg-cursor'
 import { createPgPool } from '../../../src/engine/pg/index.ts'
 import { startPostgres } from '../../support/postgres.ts'
+import { superuserRecord } from '../../support/superuser-record.ts'
 
 const server = await startPostgres()
 after(() => server[Symbol.asyncDispose]())
 
-const record = {
-  type: 'postgres',
-  host: server.host,
-  port: server.port,
-  login: server.superuser,
-  password: server.superuserPassword,
-  database: 'postgres',
-} as const
+const record = superuserRecord(server)
 
 const RELEASED = { name: 'PoolsmithError', code: 'CLIENT_RELEASED', phase: 'query', details: { poolName: 'app' } }
 

@@ -10,19 +10,13 @@ import { createPgPool, type PgPool, type PgPoolOptions } from '../../../src/engi
 import { PoolsmithError } from '../../../src/errors.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startPostgres } from '../../support/postgres.ts'
+import { superuserRecord } from '../../support/superuser-record.ts'
 
 const server = await startPostgres()
 after(() => server[Symbol.asyncDispose]())
 await server.sql('create table numbers as select n from generate_series(1, 1000) n')
 
-const record = {
-  type: 'postgres',
-  host: server.host,
-  port: server.port,
-  login: server.superuser,
-  password: server.superuserPassword,
-  database: 'postgres',
-} as const
+const record = superuserRecord(server)
 
 const open = (options: PgPoolOptions = {}): Promise<PgPool> => createPgPool(record, options)
 

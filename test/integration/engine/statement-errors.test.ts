@@ -20,6 +20,7 @@ import { until } from '../../support/driver-server.ts'
 import { createPki } from '../../support/pki.ts'
 import { type PostgresServer, startPostgres } from '../../support/postgres.ts'
 import { sleepsSomewhere } from '../../support/sides/postgres.ts'
+import { superuserRecord } from '../../support/superuser-record.ts'
 import { startTdsServer, type TdsServer } from '../../support/tds/server.ts'
 
 interface Failure extends Error {
@@ -56,17 +57,7 @@ describe('PostgreSQL', () => {
 
   before(async () => {
     server = await startPostgres()
-    db = await createEngine(
-      {
-        type: 'postgres',
-        host: server.host,
-        port: server.port,
-        login: server.superuser,
-        password: server.superuserPassword,
-        database: 'postgres',
-      },
-      OPTIONS,
-    )
+    db = await createEngine(superuserRecord(server), OPTIONS)
   })
   after(async () => {
     await db.destroy()
@@ -146,17 +137,7 @@ describe('PostgreSQL through Kysely', () => {
   before(async () => {
     server = await startPostgres()
     kysely = new Kysely({
-      dialect: postgresDialect(
-        {
-          type: 'postgres',
-          host: server.host,
-          port: server.port,
-          login: server.superuser,
-          password: server.superuserPassword,
-          database: 'postgres',
-        },
-        OPTIONS,
-      ),
+      dialect: postgresDialect(superuserRecord(server), OPTIONS),
     })
   })
   after(async () => {
